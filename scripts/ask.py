@@ -1,0 +1,22 @@
+"""Asks a SavedModel about raw strings: ask.py SAVED_MODEL TEXT [TEXT_PAIR]. Needs tensorflow and tensorflow-text, not the trainer."""
+
+import json
+import os
+import pathlib
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+import tensorflow as tf
+import tensorflow_text  # noqa: F401  registers the tokenizer's op
+
+folder, *texts = sys.argv[1:]
+names = ("text", "text_pair")
+answer = tf.saved_model.load(folder).signatures["serving_default"](**{name: tf.constant([text]) for name, text in zip(names, texts, strict=False)})
+labels = json.loads(pathlib.Path(folder, "assets.extra", "labels.json").read_text(encoding="utf-8"))
+print(f"{folder} on {texts}:")
+for name, value in sorted(answer.items()):
+    row = value.numpy()[0]
+    if name == "probabilities":
+        print("  " + "  ".join(f"{label} {p:.3f}" for label, p in zip(labels, row, strict=True)))
+    else:
+        print(f"  {name}: {row.decode() if isinstance(row, bytes) else row}")

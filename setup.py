@@ -1,0 +1,46 @@
+"""Package `trainer`, distributed as `podtune`. The one place that states which versions were tried: from the lower bound to below the upper."""
+
+import pathlib
+import re
+
+import setuptools
+
+HERE = pathlib.Path(__file__).parent
+
+REQUIRED = [
+    "tensorflow>=2.20,<2.22",
+    "tensorflow-text>=2.20,<2.22",
+    "keras>=3.12,<3.16",
+    "tensorflow-datasets>=4.9.9,<5",
+    "tokenizers>=0.22,<0.24",
+    "safetensors>=0.5,<0.9",
+    "huggingface-hub>=0.34,<3",
+    "numpy>=1.26,<3",
+    "scipy>=1.13,<2",
+    "scikit-learn>=1.5,<2",
+    "pydantic>=2.10,<3",
+    "pyyaml>=6,<7",
+    "rich>=13.9,<16",
+    "absl-py>=2.1,<3",
+    "tensorboard>=2.20,<2.22",
+]
+EXTRAS = {
+    "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
+    "vertex": ["google-cloud-aiplatform>=1.90,<2"],
+    "tpu-plan": ["jax>=0.10,<0.11", "libtpu>=0.0.50,<0.1"],
+    "dev": ["pytest>=8,<10", "hypothesis>=6.100,<7", "ruff>=0.12,<0.18", "transformers>=4.57,<6"],
+}
+
+setuptools.setup(
+    name="podtune",
+    version=re.search(r'__version__ = "(.+)"', (HERE / "trainer" / "__init__.py").read_text(encoding="utf-8"))[1],
+    description="Fine-tunes BERT- and GPT-family language models with TensorFlow and Keras on TPU pods, GPUs and CPUs",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=setuptools.find_packages(include=["trainer", "trainer.*"]),
+    package_data={"trainer": ["**/*.npz", "**/*.json"]},
+    python_requires=">=3.10",
+    install_requires=REQUIRED,
+    extras_require=EXTRAS,
+)

@@ -1,0 +1,70 @@
+"""Writes tests/golden/backbones: tiny random checkpoints and what PyTorch computes from them.
+
+usage: make_backbones.py        (pip install torch transformers; made with torch 2.13, transformers 5.23)
+
+The sizes are odd on purpose; weights are stored in 16 bits, with values that 16 bits hold exactly.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+from safetensors.torch import save_file
+
+SIZES = {"vocab_size": 61, "hidden_size": 30, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 42,
+         "max_position_embeddings": 16, "initializer_range": 0.3, "num_labels": 4}
+CASES = {  # folder: (class, its config, dtype of the file)
+    "bert": ("BertForSequenceClassification", SIZES, torch.float16),
+    "bert_tanh": ("BertModel", SIZES | {"hidden_act": "gelu_new", "layer_norm_eps": 1e-6}, torch.bfloat16),  # gamma and beta, too
+    "bert_no_pooler": ("BertForTokenClassification", SIZES, torch.float16),
+    "distilbert": ("DistilBertForSequenceClassification",
+                   {"vocab_size": 61, "dim": 30, "n_layers": 2, "n_heads": 3, "hidden_dim": 42, "max_position_embeddings": 16,
+                    "initializer_range": 0.3, "num_labels": 4}, torch.float16),
+    "electra": ("ElectraForSequenceClassification", SIZES | {"embedding_size": 20}, torch.float16),
+}
+
+
+def inputs() -> dict[str, np.ndarray]:
+    """Three rows of 9 tokens with 9, 5 and 2 real ones, in two segments."""
+    rng = np.random.default_rng(0)
+    padding_mask = (np.arange(9) < np.array([[9], [5], [2]])).astype(np.int32)
+    return {"token_ids": rng.integers(1, 61, (3, 9), np.int32) * padding_mask, "padding_mask": padding_mask,
+            "segment_ids": (np.arange(9) >= np.array([[4], [3], [1]])).astype(np.int32) * padding_mask}
+
+
+def make(folder: Path, name: str, settings: dict, dtype: torch.dtype) -> None:
+    """One checkpoint and its outputs."""
+    torch.manual_seed(0)
+    family = name.split("For")[0].removesuffix("Model")
+    config = getattr(transformers, f"{family}Config")(**settings)
+    config._attn_implementation = "eager"  # the only one that returns attentions
+    model = getattr(transformers, name)(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter += 0.3 * torch.randn_like(parameter)  # biases and scales start from 0 and 1
+            parameter.copy_(parameter.to(dtype).float())
+        ours = {key: torch.tensor(value) for key, value in inputs().items()}
+        theirs = {"input_ids": ours["token_ids"], "attention_mask": ours["padding_mask"], "token_type_ids": ours["segment_ids"]}
+        if family == "DistilBert":
+            del theirs["token_type_ids"]
+        outputs = model(**theirs, output_hidden_states=True, output_attentions=True)
+    arrays = {f"hidden_{i}": x for i, x in enumerate(outputs.hidden_states)} | {f"attention_{i}": x for i, x in enumerate(outputs.attentions)}
+    arrays |= {"logits": outputs.logits} if "logits" in outputs else {"pooled": outputs.pooler_output}
+    tensors = {key: value.to(dtype).contiguous() for key, value in model.state_dict().items()}
+    if folder.name == "bert_tanh":
+        tensors = {key.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): value
+                   for key, value in tensors.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    content = {key: value for key, value in config.to_diff_dict().items() if key not in ("dtype", "transformers_version")}
+    (folder / "config.json").write_text(json.dumps(content | {"architectures": [name]}, indent=1) + "\n")
+    np.savez_compressed(folder / "outputs.npz", **{key: value.numpy() for key, value in arrays.items()})
+
+
+if __name__ == "__main__":
+    for case, (name, settings, dtype) in CASES.items():
+        make(Path(__file__).parent / "backbones" / case, name, settings, dtype)
+    np.savez(Path(__file__).parent / "backbones" / "inputs.npz", **inputs())

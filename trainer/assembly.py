@@ -1,0 +1,114 @@
+"""Puts a run's parts together: tokenizer, head, data, model. Every mode starts here."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from trainer.backbones import huggingface
+from trainer.backbones.encoder import set_frozen
+from trainer.config import Config
+from trainer.data.prepare import Prepared, prepare
+from trainer.display import Display
+from trainer.distribution import make_strategy
+from trainer.errors import ConfigError
+from trainer.heads import make_head
+from trainer.model import Model
+from trainer.storage import local_folder
+from trainer.text import load_tokenizer
+
+SHOWN_TENSORS = 6
+
+
+@dataclasses.dataclass
+class Parts:
+    """What every mode needs. `weights` and `tokenizer_folder` are local folders."""
+
+    config: Config
+    weights: pathlib.Path
+    tokenizer_folder: pathlib.Path
+    backbone: Any
+    head: Any
+    tokenizer: Any
+    display: Display
+
+
+def make_parts(config: Config, display: Display) -> Parts:
+    """Reads the backbone's config and the tokenizer, and checks them against the run's config; costs no more than that.
+
+    Raises:
+        ConfigError: seq_len over the backbone's positions, more frozen layers than there are, …
+        WeightsError: the weights folder is not one, or of another architecture.
+    """
+    weights = local_folder(config.backbone.weights, key="backbone.weights")
+    backbone = huggingface.read_config(weights)
+    huggingface.has_weights(weights)  # refuses pickles before anything is prepared
+    tokenizer_folder = local_folder(config.backbone.tokenizer, key="backbone.tokenizer") if config.backbone.tokenizer else weights
+    tokenizer = load_tokenizer(tokenizer_folder)
+    if config.data.seq_len > backbone.max_positions:
+        raise ConfigError(f"data.seq_len: expected at most {backbone.max_positions}, the positions of {config.backbone.weights}. "
+                          f"Received {config.data.seq_len}. Lower --data.seq_len.")
+    if config.backbone.freeze_layers > backbone.layers:
+        raise ConfigError(f"backbone.freeze_layers: expected at most {backbone.layers}, the layers of {config.backbone.weights}. "
+                          f"Received {config.backbone.freeze_layers}.")
+    if len(tokenizer.vocabulary) > backbone.vocabulary_size:
+        raise ConfigError(f"backbone.tokenizer: {tokenizer_folder} has {len(tokenizer.vocabulary):,} tokens, "
+                          f"{config.backbone.weights} embeds {backbone.vocabulary_size:,}. Give the tokenizer that belongs to the weights.")
+    head = make_head(config.head, config.data, tokenizer)
+    metric = config.train.best_metric
+    if metric and metric not in head.metric_names():
+        raise ConfigError(f"train.best_metric: expected one of {', '.join(head.metric_names())}. Received {metric!r}.")
+    return Parts(config, weights, tokenizer_folder, backbone, head, tokenizer, display)
+
+
+def prepare_data(parts: Parts) -> Prepared:
+    """Encodes the splits, or finds them encoded; shows the ledger."""
+    display = parts.display
+    prepared = prepare(parts.config.data, parts.head, parts.tokenizer.fingerprint,
+                       progress=lambda done, total: display.progress("preparing", done, total))
+    display.done("preparing")
+    counts = ", ".join(f"{split} {len(store):,}" for split, store in prepared.splits.items())
+    display.line(f"data: {counts} examples ({'encoded before' if prepared.reused else 'encoded'})")
+    for line in prepared.ledger.lines():
+        display.line(f"  ledger: {line}")
+    return prepared
+
+
+def build_model(parts: Parts, vocabulary: Mapping[str, Any]) -> tuple[tf.distribute.Strategy, Model]:
+    """The model with its initial weights, under the strategy."""
+    config, display = parts.config, parts.display
+    strategy, line = make_strategy(config.distribution.strategy)
+    display.line(line)
+    with strategy.scope():
+        encoder, report = huggingface.load_encoder(
+            parts.weights, dtype=config.train.precision, seed=config.train.seed,
+            hidden_dropout=config.backbone.hidden_dropout, attention_dropout=config.backbone.attention_dropout)
+        model = Model(encoder, parts.head, vocabulary, config.train.seed)
+        set_frozen(encoder, embeddings=config.backbone.freeze_embeddings, layers=config.backbone.freeze_layers)
+        taken = _carry_over(parts, report)
+    if not huggingface.has_weights(parts.weights):
+        display.warn(f"{config.backbone.weights} has no weights: the encoder starts from random values (seed {config.train.seed})")
+    elif report.new:
+        display.line(f"weights: {_few(report.new)} not in the checkpoint, starting from random values")
+    unused = [name for name in report.unused if name not in taken]
+    if unused:
+        display.line(f"weights: {_few(unused)} in the checkpoint, not used")
+    display.line(f"weights: the head's layers {'come from the checkpoint' if taken else 'start from random values'}")
+    return strategy, model
+
+
+def _carry_over(parts: Parts, report: Any) -> list[str]:
+    if not huggingface.has_weights(parts.weights):
+        return []
+    task_head = huggingface.read_task_head(parts.weights)
+    labels = task_head.id2label or {}
+    return parts.head.load_tensors(task_head.tensors, [labels[index] for index in sorted(labels)])
+
+
+def _few(names: list[str]) -> str:
+    shown = ", ".join(names[:SHOWN_TENSORS])
+    return shown + (f" and {len(names) - SHOWN_TENSORS} more" if len(names) > SHOWN_TENSORS else "")

@@ -1,0 +1,463 @@
+"""Checkpoints in Hugging Face's format, read into our encoders and written back: config.json and safetensors.
+
+One table per family relates our weights to Hugging Face's tensors; reading and writing both follow it.
+Pickled checkpoints (pytorch_model.bin) are never read: they can run code.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+import struct
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainer.errors import WeightsError
+
+if TYPE_CHECKING:
+    from trainer.backbones.encoder import Encoder, EncoderConfig
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+INDEX_FILE = "model.safetensors.index.json"
+PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack", "model.ckpt.index")
+_CONVERT = ("""Where PyTorch is installed, in that folder: python -c "import torch, safetensors.torch as s; tensors = """
+            """torch.load('pytorch_model.bin', weights_only=True); s.save_file({k: v.clone() for k, v in tensors.items()}, """
+            """'model.safetensors', {'format': 'pt'})\"""")
+TOKENIZER_FILES = ("vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+                   "merges.txt", "spiece.model", "sentencepiece.bpe.model")
+
+_BERT_KEYS = {  # field of EncoderConfig: (key of config.json, its default)
+    "vocabulary_size": ("vocab_size", 30522),
+    "hidden_size": ("hidden_size", 768),
+    "layers": ("num_hidden_layers", 12),
+    "heads": ("num_attention_heads", 12),
+    "intermediate_size": ("intermediate_size", 3072),
+    "max_positions": ("max_position_embeddings", 512),
+    "segment_types": ("type_vocab_size", 2),
+    "activation": ("hidden_act", "gelu"),
+    "layer_norm_epsilon": ("layer_norm_eps", 1e-12),
+    "hidden_dropout": ("hidden_dropout_prob", 0.1),
+    "attention_dropout": ("attention_probs_dropout_prob", 0.1),
+    "classifier_dropout": ("classifier_dropout", None),
+    "initializer_range": ("initializer_range", 0.02),
+    "pad_token_id": ("pad_token_id", 0),
+}
+CONFIG_KEYS: dict[str, dict[str, tuple[str, Any]]] = {
+    "bert": _BERT_KEYS,
+    "electra": _BERT_KEYS | {
+        "embedding_size": ("embedding_size", 128),
+        "hidden_size": ("hidden_size", 256),
+        "heads": ("num_attention_heads", 4),
+        "intermediate_size": ("intermediate_size", 1024),
+    },
+    "distilbert": {
+        "vocabulary_size": ("vocab_size", 30522),
+        "hidden_size": ("dim", 768),
+        "layers": ("n_layers", 6),
+        "heads": ("n_heads", 12),
+        "intermediate_size": ("hidden_dim", 3072),
+        "max_positions": ("max_position_embeddings", 512),
+        "activation": ("activation", "gelu"),
+        "hidden_dropout": ("dropout", 0.1),
+        "attention_dropout": ("attention_dropout", 0.1),
+        "classifier_dropout": ("seq_classif_dropout", 0.2),
+        "initializer_range": ("initializer_range", 0.02),
+        "pad_token_id": ("pad_token_id", 0),
+        "sinusoidal_positions": ("sinusoidal_pos_embds", False),
+    },
+}
+_FIXED = {"bert": {"pooler": True}, "electra": {"pooler": False},
+          "distilbert": {"pooler": False, "segment_types": 0, "layer_norm_epsilon": 1e-12}}
+_MAY_BE_NULL = ("classifier_dropout", "pad_token_id")
+
+_BERT_MODULES = {  # ours: Hugging Face's; three of theirs are concatenated in one of ours
+    "embeddings/word": "embeddings.word_embeddings",
+    "embeddings/position": "embeddings.position_embeddings",
+    "embeddings/segment": "embeddings.token_type_embeddings",
+    "embeddings/norm": "embeddings.LayerNorm",
+    "layer_#/attention/query_key_value": tuple(f"encoder.layer.#.attention.self.{part}" for part in ("query", "key", "value")),
+    "layer_#/attention/output": "encoder.layer.#.attention.output.dense",
+    "layer_#/attention/norm": "encoder.layer.#.attention.output.LayerNorm",
+    "layer_#/feed_forward/intermediate": "encoder.layer.#.intermediate.dense",
+    "layer_#/feed_forward/output": "encoder.layer.#.output.dense",
+    "layer_#/feed_forward/norm": "encoder.layer.#.output.LayerNorm",
+    "pooler": "pooler.dense",
+}
+MODULES: dict[str, dict[str, str | tuple[str, ...]]] = {
+    "bert": _BERT_MODULES,
+    "electra": _BERT_MODULES | {"embeddings/project": "embeddings_project"},
+    "distilbert": {
+        "embeddings/word": "embeddings.word_embeddings",
+        "embeddings/position": "embeddings.position_embeddings",
+        "embeddings/norm": "embeddings.LayerNorm",
+        "layer_#/attention/query_key_value": tuple(f"transformer.layer.#.attention.{part}_lin" for part in "qkv"),
+        "layer_#/attention/output": "transformer.layer.#.attention.out_lin",
+        "layer_#/attention/norm": "transformer.layer.#.sa_layer_norm",
+        "layer_#/feed_forward/intermediate": "transformer.layer.#.ffn.lin1",
+        "layer_#/feed_forward/output": "transformer.layer.#.ffn.lin2",
+        "layer_#/feed_forward/norm": "transformer.layer.#.output_layer_norm",
+    },
+}
+_LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias"}  # embeddings have none: their path is the tensor
+_LEGACY = {"gamma": "weight", "beta": "bias"}  # names in checkpoints converted from TensorFlow 1
+_NO_POOLER = ("ForTokenClassification", "ForQuestionAnswering", "ForMaskedLM", "LMHeadModel")  # BERT classes built without one
+_OTHER_PARTS = (  # tensors that task models add to an encoder, and buffers: not needed, hence not a mistake
+    "cls.", "classifier.", "pre_classifier.", "qa_outputs.", "vocab_transform.", "vocab_layer_norm.", "vocab_projector.", "lm_head.",
+    "discriminator_predictions.", "generator_predictions.", "generator_lm_head.", "sequence_summary.", "pooler.")
+_BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadReport:
+    """What a checkpoint did not have, and what was not taken from it: Hugging Face's tensor names."""
+
+    new: list[str]  # freshly initialised
+    unused: list[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskHead:
+    """The part of a fine-tuned checkpoint that is not the encoder."""
+
+    tensors: dict[str, np.ndarray]  # float32 under Hugging Face's names, such as classifier.weight (C, H)
+    id2label: dict[int, str] | None
+    label2id: dict[str, int] | None
+    problem_type: str | None
+    num_labels: int | None
+
+
+def read_config(folder: str | os.PathLike) -> "EncoderConfig":
+    """Reads the config.json of a BERT, DistilBERT or ELECTRA.
+
+    Args:
+        folder: with the checkpoint.
+    Returns:
+        The encoder's sizes and rates; `classifier_dropout` falls back on the hidden one, as in Hugging Face.
+    Raises:
+        WeightsError: there is no such file, it is not JSON, or it asks for something that is not implemented.
+    """
+    return _parse_config(_read_json(Path(folder), CONFIG_FILE), where=str(Path(folder) / CONFIG_FILE))
+
+
+def has_weights(folder: str | os.PathLike) -> bool:
+    """Whether the folder has safetensors weights.
+
+    Raises:
+        WeightsError: it has weights in a pickled or otherwise unsupported format only.
+    """
+    found = _list(Path(folder))
+    if WEIGHTS_FILE in found or INDEX_FILE in found:
+        return True
+    if pickles := [name for name in PICKLES if name in found]:
+        raise WeightsError(f"{folder} has {', '.join(pickles)} but no {WEIGHTS_FILE}: only safetensors are read, as a pickled file can"
+                           f" run code. {_CONVERT if pickles[0] == PICKLES[0] else 'Convert it with transformers below 5, from_tf=True.'}")
+    return False
+
+
+def load_encoder(folder: str | os.PathLike, *, dtype: str = "float32", seed: int = 0, hidden_dropout: float | None = None,
+                 attention_dropout: float | None = None, pooler: bool = True) -> tuple["Encoder", LoadReport]:
+    """Builds the encoder of a checkpoint and fills it.
+
+    Args:
+        folder: with config.json and the weights; without weights everything is freshly initialised.
+        dtype: "float32" or "mixed_bfloat16"; the weights themselves are float32.
+        seed: of what the checkpoint does not have.
+        hidden_dropout: in place of what config.json says.
+        attention_dropout: in place of what config.json says.
+        pooler: False leaves BERT's pooler out, for heads that do not use it.
+    Returns:
+        encoder; report of what is new and what was left unused.
+    Raises:
+        WeightsError: see `read_config` and `has_weights`; or the tensors are damaged, missing, unknown or of another
+            shape, all of them listed.
+    """
+    from trainer.backbones.encoder import Encoder, initial_value
+
+    changes = {"hidden_dropout": hidden_dropout, "attention_dropout": attention_dropout, "pooler": None if pooler else False}
+    config = dataclasses.replace(read_config(folder), **{key: value for key, value in changes.items() if value is not None})
+    pretrained = has_weights(folder)
+    encoder = Encoder(config, seed=None, dtype=dtype)
+    weights = encoder.weights_by_path()
+    with _Tensors.open(folder, config.architecture) if pretrained else contextlib.nullcontext(_Tensors({}, {})) as tensors:
+        unused = tensors.check({path: tuple(weight.shape) for path, weight in weights.items()}, config) if pretrained else []
+        new = []
+        for path, weight in weights.items():
+            names = _tensor_names(path, config.architecture)
+            if all(name in tensors.shapes for name in names):
+                weight.assign(_fuse(path, [tensors.read(name) for name in names]))
+            else:
+                weight.assign(initial_value(config, path, tuple(weight.shape), seed))
+                new += names
+    return encoder, LoadReport(new, unused)
+
+
+def read_task_head(folder: str | os.PathLike) -> TaskHead:
+    """Reads what a fine-tuned checkpoint adds to its encoder.
+
+    Args:
+        folder: with config.json; without weights the tensors are empty.
+    Returns:
+        The tensors and labels; None for what config.json does not say.
+    Raises:
+        WeightsError: see `read_config` and `has_weights`, or the file is damaged.
+    """
+    content, config = _read_json(Path(folder), CONFIG_FILE), read_config(folder)
+    tensors = {}
+    if has_weights(folder):
+        with _Tensors.open(folder, config.architecture) as checkpoint:
+            tensors = {name: checkpoint.read(name) for name in checkpoint.shapes if name.startswith(_OTHER_PARTS) and name[:7] != "pooler."}
+    id2label = {int(key): str(value) for key, value in (content.get("id2label") or {}).items()}
+    label2id = {str(key): int(value) for key, value in (content.get("label2id") or {}).items()}
+    return TaskHead(tensors, dict(sorted(id2label.items())) or None, label2id or None, content.get("problem_type"),
+                    len(id2label) or content.get("num_labels"))
+
+
+def encoder_tensors(encoder: "Encoder") -> dict[str, np.ndarray]:
+    """The weights of an encoder as float32 arrays under Hugging Face's names, without the family's prefix."""
+    tensors = {}
+    for path, weight in encoder.weights_by_path().items():
+        names = _tensor_names(path, encoder.config.architecture)
+        tensors |= zip(names, _split(path, np.asarray(weight.value), len(names)), strict=True)
+    return tensors
+
+
+def save_huggingface(folder: str | os.PathLike, encoder: "Encoder", source: str | os.PathLike | Mapping[str, Any], *,
+                     head_tensors: Mapping[str, np.ndarray] | None = None, config_updates: Mapping[str, Any] | None = None,
+                     tokenizer_folder: str | os.PathLike | None = None) -> None:
+    """Writes a folder that `AutoModelFor….from_pretrained` loads; on failure nothing of it is left.
+
+    Args:
+        folder: to make; one that exists is replaced once the new one is complete.
+        encoder: with the weights.
+        source: the folder the encoder came from, or the content of its config.json, which is kept.
+        head_tensors: the task head under Hugging Face's names, such as classifier.weight (C, H).
+        config_updates: keys of config.json to set. `architectures` decides what is written: with ["BertModel"] the tensors
+            are bare, otherwise prefixed; with a class that has no pooler there is none. `id2label` replaces `num_labels`.
+        tokenizer_folder: its tokenizer files are copied.
+    Raises:
+        WeightsError: the source's config.json is missing or wrong.
+        ValueError: the source describes another encoder, or the head is not one.
+    """
+    content = dict(source) if isinstance(source, Mapping) else _read_json(Path(source), CONFIG_FILE)
+    config = _parse_config(content, where="source config.json")
+    sizes = [field.name for field in dataclasses.fields(config) if "dropout" not in field.name and field.name != "pooler"]
+    if differing := [name for name in sizes if getattr(config, name) != getattr(encoder.config, name)]:
+        raise ValueError(f"expected a source config.json that describes the encoder. Received one that differs in {', '.join(differing)}")
+    content |= config_updates or {}
+    content.pop("torch_dtype", None)  # older name of dtype
+    if "id2label" in (config_updates or {}):
+        content.pop("num_labels", None)
+    architecture = (content.get("architectures") or [""])[0]
+    prefix = "" if architecture.endswith("Model") and not architecture.endswith("LMHeadModel") else f"{config.architecture}."
+    head = {name: np.asarray(tensor, np.float32) for name, tensor in (head_tensors or {}).items()}
+    if strangers := [name for name in head if not name.startswith(_OTHER_PARTS)]:
+        raise ValueError(f"expected head tensors named {', '.join(_OTHER_PARTS)}…. Received {', '.join(strangers)}")
+    body = {prefix + name: tensor for name, tensor in encoder_tensors(encoder).items()
+            if not (name.startswith("pooler.") and architecture.endswith(_NO_POOLER))}
+    with _replaced_folder(Path(folder)) as partial:
+        _write_folder(partial, content | {"dtype": "float32"}, body | head, tokenizer_folder)
+
+
+def _write_folder(folder: Path, content: dict[str, Any], tensors: dict[str, np.ndarray], tokenizer: str | os.PathLike | None) -> None:
+    from safetensors.numpy import save_file
+
+    (folder / CONFIG_FILE).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    # contiguous: safetensors writes the memory as it lies, whatever the strides
+    save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    for name in TOKENIZER_FILES if tokenizer is not None else ():
+        if (Path(tokenizer) / name).exists():
+            shutil.copyfile(Path(tokenizer) / name, folder / name)
+
+
+@contextlib.contextmanager
+def _replaced_folder(folder: Path) -> Iterable[Path]:
+    """Gives a temporary sibling to fill, which takes the folder's place only if nothing was raised."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        new = partial / "new"
+        new.mkdir()
+        yield new
+        if folder.exists():
+            folder.rename(partial / "old")
+        new.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _parse_config(content: dict[str, Any], *, where: str) -> "EncoderConfig":
+    from trainer.backbones.encoder import EncoderConfig
+
+    family = content.get("model_type")
+    if family not in CONFIG_KEYS:
+        raise WeightsError(f"{where}: model_type is {family!r}, which is not implemented: expected one of {', '.join(CONFIG_KEYS)}")
+    problems = _unsupported(content)
+    values = {"architecture": family, **_FIXED[family]}
+    for field, (key, default) in CONFIG_KEYS[family].items():
+        values[field] = content.get(key, default)
+        if not _is_valid(field, values[field], default):
+            problems.append(f"{key} is {values[field]!r}: expected a value like {default or 0.1!r}")
+    if problems:
+        raise WeightsError(f"{where}: " + "; ".join(problems))
+    values.setdefault("embedding_size", values["hidden_size"])
+    if values["classifier_dropout"] is None:
+        values["classifier_dropout"] = values["hidden_dropout"]
+    try:
+        return EncoderConfig(**values)
+    except WeightsError as error:
+        raise WeightsError(f"{where}: {error}") from None
+
+
+def _is_valid(field: str, value: Any, default: Any) -> bool:
+    if value is None:
+        return field in _MAY_BE_NULL
+    if isinstance(default, str | bool):
+        return type(value) is type(default)
+    if isinstance(default, int):
+        return type(value) is int and value >= (field != "pad_token_id")
+    return type(value) in (int, float) and 0 <= value < 1
+
+
+def _unsupported(content: dict[str, Any]) -> list[str]:
+    positions = content.get("position_embedding_type") or "absolute"
+    problems = [] if positions == "absolute" else [f"position_embedding_type is {positions!r}: only 'absolute' is implemented"]
+    return problems + [f"{key} is true: decoders are not implemented here, set it to false if the weights are an encoder's"
+                       for key in ("is_decoder", "add_cross_attention") if content.get(key)]
+
+
+def _list(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        raise WeightsError(f"there is no folder {folder}: expected one with {CONFIG_FILE} and {WEIGHTS_FILE}; correct backbone.weights")
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def _read_json(folder: Path, name: str) -> dict[str, Any]:
+    found = _list(folder)
+    if name not in found:
+        raise WeightsError(f"{folder} has no {name}, so it is not a checkpoint in Hugging Face's format:"
+                           f" found {', '.join(found[:20]) or 'nothing'}; correct backbone.weights")
+    try:
+        content = json.loads((folder / name).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise WeightsError(f"{folder / name} is not JSON ({error}): download the checkpoint again") from None
+    if not isinstance(content, dict):
+        raise WeightsError(f"{folder / name} holds a JSON {type(content).__name__}: expected an object")
+    return content
+
+
+def _tensor_names(path: str, architecture: str) -> list[str]:
+    """Hugging Face's tensors of one of our weights: one, or the three of a fused kernel or bias."""
+    module, _, leaf = path.rpartition("/")
+    if leaf not in _LEAVES:
+        module = path
+    layer = module.split("/", 1)[0].removeprefix("layer_")
+    theirs = MODULES[architecture][module.replace(f"layer_{layer}/", "layer_#/", 1)]
+    return [f"{name.replace('#', layer)}.{_LEAVES.get(leaf, 'weight')}" for name in ([theirs] if isinstance(theirs, str) else theirs)]
+
+
+def _split(path: str, weight: np.ndarray, parts: int) -> list[np.ndarray]:
+    """One of our weights as Hugging Face's tensors: kernels are (outputs, inputs) there."""
+    return [part.T if path.endswith("/kernel") else part for part in np.split(weight, parts, axis=-1)]
+
+
+def _fuse(path: str, tensors: list[np.ndarray]) -> np.ndarray:
+    """The inverse of `_split`."""
+    return np.concatenate([tensor.T if path.endswith("/kernel") else tensor for tensor in tensors], axis=-1)
+
+
+class _Tensors:
+    """The tensors of a checkpoint under bare, present-day names, read one at a time."""
+
+    def __init__(self, shapes: dict[str, tuple[int, ...]], readers: dict[str, Any]) -> None:
+        self.shapes = shapes
+        self.readers = readers  # name: function without arguments
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, folder: str | os.PathLike, architecture: str) -> Iterable["_Tensors"]:
+        """Opens one file or the shards of an index."""
+        shapes, readers = {}, {}
+        with contextlib.ExitStack() as stack:
+            for path, wanted in _shards(Path(folder)):
+                file = stack.enter_context(_open(path))
+                names = set(file.keys())
+                if absent := sorted(wanted - names):
+                    raise WeightsError(f"{path} does not have {', '.join(absent[:10])}, which {INDEX_FILE} places there:"
+                                       " download the checkpoint again")
+                for name in names:
+                    bare = _present_name(name).removeprefix(f"{architecture}.")
+                    shapes[bare] = tuple(file.get_slice(name).get_shape())
+                    readers[bare] = lambda file=file, name=name: file.get_tensor(name)
+            yield cls(shapes, readers)
+
+    def read(self, name: str) -> np.ndarray:
+        """The tensor as float32."""
+        return self.readers[name]().astype(np.float32)
+
+    def check(self, weights: dict[str, tuple[int, ...]], config: "EncoderConfig") -> list[str]:
+        """Compares with our weights' shapes; returns what is not needed.
+
+        Raises:
+            WeightsError: tensors are missing, unknown or of another shape.
+        """
+        expected = {}
+        for path, shape in weights.items():
+            names = _tensor_names(path, config.architecture)
+            expected |= {name: part.shape for name, part in zip(names, _split(path, np.broadcast_to(0, shape), len(names)), strict=True)}
+        missing = [name for name in expected if name not in self.shapes and not name.startswith("pooler.")]
+        extra = sorted(set(self.shapes) - set(expected))
+        unused = [name for name in extra if name.startswith(_OTHER_PARTS) or name in _BUFFERS]
+        unexpected = [name for name in extra if name not in unused]
+        shape = [f"{name} expected {expected[name]} found {self.shapes[name]}" for name in expected
+                 if self.shapes.get(name, expected[name]) != expected[name]]
+        if groups := {k: v for k, v in {"missing": missing, "unexpected": unexpected, "shape": shape}.items() if v}:
+            listed = "\n".join(f"  {group} ({len(names)}): {', '.join(names)}" for group, names in groups.items())
+            raise WeightsError(f"the tensors do not fit {CONFIG_FILE} ({config.architecture}, {config.layers} layers, hidden size"
+                               f" {config.hidden_size}): use the config.json that came with the weights\n{listed}")
+        return unused
+
+
+def _present_name(name: str) -> str:
+    stem, dot, leaf = name.rpartition(".")
+    return stem + dot + _LEGACY.get(leaf, leaf)
+
+
+def _shards(folder: Path) -> list[tuple[Path, set[str]]]:
+    """The weights' files, with the tensors that an index says each must have."""
+    if (folder / WEIGHTS_FILE).exists():
+        return [(folder / WEIGHTS_FILE, set())]
+    places = _read_json(folder, INDEX_FILE).get("weight_map")
+    if not isinstance(places, dict) or not places:
+        raise WeightsError(f"{folder / INDEX_FILE} has no weight_map: download the checkpoint again")
+    shards = {folder / Path(file).name: {name for name, place in places.items() if place == file} for file in places.values()}
+    if absent := sorted(path.name for path in shards if not path.exists()):
+        raise WeightsError(f"{folder} does not have {', '.join(absent)}, which {INDEX_FILE} names: download the checkpoint again")
+    return sorted(shards.items())
+
+
+def _open(path: Path) -> Any:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        return safe_open(path, framework="numpy")
+    except SafetensorError as error:
+        raise WeightsError(f"{path} is damaged ({error}): it has {path.stat().st_size:,} bytes{_expected_size(path)};"
+                           " download the checkpoint again") from None
+
+
+def _expected_size(path: Path) -> str:
+    """What the header says about the file's size: 8 bytes with the header's length, the header, the tensors."""
+    with path.open("rb") as file:
+        try:
+            (length,) = struct.unpack("<Q", file.read(8))
+            header = json.loads(file.read(min(length, path.stat().st_size)))
+            end = max(tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__")
+        except (struct.error, ValueError, KeyError, TypeError, AttributeError):
+            return " and no readable header"
+    return f", its header announces {8 + length + end:,}"

@@ -1,0 +1,177 @@
+"""The schema of a run: every setting with its type, bounds, default and meaning. The one home of a default.
+
+The sections of a head and of a data source live beside their code, in `trainer/heads/NAME.py` and
+`trainer/sources/NAME.py`, as a class `Settings`: the config value is the module name.
+"""
+
+import functools
+import importlib
+import pkgutil
+import types
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import pydantic
+from pydantic import ConfigDict, Field, SerializeAsAny
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Probability = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Section(pydantic.BaseModel):
+    """A part of the config: unknown keys are refused, infinite numbers and NaN too."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, coerce_numbers_to_str=True)
+
+
+class HeadSettings(Section):
+    """What every head has; `trainer/heads/NAME.py` adds its own."""
+
+    name: str = Field(description="which head: a module of trainer/heads")
+    dropout: Probability | None = Field(None, description="before the output layer; null: what the checkpoint's config.json says")
+
+
+class DataSettings(Section):
+    """What every source has; `trainer/sources/NAME.py` adds its own."""
+
+    source: str = Field(description="which format: a module of trainer/sources")
+    train: str = Field(description="path, glob, pkg://module/folder, or a TFDS split")
+    validation: Fraction | str | None = Field(None, description="the same, or a fraction held out of train by content hash")
+    test: Fraction | str | None = Field(None, description="the same, or a fraction held out of train by content hash")
+    text: str | Annotated[list[str], Field(min_length=1, max_length=2)] = Field("text", description="field with the text; two fields make a pair")
+    label: str = Field("label", description="field with the label")
+    seq_len: int = Field(128, ge=4, description="S: tokens of a row at most, special tokens included")
+    overflow: Literal["truncate", "head_tail", "window", "error"] = Field(
+        "truncate", description="texts over seq_len: keep the start; keep start and end; several rows; refuse")
+    batching: Literal["packed", "bucketed", "fixed"] = Field(
+        "packed", description="rows hold several examples; one example each, as long as the longest; one each, seq_len long")
+    limit: int | None = Field(None, ge=1, description="use the first N examples of train only")
+    cache_dir: str | None = Field(None, description="where encoded splits are kept; null: ~/.cache/podtune")
+
+
+class BackboneSettings(Section):
+    """The pretrained encoder."""
+
+    weights: str = Field(description="checkpoint in Hugging Face's format: a folder, pkg://module/folder, hf://org/name[@revision];"
+                                     " a folder with config.json alone starts from random values")
+    tokenizer: str | None = Field(None, description="folder with the tokenizer's files; null: the weights folder")
+    hidden_dropout: Probability | None = Field(None, description="null: what config.json says")
+    attention_dropout: Probability | None = Field(None, description="null: what config.json says")
+    freeze_embeddings: bool = Field(False, description="do not train the embeddings")
+    freeze_layers: int = Field(0, ge=0, description="do not train the first k layers")
+
+
+class TrainSettings(Section):
+    """Optimisation, evaluation and checkpoints."""
+
+    epochs: float | None = Field(None, gt=0, description="passes over train; default 3 unless steps is given")
+    steps: int | None = Field(None, ge=1, description="optimizer steps, instead of epochs")
+    global_batch_size: int = Field(32, ge=1, description="examples per optimizer step, over all replicas")
+    seed: int = Field(0, ge=0, lt=2**31, description="of initial values, shuffling and dropout")
+    precision: Literal["float32", "mixed_bfloat16"] = Field("float32", description="of the matrix products")
+    xla: Literal["auto", "on", "off"] = Field("auto", description="compile the whole step; auto: on accelerators; the update always is")
+    optimizer: Literal["adamw", "adam", "sgd", "rmsprop", "adafactor"] = Field("adamw", description="update rule")
+    learning_rate: float = Field(5e-5, gt=0, le=10, description="at the end of warm-up")
+    schedule: Literal["linear", "cosine", "constant"] = Field("linear", description="after warm-up: to 0 linearly, to 0 by a half cosine, or flat")
+    warmup_fraction: Annotated[float, Field(ge=0, le=1)] = Field(0.1, description="of all steps, the rate rising linearly from 0")
+    weight_decay: float = Field(0.01, ge=0, lt=1, description="decoupled (adamw); never on biases and norms")
+    beta_1: Probability = Field(0.9, description="adamw, adam")
+    beta_2: Probability = Field(0.999, description="adamw, adam; of the mean square for rmsprop")
+    epsilon: float = Field(1e-8, gt=0, description="adamw, adam, rmsprop")
+    momentum: Probability = Field(0.9, description="sgd, rmsprop")
+    clip_norm: float | None = Field(1.0, gt=0, description="global norm of the gradients at most; null: no clipping")
+    steps_per_call: int = Field(1, ge=1, description="optimizer steps per call from Python")
+    log_every_steps: int = Field(10, ge=1, description="one line of metrics.jsonl each")
+    evaluate_every_steps: int = Field(0, ge=0, description="0: at the end of each epoch")
+    evaluation_batch_size: int = Field(64, ge=1, description="examples per evaluation batch")
+    checkpoint_every_steps: int = Field(200, ge=1, description="also at every evaluation and at the end")
+    keep_checkpoints: int = Field(2, ge=1, description="the newest N, plus the best")
+    best_metric: str | None = Field(None, description="validation metric that picks the checkpoint to export; null: the last step is exported"
+                                                      " (with early stopping: the head's main metric)")
+    early_stopping_patience: int | None = Field(None, ge=1, description="stop after N evaluations without a better best_metric")
+    early_stopping_min_delta: float = Field(0.0, ge=0, description="what counts as better")
+
+
+class DistributionSettings(Section):
+    """Where the steps run."""
+
+    strategy: Literal["auto", "one_device", "mirrored"] = Field("auto", description="row of the STRATEGIES table")
+
+
+class ExportSettings(Section):
+    """What `--mode=export` and the end of a training run write."""
+
+    format: Literal["savedmodel", "huggingface", "none"] = Field("savedmodel", description="for TensorFlow Serving, or for AutoModelFor…")
+    directory: str | None = Field(None, description="null: job_dir/model (savedmodel), job_dir/huggingface")
+    check_examples: int = Field(32, ge=1, description="validation examples a fresh process must predict alike")
+
+
+class Config(Section):
+    """One run. `head` and `data` are refined to the Settings of their module."""
+
+    head: SerializeAsAny[HeadSettings]
+    backbone: BackboneSettings
+    data: SerializeAsAny[DataSettings]
+    train: TrainSettings = TrainSettings()
+    distribution: DistributionSettings = DistributionSettings()
+    export: ExportSettings = ExportSettings()
+
+
+def plugin_module(package: str, name: str) -> types.ModuleType:
+    """The module behind a config value: head.name or data.source."""
+    return importlib.import_module(f"{package}.{name}")
+
+
+@functools.cache
+def plugins(package: str) -> dict[str, type[Section]]:
+    """The modules of `trainer.heads` or `trainer.sources` that have a `Settings`, by name."""
+    folder = importlib.import_module(package).__path__
+    modules = {info.name: plugin_module(package, info.name) for info in pkgutil.iter_modules(folder)}
+    return {name: module.Settings for name, module in sorted(modules.items()) if hasattr(module, "Settings")}
+
+
+# The key of a section that names a module, and the package that holds the modules.
+PLUGIN_KEYS = {"head": ("name", "trainer.heads"), "data": ("source", "trainer.sources")}
+
+
+def section_classes(section: str) -> dict[str, type[Section]]:
+    """The classes that a section may have: one by the name "", or one a module."""
+    if section in PLUGIN_KEYS:
+        return plugins(PLUGIN_KEYS[section][1])
+    return {"": Config.model_fields[section].annotation}
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of a config file, for editors (configs/schema.json)."""
+    sections: dict[str, Any] = {}
+    for section, field in Config.model_fields.items():
+        classes = tuple(section_classes(section).values())
+        if section in PLUGIN_KEYS and len(classes) > 1:
+            annotation: Any = Annotated[Union[classes], Field(discriminator=PLUGIN_KEYS[section][0])]  # noqa: UP007
+        else:
+            annotation = classes[0]
+        sections[section] = (annotation, ... if field.is_required() else field.default)
+    schema = pydantic.create_model("podtune config", __config__=ConfigDict(extra="forbid"), **sections).model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def describe_type(field: pydantic.fields.FieldInfo) -> str:
+    """What a setting accepts, in words: "float > 0", "one of linear, cosine, constant", "integer or null"."""
+    return _describe(field.annotation, field.metadata)
+
+
+def _describe(annotation: Any, metadata: list[Any]) -> str:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _describe(arguments[0], [bound for extra in arguments[1:] for bound in getattr(extra, "metadata", [extra])])
+    bounds = ", ".join(f"{sign} {getattr(bound, name):g}" for bound in metadata
+                       for name, sign in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<=")) if getattr(bound, name, None) is not None)
+    if origin is Literal:
+        return (arguments[0] if len(arguments) == 1 else f"one of {', '.join(map(str, arguments))}")
+    if origin in (Union, types.UnionType):
+        return " or ".join(_describe(part, metadata if part in (int, float) else []) for part in arguments)
+    if origin is list:
+        return f"list of {_describe(arguments[0], [])}"
+    if origin is dict:
+        return f"mapping of {_describe(arguments[0], [])} to {_describe(arguments[1], [])}"
+    words = {bool: "true or false", int: "integer", float: "number", str: "text", type(None): "null"}
+    return " ".join(filter(None, (words.get(annotation, getattr(annotation, "__name__", str(annotation))), bounds)))

@@ -1,0 +1,1 @@
+"""From examples to batches: the token store, the ledger, the epoch plan and the tf.data pipeline."""

@@ -1,0 +1,38 @@
+"""The ledger: everything preparation changed or lost, counted, with the first place of each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# kind -> what it means, for people
+MEANINGS = {
+    "truncated_examples": "texts longer than seq_len, cut",
+    "truncated_tokens": "tokens cut off",
+    "empty_texts": "texts without a character",
+    "unknown_tokens": "tokens the vocabulary does not have",
+    "duplicates": "texts that stand in the same split before",
+    "duplicates_of_train": "texts that stand in train as well",
+}
+
+
+class Ledger:
+    """Counts by split and kind, with the origin of the first occurrence."""
+
+    def __init__(self, entries: dict[str, dict[str, dict[str, Any]]] | None = None) -> None:
+        self.entries = entries or {}
+
+    def add(self, split: str, kind: str, origin: str, count: int = 1) -> None:
+        """Adds `count` occurrences; the first origin is kept."""
+        if kind not in MEANINGS:
+            raise KeyError(f"expected one of {', '.join(MEANINGS)}. Received {kind!r}.")
+        entry = self.entries.setdefault(split, {}).setdefault(kind, {"count": 0, "first": origin})
+        entry["count"] += int(count)
+
+    def count(self, split: str, kind: str) -> int:
+        """How often `kind` happened in `split`."""
+        return self.entries.get(split, {}).get(kind, {}).get("count", 0)
+
+    def lines(self) -> list[str]:
+        """One line an entry: "train: 12 texts longer than seq_len, cut (first: a.csv:3)"."""
+        return [f"{split}: {entry['count']:,} {MEANINGS[kind]} (first: {entry['first']})"
+                for split, kinds in self.entries.items() for kind, entry in kinds.items()]

@@ -1,0 +1,220 @@
+"""Preparation: sources are read once, encoded in the graph and written to token stores, with a ledger of what was lost."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from trainer.config import DataSettings
+from trainer.data import store as store_module
+from trainer.data.ledger import Ledger
+from trainer.data.store import StoreWriter, TokenStore
+from trainer.errors import DataError
+from trainer.sources import Example, Source, open_source
+from trainer.storage import write_json
+
+ENCODE_BATCH = 512  # texts per call of the graph: long enough to amortise the call, short enough to spread over the cores
+SAMPLES = 256  # raw examples of each split kept in the store, for the export's proof
+SPLITS = ("train", "validation", "test")
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """The encoded splits, their ledger, and what the head learnt from train (the label names)."""
+
+    splits: dict[str, TokenStore]
+    ledger: Ledger
+    vocabulary: dict[str, Any]
+    reused: bool
+
+
+def prepare(settings: DataSettings, head: Any, tokenizer_fingerprint: str, *, progress: Callable[[int, int | None], None] | None = None) -> Prepared:
+    """Encodes every split, or finds them encoded by an earlier run.
+
+    Args:
+        head: gives parse, encode, label_column and so on (see trainer/heads).
+        progress: called with (bytes or examples read, how many there are).
+    Raises:
+        DataError: a split without examples, an unknown field, a label that only a later split has, …
+    """
+    sources = {split: open_source(settings, split, spec) for split in SPLITS if isinstance(spec := getattr(settings, split), str)}
+    fingerprint = _fingerprint(settings, head, tokenizer_fingerprint, sources)
+    folder = cache_folder(settings) / fingerprint
+    reused = (folder / "ledger.json").exists()
+    if not reused:
+        with store_module.building(folder) as temporary:
+            _Preparation(settings, head, sources, progress).write(temporary)
+    notes = json.loads((folder / "ledger.json").read_text(encoding="utf-8"))
+    splits = {split: TokenStore(folder / split) for split in SPLITS if (folder / split).exists()}
+    return Prepared(splits, Ledger(notes["ledger"]), notes["vocabulary"], reused)
+
+
+def cache_folder(settings: DataSettings) -> pathlib.Path:
+    """Where the token stores are kept."""
+    if settings.cache_dir:
+        return pathlib.Path(settings.cache_dir).expanduser()
+    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "podtune"
+
+
+def _fingerprint(settings: DataSettings, head: Any, tokenizer_fingerprint: str, sources: dict[str, Source]) -> str:
+    relevant = settings.model_dump(exclude={"batching", "cache_dir", *SPLITS})
+    held_out = {split: getattr(settings, split) for split in SPLITS if not isinstance(getattr(settings, split), str)}
+    facts = [store_module.FORMAT, relevant, held_out, head.preparation_settings(), tokenizer_fingerprint,
+             {split: source.fingerprint() for split, source in sources.items()}]
+    return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def content_hash(texts: Sequence[str]) -> int:
+    """64 bits of the example's text: what decides the split, and what finds duplicates."""
+    return int.from_bytes(hashlib.blake2b("\x1f".join(texts).encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+
+
+def encode_batch(graph: Callable[..., Any], texts: list[list[str]]) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], dict[str, np.ndarray]]:
+    """Runs the head's encoding on raw texts.
+
+    Returns:
+        token columns as (flat values, row lengths), and the counts of what was lost, (B,) int32 each.
+    """
+    columns, counts = graph(*(tf.constant([text.encode("utf-8", "replace") for text in column]) for column in texts))
+    return ({name: (ragged.flat_values.numpy(), ragged.row_lengths().numpy()) for name, ragged in columns.items()},
+            {name: values.numpy() for name, values in counts.items()})
+
+
+class _Split:
+    """One split while it is written: examples wait in a batch, encoded batches are appended in order."""
+
+    def __init__(self, name: str, folder: pathlib.Path) -> None:
+        self.name = name
+        self.writer = StoreWriter(folder)
+        self.waiting: list[tuple[tuple[str, ...], int, str, int]] = []  # texts, content hash, file, line
+        self.labels: list[Any] = []
+        self.samples: list[dict[str, Any]] = []
+        self.files: dict[str, int] = {}
+        self.count = 0
+
+    def origin(self, index: int) -> str:
+        line = int(self.writer.column("origin_line")[index])
+        file = list(self.files)[int(self.writer.column("origin_file")[index])]
+        return f"{file}:{line}" if line else file
+
+
+class _Preparation:
+    def __init__(self, settings: DataSettings, head: Any, sources: dict[str, Source], progress: Any) -> None:
+        self.settings, self.head, self.sources, self.progress = settings, head, sources, progress
+        self.ledger = Ledger()
+        self.graph = tf.function(head.encode, input_signature=[tf.TensorSpec([None], tf.string)] * len(head.text_names))
+        self.pending: deque[tuple[_Split, list, Future]] = deque()
+
+    def write(self, folder: pathlib.Path) -> None:
+        names = [split for split in SPLITS if getattr(self.settings, split) is not None]
+        splits = {name: _Split(name, folder / name) for name in names}
+        workers = os.cpu_count() or 1
+        with ThreadPoolExecutor(workers) as pool:
+            for name, source in self.sources.items():
+                for example in self._limited(name, source):
+                    texts = self.head.texts(example)
+                    digest = content_hash(texts)
+                    split = splits[self._route(digest) if name == "train" else name]
+                    self._take(split, example, texts, digest)
+                    if len(split.waiting) == ENCODE_BATCH:
+                        self._encode(split, pool)
+                        self._collect(2 * workers)
+            for split in splits.values():
+                self._encode(split, pool)
+            self._collect(0)
+        self._finish(splits, folder)
+
+    def _limited(self, name: str, source: Source) -> Iterator[Example]:
+        for number, example in enumerate(source.examples()):
+            if name == "train" and self.settings.limit is not None and number >= self.settings.limit:
+                return
+            if self.progress and number % ENCODE_BATCH == 0:
+                self.progress(source.progress(), source.size())
+            yield example
+
+    def _route(self, digest: int) -> str:
+        """Train, or the fraction held out of it that the content hash falls into."""
+        point, edge = digest / 2**64, 0.0
+        for split in ("validation", "test"):
+            fraction = getattr(self.settings, split)
+            if isinstance(fraction, float):
+                edge += fraction
+                if point < edge:
+                    return split
+        return "train"
+
+    def _take(self, split: _Split, example: Example, texts: tuple[str, ...], digest: int) -> None:
+        split.labels.append(self.head.label(example))
+        if not all(texts):
+            self.ledger.add(split.name, "empty_texts", str(example.origin))
+        if len(split.samples) < SAMPLES:
+            split.samples.append(dict(zip(self.head.text_names, texts, strict=True)))
+        file = split.files.setdefault(example.origin.file, len(split.files))
+        split.waiting.append((texts, digest, file, example.origin.line))
+        split.count += 1
+
+    def _encode(self, split: _Split, pool: ThreadPoolExecutor) -> None:
+        if split.waiting:
+            batch, split.waiting = split.waiting, []
+            texts = [list(column) for column in zip(*(texts for texts, *_ in batch), strict=True)]
+            self.pending.append((split, batch, pool.submit(encode_batch, self.graph, texts)))
+
+    def _collect(self, leave: int) -> None:
+        """Appends encoded batches in the order they were read, until `leave` are pending."""
+        while len(self.pending) > leave:
+            split, batch, future = self.pending.popleft()
+            tokens, counts = future.result()
+            for kind in ("truncated_tokens", "unknown_tokens"):
+                for row in np.flatnonzero(counts[kind]):
+                    origin = self._place(split, batch[row])
+                    self.ledger.add(split.name, kind, origin, counts[kind][row])
+                    if kind == "truncated_tokens":
+                        self.ledger.add(split.name, "truncated_examples", origin)
+                        self._refuse_overflow(origin, counts[kind][row])
+            split.writer.append(tokens, {
+                "content_hash": np.array([hash_ for _, hash_, _, _ in batch], np.uint64),
+                "origin_file": np.array([file for *_, file, _ in batch], np.int32),
+                "origin_line": np.array([line for *_, line in batch], np.int32)})
+
+    def _refuse_overflow(self, origin: str, cut: int) -> None:
+        if self.settings.overflow == "error":
+            raise DataError(f"{origin}: {self.settings.seq_len + int(cut)} tokens, over data.seq_len = {self.settings.seq_len}, and data.overflow is error. "
+                            "Raise data.seq_len, or choose data.overflow truncate or head_tail.")
+
+    @staticmethod
+    def _place(split: _Split, row: tuple) -> str:
+        file, line = list(split.files)[row[2]], row[3]
+        return f"{file}:{line}" if line else file
+
+    def _finish(self, splits: dict[str, _Split], folder: pathlib.Path) -> None:
+        for name, split in splits.items():
+            if split.count == 0:
+                raise DataError(f"data.{name} = {getattr(self.settings, name)}: no examples. "
+                                "Check the path, or hold out another fraction.")
+        names = self.sources["train"].label_names()
+        vocabulary = self.head.learn(splits["train"].labels, names, lambda index: splits["train"].origin(index))
+        train_hashes = splits["train"].writer.column("content_hash")
+        for name, split in splits.items():
+            self._count_duplicates(split, train_hashes)
+            columns = self.head.label_columns(split.labels, vocabulary, split.origin, name)
+            split.writer.close(columns, {"files": list(split.files), "samples": split.samples, "examples": split.count})
+        write_json(folder / "ledger.json", {"ledger": self.ledger.entries, "vocabulary": vocabulary})
+
+    def _count_duplicates(self, split: _Split, train_hashes: np.ndarray) -> None:
+        hashes = split.writer.column("content_hash")
+        _, first = np.unique(hashes, return_index=True)
+        repeated = np.setdiff1d(np.arange(len(hashes)), first)
+        also_train = np.flatnonzero(np.isin(hashes, train_hashes)) if split.name != "train" else []
+        for kind, found in (("duplicates", repeated), ("duplicates_of_train", also_train)):
+            if len(found):
+                self.ledger.add(split.name, kind, split.origin(int(found[0])), len(found))

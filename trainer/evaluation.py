@@ -1,0 +1,53 @@
+"""How good a model is on a split: every example once, metrics on the host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from trainer.config import Config
+from trainer.data.batching import evaluation_batches
+from trainer.data.store import TokenStore
+from trainer.loop import make_logits_call, split_logits, use_xla
+from trainer.model import Model
+
+LOWER_IS_BETTER = ("loss", "mse", "perplexity")
+
+
+class Evaluator:
+    """Evaluates splits with one compiled function."""
+
+    def __init__(self, config: Config, strategy: tf.distribute.Strategy, model: Model, head: Any) -> None:
+        self.config, self.strategy, self.head = config, strategy, head
+        self._xla = use_xla(config.train)
+        self._logits_call = make_logits_call(strategy, model, xla=self._xla)
+
+    def logits(self, store: TokenStore, on_batch: Callable[[int, int], None] | None = None, *, first: int | None = None) -> np.ndarray:
+        """(n, C) float32, one row an example, in the store's order.
+
+        Args:
+            on_batch: called after each batch with (batches done, batches in all).
+            first: only so many examples.
+        """
+        plan = evaluation_batches(store.lengths[:first], self.config.train.evaluation_batch_size)
+        done = iter(range(1, len(plan) + 1))
+        return split_logits(
+            self.strategy, self._logits_call, store, plan, batching=self.config.data.batching, seq_len=self.config.data.seq_len,
+            batch_size=self.config.train.evaluation_batch_size, xla=self._xla,
+            between=(lambda: on_batch(next(done), len(plan))) if on_batch else None)
+
+    def metrics(self, store: TokenStore, on_batch: Callable[[int, int], None] | None = None) -> dict[str, float]:
+        """The head's metrics over the whole split."""
+        return self.head.metrics(self.logits(store, on_batch), store.columns)
+
+
+def is_better(metric: str, value: float, best: float | None, min_delta: float) -> bool:
+    """Whether `value` improves on `best` by more than `min_delta`; losses improve downward, NaN never does."""
+    if not np.isfinite(value):
+        return False
+    if best is None:
+        return True
+    return value < best - min_delta if metric in LOWER_IS_BETTER else value > best + min_delta

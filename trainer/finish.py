@@ -1,0 +1,143 @@
+"""After training: evaluate the model that is kept, export it, write results.json. Also the modes that do only that."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from trainer.assembly import Parts, build_model, make_parts, prepare_data
+from trainer.checkpoints import Checkpoints
+from trainer.data.prepare import Prepared
+from trainer.data.store import TokenStore
+from trainer.display import Display, print_result
+from trainer.errors import JobDirError
+from trainer.evaluation import Evaluator
+from trainer.export import BFLOAT16_TOLERANCE, TOLERANCE, export_huggingface, export_saved_model
+from trainer.job import Job
+from trainer.model import Model
+from trainer.resolve import Resolved
+from trainer.storage import write_json
+
+REPORTED = ("validation", "test")
+
+
+@dataclasses.dataclass
+class Results:
+    """results.json."""
+
+    values: dict[str, Any]
+
+    def summary(self) -> str:
+        """A line a split, the step, and where the model is."""
+        lines = [f"{split}: " + "  ".join(f"{name} {value:.4f}" for name, value in self.values[split].items())
+                 for split in REPORTED if split in self.values]
+        if "model" in self.values:
+            lines.append(f"model: {self.values['model']}")
+        return "\n".join(lines)
+
+
+class Kept:
+    """The trained model that is kept (the best checkpoint where one is picked, else the last), ready to evaluate and export."""
+
+    def __init__(self, parts: Parts, job: Job, strategy: tf.distribute.Strategy, model: Model, evaluator: Evaluator | None = None) -> None:
+        self.parts, self.job, self.model, self.display = parts, job, model, parts.display
+        self.evaluator = evaluator or Evaluator(parts.config, strategy, model, parts.head)
+        self.step = self._restore()
+        self._logits: dict[str, np.ndarray] = {}
+
+    def _restore(self) -> int:
+        # Only the model is read: the optimizer's slots are not needed, and need not fit in memory.
+        checkpoints = Checkpoints(self.job.checkpoints, keep=1, warn=self.display.warn, model=self.model)
+        state = checkpoints.restore_latest()
+        if state is None:
+            raise JobDirError(f"{self.job.checkpoints}: no intact checkpoint. Train first: --mode=train --job_dir={self.job.folder}.")
+        if state.best_step is not None and state.best_step != state.step:
+            state = checkpoints.restore(state.best_step)
+            self.display.line(f"keeping the best checkpoint, of step {state.step:,}")
+        return state.step
+
+    def evaluate(self, prepared: Prepared) -> dict[str, dict[str, float]]:
+        """The metrics of validation and test."""
+        metrics = {}
+        for split in REPORTED:
+            if split in prepared.splits:
+                store = prepared.splits[split]
+                self._logits[split] = self.evaluator.logits(store, lambda done, total: self.display.progress("evaluating", done, total))
+                self.display.done("evaluating")
+                metrics[split] = self.parts.head.metrics(self._logits[split], store.columns)
+        return metrics
+
+    def export(self, prepared: Prepared | None) -> pathlib.Path | None:
+        """Writes what export.format says; None for none."""
+        settings, parts = self.parts.config.export, self.parts
+        if settings.format == "none":
+            return None
+        folder = pathlib.Path(settings.directory) if settings.directory else self.job.folder / ("model" if settings.format == "savedmodel" else "huggingface")
+        if settings.format == "huggingface":
+            export_huggingface(self.model, parts.head, parts.weights, parts.tokenizer_folder, folder)
+            return folder
+        samples, logits = self._proof(prepared)
+        tolerance = TOLERANCE if parts.config.train.precision == "float32" else BFLOAT16_TOLERANCE
+        self.display.line("export: " + export_saved_model(self.model, parts.head, folder, samples, logits, tolerance=tolerance))
+        return folder
+
+    def _proof(self, prepared: Prepared) -> tuple[list[dict[str, str]], np.ndarray]:
+        """The first raw texts of validation (or test, or train) and the logits that evaluation gives them."""
+        split = next(split for split in (*REPORTED, "train") if split in prepared.splits)
+        store: TokenStore = prepared.splits[split]
+        samples = store.meta["samples"][:self.parts.config.export.check_examples]
+        if split not in self._logits:
+            self._logits[split] = self.evaluator.logits(store, first=len(samples))
+        return samples, self._logits[split][:len(samples)]
+
+
+def finish(parts: Parts, job: Job, prepared: Prepared, run: Any) -> Results:
+    """Evaluates and exports what training made; writes results.json."""
+    kept = Kept(parts, job, run.strategy, run.model, run.evaluator)
+    with run.timeline.inside("evaluate_s"):
+        metrics = kept.evaluate(prepared)
+    with run.timeline.inside("export_s"):
+        model = kept.export(prepared)
+    trained = max(run.timeline.seconds("train_s"), 1e-9)
+    values = {**metrics, "step": kept.step, "timeline": run.timeline.as_dict(),
+              "throughput": {"examples_per_s": round(run.state.examples / trained, 2), "real_tokens_per_s": round(run.state.real_tokens / trained, 1)}}
+    return _write(job, values, model)
+
+
+def evaluate(resolved: Resolved, job: Job, display: Display) -> None:
+    """--mode=evaluate: the metrics of the kept model, anew."""
+    kept, prepared = _kept(resolved, job, display, with_data=True)
+    print_result(_write(job, {**_read(job), **kept.evaluate(prepared), "step": kept.step}, None).summary())
+
+
+def export(resolved: Resolved, job: Job, display: Display) -> None:
+    """--mode=export: the kept model as export.format says."""
+    kept, prepared = _kept(resolved, job, display, with_data=resolved.config.export.format == "savedmodel")
+    print_result(f"model: {kept.export(prepared)}")
+
+
+def _kept(resolved: Resolved, job: Job, display: Display, *, with_data: bool) -> tuple[Kept, Prepared | None]:
+    job.require_trained()
+    parts = make_parts(resolved.config, display)
+    prepared = prepare_data(parts) if with_data else None
+    strategy, model = build_model(parts, job.read_vocabulary())
+    return Kept(parts, job, strategy, model), prepared
+
+
+def _read(job: Job) -> dict[str, Any]:
+    file = job.folder / "results.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+
+
+def _write(job: Job, values: dict[str, Any], model: pathlib.Path | None) -> Results:
+    if model is not None:
+        values = {**values, "model": str(model)}
+    write_json(job.folder / "results.json", values)
+    return Results(values)
+
+

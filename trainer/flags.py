@@ -1,0 +1,139 @@
+"""Every setting as an absl flag named by its dotted path, generated from the schema."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, NamedTuple
+
+import yaml
+from absl import flags
+from pydantic_core import PydanticUndefined
+
+from trainer import config as schema
+from trainer.errors import ConfigError
+from trainer.resolve import Setting, Settings, as_yaml, suggest
+
+MODES = ("train", "plan", "evaluate", "predict", "export")
+
+
+class _SettingFlag(flags.Flag):
+    """A flag that keeps the text it was given: the schema judges it together with the file, so that all problems come at once."""
+
+    def __init__(self, name: str, default: str | None, meaning: str, accepts: str, *, boolean: bool) -> None:
+        super().__init__(flags.ArgumentParser(), None, name, default, meaning, boolean=boolean)
+        self.accepts = accepts
+
+
+class CommandLine(NamedTuple):
+    """What the command line said."""
+
+    config: str | None
+    job_dir: str | None
+    mode: str
+    input: str | None
+    output: str | None
+    overrides: Settings
+    help: bool
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    """Defines the flags of `python -m trainer.task` in `values`: the run's own and one a setting."""
+    module = sys.argv[0]  # absl shows in --help the flags of the main module
+    def define(name: str, default: str | None, meaning: str, accepts: str, boolean: bool = False) -> None:
+        flags.DEFINE_flag(_SettingFlag(name, default, meaning, accepts, boolean=boolean), values, module_name=module)
+
+    define("config", None, "the run's YAML file (evaluate, predict and export: default job_dir/config.yaml)", "path")
+    define("job_dir", None, "where the run keeps everything it writes", "folder")
+    define("mode", "train", "what to do", f"one of {', '.join(MODES)}")
+    define("input", None, "for --mode=predict: JSON lines to read", "path, or - for standard input")
+    define("output", None, "for --mode=predict: JSON lines to write", "path, or - for standard output")
+    define("help", None, "show this help", "", boolean=True)
+    for name, (meaning, accepts, default, boolean) in _setting_flags().items():
+        define(name, default, meaning, accepts, boolean)
+
+
+def _setting_flags() -> dict[str, tuple[str, str, str | None, bool]]:
+    """Name -> (meaning, what it accepts, default as text, whether boolean); a key of several modules names them."""
+    found: dict[str, dict[tuple[str, str, str | None, bool], list[str]]] = {}
+    for section in schema.Config.model_fields:
+        for module, cls in schema.section_classes(section).items():
+            for key, field in cls.model_fields.items():
+                default = None if field.default in (PydanticUndefined, None) else as_yaml(field.default)
+                row = (field.description or "", schema.describe_type(field), default, field.annotation is bool)
+                found.setdefault(f"{section}.{key}", {}).setdefault(row, []).append(module)
+    merged = {}
+    for name, rows in found.items():
+        section, key = name.split(".")
+        everywhere = sum(map(len, rows.values())) == len(schema.section_classes(section))
+        if section in schema.PLUGIN_KEYS and key == schema.PLUGIN_KEYS[section][0]:
+            merged[name] = (next(iter(rows))[0], f"one of {', '.join(schema.section_classes(section))}", None, False)
+        elif len(rows) == 1:
+            (row, modules), = rows.items()
+            merged[name] = row if everywhere else (f"[{', '.join(modules)}] {row[0]}", *row[1:])
+        else:
+            meaning = "; ".join(f"[{', '.join(modules)}] {row[0]} ({row[1]}, default {row[2]})" for row, modules in rows.items())
+            merged[name] = (meaning, " / ".join(dict.fromkeys(row[1] for row in rows)), None, all(row[3] for row in rows))
+    return merged
+
+
+def parse(argv: list[str], values: flags.FlagValues = flags.FLAGS) -> CommandLine:
+    """Reads the command line.
+
+    Raises:
+        ConfigError: unknown flags or arguments, all of them at once, each with the nearest known name.
+    """
+    if "job_dir" not in values:
+        define_flags(values)
+    try:
+        rest = values(argv, known_only=True)[1:]
+    except flags.Error as error:
+        raise ConfigError(f"{error}. Every setting is --SECTION.KEY=VALUE; --help lists them.") from None
+    if rest:
+        raise ConfigError("\n".join(_unknown(argument, list(values)) for argument in rest))
+    mode = values["mode"].value
+    if mode not in MODES:
+        raise ConfigError(f"--mode: expected one of {', '.join(MODES)}. Received {mode!r}.{suggest(mode, list(MODES))}")
+    overrides: Settings = {}
+    for name in values:
+        if "." in name and values[name].present:
+            section, key = name.split(".")
+            overrides[section, key] = Setting(_value(section, key, values[name].value), f"--{name}")
+    own = {name: values[name].value for name in ("config", "job_dir", "mode", "input", "output", "help")}
+    return CommandLine(**{**own, "help": own["help"] in (True, "true")}, overrides=overrides)
+
+
+def _unknown(argument: str, known: list[str]) -> str:
+    name = argument.split("=")[0].lstrip("-")
+    if not argument.startswith("-"):
+        return f"unexpected argument {argument!r}: every setting is --SECTION.KEY=VALUE."
+    near = suggest(name, known) or next((f" Did you mean {k}?" for k in known if k.endswith(f".{name}")), "")
+    return f"unknown flag --{name}.{near.replace('mean ', 'mean --')} --help lists every flag."
+
+
+def _value(section: str, key: str, text: Any) -> Any:
+    """A flag's text as YAML would read it, but text stays text where only text is allowed ("007" is no number)."""
+    if not isinstance(text, str):
+        return text
+    accepts = {schema.describe_type(cls.model_fields[key]) for cls in schema.section_classes(section).values() if key in cls.model_fields}
+    only_text = all("number" not in words and "integer" not in words and "true" not in words for words in accepts)
+    if text == "null" and any("null" in words for words in accepts):
+        return None
+    if only_text and not text.startswith(("[", "{")):
+        return text
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def help_text(values: flags.FlagValues = flags.FLAGS) -> str:
+    """The usage and every flag with type, default and meaning."""
+    usage = ("python -m trainer.task --config=FILE [--job_dir=DIR] [--mode=train|plan|evaluate|predict|export] [--SECTION.KEY=VALUE ...]\n"
+             "Settings in a file are the same without the dashes: section, colon, key. configs/ has examples.\n")
+    lines = []
+    for name in sorted(values, key=lambda name: ("." in name, name)):
+        flag = values[name]
+        if isinstance(flag, _SettingFlag):
+            default = f" (default: {flag.default})" if flag.default is not None else ""
+            lines.append(f"  --{name}: {flag.accepts}{default}\n      {flag.help}")
+    return usage + "\n".join(lines)

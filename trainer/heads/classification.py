@@ -1,0 +1,343 @@
+"""Classification of a text or a pair: one label, several labels, or a number."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from trainer.config import DataSettings, HeadSettings
+from trainer.errors import ConfigError, DataError
+from trainer.lazy import keras, tf
+from trainer.sources import Example, require_field
+
+Labels = Annotated[list[str], Field(min_length=1)]
+OVERFLOWS = ("truncate", "head_tail", "error")
+DROPOUT_SITES = (1_000_000, 1_000_001)  # far above the encoder's
+SHOWN_LABELS = 30  # in a message
+
+
+class Settings(HeadSettings):
+    """Classification of a text or a pair."""
+
+    name: Literal["classification"] = "classification"
+    kind: Literal["single_label", "multi_label", "regression"] = Field("single_label", description="one of the labels, any of them, or a number")
+    labels: Labels | None = Field(None, description="all labels, in order; null: those of train, sorted")
+    label_separator: str = Field("|", min_length=1, description="multi_label: between labels where the field is text, not a list")
+    class_weights: Literal["balanced"] | dict[str, Annotated[float, Field(gt=0)]] | None = Field(
+        None, description="single_label: weight of each label's examples in the loss; balanced: n / (C * n_label)")
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="share of the target spread over all labels")
+    threshold: Annotated[float, Field(gt=0, lt=1)] = Field(0.5, description="multi_label: probability from which a label is given")
+
+
+class Head:
+    """See trainer/heads/__init__.py for what each method is for."""
+
+    Settings = Settings
+
+    def __init__(self, settings: Settings, data: DataSettings, tokenizer: Any) -> None:
+        self.settings, self.data, self.tokenizer = settings, data, tokenizer
+        self.fields = [data.text] if isinstance(data.text, str) else list(data.text)
+        self.text_names = ("text", "text_pair")[:len(self.fields)]
+        if data.overflow not in OVERFLOWS:
+            raise ConfigError(f"data.overflow: head classification takes one of {', '.join(OVERFLOWS)}. Received {data.overflow!r}.")
+        if settings.kind != "single_label" and settings.class_weights is not None:
+            raise ConfigError(f"head.class_weights: only for head.kind single_label. Received kind {settings.kind}.")
+        if settings.kind == "regression" and settings.labels is not None:
+            raise ConfigError("head.labels: a regression has none. Remove head.labels, or set head.kind.")
+
+    # --- examples -------------------------------------------------------------------------------------------------
+
+    def texts(self, example: Example) -> tuple[str, ...]:
+        """The raw text, or the two of a pair. Raises DataError where a field is missing or no text."""
+        texts = tuple(require_field(example, field) for field in self.fields)
+        for field, text in zip(self.fields, texts, strict=True):
+            if not isinstance(text, str):
+                raise DataError(f"{example.origin}: field {field!r} should be text. Received {text!r} ({type(text).__name__}). "
+                                "Name the text field with --data.text.")
+        return texts
+
+    def label(self, example: Example) -> Any:
+        """The raw label: a name, a tuple of names, or a number. Raises DataError where it is missing or NaN."""
+        value = require_field(example, self.data.label)
+        where = f"{example.origin}: field {self.data.label!r}"
+        if self.settings.kind == "regression":
+            return _number(value, where)
+        if self.settings.kind == "multi_label":
+            parts = value if isinstance(value, (list, tuple)) else [part.strip() for part in str(_name(value, where)).split(self.settings.label_separator)]
+            return tuple(_name(part, where) for part in parts if part != "")
+        if isinstance(value, (list, tuple)):
+            raise DataError(f"{where} has several labels: {value!r}. For several labels an example set --head.kind=multi_label.")
+        return _name(value, where)
+
+    def preparation_settings(self) -> dict[str, Any]:
+        """What of the settings changes the stored examples."""
+        return self.settings.model_dump(include={"name", "kind", "labels", "label_separator"})
+
+    def learn(self, labels: Sequence[Any], names: list[str] | None, origin: Callable[[int], str]) -> dict[str, Any]:
+        """The label names, from the settings, the source, or train.
+
+        Raises:
+            DataError: train has one class only.
+        """
+        if self.settings.kind == "regression":
+            return {"labels": [], "train_counts": {}}
+        counts = Counter(name for label in labels for name in (label if isinstance(label, tuple) else (label,)))
+        found = self.settings.labels or names or _sorted_names(counts)
+        if self.settings.kind == "single_label" and len(counts) == 1:
+            raise DataError(f"data.train: every one of the {len(labels):,} examples has the label {next(iter(counts))!r} (first: {origin(0)}). "
+                            "A classifier needs two or more. Is --data.label the right field?")
+        if not found:
+            raise DataError(f"data.train: no example has a label in field {self.data.label!r}.")
+        return {"labels": list(found), "train_counts": {name: counts.get(name, 0) for name in found}}
+
+    def label_columns(self, labels: Sequence[Any], vocabulary: Mapping[str, Any], origin: Callable[[int], str], split: str) -> dict[str, np.ndarray]:
+        """The labels of a split as numbers: (n,) int32, (n, C) float32 or (n,) float32.
+
+        Raises:
+            DataError: a label that is not in the list, with its first place.
+        """
+        if self.settings.kind == "regression":
+            return {"label": np.array(labels, np.float32)}
+        ids = {name: index for index, name in enumerate(vocabulary["labels"])}
+        for index, label in enumerate(labels):
+            for name in label if isinstance(label, tuple) else (label,):
+                if name not in ids:
+                    source = "head.labels" if self.settings.labels else "train"
+                    shown = ", ".join(list(ids)[:SHOWN_LABELS]) + (", …" if len(ids) > SHOWN_LABELS else "")
+                    raise DataError(f"{origin(index)}: label {name!r} of {split} is not among the labels of {source}: {shown}. "
+                                    "Correct it, or list every label with --head.labels.")
+        if self.settings.kind == "single_label":
+            return {"label": np.array([ids[label] for label in labels], np.int32)}
+        rows = np.zeros((len(labels), len(ids)), np.float32)
+        for row, label in zip(rows, labels, strict=True):
+            row[[ids[name] for name in label]] = 1
+        return {"label": rows}
+
+    # --- graph ----------------------------------------------------------------------------------------------------
+
+    def encode(self, *texts: tf.Tensor) -> tuple[dict[str, tf.RaggedTensor], dict[str, tf.Tensor]]:
+        """Token columns and counts of what was lost; the very function that serves.
+
+        Args:
+            texts: one or two (B,) string.
+        Returns:
+            token_ids (and segment_ids for pairs), each ragged (B, None) int32; truncated_tokens, unknown_tokens (B,) int32.
+        """
+        from trainer.text.assemble import assemble
+
+        ids = [self.tokenizer.tokenize(text) for text in texts]
+        unknown = tf.add_n([tf.reduce_sum(tf.cast(row == self.tokenizer.unk_id, tf.int32), axis=1) for row in ids])
+        token_ids, segment_ids, truncated = assemble(
+            ids[0], ids[1] if len(ids) > 1 else None, seq_len=self.data.seq_len, overflow=self.data.overflow,
+            cls_id=self.tokenizer.cls_id, sep_id=self.tokenizer.sep_id)
+        columns = {"token_ids": token_ids} if len(ids) == 1 else {"token_ids": token_ids, "segment_ids": segment_ids}
+        return columns, {"truncated_tokens": truncated, "unknown_tokens": unknown}
+
+    def build(self, encoder: Any, vocabulary: Mapping[str, Any], seed: int) -> list[keras.layers.Layer]:
+        """Makes the layers above the encoder, as Hugging Face's …ForSequenceClassification of each family has them."""
+        config = encoder.config
+        self.vocabulary, self.architecture = vocabulary, config.architecture
+        self.classes = len(vocabulary["labels"]) or 1
+        self.dropout = self.settings.dropout if self.settings.dropout is not None else config.classifier_dropout
+        initial = [keras.initializers.TruncatedNormal(stddev=config.initializer_range, seed=seed + site) for site in DROPOUT_SITES]
+        layers = []
+        if config.architecture != "bert":
+            layers.append(keras.layers.Dense(config.hidden_size, kernel_initializer=initial[0], name="dense", dtype="float32"))
+        layers.append(keras.layers.Dense(self.classes, kernel_initializer=initial[1], name="output", dtype="float32"))
+        for layer in layers:
+            layer.build((None, config.hidden_size))
+        self.layers = layers
+        self.weights = _class_weights(self.settings.class_weights, vocabulary)
+        return layers
+
+    def logits(self, encoder: Any, outputs: Mapping[str, tf.Tensor], batch: Mapping[str, tf.Tensor], *, training: bool, seed: Any) -> tf.Tensor:
+        """(E, C) float32, from the hidden state of each example's first token."""
+        from trainer.backbones.encoder import dropout
+
+        def drop(x: tf.Tensor, site: int) -> tf.Tensor:
+            return dropout(x, self.dropout, seed, site) if training and self.dropout else x
+
+        first = tf.gather_nd(outputs["sequence_output"], tf.stack([batch["example_row"], batch["example_start"]], axis=1))  # (E, H)
+        if self.architecture == "bert":
+            hidden = encoder.pool(first)
+        elif self.architecture == "distilbert":
+            hidden = tf.nn.relu(self.layers[0](first))
+        else:
+            hidden = tf.nn.gelu(self.layers[0](drop(first, DROPOUT_SITES[1])), approximate=False)
+        return self.layers[-1](tf.cast(drop(hidden, DROPOUT_SITES[0]), tf.float32))
+
+    def loss(self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        """Sum over the examples of weight x loss, and the sum of the weights; the caller divides by the step's global weight.
+
+        Source: Szegedy et al. 2016 for label smoothing.
+        """
+        label, weight, smoothing = batch["label"], batch["sample_weight"], self.settings.label_smoothing
+        if self.settings.kind == "regression":
+            losses = tf.square(logits[:, 0] - label)
+        elif self.settings.kind == "multi_label":
+            target = label * (1 - smoothing) + smoothing / 2
+            losses = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(target, logits), axis=1)
+        else:
+            if self.weights is not None:
+                weight *= tf.gather(tf.constant(self.weights), label)
+            target = tf.one_hot(label, self.classes) * (1 - smoothing) + smoothing / self.classes
+            losses = -tf.reduce_sum(target * tf.nn.log_softmax(logits), axis=1)
+        return tf.reduce_sum(losses * weight), tf.reduce_sum(weight)
+
+    def serve(self, logits: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What the SavedModel answers: label (B,) string and probabilities (B, C); several labels: (B, C) string, "" where not given."""
+        if self.settings.kind == "regression":
+            return {"value": logits[:, 0]}
+        names = tf.constant(self.vocabulary["labels"])
+        if self.settings.kind == "multi_label":
+            probabilities = tf.sigmoid(logits)
+            return {"label": tf.where(probabilities >= self.settings.threshold, names, ""), "probabilities": probabilities}
+        return {"label": tf.gather(names, tf.argmax(logits, axis=1)), "probabilities": tf.nn.softmax(logits)}
+
+    # --- results --------------------------------------------------------------------------------------------------
+
+    @property
+    def main_metric(self) -> str:
+        """What early stopping watches unless told otherwise."""
+        return {"single_label": "accuracy", "multi_label": "f1_micro", "regression": "pearson"}[self.settings.kind]
+
+    def metric_names(self) -> tuple[str, ...]:
+        """The names that `metrics` may give."""
+        return {"regression": ("loss", "mse", "pearson", "spearman"),
+                "multi_label": ("loss", "accuracy", "f1_micro", "f1_macro", "precision_macro", "recall_macro"),
+                "single_label": ("loss", "accuracy", "f1_macro", "precision_macro", "recall_macro", "auc_roc")}[self.settings.kind]
+
+    def metrics(self, logits: np.ndarray, columns: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Metrics over a whole split, every example once and weighing the same; accuracy of several labels is of the exact set.
+
+        Args:
+            logits: (n, C) float32.
+            columns: the store's example columns.
+        """
+        label = np.asarray(columns["label"])
+        if self.settings.kind == "regression":
+            return _regression_metrics(logits[:, 0].astype(np.float64), label.astype(np.float64))
+        return _label_metrics(logits.astype(np.float64), label, self.settings)
+
+    def decode(self, outputs: Mapping[str, np.ndarray], row: int) -> dict[str, Any]:
+        """One row of `serve`'s outputs as JSON for --mode=predict."""
+        if self.settings.kind == "regression":
+            return {"value": float(outputs["value"][row])}
+        probabilities = {name: float(p) for name, p in zip(self.vocabulary["labels"], outputs["probabilities"][row], strict=True)}
+        label = outputs["label"][row]
+        given = [name.decode() for name in label if name] if self.settings.kind == "multi_label" else label.decode()
+        return {"label": given, "probabilities": probabilities}
+
+    # --- Hugging Face ---------------------------------------------------------------------------------------------
+
+    def _tensor_names(self) -> list[str]:
+        return {"bert": ["classifier"], "distilbert": ["pre_classifier", "classifier"],
+                "electra": ["classifier.dense", "classifier.out_proj"]}[self.architecture]
+
+    def load_tensors(self, tensors: Mapping[str, np.ndarray], labels: Sequence[str] | None) -> list[str]:
+        """Takes over the checkpoint's own classifier where its labels are ours; returns what was taken.
+
+        Args:
+            tensors: by Hugging Face's names.
+            labels: the checkpoint's id2label in order.
+        """
+        if self.settings.kind != "regression" and list(labels or []) != self.vocabulary["labels"]:
+            return []
+        names = self._tensor_names()
+        shapes = [(tuple(layer.kernel.shape[::-1]), tensors[f"{name}.weight"].shape if f"{name}.weight" in tensors else None)
+                  for name, layer in zip(names, self.layers, strict=True)]
+        if any(ours != theirs for ours, theirs in shapes) or any(f"{name}.bias" not in tensors for name in names):
+            return []
+        for name, layer in zip(names, self.layers, strict=True):
+            layer.kernel.assign(tensors[f"{name}.weight"].T)
+            layer.bias.assign(tensors[f"{name}.bias"])
+        return [f"{name}.{part}" for name in names for part in ("weight", "bias")]
+
+    def save_tensors(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """The layers under Hugging Face's names, and what config.json says of them."""
+        tensors = {}
+        for name, layer in zip(self._tensor_names(), self.layers, strict=True):
+            tensors[f"{name}.weight"], tensors[f"{name}.bias"] = np.ascontiguousarray(layer.kernel.numpy().T), layer.bias.numpy()
+        labels = self.vocabulary["labels"] or ["LABEL_0"]
+        family = {"bert": "Bert", "distilbert": "DistilBert", "electra": "Electra"}[self.architecture]
+        problem = {"single_label": "single_label_classification", "multi_label": "multi_label_classification", "regression": "regression"}
+        return tensors, {"architectures": [f"{family}ForSequenceClassification"], "problem_type": problem[self.settings.kind],
+                         "id2label": {str(i): name for i, name in enumerate(labels)}, "label2id": {name: i for i, name in enumerate(labels)}}
+
+
+def _name(value: Any, where: str) -> str:
+    """A label as text: 1, 1.0, True and "1" are what a person would write."""
+    if isinstance(value, float) and math.isnan(value):
+        raise DataError(f"{where} is NaN. Expected a label. Remove the row or correct it.")
+    if value is None or value == "":
+        raise DataError(f"{where} is empty. Expected a label. Remove the row or correct it.")
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if not isinstance(value, (str, int, float)):
+        raise DataError(f"{where} should be a label. Received {value!r} ({type(value).__name__}).")
+    return str(value)
+
+
+def _number(value: Any, where: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise DataError(f"{where} should be a number, for a regression. Received {value!r}.") from None
+    if not math.isfinite(number):
+        raise DataError(f"{where} is {number}. Expected a finite number. Remove the row or correct it.")
+    return number
+
+
+def _sorted_names(counts: Mapping[str, int]) -> list[str]:
+    """Numbers by value, everything else by code point."""
+    return sorted(counts, key=int) if all(name.lstrip("-").isdecimal() for name in counts) else sorted(counts)
+
+
+def _class_weights(settings: Any, vocabulary: Mapping[str, Any]) -> np.ndarray | None:
+    """(C,) float32, or None where all weigh the same."""
+    labels, counts = vocabulary["labels"], vocabulary["train_counts"]
+    if settings is None:
+        return None
+    if settings == "balanced":
+        total = sum(counts.values())
+        return np.array([total / (len(labels) * counts[name]) if counts[name] else 0 for name in labels], np.float32)
+    unknown = sorted(set(settings) - set(labels))
+    if unknown:
+        raise ConfigError(f"head.class_weights: {', '.join(unknown)}: no such label. The labels: {', '.join(labels[:SHOWN_LABELS])}.")
+    return np.array([settings.get(name, 1.0) for name in labels], np.float32)
+
+
+def _regression_metrics(value: np.ndarray, label: np.ndarray) -> dict[str, float]:
+    from scipy import stats
+
+    mse = float(np.mean((value - label) ** 2))
+    varied = len(value) > 1 and np.ptp(value) > 0 and np.ptp(label) > 0  # else a correlation is undefined
+    return {"loss": mse, "mse": mse,
+            "pearson": float(stats.pearsonr(value, label).statistic) if varied else 0.0,
+            "spearman": float(stats.spearmanr(value, label).statistic) if varied else 0.0}
+
+
+def _label_metrics(logits: np.ndarray, label: np.ndarray, settings: Settings) -> dict[str, float]:
+    from scipy.special import expit, log_softmax, softmax
+    from sklearn import metrics
+
+    classes = logits.shape[1]
+    if settings.kind == "multi_label":
+        predicted = (expit(logits) >= settings.threshold).astype(int)
+        loss = float(np.mean(np.logaddexp(0, logits) - logits * label))
+    else:
+        predicted = logits.argmax(axis=1)
+        loss = float(-np.mean(log_softmax(logits, axis=1)[np.arange(len(label)), label]))
+    values = {"loss": loss, "accuracy": float(metrics.accuracy_score(label, predicted))}
+    if settings.kind == "multi_label":
+        values["f1_micro"] = float(metrics.f1_score(label, predicted, average="micro", zero_division=0))
+    scores = metrics.precision_recall_fscore_support(label, predicted, labels=range(classes), average="macro", zero_division=0)
+    values |= dict(zip(("precision_macro", "recall_macro", "f1_macro"), map(float, scores[:3]), strict=True))
+    if settings.kind == "single_label" and classes == 2 and len(np.unique(label)) == 2:
+        values["auc_roc"] = float(metrics.roc_auc_score(label, softmax(logits, axis=1)[:, 1]))
+    return values

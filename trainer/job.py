@@ -1,0 +1,93 @@
+"""The job_dir: what a run writes, and whether it is ours to write."""
+
+from __future__ import annotations
+
+import json
+import math
+import pathlib
+from typing import Any
+
+import yaml
+
+from trainer.errors import ConfigError, JobDirError
+from trainer.resolve import Resolved
+from trainer.storage import probe_writable, write_json, write_text
+
+# What may differ when a job goes on: it changes neither the numbers nor what is prepared.
+FREE = ("distribution.strategy", "export.format", "export.directory", "export.check_examples", "data.cache_dir", "train.steps_per_call",
+        "train.keep_checkpoints", "train.checkpoint_every_steps", "train.evaluation_batch_size")
+
+
+class Job:
+    """The files of one job_dir."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.folder = folder
+        self.config_file = folder / "config.yaml"
+        self.metrics_file = folder / "metrics.jsonl"
+        self.checkpoints = folder / "checkpoints"
+        self.model = folder / "model"
+        self.logs = folder / "logs"
+
+    def claim(self, resolved: Resolved) -> None:
+        """Makes the folder and writes config.yaml, or finds that it goes on with the same config.
+
+        Raises:
+            JobDirError: not writable, or it belongs to another config.
+        """
+        probe_writable(self.folder)
+        if self.config_file.exists():
+            self._refuse_other(resolved)
+        write_text(self.config_file, resolved.to_yaml())
+
+    def _refuse_other(self, resolved: Resolved) -> None:
+        before = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
+        now = yaml.safe_load(resolved.to_yaml())
+        differences = [f"  {section}.{key}: {before.get(section, {}).get(key)!r} there, {now.get(section, {}).get(key)!r} here"
+                       for section in {**before, **now} for key in {**before.get(section, {}), **now.get(section, {})}
+                       if f"{section}.{key}" not in FREE and before.get(section, {}).get(key) != now.get(section, {}).get(key)]
+        if differences:
+            raise JobDirError(f"--job_dir={self.folder} belongs to a run with another config:\n" + "\n".join(differences) +
+                              f"\nTo go on with that run: --config={self.config_file}. To start this one: another --job_dir, or remove the folder.")
+
+    def require_trained(self) -> None:
+        """Raises ConfigError where nothing was trained in this folder."""
+        if not self.config_file.exists():
+            raise ConfigError(f"--job_dir={self.folder}: no config.yaml there. Expected the job_dir of a training run.")
+
+    def write_preparation(self, prepared: Any) -> None:
+        """Keeps the ledger, and what the head learnt from train (the label names), for predict and export."""
+        write_json(self.folder / "ledger.json", prepared.ledger.entries)
+        write_json(self.folder / "vocabulary.json", prepared.vocabulary)
+
+    def read_vocabulary(self) -> dict[str, Any]:
+        """What the head learnt from train."""
+        file = self.folder / "vocabulary.json"
+        if not file.exists():
+            raise JobDirError(f"{file}: missing. Train first: --mode=train --job_dir={self.folder}.")
+        return json.loads(file.read_text(encoding="utf-8"))
+
+
+class MetricsFile:
+    """metrics.jsonl: one object a log point; holds only numbers that a repeated run gives again."""
+
+    def __init__(self, file: pathlib.Path, keep_bytes: int) -> None:
+        """Opens the file and cuts off what was written after the checkpoint that the run goes on from."""
+        file.touch()
+        self._file = file.open("r+b")
+        self._file.truncate(min(keep_bytes, file.stat().st_size))
+        self._file.seek(0, 2)
+
+    def write(self, step: int, split: str, values: dict[str, float]) -> None:
+        """Appends one object."""
+        clean = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        self._file.write(json.dumps({"step": step, "split": split, **clean}).encode() + b"\n")
+        self._file.flush()
+
+    def bytes(self) -> int:
+        """The file's length."""
+        return self._file.tell()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()

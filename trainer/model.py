@@ -1,0 +1,43 @@
+"""Encoder and head as one model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+
+class Model(tf.Module):
+    """The encoder with the layers of a head on it; what is trained, saved and served."""
+
+    def __init__(self, encoder: Any, head: Any, vocabulary: Mapping[str, Any], seed: int) -> None:
+        super().__init__(name="model")
+        self.encoder = encoder
+        self.head_layers = head.build(encoder, vocabulary, seed)
+        self._head = head
+
+    def logits(self, batch: Mapping[str, tf.Tensor], *, training: bool = False, seed: tf.Tensor | None = None) -> tf.Tensor:
+        """The head's logits in float32, for rows that may hold several examples.
+
+        Args:
+            batch: what data/pipeline.py's `fill` returns; position_ids, padding_mask and sequence_ids may be left out.
+            seed: (2,) int32, of this step, replica and micro-batch; needed for training with dropout.
+        """
+        names = ("token_ids", "segment_ids", "position_ids", "padding_mask", "sequence_ids")
+        outputs = self.encoder({name: batch[name] for name in names if name in batch}, training=training, dropout_seed=seed)
+        return self._head.logits(self.encoder, outputs, batch, training=training, seed=seed)
+
+    @property
+    def keras_variables(self) -> list[Any]:
+        """Every weight, as Keras variables."""
+        return [*self.encoder.variables, *(variable for layer in self.head_layers for variable in layer.variables)]
+
+    @property
+    def trainable(self) -> list[Any]:
+        """The weights that training changes, as Keras variables."""
+        return [*self.encoder.trainable_variables, *(variable for layer in self.head_layers for variable in layer.trainable_variables)]
+
+    def float32_bytes(self) -> int:
+        """Memory of the weights."""
+        return 4 * sum(int(tf.size(variable.value)) for variable in self.keras_variables)

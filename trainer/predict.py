@@ -1,0 +1,116 @@
+"""--mode=predict: JSON lines in, JSON lines out, through the same graph that is served."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from typing import IO, Any
+
+import tensorflow as tf
+
+from trainer.assembly import build_model, make_parts
+from trainer.display import Display
+from trainer.errors import ConfigError, DataError
+from trainer.export import Server
+from trainer.finish import Kept
+from trainer.job import Job
+from trainer.resolve import Resolved
+from trainer.sources import Example, Origin
+from trainer.storage import atomic_write
+
+Row = tuple[dict[str, Any], tuple[str, ...]]  # what was read, and its texts
+
+
+def predict(resolved: Resolved, job: Job, display: Display, source: str | None, target: str | None) -> None:
+    """Answers every line of `source`, in order, into `target`; "-" is stdin and stdout.
+
+    Raises:
+        DataError: a line that is no JSON object or lacks the text; names the line. A file is then not written.
+    """
+    if not source:
+        raise ConfigError("--input: missing. Expected a file of JSON lines, or - for standard input.")
+    job.require_trained()
+    with _reading(source) as lines:
+        parts = make_parts(resolved.config, display)
+        strategy, model = build_model(parts, job.read_vocabulary())
+        Kept(parts, job, strategy, model)
+        server, head = Server(model, parts.head), parts.head
+        batch_size = resolved.config.train.evaluation_batch_size
+        with _writing(target or "-") as output:
+            for number, rows in enumerate(_chunks(_rows(lines, source, head), 8 * batch_size if source != "-" else batch_size)):
+                for answer in _answers(server, head, rows, batch_size):
+                    output.write(json.dumps(answer, ensure_ascii=False) + "\n")
+                output.flush()
+                display.progress("predicting", (number + 1) * len(rows), None)
+    display.done()
+
+
+def _answers(server: Server, head: Any, rows: list[Row], batch_size: int) -> list[dict[str, Any]]:
+    """Long texts with long ones, so that little is padding; the answers in the order of the rows."""
+    order = sorted(range(len(rows)), key=lambda row: -sum(map(len, rows[row][1])))
+    answers: list[dict[str, Any]] = [{}] * len(rows)
+    for start in range(0, len(order), batch_size):
+        members = order[start:start + batch_size]
+        columns = zip(*(rows[row][1] for row in members), strict=True)
+        outputs = {name: value.numpy() for name, value in server.texts(*(tf.constant([t.encode("utf-8", "replace") for t in c]) for c in columns)).items()}
+        for place, row in enumerate(members):
+            answers[row] = {**rows[row][0], **head.decode(outputs, place)}
+    return answers
+
+
+def _rows(lines: IO[bytes], source: str, head: Any) -> Iterator[Row]:
+    name = "standard input" if source == "-" else source
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+        except UnicodeDecodeError as error:
+            raise DataError(f"{name}:{number}: not UTF-8 (byte {error.start} of the line). Re-encode the file as UTF-8.") from None
+        except ValueError as error:
+            raise DataError(f"{name}:{number}: not JSON: {error}. Expected one object a line, such as {_shape(head)}.") from None
+        if not isinstance(value, dict):
+            raise DataError(f"{name}:{number}: expected an object such as {_shape(head)}. Received {type(value).__name__}.")
+        yield value, head.texts(Example(value, Origin(name, number)))
+
+
+def _shape(head: Any) -> str:
+    return json.dumps(dict.fromkeys(head.fields, "…"), ensure_ascii=False)
+
+
+def _chunks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
+    chunk: list[Row] = []
+    for row in rows:
+        chunk.append(row)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+@contextlib.contextmanager
+def _reading(source: str) -> Iterator[IO[bytes]]:
+    if source == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        opened = open(source, "rb")  # noqa: SIM115
+    except OSError as error:
+        raise DataError(f"--input={source}: cannot be read: {error.strerror}.") from None
+    with opened:
+        yield opened
+
+
+@contextlib.contextmanager
+def _writing(target: str) -> Iterator[IO[str]]:
+    if target == "-":
+        sys.stdout.reconfigure(encoding="utf-8")
+        yield sys.stdout
+    else:
+        with atomic_write(target) as output:
+            yield output
+
+

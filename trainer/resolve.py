@@ -1,0 +1,197 @@
+"""From a YAML file, the environment and flags to one validated Config that knows where each value came from."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import pydantic
+import yaml
+
+from trainer import config as schema
+from trainer.errors import ConfigError
+
+DEFAULT = "default"
+
+
+class Setting(NamedTuple):
+    """A value and where it was given: "configs/sst2.yaml:12", "--train.epochs", "default"."""
+
+    value: Any
+    origin: str
+
+
+Settings = dict[tuple[str, str], Setting]  # (section, key) -> setting
+
+
+@dataclasses.dataclass(frozen=True)
+class Resolved:
+    """A validated config and the origin of each of its values."""
+
+    config: schema.Config
+    origins: Mapping[tuple[str, str], str]
+
+    def to_yaml(self) -> str:
+        """The whole config as YAML, each value followed by its origin in a comment; reads back to the same config."""
+        lines = []
+        for section, values in self.config.model_dump().items():
+            lines.append(f"{section}:")
+            for key, value in values.items():
+                lines.append(f"  {key}: {as_yaml(value)}  # {self.origins.get((section, key), DEFAULT)}")
+        return "\n".join(lines) + "\n"
+
+
+def as_yaml(value: Any) -> str:
+    """A value on one line, as YAML."""
+    return yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=math.inf, sort_keys=False).strip()[1:-1]
+
+
+def resolve(file: pathlib.Path | None, overrides: Settings | None = None) -> Resolved:
+    """Reads the config file, lays `overrides` (flags, environment) over it and validates the whole.
+
+    Raises:
+        ConfigError: lists every problem, each with its place, the value met, what is allowed and a suggestion.
+    """
+    problems: list[str] = []
+    settings: Settings = {}
+    if file is not None:
+        settings.update(_read_yaml(file, problems))
+    settings.update(overrides or {})
+    classes = {section: _section_class(section, settings, problems) for section in schema.Config.model_fields}
+    sections = {section: _validate(section, cls, settings, problems) for section, cls in classes.items() if cls is not None}
+    if not problems:
+        problems += _contradictions(sections)
+    if problems:
+        count = f"{len(problems)} problems" if len(problems) > 1 else "1 problem"
+        raise ConfigError(f"{count} in the configuration:\n" + "\n".join(f"  {problem}" for problem in problems))
+    return Resolved(schema.Config(**sections), {name: setting.origin for name, setting in settings.items()})
+
+
+def _read_yaml(file: pathlib.Path, problems: list[str]) -> Settings:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except FileNotFoundError:
+        near = difflib.get_close_matches(file.name, [path.name for path in file.parent.glob("*.yaml")], n=1)
+        raise ConfigError(f"--config={file}: no such file." + (f" Did you mean {file.parent / near[0]}?" if near else "")) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--config={file}: cannot be read: {error}") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise ConfigError(f"{file}:{mark.line + 1}: not valid YAML: {error.problem or error.context}") from None
+    if root is None:
+        return {}
+    if not isinstance(root, yaml.MappingNode):
+        raise ConfigError(f"{file}:1: expected sections ({', '.join(schema.Config.model_fields)}), each with its keys. Received {text[:40]!r}")
+    settings: Settings = {}
+    for section, node in _pairs(root, file, "", problems):
+        if section not in schema.Config.model_fields:
+            problems.append(f"{section}: unknown section ({file}:{node.start_mark.line + 1})." + _suggest_key(section, section))
+        elif isinstance(node, yaml.MappingNode):
+            for key, value in _pairs(node, file, f"{section}.", problems):
+                settings[section, key] = Setting(_construct(value), f"{file}:{value.start_mark.line + 1}")
+        elif not (isinstance(node, yaml.ScalarNode) and node.tag.endswith(":null")):
+            problems.append(f"{section}: expected a section with keys. Received {node.value!r} ({file}:{node.start_mark.line + 1}).")
+    return settings
+
+
+def _pairs(node: yaml.MappingNode, file: pathlib.Path, prefix: str, problems: list[str]) -> Iterator[tuple[str, yaml.Node]]:
+    first_lines: dict[str, int] = {}
+    for key_node, value_node in node.value:
+        key, line = str(key_node.value), key_node.start_mark.line + 1
+        if key in first_lines:  # YAML readers keep the last one and say nothing
+            problems.append(f"{prefix}{key}: given twice ({file}:{first_lines[key]} and {file}:{line}). Keep one.")
+        first_lines[key] = line
+        yield key, value_node
+
+
+def _construct(node: yaml.Node) -> Any:
+    loader = yaml.SafeLoader("")
+    try:
+        return loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        raise ConfigError(f"line {node.start_mark.line + 1}: not a plain YAML value: {error.problem}. Tags are not read.") from None
+
+
+def _section_class(section: str, settings: Settings, problems: list[str]) -> type[schema.Section] | None:
+    classes = schema.section_classes(section)
+    if section not in schema.PLUGIN_KEYS:
+        return classes[""]
+    key = schema.PLUGIN_KEYS[section][0]
+    setting = settings.get((section, key))
+    if setting is None:
+        problems.append(f"{section}.{key}: missing. Expected one of {', '.join(classes)}.")
+        return None
+    if setting.value not in classes:
+        problems.append(f"{section}.{key}: expected one of {', '.join(classes)}. Received {setting.value!r} ({setting.origin})."
+                        + suggest(str(setting.value), list(classes)))
+        return None
+    return classes[setting.value]
+
+
+def _validate(section: str, cls: type[schema.Section], settings: Settings, problems: list[str]) -> schema.Section | None:
+    values = {key: setting.value for (name, key), setting in settings.items() if name == section}
+    try:
+        return cls.model_validate(values)
+    except pydantic.ValidationError as error:
+        seen: set[str] = set()
+        for detail in error.errors():
+            key = str(detail["loc"][0]) if detail["loc"] else ""
+            if key not in seen:  # a union reports each of its members
+                seen.add(key)
+                problems.append(_problem(section, key, cls, detail, settings.get((section, key))))
+        return None
+
+
+def _problem(section: str, key: str, cls: type[schema.Section], detail: Any, setting: Setting | None) -> str:
+    name = f"{section}.{key}" if key else section
+    if detail["type"] == "extra_forbidden":
+        return f"{name}: unknown key ({setting.origin if setting else DEFAULT})." + _suggest_key(section, key)
+    if detail["type"] == "missing":
+        field = cls.model_fields[key]
+        return f"{name}: missing. Expected {schema.describe_type(field)}: {field.description}."
+    received = f" Received {setting.value!r} ({setting.origin})." if setting else ""
+    if detail["type"] in ("value_error", "assertion_error"):
+        return f"{name}: {detail['ctx']['error']}.{received}"
+    return f"{name}: expected {schema.describe_type(cls.model_fields[key])}.{received}"
+
+
+def _suggest_key(section: str, key: str) -> str:
+    """Where else the key exists, or which known key is nearest."""
+    homes: dict[str, list[str]] = {}
+    for other in schema.Config.model_fields:
+        for name, cls in schema.section_classes(other).items():
+            for field in cls.model_fields:
+                homes.setdefault(f"{other}.{field}", []).append(name)
+    if f"{section}.{key}" in homes:
+        return f" It belongs to {schema.PLUGIN_KEYS[section][0]} {', '.join(homes[f'{section}.{key}'])}."
+    exact = [home for home in homes if home.endswith(f".{key}")]
+    if exact:
+        return f" Did you mean {exact[0]}?"
+    return suggest(f"{section}.{key}", [*homes, *schema.Config.model_fields])
+
+
+def _contradictions(sections: dict[str, Any]) -> list[str]:
+    """What no single section can see."""
+    train, data = sections["train"], sections["data"]
+    problems = []
+    if train.epochs is not None and train.steps is not None:
+        problems.append(f"train.epochs: give epochs or steps, not both. Received epochs {train.epochs:g} and steps {train.steps}.")
+    if train.early_stopping_patience and data.validation is None:
+        problems.append("train.early_stopping_patience: needs data.validation (a path, a split, or a fraction such as 0.1).")
+    if train.best_metric and data.validation is None:
+        problems.append("train.best_metric: needs data.validation (a path, a split, or a fraction such as 0.1).")
+    held_out = [value for value in (data.validation, data.test) if isinstance(value, float)]
+    if sum(held_out) >= 1:
+        problems.append(f"data.validation + data.test: the fractions held out of train must sum to less than 1. Received {sum(held_out):g}.")
+    return problems
+
+
+def suggest(value: str, known: list[str]) -> str:
+    """" Did you mean X?", or nothing where no known value is near."""
+    near = difflib.get_close_matches(value, known, n=1, cutoff=0.5)
+    return f" Did you mean {near[0]}?" if near else ""

@@ -1,0 +1,101 @@
+"""Where examples come from: one module a format, each with a `Settings` and an `open(settings, split, spec)`.
+
+The value of `data.source` is the name of the module.
+"""
+
+import difflib
+import importlib
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
+
+from trainer.config import DataSettings
+from trainer.errors import DataError
+
+FIELDS_SHOWN = 12
+NAME_SHOWN = 40  # characters
+
+
+class Origin(NamedTuple):
+    """Where an example was found."""
+
+    file: str
+    line: int  # from 1; 0: the whole file is one example
+
+    def __str__(self) -> str:
+        """As "file:line", or "file"."""
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+
+class Example(NamedTuple):
+    """One example as the source has it, before encoding."""
+
+    features: dict[str, Any]  # str, int, float, bool, None, or lists of them
+    origin: Origin
+
+
+class Source(Protocol):
+    """One split of a data set."""
+
+    def examples(self) -> Iterator[Example]:
+        """The examples in their order, read as they are asked for; every call starts again.
+
+        Raises:
+            DataError: something cannot be read; names file:line.
+        """
+
+    def fingerprint(self) -> str:
+        """Hash of the contents and of the settings that matter: changes whenever the examples would."""
+
+    def label_names(self) -> list[str] | None:
+        """The names of the labels in the order of their ids, where the format declares them."""
+
+    def size(self) -> int | None:
+        """What `progress` will have counted at the end: bytes on disk, or examples; None where that is not known."""
+
+    def progress(self) -> int:
+        """How much of `size` the latest `examples()` has read so far."""
+
+
+def open_source(settings: DataSettings, split: str, spec: str) -> Source:
+    """The examples of one split.
+
+    Args:
+        settings: the data section, as the Settings of its format.
+        split: "train", "validation" or "test": names the setting in messages.
+        spec: path, glob, pkg://module/path, or a TFDS split.
+    Raises:
+        ConfigError: there is nothing at `spec`.
+        DataError: what is there cannot be read.
+    """
+    return importlib.import_module(f"trainer.sources.{settings.source}").open(settings, split, spec)
+
+
+def require_field(example: Example, field: str) -> Any:
+    """The value of a field; None is a value (an unlabelled example).
+
+    Raises:
+        DataError: the example has no such field (names those it has), or its value is unusable: bytes that are not
+            text, NaN, an infinity.
+    """
+    try:
+        value = example.features[field]
+    except KeyError:
+        raise _missing(example, field) from None
+    for item in value if isinstance(value, list) else (value,):
+        if isinstance(item, bytes):
+            raise DataError(f"{example.origin}: field {field!r} holds bytes that are not UTF-8 text: {item[:20]!r}."
+                            " Re-encode the data, or name another field.")
+        if isinstance(item, float) and not math.isfinite(item):
+            raise DataError(f"{example.origin}: field {field!r} is {item}, not a number. Leave the example out, or correct it.")
+    return value
+
+
+def _missing(example: Example, field: str) -> DataError:
+    names = [str(name) for name in example.features]
+    folded = {name.strip().casefold(): name for name in reversed(names)}
+    close = difflib.get_close_matches(field.strip().casefold(), folded, n=1)
+    shown = [repr(name if len(name) <= NAME_SHOWN else name[:NAME_SHOWN] + "…") for name in names[:FIELDS_SHOWN]]
+    more = f" and {len(names) - FIELDS_SHOWN} more" if len(names) > FIELDS_SHOWN else ""
+    hint = f"; did you mean {folded[close[0]]!r}?" if close else ". Correct data.text or data.label."
+    return DataError(f"unknown field {field!r} at {example.origin}; fields there are: {', '.join(shown) or 'none'}{more}{hint}")

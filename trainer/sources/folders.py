@@ -1,0 +1,142 @@
+"""One folder a class: each file in it is a text, the folder's name is the label."""
+
+import fnmatch
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from trainer.config import DataSettings
+from trainer.errors import ConfigError, DataError
+from trainer.sources import Example, Origin, Source
+from trainer.sources._files import fingerprint, not_utf8, reading
+from trainer.storage import expand
+
+
+class Settings(DataSettings):
+    """The data section for class folders."""
+
+    source: Literal["folders"] = Field("folders", description="one folder a class, one file a text")
+    pattern: str = Field("*", min_length=1, description="names of the files to read, like *.txt; hidden files never are")
+    fallback_encoding: str | None = Field(None, description="of files that are not UTF-8, like windows-1252 or gb18030; null: refuse them")
+
+    @field_validator("fallback_encoding")
+    @classmethod
+    def _refuse_unknown_encoding(cls, value: str | None) -> str | None:
+        try:
+            b"ab".decode(value or "utf-8", "ignore")  # refuses rot13 and the like too, as codecs.lookup does not
+        except LookupError:
+            raise ValueError(f"unknown encoding {value!r}; known are utf-8, windows-1252, gb18030, big5, shift_jis, utf-16, …") from None
+        return value
+
+
+def open(settings: Settings, split: str, spec: str) -> Source:
+    """The examples of a folder that holds a folder for each class.
+
+    Args:
+        settings: the data section.
+        split: names the setting in messages.
+        spec: the folder that holds the class folders.
+    Raises:
+        ConfigError: no such folder; two text fields.
+        DataError: the folder holds no class folders, or an empty one.
+    """
+    key = f"data.{split}"
+    text = [settings.text] if isinstance(settings.text, str) else settings.text
+    if len(text) > 1:
+        raise ConfigError(f"data.text: source: folders has one text a file, got two fields: {text}. Use jsonl, csv or tsv for pairs.")
+    if text[0] == settings.label:
+        raise ConfigError(f"data.label: the text and the label have the same name, {settings.label!r}. Name them apart.")
+    found = [path for path in expand(spec, key=key) if path.is_dir()]
+    if len(found) != 1:
+        names = f"{len(found)} folders: " + ", ".join(str(path) for path in found[:3]) if found else "no folder"
+        raise ConfigError(f"{key}: expected one folder that holds the class folders, {spec!r} names {names}."
+                          " Give the folder above the classes.")
+    source = FoldersSource(found[0], settings, text[0])
+    source.refuse_empty(key)
+    return source
+
+
+class FoldersSource:
+    """A Source over class folders: classes in the order of their names, files in the order of theirs, nested ones included."""
+
+    def __init__(self, folder: pathlib.Path, settings: Settings, text: str):
+        """The class folders are in `folder`; `text` is the name of the feature with the text."""
+        self._folder = folder
+        self._pattern = settings.pattern
+        self._text = text
+        self._label = settings.label
+        self._fallback_encoding = settings.fallback_encoding
+        self._read_bytes = 0
+
+    def examples(self) -> Iterator[Example]:
+        """One for each file; see `Source`."""
+        self._read_bytes = 0
+        for name, path in self._files():
+            with reading(str(path), 0):
+                content = path.read_bytes()
+            self._read_bytes += len(content)
+            label = name.split(os.sep, 1)[0]
+            yield Example({self._text: self._decode(content, path), self._label: label}, Origin(str(path), 0))
+
+    def fingerprint(self) -> str:
+        """Of contents, names below the folder and settings; see `Source`."""
+        settings = {"source": "folders", "text": self._text, "label": self._label, "fallback_encoding": self._fallback_encoding}
+        return fingerprint(self._files(), settings)  # the pattern shows in the files
+
+    def label_names(self) -> None:
+        """Folders have no order of their own."""
+
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(path.stat().st_size for _, path in self._files())
+
+    def progress(self) -> int:
+        """Bytes read so far."""
+        return self._read_bytes
+
+    def refuse_empty(self, key: str) -> None:
+        """Raises a DataError unless there are class folders, each with a file."""
+        classes = self._classes()
+        if not classes:
+            inside = sum(entry.is_file() for entry in os.scandir(self._folder))
+            raise DataError(f"{key}: expected a folder for each class in {self._folder}, found none ({inside} files directly in it)."
+                            " Move each file into a folder named after its label.")
+        for folder in classes:
+            if next(_walk(folder, self._pattern), None) is None:
+                raise DataError(f"{key}: the class folder {folder} holds no file that matches data.pattern: {self._pattern!r}."
+                                " Remove the folder, fill it, or correct the pattern.")
+
+    def _classes(self) -> list[pathlib.Path]:
+        return sorted(path for path in self._folder.iterdir() if path.is_dir() and not _is_hidden(path.name))
+
+    def _files(self) -> Iterator[tuple[str, pathlib.Path]]:
+        for folder in self._classes():
+            for path in _walk(folder, self._pattern):
+                yield str(path.relative_to(self._folder)), path
+
+    def _decode(self, content: bytes, path: pathlib.Path) -> str:
+        try:
+            return content.decode("utf-8").removeprefix("\ufeff")  # a byte-order mark
+        except UnicodeDecodeError as error:
+            if self._fallback_encoding is None:
+                raise not_utf8(str(path), content, error.start, or_else=", or set data.fallback_encoding: {guess}") from None
+        try:
+            return content.decode(self._fallback_encoding)
+        except UnicodeError as error:
+            raise DataError(f"{path}: neither UTF-8 nor data.fallback_encoding: {self._fallback_encoding}: {error}."
+                            " Re-encode the file as UTF-8, or name its encoding.") from None
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__pycache__"  # found below pkg://
+
+
+def _walk(folder: pathlib.Path, pattern: str) -> Iterator[pathlib.Path]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not _is_hidden(name))  # in place: os.walk goes by it
+        for name in sorted(names):
+            if not _is_hidden(name) and fnmatch.fnmatchcase(name, pattern):
+                yield pathlib.Path(parent, name)

@@ -1,0 +1,180 @@
+"""TensorFlow Datasets, by name and split; also those prepared elsewhere, read from their folder alone."""
+
+import contextlib
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from pydantic import Field
+
+from trainer.config import DataSettings
+from trainer.errors import ConfigError, DataError
+from trainer.sources import Example, Origin, Source
+from trainer.sources._files import fingerprint
+
+
+class Settings(DataSettings):
+    """The data section for TensorFlow Datasets."""
+
+    source: Literal["tfds"] = Field("tfds", description="TensorFlow Datasets; train, validation and test are its splits, like train[:80%]")
+    tfds_name: str = Field(min_length=1, description="name[/config][:version], like glue/sst2")
+    tfds_data_dir: str | None = Field(None, description="folder of prepared data sets; null: ~/tensorflow_datasets")
+
+
+def open(settings: Settings, split: str, spec: str) -> Source:
+    """The examples of a TFDS split; the data set is downloaded and prepared when it is not there yet.
+
+    Args:
+        settings: the data section.
+        split: names the setting in messages.
+        spec: a TFDS split: "train[:80%]", "train+test", …
+    Raises:
+        ConfigError: no such data set or split; TFDS is not installed.
+        DataError: it is not prepared here and cannot be downloaded.
+    """
+    text = [settings.text] if isinstance(settings.text, str) else settings.text
+    return TFDSSource(_prepared(settings), spec, f"data.{split}", text_fields={*text, settings.label}, label=settings.label)
+
+
+class TFDSSource:
+    """A Source over a prepared TFDS builder."""
+
+    def __init__(self, builder: Any, spec: str, key: str, *, text_fields: set[str], label: str):
+        """Raises a ConfigError, which names `key`, unless the builder has the split `spec`."""
+        self._builder = builder
+        self._spec = spec
+        self._text_fields = text_fields
+        self._label = label
+        self._class_names = dict(_class_names(builder.info.features, ""))
+        self._split = _split(builder, spec, key)
+        self._count = 0
+
+    def examples(self) -> Iterator[Example]:
+        """The examples of the split, file after file; see `Source`."""
+        import tensorflow_datasets as tfds
+
+        self._count = 0
+        name = self._builder.info.full_name
+        config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)  # 1: in the order of the files, as _origins counts
+        with _as_data_error(name, "Its prepared files are damaged or of a kind this TFDS cannot read: remove and prepare them again."):
+            items = tfds.as_numpy(self._builder.as_dataset(split=self._spec, shuffle_files=False, read_config=config))
+            for item, origin in zip(items, self._origins(), strict=True):
+                self._count += 1
+                features: dict[str, Any] = {}
+                self._flatten(item, "", features, origin)
+                yield Example(features, origin)
+
+    def fingerprint(self) -> str:
+        """Of the prepared files and the records taken from each; see `Source`."""
+        parts = [[pathlib.Path(part.filename).name, part.skip, part.take] for part in self._split.file_instructions]
+        settings = {"source": "tfds", "name": self._builder.info.full_name, "parts": parts, "classes": self._class_names}
+        files = {name: pathlib.Path(part.filename) for (name, _, _), part in zip(parts, self._split.file_instructions, strict=True)}
+        return fingerprint(files.items(), {**settings, "text_fields": sorted(self._text_fields)})
+
+    def label_names(self) -> list[str] | None:
+        """Those of the label's ClassLabel, if it is one."""
+        return self._class_names.get(self._label)
+
+    def size(self) -> int:
+        """Examples of the split."""
+        return self._split.num_examples
+
+    def progress(self) -> int:
+        """Examples read so far."""
+        return self._count
+
+    def _origins(self) -> Iterator[Origin]:
+        for part in self._split.file_instructions:
+            take = part.take if part.take >= 0 else part.examples_in_shard - part.skip
+            for index in range(part.skip, part.skip + take):
+                yield Origin(str(part.filename), index + 1)
+
+    def _flatten(self, item: Mapping[str, Any], prefix: str, features: dict[str, Any], origin: Origin) -> None:
+        for name, value in item.items():
+            field = prefix + name
+            if isinstance(value, Mapping):
+                self._flatten(value, field + ".", features, origin)
+            else:
+                features[field] = self._plain(value, field, origin)
+
+    def _plain(self, value: Any, field: str, origin: Origin) -> Any:
+        if hasattr(value, "tolist"):
+            value = value.tolist()
+        if isinstance(value, list):
+            return [self._plain(item, field, origin) for item in value]
+        if isinstance(value, bytes):
+            return self._text(value, field, origin)
+        names = self._class_names.get(field)
+        if names is None:
+            return value
+        return names[value] if value >= 0 else None  # -1: unlabelled
+
+    def _text(self, value: bytes, field: str, origin: Origin) -> str | bytes:
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            if field not in self._text_fields:
+                return value
+            raise DataError(f"{origin}: field {field!r} is not UTF-8: byte 0x{value[error.start]:02x} at byte {error.start} of"
+                            f" {value[:30]!r}. Encode text as UTF-8 when the data set is prepared.") from None
+
+
+def _prepared(settings: Settings) -> Any:
+    name, folder = settings.tfds_name, settings.tfds_data_dir
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        package = "tensorflow-datasets" if error.name == "tensorflow_datasets" else error.name
+        raise ConfigError(f"data.source: tfds needs a package that is not installed. To install it: pip install {package}") from None
+    where = folder or tfds.core.constants.DATA_DIR
+    try:
+        builder = tfds.builder(name, data_dir=folder)
+    except tfds.core.registered.DatasetNotFoundError as error:
+        near = [line.strip() for line in str(error).splitlines() if line.startswith("Did you mean")]
+        raise ConfigError(f"data.tfds_name: TFDS knows no data set {name!r}, and none of that name is prepared in {where}."
+                          f" {' '.join(near)} One of your own: run `tfds build` in its folder and set data.tfds_data_dir.") from None
+    except (ValueError, RuntimeError, AssertionError) as error:  # an unknown config or version, a malformed name
+        raise ConfigError(f"data.tfds_name: {name!r} cannot be used: {_first_line(error)}") from None
+    if not builder.is_prepared():
+        remedy = f"On a machine with a connection: tfds build {name}; then copy its data_dir here and set data.tfds_data_dir"
+        with _as_data_error(name, remedy + ".", f"is not prepared in {where}, and preparing it failed"):
+            builder.download_and_prepare()
+    return builder
+
+
+@contextlib.contextmanager
+def _as_data_error(name: str, remedy: str, problem: str = "cannot be read") -> Iterator[None]:
+    try:
+        yield
+    except DataError:
+        raise
+    except ModuleNotFoundError as error:
+        raise DataError(f"data.tfds_name: {name!r} {problem}: the package {error.name!r} is not installed."
+                        f" To install it: pip install {error.name}") from None
+    except Exception as error:  # preparing runs the data set's own code, which may raise anything
+        raise DataError(f"data.tfds_name: {name!r} {problem}: {_first_line(error)}. {remedy}") from error
+
+
+def _split(builder: Any, spec: str, key: str) -> Any:
+    try:
+        return builder.info.splits[spec]
+    except (ValueError, KeyError, AssertionError) as error:
+        known = ", ".join(f"{name} ({split.num_examples:,} examples)" for name, split in builder.info.splits.items())
+        raise ConfigError(f"{key}: {builder.info.full_name} has no split {spec!r}: {_first_line(error)} It has: {known}."
+                          " A split may be cut and joined: train[:80%], train[1000:], train+test.") from None
+
+
+def _class_names(feature: Any, field: str) -> Iterator[tuple[str, list[str]]]:
+    import tensorflow_datasets as tfds
+
+    if isinstance(feature, tfds.features.ClassLabel):
+        yield field, feature.names or [str(index) for index in range(feature.num_classes or 0)]
+    elif isinstance(feature, tfds.features.Sequence):
+        yield from _class_names(feature.feature, field)
+    elif isinstance(feature, tfds.features.FeaturesDict):
+        for name, inner in feature.items():
+            yield from _class_names(inner, f"{field}.{name}" if field else name)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].strip("'\"")

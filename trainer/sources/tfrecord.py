@@ -1,0 +1,152 @@
+"""TFRecord files of tf.train.Example (gzip when the name ends in .gz), fields by name."""
+
+import math
+import pathlib
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from pydantic import Field
+
+from trainer.config import DataSettings
+from trainer.errors import DataError
+from trainer.lazy import tf
+from trainer.sources import Example, Origin, Source
+from trainer.sources._files import files_of, fingerprint, relative_names
+
+FRAME_BYTES = 16  # around each record: its length, and two checksums
+BATCH_RECORDS = 256  # one by one, crossing from TensorFlow to Python costs more than reading
+
+
+class Settings(DataSettings):
+    """The data section for TFRecord files."""
+
+    source: Literal["tfrecord"] = Field("tfrecord", description="files of tf.train.Example")
+    list_fields: list[str] = Field([], description="fields that are lists even where they hold one value or none")
+
+
+def open(settings: Settings, split: str, spec: str) -> Source:
+    """The examples of TFRecord files.
+
+    A field with one value is that value, with several a list, with none None; a field of `list_fields` always is a list.
+
+    Args:
+        settings: the data section.
+        split: names the setting in messages.
+        spec: path or glob.
+    Raises:
+        ConfigError: no such file.
+    """
+    text = [settings.text] if isinstance(settings.text, str) else settings.text
+    return TFRecordSource(files_of(spec, split), {*text, settings.label}, set(settings.list_fields))
+
+
+class TFRecordSource:
+    """A Source over TFRecord files, read one after the other."""
+
+    def __init__(self, paths: list[pathlib.Path], text_fields: set[str], list_fields: set[str]):
+        """In `text_fields`, bytes have to be UTF-8 and numbers finite; `list_fields` are lists whatever they hold."""
+        self._paths = paths
+        self._text_fields = text_fields
+        self._list_fields = list_fields
+        self._finished = 0  # bytes of whole files
+        self._position = 0  # bytes of the file being read
+
+    def examples(self) -> Iterator[Example]:
+        """The examples of all files; see `Source`."""
+        self._finished = self._position = 0
+        for path in self._paths:
+            size = path.stat().st_size
+            for number, record in enumerate(_records(path), 1):
+                # How far a compressed file was read is not to be had: it counts when it is done.
+                self._position = 0 if path.suffix == ".gz" else self._position + FRAME_BYTES + len(record)
+                origin = Origin(str(path), number)
+                yield Example(self._features(record, origin), origin)
+            self._position = 0
+            self._finished += size
+
+    def fingerprint(self) -> str:
+        """Of contents, relative names and settings; see `Source`."""
+        settings = {"source": "tfrecord", "list_fields": sorted(self._list_fields), "text_fields": sorted(self._text_fields)}
+        return fingerprint(zip(relative_names(self._paths), self._paths, strict=True), settings)
+
+    def label_names(self) -> None:
+        """The files declare no labels."""
+
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum(path.stat().st_size for path in self._paths)
+
+    def progress(self) -> int:
+        """Bytes on disk read so far."""
+        return self._finished + self._position
+
+    def _features(self, record: bytes, origin: Origin) -> dict[str, Any]:
+        try:
+            stored = tf.train.Example.FromString(record).features.feature
+        except Exception:  # the class of a decoding error differs between the implementations of protobuf
+            raise DataError(f"{origin}: record {origin.line} is not a tf.train.Example: it starts {record[:20]!r}."
+                            " Write the file with tf.train.Example(…).SerializeToString().") from None
+        if not stored and record:
+            raise DataError(f"{origin}: record {origin.line} is a tf.train.Example without features; a SequenceExample looks so too."
+                            " Write each example as a tf.train.Example; repeated values fit into one feature.")
+        return {name: self._value(name, stored[name], origin) for name in sorted(stored)}
+
+    def _value(self, field: str, feature: Any, origin: Origin) -> Any:
+        kind = feature.WhichOneof("kind")
+        values = list(getattr(feature, kind).value) if kind else []
+        if kind == "bytes_list":
+            values = [self._text(field, value, origin) for value in values]
+        elif kind == "float_list" and not all(map(math.isfinite, values)) and field in self._text_fields:
+            raise DataError(f"{origin}: field {field!r} of record {origin.line} is {values}, not a number."
+                            " Leave the example out, or correct it.")
+        if field in self._list_fields or len(values) > 1:
+            return values
+        return values[0] if values else None
+
+    def _text(self, field: str, value: bytes, origin: Origin) -> str | bytes:
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            if field not in self._text_fields:  # an image beside the text may stay what it is, unused
+                return value
+            raise DataError(f"{origin}: field {field!r} of record {origin.line} is not UTF-8: byte 0x{value[error.start]:02x} at byte"
+                            f" {error.start} of {value[:30]!r}. Encode text as UTF-8 when the file is written.") from None
+
+
+def _records(path: pathlib.Path) -> Iterator[bytes]:
+    compression = "GZIP" if path.suffix == ".gz" else ""
+    dataset = tf.data.TFRecordDataset(str(path), compression_type=compression)
+    number = 0
+    try:
+        try:
+            for batch in dataset.batch(BATCH_RECORDS).as_numpy_iterator():
+                number += len(batch)
+                yield from batch
+        except tf.errors.OpError:  # somewhere in the batch: once more, one by one, up to the bad record
+            for record in dataset.skip(number).as_numpy_iterator():
+                number += 1
+                yield record
+            raise
+    except tf.errors.OpError as error:
+        raise _unreadable(path, number, str(error.message)) from None
+
+
+def _unreadable(path: pathlib.Path, number: int, message: str) -> DataError:
+    reason = message.split(" [Op:")[0].split("}} ")[-1]
+    gzip_mark = b"\x1f\x8b"
+    is_gzip, named_gzip = _starts_with(path, gzip_mark), path.suffix == ".gz"
+    if number:
+        remedy = "The file is damaged or cut short from there on: copy or write it again."
+    elif is_gzip != named_gzip:
+        remedy = "It is gzip: let its name end in .gz." if is_gzip else "It is not gzip: its name must not end in .gz."
+    else:
+        remedy = "It is damaged, or no TFRecord file: check data.source."
+    return DataError(f"{path}:{number + 1}: record {number + 1} cannot be read: {reason}. {remedy}")
+
+
+def _starts_with(path: pathlib.Path, mark: bytes) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(mark)) == mark
+    except OSError:
+        return False

@@ -1,0 +1,141 @@
+"""One or two texts' tokens into BERT's input: [CLS] first [SEP] second [SEP], cut to seq_len.
+
+What to keep of each text is decided once, by `keep_ranges`, and applied by `keep` to ids, offsets or any other value
+per token, so that they stay aligned; `join` then lays out whichever values were kept:
+
+    kept, _ = keep_ranges(ids, None, seq_len=seq_len, overflow=overflow)
+    starts = join(keep(starts, kept), cls=-1, sep=-1)
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from trainer.errors import ConfigError
+
+OVERFLOWS = ("truncate", "head_tail", "error")
+
+
+class Kept(NamedTuple):
+    """What is kept of each text: its first `head` and its last `tail` tokens, each (B,) int32; nothing twice."""
+
+    head: tf.Tensor
+    tail: tf.Tensor
+
+
+def assemble(
+    first: tf.RaggedTensor, second: tf.RaggedTensor | None, *, seq_len: int, overflow: str, cls_id: int, sep_id: int
+) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.Tensor]:
+    """Cuts, adds the special tokens and numbers the segments.
+
+    Args:
+        first: (B, None) int32 token ids.
+        second: (B, None) int32, or None for single texts.
+        seq_len: S, in tokens, special tokens included; these are always kept.
+        cls_id: the id of [CLS].
+        sep_id: the id of [SEP].
+        overflow: see `keep_ranges`. With "error" ids are cut as well; it is for the caller to refuse `truncated` > 0.
+    Returns:
+        token_ids: (B, None) int32, at most S a row.
+        segment_ids: (B, None) int32, 1 for the second text and its [SEP].
+        truncated: (B,) int32, tokens cut off.
+    Raises:
+        ConfigError: seq_len has no room for the special tokens.
+    Source: Devlin et al. 2019, section 3; cutting: `keep_ranges`.
+    """
+    first_kept, second_kept = keep_ranges(first, second, seq_len=seq_len, overflow=overflow)
+    before = first.row_lengths() + (0 if second is None else second.row_lengths())
+    first = keep(first, first_kept)
+    second = None if second is None else keep(second, second_kept)
+    after = first.row_lengths() + (0 if second is None else second.row_lengths())
+    token_ids = join(first, second, cls=cls_id, sep=sep_id)
+    segment_ids = join(tf.zeros_like(first), None if second is None else tf.ones_like(second), cls=0, sep=0, last_sep=1)
+    return token_ids, segment_ids, tf.cast(before - after, tf.int32)
+
+
+def keep_ranges(first: tf.RaggedTensor, second: tf.RaggedTensor | None, *, seq_len: int, overflow: str) -> tuple[Kept, Kept | None]:
+    """Decides which tokens of each text are kept.
+
+    Args:
+        first: (B, None), any value per token.
+        second: the same, or None.
+        seq_len: S, in tokens, special tokens included.
+        overflow: "truncate" and "error" keep the start; "head_tail" the first quarter and the last three quarters of
+            the room. A pair shares the room longest-first: tokens go from the longer text until both are equal, then
+            from both, an odd token staying with the longer (the second when equal).
+    Returns:
+        Kept for each text; None for no text.
+    Raises:
+        ConfigError: seq_len has no room for the special tokens.
+    Source: Hugging Face's `truncation="longest_first"`; Sun et al. 2019, "How to Fine-Tune BERT for Text
+        Classification?", section 5.3.1 (head 128, tail 382 of 510).
+    """
+    if overflow not in OVERFLOWS:
+        raise ValueError(f"overflow: expected one of {', '.join(OVERFLOWS)}. Received: {overflow!r}.")
+    special = 2 if second is None else 3
+    if seq_len < special:
+        raise ConfigError(
+            f"data.seq_len: {seq_len} has no room for the {special} special tokens of "
+            f"{'a text' if second is None else 'a pair of texts'}. Allowed: {special} or more, up to the backbone's longest."
+        )
+    room = seq_len - special
+    lengths = tf.cast(first.row_lengths(), tf.int32)
+    if second is None:
+        return _split(lengths, tf.minimum(lengths, room), overflow), None
+    second_lengths = tf.cast(second.row_lengths(), tf.int32)
+    shorter, longer = tf.minimum(lengths, second_lengths), tf.maximum(lengths, second_lengths)
+    shorter_kept = tf.minimum(shorter, room // 2)
+    longer_kept = tf.minimum(longer, room - shorter_kept)
+    first_is_longer = lengths > second_lengths
+    first_kept = tf.where(first_is_longer, longer_kept, shorter_kept)
+    second_kept = tf.where(first_is_longer, shorter_kept, longer_kept)
+    fits = lengths + second_lengths <= room
+    first_kept, second_kept = tf.where(fits, lengths, first_kept), tf.where(fits, second_lengths, second_kept)
+    return _split(lengths, first_kept, overflow), _split(second_lengths, second_kept, overflow)
+
+
+def keep(values: tf.RaggedTensor, kept: Kept) -> tf.RaggedTensor:
+    """The kept values of each row.
+
+    Args:
+        values: (B, None), with the row lengths that `kept` was decided for.
+        kept: one of the results of `keep_ranges`.
+    Returns:
+        (B, None), row lengths kept.head + kept.tail.
+    """
+    splits = values.row_splits
+    head, tail = tf.cast(kept.head, splits.dtype), tf.cast(kept.tail, splits.dtype)
+    starts = tf.stack([splits[:-1], splits[1:] - tail], 1)  # (B, 2)
+    limits = tf.stack([splits[:-1] + head, splits[1:]], 1)
+    places = tf.ragged.range(tf.reshape(starts, [-1]), tf.reshape(limits, [-1]), row_splits_dtype=splits.dtype)
+    return tf.RaggedTensor.from_row_splits(tf.gather(values.values, places.values), places.row_splits[::2], validate=False)
+
+
+def join(
+    first: tf.RaggedTensor, second: tf.RaggedTensor | None = None, *, cls: int, sep: int, last_sep: int | None = None
+) -> tf.RaggedTensor:
+    """Lays out values per token as the model reads them: cls, first, sep, and where there is one second, sep.
+
+    Args:
+        first: (B, None), any value per token.
+        second: the same, or None.
+        cls: the value at [CLS].
+        sep: the value at each [SEP].
+        last_sep: the value at the [SEP] after `second`, when it differs.
+    Returns:
+        (B, None) of the type of `first`.
+    """
+    column = tf.ones([first.nrows(), 1], first.dtype)
+    parts = [column * cls, first, column * sep]
+    if second is not None:
+        parts += [second, column * (sep if last_sep is None else last_sep)]
+    return tf.concat(parts, 1)
+
+
+def _split(lengths: tf.Tensor, kept: tf.Tensor, overflow: str) -> Kept:
+    if overflow != "head_tail":
+        return Kept(kept, tf.zeros_like(kept))
+    head = tf.where(kept < lengths, kept // 4, kept)
+    return Kept(head, kept - head)
