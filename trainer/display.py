@@ -68,7 +68,7 @@ class Display:
 
 def seconds(value: float) -> str:
     """A duration for people: "42 s", "3 min 05 s", "1 h 02 min"."""
-    whole = int(round(value))
+    whole = round(value)
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:

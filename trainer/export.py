@@ -26,7 +26,7 @@ TOLERANCE = 1e-4  # absolute, float32: batches of another shape sum in another o
 BFLOAT16_TOLERANCE = 2e-2
 
 
-class ExportRefused(Exception):
+class ExportRefusedError(Exception):
     """The exported model does not predict what the trained one does."""
 
 
@@ -40,7 +40,7 @@ class Server(tf.Module):
     def __init__(self, model: Model, head: Any) -> None:
         super().__init__(name="server")
         # The only attribute with variables, and plain ones: a SavedModel holds what its module can reach, and must not name Keras.
-        self.weights = [variable.value for variable in model.keras_variables]
+        self.weights = dict(model.weights)
 
         def answer(token_ids: tf.Tensor, padding_mask: tf.Tensor, segment_ids: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
             count = tf.shape(token_ids)[0]
@@ -67,7 +67,7 @@ def export_saved_model(model: Model, head: Any, folder: pathlib.Path, samples: S
     Returns:
         one line on what was proved.
     Raises:
-        ExportRefused: the fresh process answers otherwise.
+        ExportRefusedError: the fresh process answers otherwise.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -100,7 +100,7 @@ def _prove(folder: pathlib.Path, samples: Sequence[Mapping[str, str]], expected:
         command = [sys.executable, "-I", prove.__file__, str(folder), str(requests), str(answers)]
         run = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}, check=False)
         if run.returncode:
-            raise ExportRefused(f"a fresh process could not serve {folder}:\n{run.stderr[-2000:]}")
+            raise ExportRefusedError(f"a fresh process could not serve {folder}:\n{run.stderr[-2000:]}")
         outputs = json.loads(answers.read_text(encoding="utf-8"))["outputs"]
     return compare(outputs, {name: value.numpy() for name, value in expected.items()}, tolerance)
 
@@ -109,7 +109,7 @@ def compare(outputs: Mapping[str, Any], expected: Mapping[str, np.ndarray], tole
     """The largest difference of the numbers.
 
     Raises:
-        ExportRefused: a number differs by more than `tolerance`, or a label differs where the numbers do not tie.
+        ExportRefusedError: a number differs by more than `tolerance`, or a label differs where the numbers do not tie.
     """
     worst = 0.0
     for name, value in expected.items():
@@ -118,7 +118,7 @@ def compare(outputs: Mapping[str, Any], expected: Mapping[str, np.ndarray], tole
             worst = max(worst, float(difference.max(initial=0)))
             if not worst <= tolerance:
                 row = int(difference.argmax())
-                raise ExportRefused(f"{name} of example {row} differs by {difference[row]:.2e}, over {tolerance:.0e}: "
+                raise ExportRefusedError(f"{name} of example {row} differs by {difference[row]:.2e}, over {tolerance:.0e}: "
                                     f"{value[row]} trained, {outputs[name][row]} served")
     for name, value in expected.items():
         if value.dtype.kind != "f":
@@ -126,7 +126,7 @@ def compare(outputs: Mapping[str, Any], expected: Mapping[str, np.ndarray], tole
             wrong = np.flatnonzero((served != trained).reshape(len(value), -1).any(axis=1))
             wrong = [row for row in wrong if not _tie(expected, row, tolerance)]
             if wrong:
-                raise ExportRefused(f"{name} of example {wrong[0]} differs: {trained[wrong[0]]} trained, {served[wrong[0]]} served")
+                raise ExportRefusedError(f"{name} of example {wrong[0]} differs: {trained[wrong[0]]} trained, {served[wrong[0]]} served")
     return worst
 
 

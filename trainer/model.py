@@ -16,6 +16,8 @@ class Model(tf.Module):
         self.encoder = encoder
         self.head_layers = head.build(encoder, vocabulary, seed)
         self._head = head
+        # By name, for checkpoints: what TensorFlow would find by itself inside Keras layers depends on how they are written.
+        self.weights = {path: variable.value for path, variable in self.keras_variables().items()}
 
     def logits(self, batch: Mapping[str, tf.Tensor], *, training: bool = False, seed: tf.Tensor | None = None) -> tf.Tensor:
         """The head's logits in float32, for rows that may hold several examples.
@@ -28,10 +30,10 @@ class Model(tf.Module):
         outputs = self.encoder({name: batch[name] for name in names if name in batch}, training=training, dropout_seed=seed)
         return self._head.logits(self.encoder, outputs, batch, training=training, seed=seed)
 
-    @property
-    def keras_variables(self) -> list[Any]:
-        """Every weight, as Keras variables."""
-        return [*self.encoder.variables, *(variable for layer in self.head_layers for variable in layer.variables)]
+    def keras_variables(self) -> dict[str, Any]:
+        """Every weight, as Keras variables, by a stable name such as encoder/layer_0/attention/query_key_value/kernel."""
+        head = {f"head/{layer.name}/{variable.name}": variable for layer in self.head_layers for variable in layer.variables}
+        return {**{f"encoder/{path}": variable for path, variable in self.encoder.weights_by_path().items()}, **head}
 
     @property
     def trainable(self) -> list[Any]:
@@ -40,4 +42,4 @@ class Model(tf.Module):
 
     def float32_bytes(self) -> int:
         """Memory of the weights."""
-        return 4 * sum(int(tf.size(variable.value)) for variable in self.keras_variables)
+        return 4 * sum(int(tf.size(weight)) for weight in self.weights.values())

@@ -74,8 +74,6 @@ class Training:
 
     def train(self) -> None:
         """Steps until the last one, an early stop, or a signal."""
-        if self.state.step == 0 and not self.checkpoints.complete():
-            self.checkpoint()
         with self.stop:
             self._loop(iter(distribute(self.strategy, self.store, self._layouts)))
         self.display.done("training")

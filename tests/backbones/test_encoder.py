@@ -210,3 +210,13 @@ def test_every_activation_has_a_gradient(name):
         tape.watch(x)
         y = ACTIVATIONS[name](x)
     assert y.shape == x.shape and np.isfinite(tape.gradient(y, x)).all()
+
+
+def test_gelu_and_its_written_gradient():
+    x = tf.linspace(-6.0, 6.0, 101)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        ours, reference = ACTIVATIONS["gelu"](x), tf.nn.gelu(x)
+    np.testing.assert_allclose(ours, reference, atol=1e-6)
+    np.testing.assert_allclose(tape.gradient(ours, x, x), tape.gradient(reference, x, x), atol=1e-5)
+    assert ACTIVATIONS["gelu"](tf.cast(x, tf.bfloat16)).dtype == tf.bfloat16

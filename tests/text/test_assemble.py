@@ -34,10 +34,10 @@ def test_pairs_are_cut_longest_first_as_by_hugging_face(seq_len: int) -> None:
     reference = _hugging_face()
     reference.enable_truncation(seq_len, strategy="longest_first")
     texts = [tuple(" ".join(map(str, row)) for row in pair) for pair in zip(first.to_list(), second.to_list(), strict=True)]
-    for row, encoding in enumerate(reference.encode_batch(texts)):
-        assert token_ids[row].numpy().tolist() == encoding.ids, lengths[row]
-        assert segment_ids[row].numpy().tolist() == encoding.type_ids, lengths[row]
-        assert truncated[row] == max(0, sum(lengths[row]) + 3 - seq_len)
+    encodings = reference.encode_batch(texts)
+    assert token_ids.to_list() == [encoding.ids for encoding in encodings]
+    assert segment_ids.to_list() == [encoding.type_ids for encoding in encodings]
+    assert truncated.numpy().tolist() == [max(0, sum(pair) + 3 - seq_len) for pair in lengths]
 
 
 def test_single_texts_keep_the_start() -> None:

@@ -19,13 +19,29 @@ MASKED = -1e9  # added to a score that must not be seen: finite, so that a row w
 FIRST_HEAD_DROPOUT_SITE = 1_000_000  # dropout sites below belong to the encoder
 
 
+@tf.custom_gradient
+def _gelu(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    """GELU by the error function. The derived gradient keeps and rereads more arrays: a step costs 3 % more, 10 % in bfloat16."""
+    def gradient(upstream: tf.Tensor) -> tf.Tensor:
+        wide = tf.cast(x, tf.float32)
+        density = tf.exp(-0.5 * wide * wide) * (1 / math.sqrt(2 * math.pi))
+        return tf.cast(tf.cast(upstream, tf.float32) * (_normal_share(wide) + wide * density), x.dtype)
+
+    wide = tf.cast(x, tf.float32)
+    return tf.cast(wide * _normal_share(wide), x.dtype), gradient
+
+
+def _normal_share(x: tf.Tensor) -> tf.Tensor:
+    return 0.5 * (1 + tf.math.erf(x * math.sqrt(0.5)))  # of a normal distribution, the part below x
+
+
 def _gelu_tanh(x: tf.Tensor) -> tf.Tensor:
     return tf.nn.gelu(x, approximate=True)
 
 
 ACTIVATIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {  # Hugging Face's names
-    "gelu": tf.nn.gelu,
-    "gelu_python": tf.nn.gelu,
+    "gelu": _gelu,
+    "gelu_python": _gelu,
     "gelu_new": _gelu_tanh,
     "gelu_fast": _gelu_tanh,
     "gelu_accurate": _gelu_tanh,

@@ -11,7 +11,7 @@ import os
 import shutil
 import struct
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -276,7 +276,7 @@ def _write_folder(folder: Path, content: dict[str, Any], tensors: dict[str, np.n
 
 
 @contextlib.contextmanager
-def _replaced_folder(folder: Path) -> Iterable[Path]:
+def _replaced_folder(folder: Path) -> Iterator[Path]:
     """Gives a temporary sibling to fill, which takes the folder's place only if nothing was raised."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -380,7 +380,7 @@ class _Tensors:
 
     @classmethod
     @contextlib.contextmanager
-    def open(cls, folder: str | os.PathLike, architecture: str) -> Iterable["_Tensors"]:
+    def open(cls, folder: str | os.PathLike, architecture: str) -> Iterator["_Tensors"]:
         """Opens one file or the shards of an index."""
         shapes, readers = {}, {}
         with contextlib.ExitStack() as stack:

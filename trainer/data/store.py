@@ -73,8 +73,9 @@ class StoreWriter:
     def append(self, tokens: Mapping[str, tuple[np.ndarray, np.ndarray]], columns: Mapping[str, np.ndarray]) -> None:
         """Appends a batch: token columns as (flat values int32, row lengths), which agree in lengths; example columns (B, ...)."""
         for name, (values, _) in tokens.items():
-            file = self._files.get(name) or self._files.setdefault(name, open(self.folder / f"tokens.{name}.int32", "wb"))
-            np.ascontiguousarray(values, np.int32).tofile(file)
+            if name not in self._files:
+                self._files[name] = open(self.folder / f"tokens.{name}.int32", "wb")  # noqa: SIM115  closed in close()
+            np.ascontiguousarray(values, np.int32).tofile(self._files[name])
         self._lengths.append(next(iter(tokens.values()))[1])
         for name, values in columns.items():
             self._columns.setdefault(name, []).append(values)

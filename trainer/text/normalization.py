@@ -4,6 +4,9 @@ Both act on one code point at a time, so their whole effect is a table, built by
 The table also renames characters: those of the vocabulary get code points whose word-or-punctuation class no release of
 ICU disputes, all others become one unknown letter or one unknown punctuation mark. So whatever ICU the serving
 binary links, words are split where Hugging Face splits them.
+
+Known difference, in offsets only: where an accent stands before a spacing mark that NFD would put first (U+0301 before
+the Hangul tone mark U+302E), Hugging Face reorders the two and gives the mark the accent's place; here it keeps its own.
 """
 
 from __future__ import annotations
