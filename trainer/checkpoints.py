@@ -12,7 +12,6 @@ import json
 import pathlib
 import shutil
 from collections.abc import Callable
-from typing import Any
 
 import tensorflow as tf
 
@@ -52,14 +51,15 @@ class Checkpoints:
 
     Args:
         folder: job_dir/checkpoints.
-        trackables: what is saved, by name, as tf.train.Checkpoint takes it.
         keep: the newest N stay, and the best.
         warn: called with a line about a checkpoint that is passed over.
+        variables: what is saved: groups of variables by name, such as model={"head/output/kernel": …}. Explicit, as what
+            TensorFlow finds inside Keras objects depends on how they are written, and some it finds twice.
     """
 
-    def __init__(self, folder: pathlib.Path, *, keep: int, warn: Callable[[str], None], **trackables: Any) -> None:
+    def __init__(self, folder: pathlib.Path, *, keep: int, warn: Callable[[str], None], **variables: dict[str, tf.Variable]) -> None:
         self.folder, self.keep, self.warn = folder, keep, warn
-        self._checkpoint = tf.train.Checkpoint(**trackables)
+        self._checkpoint = tf.train.Checkpoint(**variables)
 
     def path(self, step: int) -> pathlib.Path:
         """The folder of the checkpoint of a step."""

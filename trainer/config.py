@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field, SerializeAsAny
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
+Place = Annotated[str, pydantic.Strict()]  # beside a Fraction, where a number out of bounds must not become text
 
 
 class Section(pydantic.BaseModel):
@@ -35,8 +36,8 @@ class DataSettings(Section):
 
     source: str = Field(description="which format: a module of trainer/sources")
     train: str = Field(description="path, glob, pkg://module/folder, or a TFDS split")
-    validation: Fraction | str | None = Field(None, description="the same, or a fraction held out of train by content hash")
-    test: Fraction | str | None = Field(None, description="the same, or a fraction held out of train by content hash")
+    validation: Fraction | Place | None = Field(None, description="the same, or a fraction held out of train by content hash")
+    test: Fraction | Place | None = Field(None, description="the same, or a fraction held out of train by content hash")
     text: str | Annotated[list[str], Field(min_length=1, max_length=2)] = Field("text", description="field with the text; two fields make a pair")
     label: str = Field("label", description="field with the label")
     seq_len: int = Field(128, ge=4, description="S: tokens of a row at most, special tokens included")

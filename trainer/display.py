@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+PLAIN_COLUMNS = 160
 PLAIN_SECONDS = 10.0  # between plain progress lines
 
 
@@ -18,6 +19,8 @@ class Display:
 
     def __init__(self) -> None:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        if not self.console.is_terminal:
+            self.console.width = PLAIN_COLUMNS
         self._progress: Progress | None = None
         self._last_plain = 0.0
 

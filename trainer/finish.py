@@ -52,7 +52,7 @@ class Kept:
 
     def _restore(self) -> int:
         # Only the model is read: the optimizer's slots are not needed, and need not fit in memory.
-        checkpoints = Checkpoints(self.job.checkpoints, keep=1, warn=self.display.warn, model=self.model)
+        checkpoints = Checkpoints(self.job.checkpoints, keep=1, warn=self.display.warn, model=self.model.weights)
         state = checkpoints.restore_latest()
         if state is None:
             raise JobDirError(f"{self.job.checkpoints}: no intact checkpoint. Train first: --mode=train --job_dir={self.job.folder}.")

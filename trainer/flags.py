@@ -76,14 +76,14 @@ def _setting_flags() -> dict[str, tuple[str, str, str | None, bool]]:
     return merged
 
 
-def parse(argv: list[str], values: flags.FlagValues = flags.FLAGS) -> CommandLine:
-    """Reads the command line.
+def parse(argv: list[str]) -> CommandLine:
+    """Reads the command line, into flags of its own: absl's global ones would remember what an earlier call was given.
 
     Raises:
         ConfigError: unknown flags or arguments, all of them at once, each with the nearest known name.
     """
-    if "job_dir" not in values:
-        define_flags(values)
+    values = flags.FlagValues()
+    define_flags(values)
     try:
         rest = values(argv, known_only=True)[1:]
     except flags.Error as error:
@@ -126,8 +126,10 @@ def _value(section: str, key: str, text: Any) -> Any:
         return text
 
 
-def help_text(values: flags.FlagValues = flags.FLAGS) -> str:
+def help_text() -> str:
     """The usage and every flag with type, default and meaning."""
+    values = flags.FlagValues()
+    define_flags(values)
     usage = ("python -m trainer.task --config=FILE [--job_dir=DIR] [--mode=train|plan|evaluate|predict|export] [--SECTION.KEY=VALUE ...]\n"
              "Settings in a file are the same without the dashes: section, colon, key. configs/ has examples.\n")
     lines = []

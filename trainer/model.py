@@ -16,7 +16,6 @@ class Model(tf.Module):
         self.encoder = encoder
         self.head_layers = head.build(encoder, vocabulary, seed)
         self._head = head
-        # By name, for checkpoints: what TensorFlow would find by itself inside Keras layers depends on how they are written.
         self.weights = {path: variable.value for path, variable in self.keras_variables().items()}
 
     def logits(self, batch: Mapping[str, tf.Tensor], *, training: bool = False, seed: tf.Tensor | None = None) -> tf.Tensor:

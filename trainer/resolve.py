@@ -47,7 +47,16 @@ class Resolved:
 
 def as_yaml(value: Any) -> str:
     """A value on one line, as YAML."""
-    return yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=math.inf, sort_keys=False).strip()[1:-1]
+    dumped = yaml.dump([value], Dumper=_OneLineDumper, default_flow_style=True, allow_unicode=True, width=math.inf, sort_keys=False)
+    return dumped.strip()[1:-1]
+
+
+class _OneLineDumper(yaml.SafeDumper):
+    """Escapes what YAML takes for line ends, which other quotes would fold."""
+
+
+_OneLineDumper.add_representer(str, lambda dumper, text: dumper.represent_scalar(
+    "tag:yaml.org,2002:str", text, style='"' if any(ch in "\n\r\x85\u2028\u2029\ufeff" for ch in text) else None))
 
 
 def resolve(file: pathlib.Path | None, overrides: Settings | None = None) -> Resolved:
@@ -60,6 +69,7 @@ def resolve(file: pathlib.Path | None, overrides: Settings | None = None) -> Res
     settings: Settings = {}
     if file is not None:
         settings.update(_read_yaml(file, problems))
+    _drop_replaced_plugin_keys(settings, overrides or {})
     settings.update(overrides or {})
     classes = {section: _section_class(section, settings, problems) for section in schema.Config.model_fields}
     sections = {section: _validate(section, cls, settings, problems) for section, cls in classes.items() if cls is not None}
@@ -69,6 +79,19 @@ def resolve(file: pathlib.Path | None, overrides: Settings | None = None) -> Res
         count = f"{len(problems)} problems" if len(problems) > 1 else "1 problem"
         raise ConfigError(f"{count} in the configuration:\n" + "\n".join(f"  {problem}" for problem in problems))
     return Resolved(schema.Config(**sections), {name: setting.origin for name, setting in settings.items()})
+
+
+def _drop_replaced_plugin_keys(settings: Settings, overrides: Settings) -> None:
+    """Where a flag names another source or head than the file, the file's keys that only the file's one has go with it."""
+    for section, (key, _) in schema.PLUGIN_KEYS.items():
+        before, after = settings.get((section, key)), overrides.get((section, key))
+        if before is None or after is None or before.value == after.value:
+            continue
+        classes = schema.section_classes(section)
+        if before.value in classes and after.value in classes:
+            only_before = set(classes[before.value].model_fields) - set(classes[after.value].model_fields)
+            for name in only_before:
+                settings.pop((section, name), None)
 
 
 def _read_yaml(file: pathlib.Path, problems: list[str]) -> Settings:
@@ -83,19 +106,23 @@ def _read_yaml(file: pathlib.Path, problems: list[str]) -> Settings:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise ConfigError(f"{file}:{mark.line + 1}: not valid YAML: {error.problem or error.context}") from None
+    except yaml.YAMLError as error:  # a character that YAML does not have
+        raise ConfigError(f"{file}: not valid YAML: {str(error).splitlines()[0]}") from None
     if root is None:
         return {}
     if not isinstance(root, yaml.MappingNode):
         raise ConfigError(f"{file}:1: expected sections ({', '.join(schema.Config.model_fields)}), each with its keys. Received {text[:40]!r}")
+    _refuse_tag(root, file)
     settings: Settings = {}
     for section, node in _pairs(root, file, "", problems):
+        _refuse_tag(node, file)
         if section not in schema.Config.model_fields:
             problems.append(f"{section}: unknown section ({file}:{node.start_mark.line + 1})." + _suggest_key(section, section))
         elif isinstance(node, yaml.MappingNode):
             for key, value in _pairs(node, file, f"{section}.", problems):
-                settings[section, key] = Setting(_construct(value), f"{file}:{value.start_mark.line + 1}")
+                settings[section, key] = Setting(_construct(value, file), f"{file}:{value.start_mark.line + 1}")
         elif not (isinstance(node, yaml.ScalarNode) and node.tag.endswith(":null")):
-            problems.append(f"{section}: expected a section with keys. Received {node.value!r} ({file}:{node.start_mark.line + 1}).")
+            problems.append(f"{section}: expected a section with keys. Received {_construct(node, file)!r} ({file}:{node.start_mark.line + 1}).")
     return settings
 
 
@@ -109,12 +136,19 @@ def _pairs(node: yaml.MappingNode, file: pathlib.Path, prefix: str, problems: li
         yield key, value_node
 
 
-def _construct(node: yaml.Node) -> Any:
+def _refuse_tag(node: yaml.Node, file: pathlib.Path) -> None:
+    if isinstance(node, yaml.MappingNode) and not node.tag.endswith(":map"):  # the tag of a section, which is never constructed
+        raise ConfigError(f"{file}:{node.start_mark.line + 1}: not a plain YAML value: the tag {node.tag!r}. Tags are not read.")
+
+
+def _construct(node: yaml.Node, file: pathlib.Path) -> Any:
     loader = yaml.SafeLoader("")
     try:
         return loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
-        raise ConfigError(f"line {node.start_mark.line + 1}: not a plain YAML value: {error.problem}. Tags are not read.") from None
+        raise ConfigError(f"{file}:{node.start_mark.line + 1}: not a plain YAML value: {error.problem}. Tags are not read.") from None
+    except ValueError as error:  # such as 2020-13-45, which YAML takes for a date
+        raise ConfigError(f"{file}:{node.start_mark.line + 1}: not a plain YAML value: {error}. Put text between quotes.") from None
 
 
 def _section_class(section: str, settings: Settings, problems: list[str]) -> type[schema.Section] | None:
@@ -126,7 +160,7 @@ def _section_class(section: str, settings: Settings, problems: list[str]) -> typ
     if setting is None:
         problems.append(f"{section}.{key}: missing. Expected one of {', '.join(classes)}.")
         return None
-    if setting.value not in classes:
+    if not isinstance(setting.value, str) or setting.value not in classes:
         problems.append(f"{section}.{key}: expected one of {', '.join(classes)}. Received {setting.value!r} ({setting.origin})."
                         + suggest(str(setting.value), list(classes)))
         return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pathlib
 import sys
+import tempfile
 
 from trainer import flags
 from trainer.errors import ConfigError, UserError
@@ -60,6 +61,7 @@ def _run(command: flags.CommandLine, resolved: Resolved, job_dir: pathlib.Path) 
     # Everything below imports TensorFlow, which takes seconds: a mistake above is answered before.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its errors reach us as exceptions; its notes frighten people
     os.environ["KERAS_BACKEND"] = "tensorflow"
+    _import_tensorflow()
     from trainer.display import Display
     from trainer.job import Job
 
@@ -77,6 +79,24 @@ def _run(command: flags.CommandLine, resolved: Resolved, job_dir: pathlib.Path) 
     else:
         from trainer import finish
         getattr(finish, command.mode)(resolved, job, display)
+
+
+def _import_tensorflow() -> None:
+    """Imports TensorFlow without the notes that it writes on stderr before its log level counts; shown if it fails."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as notes:
+        os.dup2(notes.fileno(), 2)
+        try:
+            import tensorflow  # noqa: F401
+            import tensorflow_text  # noqa: F401
+        except BaseException:
+            notes.seek(0)
+            os.write(kept, notes.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 if __name__ == "__main__":

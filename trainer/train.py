@@ -18,7 +18,7 @@ from trainer.evaluation import Evaluator, is_better
 from trainer.finish import finish
 from trainer.job import Job, MetricsFile
 from trainer.loop import LOGGED, distribute, make_train_call, use_xla
-from trainer.optimization import make_optimizer, make_schedule
+from trainer.optimization import make_optimizer, make_schedule, optimizer_variables
 from trainer.resolve import Resolved
 from trainer.stopping import StopSignal
 from trainer.timeline import Timeline
@@ -58,7 +58,8 @@ class Training:
             self.optimizer = make_optimizer(self.settings, self.schedule, model.trainable)
         self.evaluator = Evaluator(config, strategy, model, head)
         self.train_call = make_train_call(strategy, model, head, self.optimizer, self.settings)
-        self.checkpoints = Checkpoints(job.checkpoints, keep=self.settings.keep_checkpoints, warn=display.warn, model=model, optimizer=self.optimizer)
+        self.checkpoints = Checkpoints(job.checkpoints, keep=self.settings.keep_checkpoints, warn=display.warn, model=model.weights,
+                                       optimizer=optimizer_variables(self.optimizer))
         self.best_metric = best_metric(config, head)
         self.state = RunState()
 

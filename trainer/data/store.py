@@ -6,6 +6,7 @@ A folder with `row_splits.npy`, one raw file a token column (`tokens.NAME.int32`
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pathlib
@@ -75,7 +76,7 @@ class StoreWriter:
         for name, (values, _) in tokens.items():
             if name not in self._files:
                 self._files[name] = open(self.folder / f"tokens.{name}.int32", "wb")  # noqa: SIM115  closed in close()
-            np.ascontiguousarray(values, np.int32).tofile(self._files[name])
+            self._files[name].write(np.ascontiguousarray(values, np.int32).data)
         self._lengths.append(next(iter(tokens.values()))[1])
         for name, values in columns.items():
             self._columns.setdefault(name, []).append(values)
@@ -89,12 +90,19 @@ class StoreWriter:
         for file in self._files.values():
             file.close()
         lengths = np.concatenate(self._lengths) if self._lengths else np.zeros(0, np.int64)
-        np.save(self.folder / "row_splits.npy", np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
+        _save(self.folder / "row_splits.npy", np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
         everything = {**{name: self.column(name) for name in self._columns}, **columns}
         for name, values in everything.items():
-            np.save(self.folder / f"{name}.npy", values)
+            _save(self.folder / f"{name}.npy", values)
         meta = {**meta, "columns": list(everything), "token_columns": list(self._files)}
         (self.folder / "meta.json").write_text(json.dumps(meta, ensure_ascii=False), encoding="utf-8")
+
+
+def _save(path: pathlib.Path, values: np.ndarray) -> None:
+    """As np.save, whose tofile does not notice when the last of its buffers finds the disk full."""
+    content = io.BytesIO()
+    np.save(content, values, allow_pickle=False)
+    path.write_bytes(content.getbuffer())
 
 
 @contextmanager

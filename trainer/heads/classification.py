@@ -295,7 +295,9 @@ def _number(value: Any, where: str) -> float:
 
 def _sorted_names(counts: Mapping[str, int]) -> list[str]:
     """Numbers by value, everything else by code point."""
-    return sorted(counts, key=int) if all(name.lstrip("-").isdecimal() for name in counts) else sorted(counts)
+    if all(name.removeprefix("-").isdecimal() for name in counts):
+        return sorted(counts, key=lambda name: (int(name), name))
+    return sorted(counts)
 
 
 def _class_weights(settings: Any, vocabulary: Mapping[str, Any]) -> np.ndarray | None:

@@ -1,0 +1,27 @@
+"""Two virtual CPUs, and toy weights, data and runs that the tests share."""
+
+import pathlib
+
+import pytest
+import tensorflow as tf
+
+# Before TensorFlow's first op: a mirrored strategy needs two devices.
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+
+from tests import toy  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def toy_weights(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A BERT of two layers with random weights."""
+    return toy.write_checkpoint(tmp_path_factory.mktemp("weights") / "bert")
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, toy_weights: pathlib.Path) -> pathlib.Path:
+    """The job_dir of a finished run on 128 sentences, with validation, test and a SavedModel. Not to be written to."""
+    folder = tmp_path_factory.mktemp("trained")
+    config = toy.write_config(folder, toy_weights, toy.write_sentences(folder / "train.jsonl", 128),
+                              data={"validation": 0.2, "test": 0.2}, train={"steps": 30}, export={"format": "savedmodel", "check_examples": 8})
+    assert toy.run_main(config, folder / "job") == 0
+    return folder / "job"

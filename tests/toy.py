@@ -1,0 +1,107 @@
+"""A toy checkpoint, toy data and toy configs: small enough to train in seconds, yet learnable."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import yaml
+from safetensors.numpy import save_file
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+KEYWORDS = {"neg": "awful", "neutral": "ordinary", "pos": "great"}
+FILLER = ("the a film book was is and very plot actor scene story it this that with long short new old first last of in we saw "
+          "read they think one two three red blue house tree").split()
+CHINESE = "今天气很好不电影书看了我们他"
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *KEYWORDS.values(), *FILLER, *CHINESE, *"!?.,", "##s", "##ly"]
+
+
+def write_checkpoint(folder: pathlib.Path, *, family: str = "bert", layers: int = 2, hidden: int = 32, seed: int = 0, dropout: float = 0.0,
+                     weights: bool = True, **config: Any) -> pathlib.Path:
+    """A checkpoint folder in Hugging Face's format: config.json, vocab.txt, tokenizer_config.json and random safetensors."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"model_type": family, "architectures": ["BertModel"], "vocab_size": len(VOCABULARY), "hidden_size": hidden, "num_hidden_layers": layers,
+               "num_attention_heads": 2, "intermediate_size": 2 * hidden, "max_position_embeddings": 64, "type_vocab_size": 2,
+               "hidden_act": "gelu", "hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout, **config}
+    (folder / "config.json").write_text(json.dumps(content))
+    (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n", encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True, "tokenizer_class": "BertTokenizer"}))
+    if weights:
+        save_file(bert_tensors(hidden, layers, seed), folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def bert_tensors(hidden: int, layers: int, seed: int) -> dict[str, np.ndarray]:
+    """Random tensors under Hugging Face's names."""
+    rng = np.random.default_rng(seed)
+    shapes = {"embeddings.word_embeddings": (len(VOCABULARY), hidden), "embeddings.position_embeddings": (64, hidden),
+              "embeddings.token_type_embeddings": (2, hidden), "pooler.dense": (hidden, hidden)}
+    for layer in range(layers):
+        place = f"encoder.layer.{layer}"
+        shapes |= {f"{place}.attention.self.{part}": (hidden, hidden) for part in ("query", "key", "value")}
+        shapes |= {f"{place}.attention.output.dense": (hidden, hidden), f"{place}.intermediate.dense": (2 * hidden, hidden),
+                   f"{place}.output.dense": (hidden, 2 * hidden)}
+    tensors = {f"{name}.weight": rng.normal(0, 0.1, shape).astype(np.float32) for name, shape in shapes.items()}
+    tensors |= {f"{name}.bias": np.zeros(shape[0], np.float32) for name, shape in shapes.items() if not name.startswith("embeddings")}
+    norms = ["embeddings", *(f"encoder.layer.{i}.{part}" for i in range(layers) for part in ("attention.output", "output"))]
+    tensors |= {f"{norm}.LayerNorm.weight": np.ones(hidden, np.float32) for norm in norms}
+    return tensors | {f"{norm}.LayerNorm.bias": np.zeros(hidden, np.float32) for norm in norms}
+
+
+def sentences(count: int, *, seed: int = 0, labels: Sequence[str] = ("neg", "pos"), longest: int = 14) -> list[dict[str, Any]]:
+    """Different sentences; a keyword somewhere in each decides its label."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for number in range(count):
+        label = labels[number % len(labels)]
+        words = list(rng.choice(FILLER, rng.integers(2, longest)))
+        words.insert(int(rng.integers(len(words) + 1)), KEYWORDS[label])
+        rows.append({"id": number, "text": " ".join(words), "label": label})
+    return rows
+
+
+def write_jsonl(file: pathlib.Path, rows: Iterable[Mapping[str, Any]]) -> pathlib.Path:
+    """One object a line."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return file
+
+
+def write_sentences(file: pathlib.Path, count: int, **keywords: Any) -> pathlib.Path:
+    """`sentences` as JSON lines."""
+    return write_jsonl(file, sentences(count, **keywords))
+
+
+def config_values(folder: pathlib.Path, weights: pathlib.Path, train_file: pathlib.Path | str, **sections: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """A whole config; `sections` are laid over it, key by key."""
+    values = {
+        "head": {"name": "classification"}, "backbone": {"weights": str(weights)},
+        "data": {"source": "jsonl", "train": str(train_file), "seq_len": 32, "cache_dir": str(folder / "cache")},
+        "train": {"steps": 4, "global_batch_size": 16, "learning_rate": 3e-3, "log_every_steps": 1},
+        "distribution": {"strategy": "one_device"}, "export": {"format": "none"}}
+    return {section: {**keys, **sections.get(section, {})} for section, keys in values.items()}
+
+
+def write_config(folder: pathlib.Path, weights: pathlib.Path, train_file: pathlib.Path | str, **sections: Mapping[str, Any]) -> pathlib.Path:
+    """`config_values` as folder/config.yaml."""
+    file = folder / "config.yaml"
+    file.write_text(yaml.safe_dump(config_values(folder, weights, train_file, **sections), allow_unicode=True, sort_keys=False), encoding="utf-8")
+    return file
+
+
+def run_main(config: pathlib.Path | None, job_dir: pathlib.Path | None = None, *arguments: str) -> int:
+    """The entry point in this process; returns the exit code."""
+    from trainer.task import main
+
+    argv = [f"--config={config}"] if config else []
+    argv += [f"--job_dir={job_dir}"] if job_dir else []
+    return main([sys.argv[0], *argv, *arguments])
+
+
+def read_jsonl(file: pathlib.Path) -> list[dict[str, Any]]:
+    """The objects of a file of JSON lines."""
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
