@@ -130,7 +130,8 @@ class Checkpoints:
         return None
 
     def _prune(self, state: RunState) -> None:
-        kept = {*self.complete()[-self.keep:], state.best_step}
+        # Later steps are damaged ones that the run went on before; counted, they would push out what it has just saved.
+        kept = {*[step for step in self.complete() if step <= state.step][-self.keep:], state.best_step}
         for path in self.folder.glob("step_*"):
             step = int(path.name.removeprefix("step_"))
             if step not in kept:

@@ -115,7 +115,7 @@ def compare(outputs: Mapping[str, Any], expected: Mapping[str, np.ndarray], tole
     for name, value in expected.items():
         if value.dtype.kind == "f":
             difference = np.abs(np.asarray(outputs[name], np.float64) - value).reshape(len(value), -1).max(axis=1)
-            worst = max(worst, float(difference.max(initial=0)))
+            worst = float(np.max([worst, *difference]))  # which is NaN where a difference is; Python's max is not
             if not worst <= tolerance:
                 row = int(difference.argmax())
                 raise ExportRefusedError(f"{name} of example {row} differs by {difference[row]:.2e}, over {tolerance:.0e}: "

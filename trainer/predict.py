@@ -73,7 +73,17 @@ def _rows(lines: IO[bytes], source: str, head: Any) -> Iterator[Row]:
             raise DataError(f"{name}:{number}: not JSON: {error}. Expected one object a line, such as {_shape(head)}.") from None
         if not isinstance(value, dict):
             raise DataError(f"{name}:{number}: expected an object such as {_shape(head)}. Received {type(value).__name__}.")
-        yield value, head.texts(Example(value, Origin(name, number)))
+        if b"\\u" in line and any("\ud800" <= char <= "\udfff" for char in json.dumps(value, ensure_ascii=False)):
+            raise DataError(f"{name}:{number}: half of a surrogate pair (\\ud800 to \\udfff), which is no character. Write the line again from its original.")
+        yield value, head.texts(Example(_flat(value), Origin(name, number)))
+
+
+def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """As sources/jsonl.py reads the fields that a head asks for: {"review": {"body": "…"}} has "review.body"."""
+    features: dict[str, Any] = {}
+    for name, item in value.items():
+        features |= _flat(item, f"{prefix}{name}.") if isinstance(item, dict) else {prefix + name: item}
+    return features
 
 
 def _shape(head: Any) -> str:

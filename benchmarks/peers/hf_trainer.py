@@ -64,4 +64,5 @@ trainer.train()
 seconds = time.time() - start
 metrics = {name.removeprefix("eval_"): value for name, value in trainer.evaluate().items() if name in ("eval_accuracy", "eval_pearson")}
 tokens = sum(map(len, train_data["input_ids"])) * epochs
-print(json.dumps({"real_tokens_per_s": round(tokens / seconds), "examples_per_s": round(len(train) * epochs / seconds, 2), **metrics, "train_s": round(seconds, 1)}))
+speed = {"real_tokens_per_s": round(tokens / seconds), "examples_per_s": round(len(train) * epochs / seconds, 2), "train_s": round(seconds, 1)}
+print(json.dumps({**speed, **metrics}))
