@@ -1,0 +1,65 @@
+"""Batches: the plan's examples, set into rows."""
+
+import numpy as np
+import pytest
+
+from trainer.data.batching import lay_out
+from trainer.data.pipeline import batches, fill
+from trainer.data.store import StoreWriter, TokenStore
+
+ROWS = [[2, 7, 3], [2, 8, 9, 7, 3], [2, 3], [2, 5, 6, 3], [2, 4, 3]]
+
+
+@pytest.fixture
+def store(tmp_path):
+    writer = StoreWriter(tmp_path / "split")
+    lengths = np.array([len(row) for row in ROWS])
+    flat = np.concatenate(ROWS).astype(np.int32)
+    writer.append({"token_ids": (flat, lengths), "segment_ids": (flat % 2, lengths)},
+                  {"content_hash": np.zeros(5, np.uint64), "origin_file": np.zeros(5, np.int32), "origin_line": np.arange(5, dtype=np.int32)})
+    writer.close({"label": np.arange(10, 15, dtype=np.int32)}, {"files": ["a"]})
+    return TokenStore(tmp_path / "split")
+
+
+def layout_of(store, indices, **keywords):
+    indices = np.array(indices)
+    return lay_out(indices, store.lengths[indices], seq_len=8, **keywords)
+
+
+@pytest.mark.parametrize("batching", ["packed", "bucketed", "fixed"])
+@pytest.mark.parametrize("shards", [1, 2])
+def test_each_example_stands_whole_where_its_slot_says(store, batching, shards):
+    layout = layout_of(store, [4, 1, 3, 0], batching=batching, capacity=6, shards=shards)
+    seen = []
+    for shard in range(shards):
+        batch = fill(store, layout, shard)
+        ids = batch["sequence_ids"]
+        for slot in np.flatnonzero(batch["sample_weight"]):
+            row, start = batch["example_row"][slot], batch["example_start"][slot]
+            mine = ids[row] == ids[row, start]
+            assert ids[row, start] > 0 and np.flatnonzero(mine)[0] == start
+            example = ROWS[batch["label"][slot] - 10]
+            assert batch["token_ids"][row, mine].tolist() == example
+            assert batch["segment_ids"][row, mine].tolist() == [token % 2 for token in example]
+            assert batch["position_ids"][row, mine].tolist() == list(range(len(example)))
+            seen.append(batch["label"][slot] - 10)
+        assert (batch["token_ids"][ids == 0] == 0).all()
+        assert batch["sample_weight"].sum() == (layout.index[shard] >= 0).sum()
+        assert len(batch["label"]) == len(batch["sample_weight"]) == 6 // shards
+    assert sorted(seen) == [0, 1, 3, 4]
+
+
+def test_what_serves_people_is_not_fed(store):
+    assert not {"content_hash", "origin_file", "origin_line"} & set(fill(store, layout_of(store, [0], batching="fixed", capacity=1), 0))
+
+
+def test_the_dataset_gives_one_element_a_shard_in_order(store):
+    layouts = [layout_of(store, [0, 1, 2], batching="bucketed", capacity=4, shards=2), layout_of(store, [3, 4], batching="packed", capacity=4, shards=2)]
+    elements = list(batches(store, lambda: iter(layouts)).as_numpy_iterator())
+    expected = [fill(store, layout, shard) for layout in layouts for shard in range(2)]
+    assert len(elements) == 4
+    for element, wanted in zip(elements, expected, strict=True):
+        assert set(element) == set(wanted)
+        for name in wanted:
+            np.testing.assert_array_equal(element[name], wanted[name])
+            assert element[name].dtype == wanted[name].dtype

@@ -1,0 +1,221 @@
+"""Preparation: splits by content, stores that are reused, and a ledger of everything that was lost."""
+
+import os
+import random
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests import toy
+from trainer.data import prepare as prepare_module
+from trainer.data.prepare import prepare
+from trainer.errors import DataError
+from trainer.heads.classification import Head
+from trainer.heads.classification import Settings as HeadSettings
+from trainer.sources import _files, jsonl
+from trainer.text import load_tokenizer
+
+UNKNOWN = 1
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    return load_tokenizer(toy.write_checkpoint(tmp_path_factory.mktemp("weights"), weights=False))
+
+
+class LetterHead(Head):
+    """A classification head whose tokens are bytes: its graph is traced in no time."""
+
+    def encode(self, *texts):
+        rows = tf.strings.bytes_split(texts[0])[:, :self.data.seq_len]
+        ids = tf.RaggedTensor.from_row_splits(tf.cast(tf.io.decode_raw(rows.values, tf.uint8)[:, 0], tf.int32), rows.row_splits)
+        none = tf.zeros(tf.shape(texts[0]), tf.int32)
+        return {"token_ids": ids}, {"truncated_tokens": none, "unknown_tokens": none}
+
+
+def settings_of(folder, train, **keys):
+    return jsonl.Settings(train=str(train), cache_dir=str(folder / "cache"), **{"seq_len": 16, **keys})
+
+
+def run(folder, train, *, head=None, head_class=LetterHead, tokenizer=None, fingerprint="t", **keys):
+    settings = settings_of(folder, train, **keys)
+    return prepare(settings, head_class(HeadSettings(**(head or {})), settings, tokenizer), fingerprint)
+
+
+def texts_of(prepared, split):
+    store = prepared.splits[split]
+    return [bytes(store.example(i)["token_ids"].astype(np.uint8)).decode() for i in range(len(store))]
+
+
+def rows(count, **extra):
+    return [{"text": f"text {number}", "label": "ab"[number % 2], **extra} for number in range(count)]
+
+
+def test_the_splits_together_hold_every_example_once(tmp_path):
+    prepared = run(tmp_path, toy.write_jsonl(tmp_path / "d.jsonl", rows(1500)), validation=0.2, test=0.1)  # more than two encoding batches
+    found = [text for split in prepared.splits for text in texts_of(prepared, split)]
+    assert sorted(found) == sorted(f"text {number}" for number in range(1500))
+    assert 0.15 < len(prepared.splits["validation"]) / 1500 < 0.25 and 0.06 < len(prepared.splits["test"]) / 1500 < 0.14
+
+
+def test_the_order_of_a_split_is_that_of_the_file_and_each_example_knows_its_line(tmp_path):
+    prepared = run(tmp_path, toy.write_jsonl(tmp_path / "d.jsonl", rows(1500)), validation=0.2)
+    for split in ("train", "validation"):
+        numbers = [int(text.split()[1]) for text in texts_of(prepared, split)]
+        store = prepared.splits[split]
+        assert numbers == sorted(numbers)
+        assert [store.origin(i) for i in range(len(store))] == [f"{tmp_path / 'd.jsonl'}:{number + 1}" for number in numbers]
+        assert [prepared.vocabulary["labels"][label] for label in store.columns["label"]] == ["ab"[number % 2] for number in numbers]
+
+
+def test_duplicates_never_straddle_and_reordering_moves_nothing(tmp_path):
+    examples = rows(60) * 3
+    splits = []
+    for seed in range(2):
+        random.Random(seed).shuffle(examples)
+        prepared = run(tmp_path, toy.write_jsonl(tmp_path / f"{seed}.jsonl", examples), validation=0.3, test=0.2)
+        splits.append({split: sorted(texts_of(prepared, split)) for split in prepared.splits})
+        parts = [set(texts) for texts in splits[-1].values()]
+        assert sum(map(len, parts)) == 60 == len(set.union(*parts))
+        assert all(len(texts) == 3 * len(set(texts)) for texts in splits[-1].values())
+    assert splits[0] == splits[1]
+
+
+def test_a_smaller_fraction_takes_from_the_same_examples(tmp_path):
+    file = toy.write_jsonl(tmp_path / "d.jsonl", rows(300))
+    large, small = (set(texts_of(run(tmp_path, file, validation=share), "validation")) for share in (0.3, 0.1))
+    assert small < large
+
+
+def test_a_second_run_reads_no_source(tmp_path, monkeypatch):
+    file = toy.write_jsonl(tmp_path / "d.jsonl", rows(20))
+    first = run(tmp_path, file, validation=0.3)
+
+    def explode(self):
+        raise AssertionError("the source was read again")
+
+    monkeypatch.setattr(_files.FileSource, "examples", explode)
+    second = run(tmp_path, file, validation=0.3, batching="fixed")
+    assert (first.reused, second.reused) == (False, True)
+    assert second.vocabulary == first.vocabulary and second.ledger.entries == first.ledger.entries
+    assert texts_of(second, "train") == texts_of(first, "train")
+
+
+@pytest.mark.parametrize("change", [
+    {"fingerprint": "other tokenizer"}, {"seq_len": 17}, {"overflow": "head_tail"}, {"validation": 0.4}, {"limit": 15}, {"label": "other"},
+    {"head": {"labels": ["b", "a"]}}, {"head": {"kind": "multi_label"}}, {"data": True}], ids=lambda change: next(iter(change)))
+def test_what_changes_the_examples_changes_the_store(tmp_path, change):
+    file = toy.write_jsonl(tmp_path / "d.jsonl", rows(20, other="c") + rows(20, other="d"))
+    run(tmp_path, file, validation=0.3)
+    if change.pop("data", False):
+        toy.write_jsonl(file, rows(20, other="c") + rows(20, other="e"))
+    assert not run(tmp_path, file, **{"validation": 0.3, **change}).reused
+    assert len(os.listdir(tmp_path / "cache")) == 2
+
+
+def test_what_changes_no_example_reuses_the_store(tmp_path):
+    file = toy.write_jsonl(tmp_path / "d.jsonl", rows(20))
+    run(tmp_path, file)
+    moved = tmp_path / "elsewhere" / "d.jsonl"
+    moved.parent.mkdir()
+    os.rename(file, moved)
+    assert run(tmp_path, moved, batching="bucketed", head={"label_smoothing": 0.1}).reused
+
+
+def test_a_run_that_dies_half_way_leaves_no_store(tmp_path, monkeypatch):
+    file = toy.write_jsonl(tmp_path / "d.jsonl", rows(600))
+    with monkeypatch.context() as patched:
+        patched.setattr(prepare_module.StoreWriter, "close", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, file)
+    assert os.listdir(tmp_path / "cache") == []
+    assert not run(tmp_path, file).reused
+
+
+def test_what_a_killed_run_leaves_is_not_taken_for_a_store(tmp_path, monkeypatch):
+    file = toy.write_jsonl(tmp_path / "d.jsonl", rows(30))
+    with monkeypatch.context() as patched:
+        patched.setattr(prepare_module, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr("trainer.data.store.shutil.rmtree", lambda *_, **__: None)  # as after kill -9
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, file)
+    assert len(os.listdir(tmp_path / "cache")) == 1
+    assert not run(tmp_path, file).reused
+
+
+def test_labels_are_sorted_numbers_by_value(tmp_path):
+    def labels(values):
+        file = toy.write_jsonl(tmp_path / "d.jsonl", [{"text": f"t{i}", "label": value} for i, value in enumerate(values)])
+        return run(tmp_path, file).vocabulary["labels"]
+
+    assert labels(["pos", "neg", "Neu"]) == ["Neu", "neg", "pos"]
+    assert labels([10, 9, -1, 2]) == ["-1", "2", "9", "10"]
+    assert labels(["10", 9, "01", 1.0]) == ["01", "1", "9", "10"]
+    assert labels(["--5", "3"]) == ["--5", "3"]
+    assert labels([True, False]) == ["False", "True"]
+    assert labels(["体育", "财经"]) == ["体育", "财经"]
+
+
+def test_given_labels_keep_their_order_and_count_those_of_train(tmp_path):
+    vocabulary = run(tmp_path, toy.write_jsonl(tmp_path / "d.jsonl", rows(10)), head={"labels": ["b", "rare", "a"]}).vocabulary
+    assert vocabulary == {"labels": ["b", "rare", "a"], "train_counts": {"b": 5, "rare": 0, "a": 5}}
+
+
+def test_limit_takes_the_first_of_train_only(tmp_path):
+    prepared = run(tmp_path, toy.write_jsonl(tmp_path / "d.jsonl", rows(50)), validation=str(toy.write_jsonl(tmp_path / "v.jsonl", rows(30))), limit=10)
+    assert texts_of(prepared, "train") == [f"text {i}" for i in range(10)] and len(prepared.splits["validation"]) == 30
+
+
+def test_the_ledger_counts_exactly_with_the_first_line_of_each(tmp_path, tokenizer):
+    long = " ".join(["film"] * 20)  # 22 tokens with [CLS] and [SEP], 6 over
+    train = [
+        {"text": "the film", "label": "a"},  # 1
+        {"text": "", "label": "b"},  # 2: empty
+        {"text": f"{long} !", "label": "a"},  # 3: 7 over
+        {"text": "xylophone zzz the", "label": "b"},  # 4: two unknown
+        {"text": "the film", "label": "a"},  # 5: again line 1
+        {"text": long, "label": "b"},  # 6: 6 over
+        {"text": "", "label": "b"},  # 7: empty, again line 2
+        {"text": "今天 film 学", "label": "a"},  # 8: one unknown
+        {"text": "the film", "label": "a"},  # 9: again line 1
+    ]
+    test = [{"text": "a good tree", "label": "a"}, {"text": "the film", "label": "a"}, {"text": long, "label": "b"}]
+    train_file, test_file = toy.write_jsonl(tmp_path / "train.jsonl", train), toy.write_jsonl(tmp_path / "test.jsonl", test)
+    prepared = run(tmp_path, train_file, head_class=Head, tokenizer=tokenizer, test=str(test_file))
+    assert prepared.ledger.entries == {
+        "train": {
+            "empty_texts": {"count": 2, "first": f"{train_file}:2"},
+            "truncated_tokens": {"count": 13, "first": f"{train_file}:3"}, "truncated_examples": {"count": 2, "first": f"{train_file}:3"},
+            "unknown_tokens": {"count": 3, "first": f"{train_file}:4"},
+            "duplicates": {"count": 3, "first": f"{train_file}:5"}},
+        "test": {
+            "truncated_tokens": {"count": 6, "first": f"{test_file}:3"}, "truncated_examples": {"count": 1, "first": f"{test_file}:3"},
+            "unknown_tokens": {"count": 1, "first": f"{test_file}:1"},  # "good"
+            "duplicates_of_train": {"count": 2, "first": f"{test_file}:2"}}}
+    assert prepared.splits["train"].lengths.tolist() == [4, 2, 16, 5, 4, 16, 2, 6, 4]
+    assert (prepared.splits["train"].tokens["token_ids"] == UNKNOWN).sum() == 3
+
+
+def test_overflow_error_refuses_the_first_text_that_is_too_long(tmp_path, tokenizer):
+    file = toy.write_jsonl(tmp_path / "d.jsonl", [*rows(2), {"text": " ".join(["film"] * 15), "label": "a"}])
+    with pytest.raises(DataError, match=r"d\.jsonl:3: 17 tokens, over data\.seq_len = 16, and data\.overflow is error\. Raise data\.seq_len"):
+        run(tmp_path, file, head_class=Head, tokenizer=tokenizer, overflow="error")
+    assert os.listdir(tmp_path / "cache") == []
+
+
+def test_head_tail_keeps_the_start_and_the_end(tmp_path, tokenizer):
+    words = toy.FILLER[:20]
+    file = toy.write_jsonl(tmp_path / "d.jsonl", [{"text": " ".join(words), "label": "a"}, {"text": "the", "label": "b"}])
+    prepared = run(tmp_path, file, head_class=Head, tokenizer=tokenizer, overflow="head_tail")
+    kept = [toy.VOCABULARY[token] for token in prepared.splits["train"].example(0)["token_ids"]]
+    assert kept == ["[CLS]", *words[:3], *words[-11:], "[SEP]"]
+
+
+def test_a_pair_has_segments_and_its_samples_both_texts(tmp_path, tokenizer):
+    file = toy.write_jsonl(tmp_path / "d.jsonl", [{"q": "the film", "a": "very long", "label": "x"}, {"q": "we saw", "a": "it", "label": "y"}])
+    prepared = run(tmp_path, file, head_class=Head, tokenizer=tokenizer, text=["q", "a"])
+    example = prepared.splits["train"].example(0)
+    assert [toy.VOCABULARY[token] for token in example["token_ids"]] == ["[CLS]", "the", "film", "[SEP]", "very", "long", "[SEP]"]
+    assert example["segment_ids"].tolist() == [0, 0, 0, 0, 1, 1, 1]
+    assert prepared.splits["train"].meta["samples"][1] == {"text": "we saw", "text_pair": "it"}

@@ -1,0 +1,264 @@
+"""The classification head: labels, loss and metrics against scikit-learn, scipy and formulas written out."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy import stats
+from sklearn import metrics as sklearn_metrics
+from sklearn.utils.class_weight import compute_class_weight
+
+from tests import toy
+from trainer.backbones import huggingface
+from trainer.config import DataSettings
+from trainer.errors import ConfigError, DataError
+from trainer.heads.classification import Head, Settings
+from trainer.model import Model
+from trainer.sources import Example, Origin
+
+
+def head_of(labels=("a", "b", "c"), counts=(6, 3, 2), text="text", overflow="truncate", **settings):
+    """A head as `build` leaves it, without layers."""
+    head = Head(Settings(**settings), DataSettings(source="jsonl", train="", text=text, overflow=overflow), None)
+    head.vocabulary = {"labels": list(labels), "train_counts": dict(zip(labels, counts, strict=False))}
+    head.classes, head.architecture = max(1, len(labels)), "bert"
+    from trainer.heads.classification import _class_weights
+
+    head.weights = _class_weights(head.settings.class_weights, head.vocabulary)
+    return head
+
+
+def loss_of(head, logits, label, present=None):
+    weight = np.ones(len(label), np.float32) if present is None else np.array(present, np.float32)
+    return [float(x) for x in head.loss(tf.constant(logits, tf.float32), {"label": tf.constant(label), "sample_weight": tf.constant(weight)})]
+
+
+def example(**features):
+    return Example(features, Origin("d.csv", 7))
+
+
+# --- labels -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("value", "name"), [("pos", "pos"), (3, "3"), (3.0, "3"), (2.5, "2.5"), (True, "True"), ("体育", "体育"), ("1", "1")])
+def test_a_label_is_named_as_a_person_would_write_it(value, name):
+    assert head_of().label(example(label=value)) == name
+
+
+@pytest.mark.parametrize(("kind", "value", "message"), [
+    ("single_label", None, "d.csv:7: field 'label' is empty. Expected a label. Remove the row or correct it."),
+    ("single_label", "", "d.csv:7: field 'label' is empty."), ("single_label", float("nan"), "d.csv:7: field 'label' is nan, not a number."),
+    ("single_label", ["a", "b"], "d.csv:7: field 'label' has several labels: ['a', 'b']. For several labels an example set --head.kind=multi_label."),
+    ("regression", "high", "d.csv:7: field 'label' should be a number, for a regression. Received 'high'."),
+    ("regression", "nan", "d.csv:7: field 'label' is nan. Expected a finite number."), ("regression", "", "should be a number"),
+    ("regression", None, "should be a number"),
+    ("regression", "-inf", "is -inf. Expected a finite number."), ("multi_label", None, "d.csv:7: field 'label' is empty."),
+])
+def test_an_unusable_label_is_named_with_its_place(kind, value, message):
+    with pytest.raises(DataError) as caught:
+        head_of(kind=kind).label(example(label=value))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(("value", "names"), [
+    ("a|b", ("a", "b")), ("a", ("a",)), (" a | b ", ("a", "b")), (["a", "b"], ("a", "b")), ([], ()), ([1, 2.0], ("1", "2"))])
+def test_several_labels_come_as_a_list_or_separated(value, names):
+    assert head_of(kind="multi_label").label(example(label=value)) == names
+
+
+def test_the_separator_may_be_another():
+    assert head_of(kind="multi_label", label_separator=", ").label(example(label="x|y, z")) == ("x|y", "z")
+
+
+def test_a_text_that_is_none_is_named():
+    with pytest.raises(DataError, match=r"d\.csv:7: field 'text' should be text\. Received 5 \(int\)\. Name the text field with --data\.text\."):
+        head_of().texts(example(text=5, label="a"))
+    with pytest.raises(DataError, match=r"unknown field 'text' at d\.csv:7; fields there are: 'Text', 'label'; did you mean 'Text'\?"):
+        head_of().texts(example(Text="x", label="a"))
+    assert head_of(text=["q", "a"]).texts(example(q="1", a="2")) == ("1", "2")
+
+
+def test_one_class_is_too_few():
+    with pytest.raises(DataError, match=r"data\.train: every one of the 3 examples has the label 'a' \(first: f:1\)\. A classifier needs two or more"):
+        head_of().learn(["a"] * 3, None, lambda index: f"f:{index + 1}")
+
+
+def test_no_label_at_all_is_refused():
+    with pytest.raises(DataError, match="no example has a label in field 'label'"):
+        head_of(kind="multi_label").learn([(), ()], None, str)
+
+
+def test_declared_names_come_before_those_found():
+    assert head_of().learn(["b", "a"], ["z", "b", "a"], str)["labels"] == ["z", "b", "a"]
+    assert head_of().learn(["b", "a"], None, str)["labels"] == ["a", "b"]
+
+
+@pytest.mark.parametrize("labels", [None, ["a", "b"]])
+def test_a_label_outside_the_list_is_named_with_its_split(labels):
+    head = head_of(labels=("a", "b")) if labels is None else Head(Settings(labels=labels), DataSettings(source="jsonl", train=""), None)
+    with pytest.raises(DataError) as caught:
+        head.label_columns(["a", "c"], {"labels": ["a", "b"]}, lambda index: f"dev.csv:{index + 1}", "validation")
+    source = "head.labels" if labels else "train"
+    assert str(caught.value) == (f"dev.csv:2: label 'c' of validation is not among the labels of {source}: a, b. "
+                                 "Correct it, or list every label with --head.labels.")
+
+
+def test_labels_become_numbers():
+    single, several, number = head_of(), head_of(kind="multi_label"), head_of(labels=(), kind="regression")
+    assert single.label_columns(["c", "a"], single.vocabulary, str, "train")["label"].tolist() == [2, 0]
+    assert several.label_columns([("c", "a"), ()], several.vocabulary, str, "train")["label"].tolist() == [[1, 0, 1], [0, 0, 0]]
+    assert number.label_columns([0.5, -2.0], number.vocabulary, str, "train")["label"].tolist() == [0.5, -2.0]
+
+
+@pytest.mark.parametrize(("settings", "message"), [
+    ({"kind": "multi_label", "class_weights": "balanced"}, "head.class_weights: only for head.kind single_label. Received kind multi_label."),
+    ({"class_weights": {"x": 2.0, "a": 1.0}}, "head.class_weights: x: no such label. The labels: a, b, c."),
+    ({"overflow": "window"}, "data.overflow: head classification takes one of truncate, head_tail, error. Received 'window'."),
+])
+def test_settings_that_do_not_go_together_are_refused(settings, message):
+    with pytest.raises(ConfigError) as caught:
+        head_of(**settings)
+    assert message in str(caught.value)
+
+
+def test_a_regression_has_no_labels():
+    with pytest.raises(ConfigError, match=r"head\.labels: a regression has none\. Remove head\.labels, or set head\.kind\."):
+        Head(Settings(kind="regression", labels=["a"]), DataSettings(source="jsonl", train=""), None)
+
+
+# --- loss -------------------------------------------------------------------------------------------------------------
+
+
+def test_balanced_class_weights_are_those_of_scikit_learn():
+    labels = np.repeat(["a", "b", "c"], [6, 3, 2])
+    expected = compute_class_weight("balanced", classes=np.array(["a", "b", "c"]), y=labels)
+    np.testing.assert_allclose(head_of(class_weights="balanced").weights, expected, rtol=1e-6)
+    assert head_of(counts=(6, 3, 0), class_weights="balanced").weights[2] == 0  # and not infinite
+    assert head_of(class_weights={"b": 2.0}).weights.tolist() == [1, 2, 1] and head_of().weights is None
+
+
+def test_the_loss_is_a_weighted_sum_and_the_sum_of_the_weights():
+    logits, label = np.array([[1.0, 2.0, 0.0], [0.5, -1.0, 3.0], [9.0, 9.0, 9.0]]), np.array([1, 0, 2], np.int32)
+    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    plain = -np.log(shares[[0, 1], [1, 0]])
+    assert loss_of(head_of(), logits, label, [1, 1, 0]) == pytest.approx([plain.sum(), 2])
+    assert loss_of(head_of(class_weights={"a": 3.0, "b": 0.5}), logits, label, [1, 1, 0]) == pytest.approx([0.5 * plain[0] + 3 * plain[1], 3.5])
+
+
+def test_label_smoothing_spreads_its_share_over_all_labels():
+    logits, label = np.array([[1.0, 2.0, 0.0]]), np.array([1], np.int32)
+    shares = np.exp(logits[0]) / np.exp(logits[0]).sum()
+    target = np.array([0.2 / 3, 0.8 + 0.2 / 3, 0.2 / 3])
+    assert loss_of(head_of(label_smoothing=0.2), logits, label) == pytest.approx([-(target * np.log(shares)).sum(), 1])
+    p, target = 1 / (1 + np.exp(-logits[0])), np.array([0.1, 0.9, 0.1])
+    expected = -(target * np.log(p) + (1 - target) * np.log(1 - p)).mean()
+    assert loss_of(head_of(kind="multi_label", label_smoothing=0.2), logits, np.array([[0, 1, 0]], np.float32)) == pytest.approx([expected, 1])
+
+
+def test_regression_loss_is_the_squared_error():
+    assert loss_of(head_of(labels=(), kind="regression"), [[1.0], [-2.0]], np.array([3.0, -2.5], np.float32)) == pytest.approx([4.25, 2])
+
+
+# --- metrics ----------------------------------------------------------------------------------------------------------
+
+SCORES = {"f1": sklearn_metrics.f1_score, "precision": sklearn_metrics.precision_score, "recall": sklearn_metrics.recall_score}
+SHAPES = [(2, 2), (37, 2), (50, 3), (400, 11)]
+
+
+@pytest.mark.parametrize(("count", "classes"), SHAPES)
+def test_metrics_of_one_label_are_those_of_scikit_learn(count, classes):
+    rng = np.random.default_rng(count)
+    logits, label = rng.normal(size=(count, classes)).astype(np.float32), np.r_[0, 1, rng.integers(0, max(2, classes - 1), count - 2)]
+    shares = np.exp(logits.astype(float)) / np.exp(logits.astype(float)).sum(1, keepdims=True)
+    found = head_of(labels=[str(c) for c in range(classes)], counts=[1] * classes).metrics(logits, {"label": label})
+    expected = {"accuracy": sklearn_metrics.accuracy_score(label, logits.argmax(1)),
+                "loss": sklearn_metrics.log_loss(label, shares, labels=range(classes)),
+                **{f"{name}_macro": score(label, logits.argmax(1), labels=range(classes), average="macro", zero_division=0)
+                   for name, score in SCORES.items()}}
+    if classes == 2:
+        expected["auc_roc"] = sklearn_metrics.roc_auc_score(label, logits[:, 1] - logits[:, 0])
+    assert found == pytest.approx(expected) and set(found) == set(expected) <= set(head_of().metric_names())
+
+
+@pytest.mark.parametrize(("count", "classes"), SHAPES)
+@pytest.mark.parametrize("threshold", [0.5, 0.3])
+def test_metrics_of_several_labels_are_those_of_scikit_learn(count, classes, threshold):
+    rng = np.random.default_rng(count)
+    logits, label = rng.normal(size=(count, classes)).astype(np.float32), rng.integers(0, 2, (count, classes)).astype(np.float32)
+    p = 1 / (1 + np.exp(-logits.astype(float)))
+    given = (p >= threshold).astype(int)
+    found = head_of(kind="multi_label", threshold=threshold).metrics(logits, {"label": label})
+    expected = {"loss": np.mean([sklearn_metrics.log_loss(label[:, c], p[:, c], labels=[0, 1]) for c in range(classes)]),
+                "accuracy": (given == label).all(1).mean(), "f1_micro": sklearn_metrics.f1_score(label, given, average="micro", zero_division=0),
+                "f1_macro": sklearn_metrics.f1_score(label, given, average="macro", zero_division=0),
+                "precision_macro": sklearn_metrics.precision_score(label, given, average="macro", zero_division=0),
+                "recall_macro": sklearn_metrics.recall_score(label, given, average="macro", zero_division=0)}
+    assert found == pytest.approx(expected, rel=1e-6) and set(found) <= set(head_of(kind="multi_label").metric_names())
+
+
+@pytest.mark.parametrize("count", [2, 40, 500])
+def test_metrics_of_a_regression_are_those_of_scipy(count):
+    rng = np.random.default_rng(count)
+    value, label = rng.normal(size=(count, 1)).astype(np.float32), rng.normal(size=count).astype(np.float32)
+    found = head_of(labels=(), kind="regression").metrics(value, {"label": label})
+    expected = {"pearson": stats.pearsonr(value[:, 0], label).statistic, "spearman": stats.spearmanr(value[:, 0], label).statistic,
+                "mse": sklearn_metrics.mean_squared_error(label, value[:, 0]), "loss": sklearn_metrics.mean_squared_error(label, value[:, 0])}
+    assert found == pytest.approx(expected, rel=1e-5) and set(found) == set(head_of(kind="regression", labels=()).metric_names())
+
+
+def test_metrics_of_one_example_or_constant_predictions_are_numbers():
+    regression = head_of(labels=(), kind="regression")
+    assert regression.metrics(np.ones((3, 1), np.float32), {"label": np.arange(3.0)})["pearson"] == 0
+    assert regression.metrics(np.ones((1, 1), np.float32), {"label": np.ones(1)})["spearman"] == 0
+    values = head_of(labels=("a", "b")).metrics(np.zeros((1, 2), np.float32), {"label": np.zeros(1, int)})
+    assert values["accuracy"] == 1 and "auc_roc" not in values  # undefined with one class present
+
+
+# --- answers ----------------------------------------------------------------------------------------------------------
+
+
+def answer(head, logits):
+    outputs = {name: value.numpy() for name, value in head.serve(tf.constant(logits, tf.float32)).items()}
+    return [head.decode(outputs, row) for row in range(len(logits))]
+
+
+def test_answers_name_the_label_and_every_probability():
+    (first,) = answer(head_of(labels=("负", "正")), [[0.0, np.log(3.0)]])
+    assert first == {"label": "正", "probabilities": pytest.approx({"负": 0.25, "正": 0.75})} and json.dumps(first)
+    (several,) = answer(head_of(kind="multi_label", threshold=0.3), [[0.0, -5.0, -0.5]])
+    assert several["label"] == ["a", "c"]
+    assert answer(head_of(labels=(), kind="regression"), [[1.5]]) == [{"value": 1.5}]
+
+
+# --- Hugging Face's tensors -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    folder = toy.write_checkpoint(tmp_path_factory.mktemp("weights"), layers=1, hidden=16)
+    return huggingface.load_encoder(folder)[0]
+
+
+def test_a_checkpoints_classifier_is_taken_only_with_the_same_labels(encoder):
+    head = head_of()
+    Model(encoder, head, head.vocabulary, seed=0)
+    tensors = {"classifier.weight": np.arange(48, dtype=np.float32).reshape(3, 16), "classifier.bias": np.arange(3, dtype=np.float32)}
+    misshapen = {"classifier.weight": np.zeros((2, 16)), "classifier.bias": np.zeros(2)}
+    for refused, labels in ((tensors, ["b", "a", "c"]), (tensors, ["a", "b"]), (tensors, None), (misshapen, ["a", "b", "c"]), ({}, ["a", "b", "c"])):
+        before = head.layers[-1].kernel.numpy()
+        assert head.load_tensors(refused, labels) == [] and (head.layers[-1].kernel.numpy() == before).all()
+    assert head.load_tensors(tensors, ["a", "b", "c"]) == ["classifier.weight", "classifier.bias"]
+    saved, updates = head.save_tensors()
+    assert all((saved[name] == tensors[name]).all() for name in tensors) and set(saved) == set(tensors)
+    assert updates == {"architectures": ["BertForSequenceClassification"], "problem_type": "single_label_classification",
+                       "id2label": {"0": "a", "1": "b", "2": "c"}, "label2id": {"a": 0, "b": 1, "c": 2}}
+
+
+def test_initial_values_depend_on_the_seed_alone(encoder):
+    def kernel(seed):
+        head = head_of()
+        Model(encoder, head, head.vocabulary, seed)
+        return head.layers[-1].kernel.numpy()
+
+    assert (kernel(1) == kernel(1)).all() and (kernel(1) != kernel(2)).any()

@@ -1,0 +1,190 @@
+"""Exports: what serves is what was trained, or it is refused."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.core.framework.tensor_pb2 import TensorProto
+
+from tests import toy
+from tests.test_warmup import fields, request
+from trainer import export, prove
+from trainer.backbones import huggingface
+from trainer.config import DataSettings
+from trainer.export import ExportRefusedError, Server, compare, export_huggingface, export_saved_model
+from trainer.heads.classification import Head, Settings
+from trainer.model import Model
+from trainer.text import load_tokenizer
+
+TEXTS = ["the great film", "awful", "", "今天天气很好！ it is a very long story", "the the the the the the the the the the the the"]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    return toy.write_checkpoint(tmp_path_factory.mktemp("weights"), layers=1, hidden=16)
+
+
+def model_of(weights, *, text="text", labels=("neg", "pos"), **settings):
+    head = Head(Settings(**settings), DataSettings(source="jsonl", train="", text=text, seq_len=16), load_tokenizer(weights))
+    encoder, _ = huggingface.load_encoder(weights)
+    return Model(encoder, head, {"labels": list(labels), "train_counts": {}}, seed=1), head
+
+
+def logits_of(model, head, samples):
+    columns, _ = head.encode(*(tf.constant([sample[name] for sample in samples]) for name in head.text_names))
+    rows = []
+    for index in range(len(samples)):
+        lone = {name: values[index][None] for name, values in columns.items()}
+        rows.append(model.logits({**lone, "example_row": tf.constant([0]), "example_start": tf.constant([0])})[0])
+    return np.stack(rows)
+
+
+def in_this_process(monkeypatch):
+    """The proof's code without the fresh process: for what does not depend on it."""
+    def prove_here(folder, samples, expected, tolerance):
+        served = tf.saved_model.load(str(folder)).signatures["serving_default"]
+        answers = served(**{name: tf.constant([sample[name] for sample in samples]) for name in samples[0]})
+        prove.check_ops(prove.ops_of(served.graph.as_graph_def()))
+        outputs = {name: prove._plain(value.numpy().tolist()) for name, value in answers.items()}
+        return compare(outputs, {name: value.numpy() for name, value in expected.items()}, tolerance)
+
+    monkeypatch.setattr(export, "_prove", prove_here)
+
+
+@pytest.fixture(scope="module")
+def pair_export(folders, tmp_path_factory):
+    """A model of pairs, exported with the real proof."""
+    model, head = model_of(folders, text=["q", "a"], kind="multi_label", labels=("x", "y", "z"))
+    samples = [{"text": text, "text_pair": other} for text, other in zip(TEXTS, reversed(TEXTS), strict=True)]
+    folder = tmp_path_factory.mktemp("export") / "model"
+    line = export_saved_model(model, head, folder, samples, logits_of(model, head, samples), tolerance=1e-5)
+    return model, head, folder, samples, line
+
+
+def test_a_fresh_process_answers_like_the_trained_model(pair_export):
+    assert pair_export[-1].startswith("5 validation texts answered alike by a fresh process without Keras (largest difference ")
+
+
+def test_both_signatures_answer_alike_for_pairs(pair_export):
+    model, head, folder, samples, _ = pair_export
+    signatures = tf.saved_model.load(str(folder)).signatures
+    assert set(signatures) == {"serving_default", "token_ids"}
+    columns = [tf.constant([sample[name] for sample in samples]) for name in ("text", "text_pair")]
+    texts = signatures["serving_default"](text=columns[0], text_pair=columns[1])
+    tokens, _ = head.encode(*columns)
+    ids = signatures["token_ids"](token_ids=tokens["token_ids"].to_tensor(), segment_ids=tokens["segment_ids"].to_tensor(),
+                                  padding_mask=tf.ones_like(tokens["token_ids"]).to_tensor())
+    expected = 1 / (1 + np.exp(-logits_of(model, head, samples)))
+    for answers in (texts, ids):
+        np.testing.assert_allclose(answers["probabilities"], expected, atol=1e-5)
+        given = [[name.decode() for name in row] for row in answers["label"].numpy()]
+        assert given == [[name if p >= 0.5 else "" for name, p in zip("xyz", row, strict=True)] for row in expected]
+
+
+def test_the_order_and_company_of_requests_change_nothing(pair_export):
+    _, _, folder, samples, _ = pair_export
+    serve = tf.saved_model.load(str(folder)).signatures["serving_default"]
+    together = serve(**{name: tf.constant([sample[name] for sample in samples]) for name in samples[0]})["probabilities"]
+    for row, sample in enumerate(samples):
+        alone = serve(**{name: tf.constant([text]) for name, text in sample.items()})["probabilities"]
+        np.testing.assert_allclose(alone[0], together[row], atol=1e-6)
+
+
+def test_warm_up_requests_and_labels_are_in_the_folder(pair_export):
+    _, _, folder, samples, _ = pair_export
+    assert json.loads((folder / "assets.extra" / "labels.json").read_text()) == ["x", "y", "z"]
+    records = [record.numpy() for record in tf.data.TFRecordDataset(str(folder / "assets.extra" / "tf_serving_warmup_requests"))]
+    assert len(records) == len(samples)
+    for record, sample in zip(records, samples, strict=True):
+        (_, model_spec), *inputs = request(record)
+        assert fields(model_spec) == [(3, b"serving_default")]
+        read = {}
+        for _, entry in inputs:
+            (_, name), (_, tensor) = fields(entry)
+            read[name.decode()] = tf.make_ndarray(TensorProto.FromString(tensor))[0].decode()
+        assert read == sample
+
+
+def test_an_export_that_predicts_otherwise_is_refused_and_the_old_model_stays(folders, tmp_path, monkeypatch):
+    in_this_process(monkeypatch)
+    model, head = model_of(folders)
+    samples = [{"text": text} for text in TEXTS]
+    logits = logits_of(model, head, samples)
+    export_saved_model(model, head, tmp_path / "model", samples, logits, tolerance=1e-5)
+    before = {file.relative_to(tmp_path): file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    tampered = logits.copy()
+    tampered[3, 0] += 0.01
+    with pytest.raises(ExportRefusedError, match=r"probabilities of example 3 differs by 2\.\d+e-03, over 1e-05"):
+        export_saved_model(model, head, tmp_path / "model", samples, tampered, tolerance=1e-5)
+    assert {file.relative_to(tmp_path): file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_graph_that_calls_python_is_refused_by_the_fresh_process(folders, tmp_path):
+    model, head = model_of(folders)
+
+    class Callback(Server):
+        def __init__(self):
+            super().__init__(model, head)
+            self.texts = tf.function(lambda text: {"probabilities": tf.py_function(lambda t: tf.zeros([1, 2]), [text], tf.float32)},
+                                     input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+
+    server = Callback()
+    tf.saved_model.save(server, str(tmp_path / "model"), signatures={"serving_default": server.texts})
+    with pytest.raises(ExportRefusedError, match=r"could not serve .*(?s:.*)TensorFlow Serving does not have these ops: EagerPyFunc"):
+        export._prove(tmp_path / "model", [{"text": "a"}], {}, 1e-5)
+
+
+@pytest.mark.parametrize(("ops", "refused"), [
+    ({"MatMul", "TFText>FastWordpieceTokenizeWithOffsets"}, None), ({"PyFunc", "MatMul"}, "PyFunc"), ({"TFText>NormalizeUTF8"}, "TFText>NormalizeUTF8"),
+    ({"XlaLaunch"}, "XlaLaunch")])
+def test_ops_that_tensorflow_serving_lacks_are_refused(ops, refused):
+    if refused is None:
+        prove.check_ops(ops)
+    else:
+        with pytest.raises(ValueError, match=f"TensorFlow Serving does not have these ops: {refused}$"):
+            prove.check_ops(ops)
+
+
+def test_the_proof_cannot_import_keras_or_the_trainer():
+    program = f"import runpy, sys; sys.modules.update(dict.fromkeys(runpy.run_path({prove.__file__!r})['ABSENT'])); import trainer"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=toy.ROOT, check=False)
+    assert done.returncode == 1 and "import of trainer halted" in done.stderr
+
+
+EXPECTED = {"label": np.array([b"a", b"b"], object), "probabilities": np.array([[0.7, 0.3], [0.4999, 0.5001]], np.float32)}
+
+
+@pytest.mark.parametrize(("served", "message"), [
+    ({"label": ["a", "b"], "probabilities": [[0.7, 0.3], [0.4999, 0.5001]]}, None),
+    ({"label": ["a", "a"], "probabilities": [[0.7, 0.3], [0.50005, 0.49995]]}, None),  # a tie: either may win
+    ({"label": ["b", "b"], "probabilities": [[0.7, 0.3], [0.4999, 0.5001]]}, "label of example 0 differs: a trained, b served"),
+    ({"label": ["a", "b"], "probabilities": [[0.69, 0.31], [0.4999, 0.5001]]}, "probabilities of example 0 differs by 1.00e-02, over 1e-03"),
+    ({"label": ["a", "b"], "probabilities": [[float("nan"), 0.3], [0.4999, 0.5001]]}, "probabilities of example 0 differs by nan"),
+])
+def test_answers_are_compared_number_by_number_and_label_by_label(served, message):
+    if message is None:
+        assert compare(served, EXPECTED, 1e-3) <= 1e-3
+        return
+    with pytest.raises(ExportRefusedError) as caught:
+        compare(served, EXPECTED, 1e-3)
+    assert message in str(caught.value)
+
+
+def test_a_hugging_face_folder_reads_back_bit_for_bit(folders, tmp_path):
+    model, head = model_of(folders, labels=("neg", "pos"))
+    export_huggingface(model, head, folders, folders, tmp_path / "hf")
+    encoder, report = huggingface.load_encoder(tmp_path / "hf")
+    task_head = huggingface.read_task_head(tmp_path / "hf")
+    assert report.new == []
+    for path, weight in encoder.weights_by_path().items():
+        np.testing.assert_array_equal(weight.numpy(), model.encoder.weights_by_path()[path].numpy(), err_msg=path)
+    assert task_head.id2label == {0: "neg", 1: "pos"} and task_head.problem_type == "single_label_classification"
+    again, _ = model_of(tmp_path / "hf")
+    assert again._head.load_tensors(task_head.tensors, ["neg", "pos"])
+    samples = [{"text": text} for text in TEXTS]
+    np.testing.assert_array_equal(logits_of(again, again._head, samples), logits_of(model, head, samples))
+    assert (tmp_path / "hf" / "vocab.txt").read_bytes() == (folders / "vocab.txt").read_bytes()

@@ -1,0 +1,87 @@
+"""Settings as flags."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainer import config as schema
+from trainer import flags
+from trainer.errors import ConfigError
+from trainer.resolve import resolve
+
+
+def overrides(*arguments):
+    return {".".join(name): setting.value for name, setting in flags.parse(["task", *arguments]).overrides.items()}
+
+
+def problem(*arguments):
+    with pytest.raises(ConfigError) as caught:
+        flags.parse(["task", *arguments])
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(("argument", "value"), [
+    ("--train.learning_rate=3e-5", "3e-5"), ("--train.epochs=2", 2), ("--train.clip_norm=null", None), ("--backbone.freeze_embeddings=true", True),
+    ("--backbone.freeze_embeddings", True), ("--nobackbone.freeze_embeddings", False), ("--data.train=007", "007"), ("--data.train=a: b", "a: b"),
+    ("--data.text=[q, a]", ["q", "a"]),
+    ("--data.validation=0.2", 0.2), ("--data.validation=dev.jsonl", "dev.jsonl"), ("--data.label=yes", "yes"), ("--data.cache_dir=null", None),
+    ("--data.text=null", "null"), ("--head.class_weights={a: 2.0}", {"a": 2.0}), ("--head.class_weights=balanced", "balanced"),
+    ("--head.labels=[x, y]", ["x", "y"]),
+    ("--data.train=今天.jsonl", "今天.jsonl"), ("--data.train=[", "["),
+])
+def test_a_flag_is_read_as_its_setting_allows(argument, value):
+    (read,) = overrides(argument).values()
+    assert read == value and type(read) is type(value)
+
+
+def test_a_flag_wins_over_the_file_and_is_its_origin(tmp_path):
+    file = tmp_path / "x.yaml"
+    file.write_text("head: {name: classification}\nbackbone: {weights: w}\ndata: {source: jsonl, train: d}\ntrain: {epochs: 1}\n")
+    command = flags.parse(["task", f"--config={file}", "--train.epochs=2", "--train.learning_rate=3e-5"])
+    resolved = resolve(file, command.overrides)
+    assert (resolved.config.train.epochs, resolved.config.train.learning_rate) == (2, 3e-5)
+    assert resolved.origins["train", "epochs"] == "--train.epochs"
+    assert command.config == str(file) and command.mode == "train"
+
+
+def test_one_call_does_not_remember_another():
+    assert overrides("--train.epochs=2") == {"train.epochs": 2}
+    assert overrides("--train.seed=2") == {"train.seed": 2}
+
+
+def test_every_unknown_flag_is_named_with_the_nearest():
+    message = problem("--train.learning_rat=1", "--seq_len=5", "--zzz", "surplus")
+    assert "unknown flag --train.learning_rat. Did you mean --train.learning_rate?" in message
+    assert "unknown flag --seq_len. Did you mean --data.seq_len?" in message
+    assert "unknown flag --zzz. --help lists every flag." in message
+    assert "unexpected argument 'surplus': every setting is --SECTION.KEY=VALUE." in message
+
+
+def test_a_mode_that_is_none_is_refused():
+    assert "--mode: expected one of train, plan, evaluate, predict, export. Received 'trian'. Did you mean train?" in problem("--mode=trian")
+
+
+def test_a_flag_without_its_value_is_refused():
+    assert "--train.epochs" in problem("--train.epochs")
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=("Cs",)), max_size=12), max_size=4))
+def test_no_command_line_ends_in_a_traceback(arguments):
+    try:
+        flags.parse(["task", *arguments])
+    except ConfigError as error:
+        assert str(error)
+
+
+def test_help_lists_every_setting_with_type_default_and_meaning():
+    entries = dict(entry.split(": ", 1) for entry in flags.help_text().split("\n  --")[1:])
+    for section in schema.Config.model_fields:
+        for cls in schema.section_classes(section).values():
+            for key, field in cls.model_fields.items():
+                heading, meaning = entries[f"{section}.{key}"].split("\n", 1)
+                assert heading and meaning.strip()
+                if key not in ("name", "source"):
+                    assert schema.describe_type(field) in heading or schema.describe_type(field) in meaning
+                    assert field.description in meaning
+    assert "(default: 5.0e-05)" in entries["train.learning_rate"] and "(default" not in entries["train.steps"]
+    assert {"config", "job_dir", "mode", "input", "output", "help"} <= set(entries)

@@ -1,0 +1,250 @@
+"""The train and evaluation steps against plain references: one example at a time, unpadded, eager."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests import toy
+from trainer.backbones import huggingface
+from trainer.backbones.encoder import set_frozen
+from trainer.config import DataSettings, TrainSettings
+from trainer.data.batching import TrainingPlan, evaluation_batches, lay_out
+from trainer.data.store import StoreWriter, TokenStore
+from trainer.distribution import make_strategy
+from trainer.heads.classification import Head
+from trainer.heads.classification import Settings as HeadSettings
+from trainer.loop import LOGGED, distribute, make_logits_call, make_train_call, split_logits
+from trainer.model import Model
+from trainer.optimization import make_optimizer, make_schedule
+
+COUNT = 11
+CLASSES = ["a", "b", "c"]
+SEQ_LEN = 24
+PLAIN_SGD = {"optimizer": "sgd", "learning_rate": 0.5, "schedule": "constant", "warmup_fraction": 0, "momentum": 0, "clip_norm": None, "xla": "off"}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return toy.write_checkpoint(tmp_path_factory.mktemp("weights"), layers=1, hidden=16)
+
+
+def labels_of(kind, count, rng):
+    return {"single_label": lambda: rng.integers(0, 3, count, np.int32), "multi_label": lambda: rng.integers(0, 2, (count, 3)).astype(np.float32),
+            "regression": lambda: rng.normal(size=count).astype(np.float32)}[kind]()
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory):
+    """A store of pairs for each kind of label; lengths from 3 to SEQ_LEN."""
+    made = {}
+    for kind in ("single_label", "multi_label", "regression"):
+        rng = np.random.default_rng(4)
+        lengths = np.r_[SEQ_LEN, rng.integers(3, SEQ_LEN, COUNT - 1)]
+        tokens = rng.integers(2, len(toy.VOCABULARY), lengths.sum()).astype(np.int32)
+        writer = StoreWriter(tmp_path_factory.mktemp("store") / kind)
+        writer.append({"token_ids": (tokens, lengths), "segment_ids": (tokens % 2, lengths)}, {"label": labels_of(kind, COUNT, rng)})
+        writer.close({}, {"files": [], "samples": []})
+        made[kind] = TokenStore(writer.folder)
+    return made
+
+
+class Setup:
+    """A model under a strategy with its compiled step; can be set back to its first weights."""
+
+    def __init__(self, weights, *, strategy="one_device", head=None, train=None, frozen=None):
+        self.settings = TrainSettings(**{**PLAIN_SGD, **(train or {})})
+        self.strategy, _ = make_strategy(strategy)
+        self.head = Head(HeadSettings(**(head or {})), DataSettings(source="jsonl", train="", seq_len=SEQ_LEN), None)
+        vocabulary = {"labels": [] if self.head.settings.kind == "regression" else CLASSES, "train_counts": {"a": 6, "b": 3, "c": 2}}
+        with self.strategy.scope():
+            encoder, _ = huggingface.load_encoder(weights)
+            self.model = Model(encoder, self.head, vocabulary, seed=3)
+            set_frozen(encoder, **(frozen or {}))
+            self.optimizer = make_optimizer(self.settings, make_schedule(self.settings, 100), self.model.trainable)
+        self.train_call = make_train_call(self.strategy, self.model, self.head, self.optimizer, self.settings)
+        self.first = self.state(), [variable.numpy() for variable in self.optimizer.variables]
+
+    def state(self):
+        return {name: variable.numpy() for name, variable in self.model.keras_variables().items()}
+
+    def reset(self):
+        for name, variable in self.model.keras_variables().items():
+            variable.assign(self.first[0][name])
+        for variable, value in zip(self.optimizer.variables, self.first[1], strict=True):
+            variable.assign(value)
+
+    def train(self, store, steps, *, batching="packed", batch_size=COUNT, per_call=1):
+        """Rows of LOGGED, and the weights after the steps."""
+        plan = TrainingPlan(len(store), batch_size, seed=1)
+
+        def layouts():
+            for step in range(steps):
+                indices = plan.indices(step)
+                yield lay_out(indices, store.lengths[indices], batching=batching, seq_len=SEQ_LEN, shards=self.strategy.num_replicas_in_sync,
+                              capacity=batch_size)
+
+        iterator = iter(distribute(self.strategy, store, layouts))
+        rows = [self.train_call(iterator, tf.constant(per_call)).numpy() for _ in range(steps // per_call)]
+        return np.concatenate(rows), self.state()
+
+    def logits(self, store, **keywords):
+        call = make_logits_call(self.strategy, self.model, xla=False)
+        return split_logits(self.strategy, call, store, evaluation_batches(store.lengths, 4), seq_len=SEQ_LEN, batch_size=4, xla=False,
+                            **{"batching": "packed", **keywords})
+
+
+@pytest.fixture(scope="module")
+def single(weights):
+    return Setup(weights)
+
+
+@pytest.fixture(scope="module")
+def mirrored(weights):
+    return Setup(weights, strategy="mirrored")
+
+
+def assert_near(found, expected, tolerance=1e-6):
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=tolerance, atol=tolerance, err_msg=name)
+
+
+def lone_logits(setup, store, index):
+    example = {name: values[None] for name, values in store.example(index).items()}
+    return setup.model.logits({**example, "example_row": tf.constant([0]), "example_start": tf.constant([0])})[0]
+
+
+def reference(setup, store, example_loss, weights):
+    """Loss and gradients of sum(weight * loss) / sum(weight), one unpadded example at a time."""
+    variables = setup.model.trainable
+    with tf.GradientTape() as tape:
+        losses = [weights[i] * example_loss(lone_logits(setup, store, i), store.columns["label"][i]) for i in range(len(store))]
+        loss = tf.add_n(losses) / sum(weights)
+    gradients = tape.gradient(loss, [variable.value for variable in variables])
+    names = {id(variable): name for name, variable in setup.model.keras_variables().items()}
+    return float(loss), {names[id(v)]: tf.convert_to_tensor(g).numpy() for v, g in zip(variables, gradients, strict=True)}
+
+
+def weighted_smoothed_cross_entropy(logits, label):
+    probabilities = tf.exp(logits) / tf.reduce_sum(tf.exp(logits))
+    target = [0.9 * (c == label) + 0.1 / 3 for c in range(3)]
+    return -tf.add_n([t * tf.math.log(probabilities[c]) for c, t in enumerate(target)])
+
+
+def mean_binary_cross_entropy(logits, label):
+    p = 1 / (1 + tf.exp(-logits))
+    return -tf.add_n([tf.math.log(p[c]) if label[c] else tf.math.log(1 - p[c]) for c in range(3)]) / 3
+
+
+CASES = {
+    "single_label": ({"class_weights": {"a": 0.5, "c": 4.0}, "label_smoothing": 0.1}, weighted_smoothed_cross_entropy, [0.5, 1.0, 4.0]),
+    "multi_label": ({"kind": "multi_label"}, mean_binary_cross_entropy, None),
+    "regression": ({"kind": "regression"}, lambda logits, label: (logits[0] - label) ** 2, None),
+}
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_one_step_has_the_loss_and_the_gradients_of_lone_examples(weights, stores, kind):
+    head, example_loss, class_weights = CASES[kind]
+    setup, store = Setup(weights, head=head), stores[kind]
+    example_weights = [class_weights[label] for label in store.columns["label"]] if class_weights else [1.0] * COUNT
+    loss, gradients = reference(setup, store, example_loss, example_weights)
+    before = setup.state()
+    rows, after = setup.train(store, 1)
+    loss_sum, weight, norm, _ = rows[0]
+    assert weight == pytest.approx(sum(example_weights), rel=1e-6) and loss_sum / weight == pytest.approx(loss, rel=1e-6)
+    assert norm == pytest.approx(np.sqrt(sum(np.square(g).sum() for g in gradients.values())), rel=1e-5)
+    assert_near({name: (before[name] - after[name]) / 0.5 for name in gradients}, gradients, 2e-6)
+
+
+def test_fixed_bucketed_and_packed_rows_train_alike(single, stores):
+    outcomes = {}
+    for batching in ("fixed", "bucketed", "packed"):
+        single.reset()
+        outcomes[batching] = single.train(stores["single_label"], 5, batching=batching, batch_size=4)
+    for batching in ("bucketed", "packed"):
+        assert_near(outcomes[batching][1], outcomes["fixed"][1])
+        np.testing.assert_allclose(outcomes[batching][0][:, :3], outcomes["fixed"][0][:, :3], rtol=2e-6)
+    assert outcomes["fixed"][0][:, LOGGED.index("weight")].tolist() == [4, 4, 3, 4, 4]  # the last batch of an epoch is short
+
+
+def test_two_replicas_train_like_one(single, mirrored, stores):
+    assert mirrored.strategy.num_replicas_in_sync == 2
+    single.reset()
+    mirrored.reset()
+    rows, expected = single.train(stores["single_label"], 5, batch_size=4)  # the short batch has three examples for two replicas
+    mirrored_rows, found = mirrored.train(stores["single_label"], 5, batch_size=4)
+    assert_near(found, expected)
+    np.testing.assert_allclose(mirrored_rows[:, :3], rows[:, :3], rtol=2e-6)
+
+
+def test_a_replica_without_an_example_changes_nothing(single, mirrored, stores):
+    single.reset()
+    mirrored.reset()
+    _, expected = single.train(stores["single_label"], 3, batch_size=5)  # 5, 5 and 1 examples
+    rows, found = mirrored.train(stores["single_label"], 3, batch_size=5)
+    assert rows[:, LOGGED.index("weight")].tolist() == [5, 5, 1]
+    assert_near(found, expected)
+
+
+def test_several_steps_a_call_equal_single_ones(single, stores):
+    single.reset()
+    rows, expected = single.train(stores["single_label"], 4, batch_size=4)
+    single.reset()
+    rows_of_pairs, found = single.train(stores["single_label"], 4, batch_size=4, per_call=2)
+    assert rows_of_pairs[:, :3].tolist() == rows[:, :3].tolist()
+    assert all((found[name] == expected[name]).all() for name in expected)
+
+
+@pytest.mark.parametrize("strategy", ["one_device", "mirrored"])
+@pytest.mark.parametrize("batching", ["packed", "fixed"])
+def test_evaluation_gives_each_example_its_own_logits(request, stores, strategy, batching):
+    setup = request.getfixturevalue({"one_device": "single", "mirrored": "mirrored"}[strategy])
+    setup.reset()
+    store = stores["single_label"]
+    logits = setup.logits(store, batching=batching)  # 11 examples in batches of 4
+    expected = np.stack([lone_logits(setup, store, index) for index in range(COUNT)])
+    np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_evaluation_of_a_part_or_of_an_example_twice(single, stores):
+    store, call = stores["single_label"], make_logits_call(single.strategy, single.model, xla=False)
+    keywords = {"batching": "packed", "seq_len": SEQ_LEN, "batch_size": 4, "xla": False}
+    single.reset()
+    whole = single.logits(store)
+    part = split_logits(single.strategy, call, store, [np.array([2, 0]), np.array([1])], **keywords)
+    np.testing.assert_allclose(part, whole[:3], rtol=1e-5, atol=1e-6)
+    with pytest.raises(RuntimeError, match="of 3 examples were not evaluated exactly once"):
+        split_logits(single.strategy, call, store, [np.array([0, 0]), np.array([1])], **keywords)
+
+
+def test_eight_examples_are_learnt_by_heart(weights, stores, tmp_path):
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(4, 12, 8)
+    writer = StoreWriter(tmp_path / "eight")
+    writer.append({"token_ids": (rng.integers(5, 40, lengths.sum()).astype(np.int32), lengths)}, {"label": (np.arange(8) % 3).astype(np.int32)})
+    writer.close({}, {"files": []})
+    store = TokenStore(writer.folder)
+    setup = Setup(weights, train={"optimizer": "adamw", "learning_rate": 5e-3, "clip_norm": 1.0, "schedule": "linear"})
+    rows, _ = setup.train(store, 60, batch_size=8, per_call=20)
+    metrics = setup.head.metrics(setup.logits(store), store.columns)
+    assert metrics["accuracy"] == 1.0 and rows[-1, 0] < 0.2 * rows[0, 0]
+
+
+def test_frozen_weights_stay_bit_identical(tmp_path, stores):
+    folder = toy.write_checkpoint(tmp_path / "two", layers=2, hidden=16)
+    setup = Setup(folder, frozen={"embeddings": True, "layers": 1}, train={"optimizer": "adamw", "weight_decay": 0.1, "learning_rate": 1e-2})
+    before = setup.state()
+    _, after = setup.train(stores["single_label"], 3, batch_size=4)
+    frozen = {name for name in before if name.startswith(("encoder/embeddings/", "encoder/layer_0/"))}
+    assert len(frozen) == 17 and len(before) == 17 + 12 + 4
+    assert {name for name in before if (before[name] == after[name]).all()} == frozen
+
+
+def test_clipping_bounds_the_global_norm(weights, stores):
+    store = stores["single_label"]
+    setup = Setup(weights, train={"clip_norm": 0.01, "learning_rate": 1.0})
+    before = setup.state()
+    rows, after = setup.train(store, 1)
+    moved = np.sqrt(sum(np.square((before[name] - after[name]).astype(np.float64)).sum() for name in before))
+    assert rows[0, LOGGED.index("gradient_norm")] > 0.1  # what is logged is the norm before
+    assert moved == pytest.approx(0.01, rel=1e-3)

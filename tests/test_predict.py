@@ -1,0 +1,115 @@
+"""--mode=predict, and the SavedModel of the same run."""
+
+import io
+import json
+import os
+import types
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests import toy
+
+LINES = [{"id": 7, "text": "the great film", "nested": {"a": [1]}}, {"text": "an awful book " * 9, "标签": "坏"}, {"text": "今天天气很好"}, {"text": ""},
+         {"text": "we saw the great red house"}, {"text": "awful", "label": "pos"}]
+
+
+@pytest.fixture(scope="module")
+def answered(trained, tmp_path_factory):
+    """What predict wrote for LINES."""
+    folder = tmp_path_factory.mktemp("predict")
+    assert toy.run_main(None, trained, "--mode=predict", f"--input={toy.write_jsonl(folder / 'in.jsonl', LINES)}", f"--output={folder / 'out.jsonl'}") == 0
+    return folder / "out.jsonl"
+
+
+def test_answers_keep_the_order_and_the_original_fields(answered):
+    answers = toy.read_jsonl(answered)
+    assert len(answers) == len(LINES)
+    for line, answer in zip(LINES, answers, strict=True):
+        assert {key: answer[key] for key in line if key != "label"} == {key: value for key, value in line.items() if key != "label"}
+        assert set(answer) == {*line, "label", "probabilities"}
+        assert set(answer["probabilities"]) == {"neg", "pos"} and sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+        assert answer["label"] == max(answer["probabilities"], key=answer["probabilities"].get)
+    assert [answers[row]["label"] for row in (0, 1, 4, 5)] == ["pos", "neg", "pos", "neg"]
+    assert "今天天气很好" in answered.read_text(encoding="utf-8") and "标签" in answered.read_text(encoding="utf-8")  # readable, not escaped
+
+
+def test_the_saved_model_answers_like_predict(trained, answered):
+    serve = tf.saved_model.load(str(trained / "model")).signatures["serving_default"]
+    outputs = serve(text=tf.constant([line["text"] for line in LINES]))
+    for row, answer in enumerate(toy.read_jsonl(answered)):
+        assert outputs["label"].numpy()[row].decode() == answer["label"]
+        np.testing.assert_allclose(outputs["probabilities"][row], [answer["probabilities"][name] for name in ("neg", "pos")], atol=1e-5)
+
+
+def predict(trained, tmp_path, content, *arguments):
+    (tmp_path / "in.jsonl").write_bytes(content)
+    return toy.run_main(None, trained, "--mode=predict", f"--input={tmp_path / 'in.jsonl'}", f"--output={tmp_path / 'out.jsonl'}", *arguments)
+
+
+GOOD = b'{"text": "fine"}\n'
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    (GOOD + b"\n{oops\n", "in.jsonl:3: not JSON"), (GOOD + b'["a"]\n', "in.jsonl:2: expected an object such as {\"text\": \"…\"}. Received list."),
+    (GOOD + b'{"txet": "a"}\n', "unknown field 'txet'"), (GOOD + b'{"text": 5}\n', "in.jsonl:2: field 'text' should be text. Received 5 (int)."),
+    (GOOD * 9 + b'{"text": "caf\xe9"}\n', "in.jsonl:10: not UTF-8"), (GOOD + b'{"text": "half \\ud83d"}\n', "in.jsonl:2: half of a surrogate pair"),
+], ids=["json", "object", "field", "type", "utf8", "surrogate"])
+def test_a_bad_line_is_named_and_no_file_is_written(trained, tmp_path, capsys, monkeypatch, content, message):
+    skip_the_model(monkeypatch)
+    if message.startswith("unknown field"):
+        message = "unknown field 'text' at " + str(tmp_path / "in.jsonl") + ":2; fields there are: 'txet'; did you mean 'txet'?"
+    assert predict(trained, tmp_path, content) == 2
+    error = capsys.readouterr().err
+    assert message in error and "Traceback" not in error
+    assert os.listdir(tmp_path) == ["in.jsonl"]
+
+
+def skip_the_model(monkeypatch):
+    """Only the reading is tried: no model is built, every answer is the same."""
+    monkeypatch.setattr("trainer.predict.build_model", lambda *_: (None, None))
+    monkeypatch.setattr("trainer.predict.Kept", lambda *_: None)
+    outputs = {"label": tf.constant(["pos"] * 99), "probabilities": tf.constant([[0.5, 0.5]] * 99)}
+
+    def serve(model, head):
+        head.vocabulary = {"labels": ["neg", "pos"]}
+        return types.SimpleNamespace(texts=lambda *_: outputs)
+
+    monkeypatch.setattr("trainer.predict.Server", serve)
+
+
+def test_an_empty_input_gives_an_empty_output(trained, tmp_path, monkeypatch):
+    skip_the_model(monkeypatch)
+    assert predict(trained, tmp_path, b"\n \n") == 0
+    assert (tmp_path / "out.jsonl").read_bytes() == b""
+
+
+def test_standard_input_is_answered_on_standard_output(trained, monkeypatch, capsys):
+    skip_the_model(monkeypatch)
+    lines = "\ufeff" + "".join(json.dumps({"text": f"第{i}"}, ensure_ascii=False) + "\n" for i in range(70))  # more than one batch
+    monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=io.BytesIO(lines.encode())))
+    assert toy.run_main(None, trained, "--mode=predict", "--input=-") == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [answer["text"] for answer in answers] == [f"第{i}" for i in range(70)] and answers[0]["label"] == "pos"
+
+
+def test_a_bad_line_of_standard_input_is_named(trained, monkeypatch, capsys):
+    skip_the_model(monkeypatch)
+    monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=io.BytesIO(b"nothing\n")))
+    assert toy.run_main(None, trained, "--mode=predict", "--input=-") == 2
+    assert "error: standard input:1: not JSON" in capsys.readouterr().err
+
+
+def test_a_nested_text_field_is_found_as_in_training(trained, tmp_path, monkeypatch):
+    skip_the_model(monkeypatch)
+    assert predict(trained, tmp_path, b'{"review": {"body": "a film"}}\n', "--data.text=review.body") == 0
+    assert toy.read_jsonl(tmp_path / "out.jsonl")[0]["review"] == {"body": "a film"}
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ((), "--input: missing. Expected a file of JSON lines, or - for standard input."),
+    (("--input=/nowhere.jsonl",), "--input=/nowhere.jsonl: cannot be read: No such file")])
+def test_a_missing_input_is_named(trained, capsys, arguments, message):
+    assert toy.run_main(None, trained, "--mode=predict", *arguments) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,151 @@
+"""From a file and flags to a config: round trips, origins, and messages that name every problem."""
+
+import pathlib
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from trainer.errors import ConfigError
+from trainer.resolve import Setting, as_yaml, resolve
+
+MINIMAL = "head: {name: classification}\nbackbone: {weights: w}\ndata: {source: jsonl, train: d.jsonl}\n"
+text = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
+awkward = st.sampled_from(["007", "yes", "no", "null", "~", "1e-5", "1_000", "2020-01-01", "0x1f", "1:30", "", " ", "a: b", "a #b", "- a", "%x", "@y",
+                           "'", '"', "\\", "\n", "a\nb", "\t", "今天", "é", "\ufeff", "\x85", "\u2028", "{", "[", "]", "x]",
+                           "!!python/object:os.system", "*a", "&a"])
+strings = text | awkward
+
+
+def written(folder: pathlib.Path, content: str, name: str = "run.yaml") -> pathlib.Path:
+    file = folder / name
+    file.write_text(content, encoding="utf-8")
+    return file
+
+
+def problem(folder: pathlib.Path, content: str, overrides: dict | None = None) -> str:
+    with pytest.raises(ConfigError) as caught:
+        resolve(written(folder, content), overrides)
+    return str(caught.value)
+
+
+@given(value=strings | st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.lists(strings)
+       | st.dictionaries(strings, st.floats(0.1, 9)))
+@example(["a", "b, c"])
+@example({"a: b": 1.5})
+def test_any_value_reads_back_from_its_line(value):
+    assert yaml.safe_load(f"section:\n  key: {as_yaml(value)}  # configs/x.yaml:3\n  next: 1\n") == {"section": {"key": value, "next": 1}}
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(labels=st.none() | st.lists(strings, min_size=1, max_size=3), weights=st.none() | st.just("balanced") | st.dictionaries(strings, st.floats(1e-6, 9)),
+       separator=strings.filter(bool), path=strings, pair=strings | st.lists(strings, min_size=1, max_size=2), rate=st.floats(1e-9, 10),
+       validation=st.none() | st.floats(0.001, 0.999) | strings, clip=st.none() | st.floats(0.01, 5))
+def test_the_resolved_config_reads_back_to_the_same_config(tmp_path, labels, weights, separator, path, pair, rate, validation, clip):
+    overrides = {("head", "labels"): labels, ("head", "class_weights"): weights, ("head", "label_separator"): separator, ("data", "train"): path,
+                 ("data", "text"): pair, ("train", "learning_rate"): rate, ("data", "validation"): validation, ("train", "clip_norm"): clip}
+    first = resolve(written(tmp_path, MINIMAL), {key: Setting(value, "--flag") for key, value in overrides.items()})
+    again = resolve(written(tmp_path, first.to_yaml(), "config.yaml"))
+    assert again.config == first.config
+
+
+def test_the_resolved_config_says_where_each_value_comes_from(tmp_path):
+    file = written(tmp_path, MINIMAL + "train:\n  epochs: 2\n  # a comment\n  seed: 5\n")
+    lines = resolve(file, {("train", "seed"): Setting(7, "--train.seed")}).to_yaml().splitlines()
+    assert f"  epochs: 2.0  # {file}:5" in lines
+    assert "  seed: 7  # --train.seed" in lines
+    assert "  beta_1: 0.9  # default" in lines
+    assert f"  weights: w  # {file}:2" in lines
+
+
+def test_all_problems_come_in_one_message_each_with_its_place(tmp_path):
+    message = problem(tmp_path, """head: {name: classificaton}
+backbone: {weigths: w}
+data: {source: jsonl, train: d.jsonl, seq_len: 3}
+trian: {epochs: 1}
+train:
+  learning_rate: fast
+  schedule: lineer
+  epoch: 2
+  seed: 1
+  seed: 2
+""")
+    lines = message.splitlines()
+    assert lines[0] == "9 problems in the configuration:"
+    for part in (
+            "head.name: expected one of classification. Received 'classificaton' (", "run.yaml:1). Did you mean classification?",
+            "backbone.weigths: unknown key (", "run.yaml:2). Did you mean backbone.weights?",
+            "backbone.weights: missing. Expected text: checkpoint in Hugging Face's format",
+            "data.seq_len: expected integer >= 4. Received 3 (", "trian: unknown section (", "run.yaml:4). Did you mean train?",
+            "train.learning_rate: expected number > 0, <= 10. Received 'fast' (",
+            "train.schedule: expected one of linear, cosine, constant. Received 'lineer' (",
+            "train.epoch: unknown key (", "Did you mean train.epochs?", "train.seed: given twice ("):
+        assert part in message
+    assert f"({tmp_path / 'run.yaml'}:9 and {tmp_path / 'run.yaml'}:10). Keep one." in message
+
+
+@pytest.mark.parametrize(("content", "expected"), [
+    ("train: {weights: x}", "train.weights: unknown key"), ("train: {weights: x}", "Did you mean backbone.weights?"),
+    ("train: {seq_len: 5}", "Did you mean data.seq_len?"), ("epochs: 3", "epochs: unknown section"), ("epochs: 3", "Did you mean train.epochs?"),
+    ("train: {zzzzzz: 5}", "train.zzzzzz: unknown key"),
+    ("train: 5", "train: expected a section with keys. Received 5 ("), ("train: [1, 2]", "train: expected a section with keys. Received [1, 2] ("),
+    ("train: {epochs: [1]}", "train.epochs: expected number > 0 or null. Received [1] ("),
+    ("train: {epochs: .nan}", "train.epochs: expected number > 0 or null. Received nan ("),
+    ("train: {steps: 1.5}", "train.steps: expected integer >= 1 or null. Received 1.5 ("),
+    ("train: {global_batch_size: 0}", "train.global_batch_size: expected integer >= 1. Received 0 ("),
+    ("train: {steps: 5, epochs: 2}", "train.epochs: give epochs or steps, not both. Received epochs 2 and steps 5."),
+    ("train: {early_stopping_patience: 2}", "train.early_stopping_patience: needs data.validation"),
+    ("train: {best_metric: accuracy}", "train.best_metric: needs data.validation"),
+    ("backbone: {freeze_embeddings: maybe}", "backbone.freeze_embeddings: expected true or false. Received 'maybe' ("),
+])
+def test_a_problem_is_named_with_what_is_allowed(tmp_path, content, expected):
+    sections = {"backbone": "backbone: {weights: w}", "data": "data: {source: jsonl, train: d}", "head": "head: {name: classification}"}
+    sections.pop(content.split(":")[0], None)
+    assert expected in problem(tmp_path, "\n".join([*sections.values(), content]) + "\n")
+
+
+@pytest.mark.parametrize(("content", "expected"), [
+    ("data: {source: jsonl, train: d, validation: 0.6, test: 0.5}", "the fractions held out of train must sum to less than 1. Received 1.1."),
+    ("data: {source: jsonl, train: d, validation: 1.5}", "data.validation: expected number > 0, < 1 or text or null. Received 1.5 ("),
+    ("data: {source: jsonl, train: d, header: true}", "data.header: unknown key"),
+    ("data: {source: jsonl, train: d, header: true}", "It belongs to source csv, tsv."),
+    ("data: {train: d}", "data.source: missing. Expected one of csv, folders, jsonl, tfds, tfrecord, tsv."),
+    ("data: {source: [jsonl], train: d}", "data.source: expected one of csv, folders, jsonl, tfds, tfrecord, tsv. Received ['jsonl']"),
+    ("data: {source: jsonl, train: d, text: [a, b, c]}", "data.text: expected text or list of text. Received ['a', 'b', 'c'] ("),
+])
+def test_a_problem_of_the_data_section_is_named(tmp_path, content, expected):
+    assert expected in problem(tmp_path, f"head: {{name: classification}}\nbackbone: {{weights: w}}\n{content}\n")
+
+
+@pytest.mark.parametrize(("content", "expected"), [
+    (b"train: [1,\n", "run.yaml:2: not valid YAML"), (b"- a\n- b\n", "run.yaml:1: expected sections (head, backbone, data, train"),
+    ("train: {epochs: 1}  # 文字".encode("gb18030"), "run.yaml: cannot be read: 'utf-8' codec can't decode byte"),
+    (b"train: {epochs: \x07}\n", "run.yaml: not valid YAML: unacceptable character #x0007"),
+    (b"train: {epochs: 2020-13-45}\n", "run.yaml:1: not a plain YAML value: month must be in 1..12. Put text between quotes."),
+    (b"train:\n  epochs: !!python/object/apply:os.system ['exit 3']\n", "run.yaml:2: not a plain YAML value"),
+    (b"train: !!python/object:x.Y {epochs: 2}\n", "run.yaml:1: not a plain YAML value"), (b"!!python/object:x.Y\ntrain: {epochs: 2}\n", "Tags are not read."),
+])
+def test_a_file_that_is_no_plain_yaml_is_refused_at_its_line(tmp_path, content, expected):
+    file = tmp_path / "run.yaml"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        resolve(file)
+    assert expected in str(caught.value) and str(file) in str(caught.value)
+
+
+def test_a_missing_file_is_named_with_the_nearest_one(tmp_path):
+    written(tmp_path, MINIMAL, "quickstart.yaml")
+    with pytest.raises(ConfigError, match=r"quickstrat\.yaml: no such file\. Did you mean .*quickstart\.yaml\?"):
+        resolve(tmp_path / "quickstrat.yaml")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        resolve(tmp_path)
+
+
+def test_text_that_looks_like_a_number_stays_text_and_numbers_become_text(tmp_path):
+    config = resolve(written(tmp_path, MINIMAL.replace("d.jsonl}", "'007', label: 1, text: [a, 2]}"))).config
+    assert (config.data.train, config.data.label, config.data.text) == ("007", "1", ["a", "2"])
+
+
+def test_a_byte_order_mark_is_no_content(tmp_path):
+    assert resolve(written(tmp_path, "\ufeff" + MINIMAL)).config.data.train == "d.jsonl"

@@ -1,0 +1,142 @@
+"""A run that is killed and started again ends bit for bit where the uninterrupted one does."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests import toy
+from tests.launcher import Launcher
+
+STEPS = 200
+
+
+@pytest.fixture(scope="module")
+def launcher():
+    launched = Launcher()
+    yield launched
+    launched.close()
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    """Dropout on, log lines and evaluations between the checkpoints."""
+    folder = tmp_path_factory.mktemp("resume")
+    weights = toy.write_checkpoint(folder / "weights", layers=1, dropout=0.1)
+    return toy.write_config(folder, weights, toy.write_sentences(folder / "train.jsonl", 90),
+                            data={"validation": 0.2}, train={"steps": STEPS, "checkpoint_every_steps": 7, "log_every_steps": 3, "evaluate_every_steps": 25,
+                                                             "global_batch_size": 16, "best_metric": "loss", "keep_checkpoints": 3})
+
+
+def start(launcher, config, job):
+    return launcher.start(f"--config={config}", f"--job_dir={job}", log=job.with_suffix(".log"))
+
+
+def complete(job):
+    return sorted(int(path.parent.name.split("_")[1]) for path in job.glob("checkpoints/step_*/state.json"))
+
+
+def weights_of(job, step):
+    prefix = str(job / "checkpoints" / f"step_{step:08d}" / "weights")
+    return {name: tf.train.load_variable(prefix, name) for name, _ in tf.train.list_variables(prefix) if not name.startswith("_CHECKPOINTABLE")}
+
+
+def assert_same_run(job, whole):
+    assert (job / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+    mine, theirs = weights_of(job, STEPS), weights_of(whole, STEPS)
+    assert set(mine) == set(theirs)
+    for name, value in theirs.items():
+        np.testing.assert_array_equal(mine[name], value, err_msg=name)
+    results = [json.loads((folder / "results.json").read_text()) for folder in (job, whole)]
+    assert results[0]["validation"] == results[1]["validation"] and results[0]["step"] == results[1]["step"]
+
+
+@pytest.fixture(scope="module")
+def whole(launcher, config):
+    job = config.parent / "whole"
+    start(launcher, config, job)
+    assert launcher.wait() == 0, job.with_suffix(".log").read_text()
+    return job
+
+
+def wait_for_step(job, step):
+    """Until metrics.jsonl has a line of `step` or later."""
+    file = job / "metrics.jsonl"
+    for _ in range(6000):
+        lines = file.read_bytes().splitlines() if file.exists() else []
+        if lines and lines[-1].endswith(b"}") and json.loads(lines[-1])["step"] >= step:
+            return
+        time.sleep(0.005)
+    raise AssertionError(f"step {step} was not reached")
+
+
+def kill_and_finish(launcher, config, job, kills, rng):
+    """Kills the run at random moments, each beyond the last; returns the steps after which it went on."""
+    resumed = []
+    for target in sorted(rng.sample(range(5, STEPS - 20), kills)):
+        process = start(launcher, config, job)
+        wait_for_step(job, target)
+        time.sleep(rng.random() * 0.05)
+        os.kill(process, signal.SIGKILL)
+        assert launcher.wait() == -signal.SIGKILL
+        resumed.append(complete(job)[-1] if complete(job) else 0)
+    start(launcher, config, job)
+    assert launcher.wait() == 0, job.with_suffix(".log").read_text()
+    return resumed
+
+
+def test_a_run_that_is_killed_twice_ends_bit_for_bit_the_same(launcher, config, whole, tmp_path):
+    resumed = kill_and_finish(launcher, config, tmp_path / "job", 2, random.Random(os.urandom(8)))
+    assert all(step < STEPS for step in resumed)
+    assert_same_run(tmp_path / "job", whole)
+
+
+@pytest.mark.slow
+def test_ten_runs_killed_at_random_end_bit_for_bit_the_same(launcher, config, whole, tmp_path):
+    for trial in range(10):
+        job = tmp_path / f"job{trial}"
+        resumed = kill_and_finish(launcher, config, job, 1 + trial % 2, random.Random(os.urandom(8)))
+        print(f"trial {trial}: went on after {resumed}")
+        assert_same_run(job, whole)
+
+
+def test_a_termination_signal_saves_a_checkpoint_at_that_step(launcher, config, whole, tmp_path):
+    job = tmp_path / "job"
+    process = start(launcher, config, job)
+    wait_for_step(job, 60)
+    os.kill(process, signal.SIGTERM)
+    assert launcher.wait() == 143
+    log, last = job.with_suffix(".log").read_text(), complete(job)[-1]
+    assert f"stopped by a signal after step {last}; the checkpoint is written, start again to go on" in log and "Traceback" not in log
+    assert last >= 60
+    # A checkpoint that was damaged since is passed over, and one that was half written is not seen.
+    newest = job / "checkpoints" / f"step_{last:08d}"
+    data = newest / "weights.data-00000-of-00001"
+    content = bytearray(data.read_bytes())
+    content[len(content) // 2] ^= 1
+    data.write_bytes(content)
+    half = job / "checkpoints" / "step_00000199"
+    shutil.copytree(newest, half)
+    (half / "state.json").unlink()
+    before = complete(job)[-2]
+    start(launcher, config, job)
+    assert launcher.wait() == 0
+    log = job.with_suffix(".log").read_text()
+    assert f"checkpoint {newest} is damaged (weights.data-00000-of-00001 has another checksum); trying the one before" in log
+    assert f"resuming after step {before} of {STEPS}" in log
+    assert_same_run(job, whole)
+
+
+def test_a_finished_run_is_not_trained_again(launcher, config, whole, tmp_path):
+    job = tmp_path / "job"
+    shutil.copytree(whole, job)
+    start(launcher, config, job)
+    assert launcher.wait() == 0
+    assert f"resuming after step {STEPS} of {STEPS}" in job.with_suffix(".log").read_text()
+    assert_same_run(job, whole)

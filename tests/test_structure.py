@@ -1,0 +1,104 @@
+"""What DESIGN.md says of the code: imports go downward, plugins stand alone, the public is documented."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from tests.toy import ROOT
+
+# From the bottom up. A module imports only from rows above its own in this list, or from its own package.
+LAYERS = [
+    ["errors", "lazy", "timeline", "stopping", "prove"],
+    ["storage", "config"],
+    ["resolve"],
+    ["flags", "display", "distribution", "text", "backbones", "sources", "warmup", "optimization"],
+    ["heads", "data", "model"],
+    ["job", "checkpoints", "loop", "export"],
+    ["evaluation", "assembly"],
+    ["finish"],
+    ["train", "predict"],
+    ["plan"],
+    ["task"],
+]
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+SEPARATE = ("heads", "sources")  # packages whose modules do not know each other
+CALLS_OF_CODE = ("eval", "exec", "pickle.load", "pickle.loads", "yaml.load", "yaml.unsafe_load", "torch.load", "os.system")
+FILES = sorted((ROOT / "trainer").rglob("*.py"))
+MODULES = {".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file for file in FILES}
+
+
+def imports(file: pathlib.Path) -> set[str]:
+    """The modules of trainer that a file imports, at any place."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" if f"{node.module}.{alias.name}" in MODULES else node.module for alias in node.names}
+    return {name for name in found if name and name.split(".")[0] == "trainer" and name != "trainer"}
+
+
+def part(module: str) -> str:
+    return module.split(".")[1]
+
+
+by_module = pytest.mark.parametrize("module", [name for name in MODULES if name != "trainer"])
+
+
+def test_every_module_has_its_layer():
+    assert {part(module) for module in MODULES if module != "trainer"} == set(LEVEL)
+
+
+@by_module
+def test_imports_go_downward(module):
+    for imported in imports(MODULES[module]):
+        assert imported in MODULES, imported
+        own = part(imported) == part(module)
+        assert own or LEVEL[part(imported)] < LEVEL[part(module)], f"{module} imports {imported}"
+
+
+@by_module
+def test_plugins_do_not_import_their_siblings(module):
+    if part(module) in SEPARATE:
+        for imported in imports(MODULES[module]):
+            if part(imported) == part(module) and imported.count(".") > 1:
+                assert imported.split(".")[2].startswith("_"), f"{module} imports {imported}"
+
+
+def test_the_proof_imports_nothing_of_the_trainer():
+    assert imports(MODULES["trainer.prove"]) == set()
+
+
+@by_module
+def test_what_is_public_is_documented(module):
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree), module
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    for node in tree.body:
+        for inner in [node, *(node.body if isinstance(node, ast.ClassDef) else [])]:
+            if isinstance(inner, kinds) and not inner.name.startswith("_") and not node.name.startswith("_"):
+                assert ast.get_docstring(inner), f"{module}: {inner.name}"
+
+
+def test_heads_and_sources_are_importable_without_tensorflow():
+    program = """
+import sys
+from trainer import config, flags, resolve, task
+flags.help_text(); config.json_schema()
+print([name for name in sys.modules if name.split(".")[0] in ("tensorflow", "keras", "sklearn", "scipy", "transformers", "tensorflow_text")])
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_nothing_runs_code_from_data():
+    for file in FILES:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                name = ast.unparse(node.func)
+                assert name not in CALLS_OF_CODE, f"{file}: {name}"
+                asked = [keyword for keyword in node.keywords if keyword.arg in ("trust_remote_code", "allow_pickle", "shell")]
+                assert all(ast.unparse(keyword.value) == "False" for keyword in asked), f"{file}: {name}"

@@ -1,0 +1,174 @@
+"""The entry point as a process: what it answers, how fast, and with which code; and what a run leaves in the job_dir."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import yaml
+from safetensors.numpy import load_file
+
+from tests import toy
+from trainer import finish
+from trainer.checkpoints import Checkpoints, RunState
+from trainer.evaluation import is_better
+
+SOON = 3.0  # seconds; about 0.5 where nothing else runs
+
+
+def task(*arguments):
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, "-X", "importtime", "-m", "trainer.task", *arguments], cwd=toy.ROOT, capture_output=True, text=True, check=False)
+    seconds = time.monotonic() - started
+    imported = {line.rsplit("|", 1)[1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    error = "\n".join(line for line in done.stderr.splitlines() if not line.startswith("import time:"))
+    print(f"{arguments}: {seconds:.2f} s")
+    assert not {name for name in imported if name.split(".")[0] in ("tensorflow", "keras", "sklearn", "scipy")}
+    assert seconds < SOON
+    return done.returncode, done.stdout, error
+
+
+def test_help_answers_at_once():
+    code, output, error = task("--help")
+    assert code == 0 and error == ""
+    assert "--train.learning_rate: number > 0, <= 10 (default: 5.0e-05)\n      at the end of warm-up" in output
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (("--train.learning_rat=1",), "error: unknown flag --train.learning_rat. Did you mean --train.learning_rate? --help lists every flag."),
+    (("--config=configs/quickstrat.yaml",), "error: --config=configs/quickstrat.yaml: no such file. Did you mean configs/quickstart.yaml?"),
+    (("--config=configs/quickstart.yaml", "--train.epochs=-1"),
+     "error: 1 problem in the configuration:\n  train.epochs: expected number > 0 or null. Received -1 (--train.epochs)."),
+])
+def test_a_mistake_is_answered_at_once_without_a_traceback(arguments, message):
+    assert task(*arguments) == (2, "", message)
+
+
+# --- what a run leaves ------------------------------------------------------------------------------------------------
+
+
+def test_a_run_leaves_its_contract_in_the_job_dir(trained):
+    assert {path.name for path in trained.iterdir()} == {
+        "config.yaml", "ledger.json", "vocabulary.json", "metrics.jsonl", "results.json", "checkpoints", "logs", "model"}
+    results = json.loads((trained / "results.json").read_text())
+    assert results["validation"]["accuracy"] == results["test"]["accuracy"] == 1.0  # a keyword decides
+    names = {"accuracy", "f1_macro", "precision_macro", "recall_macro", "loss", "auc_roc"}
+    assert set(results["validation"]) == set(results["test"]) == names
+    assert {"startup_s", "prepare_s", "compile_s", "train_s", "input_wait_s", "evaluate_s", "checkpoint_s", "export_s"} == set(results["timeline"])
+    assert all(value >= 0 for value in results["timeline"].values())
+    assert results["throughput"]["examples_per_s"] > 0 and results["throughput"]["real_tokens_per_s"] > 0
+    assert results["step"] == 30 and results["model"] == str(trained / "model")
+
+
+def test_metrics_have_a_line_for_each_log_point(trained):
+    lines = toy.read_jsonl(trained / "metrics.jsonl")
+    train = [line for line in lines if line["split"] == "train"]
+    assert [line["step"] for line in train] == list(range(1, 31))
+    assert set(train[0]) == {"step", "split", "loss", "learning_rate", "gradient_norm", "epoch"}
+    assert train[2]["learning_rate"] == pytest.approx(3e-3) and train[-1]["learning_rate"] == pytest.approx(3e-3 / 27, rel=1e-4)
+    validation = [line for line in lines if line["split"] == "validation"]
+    assert validation[-1]["step"] == 30 and validation[-1]["accuracy"] == 1.0
+    last = json.loads((trained / "results.json").read_text())["validation"]
+    assert {key: value for key, value in validation[-1].items() if key not in ("step", "split")} == last
+
+
+def test_the_resolved_config_is_a_config(trained):
+    values = yaml.safe_load((trained / "config.yaml").read_text())
+    assert values["train"]["steps"] == 30 and values["train"]["beta_1"] == 0.9
+
+
+# --- early stopping and the best checkpoint ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """A run whose validation labels are the opposite of train's: the loss only rises. Evaluated every 4 steps."""
+    folder = tmp_path_factory.mktemp("stopped")
+    weights = toy.write_checkpoint(folder / "weights", layers=1, hidden=16)
+    opposite = [{**row, "label": {"pos": "neg", "neg": "pos"}[row["label"]]} for row in toy.sentences(20, seed=5)]
+    validation = toy.write_jsonl(folder / "dev.jsonl", opposite)
+    config = toy.write_config(folder, weights, toy.write_sentences(folder / "train.jsonl", 64), data={"validation": str(validation)},
+                              train={"steps": 400, "evaluate_every_steps": 4, "early_stopping_patience": 3, "best_metric": "loss", "keep_checkpoints": 1,
+                                     "warmup_fraction": 0, "learning_rate": 3e-3})
+    assert toy.run_main(config, folder / "job") == 0
+    return folder / "job"
+
+
+def test_early_stopping_stops_after_its_patience_and_keeps_the_best(stopped):
+    evaluations = {line["step"]: line["loss"] for line in toy.read_jsonl(stopped / "metrics.jsonl") if line["split"] == "validation"}
+    best = min(evaluations, key=evaluations.get)
+    assert max(evaluations) == best + 3 * 4 < 400
+    results = json.loads((stopped / "results.json").read_text())
+    assert results["step"] == best and results["validation"]["loss"] == pytest.approx(evaluations[best], rel=1e-6)
+    assert {path.name for path in (stopped / "checkpoints").iterdir()} == {f"step_{best:08d}", f"step_{max(evaluations):08d}"}
+
+
+def test_a_stopped_run_stays_stopped_and_can_be_evaluated_and_exported_again(stopped, tmp_path, capsys):
+    job = tmp_path / "job"
+    shutil.copytree(stopped, job)
+    results, metrics = json.loads((job / "results.json").read_text()), (job / "metrics.jsonl").read_bytes()
+    (job / "results.json").unlink()
+    assert toy.run_main(None, job, "--mode=evaluate") == 0
+    assert json.loads((job / "results.json").read_text()) == {"validation": results["validation"], "step": results["step"]}
+    assert toy.run_main(None, job, "--mode=export", "--export.format=huggingface") == 0
+    prefix = str(job / "checkpoints" / f"step_{results['step']:08d}" / "weights")
+    kernel, = (tf.train.load_variable(prefix, name) for name, _ in tf.train.list_variables(prefix) if "/head.Soutput.Skernel/" in name)
+    exported = load_file(job / "huggingface" / "model.safetensors")["classifier.weight"]
+    np.testing.assert_array_equal(exported.T, kernel)
+    assert (job / "metrics.jsonl").read_bytes() == metrics
+    assert f"keeping the best checkpoint, of step {results['step']}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("metric", "value", "best", "min_delta", "better"), [
+    ("accuracy", 0.5, None, 0.0, True), ("accuracy", 0.6, 0.5, 0.0, True), ("accuracy", 0.5, 0.5, 0.0, False), ("accuracy", 0.55, 0.5, 0.1, False),
+    ("loss", 0.4, 0.5, 0.0, True), ("loss", 0.6, 0.5, 0.0, False), ("mse", 0.45, 0.5, 0.1, False), ("accuracy", float("nan"), None, 0.0, False)])
+def test_what_counts_as_better(metric, value, best, min_delta, better):
+    assert is_better(metric, value, best, min_delta) is better
+
+
+# --- checkpoints ------------------------------------------------------------------------------------------------------
+
+
+def checkpoints_of(folder, warnings, keep=2):
+    return Checkpoints(folder, keep=keep, warn=warnings.append, model=tf.train.Checkpoint(weight=tf.Variable([1.0, 2.0])))
+
+
+def test_checkpoints_keep_the_newest_and_the_best_and_give_the_state_back(tmp_path):
+    checkpoints = checkpoints_of(tmp_path, [])
+    for step in (1, 2, 3, 4, 5):
+        state = RunState(step=step, best_step=2 if step >= 2 else None, best_value=0.1 + 0.2, loss_sum=1 / 3, timeline={"train_s": 1.5})
+        checkpoints.save(state)
+    assert checkpoints.complete() == [2, 4, 5]
+    assert checkpoints.restore_latest() == state
+
+
+def test_a_run_that_went_back_keeps_what_it_saves_next(tmp_path):
+    warnings = []
+    checkpoints = checkpoints_of(tmp_path, warnings, keep=1)
+    for step in (7, 14):
+        checkpoints.save(RunState(step=step, best_step=7))
+    (tmp_path / "step_00000014" / "weights.index").write_bytes(b"")
+    assert checkpoints.restore_latest().step == 7 and "weights.index has 0 bytes instead of" in warnings[0]
+    checkpoints.save(RunState(step=9, best_step=7))
+    assert checkpoints.complete() == [7, 9] and checkpoints.restore_latest().step == 9
+
+
+@pytest.mark.parametrize(("spoil", "said"), [
+    (lambda folder: (folder / "weights.index").unlink(), "weights.index is missing"), (lambda folder: (folder / "state.json").write_text("{"), "state.json: "),
+    (lambda folder: (folder / "state.json").write_text("{}"), "state.json: 'files'")])
+def test_a_damaged_checkpoint_is_passed_over(tmp_path, spoil, said):
+    warnings = []
+    checkpoints = checkpoints_of(tmp_path, warnings)
+    checkpoints.save(RunState(step=1))
+    checkpoints.save(RunState(step=2))
+    spoil(checkpoints.path(2))
+    assert checkpoints.restore_latest().step == 1 and said in warnings[0]
+
+
+def test_results_are_summarised_a_line_a_split():
+    results = finish.Results({"validation": {"accuracy": 0.5, "loss": 1.0}, "test": {"accuracy": 0.25}, "model": "x/model"})
+    assert results.summary() == "validation: accuracy 0.5000  loss 1.0000\ntest: accuracy 0.2500\nmodel: x/model"
