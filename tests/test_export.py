@@ -44,12 +44,12 @@ def logits_of(model, head, samples):
 
 def in_this_process(monkeypatch):
     """The proof's code without the fresh process: for what does not depend on it."""
-    def prove_here(folder, samples, expected, tolerance):
+    def prove_here(folder, samples, expected, tolerance, ambiguous):
         served = tf.saved_model.load(str(folder)).signatures["serving_default"]
         answers = served(**{name: tf.constant([sample[name] for sample in samples]) for name in samples[0]})
         prove.check_ops(prove.ops_of(served.graph.as_graph_def()))
         outputs = {name: prove._plain(value.numpy().tolist()) for name, value in answers.items()}
-        return compare(outputs, {name: value.numpy() for name, value in expected.items()}, tolerance)
+        return compare(outputs, expected, tolerance, ambiguous)
 
     monkeypatch.setattr(export, "_prove", prove_here)
 
@@ -135,7 +135,7 @@ def test_a_graph_that_calls_python_is_refused_by_the_fresh_process(folders, tmp_
     server = Callback()
     tf.saved_model.save(server, str(tmp_path / "model"), signatures={"serving_default": server.texts})
     with pytest.raises(ExportRefusedError, match=r"could not serve .*(?s:.*)TensorFlow Serving does not have these ops: EagerPyFunc"):
-        export._prove(tmp_path / "model", [{"text": "a"}], {}, 1e-5)
+        export._prove(tmp_path / "model", [{"text": "a"}], {}, 1e-5, AMBIGUOUS)
 
 
 @pytest.mark.parametrize(("ops", "refused"), [
@@ -157,6 +157,8 @@ def test_the_proof_cannot_import_keras_or_the_trainer():
 
 EXPECTED = {"label": np.array([b"a", b"b"], object), "probabilities": np.array([[0.7, 0.3], [0.4999, 0.5001]], np.float32)}
 
+AMBIGUOUS = np.array([False, True])
+
 
 @pytest.mark.parametrize(("served", "message"), [
     ({"label": ["a", "b"], "probabilities": [[0.7, 0.3], [0.4999, 0.5001]]}, None),
@@ -167,10 +169,10 @@ EXPECTED = {"label": np.array([b"a", b"b"], object), "probabilities": np.array([
 ])
 def test_answers_are_compared_number_by_number_and_label_by_label(served, message):
     if message is None:
-        assert compare(served, EXPECTED, 1e-3) <= 1e-3
+        assert compare(served, EXPECTED, 1e-3, AMBIGUOUS) <= 1e-3
         return
     with pytest.raises(ExportRefusedError) as caught:
-        compare(served, EXPECTED, 1e-3)
+        compare(served, EXPECTED, 1e-3, AMBIGUOUS)
     assert message in str(caught.value)
 
 
@@ -188,3 +190,13 @@ def test_a_hugging_face_folder_reads_back_bit_for_bit(folders, tmp_path):
     samples = [{"text": text} for text in TEXTS]
     np.testing.assert_array_equal(logits_of(again, again._head, samples), logits_of(model, head, samples))
     assert (tmp_path / "hf" / "vocab.txt").read_bytes() == (folders / "vocab.txt").read_bytes()
+
+
+def test_a_label_is_ambiguous_where_two_probabilities_tie_or_one_is_at_the_threshold(folders):
+    _, single = model_of(folders, labels=("neg", "pos"))
+    np.testing.assert_array_equal(single.ambiguous(EXPECTED, 1e-3), AMBIGUOUS)
+    _, several = model_of(folders, kind="multi_label", labels=("x", "y"))
+    probabilities = np.array([[0.5004, 0.9], [0.6, 0.4]], np.float32)
+    np.testing.assert_array_equal(several.ambiguous({"probabilities": probabilities}, 1e-3), [True, False])
+    _, number = model_of(folders, kind="regression")
+    np.testing.assert_array_equal(number.ambiguous({"value": np.zeros(3, np.float32)}, 1e-3), [False] * 3)

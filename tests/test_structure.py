@@ -16,11 +16,11 @@ LAYERS = [
     ["resolve"],
     ["flags", "display", "distribution", "text", "backbones", "sources", "warmup", "optimization"],
     ["heads", "data", "model"],
-    ["job", "checkpoints", "loop", "export"],
+    ["job", "checkpoints", "steps", "export"],
     ["evaluation", "assembly"],
-    ["finish"],
-    ["train", "predict"],
-    ["plan"],
+    ["finish", "loop"],
+    ["plan", "predict"],
+    ["train"],
     ["task"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

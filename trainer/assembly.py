@@ -59,10 +59,14 @@ def make_parts(config: Config, display: Display) -> Parts:
         raise ConfigError(f"backbone.tokenizer: {tokenizer_folder} has {len(tokenizer.vocabulary):,} tokens, "
                           f"{config.backbone.weights} embeds {backbone.vocabulary_size:,}. Give the tokenizer that belongs to the weights.")
     head = make_head(config.head, config.data, tokenizer)
+    _check_metric(config, head)
+    return Parts(config, weights, tokenizer_folder, backbone, head, tokenizer, display)
+
+
+def _check_metric(config: Config, head: Any) -> None:
     metric = config.train.best_metric
     if metric and metric not in head.metric_names():
         raise ConfigError(f"train.best_metric: expected one of {', '.join(head.metric_names())}. Received {metric!r}.")
-    return Parts(config, weights, tokenizer_folder, backbone, head, tokenizer, display)
 
 
 def prepare_data(parts: Parts) -> Prepared:
@@ -90,6 +94,7 @@ def build_model(parts: Parts, vocabulary: Mapping[str, Any]) -> tuple[tf.distrib
         model = Model(encoder, parts.head, vocabulary, config.train.seed)
         set_frozen(encoder, embeddings=config.backbone.freeze_embeddings, layers=config.backbone.freeze_layers)
         taken = _carry_over(parts, report)
+    _check_metric(config, parts.head)  # again, now that the number of classes is known
     if not huggingface.has_weights(parts.weights):
         display.warn(f"{config.backbone.weights} has no weights: the encoder starts from random values (seed {config.train.seed})")
     elif report.new:

@@ -99,15 +99,21 @@ class Checkpoints:
     def restore_latest(self) -> RunState | None:
         """Restores the newest intact checkpoint; None where there is none. A damaged one is passed over with a warning."""
         for step in reversed(self.complete()):
-            damage = self._damage(self.path(step))
-            if damage is None:
+            try:
                 return self.restore(step)
-            self.warn(f"checkpoint {self.path(step)} is damaged ({damage}); trying the one before")
+            except JobDirError as error:
+                self.warn(f"{error} Trying the one before.")
         return None
 
     def restore(self, step: int) -> RunState:
-        """Restores the checkpoint of a step."""
+        """Restores the checkpoint of a step.
+
+        Raises:
+            JobDirError: it is damaged.
+        """
         path = self.path(step)
+        if damage := self._damage(path):
+            raise JobDirError(f"{path}: the checkpoint is damaged ({damage}). Put back a copy of it, or train again in another --job_dir.")
         status = self._checkpoint.read(str(path / "weights"))
         status.assert_existing_objects_matched()
         status.expect_partial()  # a model alone is read from a checkpoint that has the optimizer too
@@ -117,7 +123,7 @@ class Checkpoints:
     def _damage(self, path: pathlib.Path) -> str | None:
         try:
             files = json.loads((path / "state.json").read_text(encoding="utf-8"))["files"]
-        except (ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError) as error:
             return f"state.json: {error}"
         for name, (size, digest) in files.items():
             file = path / name

@@ -11,8 +11,8 @@ import tensorflow as tf
 from trainer.config import Config
 from trainer.data.batching import evaluation_batches
 from trainer.data.store import TokenStore
-from trainer.loop import make_logits_call, split_logits, use_xla
 from trainer.model import Model
+from trainer.steps import make_logits_call, split_logits, use_xla
 
 LOWER_IS_BETTER = ("loss", "mse", "perplexity")
 

@@ -53,9 +53,9 @@ class Server(tf.Module):
             return answer(columns["token_ids"].to_tensor(), mask, columns["segment_ids"].to_tensor() if "segment_ids" in columns else None)
 
         names = head.text_names
-        self.texts = tf.function(from_texts, input_signature=[tf.TensorSpec([None], tf.string, name=name) for name in names])
+        self.texts = tf.function(from_texts, autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=name) for name in names])
         inputs = ("token_ids", "padding_mask") if len(names) == 1 else ("token_ids", "padding_mask", "segment_ids")
-        self.token_ids = tf.function(answer, input_signature=[tf.TensorSpec([None, None], tf.int32, name=name) for name in inputs])
+        self.token_ids = tf.function(answer, autograph=False, input_signature=[tf.TensorSpec([None, None], tf.int32, name=name) for name in inputs])
 
 
 def export_saved_model(model: Model, head: Any, folder: pathlib.Path, samples: Sequence[Mapping[str, str]], logits: np.ndarray, *, tolerance: float) -> str:
@@ -75,7 +75,8 @@ def export_saved_model(model: Model, head: Any, folder: pathlib.Path, samples: S
         server = Server(model, head)
         tf.saved_model.save(server, str(temporary), signatures={"serving_default": server.texts, "token_ids": server.token_ids})
         _write_extras(temporary, head, samples)
-        worst = _prove(temporary, samples, head.serve(tf.constant(logits)), tolerance)
+        expected = {name: value.numpy() for name, value in head.serve(tf.constant(logits)).items()}
+        worst = _prove(temporary, samples, expected, tolerance, head.ambiguous(expected, tolerance))
         _replace(temporary, folder)
     except OSError as error:
         raise JobDirError(f"{folder}: the SavedModel could not be written: {error}. Free some space or give --export.directory.") from None
@@ -93,7 +94,8 @@ def _write_extras(folder: pathlib.Path, head: Any, samples: Sequence[Mapping[str
     (extra / "labels.json").write_text(json.dumps(head.vocabulary["labels"], ensure_ascii=False), encoding="utf-8")
 
 
-def _prove(folder: pathlib.Path, samples: Sequence[Mapping[str, str]], expected: Mapping[str, tf.Tensor], tolerance: float) -> float:
+def _prove(folder: pathlib.Path, samples: Sequence[Mapping[str, str]], expected: Mapping[str, np.ndarray], tolerance: float,
+           ambiguous: np.ndarray) -> float:
     with tempfile.TemporaryDirectory() as scratch:
         requests, answers = pathlib.Path(scratch, "requests.json"), pathlib.Path(scratch, "answers.json")
         requests.write_text(json.dumps(list(samples)), encoding="utf-8")
@@ -102,14 +104,17 @@ def _prove(folder: pathlib.Path, samples: Sequence[Mapping[str, str]], expected:
         if run.returncode:
             raise ExportRefusedError(f"a fresh process could not serve {folder}:\n{run.stderr[-2000:]}")
         outputs = json.loads(answers.read_text(encoding="utf-8"))["outputs"]
-    return compare(outputs, {name: value.numpy() for name, value in expected.items()}, tolerance)
+    return compare(outputs, expected, tolerance, ambiguous)
 
 
-def compare(outputs: Mapping[str, Any], expected: Mapping[str, np.ndarray], tolerance: float) -> float:
+def compare(outputs: Mapping[str, Any], expected: Mapping[str, np.ndarray], tolerance: float, ambiguous: np.ndarray) -> float:
     """The largest difference of the numbers.
 
+    Args:
+        ambiguous: (n,) bool, rows whose label is so near the edge that it may differ.
+
     Raises:
-        ExportRefusedError: a number differs by more than `tolerance`, or a label differs where the numbers do not tie.
+        ExportRefusedError: a number differs by more than `tolerance`, or a label differs that is not ambiguous.
     """
     worst = 0.0
     for name, value in expected.items():
@@ -123,17 +128,10 @@ def compare(outputs: Mapping[str, Any], expected: Mapping[str, np.ndarray], tole
     for name, value in expected.items():
         if value.dtype.kind != "f":
             served, trained = np.asarray(outputs[name], object), np.vectorize(lambda text: text.decode("utf-8"), otypes=[object])(value)
-            wrong = np.flatnonzero((served != trained).reshape(len(value), -1).any(axis=1))
-            wrong = [row for row in wrong if not _tie(expected, row, tolerance)]
-            if wrong:
+            wrong = np.flatnonzero((served != trained).reshape(len(value), -1).any(axis=1) & ~ambiguous)
+            if len(wrong):
                 raise ExportRefusedError(f"{name} of example {wrong[0]} differs: {trained[wrong[0]]} trained, {served[wrong[0]]} served")
     return worst
-
-
-def _tie(expected: Mapping[str, np.ndarray], row: int, tolerance: float) -> bool:
-    """Whether two probabilities are so near that either may win (or one is at the threshold)."""
-    top = np.sort(expected["probabilities"][row])[::-1] if "probabilities" in expected else np.ones(1)
-    return len(top) > 1 and top[0] - top[1] <= 2 * tolerance
 
 
 def _replace(temporary: pathlib.Path, folder: pathlib.Path) -> None:

@@ -1,121 +1,200 @@
-"""The train and evaluation steps, under any strategy.
-
-One optimizer step: the denominator (the global weight of the step) is summed over the replicas, then the gradients, then
-the norm is clipped, then the weights are updated once.
-"""
+"""The loop on the host: from the newest checkpoint to the last step, and what is due on the way."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from trainer.config import TrainSettings
-from trainer.data.batching import Layout, lay_out
-from trainer.data.pipeline import batches
-from trainer.data.store import TokenStore
-from trainer.model import Model
+from trainer.checkpoints import Checkpoints, RunState
+from trainer.data.batching import TrainingPlan, lay_out
+from trainer.data.prepare import Prepared
+from trainer.display import Display, seconds
+from trainer.errors import TrainingError
+from trainer.evaluation import Evaluator, is_better
+from trainer.job import Job, MetricsFile
+from trainer.optimization import make_optimizer, make_schedule, optimizer_variables
+from trainer.steps import LOGGED, distribute, make_train_call, use_xla
+from trainer.stopping import StopSignal
+from trainer.timeline import Timeline
 
-LOGGED = ("loss_sum", "weight", "gradient_norm", "input_wait_s")  # the columns of what a train call returns
-
-
-def use_xla(settings: TrainSettings) -> bool:
-    """Whether whole steps are compiled; then the plan keeps to few shapes."""
-    return settings.xla == "on" or (settings.xla == "auto" and bool(tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("TPU")))
-
-
-def make_train_call(strategy: tf.distribute.Strategy, model: Model, head: Any, optimizer: Any, settings: TrainSettings) -> Callable[..., tf.Tensor]:
-    """The compiled function (iterator, steps) -> (steps, 4) float32, one row of LOGGED an optimizer step."""
-    variables = model.trainable
-    xla = use_xla(settings)
-
-    def gradients_of(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]:
-        context = tf.distribute.get_replica_context()
-        with tf.GradientTape() as tape:
-            loss_sum, weight = head.loss(model.logits(batch, training=True, seed=seed), batch)
-            total_weight = context.all_reduce("SUM", weight)  # labelled examples of the global batch
-            loss = loss_sum / tf.maximum(total_weight, 1e-12)
-        gradients = tape.gradient(loss, [variable.value for variable in variables], unconnected_gradients="zero")
-        gradients = [tf.cast(tf.convert_to_tensor(gradient), tf.float32) for gradient in gradients]  # sparse embedding rows summed
-        return context.all_reduce("SUM", gradients), context.all_reduce("SUM", loss_sum), total_weight
-
-    def update(gradients: Sequence[tf.Tensor]) -> tf.Tensor:
-        norm = tf.linalg.global_norm(gradients)
-        if settings.clip_norm is not None:
-            gradients, _ = tf.clip_by_global_norm(gradients, settings.clip_norm, norm)
-        optimizer.apply(gradients, variables)
-        return norm
-
-    # Uncompiled, the update moves every weight and slot through memory a dozen times. Where replicas meet inside
-    # optimizer.apply it must stay outside XLA.
-    compiled_update = tf.function(update, jit_compile=True) if strategy.num_replicas_in_sync == 1 else update
-    compiled_gradients = tf.function(gradients_of, jit_compile=True) if xla else gradients_of
-
-    def replica_step(batch: dict[str, tf.Tensor]) -> tf.Tensor:
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        step = tf.cast(optimizer.iterations.value, tf.int32)
-        seed = tf.random.experimental.stateless_fold_in(tf.stack([tf.constant(settings.seed, tf.int32), step]), replica)
-        gradients, loss_sum, weight = compiled_gradients(batch, seed)
-        return tf.stack([loss_sum, weight, compiled_update(gradients)])
-
-    @tf.function(reduce_retracing=True)
-    def train_call(iterator: Iterator[Any], steps: tf.Tensor) -> tf.Tensor:
-        rows = tf.TensorArray(tf.float32, steps, element_shape=(len(LOGGED),))
-        for index in tf.range(steps):
-            asked = tf.timestamp()
-            with tf.control_dependencies([asked]):
-                batch = next(iterator)
-            with tf.control_dependencies(tf.nest.flatten(strategy.experimental_local_results(batch)[0])):
-                waited = tf.cast(tf.timestamp() - asked, tf.float32)
-            per_replica = strategy.run(replica_step, args=(batch,))
-            row = tf.concat([strategy.experimental_local_results(per_replica)[0], [waited]], 0)
-            rows = rows.write(index, row)
-        return rows.stack()
-
-    return train_call
+DEFAULT_EPOCHS = 3
 
 
-def make_logits_call(strategy: tf.distribute.Strategy, model: Model, *, xla: bool) -> Callable[[Any], Any]:
-    """The compiled function batch -> logits (E, C) float32 of each replica."""
-    forward = tf.function(model.logits, jit_compile=True) if xla else model.logits
-    @tf.function(reduce_retracing=True)
-    def logits_call(batch: dict[str, tf.Tensor]) -> Any:
-        return strategy.run(forward, args=(batch,))
+class Training:
+    """One run of the loop: the compiled step, the position, and what is due at which step."""
 
-    return logits_call
+    def __init__(self, config: Any, job: Job, display: Display, stop: StopSignal, timeline: Timeline, prepared: Prepared,
+                 strategy: tf.distribute.Strategy, model: Any, head: Any) -> None:
+        self.config, self.settings, self.job, self.display, self.stop, self.timeline = config, config.train, job, display, stop, timeline
+        self.model = model
+        self.store, self.splits, self.strategy, self.head = prepared.splits["train"], prepared.splits, strategy, head
+        self.plan = TrainingPlan(len(self.store), self.settings.global_batch_size, self.settings.seed)
+        self.steps = total_steps(self.settings, self.plan)
+        self.schedule = make_schedule(self.settings, self.steps)
+        with strategy.scope():
+            self.optimizer = make_optimizer(self.settings, self.schedule, model.trainable)
+        self.evaluator = Evaluator(config, strategy, model, head)
+        self.train_call = make_train_call(strategy, model, head, self.optimizer, self.settings)
+        self.checkpoints = Checkpoints(job.checkpoints, keep=self.settings.keep_checkpoints, warn=display.warn, model=model.weights,
+                                       optimizer=optimizer_variables(self.optimizer))
+        self.best_metric = best_metric(config, head)
+        self.state = RunState()
+
+    def resume(self) -> None:
+        """Goes on from the newest intact checkpoint, if there is one."""
+        state = self.checkpoints.restore_latest()
+        if state is not None:
+            self.state = state
+            self.timeline.add(state.timeline)
+            self.display.line(f"resuming after step {state.step:,} of {self.steps:,}")
+        self.metrics_file = MetricsFile(self.job.metrics_file, self.state.metrics_bytes)
+        self.writers = {split: tf.summary.create_file_writer(str(self.job.logs / split)) for split in ("train", "validation")}
+
+    def train(self) -> None:
+        """Steps until the last one, an early stop, or a signal."""
+        with self.stop:
+            self._loop(iter(distribute(self.strategy, self.store, self._layouts)))
+        self.display.done("training")
+        self.metrics_file.close()
+
+    def _loop(self, iterator: Any) -> None:
+        phase = "compile_s"  # the first call; what it trains is left out of the throughput
+        while self.state.step < self.steps and not self.state.stopped_early:
+            count = self._steps_until_due()
+            self.timeline.enter(phase)
+            rows = self.train_call(iterator, tf.constant(count, tf.int32)).numpy()
+            if phase == "train_s":
+                self._count(self.state.step, count)
+            self._record(rows)
+            phase = "train_s"
+            if self.stop.requested:
+                self.checkpoint()
+                self.stop.leave(f"stopped by a signal after step {self.state.step:,}; the checkpoint is written, start again to go on")
+        self.timeline.enter("evaluate_s")
+
+    def checkpoint(self) -> None:
+        """Saves everything that the run needs to go on."""
+        with self.timeline.inside("checkpoint_s"):
+            self.state.metrics_bytes = self.metrics_file.bytes()
+            self.state.timeline = self.timeline.as_dict()
+            self.checkpoints.save(self.state)
+
+    def _layouts(self) -> Any:
+        """From the current step on; the same examples whatever came before."""
+        for step in range(self.state.step, self.steps):
+            indices = self.plan.indices(step)
+            yield lay_out(indices, self.store.lengths[indices], batching=self.config.data.batching, seq_len=self.config.data.seq_len,
+                          shards=self.strategy.num_replicas_in_sync, capacity=self.settings.global_batch_size,
+                          static_shapes=use_xla(self.settings))
+
+    def _due_every(self) -> dict[str, int]:
+        return {"log": self.settings.log_every_steps, "checkpoint": self.settings.checkpoint_every_steps,
+                "evaluate": self.settings.evaluate_every_steps or self.plan.steps_per_epoch}
+
+    def _steps_until_due(self) -> int:
+        left = [every - self.state.step % every for every in self._due_every().values()]
+        return min(self.settings.steps_per_call, self.steps - self.state.step, *left)
+
+    def _count(self, start: int, count: int) -> None:
+        for step in range(start, start + count):
+            indices = self.plan.indices(step)
+            self.state.real_tokens += int(self.store.lengths[indices].sum())
+            self.state.examples += len(indices)
+
+    def _record(self, rows: np.ndarray) -> None:
+        """Takes in the steps just made, then does what is due after them."""
+        for loss_sum, weight, norm, waited in rows.tolist():
+            self.state.step += 1
+            self.timeline.move(waited, "input_wait_s")
+            if not math.isfinite(loss_sum) or not math.isfinite(norm):
+                self._refuse_nan(loss_sum, norm)
+            self.state.loss_sum += loss_sum
+            self.state.weight += weight
+        self._show(rows)
+        last = self.state.step == self.steps
+        due = {name for name, every in self._due_every().items() if self.state.step % every == 0 or last}
+        if "log" in due:
+            self._log(rows[-1])
+        if "evaluate" in due and "validation" in self.splits:
+            self._evaluate()
+        if due & {"evaluate", "checkpoint"}:
+            self.checkpoint()
+
+    def _refuse_nan(self, loss_sum: float, norm: float) -> None:
+        raise TrainingError(f"step {self.state.step}: the loss is {loss_sum}, the gradient's norm {norm}. The last checkpoint is "
+                            f"{self.checkpoints.last_name()}. Lower --train.learning_rate (now {self.settings.learning_rate:g}), raise "
+                            "--train.warmup_fraction or set --train.clip_norm, in another --job_dir.")
+
+    def _log(self, last_row: np.ndarray) -> None:
+        state = self.state
+        values = {"loss": state.loss_sum / max(state.weight, 1e-12), "learning_rate": float(self.schedule(state.step - 1)),
+                  "gradient_norm": float(last_row[LOGGED.index("gradient_norm")]), "epoch": state.step / self.plan.steps_per_epoch}
+        state.loss_sum = state.weight = 0.0
+        self.metrics_file.write(state.step, "train", values)
+        self._summarise("train", {**values, "real_tokens_per_s": self.rate()})
+
+    def _summarise(self, split: str, values: dict[str, float]) -> None:
+        with self.writers[split].as_default(step=self.state.step):
+            for name, value in values.items():
+                tf.summary.scalar(name, value)
+        self.writers[split].flush()
+
+    def rate(self) -> float:
+        """Real tokens per second of training."""
+        return self.state.real_tokens / max(self.timeline.seconds("train_s"), 1e-9)
+
+    def _show(self, rows: np.ndarray) -> None:
+        loss, weight = rows[-1][:2]
+        rate = f"{self.rate():,.0f} tokens/s" if self.state.real_tokens else "compiling"
+        trained = self.timeline.seconds("train_s")
+        mean = trained / max(1, self.state.examples) * self.settings.global_batch_size
+        left = f"  about {seconds(mean * (self.steps - self.state.step))} left" if self.state.examples else ""
+        note = (f"step {self.state.step:,}/{self.steps:,}  loss {loss / max(weight, 1e-12):.4f}  rate {float(self.schedule(self.state.step - 1)):.2e}  "
+                f"{rate}" + ("" if self.display.console.is_terminal else left))
+        self.display.progress("training", self.state.step, self.steps, note)
+
+    def _evaluate(self) -> None:
+        with self.timeline.inside("evaluate_s"):
+            metrics = self.evaluator.metrics(self.splits["validation"], self._on_evaluation_batch)
+            self.display.done("evaluating")
+        self.metrics_file.write(self.state.step, "validation", metrics)
+        self._summarise("validation", metrics)
+        self.display.line(f"step {self.state.step:,}: validation " + "  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+        if self.best_metric:
+            self._compare(metrics)
+
+    def _on_evaluation_batch(self, done: int, total: int) -> None:
+        self.display.progress("evaluating", done, total)
+        if self.stop.requested:  # the checkpoint before this evaluation is as good as one now would be
+            self.stop.leave(f"stopped by a signal in the evaluation after step {self.state.step:,}; start again to go on from the last checkpoint")
+
+    def _compare(self, metrics: dict[str, float]) -> None:
+        state, patience = self.state, self.settings.early_stopping_patience
+        value = metrics.get(self.best_metric, math.nan)
+        if is_better(self.best_metric, value, state.best_value, self.settings.early_stopping_min_delta):
+            state.best_value, state.best_step, state.evaluations_without_improvement = value, state.step, 0
+            return
+        state.evaluations_without_improvement += 1
+        if patience and state.evaluations_without_improvement >= patience:
+            state.stopped_early = True
+            best = "none" if state.best_value is None else f"{state.best_value:.4f} after step {state.best_step:,}"
+            self.display.line(f"stopping early: {patience} evaluations without a better {self.best_metric} (best: {best})")
 
 
-def distribute(strategy: tf.distribute.Strategy, store: TokenStore, layouts: Callable[[], Iterator[Layout]]) -> Any:
-    """The batches of `layouts`, one shard a replica."""
-    return strategy.distribute_datasets_from_function(lambda _: batches(store, layouts))
+def total_steps(settings: Any, plan: TrainingPlan) -> int:
+    """Optimizer steps of the whole run."""
+    if settings.steps is not None:
+        return settings.steps
+    return max(1, math.ceil((settings.epochs or DEFAULT_EPOCHS) * plan.steps_per_epoch))
 
 
-def split_logits(strategy: tf.distribute.Strategy, logits_call: Callable[[Any], Any], store: TokenStore, plan: Sequence[np.ndarray], *,
-                 batching: str, seq_len: int, batch_size: int, xla: bool, between: Callable[[], None] | None = None) -> np.ndarray:
-    """The logits of every example of a split, each computed exactly once.
+def best_metric(config: Any, head: Any) -> str | None:
+    """The validation metric that picks the checkpoint to export, if one does."""
+    if config.train.best_metric:
+        return config.train.best_metric
+    return head.main_metric if config.train.early_stopping_patience else None
 
-    Args:
-        plan: the examples of each batch; together the first n of the split, each once.
-        between: called after each batch.
-    Returns:
-        (n, C) float32, in the store's order.
-    """
-    layouts = [lay_out(indices, store.lengths[indices], batching=batching, seq_len=seq_len, shards=strategy.num_replicas_in_sync,
-                       capacity=batch_size, static_shapes=xla) for indices in plan]
-    result: np.ndarray | None = None
-    count = sum(map(len, plan))
-    seen = np.zeros(count, np.int32)
-    for layout, batch in zip(layouts, distribute(strategy, store, lambda: iter(layouts)), strict=True):
-        shards = [part.numpy() for part in strategy.experimental_local_results(logits_call(batch))]
-        for index, logits in zip(layout.index, shards, strict=True):
-            if result is None:
-                result = np.zeros((count, *logits.shape[1:]), np.float32)
-            result[index[index >= 0]] = logits[index >= 0]
-            seen[index[index >= 0]] += 1
-        if between:
-            between()
-    if not (seen == 1).all():
-        raise RuntimeError(f"{int((seen != 1).sum())} of {count} examples were not evaluated exactly once")
-    return result
+

@@ -89,7 +89,7 @@ OPTIMIZERS: dict[str, Callable[[TrainSettings, Schedule], keras.optimizers.Optim
 def make_optimizer(settings: TrainSettings, schedule: Schedule, variables: Sequence[Any]) -> keras.optimizers.Optimizer:
     """The optimizer, built for `variables`; biases and norms do not decay.
 
-    Its gradients come already summed over the replicas (trainer/loop.py clips between the sum and the update). Keras
+    Its gradients come already summed over the replicas (trainer/steps.py clips between the sum and the update). Keras
     would sum them again and has no public switch for that: hence the one private method that is replaced here.
     """
     optimizer = OPTIMIZERS[settings.optimizer](settings, schedule)

@@ -14,13 +14,13 @@ from trainer.data.batching import Layout, TrainingPlan, lay_out
 from trainer.data.prepare import Prepared
 from trainer.data.store import TokenStore
 from trainer.display import Display, print_result
-from trainer.loop import use_xla
+from trainer.loop import total_steps
 from trainer.resolve import Resolved
+from trainer.steps import use_xla
 from trainer.storage import write_json
-from trainer.train import total_steps
 
 SHOWN_SHAPES = 8
-SAMPLED_STEPS = 2000  # of a long run, laid out to learn its shapes
+SAMPLED_STEPS = 200  # of a long run, laid out to learn its shapes
 
 
 def plan(resolved: Resolved, job_dir: pathlib.Path | None, display: Display) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def _padding(layouts: list[Layout], store: TokenStore) -> dict[str, Any]:
     shapes = Counter((layout.rows, layout.row_length) for layout in layouts)
     cells = sum(rows * length * count for (rows, length), count in shapes.items())
     real = sum(int(store.lengths[layout.index[layout.index >= 0]].sum()) for layout in layouts)
-    return {"padding_share": round(1 - real / cells, 4), "tokens_per_step": round(real / len(layouts), 1), "shapes": len(shapes),
+    return {"sampled_steps": len(layouts), "padding_share": round(1 - real / cells, 4), "tokens_per_step": round(real / len(layouts), 1), "shapes": len(shapes),
             "common_shapes": [{"rows": rows, "row_length": length, "steps": count} for (rows, length), count in shapes.most_common(SHOWN_SHAPES)]}
 
 

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
-import numpy as np
-import tensorflow as tf
-
 from trainer.assembly import build_model, make_parts, prepare_data
-from trainer.checkpoints import Checkpoints, RunState
-from trainer.data.batching import TrainingPlan, lay_out
-from trainer.data.prepare import Prepared
-from trainer.display import Display, print_result, seconds
-from trainer.errors import TrainingError
-from trainer.evaluation import Evaluator, is_better
+from trainer.display import Display, print_result
 from trainer.finish import finish
-from trainer.job import Job, MetricsFile
-from trainer.loop import LOGGED, distribute, make_train_call, use_xla
-from trainer.optimization import make_optimizer, make_schedule, optimizer_variables
+from trainer.job import Job
+from trainer.loop import Training
+from trainer.plan import describe
 from trainer.resolve import Resolved
 from trainer.stopping import StopSignal
+from trainer.storage import write_json
 from trainer.timeline import Timeline
-
-DEFAULT_EPOCHS = 3
 
 
 def train(resolved: Resolved, job: Job, display: Display, stop: StopSignal, timeline: Timeline) -> None:
@@ -34,6 +22,7 @@ def train(resolved: Resolved, job: Job, display: Display, stop: StopSignal, time
     timeline.enter("prepare_s")
     prepared = prepare_data(parts)
     job.write_preparation(prepared)
+    write_json(job.folder / "plan.json", describe(parts, prepared))
     timeline.enter("startup_s")
     strategy, model = build_model(parts, prepared.vocabulary)
     run = Training(config, job, display, stop, timeline, prepared, strategy, model, parts.head)
@@ -41,180 +30,3 @@ def train(resolved: Resolved, job: Job, display: Display, stop: StopSignal, time
     run.train()
     results = finish(parts, job, prepared, run)
     print_result(results.summary())
-
-
-class Training:
-    """One run of the loop: the compiled step, the position, and what is due at which step."""
-
-    def __init__(self, config: Any, job: Job, display: Display, stop: StopSignal, timeline: Timeline, prepared: Prepared,
-                 strategy: tf.distribute.Strategy, model: Any, head: Any) -> None:
-        self.config, self.settings, self.job, self.display, self.stop, self.timeline = config, config.train, job, display, stop, timeline
-        self.model = model
-        self.store, self.splits, self.strategy, self.head = prepared.splits["train"], prepared.splits, strategy, head
-        self.plan = TrainingPlan(len(self.store), self.settings.global_batch_size, self.settings.seed)
-        self.steps = total_steps(self.settings, self.plan)
-        self.schedule = make_schedule(self.settings, self.steps)
-        with strategy.scope():
-            self.optimizer = make_optimizer(self.settings, self.schedule, model.trainable)
-        self.evaluator = Evaluator(config, strategy, model, head)
-        self.train_call = make_train_call(strategy, model, head, self.optimizer, self.settings)
-        self.checkpoints = Checkpoints(job.checkpoints, keep=self.settings.keep_checkpoints, warn=display.warn, model=model.weights,
-                                       optimizer=optimizer_variables(self.optimizer))
-        self.best_metric = best_metric(config, head)
-        self.state = RunState()
-
-    def resume(self) -> None:
-        """Goes on from the newest intact checkpoint, if there is one."""
-        state = self.checkpoints.restore_latest()
-        if state is not None:
-            self.state = state
-            self.timeline.add(state.timeline)
-            self.display.line(f"resuming after step {state.step:,} of {self.steps:,}")
-        self.metrics_file = MetricsFile(self.job.metrics_file, self.state.metrics_bytes)
-        self.writers = {split: tf.summary.create_file_writer(str(self.job.logs / split)) for split in ("train", "validation")}
-
-    def train(self) -> None:
-        """Steps until the last one, an early stop, or a signal."""
-        with self.stop:
-            self._loop(iter(distribute(self.strategy, self.store, self._layouts)))
-        self.display.done("training")
-        self.metrics_file.close()
-
-    def _loop(self, iterator: Any) -> None:
-        phase = "compile_s"  # the first call; what it trains is left out of the throughput
-        while self.state.step < self.steps and not self.state.stopped_early:
-            count = self._steps_until_due()
-            self.timeline.enter(phase)
-            rows = self.train_call(iterator, tf.constant(count, tf.int32)).numpy()
-            if phase == "train_s":
-                self._count(self.state.step, count)
-            self._record(rows)
-            phase = "train_s"
-            if self.stop.requested:
-                self.checkpoint()
-                self.stop.leave(f"stopped by a signal after step {self.state.step:,}; the checkpoint is written, start again to go on")
-        self.timeline.enter("evaluate_s")
-
-    def checkpoint(self) -> None:
-        """Saves everything that the run needs to go on."""
-        with self.timeline.inside("checkpoint_s"):
-            self.state.metrics_bytes = self.metrics_file.bytes()
-            self.state.timeline = self.timeline.as_dict()
-            self.checkpoints.save(self.state)
-
-    def _layouts(self) -> Any:
-        """From the current step on; the same examples whatever came before."""
-        for step in range(self.state.step, self.steps):
-            indices = self.plan.indices(step)
-            yield lay_out(indices, self.store.lengths[indices], batching=self.config.data.batching, seq_len=self.config.data.seq_len,
-                          shards=self.strategy.num_replicas_in_sync, capacity=self.settings.global_batch_size,
-                          static_shapes=use_xla(self.settings))
-
-    def _due_every(self) -> dict[str, int]:
-        return {"log": self.settings.log_every_steps, "checkpoint": self.settings.checkpoint_every_steps,
-                "evaluate": self.settings.evaluate_every_steps or self.plan.steps_per_epoch}
-
-    def _steps_until_due(self) -> int:
-        left = [every - self.state.step % every for every in self._due_every().values()]
-        return min(self.settings.steps_per_call, self.steps - self.state.step, *left)
-
-    def _count(self, start: int, count: int) -> None:
-        for step in range(start, start + count):
-            indices = self.plan.indices(step)
-            self.state.real_tokens += int(self.store.lengths[indices].sum())
-            self.state.examples += len(indices)
-
-    def _record(self, rows: np.ndarray) -> None:
-        """Takes in the steps just made, then does what is due after them."""
-        for loss_sum, weight, norm, waited in rows.tolist():
-            self.state.step += 1
-            self.timeline.move(waited, "input_wait_s")
-            if not math.isfinite(loss_sum) or not math.isfinite(norm):
-                self._refuse_nan(loss_sum, norm)
-            self.state.loss_sum += loss_sum
-            self.state.weight += weight
-        self._show(rows)
-        last = self.state.step == self.steps
-        due = {name for name, every in self._due_every().items() if self.state.step % every == 0 or last}
-        if "log" in due:
-            self._log(rows[-1])
-        if "evaluate" in due and "validation" in self.splits:
-            self._evaluate()
-        if due & {"evaluate", "checkpoint"}:
-            self.checkpoint()
-
-    def _refuse_nan(self, loss_sum: float, norm: float) -> None:
-        raise TrainingError(f"step {self.state.step}: the loss is {loss_sum}, the gradient's norm {norm}. The last checkpoint is "
-                            f"{self.checkpoints.last_name()}. Lower --train.learning_rate (now {self.settings.learning_rate:g}), raise "
-                            "--train.warmup_fraction or set --train.clip_norm, in another --job_dir.")
-
-    def _log(self, last_row: np.ndarray) -> None:
-        state = self.state
-        values = {"loss": state.loss_sum / max(state.weight, 1e-12), "learning_rate": float(self.schedule(state.step - 1)),
-                  "gradient_norm": float(last_row[LOGGED.index("gradient_norm")]), "epoch": state.step / self.plan.steps_per_epoch}
-        state.loss_sum = state.weight = 0.0
-        self.metrics_file.write(state.step, "train", values)
-        self._summarise("train", {**values, "real_tokens_per_s": self.rate()})
-
-    def _summarise(self, split: str, values: dict[str, float]) -> None:
-        with self.writers[split].as_default(step=self.state.step):
-            for name, value in values.items():
-                tf.summary.scalar(name, value)
-        self.writers[split].flush()
-
-    def rate(self) -> float:
-        """Real tokens per second of training."""
-        return self.state.real_tokens / max(self.timeline.seconds("train_s"), 1e-9)
-
-    def _show(self, rows: np.ndarray) -> None:
-        loss, weight = rows[-1][:2]
-        rate = f"{self.rate():,.0f} tokens/s" if self.state.real_tokens else "compiling"
-        trained = self.timeline.seconds("train_s")
-        mean = trained / max(1, self.state.examples) * self.settings.global_batch_size
-        left = f"  about {seconds(mean * (self.steps - self.state.step))} left" if self.state.examples else ""
-        note = (f"step {self.state.step:,}/{self.steps:,}  loss {loss / max(weight, 1e-12):.4f}  rate {float(self.schedule(self.state.step - 1)):.2e}  "
-                f"{rate}" + ("" if self.display.console.is_terminal else left))
-        self.display.progress("training", self.state.step, self.steps, note)
-
-    def _evaluate(self) -> None:
-        with self.timeline.inside("evaluate_s"):
-            metrics = self.evaluator.metrics(self.splits["validation"], self._on_evaluation_batch)
-            self.display.done("evaluating")
-        self.metrics_file.write(self.state.step, "validation", metrics)
-        self._summarise("validation", metrics)
-        self.display.line(f"step {self.state.step:,}: validation " + "  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
-        if self.best_metric:
-            self._compare(metrics)
-
-    def _on_evaluation_batch(self, done: int, total: int) -> None:
-        self.display.progress("evaluating", done, total)
-        if self.stop.requested:  # the checkpoint before this evaluation is as good as one now would be
-            self.stop.leave(f"stopped by a signal in the evaluation after step {self.state.step:,}; start again to go on from the last checkpoint")
-
-    def _compare(self, metrics: dict[str, float]) -> None:
-        state, patience = self.state, self.settings.early_stopping_patience
-        value = metrics.get(self.best_metric, math.nan)
-        if is_better(self.best_metric, value, state.best_value, self.settings.early_stopping_min_delta):
-            state.best_value, state.best_step, state.evaluations_without_improvement = value, state.step, 0
-            return
-        state.evaluations_without_improvement += 1
-        if patience and state.evaluations_without_improvement >= patience:
-            state.stopped_early = True
-            best = "none" if state.best_value is None else f"{state.best_value:.4f} after step {state.best_step:,}"
-            self.display.line(f"stopping early: {patience} evaluations without a better {self.best_metric} (best: {best})")
-
-
-def total_steps(settings: Any, plan: TrainingPlan) -> int:
-    """Optimizer steps of the whole run."""
-    if settings.steps is not None:
-        return settings.steps
-    return max(1, math.ceil((settings.epochs or DEFAULT_EPOCHS) * plan.steps_per_epoch))
-
-
-def best_metric(config: Any, head: Any) -> str | None:
-    """The validation metric that picks the checkpoint to export, if one does."""
-    if config.train.best_metric:
-        return config.train.best_metric
-    return head.main_metric if config.train.early_stopping_patience else None
-
-

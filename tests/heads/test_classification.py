@@ -178,7 +178,7 @@ def test_metrics_of_one_label_are_those_of_scikit_learn(count, classes):
                    for name, score in SCORES.items()}}
     if classes == 2:
         expected["auc_roc"] = sklearn_metrics.roc_auc_score(label, logits[:, 1] - logits[:, 0])
-    assert found == pytest.approx(expected) and set(found) == set(expected) <= set(head_of().metric_names())
+    assert found == pytest.approx(expected) and set(found) == set(expected) <= set(head_of(labels=range(classes), counts=range(classes)).metric_names())
 
 
 @pytest.mark.parametrize(("count", "classes"), SHAPES)
@@ -262,3 +262,12 @@ def test_initial_values_depend_on_the_seed_alone(encoder):
         return head.layers[-1].kernel.numpy()
 
     assert (kernel(1) == kernel(1)).all() and (kernel(1) != kernel(2)).any()
+
+
+def test_an_empty_field_is_no_label_where_several_are_allowed():
+    assert head_of(kind="multi_label").label(example(label="")) == ()
+
+
+def test_auc_is_no_metric_of_three_classes():
+    assert "auc_roc" not in head_of(labels=("a", "b", "c")).metric_names()
+    assert "auc_roc" in head_of(labels=("a", "b"), counts=(1, 1)).metric_names()

@@ -10,6 +10,7 @@ import tensorflow as tf
 from trainer.data.batching import Layout
 from trainer.data.store import TokenStore
 
+PREFETCHED = 4  # batches filled ahead
 # Columns of the store that serve people, not the model.
 NOT_FED = ("content_hash", "origin_file", "origin_line")
 
@@ -53,4 +54,6 @@ def batches(store: TokenStore, layouts: Callable[[], Iterator[Layout]]) -> tf.da
                  for name, values in empty.items()}
     dataset = tf.data.Dataset.from_generator(
         lambda: (fill(store, layout, shard) for layout in layouts() for shard in range(len(layout.index))), output_signature=signature)
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    options = tf.data.Options()
+    options.autotune.enabled = False  # its thread sleeps up to a minute at a time, and freeing an iterator may wait for it
+    return dataset.prefetch(PREFETCHED).with_options(options)

@@ -112,7 +112,7 @@ class _Preparation:
     def __init__(self, settings: DataSettings, head: Any, sources: dict[str, Source], progress: Any) -> None:
         self.settings, self.head, self.sources, self.progress = settings, head, sources, progress
         self.ledger = Ledger()
-        self.graph = tf.function(head.encode, input_signature=[tf.TensorSpec([None], tf.string)] * len(head.text_names))
+        self.graph = tf.function(head.encode, autograph=False, input_signature=[tf.TensorSpec([None], tf.string)] * len(head.text_names))
         self.pending: deque[tuple[_Split, list, Future]] = deque()
 
     def write(self, folder: pathlib.Path) -> None:

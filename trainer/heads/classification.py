@@ -42,6 +42,7 @@ class Head:
     def __init__(self, settings: Settings, data: DataSettings, tokenizer: Any) -> None:
         self.settings, self.data, self.tokenizer = settings, data, tokenizer
         self.fields = [data.text] if isinstance(data.text, str) else list(data.text)
+        self.classes: int | None = None  # known when built
         self.text_names = ("text", "text_pair")[:len(self.fields)]
         if data.overflow not in OVERFLOWS:
             raise ConfigError(f"data.overflow: head classification takes one of {', '.join(OVERFLOWS)}. Received {data.overflow!r}.")
@@ -68,6 +69,8 @@ class Head:
         if self.settings.kind == "regression":
             return _number(value, where)
         if self.settings.kind == "multi_label":
+            if value == "":
+                return ()  # no label; a missing value is a mistake
             parts = value if isinstance(value, (list, tuple)) else [part.strip() for part in str(_name(value, where)).split(self.settings.label_separator)]
             return tuple(_name(part, where) for part in parts if part != "")
         if isinstance(value, (list, tuple)):
@@ -207,10 +210,11 @@ class Head:
         return {"single_label": "accuracy", "multi_label": "f1_micro", "regression": "pearson"}[self.settings.kind]
 
     def metric_names(self) -> tuple[str, ...]:
-        """The names that `metrics` may give."""
+        """The names that `metrics` may give; auc_roc is for two classes, once their number is known."""
         return {"regression": ("loss", "mse", "pearson", "spearman"),
                 "multi_label": ("loss", "accuracy", "f1_micro", "f1_macro", "precision_macro", "recall_macro"),
-                "single_label": ("loss", "accuracy", "f1_macro", "precision_macro", "recall_macro", "auc_roc")}[self.settings.kind]
+                "single_label": ("loss", "accuracy", "f1_macro", "precision_macro", "recall_macro", *(["auc_roc"] if self.classes in (None, 2) else []))
+                }[self.settings.kind]
 
     def metrics(self, logits: np.ndarray, columns: Mapping[str, np.ndarray]) -> dict[str, float]:
         """Metrics over a whole split, every example once and weighing the same; accuracy of several labels is of the exact set.
@@ -232,6 +236,16 @@ class Head:
         label = outputs["label"][row]
         given = [name.decode() for name in label if name] if self.settings.kind == "multi_label" else label.decode()
         return {"label": given, "probabilities": probabilities}
+
+    def ambiguous(self, outputs: Mapping[str, np.ndarray], tolerance: float) -> np.ndarray:
+        """(B,) bool: where `serve`'s label may turn out otherwise although the probabilities agree to `tolerance`."""
+        if self.settings.kind == "regression":
+            return np.zeros(len(outputs["value"]), bool)
+        probabilities = outputs["probabilities"]
+        if self.settings.kind == "multi_label":
+            return (np.abs(probabilities - self.settings.threshold) <= tolerance).any(axis=1)
+        top = np.sort(probabilities, axis=1)[:, -2:]
+        return top[:, 1] - top[:, 0] <= 2 * tolerance
 
     # --- Hugging Face ---------------------------------------------------------------------------------------------
 

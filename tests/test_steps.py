@@ -13,9 +13,9 @@ from trainer.data.store import StoreWriter, TokenStore
 from trainer.distribution import make_strategy
 from trainer.heads.classification import Head
 from trainer.heads.classification import Settings as HeadSettings
-from trainer.loop import LOGGED, distribute, make_logits_call, make_train_call, split_logits
 from trainer.model import Model
 from trainer.optimization import make_optimizer, make_schedule
+from trainer.steps import LOGGED, distribute, make_logits_call, make_train_call, split_logits
 
 COUNT = 11
 CLASSES = ["a", "b", "c"]
