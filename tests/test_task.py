@@ -53,7 +53,7 @@ def test_a_mistake_is_answered_at_once_without_a_traceback(arguments, message):
 
 def test_a_run_leaves_its_contract_in_the_job_dir(trained):
     assert {path.name for path in trained.iterdir()} == {
-        "config.yaml", "ledger.json", "vocabulary.json", "metrics.jsonl", "results.json", "checkpoints", "logs", "model"}
+        "config.yaml", "plan.json", "ledger.json", "vocabulary.json", "metrics.jsonl", "results.json", "checkpoints", "logs", "model"}
     results = json.loads((trained / "results.json").read_text())
     assert results["validation"]["accuracy"] == results["test"]["accuracy"] == 1.0  # a keyword decides
     names = {"accuracy", "f1_macro", "precision_macro", "recall_macro", "loss", "auc_roc"}
