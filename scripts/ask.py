@@ -6,9 +6,13 @@ import pathlib
 import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-import tensorflow as tf
-import tensorflow_text  # noqa: F401  registers the tokenizer's op
 
+stderr = os.dup(2)  # TensorFlow's notes on its import; errors come as exceptions
+os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+import tensorflow as tf  # noqa: E402
+import tensorflow_text  # noqa: E402, F401  registers the tokenizer's op
+
+os.dup2(stderr, 2)
 folder, *texts = sys.argv[1:]
 names = ("text", "text_pair")
 answer = tf.saved_model.load(folder).signatures["serving_default"](**{name: tf.constant([text]) for name, text in zip(names, texts, strict=False)})

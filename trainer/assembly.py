@@ -82,8 +82,14 @@ def prepare_data(parts: Parts) -> Prepared:
     return prepared
 
 
-def build_model(parts: Parts, vocabulary: Mapping[str, Any]) -> tuple[tf.distribute.Strategy, Model]:
-    """The model with its initial weights, under the strategy."""
+def build_model(parts: Parts, vocabulary: Mapping[str, Any], *, to_restore: bool = False) -> tuple[tf.distribute.Strategy, Model]:
+    """The model with its initial weights, under the strategy.
+
+    Args:
+        parts: of the run.
+        vocabulary: what the head learnt from train.
+        to_restore: a checkpoint replaces the weights at once, so nothing is said of where they start from.
+    """
     config, display = parts.config, parts.display
     strategy, line = make_strategy(config.distribution.strategy)
     display.line(line)
@@ -95,6 +101,13 @@ def build_model(parts: Parts, vocabulary: Mapping[str, Any]) -> tuple[tf.distrib
         set_frozen(encoder, embeddings=config.backbone.freeze_embeddings, layers=config.backbone.freeze_layers)
         taken = _carry_over(parts, report)
     _check_metric(config, parts.head)  # again, now that the number of classes is known
+    if not to_restore:
+        _announce_weights(parts, report, taken)
+    return strategy, model
+
+
+def _announce_weights(parts: Parts, report: Any, taken: list[str]) -> None:
+    config, display = parts.config, parts.display
     if not huggingface.has_weights(parts.weights):
         display.warn(f"{config.backbone.weights} has no weights: the encoder starts from random values (seed {config.train.seed})")
     elif report.new:
@@ -103,7 +116,6 @@ def build_model(parts: Parts, vocabulary: Mapping[str, Any]) -> tuple[tf.distrib
     if unused:
         display.line(f"weights: {_few(unused)} in the checkpoint, not used")
     display.line(f"weights: the head's layers {'come from the checkpoint' if taken else 'start from random values'}")
-    return strategy, model
 
 
 def _carry_over(parts: Parts, report: Any) -> list[str]:

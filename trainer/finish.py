@@ -59,6 +59,8 @@ class Kept:
         if state.best_step is not None and state.best_step != state.step:
             state = checkpoints.restore(state.best_step)
             self.display.line(f"keeping the best checkpoint, of step {state.step:,}")
+        else:
+            self.display.line(f"keeping the checkpoint of step {state.step:,}")
         return state.step
 
     def evaluate(self, prepared: Prepared) -> dict[str, dict[str, float]]:
@@ -125,7 +127,7 @@ def _kept(resolved: Resolved, job: Job, display: Display, *, with_data: bool) ->
     job.require_trained()
     parts = make_parts(resolved.config, display)
     prepared = prepare_data(parts) if with_data else None
-    strategy, model = build_model(parts, job.read_vocabulary())
+    strategy, model = build_model(parts, job.read_vocabulary(), to_restore=True)
     return Kept(parts, job, strategy, model), prepared
 
 

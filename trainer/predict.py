@@ -34,7 +34,7 @@ def predict(resolved: Resolved, job: Job, display: Display, source: str | None, 
     job.require_trained()
     with _reading(source) as lines:
         parts = make_parts(resolved.config, display)
-        strategy, model = build_model(parts, job.read_vocabulary())
+        strategy, model = build_model(parts, job.read_vocabulary(), to_restore=True)
         Kept(parts, job, strategy, model)
         server, head = Server(model, parts.head), parts.head
         batch_size = resolved.config.train.evaluation_batch_size
