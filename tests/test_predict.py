@@ -68,7 +68,7 @@ def test_a_bad_line_is_named_and_no_file_is_written(trained, tmp_path, capsys, m
 
 def skip_the_model(monkeypatch):
     """Only the reading is tried: no model is built, every answer is the same."""
-    monkeypatch.setattr("trainer.predict.build_model", lambda *_: (None, None))
+    monkeypatch.setattr("trainer.predict.build_model", lambda *_, **__: (None, None))
     monkeypatch.setattr("trainer.predict.Kept", lambda *_: None)
     outputs = {"label": tf.constant(["pos"] * 99), "probabilities": tf.constant([[0.5, 0.5]] * 99)}
 
