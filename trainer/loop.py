@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from trainer.checkpoints import Checkpoints, RunState
-from trainer.data.batching import TrainingPlan, lay_out
+from trainer.data.batching import Layout, TrainingPlan, lay_out
 from trainer.data.prepare import Prepared
+from trainer.data.store import TokenStore
 from trainer.display import Display, seconds
 from trainer.errors import TrainingError
 from trainer.evaluation import Evaluator, is_better
@@ -82,13 +84,9 @@ class Training:
             self.state.timeline = self.timeline.as_dict()
             self.checkpoints.save(self.state)
 
-    def _layouts(self) -> Any:
+    def _layouts(self) -> Iterator[Layout]:
         """From the current step on; the same examples whatever came before."""
-        for step in range(self.state.step, self.steps):
-            indices = self.plan.indices(step)
-            yield lay_out(indices, self.store.lengths[indices], batching=self.config.data.batching, seq_len=self.config.data.seq_len,
-                          shards=self.strategy.num_replicas_in_sync, capacity=self.settings.global_batch_size,
-                          static_shapes=use_xla(self.settings))
+        return training_layouts(self.config, self.store, self.plan, range(self.state.step, self.steps), shards=self.strategy.num_replicas_in_sync)
 
     def _due_every(self) -> dict[str, int]:
         return {"log": self.settings.log_every_steps, "checkpoint": self.settings.checkpoint_every_steps,
@@ -182,6 +180,14 @@ class Training:
             state.stopped_early = True
             best = "none" if state.best_value is None else f"{state.best_value:.4f} after step {state.best_step:,}"
             self.display.line(f"stopping early: {patience} evaluations without a better {self.best_metric} (best: {best})")
+
+
+def training_layouts(config: Any, store: TokenStore, plan: TrainingPlan, steps: range, *, shards: int) -> Iterator[Layout]:
+    """Where the examples of each of `steps` stand: what is trained, and what --mode=plan foretells."""
+    for step in steps:
+        indices = plan.indices(step)
+        yield lay_out(indices, store.lengths[indices], batching=config.data.batching, seq_len=config.data.seq_len, shards=shards,
+                      capacity=config.train.global_batch_size, static_shapes=use_xla(config.train))
 
 
 def total_steps(settings: Any, plan: TrainingPlan) -> int:

@@ -38,7 +38,3 @@ class Model(tf.Module):
     def trainable(self) -> list[Any]:
         """The weights that training changes, as Keras variables."""
         return [*self.encoder.trainable_variables, *(variable for layer in self.head_layers for variable in layer.trainable_variables)]
-
-    def float32_bytes(self) -> int:
-        """Memory of the weights."""
-        return 4 * sum(int(tf.size(weight)) for weight in self.weights.values())

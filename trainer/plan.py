@@ -10,11 +10,11 @@ import numpy as np
 
 from trainer.assembly import Parts, make_parts, prepare_data
 from trainer.backbones.encoder import EncoderConfig
-from trainer.data.batching import Layout, TrainingPlan, lay_out
+from trainer.data.batching import Layout, TrainingPlan
 from trainer.data.prepare import Prepared
 from trainer.data.store import TokenStore
 from trainer.display import Display, print_result
-from trainer.loop import total_steps
+from trainer.loop import total_steps, training_layouts
 from trainer.resolve import Resolved
 from trainer.steps import use_xla
 from trainer.storage import write_json
@@ -37,22 +37,18 @@ def plan(resolved: Resolved, job_dir: pathlib.Path | None, display: Display) -> 
 
 def describe(parts: Parts, prepared: Prepared) -> dict[str, Any]:
     """The plan's facts, as plan.json has them."""
-    settings, data = parts.config.train, parts.config.data
+    settings = parts.config.train
     store = prepared.splits["train"]
     steps_plan = TrainingPlan(len(store), settings.global_batch_size, settings.seed)
     steps = total_steps(settings, steps_plan)
-    xla = use_xla(settings)
-    layouts = []
-    for step in range(min(steps, steps_plan.steps_per_epoch, SAMPLED_STEPS)):
-        indices = steps_plan.indices(step)
-        layouts.append(lay_out(indices, store.lengths[indices], batching=data.batching, seq_len=data.seq_len,
-                               capacity=settings.global_batch_size, static_shapes=xla))
+    sampled = range(min(steps, steps_plan.steps_per_epoch, SAMPLED_STEPS))
+    layouts = list(training_layouts(parts.config, store, steps_plan, sampled, shards=1))
     return {
         "splits": {split: _lengths(store) for split, store in prepared.splits.items()},
         "labels": prepared.vocabulary.get("train_counts", {}),
         "steps": steps, "steps_per_epoch": steps_plan.steps_per_epoch, "epochs": round(steps / steps_plan.steps_per_epoch, 3),
         "train": _padding(layouts, store),
-        "xla": xla,
+        "xla": use_xla(settings),
         "memory": memory(parts.backbone, layouts, settings.optimizer, settings.precision),
         "ledger": prepared.ledger.entries,
     }
