@@ -1,12 +1,12 @@
-"""Two virtual CPUs, and toy weights, data and runs that the tests share."""
+"""Four virtual CPUs, and toy weights, data and runs that the tests share."""
 
 import pathlib
 
 import pytest
 import tensorflow as tf
 
-# Before TensorFlow's first op: a mirrored strategy needs two devices.
-tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+# Before TensorFlow's first op: a mirrored strategy needs devices.
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4)
 
 from tests import toy  # noqa: E402
 

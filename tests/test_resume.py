@@ -128,7 +128,7 @@ def test_a_termination_signal_saves_a_checkpoint_at_that_step(launcher, config, 
     start(launcher, config, job)
     assert launcher.wait() == 0
     log = job.with_suffix(".log").read_text()
-    assert f"{newest}: the checkpoint is damaged (weights.data-00000-of-00001 has another checksum)." in log
+    assert f"{newest}: the checkpoint is damaged (weights: " in log and "Checksum does not match" in log
     assert "Trying the one before." in log
     assert f"resuming after step {before} of {STEPS}" in log
     assert_same_run(job, whole)

@@ -7,15 +7,15 @@ import tensorflow as tf
 from tests import toy
 from trainer.backbones import huggingface
 from trainer.backbones.encoder import set_frozen
-from trainer.config import DataSettings, TrainSettings
+from trainer.config import DataSettings, DistributionSettings, TrainSettings
 from trainer.data.batching import TrainingPlan, evaluation_batches, lay_out
 from trainer.data.store import StoreWriter, TokenStore
 from trainer.distribution import make_strategy
 from trainer.heads.classification import Head
 from trainer.heads.classification import Settings as HeadSettings
 from trainer.model import Model
-from trainer.optimization import make_optimizer, make_schedule
-from trainer.steps import LOGGED, distribute, make_logits_call, make_train_call, split_logits
+from trainer.optimization import Optimizer, make_schedule
+from trainer.steps import LOGGED, feed, make_logits_call, make_train_call, split_logits
 
 COUNT = 11
 CLASSES = ["a", "b", "c"]
@@ -51,27 +51,26 @@ def stores(tmp_path_factory):
 class Setup:
     """A model under a strategy with its compiled step; can be set back to its first weights."""
 
-    def __init__(self, weights, *, strategy="one_device", head=None, train=None, frozen=None):
+    def __init__(self, weights, *, strategy="one_device", replicas=None, head=None, train=None, frozen=None):
         self.settings = TrainSettings(**{**PLAIN_SGD, **(train or {})})
-        self.strategy, _ = make_strategy(strategy)
+        self.strategy, _ = make_strategy(DistributionSettings(strategy=strategy, replicas=replicas))
         self.head = Head(HeadSettings(**(head or {})), DataSettings(source="jsonl", train="", seq_len=SEQ_LEN), None)
         vocabulary = {"labels": [] if self.head.settings.kind == "regression" else CLASSES, "train_counts": {"a": 6, "b": 3, "c": 2}}
         with self.strategy.scope():
             encoder, _ = huggingface.load_encoder(weights)
             self.model = Model(encoder, self.head, vocabulary, seed=3)
             set_frozen(encoder, **(frozen or {}))
-            self.optimizer = make_optimizer(self.settings, make_schedule(self.settings, 100), self.model.trainable)
+            self.optimizer = Optimizer(self.settings, make_schedule(self.settings, 100), self.model.trainable())
         self.train_call = make_train_call(self.strategy, self.model, self.head, self.optimizer, self.settings)
-        self.first = self.state(), [variable.numpy() for variable in self.optimizer.variables]
+        self.variables = {**self.model.weights, **self.optimizer.variables()}
+        self.first = {name: variable.numpy() for name, variable in self.variables.items()}
 
     def state(self):
-        return {name: variable.numpy() for name, variable in self.model.keras_variables().items()}
+        return {name: variable.numpy() for name, variable in self.model.weights.items()}
 
     def reset(self):
-        for name, variable in self.model.keras_variables().items():
-            variable.assign(self.first[0][name])
-        for variable, value in zip(self.optimizer.variables, self.first[1], strict=True):
-            variable.assign(value)
+        for name, variable in self.variables.items():
+            variable.assign(self.first[name])
 
     def train(self, store, steps, *, batching="packed", batch_size=COUNT, per_call=1):
         """Rows of LOGGED, and the weights after the steps."""
@@ -80,11 +79,11 @@ class Setup:
         def layouts():
             for step in range(steps):
                 indices = plan.indices(step)
-                yield lay_out(indices, store.lengths[indices], batching=batching, seq_len=SEQ_LEN, shards=self.strategy.num_replicas_in_sync,
-                              capacity=batch_size)
+                yield lay_out(indices, store.lengths[indices], batching=batching, seq_len=SEQ_LEN, capacity=batch_size,
+                              shards=self.strategy.num_replicas_in_sync * self.settings.micro_batches)
 
-        iterator = iter(distribute(self.strategy, store, layouts))
-        rows = [self.train_call(iterator, tf.constant(per_call)).numpy() for _ in range(steps // per_call)]
+        iterator = iter(feed(self.strategy, store, layouts, self.settings.micro_batches))
+        rows = [self.train_call(iterator, tf.constant(per_call), tf.constant(0.0)).numpy() for _ in range(steps // per_call)]
         return np.concatenate(rows), self.state()
 
     def logits(self, store, **keywords):
@@ -100,7 +99,7 @@ def single(weights):
 
 @pytest.fixture(scope="module")
 def mirrored(weights):
-    return Setup(weights, strategy="mirrored")
+    return Setup(weights, strategy="mirrored", replicas=2)
 
 
 def assert_near(found, expected, tolerance=1e-6):
@@ -115,13 +114,12 @@ def lone_logits(setup, store, index):
 
 def reference(setup, store, example_loss, weights):
     """Loss and gradients of sum(weight * loss) / sum(weight), one unpadded example at a time."""
-    variables = setup.model.trainable
+    variables = setup.model.trainable()
     with tf.GradientTape() as tape:
         losses = [weights[i] * example_loss(lone_logits(setup, store, i), store.columns["label"][i]) for i in range(len(store))]
         loss = tf.add_n(losses) / sum(weights)
-    gradients = tape.gradient(loss, [variable.value for variable in variables])
-    names = {id(variable): name for name, variable in setup.model.keras_variables().items()}
-    return float(loss), {names[id(v)]: tf.convert_to_tensor(g).numpy() for v, g in zip(variables, gradients, strict=True)}
+    gradients = tape.gradient(loss, variables)
+    return float(loss), {name: tf.convert_to_tensor(gradient).numpy() for name, gradient in gradients.items()}
 
 
 def weighted_smoothed_cross_entropy(logits, label):
@@ -150,7 +148,7 @@ def test_one_step_has_the_loss_and_the_gradients_of_lone_examples(weights, store
     loss, gradients = reference(setup, store, example_loss, example_weights)
     before = setup.state()
     rows, after = setup.train(store, 1)
-    loss_sum, weight, norm, _ = rows[0]
+    loss_sum, weight, norm, *_ = rows[0]
     assert weight == pytest.approx(sum(example_weights), rel=1e-6) and loss_sum / weight == pytest.approx(loss, rel=1e-6)
     assert norm == pytest.approx(np.sqrt(sum(np.square(g).sum() for g in gradients.values())), rel=1e-5)
     assert_near({name: (before[name] - after[name]) / 0.5 for name in gradients}, gradients, 2e-6)

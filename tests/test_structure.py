@@ -15,6 +15,7 @@ LAYERS = [
     ["storage", "config"],
     ["resolve"],
     ["flags", "display", "distribution", "text", "backbones", "sources", "warmup", "optimization"],
+    ["throughput"],
     ["heads", "data", "model"],
     ["job", "checkpoints", "steps", "export"],
     ["evaluation", "assembly"],

@@ -116,7 +116,7 @@ def test_a_stopped_run_stays_stopped_and_can_be_evaluated_and_exported_again(sto
     assert json.loads((job / "results.json").read_text()) == {"validation": results["validation"], "step": results["step"]}
     assert toy.run_main(None, job, "--mode=export", "--export.format=huggingface") == 0
     prefix = str(job / "checkpoints" / f"step_{results['step']:08d}" / "weights")
-    kernel, = (tf.train.load_variable(prefix, name) for name, _ in tf.train.list_variables(prefix) if "/head.Soutput.Skernel/" in name)
+    kernel = tf.train.load_variable(prefix, "model/head/output/kernel")
     exported = load_file(job / "huggingface" / "model.safetensors")["classifier.weight"]
     np.testing.assert_array_equal(exported.T, kernel)
     assert (job / "metrics.jsonl").read_bytes() == metrics
@@ -134,7 +134,7 @@ def test_what_counts_as_better(metric, value, best, min_delta, better):
 
 
 def checkpoints_of(folder, warnings, keep=2):
-    return Checkpoints(folder, keep=keep, warn=warnings.append, model=tf.train.Checkpoint(weight=tf.Variable([1.0, 2.0])))
+    return Checkpoints(folder, keep=keep, warn=warnings.append, variables={"weight": tf.Variable([1.0, 2.0])})
 
 
 def test_checkpoints_keep_the_newest_and_the_best_and_give_the_state_back(tmp_path):
@@ -142,6 +142,7 @@ def test_checkpoints_keep_the_newest_and_the_best_and_give_the_state_back(tmp_pa
     for step in (1, 2, 3, 4, 5):
         state = RunState(step=step, best_step=2 if step >= 2 else None, best_value=0.1 + 0.2, loss_sum=1 / 3, timeline={"train_s": 1.5})
         checkpoints.save(state)
+        checkpoints.wait()
     assert checkpoints.complete() == [2, 4, 5]
     assert checkpoints.restore_latest() == state
 
@@ -151,20 +152,24 @@ def test_a_run_that_went_back_keeps_what_it_saves_next(tmp_path):
     checkpoints = checkpoints_of(tmp_path, warnings, keep=1)
     for step in (7, 14):
         checkpoints.save(RunState(step=step, best_step=7))
+        checkpoints.wait()
     (tmp_path / "step_00000014" / "weights.index").write_bytes(b"")
-    assert checkpoints.restore_latest().step == 7 and "weights.index has 0 bytes instead of" in warnings[0]
+    assert checkpoints.restore_latest().step == 7 and "weights.index: 0 bytes instead of" in warnings[0]
     checkpoints.save(RunState(step=9, best_step=7))
+    checkpoints.wait()
     assert checkpoints.complete() == [7, 9] and checkpoints.restore_latest().step == 9
 
 
 @pytest.mark.parametrize(("spoil", "said"), [
-    (lambda folder: (folder / "weights.index").unlink(), "weights.index is missing"), (lambda folder: (folder / "state.json").write_text("{"), "state.json: "),
+    (lambda folder: (folder / "weights.index").unlink(), "weights.index"), (lambda folder: (folder / "state.json").write_text("{"), "state.json: "),
     (lambda folder: (folder / "state.json").write_text("{}"), "state.json: 'files'")])
 def test_a_damaged_checkpoint_is_passed_over(tmp_path, spoil, said):
     warnings = []
     checkpoints = checkpoints_of(tmp_path, warnings)
     checkpoints.save(RunState(step=1))
+    checkpoints.wait()
     checkpoints.save(RunState(step=2))
+    checkpoints.wait()
     spoil(checkpoints.path(2))
     assert checkpoints.restore_latest().step == 1 and said in warnings[0]
 

@@ -14,9 +14,10 @@ from trainer.backbones.encoder import set_frozen
 from trainer.config import Config
 from trainer.data.prepare import Prepared, prepare
 from trainer.display import Display
-from trainer.distribution import make_strategy
+from trainer.distribution import host, make_strategy, read_cluster
 from trainer.errors import ConfigError
 from trainer.heads import make_head
+from trainer.job import Job
 from trainer.model import Model
 from trainer.storage import local_folder
 from trainer.text import load_tokenizer
@@ -35,6 +36,17 @@ class Parts:
     head: Any
     tokenizer: Any
     display: Display
+
+
+def start_strategy(config: Config, job: Job, display: Display) -> tf.distribute.Strategy:
+    """The strategy; call it before TensorFlow's first operation. On several workers the chief alone writes and speaks."""
+    if (cluster := read_cluster()) and config.distribution.strategy in ("auto", "multi_worker"):
+        display.line(f"distribution: waiting for the workers {', '.join(address for addresses in cluster['cluster'].values() for address in addresses)}")
+    strategy, line = make_strategy(config.distribution)
+    job.writes = host(strategy) == 0
+    display.line(line)
+    display.quiet = not job.writes
+    return strategy
 
 
 def make_parts(config: Config, display: Display) -> Parts:
@@ -82,17 +94,16 @@ def prepare_data(parts: Parts) -> Prepared:
     return prepared
 
 
-def build_model(parts: Parts, vocabulary: Mapping[str, Any], *, to_restore: bool = False) -> tuple[tf.distribute.Strategy, Model]:
-    """The model with its initial weights, under the strategy.
+def build_model(parts: Parts, strategy: tf.distribute.Strategy, vocabulary: Mapping[str, Any], *, to_restore: bool = False) -> Model:
+    """The model with its initial weights, a copy on each replica.
 
     Args:
         parts: of the run.
+        strategy: where it will run.
         vocabulary: what the head learnt from train.
         to_restore: a checkpoint replaces the weights at once, so nothing is said of where they start from.
     """
-    config, display = parts.config, parts.display
-    strategy, line = make_strategy(config.distribution.strategy)
-    display.line(line)
+    config = parts.config
     with strategy.scope():
         encoder, report = huggingface.load_encoder(
             parts.weights, dtype=config.train.precision, seed=config.train.seed,
@@ -103,7 +114,7 @@ def build_model(parts: Parts, vocabulary: Mapping[str, Any], *, to_restore: bool
     _check_metric(config, parts.head)  # again, now that the number of classes is known
     if not to_restore:
         _announce_weights(parts, report, taken)
-    return strategy, model
+    return model
 
 
 def _announce_weights(parts: Parts, report: Any, taken: list[str]) -> None:

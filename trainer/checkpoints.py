@@ -1,17 +1,18 @@
 """Checkpoints: weights, optimizer and the run's state, complete or invisible.
 
 `checkpoints/step_00000200/` is complete once `state.json` is there: it is written last, in one rename, and names every
-other file with its size and checksum.
+other file with its size. The values have checksums of their own, which TensorFlow compares as it reads.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import pathlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import tensorflow as tf
 
@@ -25,41 +26,49 @@ class RunState:
 
     Attributes:
         step: optimizer steps done.
+        settled: whether what was due after that step is done: its log lines, its evaluation.
         metrics_bytes: length of metrics.jsonl at this moment; what a killed run wrote after it is cut off.
         loss_sum, weight: of the steps since the last log line.
+        gradient_norm: of the last step.
         best_value, best_step: of the best evaluation so far.
         evaluations_without_improvement, stopped_early: for early stopping.
-        examples, real_tokens: trained so far, without each process's first step, which compiles.
+        examples, real_tokens, model_flops: trained so far, without the calls that compiled.
         timeline: seconds by phase, over all processes so far.
     """
 
     step: int = 0
+    settled: bool = True
     metrics_bytes: int = 0
     loss_sum: float = 0.0
     weight: float = 0.0
+    gradient_norm: float = 0.0
     best_value: float | None = None
     best_step: int | None = None
     evaluations_without_improvement: int = 0
     stopped_early: bool = False
     examples: int = 0
     real_tokens: int = 0
+    model_flops: float = 0.0
     timeline: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 class Checkpoints:
-    """The checkpoints of one job_dir.
+    """The checkpoints of one job_dir. They are written by a thread: `save` only takes the values, `wait` sees them written.
 
     Args:
         folder: job_dir/checkpoints.
         keep: the newest N stay, and the best.
         warn: called with a line about a checkpoint that is passed over.
-        variables: what is saved: groups of variables by name, such as model={"head/output/kernel": …}. Explicit, as what
-            TensorFlow finds inside Keras objects depends on how they are written, and some it finds twice.
+        variables: what is saved, by name. Explicit, as what TensorFlow finds inside Keras objects depends on how they are
+            written, and some it finds twice.
+        writes: whether this process saves; on several workers the chief does, all restore.
     """
 
-    def __init__(self, folder: pathlib.Path, *, keep: int, warn: Callable[[str], None], **variables: dict[str, tf.Variable]) -> None:
-        self.folder, self.keep, self.warn = folder, keep, warn
-        self._checkpoint = tf.train.Checkpoint(**variables)
+    def __init__(self, folder: pathlib.Path, *, keep: int, warn: Callable[[str], None], variables: Mapping[str, tf.Variable], writes: bool = True) -> None:
+        self.folder, self.keep, self.warn, self.variables, self.writes = folder, keep, warn, dict(variables), writes
+        self._thread = ThreadPoolExecutor(1, "checkpoint")
+        self._written: Future[None] | None = None
+        self.saved: RunState | None = None  # the last one, as it was
 
     def path(self, step: int) -> pathlib.Path:
         """The folder of the checkpoint of a step."""
@@ -69,27 +78,44 @@ class Checkpoints:
         """The steps with a complete checkpoint, oldest first."""
         return sorted(int(path.parent.name.removeprefix("step_")) for path in self.folder.glob("step_*/state.json"))
 
-    def save(self, state: RunState) -> pathlib.Path:
-        """Writes a checkpoint, then removes those that need not be kept.
+    def save(self, state: RunState) -> None:
+        """Takes the values as they are now; a thread writes them, then removes the checkpoints that need not be kept.
+
+        Raises:
+            JobDirError: see `wait`, which is called first.
+        """
+        if not self.writes:
+            return
+        self.wait()
+        values = {name: _value(variable) for name, variable in self.variables.items()}
+        self.saved = dataclasses.replace(state, timeline=dict(state.timeline))
+        self._written = self._thread.submit(self._write, self.saved, values)
+
+    def wait(self) -> None:
+        """Until the last save is on disk.
 
         Raises:
             JobDirError: the disk is full or cannot be written; the half-written checkpoint is removed.
         """
+        if self._written is not None:
+            written, self._written = self._written, None
+            written.result()
+
+    def _write(self, state: RunState, values: dict[str, tf.Tensor]) -> None:
         path = self.path(state.step)
-        if (path / "state.json").exists():
-            (path / "state.json").unlink()
+        (path / "state.json").unlink(missing_ok=True)  # invisible first, then gone
         shutil.rmtree(path, ignore_errors=True)
         try:
             path.mkdir(parents=True)
-            self._checkpoint.write(str(path / "weights"))
-            files = {file.name: [file.stat().st_size, _digest(file)] for file in sorted(path.iterdir())}
-            write_json(path / "state.json", {**dataclasses.asdict(state), "files": files})
+            with tf.device("CPU:0"):
+                tf.raw_ops.SaveV2(prefix=str(path / "weights"), tensor_names=list(values), shape_and_slices=[""] * len(values), tensors=list(values.values()))
+            sizes = {file.name: file.stat().st_size for file in sorted(path.iterdir())}
+            write_json(path / "state.json", {**dataclasses.asdict(state), "files": sizes})
         except (OSError, tf.errors.OpError) as error:
             shutil.rmtree(path, ignore_errors=True)
             raise JobDirError(f"{path}: the checkpoint could not be written: {error}. Free some space or give another --job_dir; "
                               f"the last complete checkpoint is {self.last_name()}.") from None
         self._prune(state)
-        return path
 
     def last_name(self) -> str:
         """The newest complete checkpoint, for messages."""
@@ -106,34 +132,27 @@ class Checkpoints:
         return None
 
     def restore(self, step: int) -> RunState:
-        """Restores the checkpoint of a step.
+        """Restores the checkpoint of a step: all of it, or nothing.
 
         Raises:
             JobDirError: it is damaged.
         """
-        path = self.path(step)
-        if damage := self._damage(path):
-            raise JobDirError(f"{path}: the checkpoint is damaged ({damage}). Put back a copy of it, or train again in another --job_dir.")
-        status = self._checkpoint.read(str(path / "weights"))
-        status.assert_existing_objects_matched()
-        status.expect_partial()  # a model alone is read from a checkpoint that has the optimizer too
-        values = json.loads((path / "state.json").read_text(encoding="utf-8"))
-        return RunState(**{field.name: values[field.name] for field in dataclasses.fields(RunState) if field.name in values})
-
-    def _damage(self, path: pathlib.Path) -> str | None:
+        path, reading = self.path(step), "state.json"
         try:
-            files = json.loads((path / "state.json").read_text(encoding="utf-8"))["files"]
-        except (OSError, ValueError, KeyError) as error:
-            return f"state.json: {error}"
-        for name, (size, digest) in files.items():
-            file = path / name
-            if not file.exists():
-                return f"{name} is missing"
-            if file.stat().st_size != size:
-                return f"{name} has {file.stat().st_size:,} bytes instead of {size:,}"
-            if _digest(file) != digest:
-                return f"{name} has another checksum"
-        return None
+            content = json.loads((path / "state.json").read_text(encoding="utf-8"))
+            for name, size in content["files"].items():
+                reading = name
+                if (found := (path / name).stat().st_size) != size:
+                    raise ValueError(f"{found:,} bytes instead of {size:,}")
+            reading = "weights"
+            reader = tf.train.load_checkpoint(str(path / "weights"))
+            values = {name: reader.get_tensor(name) for name in self.variables}
+        except (OSError, ValueError, KeyError, tf.errors.OpError, RuntimeError) as error:
+            said = " ".join(str(error).split())[:300]
+            raise JobDirError(f"{path}: the checkpoint is damaged ({reading}: {said}). Put back a copy of it, or train again in another --job_dir.") from None
+        for name, variable in self.variables.items():
+            variable.assign(values[name])
+        return RunState(**{field.name: content[field.name] for field in dataclasses.fields(RunState) if field.name in content})
 
     def _prune(self, state: RunState) -> None:
         # Later steps are damaged ones that the run went on before; counted, they would push out what it has just saved.
@@ -145,6 +164,9 @@ class Checkpoints:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-def _digest(file: pathlib.Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "blake2b").hexdigest() if hasattr(hashlib, "file_digest") else hashlib.blake2b(opened.read()).hexdigest()
+def _value(variable: Any) -> tf.Tensor:
+    """The value now, in the host's memory. On a CPU it is no copy: TensorFlow writes elsewhere while a value is held."""
+    if isinstance(variable, tf.distribute.DistributedValues):
+        variable = variable.values[0]  # the copies are equal
+    with tf.device("CPU:0"):
+        return tf.identity(variable.read_value())

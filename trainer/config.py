@@ -66,9 +66,11 @@ class TrainSettings(Section):
 
     epochs: float | None = Field(None, gt=0, description="passes over train; default 3 unless steps is given")
     steps: int | None = Field(None, ge=1, description="optimizer steps, instead of epochs")
-    global_batch_size: int = Field(32, ge=1, description="examples per optimizer step, over all replicas")
+    global_batch_size: int = Field(32, ge=1, description="examples per optimizer step, over all replicas and micro-batches")
+    micro_batches: int = Field(1, ge=1, description="parts of a replica's batch, computed one after the other to save memory")
     seed: int = Field(0, ge=0, lt=2**31, description="of initial values, shuffling and dropout")
-    precision: Literal["float32", "mixed_bfloat16"] = Field("float32", description="of the matrix products")
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
+        "float32", description="of the matrix products; float16, for GPUs without bfloat16, scales the loss")
     xla: Literal["auto", "on", "off"] = Field("auto", description="compile the whole step; auto: on accelerators; the update always is")
     optimizer: Literal["adamw", "adam", "sgd", "rmsprop", "adafactor"] = Field("adamw", description="update rule")
     learning_rate: float = Field(5e-5, gt=0, le=10, description="at the end of warm-up")
@@ -78,6 +80,7 @@ class TrainSettings(Section):
     beta_1: Probability = Field(0.9, description="adamw, adam")
     beta_2: Probability = Field(0.999, description="adamw, adam; of the mean square for rmsprop")
     epsilon: float = Field(1e-8, gt=0, description="adamw, adam, rmsprop")
+    ema_decay: Fraction | None = Field(None, description="evaluate and export the exponential moving average of the weights, with this decay a step")
     momentum: Probability = Field(0.9, description="sgd, rmsprop")
     clip_norm: float | None = Field(1.0, gt=0, description="global norm of the gradients at most; null: no clipping")
     steps_per_call: int = Field(1, ge=1, description="optimizer steps per call from Python")
@@ -95,7 +98,13 @@ class TrainSettings(Section):
 class DistributionSettings(Section):
     """Where the steps run."""
 
-    strategy: Literal["auto", "one_device", "mirrored"] = Field("auto", description="row of the STRATEGIES table")
+    strategy: Literal["auto", "tpu", "multi_worker", "mirrored", "one_device"] = Field(
+        "auto", description="auto: a TPU, several workers or several GPUs where the environment shows them, else one device")
+    replicas: int | None = Field(None, ge=1, description="GPUs of a host to use, null: all; mirrored without a GPU: so many virtual CPUs")
+    collectives: Literal["auto", "nccl", "ring", "hierarchical", "reduce_to_one"] = Field(
+        "auto", description="how replicas sum: multi_worker nccl or ring; mirrored nccl, hierarchical or reduce_to_one")
+    tpu: str | None = Field(None, description="name or grpc address of the TPU; null: TPU_NAME, or this machine's")
+    tpu_wait_minutes: float = Field(10.0, ge=0, description="how long to wait for a busy TPU")
 
 
 class ExportSettings(Section):

@@ -23,10 +23,12 @@ class Display:
             self.console.width = PLAIN_COLUMNS
         self._progress: Progress | None = None
         self._last_plain = 0.0
+        self.quiet = False  # but for warnings: on several workers, one speaks
 
     def line(self, text: str) -> None:
         """One line of news."""
-        self.console.print(text, markup=False)
+        if not self.quiet:
+            self.console.print(text, markup=False)
 
     def warn(self, text: str) -> None:
         """One line that should not be missed."""
@@ -41,6 +43,8 @@ class Display:
 
     def progress(self, label: str, done: float, total: float | None, note: str = "") -> None:
         """Shows how far `label` is. On a terminal a bar; elsewhere a line now and then."""
+        if self.quiet:
+            return
         if not self.console.is_terminal:
             if time.monotonic() - self._last_plain >= PLAIN_SECONDS:
                 self._last_plain = time.monotonic()

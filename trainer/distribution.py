@@ -1,34 +1,221 @@
-"""Where the steps run: the table of strategies, and the automatic choice."""
+"""Where the steps run: the table of strategies, the automatic choice, and what hosts tell each other."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import json
+import os
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 import tensorflow as tf
 
+from trainer.config import DistributionSettings
+from trainer.errors import ConfigError, JobDirError
 
-def _one_device() -> tf.distribute.Strategy:
+TPU_VARIABLES = ("TPU_CONFIG", "TPU_NAME", "TPU_WORKER_HOSTNAMES")
+TPU_RETRY_SECONDS = 15.0
+POOLS = {"workerpool0": "chief", "workerpool1": "worker"}  # Vertex AI's names in CLUSTER_SPEC
+LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError, tf.errors.CancelledError, tf.errors.InternalError)
+LOST_EXIT_CODE = 143  # as after SIGTERM: nothing is wrong with the job, it should be started again
+
+
+def _one_device(settings: DistributionSettings) -> tf.distribute.Strategy:
     accelerators = tf.config.list_logical_devices("GPU")
     return tf.distribute.OneDeviceStrategy(accelerators[0].name if accelerators else "CPU:0")
 
 
-def _mirrored() -> tf.distribute.Strategy:
+def _mirrored(settings: DistributionSettings) -> tf.distribute.Strategy:
+    if not tf.config.list_physical_devices("GPU"):
+        _split_cpu(settings.replicas or 1)
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    return tf.distribute.MirroredStrategy([device.name for device in devices])
+    _require(settings, len(devices))
+    operations = {"nccl": tf.distribute.NcclAllReduce, "hierarchical": tf.distribute.HierarchicalCopyAllReduce,
+                  "reduce_to_one": tf.distribute.ReductionToOneDevice}
+    choice = _collectives(settings, operations)
+    return tf.distribute.MirroredStrategy([device.name for device in devices[:settings.replicas]], cross_device_ops=choice() if choice else None)
 
 
-STRATEGIES: dict[str, Callable[[], tf.distribute.Strategy]] = {"one_device": _one_device, "mirrored": _mirrored}
+def _multi_worker(settings: DistributionSettings) -> tf.distribute.Strategy:
+    cluster = read_cluster()
+    if cluster is None:
+        raise ConfigError("distribution.strategy: multi_worker needs TF_CONFIG or CLUSTER_SPEC in the environment, which name the workers. "
+                          "Neither is set. Set one, or --distribution.strategy=auto.")
+    gpus = tf.config.list_physical_devices("GPU")
+    _require(settings, len(gpus) or 1)
+    if settings.replicas and gpus:
+        tf.config.set_visible_devices(gpus[:settings.replicas], "GPU")
+    implementation = tf.distribute.experimental.CommunicationImplementation
+    choice = _collectives(settings, {"nccl": implementation.NCCL, "ring": implementation.RING})
+    options = tf.distribute.experimental.CommunicationOptions(implementation=choice or (implementation.NCCL if gpus else implementation.RING))
+    os.environ["TF_CONFIG"] = json.dumps(cluster)
+    return tf.distribute.MultiWorkerMirroredStrategy(tf.distribute.cluster_resolver.TFConfigClusterResolver(), communication_options=options)
 
 
-def make_strategy(name: str) -> tuple[tf.distribute.Strategy, str]:
-    """The strategy, and one line on what was chosen and why.
+def _tpu(settings: DistributionSettings) -> tf.distribute.Strategy:
+    _collectives(settings, {})
+    name = settings.tpu or os.environ.get("TPU_NAME") or "local"
+    deadline = time.monotonic() + 60 * settings.tpu_wait_minutes
+    while True:
+        try:
+            resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name)
+            if name != "local":
+                tf.config.experimental_connect_to_cluster(resolver)
+            tf.tpu.experimental.initialize_tpu_system(resolver)
+            return tf.distribute.TPUStrategy(resolver)
+        except (tf.errors.OpError, ValueError, OSError, ImportError) as error:
+            busy = isinstance(error, (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.ResourceExhaustedError))
+            if not busy or time.monotonic() > deadline:
+                first = (str(error).strip() or type(error).__name__).splitlines()[0]
+                stayed = f"It stayed busy for {settings.tpu_wait_minutes:g} minutes; raise --distribution.tpu_wait_minutes. " if busy else ""
+                raise ConfigError(f"distribution.strategy: tpu: no TPU answers at {name!r} ({first[:300]}). {stayed}"
+                                  "Run on a TPU VM with tensorflow-tpu installed, name the TPU with --distribution.tpu or TPU_NAME, "
+                                  "or set --distribution.strategy=auto.") from None
+            time.sleep(min(TPU_RETRY_SECONDS, max(0.0, deadline - time.monotonic())))
 
-    Args:
-        name: a row of STRATEGIES, or auto: every GPU there is, else one device.
+
+STRATEGIES: dict[str, Callable[[DistributionSettings], tf.distribute.Strategy]] = {
+    "tpu": _tpu, "multi_worker": _multi_worker, "mirrored": _mirrored, "one_device": _one_device}
+
+
+def make_strategy(settings: DistributionSettings) -> tuple[tf.distribute.Strategy, str]:
+    """The strategy, and one line on what was chosen and why. Call it before TensorFlow's first operation.
+
+    Raises:
+        ConfigError: the devices, workers or TPU that it needs are not there.
     """
-    gpus = len(tf.config.list_logical_devices("GPU"))
-    chosen = name if name != "auto" else "mirrored" if gpus > 1 else "one_device"
-    strategy = STRATEGIES[chosen]()
-    found = f"{gpus} GPU{'s' if gpus > 1 else ''}" if gpus else "no GPU"
-    reason = f"found {found}" if name == "auto" else "as the config says"
-    return strategy, f"distribution: {chosen}, {strategy.num_replicas_in_sync} replica{'s' if strategy.num_replicas_in_sync > 1 else ''} ({reason})"
+    name, reason = choose(settings) if settings.strategy == "auto" else (settings.strategy, "as the config says")
+    strategy = STRATEGIES[name](settings)
+    replicas, workers = strategy.num_replicas_in_sync, hosts(strategy)
+    where = f" on {workers} workers, this one is number {host(strategy)}" if workers > 1 else ""
+    return strategy, f"distribution: {name}, {replicas} replica{'s' if replicas > 1 else ''}{where} ({reason})"
+
+
+def choose(settings: DistributionSettings) -> tuple[str, str]:
+    """The row of STRATEGIES for this environment, and why."""
+    if found := (settings.tpu and "distribution.tpu") or next((name for name in TPU_VARIABLES if os.environ.get(name)), None):
+        return "tpu", f"{found} is set"
+    if pathlib.Path("/dev/accel0").exists():
+        return "tpu", "found /dev/accel0"
+    cluster = read_cluster()
+    if cluster is not None and sum(map(len, cluster["cluster"].values())) > 1:
+        return "multi_worker", f"{'TF_CONFIG' if os.environ.get('TF_CONFIG') else 'CLUSTER_SPEC'} names several workers"
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    found = f"found {gpus} GPU{'s' if gpus > 1 else ''}" if gpus else "found no GPU"
+    if gpus > 1:
+        return "mirrored", found
+    if settings.replicas and settings.replicas > 1:
+        return "mirrored", f"{found}, distribution.replicas is {settings.replicas}"
+    return "one_device", found
+
+
+def read_cluster() -> dict[str, Any] | None:
+    """The workers and which of them this is, as TF_CONFIG says it; Vertex AI's CLUSTER_SPEC is translated. None where neither is set.
+
+    Raises:
+        ConfigError: it cannot be read, or names parameter servers or an evaluator, which a synchronous run has not.
+    """
+    name = next((name for name in ("TF_CONFIG", "CLUSTER_SPEC") if os.environ.get(name)), None)
+    if name is None:
+        return None
+    try:
+        value = json.loads(os.environ[name])
+        cluster = {POOLS.get(kind, kind): list(addresses) for kind, addresses in value.get("cluster", {}).items()}
+        if not cluster:
+            return None  # a platform sets it so where the job has one process
+        task = {"type": POOLS.get(value["task"]["type"], value["task"]["type"]), "index": int(value["task"]["index"])}
+        cluster[task["type"]][task["index"]]
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{name}: cannot be read ({type(error).__name__}: {error}). Expected "
+                          '{"cluster": {"worker": ["host:port", …]}, "task": {"type": "worker", "index": 0}}. '
+                          f"Received {os.environ[name][:200]!r}.") from None
+    if unknown := sorted(set(cluster) - {"chief", "worker"}):
+        raise ConfigError(f"{name}: {', '.join(unknown)}: this trainer runs synchronously, on a chief and workers only. Give the job one or two worker pools.")
+    return {"cluster": cluster, "task": task}
+
+
+def _split_cpu(replicas: int) -> None:
+    """Makes so many virtual CPUs, to try a replicated run without a GPU."""
+    try:
+        if replicas > 1:
+            tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * replicas)
+    except RuntimeError:
+        pass  # TensorFlow has started: what there is must do, and is counted next
+
+
+def _require(settings: DistributionSettings, devices: int) -> None:
+    if settings.replicas and settings.replicas > devices:
+        raise ConfigError(f"distribution.replicas: expected at most {devices}, the devices of this host. Received {settings.replicas}.")
+
+
+def _collectives(settings: DistributionSettings, choices: Mapping[str, Any]) -> Any | None:
+    if settings.collectives == "auto":
+        return None
+    if settings.collectives not in choices:
+        raise ConfigError(f"distribution.collectives: expected one of {', '.join(['auto', *choices])} here. Received {settings.collectives!r}.")
+    return choices[settings.collectives]
+
+
+# --- hosts ------------------------------------------------------------------------------------------------------------
+
+
+def on_tpu(strategy: tf.distribute.Strategy) -> bool:
+    """Whether the replicas are TPU cores; XLA then compiles the whole of `strategy.run`."""
+    return isinstance(strategy, tf.distribute.TPUStrategy)
+
+
+def hosts(strategy: tf.distribute.Strategy) -> int:
+    """How many processes run this job in step. A TPU pod is driven by one."""
+    return sum(map(len, _addresses(strategy).values())) or 1
+
+
+def host(strategy: tf.distribute.Strategy) -> int:
+    """Which of the hosts this is, from 0; the chief is 0."""
+    if not (addresses := _addresses(strategy)):
+        return 0
+    resolver = strategy.cluster_resolver
+    return resolver.task_id + (len(addresses.get("chief", [])) if resolver.task_type == "worker" else 0)
+
+
+def _addresses(strategy: tf.distribute.Strategy) -> dict[str, list[str]]:
+    return strategy.cluster_resolver.cluster_spec().as_dict() if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) else {}
+
+
+def local_replicas(strategy: tf.distribute.Strategy) -> range:
+    """The replicas that this host feeds, numbered over all hosts."""
+    count = strategy.num_replicas_in_sync // hosts(strategy)
+    return range(host(strategy) * count, (host(strategy) + 1) * count)
+
+
+def require_agreement(strategy: tf.distribute.Strategy, what: str, value: str, remedy: str) -> None:
+    """Waits for every host, and checks that all have the same `value`.
+
+    Raises:
+        JobDirError: they have not: what follows would be different runs on different hosts.
+    """
+    if hosts(strategy) == 1:
+        return
+    number = int.from_bytes(hashlib.blake2b(value.encode(), digest_size=6).digest(), "little")
+    per_replica = strategy.run(tf.function(lambda: tf.constant([number], tf.int64)))
+    everywhere = tf.function(lambda: strategy.gather(per_replica, axis=0))().numpy()
+    if len(set(everywhere.tolist())) > 1:
+        raise JobDirError(f"the workers disagree on {what}: this one, number {host(strategy)}, has {value}. {remedy}")
+
+
+@contextmanager
+def stop_when_a_worker_is_lost(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Where another worker of the job died, says so and exits with 143; the job is to be started again and goes on."""
+    try:
+        yield
+    except LOST as error:
+        if hosts(strategy) == 1:
+            raise
+        first = error.message.strip().splitlines()[0][:300] if error.message else type(error).__name__
+        sys.stderr.write(f"stopped: another worker of the {hosts(strategy)} is gone or cannot be reached ({first}). "
+                         "Start the job again on all workers: it goes on from the last checkpoint.\n")
+        sys.stderr.flush()
+        os._exit(LOST_EXIT_CODE)  # an orderly end would wait for the worker that is gone

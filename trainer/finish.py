@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from trainer.assembly import Parts, build_model, make_parts, prepare_data
+from trainer.assembly import Parts, build_model, make_parts, prepare_data, start_strategy
 from trainer.checkpoints import Checkpoints
 from trainer.data.prepare import Prepared
 from trainer.data.store import TokenStore
 from trainer.display import Display, print_result
+from trainer.distribution import require_agreement
 from trainer.errors import JobDirError
 from trainer.evaluation import Evaluator
 from trainer.export import BFLOAT16_TOLERANCE, TOLERANCE, export_huggingface, export_saved_model
@@ -22,6 +23,7 @@ from trainer.job import Job
 from trainer.model import Model
 from trainer.resolve import Resolved
 from trainer.storage import write_json
+from trainer.throughput import peak_flops
 
 REPORTED = ("validation", "test")
 
@@ -45,14 +47,16 @@ class Kept:
     """The trained model that is kept (the best checkpoint where one is picked, else the last), ready to evaluate and export."""
 
     def __init__(self, parts: Parts, job: Job, strategy: tf.distribute.Strategy, model: Model, evaluator: Evaluator | None = None) -> None:
-        self.parts, self.job, self.model, self.display = parts, job, model, parts.display
+        self.parts, self.job, self.strategy, self.model, self.display = parts, job, strategy, model, parts.display
         self.evaluator = evaluator or Evaluator(parts.config, strategy, model, parts.head)
         self.step = self._restore()
         self._logits: dict[str, np.ndarray] = {}
 
     def _restore(self) -> int:
         # Only the model is read: the optimizer's slots are not needed, and need not fit in memory.
-        checkpoints = Checkpoints(self.job.checkpoints, keep=1, warn=self.display.warn, model=self.model.weights)
+        averaged = self.model.trainable() if self.parts.config.train.ema_decay else {}
+        variables = {f"{'average' if name in averaged else 'model'}/{name}": weight for name, weight in self.model.weights.items()}
+        checkpoints = Checkpoints(self.job.checkpoints, keep=1, warn=self.display.warn, variables=variables, writes=False)
         state = checkpoints.restore_latest()
         if state is None:
             raise JobDirError(f"{self.job.checkpoints}: no intact checkpoint. Train first: --mode=train --job_dir={self.job.folder}.")
@@ -80,10 +84,13 @@ class Kept:
         if settings.format == "none":
             return None
         folder = pathlib.Path(settings.directory) if settings.directory else self.job.folder / ("model" if settings.format == "savedmodel" else "huggingface")
-        if settings.format == "huggingface":
+        if settings.format == "huggingface" and self.job.writes:
             export_huggingface(self.model, parts.head, parts.weights, parts.tokenizer_folder, folder)
+        if settings.format == "huggingface":
             return folder
         samples, logits = self._proof(prepared)
+        if not self.job.writes:
+            return None
         tolerance = TOLERANCE if parts.config.train.precision == "float32" else BFLOAT16_TOLERANCE
         self.display.line("export: " + export_saved_model(self.model, parts.head, folder, samples, logits, tolerance=tolerance))
         return folder
@@ -105,10 +112,23 @@ def finish(parts: Parts, job: Job, prepared: Prepared, run: Any) -> Results:
         metrics = kept.evaluate(prepared)
     with run.timeline.inside("export_s"):
         model = kept.export(prepared)
+    require_agreement(run.strategy, "the end", "done", "")  # the others wait for the chief: one that leaves looks like one that died
     trained = max(run.timeline.seconds("train_s"), 1e-9)
-    values = {**metrics, "step": kept.step, "timeline": run.timeline.as_dict(),
-              "throughput": {"examples_per_s": round(run.state.examples / trained, 2), "real_tokens_per_s": round(run.state.real_tokens / trained, 1)}}
-    return _write(job, values, model)
+    peak = peak_flops(run.strategy, parts.config.train.precision)
+    throughput = {"examples_per_s": round(run.state.examples / trained, 2), "real_tokens_per_s": round(run.state.real_tokens / trained, 1),
+                  "model_flops_utilisation": round(run.state.model_flops / trained / peak, 4) if peak else None,
+                  "peak_gflops_measured": round(peak / 1e9, 1) if peak else None}
+    parts.display.table("Timeline", timeline_rows(run.timeline.as_dict(), throughput))
+    return _write(job, {**metrics, "step": kept.step, "timeline": run.timeline.as_dict(), "throughput": throughput}, model)
+
+
+def timeline_rows(timeline: dict[str, float], throughput: dict[str, Any]) -> list[tuple[str, str]]:
+    """Where the time went, for people."""
+    total = max(sum(timeline.values()), 1e-9)
+    rows = [(phase.removesuffix("_s").replace("_", " "), f"{spent:8.1f} s  {spent / total:4.0%}") for phase, spent in timeline.items()]
+    used = throughput["model_flops_utilisation"]
+    share = f", {used:.0%} of the {throughput['peak_gflops_measured']:,.0f} GFLOP/s that a matrix product reaches here" if used is not None else ""
+    return [*rows, ("throughput", f"{throughput['real_tokens_per_s']:,.0f} real tokens/s{share}")]
 
 
 def evaluate(resolved: Resolved, job: Job, display: Display) -> None:
@@ -125,9 +145,10 @@ def export(resolved: Resolved, job: Job, display: Display) -> None:
 
 def _kept(resolved: Resolved, job: Job, display: Display, *, with_data: bool) -> tuple[Kept, Prepared | None]:
     job.require_trained()
+    strategy = start_strategy(resolved.config, job, display)
     parts = make_parts(resolved.config, display)
     prepared = prepare_data(parts) if with_data else None
-    strategy, model = build_model(parts, job.read_vocabulary(), to_restore=True)
+    model = build_model(parts, strategy, job.read_vocabulary(), to_restore=True)
     return Kept(parts, job, strategy, model), prepared
 
 
@@ -139,7 +160,8 @@ def _read(job: Job) -> dict[str, Any]:
 def _write(job: Job, values: dict[str, Any], model: pathlib.Path | None) -> Results:
     if model is not None:
         values = {**values, "model": str(model)}
-    write_json(job.folder / "results.json", values)
+    if job.writes:
+        write_json(job.folder / "results.json", values)
     return Results(values)
 
 

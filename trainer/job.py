@@ -14,15 +14,20 @@ from trainer.resolve import Resolved
 from trainer.storage import probe_writable, write_json, write_text
 
 # What may differ when a job goes on: it changes neither the numbers nor what is prepared.
-FREE = ("distribution.strategy", "export.format", "export.directory", "export.check_examples", "data.cache_dir", "train.steps_per_call",
+FREE = ("distribution.strategy", "distribution.replicas", "distribution.collectives", "distribution.tpu", "distribution.tpu_wait_minutes",
+        "train.micro_batches", "export.format", "export.directory", "export.check_examples", "data.cache_dir", "train.steps_per_call",
         "train.keep_checkpoints", "train.checkpoint_every_steps", "train.evaluation_batch_size")
 
 
 class Job:
-    """The files of one job_dir."""
+    """The files of one job_dir.
+
+    Attributes:
+        writes: whether this process writes them; on several workers the chief does.
+    """
 
     def __init__(self, folder: pathlib.Path) -> None:
-        self.folder = folder
+        self.folder, self.writes = folder, True
         self.config_file = folder / "config.yaml"
         self.metrics_file = folder / "metrics.jsonl"
         self.checkpoints = folder / "checkpoints"
@@ -35,6 +40,8 @@ class Job:
         Raises:
             JobDirError: not writable, or it belongs to another config.
         """
+        if not self.writes:
+            return
         probe_writable(self.folder)
         if self.config_file.exists():
             self._refuse_other(resolved)
@@ -57,6 +64,8 @@ class Job:
 
     def write_preparation(self, prepared: Any) -> None:
         """Keeps the ledger, and what the head learnt from train (the label names), for predict and export."""
+        if not self.writes:
+            return
         write_json(self.folder / "ledger.json", prepared.ledger.entries)
         write_json(self.folder / "vocabulary.json", prepared.vocabulary)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
 import numpy as np
 import tensorflow as tf
@@ -14,12 +16,14 @@ from trainer.data.batching import Layout, TrainingPlan, lay_out
 from trainer.data.prepare import Prepared
 from trainer.data.store import TokenStore
 from trainer.display import Display, seconds
+from trainer.distribution import hosts, require_agreement
 from trainer.errors import TrainingError
 from trainer.evaluation import Evaluator, is_better
 from trainer.job import Job, MetricsFile
-from trainer.optimization import make_optimizer, make_schedule, optimizer_variables
-from trainer.steps import LOGGED, distribute, make_train_call, use_xla
-from trainer.stopping import StopSignal
+from trainer.optimization import Optimizer, make_schedule
+from trainer.steps import LOGGED, feed, make_train_call, use_xla
+from trainer.stopping import StoppedError, StopSignal
+from trainer.throughput import training_flops
 from trainer.timeline import Timeline
 
 DEFAULT_EPOCHS = 3
@@ -37,56 +41,76 @@ class Training:
         self.steps = total_steps(self.settings, self.plan)
         self.schedule = make_schedule(self.settings, self.steps)
         with strategy.scope():
-            self.optimizer = make_optimizer(self.settings, self.schedule, model.trainable)
+            self.optimizer = Optimizer(self.settings, self.schedule, model.trainable())
         self.evaluator = Evaluator(config, strategy, model, head)
         self.train_call = make_train_call(strategy, model, head, self.optimizer, self.settings)
-        self.checkpoints = Checkpoints(job.checkpoints, keep=self.settings.keep_checkpoints, warn=display.warn, model=model.weights,
-                                       optimizer=optimizer_variables(self.optimizer))
+        self.swap_averages = tf.function(lambda: strategy.run(self.optimizer.swap_averages))
+        self.checkpoints = Checkpoints(job.checkpoints, keep=self.settings.keep_checkpoints, warn=display.warn, writes=job.writes,
+                                       variables={**{f"model/{name}": weight for name, weight in model.weights.items()}, **self.optimizer.variables()})
         self.best_metric = best_metric(config, head)
         self.state = RunState()
+        self._shapes: dict[int, tuple[int, int]] = {}  # (rows, row length) of each step laid out
+        self._compiled: set[tuple[int, int]] = set()
 
     def resume(self) -> None:
         """Goes on from the newest intact checkpoint, if there is one."""
         state = self.checkpoints.restore_latest()
+        require_agreement(self.strategy, "the step to go on from", str(state.step if state else 0),
+                          "All workers must see the same job_dir: a shared folder or gs://.")
         if state is not None:
             self.state = state
             self.timeline.add(state.timeline)
             self.display.line(f"resuming after step {state.step:,} of {self.steps:,}")
-        self.metrics_file = MetricsFile(self.job.metrics_file, self.state.metrics_bytes)
-        self.writers = {split: tf.summary.create_file_writer(str(self.job.logs / split)) for split in ("train", "validation")}
+        self.metrics_file = MetricsFile(self.job.metrics_file, self.state.metrics_bytes) if self.job.writes else None
+        self.writers = {split: tf.summary.create_file_writer(str(self.job.logs / split)) for split in ("train", "validation")} if self.job.writes else {}
 
     def train(self) -> None:
         """Steps until the last one, an early stop, or a signal."""
         with self.stop:
-            self._loop(iter(distribute(self.strategy, self.store, self._layouts)))
+            self._loop(iter(feed(self.strategy, self.store, self._layouts, self.settings.micro_batches)))
+            self.timeline.enter("checkpoint_s")
+            self.checkpoints.wait()
+        self.timeline.enter("evaluate_s")
         self.display.done("training")
-        self.metrics_file.close()
+        if self.metrics_file:
+            self.metrics_file.close()
 
     def _loop(self, iterator: Any) -> None:
-        phase = "compile_s"  # the first call; what it trains is left out of the throughput
+        if not self.state.settled:
+            self._settle()
         while self.state.step < self.steps and not self.state.stopped_early:
             count = self._steps_until_due()
-            self.timeline.enter(phase)
-            rows = self.train_call(iterator, tf.constant(count, tf.int32)).numpy()
-            if phase == "train_s":
-                self._count(self.state.step, count)
+            self.timeline.enter("train_s")
+            start = time.monotonic()
+            rows = self.train_call(iterator, tf.constant(count, tf.int32), tf.constant(float(self.stop.requested))).numpy()
+            self._count(range(self.state.step, self.state.step + count), time.monotonic() - start)
             self._record(rows)
-            phase = "train_s"
-            if self.stop.requested:
-                self.checkpoint()
-                self.stop.leave(f"stopped by a signal after step {self.state.step:,}; the checkpoint is written, start again to go on")
-        self.timeline.enter("evaluate_s")
+            self._settle()
+            if rows[-1][LOGGED.index("stop")] or (self.stop.requested and hosts(self.strategy) == 1):
+                self._leave()
+
+    def _leave(self) -> NoReturn:
+        """After a signal, to this host or to another: everything is saved, then the process ends."""
+        saved = self.checkpoints.saved
+        if saved is None or (saved.step, saved.settled) != (self.state.step, self.state.settled):
+            self.checkpoint()
+        self.checkpoints.wait()
+        self.stop.leave(f"stopped by a signal after step {self.state.step:,}; the checkpoint is written, start again to go on")
 
     def checkpoint(self) -> None:
         """Saves everything that the run needs to go on."""
         with self.timeline.inside("checkpoint_s"):
-            self.state.metrics_bytes = self.metrics_file.bytes()
+            self.state.metrics_bytes = self.metrics_file.bytes() if self.metrics_file else 0
             self.state.timeline = self.timeline.as_dict()
             self.checkpoints.save(self.state)
 
     def _layouts(self) -> Iterator[Layout]:
         """From the current step on; the same examples whatever came before."""
-        return training_layouts(self.config, self.store, self.plan, range(self.state.step, self.steps), shards=self.strategy.num_replicas_in_sync)
+        steps = range(self.state.step, self.steps)
+        shards = self.strategy.num_replicas_in_sync * self.settings.micro_batches
+        for step, layout in zip(steps, training_layouts(self.config, self.store, self.plan, steps, shards=shards), strict=True):
+            self._shapes[step] = layout.rows, layout.row_length
+            yield layout
 
     def _due_every(self) -> dict[str, int]:
         return {"log": self.settings.log_every_steps, "checkpoint": self.settings.checkpoint_every_steps,
@@ -96,47 +120,70 @@ class Training:
         left = [every - self.state.step % every for every in self._due_every().values()]
         return min(self.settings.steps_per_call, self.steps - self.state.step, *left)
 
-    def _count(self, start: int, count: int) -> None:
-        for step in range(start, start + count):
-            indices = self.plan.indices(step)
-            self.state.real_tokens += int(self.store.lengths[indices].sum())
-            self.state.examples += len(indices)
+    def _count(self, steps: range, seconds: float) -> None:
+        """Adds a call to the throughput, unless it compiled: then its time is no training time."""
+        shapes = {self._shapes.pop(step) for step in steps}
+        compiled = not self._compiled or (use_xla(self.settings) and not shapes <= self._compiled)
+        self._compiled |= shapes
+        if compiled:
+            self.timeline.move(seconds, "compile_s")
+            return
+        for step in steps:
+            lengths = self.store.lengths[self.plan.indices(step)]
+            self.state.real_tokens += int(lengths.sum())
+            self.state.examples += len(lengths)
+            self.state.model_flops += training_flops(self.model.encoder.config, lengths)
 
     def _record(self, rows: np.ndarray) -> None:
-        """Takes in the steps just made, then does what is due after them."""
-        for loss_sum, weight, norm, waited in rows.tolist():
+        """Takes in the steps just made."""
+        for loss_sum, weight, norm, _, waited in rows.tolist():
             self.state.step += 1
             self.timeline.move(waited, "input_wait_s")
-            if not math.isfinite(loss_sum) or not math.isfinite(norm):
+            overflow = self.settings.precision == "mixed_float16" and math.isfinite(loss_sum)  # the update was left out, the loss scale halved
+            if not math.isfinite(loss_sum) or not (math.isfinite(norm) or overflow):
                 self._refuse_nan(loss_sum, norm)
             self.state.loss_sum += loss_sum
             self.state.weight += weight
+            self.state.gradient_norm = norm
+        self.state.settled = False
         self._show(rows)
+
+    def _settle(self) -> None:
+        """What is due after the step just made. Changes nothing until the evaluation, which a signal may end, is through."""
         last = self.state.step == self.steps
         due = {name for name, every in self._due_every().items() if self.state.step % every == 0 or last}
+        try:
+            metrics = self._evaluate() if "evaluate" in due and "validation" in self.splits else None
+        except StoppedError:
+            self._leave()
         if "log" in due:
-            self._log(rows[-1])
-        if "evaluate" in due and "validation" in self.splits:
-            self._evaluate()
+            self._log()
+        if metrics is not None:
+            self._take_in(metrics)
+        self.state.settled = True
         if due & {"evaluate", "checkpoint"}:
             self.checkpoint()
 
     def _refuse_nan(self, loss_sum: float, norm: float) -> None:
+        self.checkpoints.wait()
         raise TrainingError(f"step {self.state.step}: the loss is {loss_sum}, the gradient's norm {norm}. The last checkpoint is "
                             f"{self.checkpoints.last_name()}. Lower --train.learning_rate (now {self.settings.learning_rate:g}), raise "
                             "--train.warmup_fraction or set --train.clip_norm, in another --job_dir.")
 
-    def _log(self, last_row: np.ndarray) -> None:
+    def _log(self) -> None:
         state = self.state
         values = {"loss": state.loss_sum / max(state.weight, 1e-12), "learning_rate": float(self.schedule(state.step - 1)),
-                  "gradient_norm": float(last_row[LOGGED.index("gradient_norm")]), "epoch": state.step / self.plan.steps_per_epoch}
+                  "gradient_norm": state.gradient_norm, "epoch": state.step / self.plan.steps_per_epoch}
         state.loss_sum = state.weight = 0.0
-        self.metrics_file.write(state.step, "train", values)
-        self._summarise("train", {**values, "real_tokens_per_s": self.rate()})
+        self._report("train", values, {"real_tokens_per_s": self.rate()})
 
-    def _summarise(self, split: str, values: dict[str, float]) -> None:
+    def _report(self, split: str, values: dict[str, float], unrepeatable: dict[str, float] | None = None) -> None:
+        """To metrics.jsonl, and with what another run would not give again to TensorBoard."""
+        if not self.metrics_file:
+            return
+        self.metrics_file.write(self.state.step, split, values)
         with self.writers[split].as_default(step=self.state.step):
-            for name, value in values.items():
+            for name, value in {**values, **(unrepeatable or {})}.items():
                 tf.summary.scalar(name, value)
         self.writers[split].flush()
 
@@ -154,20 +201,35 @@ class Training:
                 f"{rate}" + ("" if self.display.console.is_terminal else left))
         self.display.progress("training", self.state.step, self.steps, note)
 
-    def _evaluate(self) -> None:
+    def _evaluate(self) -> dict[str, float]:
         with self.timeline.inside("evaluate_s"):
-            metrics = self.evaluator.metrics(self.splits["validation"], self._on_evaluation_batch)
+            with self._averages():
+                metrics = self.evaluator.metrics(self.splits["validation"], self._on_evaluation_batch)
             self.display.done("evaluating")
-        self.metrics_file.write(self.state.step, "validation", metrics)
-        self._summarise("validation", metrics)
-        self.display.line(f"step {self.state.step:,}: validation " + "  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
-        if self.best_metric:
-            self._compare(metrics)
+        return metrics
+
+    @contextmanager
+    def _averages(self) -> Iterator[None]:
+        """Inside, the weights are their moving averages, where those are kept."""
+        if not self.optimizer.averages:
+            yield
+            return
+        self.swap_averages()
+        try:
+            yield
+        finally:
+            self.swap_averages()
 
     def _on_evaluation_batch(self, done: int, total: int) -> None:
         self.display.progress("evaluating", done, total)
-        if self.stop.requested:  # the checkpoint before this evaluation is as good as one now would be
-            self.stop.leave(f"stopped by a signal in the evaluation after step {self.state.step:,}; start again to go on from the last checkpoint")
+        if self.stop.requested and hosts(self.strategy) == 1:  # several hosts leave together, after a step
+            raise StoppedError
+
+    def _take_in(self, metrics: dict[str, float]) -> None:
+        self._report("validation", metrics)
+        self.display.line(f"step {self.state.step:,}: validation " + "  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+        if self.best_metric:
+            self._compare(metrics)
 
     def _compare(self, metrics: dict[str, float]) -> None:
         state, patience = self.state, self.settings.early_stopping_patience

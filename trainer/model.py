@@ -9,32 +9,34 @@ import tensorflow as tf
 
 
 class Model(tf.Module):
-    """The encoder with the layers of a head on it; what is trained, saved and served."""
+    """The encoder with the layers of a head on it; what is trained, saved and served.
+
+    Attributes:
+        weights: every weight by a stable name such as encoder/layer_0/attention/query_key_value/kernel.
+    """
 
     def __init__(self, encoder: Any, head: Any, vocabulary: Mapping[str, Any], seed: int) -> None:
         super().__init__(name="model")
         self.encoder = encoder
         self.head_layers = head.build(encoder, vocabulary, seed)
         self._head = head
-        self.weights = {path: variable.value for path, variable in self.keras_variables().items()}
+        self.weights = {path: variable.value for path, variable in self._keras_variables().items()}
 
     def logits(self, batch: Mapping[str, tf.Tensor], *, training: bool = False, seed: tf.Tensor | None = None) -> tf.Tensor:
         """The head's logits in float32, for rows that may hold several examples.
 
         Args:
-            batch: what data/pipeline.py's `fill` returns; position_ids, padding_mask and sequence_ids may be left out.
+            batch: what data/pipeline.py's `fill` returns for one shard; position_ids, padding_mask and sequence_ids may be left out.
             seed: (2,) int32, of this step, replica and micro-batch; needed for training with dropout.
         """
         names = ("token_ids", "segment_ids", "position_ids", "padding_mask", "sequence_ids")
         outputs = self.encoder({name: batch[name] for name in names if name in batch}, training=training, dropout_seed=seed)
         return self._head.logits(self.encoder, outputs, batch, training=training, seed=seed)
 
-    def keras_variables(self) -> dict[str, Any]:
-        """Every weight, as Keras variables, by a stable name such as encoder/layer_0/attention/query_key_value/kernel."""
+    def trainable(self) -> dict[str, tf.Variable]:
+        """The weights that training changes, by name."""
+        return {path: variable.value for path, variable in self._keras_variables().items() if variable.trainable}
+
+    def _keras_variables(self) -> dict[str, Any]:
         head = {f"head/{layer.name}/{variable.name}": variable for layer in self.head_layers for variable in layer.variables}
         return {**{f"encoder/{path}": variable for path, variable in self.encoder.weights_by_path().items()}, **head}
-
-    @property
-    def trainable(self) -> list[Any]:
-        """The weights that training changes, as Keras variables."""
-        return [*self.encoder.trainable_variables, *(variable for layer in self.head_layers for variable in layer.trainable_variables)]

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import tensorflow as tf
 
-from trainer.assembly import build_model, make_parts
+from trainer.assembly import build_model, make_parts, start_strategy
 from trainer.display import Display
 from trainer.errors import ConfigError, DataError
 from trainer.export import Server
@@ -33,8 +33,9 @@ def predict(resolved: Resolved, job: Job, display: Display, source: str | None, 
         raise ConfigError("--input: missing. Expected a file of JSON lines, or - for standard input.")
     job.require_trained()
     with _reading(source) as lines:
+        strategy = start_strategy(resolved.config, job, display)
         parts = make_parts(resolved.config, display)
-        strategy, model = build_model(parts, job.read_vocabulary(), to_restore=True)
+        model = build_model(parts, strategy, job.read_vocabulary(), to_restore=True)
         Kept(parts, job, strategy, model)
         server, head = Server(model, parts.head), parts.head
         batch_size = resolved.config.train.evaluation_batch_size

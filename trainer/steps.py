@@ -1,12 +1,12 @@
 """The train and evaluation steps, under any strategy.
 
-One optimizer step: the denominator (the global weight of the step) is summed over the replicas, then the gradients, then
-the norm is clipped, then the weights are updated once.
+One optimizer step: every replica sums the gradients of its micro-batches' weighted losses, compiled; the sums and the
+weights meet once, over all replicas; then, compiled again, the mean is formed, its norm is clipped and the weights move.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,12 @@ from trainer.config import TrainSettings
 from trainer.data.batching import Layout, lay_out
 from trainer.data.pipeline import batches
 from trainer.data.store import TokenStore
+from trainer.distribution import local_replicas, on_tpu
 from trainer.model import Model
+from trainer.optimization import Optimizer, local, replica_number
 
-LOGGED = ("loss_sum", "weight", "gradient_norm", "input_wait_s")  # the columns of what a train call returns
+LOGGED = ("loss_sum", "weight", "gradient_norm", "stop", "input_wait_s")  # the columns of what a train call returns
+Batch = Mapping[str, tf.Tensor]
 
 
 def use_xla(settings: TrainSettings) -> bool:
@@ -26,75 +29,131 @@ def use_xla(settings: TrainSettings) -> bool:
     return settings.xla == "on" or (settings.xla == "auto" and bool(tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("TPU")))
 
 
-def make_train_call(strategy: tf.distribute.Strategy, model: Model, head: Any, optimizer: Any, settings: TrainSettings) -> Callable[..., tf.Tensor]:
-    """The compiled function (iterator, steps) -> (steps, 4) float32, one row of LOGGED an optimizer step."""
-    variables = model.trainable
-    xla = use_xla(settings)
+def make_gradients(model: Model, head: Any, optimizer: Optimizer, micro_batches: int) -> Callable[..., tuple[list[tf.Tensor], tf.Tensor]]:
+    """What one replica computes of a step, before the replicas meet.
 
-    def gradients_of(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]:
-        context = tf.distribute.get_replica_context()
+    Returns:
+        (batch, seed, replica) -> the gradients of the sum of the weighted losses, times the loss scale, one a weight in
+        float32; and (2,) float32: that sum, and the weights'. The batch is `fill`'s, its first dimension the micro-batches;
+        seed (2,) int32. Dropout masks are a pure function of seed and shard, which is a micro-batch of a replica: 4 replicas
+        draw what 4 micro-batches of one do.
+    """
+    weights = list(optimizer.weights.values())
+
+    def of_micro_batch(batch: Batch, seed: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
         with tf.GradientTape() as tape:
             loss_sum, weight = head.loss(model.logits(batch, training=True, seed=seed), batch)
-            total_weight = context.all_reduce("SUM", weight)  # labelled examples of the global batch
-            loss = loss_sum / tf.maximum(total_weight, 1e-12)
-        gradients = tape.gradient(loss, [variable.value for variable in variables], unconnected_gradients="zero")
-        gradients = [tf.cast(tf.convert_to_tensor(gradient), tf.float32) for gradient in gradients]  # sparse embedding rows summed
-        return context.all_reduce("SUM", gradients), context.all_reduce("SUM", loss_sum), total_weight
+            scaled = loss_sum * optimizer.loss_scale()
+        gradients = tape.gradient(scaled, weights, unconnected_gradients="zero")
+        # An embedding's gradient is a list of rows, of which a token has as many as it occurs: dense, they are one.
+        return [tf.cast(tf.convert_to_tensor(gradient), tf.float32) for gradient in gradients], tf.stack([loss_sum, weight])
 
-    def update(gradients: Sequence[tf.Tensor]) -> tf.Tensor:
-        norm = tf.linalg.global_norm(gradients)
-        if settings.clip_norm is not None:
-            gradients, _ = tf.clip_by_global_norm(gradients, settings.clip_norm, norm)
-        optimizer.apply(gradients, variables)
-        return norm
+    def gradients(batch: Batch, seed: tf.Tensor, replica: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
+        def part(index: int | tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
+            shard_seed = tf.random.experimental.stateless_fold_in(seed, replica * micro_batches + index)
+            return of_micro_batch({name: values[index] for name, values in batch.items()}, shard_seed)
 
-    # Uncompiled, the update moves every weight and slot through memory a dozen times. Where replicas meet inside
-    # optimizer.apply it must stay outside XLA.
-    compiled_update = tf.function(update, jit_compile=True) if strategy.num_replicas_in_sync == 1 else update
-    compiled_gradients = tf.function(gradients_of, jit_compile=True) if xla else gradients_of
+        if micro_batches == 1:
+            return part(0)
 
-    def replica_step(batch: dict[str, tf.Tensor]) -> tf.Tensor:
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        step = tf.cast(optimizer.iterations.value, tf.int32)
-        seed = tf.random.experimental.stateless_fold_in(tf.stack([tf.constant(settings.seed, tf.int32), step]), replica)
-        gradients, loss_sum, weight = compiled_gradients(batch, seed)
-        return tf.stack([loss_sum, weight, compiled_update(gradients)])
+        def add(index: tf.Tensor, summed: list[tf.Tensor], sums: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor], tf.Tensor]:
+            more, values = part(index)
+            return index + 1, [a + b for a, b in zip(summed, more, strict=True)], sums + values
 
-    @tf.function(reduce_retracing=True)
-    def train_call(iterator: Iterator[Any], steps: tf.Tensor) -> tf.Tensor:
-        rows = tf.TensorArray(tf.float32, steps, element_shape=(len(LOGGED),))
-        for index in tf.range(steps):
+        zeros = [tf.zeros(weight.shape) for weight in weights]
+        _, summed, sums = tf.while_loop(lambda index, *_: index < micro_batches, add, (tf.constant(0), zeros, tf.zeros(2)),
+                                        maximum_iterations=micro_batches, parallel_iterations=1)
+        return summed, sums
+
+    return gradients
+
+
+def make_train_call(strategy: tf.distribute.Strategy, model: Model, head: Any, optimizer: Optimizer, settings: TrainSettings) -> Callable[..., tf.Tensor]:
+    """The compiled function (iterator, steps, stop) -> (steps, 5) float32, one row of LOGGED an optimizer step.
+
+    `stop` is () float32, 1 where this host was told to stop: summed over the replicas, so that all hosts stop after the same step.
+    """
+    xla, compiled_update = use_xla(settings) and not on_tpu(strategy), not on_tpu(strategy)  # on a TPU all is compiled as one
+    gradients_of = _Compiled(make_gradients(model, head, optimizer, settings.micro_batches), xla)
+    # Uncompiled, the update moves every weight and slot through memory a dozen times.
+    update = _Compiled(lambda gradients, weight: optimizer.apply(gradients, weight), compiled_update)
+
+    def replica_step(batch: Batch, stop: tf.Tensor) -> tf.Tensor:
+        context = tf.distribute.get_replica_context()
+        seed = tf.stack([tf.constant(settings.seed, tf.int32), tf.cast(local(optimizer.step).read_value(), tf.int32)])
+        gradients, sums = gradients_of(batch, seed, tf.convert_to_tensor(context.replica_id_in_sync_group))
+        *gradients, sums = context.all_reduce("SUM", [*gradients, tf.concat([sums, [stop]], 0)])
+        loss_sum, weight, stops = tf.unstack(sums)
+        return tf.stack([loss_sum, weight, update(gradients, weight), stops])
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def train_call(iterator: Iterator[Any], steps: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
+        def step(index: tf.Tensor, rows: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
             asked = tf.timestamp()
             with tf.control_dependencies([asked]):
-                batch = next(iterator)
-            with tf.control_dependencies(tf.nest.flatten(strategy.experimental_local_results(batch)[0])):
+                element = next(iterator)
+            with tf.control_dependencies(tf.nest.flatten(element)):
                 waited = tf.cast(tf.timestamp() - asked, tf.float32)
-            per_replica = strategy.run(replica_step, args=(batch,))
-            row = tf.concat([strategy.experimental_local_results(per_replica)[0], [waited]], 0)
-            rows = rows.write(index, row)
-        return rows.stack()
+            per_replica = _run(strategy, replica_step, spread(strategy, element, settings.micro_batches), stop)
+            return index + 1, rows.write(index, tf.concat([strategy.experimental_local_results(per_replica)[0], [waited]], 0))
+
+        rows = tf.TensorArray(tf.float32, steps, element_shape=(len(LOGGED),))
+        return tf.while_loop(lambda index, _: index < steps, step, (tf.constant(0), rows), parallel_iterations=1)[1].stack()
 
     return train_call
 
 
-def make_logits_call(strategy: tf.distribute.Strategy, model: Model, *, xla: bool) -> Callable[[Any], Any]:
-    """The compiled function batch -> logits (E, C) float32 of each replica."""
-    forward = tf.function(model.logits, jit_compile=True) if xla else model.logits
+class _Compiled:
+    """A function, compiled by XLA apart for each replica, whose own copies of the weights it reads and writes."""
+
+    def __init__(self, function: Callable[..., Any], xla: bool) -> None:
+        self._function, self._xla = function, xla
+        self._of_replica: dict[int, Callable[..., Any]] = {}
+
+    def __call__(self, *args: Any) -> Any:
+        if not self._xla:
+            return self._function(*args)
+        replica = replica_number()
+        if replica not in self._of_replica:
+            self._of_replica[replica] = tf.function(lambda *args: self._function(*args), jit_compile=True, reduce_retracing=True, autograph=False)
+        return self._of_replica[replica](*args)
+
+
+def spread(strategy: tf.distribute.Strategy, element: Batch, micro_batches: int) -> Any:
+    """A host's element of the dataset, dealt to its replicas: (replicas x micro-batches, …) -> (micro-batches, …) each."""
+    first = local_replicas(strategy)[0]
+
+    def part(context: tf.distribute.experimental.ValueContext) -> Batch:
+        start = (context.replica_id_in_sync_group - first) * micro_batches
+        return {name: values[start:start + micro_batches] for name, values in element.items()}
+
+    return strategy.experimental_distribute_values_from_function(part)
+
+
+def _run(strategy: tf.distribute.Strategy, function: Callable[..., Any], *args: Any) -> Any:
+    # Rows are as long as the plan says, the same on every replica: TensorFlow need not pad them to meet.
+    options = tf.distribute.RunOptions(experimental_enable_dynamic_batch_size=False) if on_tpu(strategy) else None
+    return strategy.run(function, args=args, options=options)
+
+
+def make_logits_call(strategy: tf.distribute.Strategy, model: Model, *, xla: bool) -> Callable[[Any], tf.Tensor]:
+    """The compiled function element -> logits (K x E, …) float32 of all K replicas, in their order, on every host."""
+    forward = _Compiled(lambda batch: model.logits({name: values[0] for name, values in batch.items()}), xla and not on_tpu(strategy))
+
     @tf.function(reduce_retracing=True, autograph=False)
-    def logits_call(batch: dict[str, tf.Tensor]) -> Any:
-        return strategy.run(forward, args=(batch,))
+    def logits_call(element: Batch) -> tf.Tensor:
+        return strategy.gather(_run(strategy, forward, spread(strategy, element, 1)), axis=0)
 
     return logits_call
 
 
-def distribute(strategy: tf.distribute.Strategy, store: TokenStore, layouts: Callable[[], Iterator[Layout]]) -> Any:
-    """The batches of `layouts`, one shard a replica."""
-    if strategy.num_replicas_in_sync == 1:
-        return batches(store, layouts)
-    return strategy.distribute_datasets_from_function(lambda _: batches(store, layouts))
+def feed(strategy: tf.distribute.Strategy, store: TokenStore, layouts: Callable[[], Iterator[Layout]], micro_batches: int = 1) -> tf.data.Dataset:
+    """What this host reads of each layout: the shards of its own replicas, and no others."""
+    shards = [replica * micro_batches + index for replica in local_replicas(strategy) for index in range(micro_batches)]
+    return batches(store, layouts, shards)
 
 
-def split_logits(strategy: tf.distribute.Strategy, logits_call: Callable[[Any], Any], store: TokenStore, plan: Sequence[np.ndarray], *,
+def split_logits(strategy: tf.distribute.Strategy, logits_call: Callable[[Any], tf.Tensor], store: TokenStore, plan: Sequence[np.ndarray], *,
                  batching: str, seq_len: int, batch_size: int, xla: bool, between: Callable[[], None] | None = None) -> np.ndarray:
     """The logits of every example of a split, each computed exactly once.
 
@@ -109,13 +168,12 @@ def split_logits(strategy: tf.distribute.Strategy, logits_call: Callable[[Any], 
     result: np.ndarray | None = None
     count = sum(map(len, plan))
     seen = np.zeros(count, np.int32)
-    for layout, batch in zip(layouts, distribute(strategy, store, lambda: iter(layouts)), strict=True):
-        shards = [part.numpy() for part in strategy.experimental_local_results(logits_call(batch))]
-        for index, logits in zip(layout.index, shards, strict=True):
-            if result is None:
-                result = np.zeros((count, *logits.shape[1:]), np.float32)
-            result[index[index >= 0]] = logits[index >= 0]
-            seen[index[index >= 0]] += 1
+    for layout, element in zip(layouts, feed(strategy, store, lambda: iter(layouts)), strict=True):
+        logits, index = logits_call(element).numpy(), layout.index.reshape(-1)
+        if result is None:
+            result = np.zeros((count, *logits.shape[1:]), np.float32)
+        result[index[index >= 0]] = logits[index >= 0]
+        seen[index[index >= 0]] += 1
         if between:
             between()
     if not (seen == 1).all():

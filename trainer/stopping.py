@@ -10,6 +10,10 @@ from typing import NoReturn
 EXIT_CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 
 
+class StoppedError(Exception):
+    """Ends an evaluation after a signal."""
+
+
 class StopSignal:
     """Notes that the process should stop. Outside the loop, where there is nothing to save, it stops at once."""
 

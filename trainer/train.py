@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from trainer.assembly import build_model, make_parts, prepare_data
+import tensorflow as tf
+
+from trainer.assembly import build_model, make_parts, prepare_data, start_strategy
 from trainer.display import Display, print_result
+from trainer.distribution import require_agreement, stop_when_a_worker_is_lost
 from trainer.finish import finish
 from trainer.job import Job
 from trainer.loop import Training
@@ -15,18 +18,27 @@ from trainer.timeline import Timeline
 
 
 def train(resolved: Resolved, job: Job, display: Display, stop: StopSignal, timeline: Timeline) -> None:
-    """Prepares, trains from the newest checkpoint on, evaluates and exports."""
+    """Prepares, trains from the newest checkpoint on, evaluates and exports; on several workers each calls it, in step."""
+    strategy = start_strategy(resolved.config, job, display)
+    with stop_when_a_worker_is_lost(strategy):
+        _train(resolved, strategy, job, display, stop, timeline)
+
+
+def _train(resolved: Resolved, strategy: tf.distribute.Strategy, job: Job, display: Display, stop: StopSignal, timeline: Timeline) -> None:
     config = resolved.config
     parts = make_parts(config, display)
     job.claim(resolved)
     timeline.enter("prepare_s")
     prepared = prepare_data(parts)
+    require_agreement(strategy, "the prepared data", prepared.digest(), "All workers must read the same files with the same config.")
     job.write_preparation(prepared)
-    write_json(job.folder / "plan.json", describe(parts, prepared))
+    if job.writes:
+        write_json(job.folder / "plan.json", describe(parts, prepared, replicas=strategy.num_replicas_in_sync))
     timeline.enter("startup_s")
-    strategy, model = build_model(parts, prepared.vocabulary)
+    model = build_model(parts, strategy, prepared.vocabulary)
     run = Training(config, job, display, stop, timeline, prepared, strategy, model, parts.head)
     run.resume()
     run.train()
     results = finish(parts, job, prepared, run)
-    print_result(results.summary())
+    if job.writes:
+        print_result(results.summary())
