@@ -5,22 +5,11 @@ import pytest
 import tensorflow as tf
 
 from tests import toy
-from trainer.backbones import huggingface
-from trainer.backbones.encoder import set_frozen
-from trainer.config import DataSettings, DistributionSettings, TrainSettings
-from trainer.data.batching import TrainingPlan, evaluation_batches, lay_out
+from tests.stepping import KINDS, SEQ_LEN, Setup, make_store
 from trainer.data.store import StoreWriter, TokenStore
-from trainer.distribution import make_strategy
-from trainer.heads.classification import Head
-from trainer.heads.classification import Settings as HeadSettings
-from trainer.model import Model
-from trainer.optimization import Optimizer, make_schedule
-from trainer.steps import LOGGED, feed, make_logits_call, make_train_call, split_logits
+from trainer.steps import LOGGED, make_logits_call, split_logits
 
 COUNT = 11
-CLASSES = ["a", "b", "c"]
-SEQ_LEN = 24
-PLAIN_SGD = {"optimizer": "sgd", "learning_rate": 0.5, "schedule": "constant", "warmup_fraction": 0, "momentum": 0, "clip_norm": None, "xla": "off"}
 
 
 @pytest.fixture(scope="module")
@@ -28,68 +17,9 @@ def weights(tmp_path_factory):
     return toy.write_checkpoint(tmp_path_factory.mktemp("weights"), layers=1, hidden=16)
 
 
-def labels_of(kind, count, rng):
-    return {"single_label": lambda: rng.integers(0, 3, count, np.int32), "multi_label": lambda: rng.integers(0, 2, (count, 3)).astype(np.float32),
-            "regression": lambda: rng.normal(size=count).astype(np.float32)}[kind]()
-
-
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory):
-    """A store of pairs for each kind of label; lengths from 3 to SEQ_LEN."""
-    made = {}
-    for kind in ("single_label", "multi_label", "regression"):
-        rng = np.random.default_rng(4)
-        lengths = np.r_[SEQ_LEN, rng.integers(3, SEQ_LEN, COUNT - 1)]
-        tokens = rng.integers(2, len(toy.VOCABULARY), lengths.sum()).astype(np.int32)
-        writer = StoreWriter(tmp_path_factory.mktemp("store") / kind)
-        writer.append({"token_ids": (tokens, lengths), "segment_ids": (tokens % 2, lengths)}, {"label": labels_of(kind, COUNT, rng)})
-        writer.close({}, {"files": [], "samples": []})
-        made[kind] = TokenStore(writer.folder)
-    return made
-
-
-class Setup:
-    """A model under a strategy with its compiled step; can be set back to its first weights."""
-
-    def __init__(self, weights, *, strategy="one_device", replicas=None, head=None, train=None, frozen=None):
-        self.settings = TrainSettings(**{**PLAIN_SGD, **(train or {})})
-        self.strategy, _ = make_strategy(DistributionSettings(strategy=strategy, replicas=replicas))
-        self.head = Head(HeadSettings(**(head or {})), DataSettings(source="jsonl", train="", seq_len=SEQ_LEN), None)
-        vocabulary = {"labels": [] if self.head.settings.kind == "regression" else CLASSES, "train_counts": {"a": 6, "b": 3, "c": 2}}
-        with self.strategy.scope():
-            encoder, _ = huggingface.load_encoder(weights)
-            self.model = Model(encoder, self.head, vocabulary, seed=3)
-            set_frozen(encoder, **(frozen or {}))
-            self.optimizer = Optimizer(self.settings, make_schedule(self.settings, 100), self.model.trainable())
-        self.train_call = make_train_call(self.strategy, self.model, self.head, self.optimizer, self.settings)
-        self.variables = {**self.model.weights, **self.optimizer.variables()}
-        self.first = {name: variable.numpy() for name, variable in self.variables.items()}
-
-    def state(self):
-        return {name: variable.numpy() for name, variable in self.model.weights.items()}
-
-    def reset(self):
-        for name, variable in self.variables.items():
-            variable.assign(self.first[name])
-
-    def train(self, store, steps, *, batching="packed", batch_size=COUNT, per_call=1):
-        """Rows of LOGGED, and the weights after the steps."""
-        plan = TrainingPlan(len(store), batch_size, seed=1)
-
-        def layouts():
-            for step in range(steps):
-                indices = plan.indices(step)
-                yield lay_out(indices, store.lengths[indices], batching=batching, seq_len=SEQ_LEN, capacity=batch_size,
-                              shards=self.strategy.num_replicas_in_sync * self.settings.micro_batches)
-
-        iterator = iter(feed(self.strategy, store, layouts, self.settings.micro_batches))
-        rows = [self.train_call(iterator, tf.constant(per_call), tf.constant(0.0)).numpy() for _ in range(steps // per_call)]
-        return np.concatenate(rows), self.state()
-
-    def logits(self, store, **keywords):
-        call = make_logits_call(self.strategy, self.model, xla=False)
-        return split_logits(self.strategy, call, store, evaluation_batches(store.lengths, 4), seq_len=SEQ_LEN, batch_size=4, xla=False,
-                            **{"batching": "packed", **keywords})
+    return {kind: make_store(tmp_path_factory.mktemp("store") / kind, kind, COUNT) for kind in KINDS}
 
 
 @pytest.fixture(scope="module")
@@ -163,25 +93,6 @@ def test_fixed_bucketed_and_packed_rows_train_alike(single, stores):
         assert_near(outcomes[batching][1], outcomes["fixed"][1])
         np.testing.assert_allclose(outcomes[batching][0][:, :3], outcomes["fixed"][0][:, :3], rtol=2e-6)
     assert outcomes["fixed"][0][:, LOGGED.index("weight")].tolist() == [4, 4, 3, 4, 4]  # the last batch of an epoch is short
-
-
-def test_two_replicas_train_like_one(single, mirrored, stores):
-    assert mirrored.strategy.num_replicas_in_sync == 2
-    single.reset()
-    mirrored.reset()
-    rows, expected = single.train(stores["single_label"], 5, batch_size=4)  # the short batch has three examples for two replicas
-    mirrored_rows, found = mirrored.train(stores["single_label"], 5, batch_size=4)
-    assert_near(found, expected)
-    np.testing.assert_allclose(mirrored_rows[:, :3], rows[:, :3], rtol=2e-6)
-
-
-def test_a_replica_without_an_example_changes_nothing(single, mirrored, stores):
-    single.reset()
-    mirrored.reset()
-    _, expected = single.train(stores["single_label"], 3, batch_size=5)  # 5, 5 and 1 examples
-    rows, found = mirrored.train(stores["single_label"], 3, batch_size=5)
-    assert rows[:, LOGGED.index("weight")].tolist() == [5, 5, 1]
-    assert_near(found, expected)
 
 
 def test_several_steps_a_call_equal_single_ones(single, stores):

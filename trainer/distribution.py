@@ -30,14 +30,15 @@ def _one_device(settings: DistributionSettings) -> tf.distribute.Strategy:
 
 
 def _mirrored(settings: DistributionSettings) -> tf.distribute.Strategy:
-    if not tf.config.list_physical_devices("GPU"):
+    gpus = bool(tf.config.list_physical_devices("GPU"))
+    if not gpus:
         _split_cpu(settings.replicas or 1)
-    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    devices = tf.config.list_logical_devices("GPU" if gpus else "CPU")
     _require(settings, len(devices))
     operations = {"nccl": tf.distribute.NcclAllReduce, "hierarchical": tf.distribute.HierarchicalCopyAllReduce,
                   "reduce_to_one": tf.distribute.ReductionToOneDevice}
-    choice = _collectives(settings, operations)
-    return tf.distribute.MirroredStrategy([device.name for device in devices[:settings.replicas]], cross_device_ops=choice() if choice else None)
+    choice = _collectives(settings, operations) or operations["nccl" if gpus else "reduce_to_one"]
+    return tf.distribute.MirroredStrategy([device.name for device in devices[:settings.replicas]], cross_device_ops=choice())
 
 
 def _multi_worker(settings: DistributionSettings) -> tf.distribute.Strategy:

@@ -1,0 +1,81 @@
+"""A model under a strategy with its compiled steps, on stores of random tokens: what the tests of the steps drive."""
+
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from tests import toy
+from trainer.backbones import huggingface
+from trainer.backbones.encoder import set_frozen
+from trainer.config import DataSettings, DistributionSettings, TrainSettings
+from trainer.data.batching import TrainingPlan, evaluation_batches, lay_out
+from trainer.data.store import StoreWriter, TokenStore
+from trainer.distribution import make_strategy
+from trainer.heads.classification import Head
+from trainer.heads.classification import Settings as HeadSettings
+from trainer.model import Model
+from trainer.optimization import Optimizer, make_schedule
+from trainer.steps import feed, make_logits_call, make_train_call, split_logits
+
+CLASSES = ["a", "b", "c"]
+SEQ_LEN = 24
+PLAIN_SGD = {"optimizer": "sgd", "learning_rate": 0.5, "schedule": "constant", "warmup_fraction": 0, "momentum": 0, "clip_norm": None, "xla": "off"}
+KINDS = ("single_label", "multi_label", "regression")
+
+
+def make_store(folder: pathlib.Path, kind: str, count: int) -> TokenStore:
+    """Pairs of random tokens, 3 to SEQ_LEN long, with random labels."""
+    rng = np.random.default_rng(4)
+    lengths = np.r_[SEQ_LEN, rng.integers(3, SEQ_LEN, count - 1)]
+    tokens = rng.integers(2, len(toy.VOCABULARY), lengths.sum()).astype(np.int32)
+    labels = {"single_label": lambda: rng.integers(0, 3, count, np.int32), "multi_label": lambda: rng.integers(0, 2, (count, 3)).astype(np.float32),
+              "regression": lambda: rng.normal(size=count).astype(np.float32)}[kind]()
+    writer = StoreWriter(folder)
+    writer.append({"token_ids": (tokens, lengths), "segment_ids": (tokens % 2, lengths)}, {"label": labels})
+    writer.close({}, {"files": [], "samples": []})
+    return TokenStore(folder)
+
+
+class Setup:
+    """A model under a strategy with its compiled step; can be set back to its first weights."""
+
+    def __init__(self, weights, *, strategy="one_device", replicas=None, head=None, train=None, frozen=None):
+        self.settings = TrainSettings(**{**PLAIN_SGD, **(train or {})})
+        self.strategy, _ = make_strategy(DistributionSettings(strategy=strategy, replicas=replicas))
+        self.head = Head(HeadSettings(**(head or {})), DataSettings(source="jsonl", train="", seq_len=SEQ_LEN), None)
+        vocabulary = {"labels": [] if self.head.settings.kind == "regression" else CLASSES, "train_counts": {"a": 6, "b": 3, "c": 2}}
+        with self.strategy.scope():
+            encoder, _ = huggingface.load_encoder(weights)
+            self.model = Model(encoder, self.head, vocabulary, seed=3)
+            set_frozen(encoder, **(frozen or {}))
+            self.optimizer = Optimizer(self.settings, make_schedule(self.settings, 100), self.model.trainable())
+        self.train_call = make_train_call(self.strategy, self.model, self.head, self.optimizer, self.settings)
+        self.variables = {**self.model.weights, **self.optimizer.variables()}
+        self.first = {name: variable.numpy() for name, variable in self.variables.items()}
+
+    def state(self):
+        return {name: variable.numpy() for name, variable in self.model.weights.items()}
+
+    def reset(self):
+        for name, variable in self.variables.items():
+            variable.assign(self.first[name])
+
+    def train(self, store, steps, *, batching="packed", batch_size=11, per_call=1):
+        """Rows of LOGGED, and the weights after the steps."""
+        plan = TrainingPlan(len(store), batch_size, seed=1)
+
+        def layouts():
+            for step in range(steps):
+                indices = plan.indices(step)
+                yield lay_out(indices, store.lengths[indices], batching=batching, seq_len=SEQ_LEN, capacity=batch_size,
+                              shards=self.strategy.num_replicas_in_sync * self.settings.micro_batches)
+
+        iterator = iter(feed(self.strategy, store, layouts, self.settings.micro_batches))
+        rows = [self.train_call(iterator, tf.constant(per_call), tf.constant(0.0)).numpy() for _ in range(steps // per_call)]
+        return np.concatenate(rows), self.state()
+
+    def logits(self, store, **keywords):
+        call = make_logits_call(self.strategy, self.model, xla=False)
+        return split_logits(self.strategy, call, store, evaluation_batches(store.lengths, 4), seq_len=SEQ_LEN, batch_size=4, xla=False,
+                            **{"batching": "packed", **keywords})
