@@ -1,7 +1,7 @@
 """Runs the entry point in real processes that tests may kill, without paying TensorFlow's import for each.
 
-Run as a file it imports everything once, then forks a child for each request: one JSON line {"argv", "stdout", "stderr"}
-in; the child's process id and, when it ended, its return code out, a line each. No TensorFlow op has run before the fork.
+Run as a file it imports everything once, then answers requests, a JSON line each: {"argv", "log", "environment"} forks a
+child and gives its process id, {"wait": process id} its return code. No TensorFlow op has run before the fork.
 """
 
 from __future__ import annotations
@@ -22,15 +22,19 @@ class Launcher:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
         self._server = subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
 
-    def start(self, *arguments: str, log: pathlib.Path) -> int:
+    def start(self, *arguments: str, log: pathlib.Path, environment: dict[str, str] | None = None) -> int:
         """Starts `python -m trainer.task ARGUMENTS`; its output goes to `log`. Returns its process id."""
-        self._server.stdin.write(json.dumps({"argv": ["task.py", *arguments], "log": str(log)}) + "\n")
-        self._server.stdin.flush()
-        return int(self._server.stdout.readline())
+        self._last = int(self._ask({"argv": ["task.py", *arguments], "log": str(log), "environment": environment or {}}))
+        return self._last
 
-    def wait(self) -> int:
-        """The return code of the process started last; -9 after kill -9."""
-        return int(self._server.stdout.readline())
+    def wait(self, process: int | None = None) -> int:
+        """The return code of a process, by default of the one started last; -9 after kill -9."""
+        return int(self._ask({"wait": process or self._last}))
+
+    def _ask(self, request: dict) -> str:
+        self._server.stdin.write(json.dumps(request) + "\n")
+        self._server.stdin.flush()
+        return self._server.stdout.readline()
 
     def close(self) -> None:
         """Ends the server."""
@@ -42,6 +46,7 @@ def _child(request: dict) -> None:
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(log, 1)
     os.dup2(log, 2)
+    os.environ.update(request["environment"])
     from trainer.task import main
 
     try:
@@ -60,8 +65,11 @@ if __name__ == "__main__":
     from trainer.sources import jsonl  # noqa: F401
 
     for line in sys.stdin:
+        asked = json.loads(line)
+        if "wait" in asked:
+            print(os.waitstatus_to_exitcode(os.waitpid(asked["wait"], 0)[1]), flush=True)
+            continue
         pid = os.fork()
         if pid == 0:
-            _child(json.loads(line))
+            _child(asked)
         print(pid, flush=True)
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)

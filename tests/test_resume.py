@@ -34,8 +34,8 @@ def config(tmp_path_factory):
                                                              "global_batch_size": 16, "best_metric": "loss", "keep_checkpoints": 3})
 
 
-def start(launcher, config, job):
-    return launcher.start(f"--config={config}", f"--job_dir={job}", log=job.with_suffix(".log"))
+def start(launcher, config, job, *flags):
+    return launcher.start(f"--config={config}", f"--job_dir={job}", *flags, log=job.with_suffix(".log"))
 
 
 def complete(job):
@@ -97,13 +97,37 @@ def test_a_run_that_is_killed_twice_ends_bit_for_bit_the_same(launcher, config, 
     assert_same_run(tmp_path / "job", whole)
 
 
+def half_written(job):
+    """A checkpoint folder without its last file."""
+    return any(not (folder / "state.json").exists() for folder in job.glob("checkpoints/step_*"))
+
+
+INSTANTS = {  # when to kill: looked at every half millisecond
+    "any": None,
+    "in a checkpoint write": half_written,
+    "in an evaluation": lambda job: b'"step": 24' in (job / "metrics.jsonl").read_bytes()[-300:] if (job / "metrics.jsonl").exists() else False,
+    "in the export": lambda job: any(job.glob(".model.*")),
+}
+
+
 @pytest.mark.slow
-def test_ten_runs_killed_at_random_end_bit_for_bit_the_same(launcher, config, whole, tmp_path):
-    for trial in range(10):
-        job = tmp_path / f"job{trial}"
-        resumed = kill_and_finish(launcher, config, job, 1 + trial % 2, random.Random(os.urandom(8)))
-        print(f"trial {trial}: went on after {resumed}")
+def test_thirty_runs_killed_at_any_instant_end_bit_for_bit_the_same(launcher, config, whole, tmp_path):
+    rng = random.Random(os.urandom(8))
+    for trial in range(30):
+        job, (instant, reached) = tmp_path / f"job{trial}", list(INSTANTS.items())[trial % len(INSTANTS)]
+        process = start(launcher, config, job, "--export.format=savedmodel")
+        deadline = time.monotonic() + (rng.uniform(1, 8) if reached is None else 60)
+        while time.monotonic() < deadline and not (reached and reached(job)):
+            time.sleep(0.0005)
+        time.sleep(rng.uniform(0, {"in the export": 3.0, "in a checkpoint write": 0.002}.get(instant, 0.05)))
+        os.kill(process, signal.SIGKILL)
+        assert launcher.wait() == -signal.SIGKILL
+        left = f"half a checkpoint: {half_written(job)}, half an export: {any(job.glob('.model.*'))}, exported: {(job / 'model').exists()}"
+        print(f"trial {trial}, {instant}: complete {complete(job)}, {left}")
+        start(launcher, config, job, "--export.format=savedmodel")
+        assert launcher.wait() == 0, job.with_suffix(".log").read_text()
         assert_same_run(job, whole)
+        assert (job / "model" / "saved_model.pb").exists()
 
 
 def test_a_termination_signal_saves_a_checkpoint_at_that_step(launcher, config, whole, tmp_path):

@@ -36,6 +36,8 @@ class Display:
 
     def table(self, title: str, rows: list[tuple[str, Any]]) -> None:
         """Two columns: names and values."""
+        if self.quiet:
+            return
         table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
         for name, value in rows:
             table.add_row(str(name), str(value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -21,6 +22,7 @@ TPU_VARIABLES = ("TPU_CONFIG", "TPU_NAME", "TPU_WORKER_HOSTNAMES")
 TPU_RETRY_SECONDS = 15.0
 POOLS = {"workerpool0": "chief", "workerpool1": "worker"}  # Vertex AI's names in CLUSTER_SPEC
 LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError, tf.errors.CancelledError, tf.errors.InternalError)
+SHARED = "All workers must see the same job_dir: a shared folder or gs://."
 LOST_EXIT_CODE = 143  # as after SIGTERM: nothing is wrong with the job, it should be started again
 
 
@@ -201,10 +203,13 @@ def require_agreement(strategy: tf.distribute.Strategy, what: str, value: str, r
     if hosts(strategy) == 1:
         return
     number = int.from_bytes(hashlib.blake2b(value.encode(), digest_size=6).digest(), "little")
-    per_replica = strategy.run(tf.function(lambda: tf.constant([number], tf.int64)))
-    everywhere = tf.function(lambda: strategy.gather(per_replica, axis=0))().numpy()
-    if len(set(everywhere.tolist())) > 1:
+    if len(set(_gather(strategy)(tf.constant([number], tf.int64)).numpy().tolist())) > 1:
         raise JobDirError(f"the workers disagree on {what}: this one, number {host(strategy)}, has {value}. {remedy}")
+
+
+@functools.cache
+def _gather(strategy: tf.distribute.Strategy) -> Callable[[tf.Tensor], tf.Tensor]:
+    return tf.function(lambda number: strategy.gather(strategy.run(lambda own: own, args=(number,)), axis=0), autograph=False)
 
 
 @contextmanager

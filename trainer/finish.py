@@ -15,7 +15,7 @@ from trainer.checkpoints import Checkpoints
 from trainer.data.prepare import Prepared
 from trainer.data.store import TokenStore
 from trainer.display import Display, print_result
-from trainer.distribution import require_agreement
+from trainer.distribution import SHARED, require_agreement
 from trainer.errors import JobDirError
 from trainer.evaluation import Evaluator
 from trainer.export import BFLOAT16_TOLERANCE, TOLERANCE, export_huggingface, export_saved_model
@@ -65,6 +65,7 @@ class Kept:
             self.display.line(f"keeping the best checkpoint, of step {state.step:,}")
         else:
             self.display.line(f"keeping the checkpoint of step {state.step:,}")
+        require_agreement(self.strategy, "the checkpoint to keep", str(state.step), SHARED)
         return state.step
 
     def evaluate(self, prepared: Prepared) -> dict[str, dict[str, float]]:
@@ -117,7 +118,7 @@ def finish(parts: Parts, job: Job, prepared: Prepared, run: Any) -> Results:
     peak = peak_flops(run.strategy, parts.config.train.precision)
     throughput = {"examples_per_s": round(run.state.examples / trained, 2), "real_tokens_per_s": round(run.state.real_tokens / trained, 1),
                   "model_flops_utilisation": round(run.state.model_flops / trained / peak, 4) if peak else None,
-                  "peak_gflops_measured": round(peak / 1e9, 1) if peak else None}
+                  "measured_peak_gflops": round(peak / 1e9, 1) if peak else None}
     parts.display.table("Timeline", timeline_rows(run.timeline.as_dict(), throughput))
     return _write(job, {**metrics, "step": kept.step, "timeline": run.timeline.as_dict(), "throughput": throughput}, model)
 
@@ -127,7 +128,7 @@ def timeline_rows(timeline: dict[str, float], throughput: dict[str, Any]) -> lis
     total = max(sum(timeline.values()), 1e-9)
     rows = [(phase.removesuffix("_s").replace("_", " "), f"{spent:8.1f} s  {spent / total:4.0%}") for phase, spent in timeline.items()]
     used = throughput["model_flops_utilisation"]
-    share = f", {used:.0%} of the {throughput['peak_gflops_measured']:,.0f} GFLOP/s that a matrix product reaches here" if used is not None else ""
+    share = f", {used:.1%} of the {throughput['measured_peak_gflops']:,.0f} GFLOP/s that a matrix product reaches here" if used is not None else ""
     return [*rows, ("throughput", f"{throughput['real_tokens_per_s']:,.0f} real tokens/s{share}")]
 
 

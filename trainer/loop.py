@@ -16,7 +16,7 @@ from trainer.data.batching import Layout, TrainingPlan, lay_out
 from trainer.data.prepare import Prepared
 from trainer.data.store import TokenStore
 from trainer.display import Display, seconds
-from trainer.distribution import hosts, require_agreement
+from trainer.distribution import SHARED, hosts, require_agreement
 from trainer.errors import TrainingError
 from trainer.evaluation import Evaluator, is_better
 from trainer.job import Job, MetricsFile
@@ -55,8 +55,7 @@ class Training:
     def resume(self) -> None:
         """Goes on from the newest intact checkpoint, if there is one."""
         state = self.checkpoints.restore_latest()
-        require_agreement(self.strategy, "the step to go on from", str(state.step if state else 0),
-                          "All workers must see the same job_dir: a shared folder or gs://.")
+        require_agreement(self.strategy, "the step to go on from", str(state.step if state else 0), SHARED)
         if state is not None:
             self.state = state
             self.timeline.add(state.timeline)
@@ -70,6 +69,7 @@ class Training:
             self._loop(iter(feed(self.strategy, self.store, self._layouts, self.settings.micro_batches)))
             self.timeline.enter("checkpoint_s")
             self.checkpoints.wait()
+        require_agreement(self.strategy, "the last step", str(self.state.step), "")  # the others wait until the chief has written it
         self.timeline.enter("evaluate_s")
         self.display.done("training")
         if self.metrics_file:
