@@ -70,6 +70,8 @@ def export_saved_model(model: Model, head: Any, folder: pathlib.Path, samples: S
         ExportRefusedError: the fresh process answers otherwise.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
+    for left in folder.parent.glob(f".{folder.name}.*"):
+        shutil.rmtree(left, ignore_errors=True)  # of an export that was killed
     temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         server = Server(model, head)

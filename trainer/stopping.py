@@ -1,13 +1,22 @@
-"""SIGTERM and SIGINT: finish the step, save a checkpoint, exit so that the platform starts the job again."""
+"""SIGTERM, SIGINT and a cloud's preemption notice: finish the step, save a checkpoint, exit so that the platform starts the job again."""
 
 from __future__ import annotations
 
+import http.client
+import os
+import pathlib
 import signal
 import sys
+import threading
+import time
 from types import FrameType
 from typing import NoReturn
 
 EXIT_CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
+# What Google Compute Engine (and Vertex AI on it) sets before it takes a machine away, and to what.
+NOTICES = {"instance/preempted": "TRUE", "instance/maintenance-event": "TERMINATE_ON_HOST_MAINTENANCE"}
+NOTICE_POLL_SECONDS = 60
+NOTICE_RETRY_SECONDS = 5.0
 
 
 class StoppedError(Exception):
@@ -31,6 +40,29 @@ class StopSignal:
         for number in EXIT_CODES:
             signal.signal(number, self._receive)
 
+    def watch_for_preemption(self) -> None:
+        """On Google's machines, takes the notice before a preemption for a SIGTERM."""
+        if (host := metadata_host()) is None:
+            return
+        for path, value in NOTICES.items():
+            threading.Thread(target=self._watch, args=(host, path, value), name=f"watch {path}", daemon=True).start()
+
+    def _watch(self, host: str, path: str, value: str) -> None:
+        wait = ""
+        while not self.requested:
+            try:
+                connection = http.client.HTTPConnection(host, timeout=2 * NOTICE_POLL_SECONDS)
+                connection.request("GET", f"/computeMetadata/v1/{path}{wait}", headers={"Metadata-Flavor": "Google"})
+                response = connection.getresponse()
+                if response.status == http.client.NOT_FOUND:
+                    return  # this machine cannot be preempted
+                if response.status == http.client.OK and response.read().decode().strip() == value:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    return
+                wait = f"?wait_for_change=true&timeout_sec={NOTICE_POLL_SECONDS}&last_etag={response.headers.get('ETag', '0')}"
+            except (OSError, http.client.HTTPException):
+                time.sleep(NOTICE_RETRY_SECONDS)
+
     def __enter__(self) -> StopSignal:
         """From here on a signal waits for the loop to look."""
         self._in_loop = True
@@ -49,3 +81,16 @@ class StopSignal:
         again, self._received = self.requested, number
         if again or not self._in_loop:
             self.leave("stopped by a signal; finished work is kept, start again to go on")
+
+
+def metadata_host() -> str | None:
+    """Where a Google machine tells what will become of it; None elsewhere. GCE_METADATA_HOST and NO_GCE_CHECK as in Google's libraries."""
+    if host := os.environ.get("GCE_METADATA_HOST"):
+        return host
+    if os.environ.get("NO_GCE_CHECK", "").lower() == "true":
+        return None
+    try:
+        product = pathlib.Path("/sys/class/dmi/id/product_name").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    return "metadata.google.internal" if "Google" in product else None

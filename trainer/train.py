@@ -21,6 +21,7 @@ def train(resolved: Resolved, job: Job, display: Display, stop: StopSignal, time
     """Prepares, trains from the newest checkpoint on, evaluates and exports; on several workers each calls it, in step."""
     strategy = start_strategy(resolved.config, job, display)
     stop.listen()  # again: TensorFlow takes SIGTERM over when it connects workers
+    stop.watch_for_preemption()
     with stop_when_a_worker_is_lost(strategy):
         _train(resolved, strategy, job, display, stop, timeline)
 
