@@ -46,7 +46,8 @@ def test_a_preemption_notice_saves_a_checkpoint_and_exits_with_143(metadata, tmp
     config = toy.write_config(tmp_path, toy.write_checkpoint(tmp_path / "weights", layers=1), toy.write_sentences(tmp_path / "train.jsonl", 60),
                               train={"steps": 100_000, "checkpoint_every_steps": 100_000})
     launcher, job = Launcher(), tmp_path / "job"
-    launcher.start(f"--config={config}", f"--job_dir={job}", log=tmp_path / "log", environment={"GCE_METADATA_HOST": f"localhost:{metadata.server_port}"})
+    environment = {"GCE_METADATA_HOST": f"localhost:{metadata.server_port}"}
+    launcher.start(f"--config={config}", f"--job_dir={job}", log=tmp_path / "log", environment=environment)
     while not (job / "metrics.jsonl").exists() or len((job / "metrics.jsonl").read_bytes().splitlines()) < 3:
         time.sleep(0.01)
     metadata.RequestHandlerClass.values["instance/preempted"] = "TRUE"
@@ -55,8 +56,8 @@ def test_a_preemption_notice_saves_a_checkpoint_and_exits_with_143(metadata, tmp
     assert "the checkpoint is written, start again to go on" in (tmp_path / "log").read_text()
     assert len(list(job.glob("checkpoints/step_*/state.json"))) == 1
     assert any("instance/preempted?wait_for_change=true" in path for path in metadata.RequestHandlerClass.asked)
-    environment = {"GCE_METADATA_HOST": f"localhost:{metadata.server_port}"}
-    launcher.start(f"--config={config}", f"--job_dir={job}", log=tmp_path / "log", environment=environment)
+    again = [path for path in metadata.RequestHandlerClass.asked if "maintenance" in path]
+    assert again == ["/computeMetadata/v1/instance/maintenance-event"]  # 404: not asked again
 
 
 def test_elsewhere_nobody_is_asked(monkeypatch):
