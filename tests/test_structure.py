@@ -11,14 +11,14 @@ from tests.toy import ROOT
 
 # From the bottom up. A module imports only from rows above its own in this list, or from its own package.
 LAYERS = [
-    ["errors", "lazy", "timeline", "stopping", "prove"],
+    ["errors", "lazy", "timeline", "stopping", "prove", "tpu_compile"],
     ["storage", "config"],
     ["resolve"],
     ["flags", "display", "distribution", "text", "backbones", "sources", "warmup", "optimization"],
     ["throughput"],
     ["heads", "data", "model"],
     ["job", "checkpoints", "steps", "export"],
-    ["evaluation", "assembly"],
+    ["evaluation", "assembly", "tpu_plan"],
     ["finish", "loop"],
     ["plan", "predict"],
     ["train"],

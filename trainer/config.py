@@ -107,6 +107,16 @@ class DistributionSettings(Section):
     tpu_wait_minutes: float = Field(10.0, ge=0, description="how long to wait for a busy TPU")
 
 
+class PlanSettings(Section):
+    """What `--mode=plan` looks at besides the data."""
+
+    tpu: Literal["v2", "v3", "v4", "v5e", "v5p", "v6e"] | None = Field(
+        None, description="compile the steps of this run for that TPU generation, without one (needs the tpu-plan extra)")
+    replicas: int | None = Field(None, ge=1, description="how many replicas to plan for; null: those of this machine, or 8 for a TPU")
+    price_per_chip_hour: float | None = Field(None, ge=0, description="in any currency; then the cost of an epoch is estimated")
+    xla: bool = Field(False, description="compile every shape with XLA on this machine")
+
+
 class ExportSettings(Section):
     """What `--mode=export` and the end of a training run write."""
 
@@ -124,6 +134,7 @@ class Config(Section):
     train: TrainSettings = TrainSettings()
     distribution: DistributionSettings = DistributionSettings()
     export: ExportSettings = ExportSettings()
+    plan: PlanSettings = PlanSettings()
 
 
 def plugin_module(package: str, name: str) -> types.ModuleType:

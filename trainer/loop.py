@@ -27,6 +27,7 @@ from trainer.throughput import training_flops
 from trainer.timeline import Timeline
 
 DEFAULT_EPOCHS = 3
+SHAPING_STEPS = 50  # the first steps of a run, which decide the shape of all
 
 
 class Training:
@@ -108,7 +109,8 @@ class Training:
         """From the current step on; the same examples whatever came before."""
         steps = range(self.state.step, self.steps)
         shards = self.strategy.num_replicas_in_sync * self.settings.micro_batches
-        for step, layout in zip(steps, training_layouts(self.config, self.store, self.plan, steps, shards=shards), strict=True):
+        layouts = training_layouts(self.config, self.store, self.plan, steps, shards=shards, static_shapes=use_xla(self.settings))
+        for step, layout in zip(steps, layouts, strict=True):
             self._shapes[step] = layout.rows, layout.row_length
             yield layout
 
@@ -244,12 +246,18 @@ class Training:
             self.display.line(f"stopping early: {patience} evaluations without a better {self.best_metric} (best: {best})")
 
 
-def training_layouts(config: Any, store: TokenStore, plan: TrainingPlan, steps: range, *, shards: int) -> Iterator[Layout]:
-    """Where the examples of each of `steps` stand: what is trained, and what --mode=plan foretells."""
-    for step in steps:
+def training_layouts(config: Any, store: TokenStore, plan: TrainingPlan, steps: range, *, shards: int, static_shapes: bool) -> Iterator[Layout]:
+    """Where the examples of each of `steps` stand: what is trained, and what --mode=plan foretells.
+
+    With static shapes every step has the rows that the first ones need at most, or more: most runs then have one shape.
+    """
+    def layout(step: int, rows_at_least: int = 1) -> Layout:
         indices = plan.indices(step)
-        yield lay_out(indices, store.lengths[indices], batching=config.data.batching, seq_len=config.data.seq_len, shards=shards,
-                      capacity=config.train.global_batch_size, static_shapes=use_xla(config.train))
+        return lay_out(indices, store.lengths[indices], batching=config.data.batching, seq_len=config.data.seq_len, shards=shards,
+                       capacity=config.train.global_batch_size, longest=int(store.lengths.max()) if static_shapes else None, rows_at_least=rows_at_least)
+
+    rows = max(layout(step).rows for step in range(min(plan.steps_per_epoch, SHAPING_STEPS))) if static_shapes else 1
+    return (layout(step, rows) for step in steps)
 
 
 def total_steps(settings: Any, plan: TrainingPlan) -> int:

@@ -31,7 +31,8 @@ class Model(tf.Module):
         """
         names = ("token_ids", "segment_ids", "position_ids", "padding_mask", "sequence_ids")
         outputs = self.encoder({name: batch[name] for name in names if name in batch}, training=training, dropout_seed=seed)
-        return self._head.logits(self.encoder, outputs, batch, training=training, seed=seed)
+        with tf.name_scope("head"):
+            return self._head.logits(self.encoder, outputs, batch, training=training, seed=seed)
 
     def trainable(self) -> dict[str, tf.Variable]:
         """The weights that training changes, by name."""

@@ -4,60 +4,120 @@ from __future__ import annotations
 
 import math
 import pathlib
+import tempfile
 from collections import Counter
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
-from trainer.assembly import Parts, make_parts, prepare_data
+from trainer import tpu_plan
+from trainer.assembly import Parts, build_model, make_parts, prepare_data
 from trainer.backbones.encoder import EncoderConfig
-from trainer.config import TrainSettings
-from trainer.data.batching import Layout, TrainingPlan
+from trainer.config import Config, TrainSettings
+from trainer.data.batching import Layout, TrainingPlan, evaluation_batches
 from trainer.data.prepare import Prepared
 from trainer.data.store import TokenStore
 from trainer.display import Display, print_result
 from trainer.distribution import make_strategy
+from trainer.errors import ConfigError
 from trainer.loop import total_steps, training_layouts
-from trainer.optimization import OPTIMIZERS
+from trainer.optimization import OPTIMIZERS, Optimizer, make_schedule
 from trainer.resolve import Resolved
-from trainer.steps import use_xla
+from trainer.steps import evaluation_layouts, use_xla
 from trainer.storage import write_json
 
 SHOWN_SHAPES = 8
+TPU_REPLICAS = 8  # a v3-8 or v5e-8
 SAMPLED_STEPS = 200  # of a long run, laid out to learn its shapes
 
 
 def plan(resolved: Resolved, job_dir: pathlib.Path | None, display: Display) -> dict[str, Any]:
-    """Prepares the data, lays out the steps, prints a table and writes plan.json into the job_dir if there is one."""
-    strategy, line = make_strategy(resolved.config.distribution)
+    """Prepares the data, lays out the steps, prints a table and writes plan.json into the job_dir if there is one.
+
+    Raises:
+        ConfigError: a step does not compile or fit where plan.tpu or plan.xla asked; the table and plan.json say more.
+    """
+    config = resolved.config
+    strategy, line = make_strategy(config.distribution)
     display.line(line)
-    parts = make_parts(resolved.config, display)
+    parts = make_parts(config, display)
     prepared = prepare_data(parts)
-    facts = describe(parts, prepared, replicas=strategy.num_replicas_in_sync)
+    replicas = config.plan.replicas or (TPU_REPLICAS if config.plan.tpu else strategy.num_replicas_in_sync)
+    facts = describe(parts, prepared, replicas=replicas)
+    checked: dict[str, Any] | None = None
+    if config.plan.tpu or config.plan.xla:
+        checked = facts["compiled"] = _compile(parts, prepared, replicas, display)
+    if checked and checked["tpu"]:
+        checked["estimate"] = tpu_plan.estimate(checked, real_tokens_per_step=facts["train"]["tokens_per_step"], steps_per_epoch=facts["steps_per_epoch"],
+                                                replicas=replicas, price=config.plan.price_per_chip_hour)
     if job_dir is not None:
         write_json(job_dir / "plan.json", facts)
     display.table("Plan", _rows(facts))
+    if checked:
+        display.table(f"Compiled for {checked['tpu'] or 'this machine'}", _compiled_rows(checked, facts))
+        _refuse_failures(checked, config)
     print_result(f"{facts['steps']:,} steps, {facts['train']['padding_share']:.1%} padding, {facts['memory']['total_mb']:,} MB")
     return facts
 
 
 def describe(parts: Parts, prepared: Prepared, *, replicas: int) -> dict[str, Any]:
     """The plan's facts, as plan.json has them. Shapes and memory are those of one micro-batch of one replica."""
-    settings = parts.config.train
-    store = prepared.splits["train"]
+    settings, store = parts.config.train, prepared.splits["train"]
     steps_plan = TrainingPlan(len(store), settings.global_batch_size, settings.seed)
     steps = total_steps(settings, steps_plan)
-    sampled = range(min(steps, steps_plan.steps_per_epoch, SAMPLED_STEPS))
-    layouts = list(training_layouts(parts.config, store, steps_plan, sampled, shards=replicas * settings.micro_batches))
+    layouts = _layouts(parts, prepared, replicas)
     return {
         "splits": {split: _lengths(store) for split, store in prepared.splits.items()},
         "labels": prepared.vocabulary.get("train_counts", {}),
         "steps": steps, "steps_per_epoch": steps_plan.steps_per_epoch, "epochs": round(steps / steps_plan.steps_per_epoch, 3),
         "train": _padding(layouts, store),
-        "replicas": replicas, "micro_batches": settings.micro_batches, "xla": use_xla(settings),
+        "replicas": replicas, "micro_batches": settings.micro_batches, "xla": _static_shapes(parts.config),
         "memory": memory(parts.backbone, layouts, settings),
         "ledger": prepared.ledger.entries,
     }
+
+
+def _static_shapes(config: Config) -> bool:
+    return bool(config.plan.tpu or config.plan.xla) or use_xla(config.train)
+
+
+def _layouts(parts: Parts, prepared: Prepared, replicas: int) -> list[Layout]:
+    """Of the first steps of an epoch, which show what shapes there are."""
+    settings, store = parts.config.train, prepared.splits["train"]
+    steps_plan = TrainingPlan(len(store), settings.global_batch_size, settings.seed)
+    sampled = range(min(total_steps(settings, steps_plan), steps_plan.steps_per_epoch, SAMPLED_STEPS))
+    return list(training_layouts(parts.config, store, steps_plan, sampled, shards=replicas * settings.micro_batches,
+                                 static_shapes=_static_shapes(parts.config)))
+
+
+def _compile(parts: Parts, prepared: Prepared, replicas: int, display: Display) -> dict[str, Any]:
+    """Compiles the steps in every shape of the plan: for a TPU generation, or with this machine's XLA."""
+    config, store = parts.config, prepared.splits["train"]
+    display.line("building the model")
+    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
+    model = build_model(parts, strategy, prepared.vocabulary, to_restore=True)
+    optimizer = Optimizer(config.train, make_schedule(config.train, total_steps(config.train, TrainingPlan(len(store), 1, 0))), model.trainable())
+    training = tpu_plan.shapes_of(_layouts(parts, prepared, replicas), config.train.micro_batches)
+    evaluated = [prepared.splits[split] for split in ("validation", "test") if split in prepared.splits]
+    layouts = [layout for split in evaluated for layout in evaluation_layouts(
+        split, evaluation_batches(split.lengths, config.train.evaluation_batch_size), batching=config.data.batching, seq_len=config.data.seq_len,
+        batch_size=config.train.evaluation_batch_size, shards=replicas, static_shapes=True)]
+    with tempfile.TemporaryDirectory() as folder:
+        lowering = tpu_plan.StepLowering(model, parts.head, optimizer, store, pathlib.Path(folder))
+        return tpu_plan.check(lowering, config.plan.tpu, training, tpu_plan.shapes_of(layouts, 1), say=display.line)
+
+
+def _refuse_failures(checked: dict[str, Any], config: Config) -> None:
+    failed = [shape for shape in checked["shapes"] if "error" in shape]
+    if not failed:
+        return
+    first, where = failed[0], checked["tpu"] or "XLA on this machine"
+    fitting = checked["largest"]
+    remedy = (f"{fitting['rows']:,} rows of {fitting['row_length']} tokens fit: lower --train.global_batch_size or raise --train.micro_batches "
+              "or the number of replicas." if fitting else "The operation that is named cannot run there.")
+    raise ConfigError(f"plan: {len(failed)} of {len(checked['shapes'])} steps do not compile for {where}; the first is {first['step']}, "
+                      f"{first['micro_batches']} x {first['rows']} rows of {first['row_length']} tokens: {first['error']}\n{remedy}")
 
 
 def _lengths(store: TokenStore) -> dict[str, Any]:
@@ -108,3 +168,28 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, Any]]:
              ("shapes", f"{train['shapes']} ({'each compiled once' if facts['xla'] else 'not compiled: any shape will do'}): {shapes}"),
              ("memory (estimate)", ", ".join(f"{name.removesuffix('_mb')} {value:,} MB" for name, value in facts["memory"].items()))]
     return rows
+
+
+def _compiled_rows(checked: dict[str, Any], facts: dict[str, Any]) -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    for shape in checked["shapes"]:
+        name = f"{shape['step']} {shape['micro_batches']} x {shape['rows']} x {shape['row_length']}"
+        rows.append((name, f"does not compile: {shape['error']}" if "error" in shape else _compiled_row(shape)))
+    if largest := checked.get("largest"):
+        rows.append(("largest micro-batch", f"{largest['rows']:,} rows of {largest['row_length']} tokens, about {largest['examples']:,} examples "
+                                            f"({largest['hbm_share']:.0%} of the memory)"))
+    if estimate := checked.get("estimate"):
+        cost = f" for {estimate['cost_per_epoch']:.2f}" if estimate["cost_per_epoch"] is not None else ""
+        rows.append(("at best", f"{1000 * estimate['step_s']:.2f} ms a step, {estimate['real_tokens_per_s']:,.0f} tokens/s on {facts['replicas']} replicas, "
+                                f"an epoch in {estimate['epoch_s']:,.1f} s{cost} (from published peaks, not measured)"))
+    if checked["note"]:
+        rows.append(("note", checked["note"]))
+    return rows
+
+
+def _compiled_row(shape: dict[str, Any]) -> str:
+    facts = [f"compiles ({shape['compile_s']:.0f} s)"]
+    if "hbm_needed_bytes" in shape:
+        facts += [f"{shape['hbm_needed_bytes'] / 1e9:.2f} GB ({shape['hbm_share']:.0%} of the memory)", f"{shape['flops'] / 1e9:,.0f} GFLOP",
+                  f"{shape['bytes'] / 1e9:.2f} GB moved", f"{1000 * shape['seconds_at_best']:.2f} ms at best"]
+    return ", ".join(facts)

@@ -42,7 +42,9 @@ def make_gradients(model: Model, head: Any, optimizer: Optimizer, micro_batches:
 
     def of_micro_batch(batch: Batch, seed: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
         with tf.GradientTape() as tape:
-            loss_sum, weight = head.loss(model.logits(batch, training=True, seed=seed), batch)
+            logits = model.logits(batch, training=True, seed=seed)
+            with tf.name_scope("loss"):
+                loss_sum, weight = head.loss(logits, batch)
             scaled = loss_sum * optimizer.loss_scale()
         gradients = tape.gradient(scaled, weights, unconnected_gradients="zero")
         # An embedding's gradient is a list of rows, of which a token has as many as it occurs: dense, they are one.
@@ -153,6 +155,14 @@ def feed(strategy: tf.distribute.Strategy, store: TokenStore, layouts: Callable[
     return batches(store, layouts, shards)
 
 
+def evaluation_layouts(store: TokenStore, plan: Sequence[np.ndarray], *, batching: str, seq_len: int, batch_size: int, shards: int,
+                       static_shapes: bool) -> list[Layout]:
+    """Where the examples of each evaluation batch stand."""
+    longest = int(store.lengths.max()) if static_shapes else None
+    return [lay_out(indices, store.lengths[indices], batching=batching, seq_len=seq_len, shards=shards, capacity=batch_size, longest=longest)
+            for indices in plan]
+
+
 def split_logits(strategy: tf.distribute.Strategy, logits_call: Callable[[Any], tf.Tensor], store: TokenStore, plan: Sequence[np.ndarray], *,
                  batching: str, seq_len: int, batch_size: int, xla: bool, between: Callable[[], None] | None = None) -> np.ndarray:
     """The logits of every example of a split, each computed exactly once.
@@ -163,8 +173,8 @@ def split_logits(strategy: tf.distribute.Strategy, logits_call: Callable[[Any], 
     Returns:
         (n, C) float32, in the store's order.
     """
-    layouts = [lay_out(indices, store.lengths[indices], batching=batching, seq_len=seq_len, shards=strategy.num_replicas_in_sync,
-                       capacity=batch_size, static_shapes=xla) for indices in plan]
+    layouts = evaluation_layouts(store, plan, batching=batching, seq_len=seq_len, batch_size=batch_size, shards=strategy.num_replicas_in_sync,
+                                 static_shapes=xla)
     result: np.ndarray | None = None
     count = sum(map(len, plan))
     seen = np.zeros(count, np.int32)

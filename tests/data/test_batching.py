@@ -39,7 +39,8 @@ def test_packing_overlaps_nowhere_and_stays_in_the_row(lengths, room):
        seed=st.integers(0, 99))
 def test_a_layout_places_every_example_once_without_overlap(lengths, batching, shards, spare, static, seed):
     order = np.random.default_rng(seed).permutation(len(lengths))
-    layout = lay_out(order, lengths[order], batching=batching, seq_len=64, shards=shards, capacity=len(lengths) + spare, static_shapes=static)
+    layout = lay_out(order, lengths[order], batching=batching, seq_len=64, shards=shards, capacity=len(lengths) + spare,
+                     longest=int(lengths.max()) if static else None)
     assert sorted(layout.index[layout.index >= 0].tolist()) == list(range(len(lengths)))
     assert layout.row.max() < layout.rows and layout.start.max() < layout.row_length
     cells = covered(layout, lengths)
@@ -62,7 +63,7 @@ def test_packed_rows_hold_no_more_cells_than_bucketed_ones(lengths):
 
 @given(lengths=lengths_of, batching=st.sampled_from(["packed", "bucketed", "fixed"]))
 def test_static_shapes_are_few(lengths, batching):
-    layout = lay_out(np.arange(len(lengths)), lengths, batching=batching, seq_len=64, capacity=40, static_shapes=True)
+    layout = lay_out(np.arange(len(lengths)), lengths, batching=batching, seq_len=64, capacity=40, longest=int(lengths.max()))
     assert layout.row_length in (32, 64) and layout.rows % 5 == 0 and layout.rows <= 40
 
 

@@ -140,7 +140,7 @@ def dropout(x: tf.Tensor, rate: float, seed: tf.Tensor | None, site: int) -> tf.
     if seed is None or not rate:
         return x
     threshold = min(round(rate * 65536), 65535)
-    count = tf.size(x)
+    count = tf.size(x, tf.int64)  # attention over a large batch has more values than int32 can count
     bits = tf.random.stateless_uniform([(count + 1) // 2], tf.random.experimental.stateless_fold_in(seed, site), None, None, tf.uint32)
     kept = tf.reshape(tf.bitcast(bits, tf.uint16), [-1])[:count] >= tf.constant(threshold, tf.uint16)  # two draws from 32 bits
     return x * tf.reshape(tf.cast(kept, x.dtype) * (65536 / (65536 - threshold)), tf.shape(x))
@@ -277,8 +277,10 @@ class _Block(_Piece):
         self.feed_forward.build()
 
     def apply(self, x: tf.Tensor, shape: list, mask: tf.Tensor | None, seed: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
-        x, probabilities = self.attention.apply(x, shape, mask, seed)
-        return self.feed_forward.apply(x, seed), probabilities
+        with tf.name_scope("attention"):
+            x, probabilities = self.attention.apply(x, shape, mask, seed)
+        with tf.name_scope("feed_forward"):
+            return self.feed_forward.apply(x, seed), probabilities
 
 
 class Encoder(keras.layers.Layer):
@@ -346,10 +348,12 @@ class Encoder(keras.layers.Layer):
         tokens = inputs["token_ids"]
         shape = [static or dynamic for static, dynamic in zip(tokens.shape, tf.unstack(tf.shape(tokens)), strict=True)]
         mask = _attention_mask(inputs)
-        x = self.embeddings.apply(inputs, seed)  # (T, H), where T = B*S
+        with tf.name_scope("embeddings"):
+            x = self.embeddings.apply(inputs, seed)  # (T, H), where T = B*S
         states, attentions = [x], []
         for block in self.blocks:
-            x, probabilities = block.apply(x, shape, mask, seed)
+            with tf.name_scope(block.name):  # XLA names them in what it reports
+                x, probabilities = block.apply(x, shape, mask, seed)
             states.append(x)
             attentions.append(probabilities)
         states = [tf.reshape(state, [*shape, self.config.hidden_size]) for state in states]

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+STATIC_LENGTHS = (32, 64, 128, 256, 512, 1024, 2048)
 LENGTH_MULTIPLE = 8  # rows are this multiple long: vector registers like it, and it bounds the number of shapes
 
 
@@ -71,7 +72,7 @@ class Layout:
 
 
 def lay_out(indices: np.ndarray, lengths: np.ndarray, *, batching: str, seq_len: int, shards: int = 1, capacity: int,
-            static_shapes: bool = False) -> Layout:
+            longest: int | None = None, rows_at_least: int = 1) -> Layout:
     """Places the examples of one step into rows.
 
     Args:
@@ -80,7 +81,8 @@ def lay_out(indices: np.ndarray, lengths: np.ndarray, *, batching: str, seq_len:
         batching: fixed (one a row, seq_len long), bucketed (one a row, as long as the longest) or packed (several a row).
         shards: K; examples are dealt to them evenly, by length.
         capacity: examples of a full step, so that a short one has the same shape.
-        static_shapes: choose among few shapes, for XLA.
+        longest: tokens of the longest example of the whole split: choose among few shapes, for XLA. None: any shape will do.
+        rows_at_least: of a shard, where shapes should be few.
     """
     if len(indices) > capacity:
         raise ValueError(f"expected at most {capacity} examples. Received {len(indices)}.")
@@ -91,15 +93,14 @@ def lay_out(indices: np.ndarray, lengths: np.ndarray, *, batching: str, seq_len:
     for shard, members in enumerate(dealt):
         index[shard, :len(members)] = indices[members]
     if batching == "packed":
-        row_length, packed = _cheapest(lengths, dealt, seq_len, static_shapes)
+        row_length, packed = _cheapest(lengths, dealt, seq_len) if longest is None else _packed(lengths, dealt, _static_length(longest, seq_len))
         for shard, (rows_of, starts_of) in enumerate(packed):
             row[shard, :len(rows_of)], start[shard, :len(starts_of)] = rows_of, starts_of
-        rows = max(1, max((int(rows_of.max(initial=-1)) + 1 for rows_of, _ in packed)))
-        rows = min(_round_rows(rows, slots), slots) if static_shapes else rows
+        rows = max(1, *(int(rows_of.max(initial=-1)) + 1 for rows_of, _ in packed))
+        rows = rows if longest is None else min(max(_round_rows(rows, slots), rows_at_least), slots)
     else:
-        longest = int(lengths.max(initial=1))
-        row_length = seq_len if batching == "fixed" else _bucket(longest, seq_len, static_shapes)
-        rows = slots if static_shapes or batching == "fixed" else max(map(len, dealt))
+        row_length = seq_len if batching == "fixed" else _bucket(int(lengths.max(initial=1)), seq_len, longest is not None)
+        rows = slots if longest is not None or batching == "fixed" else max(map(len, dealt))
         row[:] = np.minimum(np.arange(slots, dtype=np.int32), rows - 1)
     return Layout(row_length, rows, index, row, start)
 
@@ -115,14 +116,11 @@ def _deal(lengths: np.ndarray, shards: int) -> list[np.ndarray]:
 
 
 def _bucket(longest: int, seq_len: int, static_shapes: bool) -> int:
-    if not static_shapes:
-        return min(seq_len, -(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE)
-    return next(length for length in _static_lengths(seq_len) if length >= longest)
+    return _static_length(longest, seq_len) if static_shapes else min(seq_len, -(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE)
 
 
-def _static_lengths(seq_len: int) -> list[int]:
-    lengths = [length for length in (32, 64, 128, 256, 512, 1024, 2048) if length < seq_len]
-    return [*lengths, seq_len]
+def _static_length(longest: int, seq_len: int) -> int:
+    return next((length for length in STATIC_LENGTHS if longest <= length < seq_len), seq_len)
 
 
 def _round_rows(rows: int, slots: int) -> int:
@@ -130,20 +128,23 @@ def _round_rows(rows: int, slots: int) -> int:
     return -(-rows // step) * step
 
 
-def _cheapest(lengths: np.ndarray, dealt: Sequence[np.ndarray], seq_len: int, static_shapes: bool) -> tuple[int, list]:
+def _packed(lengths: np.ndarray, dealt: Sequence[np.ndarray], row_length: int) -> tuple[int, list]:
+    return row_length, [pack(lengths[members], row_length) for members in dealt]
+
+
+def _cheapest(lengths: np.ndarray, dealt: Sequence[np.ndarray], seq_len: int) -> tuple[int, list]:
     """Packs with every candidate row length and keeps the one with the fewest operations.
 
     The cost of a token is constant but for attention, which grows with the row: (1 + L / 2048) is about right for
     hidden sizes from 384 to 768 (12 H^2 against 2 H L multiply-adds).
     """
-    longest = _bucket(int(lengths.max(initial=1)), seq_len, static_shapes)
-    candidates = [c for c in (_static_lengths(seq_len) if static_shapes else range(longest, seq_len + 1, 2 * LENGTH_MULTIPLE)) if c >= longest]
+    longest = _bucket(int(lengths.max(initial=1)), seq_len, False)
     best: tuple[float, int, list] | None = None
     total = int(lengths.sum())
-    for row_length in candidates or [longest]:
+    for row_length in range(longest, seq_len + 1, 2 * LENGTH_MULTIPLE) or [longest]:
         if best is not None and total * (1 + row_length / 2048) >= best[0]:
             break  # even without any padding it would cost more
-        packed = [pack(lengths[members], row_length) for members in dealt]
+        _, packed = _packed(lengths, dealt, row_length)
         rows = max(int(rows_of.max(initial=-1)) + 1 for rows_of, _ in packed)
         cost = rows * len(dealt) * row_length * (1 + row_length / 2048)
         if best is None or cost < best[0]:
