@@ -1,0 +1,107 @@
+"""Which strategy is chosen, and why; what is said where it cannot be made."""
+
+import json
+
+import pytest
+import tensorflow as tf
+
+from tests import toy
+from trainer import distribution
+from trainer.config import DistributionSettings
+from trainer.distribution import STRATEGIES, choose, host, hosts, local_replicas, make_strategy, read_cluster
+from trainer.errors import ConfigError
+
+TWO = {"cluster": {"chief": ["a:1"], "worker": ["b:1"]}, "task": {"type": "worker", "index": 0}}
+VERTEX = {"cluster": {"workerpool0": ["a:2222"], "workerpool1": ["b:2222", "c:2222"]}, "task": {"type": "workerpool1", "index": 1, "trial": "7"},
+          "environment": "cloud", "job": "{}"}
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch):
+    for name in (*distribution.TPU_VARIABLES, "TF_CONFIG", "CLUSTER_SPEC"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def gpus(monkeypatch, count):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: ["device"] * count if kind == "GPU" else [])
+
+
+@pytest.mark.parametrize(("environment", "count", "expected"), [
+    ({}, 0, ("one_device", "found no GPU")), ({}, 1, ("one_device", "found 1 GPU")), ({}, 4, ("mirrored", "found 4 GPUs")),
+    ({"TPU_NAME": "t"}, 0, ("tpu", "TPU_NAME is set")), ({"TPU_CONFIG": "{}"}, 2, ("tpu", "TPU_CONFIG is set")),
+    ({"TPU_WORKER_HOSTNAMES": "x"}, 0, ("tpu", "TPU_WORKER_HOSTNAMES is set")),
+    ({"TPU_NAME": "t", "TF_CONFIG": json.dumps(TWO)}, 0, ("tpu", "TPU_NAME is set")),
+    ({"TF_CONFIG": json.dumps(TWO)}, 4, ("multi_worker", "TF_CONFIG names several workers")),
+    ({"CLUSTER_SPEC": json.dumps(VERTEX)}, 0, ("multi_worker", "CLUSTER_SPEC names several workers")),
+    ({"TF_CONFIG": json.dumps({"cluster": {"chief": ["a:1"]}, "task": {"type": "chief", "index": 0}})}, 0, ("one_device", "found no GPU")),
+    ({"TF_CONFIG": "{}"}, 2, ("mirrored", "found 2 GPUs"))])
+def test_the_environment_decides(monkeypatch, environment, count, expected):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    gpus(monkeypatch, count)
+    assert choose(DistributionSettings()) == expected
+
+
+def test_what_the_config_names_comes_first(monkeypatch):
+    gpus(monkeypatch, 0)
+    assert choose(DistributionSettings(tpu="my-tpu")) == ("tpu", "distribution.tpu is set")
+    assert choose(DistributionSettings(replicas=2)) == ("mirrored", "found no GPU, distribution.replicas is 2")
+
+
+def test_every_strategy_of_the_schema_has_its_row():
+    assert {"auto", *STRATEGIES} == set(DistributionSettings.model_fields["strategy"].annotation.__args__)
+
+
+def test_vertex_pools_are_a_chief_and_workers(monkeypatch):
+    monkeypatch.setenv("CLUSTER_SPEC", json.dumps(VERTEX))
+    assert read_cluster() == {"cluster": {"chief": ["a:2222"], "worker": ["b:2222", "c:2222"]}, "task": {"type": "worker", "index": 1}}
+
+
+@pytest.mark.parametrize(("value", "said"), [
+    ("{", "TF_CONFIG: cannot be read (JSONDecodeError"), (json.dumps({"cluster": {"worker": ["a:1"]}}), "TF_CONFIG: cannot be read (KeyError: 'task')"),
+    (json.dumps({"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 3}}), "TF_CONFIG: cannot be read (IndexError"),
+    (json.dumps({"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "worker", "index": 0}}), "TF_CONFIG: ps: this trainer runs synchronously")])
+def test_a_bad_cluster_is_refused(monkeypatch, tmp_path, toy_weights, capsys, value, said):
+    monkeypatch.setenv("TF_CONFIG", value)
+    config = toy.write_config(tmp_path, toy_weights, toy.write_sentences(tmp_path / "train.jsonl", 20), distribution={"strategy": "auto"})
+    assert toy.run_main(config, tmp_path / "job") == 2
+    error = capsys.readouterr().err
+    assert said in error and "Traceback" not in error and not (tmp_path / "job").exists()
+
+
+@pytest.mark.parametrize(("settings", "said"), [
+    ({"strategy": "multi_worker"}, "multi_worker needs TF_CONFIG or CLUSTER_SPEC in the environment"),
+    ({"strategy": "mirrored", "replicas": 9}, "distribution.replicas: expected at most 4, the devices of this host. Received 9."),
+    ({"strategy": "mirrored", "collectives": "ring"}, "distribution.collectives: expected one of auto, nccl, hierarchical, reduce_to_one here."),
+    ({"strategy": "tpu", "collectives": "nccl"}, "distribution.collectives: expected one of auto here. Received 'nccl'."),
+    ({"strategy": "tpu", "tpu": "grpc://localhost:1", "tpu_wait_minutes": 0}, "tpu: no TPU answers at 'grpc://localhost:1'")])
+def test_what_is_not_there_is_said(monkeypatch, settings, said):
+    tf.config.list_logical_devices()  # TensorFlow has started: its CPU cannot be split anew
+    connect = tf.errors.UnavailableError(None, None, "failed to connect to all addresses")
+    monkeypatch.setattr(tf.config, "experimental_connect_to_cluster", lambda resolver: (_ for _ in ()).throw(connect))
+    with pytest.raises(ConfigError) as refused:
+        make_strategy(DistributionSettings(**settings))
+    assert said in str(refused.value)
+
+
+def test_a_busy_tpu_is_waited_for(monkeypatch):
+    tries, slept = [], []
+
+    class Resolver:
+        def __init__(self, tpu):
+            tries.append(tpu)
+            if len(tries) < 3:
+                raise tf.errors.UnavailableError(None, None, "the TPU is in use")
+            raise ValueError("gone")
+
+    monkeypatch.setattr(tf.distribute.cluster_resolver, "TPUClusterResolver", Resolver)
+    monkeypatch.setattr(distribution.time, "sleep", slept.append)
+    with pytest.raises(ConfigError, match=r"no TPU answers at 'local' \(gone\)\. Run on a TPU VM"):
+        make_strategy(DistributionSettings(strategy="tpu"))
+    assert tries == ["local"] * 3 and slept == [distribution.TPU_RETRY_SECONDS] * 2
+
+
+def test_one_host_feeds_all_its_replicas():
+    strategy, line = make_strategy(DistributionSettings(strategy="mirrored", replicas=3))
+    assert line == "distribution: mirrored, 3 replicas (as the config says)"
+    assert (hosts(strategy), host(strategy), list(local_replicas(strategy))) == (1, 0, [0, 1, 2])
