@@ -158,6 +158,27 @@ def test_a_termination_signal_saves_a_checkpoint_at_that_step(launcher, config, 
     assert_same_run(job, whole)
 
 
+def test_a_signal_in_an_evaluation_saves_a_checkpoint_and_the_evaluation_is_made_anew(launcher, config, tmp_path):
+    """Batches of one example make the evaluation long enough to be met; where it was missed, a little later is tried."""
+    flag = "--train.evaluation_batch_size=1"
+    start(launcher, config, tmp_path / "whole", flag)
+    assert launcher.wait() == 0
+    for attempt in range(6):
+        job = tmp_path / f"job{attempt}"
+        process = start(launcher, config, job, flag)
+        wait_for_step(job, 24)
+        time.sleep(0.02 * attempt)
+        os.kill(process, signal.SIGTERM)
+        assert launcher.wait() == 143
+        state = json.loads((job / "checkpoints" / f"step_{complete(job)[-1]:08d}" / "state.json").read_text())
+        if not state["settled"]:
+            break
+    assert state["step"] == 25 and not state["settled"]
+    start(launcher, config, job, flag)
+    assert launcher.wait() == 0
+    assert_same_run(job, tmp_path / "whole")
+
+
 def test_a_finished_run_is_not_trained_again(launcher, config, whole, tmp_path):
     job = tmp_path / "job"
     shutil.copytree(whole, job)

@@ -177,3 +177,46 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, spoil, said):
 def test_results_are_summarised_a_line_a_split():
     results = finish.Results({"validation": {"accuracy": 0.5, "loss": 1.0}, "test": {"accuracy": 0.25}, "model": "x/model"})
     assert results.summary() == "validation: accuracy 0.5000  loss 1.0000\ntest: accuracy 0.2500\nmodel: x/model"
+
+
+# --- precision and moving average -------------------------------------------------------------------------------------
+
+
+def finished(tmp_path, name, toy_weights, **train):
+    config = toy.write_config(tmp_path, toy_weights, toy.write_sentences(tmp_path / "train.jsonl", 96), data={"validation": 0.2},
+                              train={"steps": 30, "learning_rate": 2e-3, **train}, export={"format": "savedmodel", "check_examples": 4})
+    assert toy.run_main(config, tmp_path / name) == 0
+    return json.loads((tmp_path / name / "results.json").read_text())
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision_learns_and_exports(tmp_path, toy_weights, precision):
+    results = finished(tmp_path, "job", toy_weights, precision=precision, ema_decay=None)
+    whole = finished(tmp_path, "whole", toy_weights)
+    assert results["validation"]["accuracy"] == pytest.approx(whole["validation"]["accuracy"], abs=0.11)
+    assert results["validation"]["loss"] == pytest.approx(whole["validation"]["loss"], abs=0.05)
+    assert (tmp_path / "job" / "model" / "saved_model.pb").exists()
+    prefix = str(tmp_path / "job" / "checkpoints" / "step_00000030" / "weights")
+    saved = {name for name, _ in tf.train.list_variables(prefix)}
+    assert ("optimizer/loss_scale" in saved) == (precision == "mixed_float16")
+
+
+def test_the_moving_average_is_evaluated_kept_and_exported(tmp_path, toy_weights):
+    results = finished(tmp_path, "job", toy_weights, ema_decay=0.95)
+    job = tmp_path / "job"
+    prefix = str(job / "checkpoints" / "step_00000030" / "weights")
+    average, last = (tf.train.load_variable(prefix, f"{group}/head/output/kernel") for group in ("average", "model"))
+    assert np.abs(average - last).max() > 1e-3
+    in_training = [line for line in toy.read_jsonl(job / "metrics.jsonl") if line["split"] == "validation"][-1]
+    assert {name: in_training[name] for name in results["validation"]} == pytest.approx(results["validation"])
+    assert toy.run_main(None, job, "--mode=export", "--export.format=huggingface") == 0
+    np.testing.assert_array_equal(load_file(job / "huggingface" / "model.safetensors")["classifier.weight"].T, average)
+    plain = finished(tmp_path, "plain", toy_weights)
+    assert plain["validation"]["loss"] != pytest.approx(results["validation"]["loss"], rel=1e-3)
+    trained = [[line["loss"] for line in toy.read_jsonl(tmp_path / name / "metrics.jsonl") if line["split"] == "train"] for name in ("job", "plain")]
+    assert trained[0] == trained[1]  # to average changes nothing in the training
+
+
+def test_results_say_how_much_of_the_device_was_used(trained):
+    throughput = json.loads((trained / "results.json").read_text())["throughput"]
+    assert 0 < throughput["model_flops_utilisation"] < 1 and throughput["measured_peak_gflops"] > 1
