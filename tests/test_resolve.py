@@ -149,3 +149,16 @@ def test_text_that_looks_like_a_number_stays_text_and_numbers_become_text(tmp_pa
 
 def test_a_byte_order_mark_is_no_content(tmp_path):
     assert resolve(written(tmp_path, "\ufeff" + MINIMAL)).config.data.train == "d.jsonl"
+
+
+def test_true_and_false_are_no_numbers_and_no_text(tmp_path):
+    file = tmp_path / "c.yaml"
+    file.write_text("head: {name: classification, dropout: false}\nbackbone: {weights: x, freeze_embeddings: true}\n"
+                    "data: {source: jsonl, train: x, seq_len: true, label: true}\ntrain: {epochs: true}\n")
+    with pytest.raises(ConfigError) as refused:
+        resolve(file, {})
+    said = str(refused.value)
+    for line in ("head.dropout: expected number >= 0, < 1 or null. Received False", "data.seq_len: expected integer >= 4. Received True",
+                 "data.label: expected text. Received True", "train.epochs: expected number > 0 or null. Received True"):
+        assert line in said
+    assert said.count("Received") == 4

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import pydantic
 from pydantic import ConfigDict, Field, SerializeAsAny
 
+DEFAULT_EPOCHS = 3  # where the config gives neither epochs nor steps
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Place = Annotated[str, pydantic.Strict()]  # beside a Fraction, where a number out of bounds must not become text
@@ -64,7 +65,7 @@ class BackboneSettings(Section):
 class TrainSettings(Section):
     """Optimisation, evaluation and checkpoints."""
 
-    epochs: float | None = Field(None, gt=0, description="passes over train; default 3 unless steps is given")
+    epochs: float | None = Field(None, gt=0, description=f"passes over train; null: {DEFAULT_EPOCHS}, unless steps is given")
     steps: int | None = Field(None, ge=1, description="optimizer steps, instead of epochs")
     global_batch_size: int = Field(32, ge=1, description="examples per optimizer step, over all replicas and micro-batches")
     micro_batches: int = Field(1, ge=1, description="parts of a replica's batch, computed one after the other to save memory")

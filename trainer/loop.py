@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.checkpoints import Checkpoints, RunState
+from trainer.config import DEFAULT_EPOCHS
 from trainer.data.batching import Layout, TrainingPlan, lay_out
 from trainer.data.prepare import Prepared
 from trainer.data.store import TokenStore
@@ -26,7 +27,6 @@ from trainer.stopping import StoppedError, StopSignal
 from trainer.throughput import training_flops
 from trainer.timeline import Timeline
 
-DEFAULT_EPOCHS = 3
 SHAPING_STEPS = 50  # the first steps of a run, which decide the shape of all
 
 

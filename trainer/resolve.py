@@ -169,10 +169,14 @@ def _section_class(section: str, settings: Settings, problems: list[str]) -> typ
 
 def _validate(section: str, cls: type[schema.Section], settings: Settings, problems: list[str]) -> schema.Section | None:
     values = {key: setting.value for (name, key), setting in settings.items() if name == section}
+    # pydantic would read true as 1, or as the text "True".
+    seen = {key for key, value in values.items() if isinstance(value, bool) and key in cls.model_fields
+            and "true or false" not in schema.describe_type(cls.model_fields[key])}
+    problems += [_problem(section, key, cls, {"type": "bool"}, settings[section, key]) for key in seen]
     try:
-        return cls.model_validate(values)
+        checked = cls.model_validate({key: value for key, value in values.items() if key not in seen})
+        return None if seen else checked
     except pydantic.ValidationError as error:
-        seen: set[str] = set()
         for detail in error.errors():
             key = str(detail["loc"][0]) if detail["loc"] else ""
             if key not in seen:  # a union reports each of its members
