@@ -2,6 +2,7 @@
 
 import os
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -219,3 +220,12 @@ def test_a_pair_has_segments_and_its_samples_both_texts(tmp_path, tokenizer):
     assert [toy.VOCABULARY[token] for token in example["token_ids"]] == ["[CLS]", "the", "film", "[SEP]", "very", "long", "[SEP]"]
     assert example["segment_ids"].tolist() == [0, 0, 0, 0, 1, 1, 1]
     assert prepared.splits["train"].meta["samples"][1] == {"text": "we saw", "text_pair": "it"}
+
+
+def test_two_processes_of_one_machine_do_the_work_once(tmp_path):
+    file = toy.write_jsonl(tmp_path / "d.jsonl", rows(3000))
+    with ThreadPoolExecutor(3) as pool:  # the lock is of the file, whoever opened it
+        prepared = list(pool.map(lambda _: run(tmp_path, file), range(3)))
+    assert sorted(each.reused for each in prepared) == [False, True, True]
+    assert all(texts_of(each, "train") == texts_of(prepared[0], "train") for each in prepared)
+    assert len(os.listdir(tmp_path / "cache")) == 1

@@ -59,8 +59,11 @@ def prepare(settings: DataSettings, head: Any, tokenizer_fingerprint: str, *, pr
     folder = cache_folder(settings) / fingerprint
     reused = (folder / "ledger.json").exists()
     if not reused:
-        with store_module.building(folder) as temporary:
-            _Preparation(settings, head, sources, progress).write(temporary)
+        with store_module.one_at_a_time(folder):
+            reused = (folder / "ledger.json").exists()  # by a worker beside this one, meanwhile
+            if not reused:
+                with store_module.building(folder) as temporary:
+                    _Preparation(settings, head, sources, progress).write(temporary)
     notes = json.loads((folder / "ledger.json").read_text(encoding="utf-8"))
     splits = {split: TokenStore(folder / split) for split in SPLITS if (folder / split).exists()}
     return Prepared(splits, Ledger(notes["ledger"]), notes["vocabulary"], reused)

@@ -6,6 +6,7 @@ A folder with `row_splits.npy`, one raw file a token column (`tokens.NAME.int32`
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
@@ -103,6 +104,23 @@ def _save(path: pathlib.Path, values: np.ndarray) -> None:
     content = io.BytesIO()
     np.save(content, values, allow_pickle=False)
     path.write_bytes(content.getbuffer())
+
+
+@contextmanager
+def one_at_a_time(folder: pathlib.Path) -> Iterator[None]:
+    """Waits while another process of this machine builds `folder`, so that the work is done once."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = open(folder.parent / f".{folder.name}.lock", "w")  # noqa: SIM115  closed below
+    except OSError:  # a cache that cannot be written may still be read, and building says what is wrong
+        yield
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        pathlib.Path(lock.name).unlink(missing_ok=True)
+        lock.close()
 
 
 @contextmanager
