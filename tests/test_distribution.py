@@ -84,6 +84,32 @@ def test_what_is_not_there_is_said(monkeypatch, settings, said):
     assert said in str(refused.value)
 
 
+@pytest.mark.parametrize("strategy", ["mirrored", "one_device"])
+def test_one_process_alone_does_not_run_beside_others_of_its_cluster(monkeypatch, strategy):
+    monkeypatch.setenv("TF_CONFIG", json.dumps(TWO))
+    with pytest.raises(ConfigError, match=f"{strategy} runs in one process, and the environment names 2 workers"):
+        make_strategy(DistributionSettings(strategy=strategy))
+
+
+def test_a_plan_for_a_tpu_needs_none(tmp_path, toy_weights):
+    config = toy.write_config(tmp_path, toy_weights, toy.write_sentences(tmp_path / "train.jsonl", 40), distribution={"strategy": "tpu"})
+    assert toy.run_main(config, tmp_path / "job", "--mode=plan", "--plan.replicas=8") == 0
+    assert json.loads((tmp_path / "job" / "plan.json").read_text())["replicas"] == 8
+
+
+@pytest.mark.parametrize(("message", "code"), [("Collective ops is aborted by: Socket closed", 143), ("cuBLAS failed", None)])
+def test_only_a_lost_worker_is_one(monkeypatch, capsys, message, code):
+    monkeypatch.setenv("TF_CONFIG", json.dumps(TWO))
+    left = []
+    monkeypatch.setattr(distribution.os, "_exit", left.append)
+    try:
+        with distribution.stop_when_a_worker_is_lost():
+            raise tf.errors.InternalError(None, None, message)
+    except tf.errors.InternalError:
+        left.append(None)
+    assert left == [code] and ("another worker of the 2 is gone" in capsys.readouterr().err) == (code == 143)
+
+
 def test_a_busy_tpu_is_waited_for(monkeypatch):
     tries, slept = [], []
 

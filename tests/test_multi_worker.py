@@ -162,9 +162,21 @@ def test_a_signal_to_one_worker_stops_all_after_the_same_step(launcher, config, 
     assert_near(job, whole)
 
 
-def test_workers_with_different_job_dirs_or_data_are_refused(launcher, config, whole, tmp_path):
-    other = toy.write_config(tmp_path, config.parent / "weights", toy.write_sentences(tmp_path / "train.jsonl", 91), distribution={"strategy": "auto"})
-    processes = [launcher.start(f"--config={file}", f"--job_dir={tmp_path / 'job'}", log=log_of(tmp_path / "job", index), environment=environment)
-                 for index, (file, environment) in enumerate(zip((config, other), environments(2, "TF_CONFIG"), strict=True))]
-    assert [launcher.wait(process) for process in processes] == [2, 2], logs(tmp_path / "job")
-    assert "error: the workers disagree on the prepared data" in logs(tmp_path / "job")
+def other_data(config, folder):
+    return {"config": toy.write_config(folder, config.parent / "weights", toy.write_sentences(folder / "train.jsonl", 91),
+                                       distribution={"strategy": "auto"})}
+
+
+@pytest.mark.parametrize(("different", "said"), [
+    (lambda config, folder: {"job": folder / "elsewhere"}, "the workers disagree on the job_dir"),
+    (lambda config, folder: {"flag": "--train.learning_rate=1e-5"}, "the workers disagree on the config"),
+    (other_data, "the workers disagree on the ")])
+def test_workers_that_would_run_apart_are_refused(launcher, config, tmp_path, different, said):
+    environment, job = environments(2, "TF_CONFIG"), tmp_path / "job"
+    second = {"config": config, "job": job, "flag": "--train.learning_rate=3e-3", **different(config, tmp_path)}
+    processes = [launcher.start(f"--config={config}", f"--job_dir={job}", "--train.learning_rate=3e-3", log=log_of(job, 0), environment=environment[0]),
+                 launcher.start(f"--config={second['config']}", f"--job_dir={second['job']}", second["flag"], log=log_of(job, 1), environment=environment[1])]
+    codes = [launcher.wait(process) for process in processes]
+    assert 2 in codes and set(codes) <= {2, 143}, logs(job)  # who sees the other leave before it has spoken, says that
+    assert f"error: {said}" in logs(job) and "Traceback" not in logs(job)
+    assert not list(job.glob("checkpoints/*"))

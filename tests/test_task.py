@@ -52,7 +52,7 @@ def test_a_mistake_is_answered_at_once_without_a_traceback(arguments, message):
 
 
 def test_a_run_leaves_its_contract_in_the_job_dir(trained):
-    assert {path.name for path in trained.iterdir()} == {
+    assert {path.name for path in trained.iterdir() if not path.name.startswith(".")} == {
         "config.yaml", "plan.json", "ledger.json", "vocabulary.json", "metrics.jsonl", "results.json", "checkpoints", "logs", "model"}
     results = json.loads((trained / "results.json").read_text())
     assert results["validation"]["accuracy"] == results["test"]["accuracy"] == 1.0  # a keyword decides
@@ -220,3 +220,46 @@ def test_the_moving_average_is_evaluated_kept_and_exported(tmp_path, toy_weights
 def test_results_say_how_much_of_the_device_was_used(trained):
     throughput = json.loads((trained / "results.json").read_text())["throughput"]
     assert 0 < throughput["model_flops_utilisation"] < 1 and throughput["measured_peak_gflops"] > 1
+
+
+def test_a_job_dir_does_not_go_on_with_other_data(tmp_path, toy_weights, capsys):
+    """Not even where only the names of the labels changed: the old weights would answer with the new names."""
+    file = toy.write_sentences(tmp_path / "train.jsonl", 60)
+    config = toy.write_config(tmp_path, toy_weights, file)
+    assert toy.run_main(config, tmp_path / "job") == 0
+    vocabulary = (tmp_path / "job" / "vocabulary.json").read_bytes()
+    file.write_text(file.read_text().replace('"neg"', '"bad"'))
+    assert toy.run_main(config, tmp_path / "job") == 2
+    said = capsys.readouterr().err
+    assert "belongs to a run on other data: the files, their texts or their labels have changed" in said and "another --job_dir" in said
+    assert (tmp_path / "job" / "vocabulary.json").read_bytes() == vocabulary
+
+
+def test_a_copy_beside_the_checkpoints_disturbs_nothing(tmp_path):
+    checkpoints = checkpoints_of(tmp_path, [])
+    checkpoints.save(RunState(step=3))
+    checkpoints.wait()
+    shutil.copytree(checkpoints.path(3), tmp_path / "step_00000003.bak")
+    checkpoints.save(RunState(step=4))
+    checkpoints.wait()
+    assert checkpoints.complete() == [3, 4] and checkpoints.restore_latest().step == 4 and (tmp_path / "step_00000003.bak").exists()
+
+
+def test_a_step_saved_again_is_never_gone(tmp_path, monkeypatch):
+    """The values are on disk already: only the state beside them is written, in one rename."""
+    checkpoints = checkpoints_of(tmp_path, [], keep=1)
+    checkpoints.save(RunState(step=3, settled=False))
+    checkpoints.wait()
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: pytest.fail("the only checkpoint was removed"))
+    checkpoints.save(RunState(step=3, settled=True))
+    checkpoints.wait()
+    assert checkpoints.restore_latest().settled
+
+
+def test_a_checkpoint_of_other_shapes_is_refused_whole(tmp_path):
+    checkpoints_of(tmp_path, []).save(RunState(step=3))
+    time.sleep(0.5)
+    other = {"weight": tf.Variable([5.0, 5.0, 5.0])}
+    warnings = []
+    assert Checkpoints(tmp_path, keep=1, warn=warnings.append, variables=other).restore_latest() is None
+    assert "weight has another shape than the model's" in warnings[0] and other["weight"].numpy().tolist() == [5, 5, 5]

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import pathlib
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -69,6 +71,7 @@ class Checkpoints:
         self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._written: Future[None] | None = None
         self.saved: RunState | None = None  # the last one, as it was
+        self._on_disk: int | None = None  # the step whose values this process last read or wrote
 
     def path(self, step: int) -> pathlib.Path:
         """The folder of the checkpoint of a step."""
@@ -76,7 +79,7 @@ class Checkpoints:
 
     def complete(self) -> list[int]:
         """The steps with a complete checkpoint, oldest first."""
-        return sorted(int(path.parent.name.removeprefix("step_")) for path in self.folder.glob("step_*/state.json"))
+        return sorted(step for path in self.folder.glob("step_*/state.json") if (step := _step_of(path.parent)) is not None)
 
     def save(self, state: RunState) -> None:
         """Takes the values as they are now; a thread writes them, then removes the checkpoints that need not be kept.
@@ -103,15 +106,20 @@ class Checkpoints:
 
     def _write(self, state: RunState, values: dict[str, tf.Tensor]) -> None:
         path = self.path(state.step)
-        (path / "state.json").unlink(missing_ok=True)  # invisible first, then gone
-        shutil.rmtree(path, ignore_errors=True)
         try:
+            if self._on_disk == state.step:  # the values are those: only what is known beside them has changed
+                files = json.loads((path / "state.json").read_text(encoding="utf-8"))["files"]
+                write_json(path / "state.json", {**dataclasses.asdict(state), "files": files})
+                return
+            (path / "state.json").unlink(missing_ok=True)  # invisible first, then gone
+            shutil.rmtree(path, ignore_errors=True)
             path.mkdir(parents=True)
             with tf.device("CPU:0"):
                 tf.raw_ops.SaveV2(prefix=str(path / "weights"), tensor_names=list(values), shape_and_slices=[""] * len(values), tensors=list(values.values()))
             sizes = {file.name: file.stat().st_size for file in sorted(path.iterdir())}
             write_json(path / "state.json", {**dataclasses.asdict(state), "files": sizes})
-        except (OSError, tf.errors.OpError) as error:
+            self._on_disk = state.step
+        except (OSError, tf.errors.OpError, JobDirError) as error:
             shutil.rmtree(path, ignore_errors=True)
             raise JobDirError(f"{path}: the checkpoint could not be written: {error}. Free some space or give another --job_dir; "
                               f"the last complete checkpoint is {self.last_name()}.") from None
@@ -147,21 +155,31 @@ class Checkpoints:
             reading = "weights"
             reader = tf.train.load_checkpoint(str(path / "weights"))
             values = {name: reader.get_tensor(name) for name in self.variables}
+            if wrong := [name for name, variable in self.variables.items() if tuple(values[name].shape) != tuple(variable.shape)]:
+                raise ValueError(f"{wrong[0]} has another shape than the model's")
         except (OSError, ValueError, KeyError, tf.errors.OpError, RuntimeError) as error:
             said = " ".join(str(error).split())[:300]
             raise JobDirError(f"{path}: the checkpoint is damaged ({reading}: {said}). Put back a copy of it, or train again in another --job_dir.") from None
         for name, variable in self.variables.items():
             variable.assign(values[name])
+        self._on_disk = step
+        content = {name: math.nan if value is None and name == "gradient_norm" else value for name, value in content.items()}
         return RunState(**{field.name: content[field.name] for field in dataclasses.fields(RunState) if field.name in content})
 
     def _prune(self, state: RunState) -> None:
         # Later steps are damaged ones that the run went on before; counted, they would push out what it has just saved.
         kept = {*[step for step in self.complete() if step <= state.step][-self.keep:], state.best_step}
         for path in self.folder.glob("step_*"):
-            step = int(path.name.removeprefix("step_"))
-            if step not in kept:
+            step = _step_of(path)
+            if step is not None and step not in kept:
                 (path / "state.json").unlink(missing_ok=True)  # invisible first, then gone
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def _step_of(folder: pathlib.Path) -> int | None:
+    """The step that a checkpoint's folder is of; None for any other folder, such as a copy."""
+    found = re.fullmatch(r"step_(\d{8,})", folder.name)
+    return int(found[1]) if found else None
 
 
 def _value(variable: Any) -> tf.Tensor:

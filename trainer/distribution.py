@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +23,7 @@ TPU_VARIABLES = ("TPU_CONFIG", "TPU_NAME", "TPU_WORKER_HOSTNAMES")
 TPU_RETRY_SECONDS = 15.0
 POOLS = {"workerpool0": "chief", "workerpool1": "worker"}  # Vertex AI's names in CLUSTER_SPEC
 LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError, tf.errors.CancelledError, tf.errors.InternalError)
+SIGNS_OF_LOSS = re.compile("collective|socket|connect|peer|worker|nccl|coordination|heartbeat", re.IGNORECASE)
 SHARED = "All workers must see the same job_dir: a shared folder or gs://."
 LOST_EXIT_CODE = 143  # as after SIGTERM: nothing is wrong with the job, it should be started again
 
@@ -92,6 +94,9 @@ def make_strategy(settings: DistributionSettings) -> tuple[tf.distribute.Strateg
         ConfigError: the devices, workers or TPU that it needs are not there.
     """
     name, reason = choose(settings) if settings.strategy == "auto" else (settings.strategy, "as the config says")
+    if name in ("mirrored", "one_device") and workers_named() > 1:
+        raise ConfigError(f"distribution.strategy: {name} runs in one process, and the environment names {workers_named()} workers: each would take the "
+                          "job_dir for its own. Set --distribution.strategy=multi_worker or auto, or give the job one worker.")
     strategy = STRATEGIES[name](settings)
     replicas, workers = strategy.num_replicas_in_sync, hosts(strategy)
     where = f" on {workers} workers, this one is number {host(strategy)}" if workers > 1 else ""
@@ -104,8 +109,7 @@ def choose(settings: DistributionSettings) -> tuple[str, str]:
         return "tpu", f"{found} is set"
     if pathlib.Path("/dev/accel0").exists():
         return "tpu", "found /dev/accel0"
-    cluster = read_cluster()
-    if cluster is not None and sum(map(len, cluster["cluster"].values())) > 1:
+    if workers_named() > 1:
         return "multi_worker", f"{'TF_CONFIG' if os.environ.get('TF_CONFIG') else 'CLUSTER_SPEC'} names several workers"
     gpus = len(tf.config.list_physical_devices("GPU"))
     found = f"found {gpus} GPU{'s' if gpus > 1 else ''}" if gpus else "found no GPU"
@@ -114,6 +118,12 @@ def choose(settings: DistributionSettings) -> tuple[str, str]:
     if settings.replicas and settings.replicas > 1:
         return "mirrored", f"{found}, distribution.replicas is {settings.replicas}"
     return "one_device", found
+
+
+def workers_named() -> int:
+    """How many processes the environment says the job has; 0 where it says nothing."""
+    cluster = read_cluster()
+    return sum(map(len, cluster["cluster"].values())) if cluster else 0
 
 
 def read_cluster() -> dict[str, Any] | None:
@@ -213,15 +223,15 @@ def _gather(strategy: tf.distribute.Strategy) -> Callable[[tf.Tensor], tf.Tensor
 
 
 @contextmanager
-def stop_when_a_worker_is_lost(strategy: tf.distribute.Strategy) -> Iterator[None]:
+def stop_when_a_worker_is_lost() -> Iterator[None]:
     """Where another worker of the job died, says so and exits with 143; the job is to be started again and goes on."""
     try:
         yield
     except LOST as error:
-        if hosts(strategy) == 1:
+        if workers_named() < 2 or not SIGNS_OF_LOSS.search(error.message or ""):
             raise
         first = error.message.strip().splitlines()[0][:300] if error.message else type(error).__name__
-        sys.stderr.write(f"stopped: another worker of the {hosts(strategy)} is gone or cannot be reached ({first}). "
+        sys.stderr.write(f"stopped: another worker of the {workers_named()} is gone or cannot be reached ({first}). "
                          "Start the job again on all workers: it goes on from the last checkpoint.\n")
         sys.stderr.flush()
         os._exit(LOST_EXIT_CODE)  # an orderly end would wait for the worker that is gone

@@ -114,7 +114,7 @@ def finish(parts: Parts, job: Job, prepared: Prepared, run: Any) -> Results:
     with run.timeline.inside("export_s"):
         model = kept.export(prepared)
     require_agreement(run.strategy, "the end", "done", "")  # the others wait for the chief: one that leaves looks like one that died
-    trained = max(run.timeline.seconds("train_s"), 1e-9)
+    trained = max(run.timeline.seconds("train_s") + run.timeline.seconds("input_wait_s"), 1e-9)
     peak = peak_flops(run.strategy, parts.config.train.precision)
     throughput = {"examples_per_s": round(run.state.examples / trained, 2), "real_tokens_per_s": round(run.state.real_tokens / trained, 1),
                   "model_flops_utilisation": round(run.state.model_flops / trained / peak, 4) if peak else None,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import yaml
@@ -62,10 +64,30 @@ class Job:
         if not self.config_file.exists():
             raise ConfigError(f"--job_dir={self.folder}: no config.yaml there. Expected the job_dir of a training run.")
 
+    def mark(self, wait: Callable[[], None]) -> str:
+        """What only those read that see the same folder: the chief writes it, then all `wait`, then all read."""
+        file = self.folder / ".started"
+        if self.writes:
+            write_text(file, os.urandom(8).hex())
+        wait()
+        try:
+            return file.read_text(encoding="utf-8")
+        except OSError:
+            return "not there"
+
     def write_preparation(self, prepared: Any) -> None:
-        """Keeps the ledger, and what the head learnt from train (the label names), for predict and export."""
+        """Keeps the ledger, and what the head learnt from train (the label names), for predict and export.
+
+        Raises:
+            JobDirError: there are checkpoints, of other data.
+        """
         if not self.writes:
             return
+        digest, file = prepared.digest(), self.folder / ".data"
+        if file.exists() and file.read_text(encoding="utf-8") != digest and any(self.checkpoints.glob("step_*/state.json")):
+            raise JobDirError(f"--job_dir={self.folder} belongs to a run on other data: the files, their texts or their labels have changed since it began. "
+                              "To go on with that run, put the data back. To start anew: another --job_dir, or remove the folder.")
+        write_text(file, digest)
         write_json(self.folder / "ledger.json", prepared.ledger.entries)
         write_json(self.folder / "vocabulary.json", prepared.vocabulary)
 

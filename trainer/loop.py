@@ -84,7 +84,7 @@ class Training:
             self.timeline.enter("train_s")
             start = time.monotonic()
             rows = self.train_call(iterator, tf.constant(count, tf.int32), tf.constant(float(self.stop.requested))).numpy()
-            self._count(range(self.state.step, self.state.step + count), time.monotonic() - start)
+            self._count(range(self.state.step, self.state.step + count), time.monotonic() - start, float(rows[:, LOGGED.index("input_wait_s")].sum()))
             self._record(rows)
             self._settle()
             if rows[-1][LOGGED.index("stop")] or (self.stop.requested and hosts(self.strategy) == 1):
@@ -96,6 +96,7 @@ class Training:
         if saved is None or (saved.step, saved.settled) != (self.state.step, self.state.settled):
             self.checkpoint()
         self.checkpoints.wait()
+        require_agreement(self.strategy, "the last step", str(self.state.step), "")  # the others stay until the chief has written it
         self.stop.leave(f"stopped by a signal after step {self.state.step:,}; the checkpoint is written, start again to go on")
 
     def checkpoint(self) -> None:
@@ -122,7 +123,7 @@ class Training:
         left = [every - self.state.step % every for every in self._due_every().values()]
         return min(self.settings.steps_per_call, self.steps - self.state.step, *left)
 
-    def _count(self, steps: range, seconds: float) -> None:
+    def _count(self, steps: range, seconds: float, waited: float) -> None:
         """Adds a call to the throughput, unless it compiled: then its time is no training time."""
         shapes = {self._shapes.pop(step) for step in steps}
         compiled = not self._compiled or (use_xla(self.settings) and not shapes <= self._compiled)
@@ -130,6 +131,7 @@ class Training:
         if compiled:
             self.timeline.move(seconds, "compile_s")
             return
+        self.timeline.move(waited, "input_wait_s")
         for step in steps:
             lengths = self.store.lengths[self.plan.indices(step)]
             self.state.real_tokens += int(lengths.sum())
@@ -138,10 +140,10 @@ class Training:
 
     def _record(self, rows: np.ndarray) -> None:
         """Takes in the steps just made."""
-        for loss_sum, weight, norm, _, waited in rows.tolist():
+        for loss_sum, weight, norm, *_ in rows.tolist():
             self.state.step += 1
-            self.timeline.move(waited, "input_wait_s")
-            overflow = self.settings.precision == "mixed_float16" and math.isfinite(loss_sum)  # the update was left out, the loss scale halved
+            # float16: the update was left out and the loss scale halved; at a scale of 1 it is no overflow of the scale's making.
+            overflow = bool(self.optimizer.scaling) and math.isfinite(loss_sum) and float(self.optimizer.scaling["loss_scale"].numpy()) > 1
             if not math.isfinite(loss_sum) or not (math.isfinite(norm) or overflow):
                 self._refuse_nan(loss_sum, norm)
             self.state.loss_sum += loss_sum
@@ -190,8 +192,8 @@ class Training:
         self.writers[split].flush()
 
     def rate(self) -> float:
-        """Real tokens per second of training."""
-        return self.state.real_tokens / max(self.timeline.seconds("train_s"), 1e-9)
+        """Real tokens per second of training, the wait for them included."""
+        return self.state.real_tokens / max(self.timeline.seconds("train_s") + self.timeline.seconds("input_wait_s"), 1e-9)
 
     def _show(self, rows: np.ndarray) -> None:
         loss, weight = rows[-1][:2]

@@ -207,7 +207,7 @@ class Optimizer:
         scale, good, skipped = (local(self.scaling[name]) for name in ("loss_scale", "finite_updates", "skipped_updates"))
         run = tf.where(finite, good.read_value() + 1, 0)
         grows = run >= LOSS_SCALE_GROWS_AFTER
-        scale.assign(scale.read_value() * tf.where(finite, tf.where(grows, 2.0, 1.0), 0.5))
+        scale.assign(tf.maximum(1.0, scale.read_value() * tf.where(finite, tf.where(grows, 2.0, 1.0), 0.5)))
         good.assign(tf.where(grows, tf.zeros_like(run), run))
         skipped.assign_add(tf.where(finite, tf.zeros_like(run), tf.ones_like(run)))
 

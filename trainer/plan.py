@@ -39,11 +39,13 @@ def plan(resolved: Resolved, job_dir: pathlib.Path | None, display: Display) -> 
         ConfigError: a step does not compile or fit where plan.tpu or plan.xla asked; the table and plan.json say more.
     """
     config = resolved.config
-    strategy, line = make_strategy(config.distribution)
-    display.line(line)
+    replicas = config.plan.replicas or (TPU_REPLICAS if config.plan.tpu else None)
+    if replicas is None:  # then those of this machine; a plan for another needs none of its devices here
+        strategy, line = make_strategy(config.distribution)
+        display.line(line)
+        replicas = strategy.num_replicas_in_sync
     parts = make_parts(config, display)
     prepared = prepare_data(parts)
-    replicas = config.plan.replicas or (TPU_REPLICAS if config.plan.tpu else strategy.num_replicas_in_sync)
     facts = describe(parts, prepared, replicas=replicas)
     checked: dict[str, Any] | None = None
     if config.plan.tpu or config.plan.xla:

@@ -9,6 +9,8 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
@@ -36,9 +38,17 @@ class StopSignal:
         return self._received is not None
 
     def listen(self) -> None:
-        """Takes the signals over; a second one stops at once."""
+        """Takes the signals over; a second SIGINT stops at once."""
         for number in EXIT_CODES:
             signal.signal(number, self._receive)
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """Inside, a signal ends the process at once, as it would without us; afterwards the signals are ours again."""
+        for number in EXIT_CODES:
+            signal.signal(number, signal.SIG_DFL)
+        yield
+        self.listen()
 
     def watch_for_preemption(self) -> None:
         """On Google's machines, takes the notice before a preemption for a SIGTERM."""
@@ -56,8 +66,11 @@ class StopSignal:
                 response = connection.getresponse()
                 if response.status == http.client.NOT_FOUND:
                     return  # this machine cannot be preempted
-                if response.status == http.client.OK and response.read().decode().strip() == value:
-                    os.kill(os.getpid(), signal.SIGTERM)
+                told = response.status == http.client.OK and response.read().decode().strip() == value
+                # Maintenance is announced an hour ahead: a job that was started again since then should get on with it.
+                if told and (wait or not path.endswith("maintenance-event")):
+                    if not self.requested:
+                        os.kill(os.getpid(), signal.SIGTERM)
                     return
                 wait = f"?wait_for_change=true&timeout_sec={NOTICE_POLL_SECONDS}&last_etag={response.headers.get('ETag', '0')}"
             except (OSError, http.client.HTTPException):
@@ -68,8 +81,11 @@ class StopSignal:
         self._in_loop = True
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """The loop is over; a signal that came too late for it is obeyed now."""
         self._in_loop = False
+        if kind is None and self.requested:
+            self.leave("stopped by a signal after the last step; the checkpoint is written, start again to evaluate and export")
 
     def leave(self, line: str) -> NoReturn:
         """Exits with the signal's code."""
@@ -79,7 +95,7 @@ class StopSignal:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         again, self._received = self.requested, number
-        if again or not self._in_loop:
+        if not self._in_loop or (again and number == signal.SIGINT):  # platforms send SIGTERM more than once; only a person is in a hurry
             self.leave("stopped by a signal; finished work is kept, start again to go on")
 
 

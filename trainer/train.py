@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from trainer.assembly import build_model, make_parts, prepare_data, start_strategy
 from trainer.display import Display, print_result
-from trainer.distribution import require_agreement, stop_when_a_worker_is_lost
+from trainer.distribution import SHARED, hosts, require_agreement, stop_when_a_worker_is_lost
 from trainer.finish import finish
 from trainer.job import Job
 from trainer.loop import Training
@@ -19,17 +19,20 @@ from trainer.timeline import Timeline
 
 def train(resolved: Resolved, job: Job, display: Display, stop: StopSignal, timeline: Timeline) -> None:
     """Prepares, trains from the newest checkpoint on, evaluates and exports; on several workers each calls it, in step."""
-    strategy = start_strategy(resolved.config, job, display)
-    stop.listen()  # again: TensorFlow takes SIGTERM over when it connects workers
-    stop.watch_for_preemption()
-    with stop_when_a_worker_is_lost(strategy):
+    with stop_when_a_worker_is_lost():
+        with stop.silent():  # connecting to workers blocks, and nothing is there yet to save; TensorFlow takes SIGTERM over as it connects
+            strategy = start_strategy(resolved.config, job, display)
+        stop.watch_for_preemption()
         _train(resolved, strategy, job, display, stop, timeline)
 
 
 def _train(resolved: Resolved, strategy: tf.distribute.Strategy, job: Job, display: Display, stop: StopSignal, timeline: Timeline) -> None:
     config = resolved.config
+    require_agreement(strategy, "the config", config.model_dump_json(exclude={"data": {"cache_dir"}}), "Start all with the same config and flags.")
     parts = make_parts(config, display)
     job.claim(resolved)
+    if hosts(strategy) > 1:
+        require_agreement(strategy, "the job_dir", job.mark(lambda: require_agreement(strategy, "the start", "", "")), SHARED)
     timeline.enter("prepare_s")
     prepared = prepare_data(parts)
     require_agreement(strategy, "the prepared data", prepared.digest(), "All workers must read the same files with the same config.")

@@ -38,10 +38,12 @@ class Prepared:
     reused: bool
 
     def digest(self) -> str:
-        """Of the examples, their order and the vocabulary: equal on two hosts that may train together."""
+        """Of the examples, their labels, their order and the vocabulary: equal on two hosts that may train together."""
         digest = hashlib.blake2b(json.dumps(self.vocabulary, sort_keys=True).encode(), digest_size=16)
         for split, store in sorted(self.splits.items()):
-            digest.update(split.encode() + np.ascontiguousarray(store.columns["content_hash"]).tobytes() + np.ascontiguousarray(store.lengths).tobytes())
+            for name in ("content_hash", "label"):
+                digest.update(f"{split} {name}".encode() + np.ascontiguousarray(store.columns[name]).tobytes())
+            digest.update(np.ascontiguousarray(store.lengths).tobytes())
         return digest.hexdigest()
 
 
