@@ -111,3 +111,35 @@ def test_what_the_compiler_says_is_shortened():
              "  Size: 1G\n  Operator: op_name=\"a/layer_3/dot\"")
     assert tpu_plan.readable(error).startswith("XlaRuntimeError: RESOURCE_EXHAUSTED") and "layer_3" in tpu_plan.readable(error)
     assert tpu_plan._bytes("1.5", "G") == 1.5 * 2**30 and tpu_plan._bytes("10", "") == 10
+
+
+def test_a_compiler_that_ends_is_an_answer_and_is_started_again(tmp_path, monkeypatch):
+    script = tmp_path / "compiler.py"
+    script.write_text("import sys\nfor line in sys.stdin:\n    if 'bad' in line:\n        sys.exit('CHECK failed: never thought of')\n"
+                      "    print('{\"flops\": 1}', flush=True)\n")
+    monkeypatch.setattr(tpu_plan.tpu_compile, "__file__", str(script))
+    compiler = tpu_plan.TpuCompiler("v5e:2x2", tmp_path / "stderr")
+    answers = [compiler.compile(tmp_path / name) for name in ("good", "bad", "good", "bad", "bad")]
+    compiler.close()
+    assert [answer.get("flops") for answer in answers] == [1, None, 1, None, None]
+    assert all(answer["error"] == "the compiler ended: CHECK failed: never thought of" for answer in answers if "error" in answer)
+
+
+@pytest.mark.parametrize(("fixed", "row", "expected"), [(0.01, 0.002, 485), (0.5, 0.1, 4), (0.0, 0.3, 3), (0.9, 0.2, None)])
+def test_the_search_ends_at_the_memory(monkeypatch, fixed, row, expected):
+    """Memory that grows with the rows; the largest that fits is found, or one that takes nine tenths."""
+    compiled = []
+
+    def check_shape(lowering, compiler, generation, shape, *, training):
+        compiled.append(shape.rows)
+        return {"hbm_share": fixed + row * shape.rows}
+
+    monkeypatch.setattr(tpu_plan, "SEARCHED_TOKENS", 2**20)
+    monkeypatch.setattr(tpu_plan, "check_shape", check_shape)
+    shape = tpu_plan.Shape(4, 128, 4)
+    largest = tpu_plan.largest_batch(None, None, None, shape, {"hbm_share": fixed + row * 4}, say=lambda line: None)
+    assert len(compiled) < tpu_plan.SEARCH_STEPS
+    if expected is None:
+        assert largest is None
+    else:
+        assert 0.9 * expected <= largest["rows"] <= expected and largest["hbm_share"] <= 1

@@ -153,20 +153,35 @@ class LoweringError(Exception):
 
 
 class TpuCompiler:
-    """The process that compiles; start it by `tpu_compiler`."""
+    """The process that compiles; it is started when it is first needed, and again where it ended."""
 
-    def __init__(self, process: subprocess.Popen[str], errors: pathlib.Path) -> None:
-        self._process, self._errors = process, errors
+    def __init__(self, topology: str, errors: pathlib.Path) -> None:
+        self._topology, self._errors = topology, errors
+        self._process: subprocess.Popen[str] | None = None
 
     def compile(self, module: pathlib.Path) -> dict[str, Any]:
-        """What tpu_compile.py answers."""
-        self._process.stdin.write(f"{module}\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:  # the compiler aborts its process where it meets what it never thought of
-            said = self._errors.read_text(encoding="utf-8", errors="replace").strip()
-            return {"error": f"the compiler ended: {said[-SHOWN_ERROR:]}", "seconds": 0.0, "ended": True}
-        return json.loads(line)
+        """What tpu_compile.py answers; {"error": …} too where the compiler aborts its process, as it does on what it never thought of."""
+        if self._process is None:
+            with self._errors.open("w") as stderr:
+                self._process = subprocess.Popen([sys.executable, tpu_compile.__file__, self._topology], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                                 stderr=stderr, text=True, encoding="utf-8")
+        try:
+            self._process.stdin.write(f"{module}\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if line:
+            return json.loads(line)
+        self.close()
+        return {"error": f"the compiler ended: {self._errors.read_text(encoding='utf-8', errors='replace').strip()[-SHOWN_ERROR:]}", "seconds": 0.0}
+
+    def close(self) -> None:
+        """Ends the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
 
 
 @contextmanager
@@ -181,15 +196,11 @@ def tpu_compiler(generation: Generation) -> Iterator[TpuCompiler]:
         raise ConfigError(f"plan.tpu: needs {' and '.join(missing)}, which this Python has not. Install them: pip install 'podtune[tpu-plan]' "
                           "(Python 3.11 or newer), or leave plan.tpu out.")
     with tempfile.TemporaryDirectory() as folder:
-        errors = pathlib.Path(folder, "stderr")
-        with errors.open("w") as stderr:
-            process = subprocess.Popen([sys.executable, tpu_compile.__file__, generation.topology], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                       stderr=stderr, text=True, encoding="utf-8")
+        compiler = TpuCompiler(generation.topology, pathlib.Path(folder, "stderr"))
         try:
-            yield TpuCompiler(process, errors)
+            yield compiler
         finally:
-            process.kill()
-            process.wait()
+            compiler.close()
 
 
 def check(lowering: StepLowering, generation_name: str | None, training: Sequence[Shape], evaluation: Sequence[Shape], *,
