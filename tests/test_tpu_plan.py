@@ -45,6 +45,18 @@ def test_every_shape_of_the_plan_compiles_with_its_memory_and_cost(tmp_path, cap
 
 
 @needs_libtpu
+def test_four_micro_batches_cost_four_times_one(tmp_path):
+    costs = []
+    for micro_batches in (1, 4):
+        folder = tmp_path / str(micro_batches)
+        folder.mkdir()
+        _, facts = planned(folder, "--plan.tpu=v5e", "--plan.replicas=1", data={"batching": "fixed"},
+                           train={"global_batch_size": 16 * micro_batches, "micro_batches": micro_batches})
+        costs.append(facts["compiled"]["shapes"][0]["flops"])
+    assert costs[1] == pytest.approx(4 * costs[0], rel=0.1)
+
+
+@needs_libtpu
 def test_a_batch_of_100_gb_is_refused_with_what_it_needs(tmp_path, capsys):
     code, facts = planned(tmp_path, "--plan.tpu=v3", "--plan.replicas=1", data={"seq_len": 64, "batching": "fixed"},
                           train={"global_batch_size": 400_000})

@@ -105,16 +105,17 @@ class StepLowering:
     def __init__(self, model: Model, head: Any, optimizer: Optimizer, store: TokenStore, folder: pathlib.Path) -> None:
         self.model, self.head, self.optimizer, self.store, self.folder = model, head, optimizer, store, folder
 
-    def lower(self, shape: Shape, *, training: bool, compile_here: bool = False) -> pathlib.Path:
+    def lower(self, shape: Shape, *, training: bool, update: bool = True, compile_here: bool = False) -> pathlib.Path:
         """Writes the module of one step.
 
         Args:
+            update: of a training step, take in the update; without it only the gradients are computed.
             compile_here: compile it for this machine too.
         Raises:
             LoweringError: an operation cannot be compiled, or a size would be known only at run time.
         """
         batch = self._batch(shape)
-        step = self._training(shape.micro_batches) if training else (lambda batch: self.model.logits({name: value[0] for name, value in batch.items()}))
+        step = self._training(shape.micro_batches, update) if training else (lambda batch: self.model.logits({name: value[0] for name, value in batch.items()}))
         try:
             lowered = tf.function(step, jit_compile=True, autograph=False).experimental_get_compiler_ir(batch)
             text, module = lowered(stage="hlo"), lowered(stage="hlo_serialized")
@@ -126,7 +127,7 @@ class StepLowering:
             line = next(line for line in text.splitlines() if dynamic[0] in line)
             place = re.search(r'op_name="([^"]*)"', line)
             raise LoweringError(f"a size that is known only at run time: {dynamic[0]}{f' in {place[1]}' if place else ''}")
-        file = self.folder / f"{'train' if training else 'evaluate'}_{shape.micro_batches}x{shape.rows}x{shape.row_length}.hlo"
+        file = self.folder / f"{('train' if update else 'gradients') if training else 'evaluate'}_{shape.micro_batches}x{shape.rows}x{shape.row_length}.hlo"
         file.write_bytes(module)
         return file
 
@@ -135,12 +136,14 @@ class StepLowering:
                                                       for value, kind in ((-1, np.int64), (0, np.int32), (0, np.int32))))
         return {name: tf.constant(values) for name, values in fill(self.store, empty, range(shape.micro_batches)).items()}
 
-    def _training(self, micro_batches: int) -> Callable[..., Any]:
+    def _training(self, micro_batches: int, update: bool) -> Callable[..., Any]:
         gradients_of = make_gradients(self.model, self.head, self.optimizer, micro_batches)
 
         def step(batch: dict[str, tf.Tensor]) -> tf.Tensor:
             seed = tf.stack([tf.constant(self.optimizer.settings.seed), tf.cast(self.optimizer.step.read_value(), tf.int32)])
             gradients, sums = gradients_of(batch, seed, tf.constant(0))
+            if not update:
+                return [*gradients, sums]
             with tf.name_scope("update"):
                 norm = self.optimizer.apply(gradients, sums[1])
             return tf.concat([sums, [norm]], 0)
@@ -273,6 +276,10 @@ def check_shape(lowering: StepLowering, compiler: TpuCompiler, generation: Gener
         over = OVERFLOW.search(answer["error"])
         share = {"hbm_share": _bytes(*over.group(1, 2)) / _bytes(*over.group(3, 4))} if over else {}
         return {**facts, **share, "error": readable(answer["error"])}
+    if training and shape.micro_batches > 1:
+        # The compiler counts the body of a loop once.
+        once = compiler.compile(lowering.lower(dataclasses.replace(shape, micro_batches=1), training=True, update=False))
+        answer |= {name: answer[name] + (shape.micro_batches - 1) * once.get(name, math.nan) for name in ("flops", "bytes")}
     memory = answer["memory"]
     needed = memory["argument"] + memory["output"] - memory["alias"] + memory["temporary"] + memory["code"]
     seconds = max(answer["flops"] / generation.peak_flops, answer["bytes"] / generation.bytes_per_s)
@@ -324,4 +331,4 @@ def _guess(shares: dict[int, float], low: int, high: int | None) -> int:
 
 
 def _scaled(shape: Shape, rows: int) -> Shape:
-    return dataclasses.replace(shape, rows=rows, slots=max(1, round(shape.slots * rows / shape.rows)), micro_batches=1)
+    return dataclasses.replace(shape, rows=rows, slots=max(1, round(shape.slots * rows / shape.rows)))
