@@ -1,5 +1,6 @@
 """Which strategy is chosen, and why; what is said where it cannot be made."""
 
+import contextlib
 import json
 
 import pytest
@@ -8,7 +9,7 @@ import tensorflow as tf
 from tests import toy
 from trainer import distribution
 from trainer.config import DistributionSettings
-from trainer.distribution import STRATEGIES, choose, host, hosts, local_replicas, make_strategy, read_cluster
+from trainer.distribution import STRATEGIES, choose, host, hosts, local_replicas, make_strategy, read_cluster, require_precision
 from trainer.errors import ConfigError
 
 TWO = {"cluster": {"chief": ["a:1"], "worker": ["b:1"]}, "task": {"type": "worker", "index": 0}}
@@ -108,6 +109,21 @@ def test_only_a_lost_worker_is_one(monkeypatch, capsys, message, code):
     except tf.errors.InternalError:
         left.append(None)
     assert left == [code] and ("another worker of the 2 is gone" in capsys.readouterr().err) == (code == 143)
+
+
+@pytest.mark.parametrize(("kind", "precision", "capability", "said"), [
+    ("GPU", "mixed_bfloat16", (7, 5), r"train.precision: Tesla T4 has no bfloat16 \(compute capability 7.5, from 8.0 on\). Received 'mixed_bfloat16'. "
+                                      "Set --train.precision=mixed_float16"),
+    ("GPU", "mixed_bfloat16", (8, 9), None), ("GPU", "mixed_float16", (7, 5), None), ("GPU", "float32", (6, 0), None),
+    ("TPU", "mixed_float16", None, "train.precision: a TPU computes in bfloat16. Received 'mixed_float16'. Set --train.precision=mixed_bfloat16"),
+    ("TPU", "mixed_bfloat16", None, None)])
+def test_a_precision_that_the_device_has_not_is_refused(monkeypatch, kind, precision, capability, said):
+    devices = [tf.config.PhysicalDevice(name=f"/physical_device:{kind}:0", device_type=kind)]
+    for name in ("list_physical_devices", "list_logical_devices"):
+        monkeypatch.setattr(tf.config, name, lambda asked: devices if asked == kind else [])
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda _: {"device_name": "Tesla T4", "compute_capability": capability})
+    with pytest.raises(ConfigError, match=said) if said else contextlib.nullcontext():
+        require_precision(precision)
 
 
 def test_a_busy_tpu_is_waited_for(monkeypatch):

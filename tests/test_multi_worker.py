@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import time
@@ -120,6 +121,24 @@ def test_only_the_chief_speaks_and_writes(whole):
     assert "keeping the checkpoint of step 60" in chief and "Timeline" in chief
     assert "this one is number 1" in worker and "validation" not in worker and "Timeline" not in worker
     assert sum(len(list((whole / "logs" / split).iterdir())) for split in ("train", "validation")) == 2
+
+
+def test_what_workers_trained_they_evaluate_and_export(launcher, whole, tmp_path):
+    job = tmp_path / "job"
+    shutil.copytree(whole, job)
+    before = json.loads((job / "results.json").read_text())
+    for mode in ("evaluate", "export"):
+        shutil.rmtree(job / "model", ignore_errors=True)
+        processes = [launcher.start(f"--job_dir={job}", f"--mode={mode}", log=log_of(job, index), environment=environment)
+                     for index, environment in enumerate(environments(2, "TF_CONFIG"))]
+        finish(launcher, job, processes)
+        assert ("validation: " if mode == "evaluate" else "model: ") in log_of(job, 0).read_text()
+        assert not any(word in log_of(job, 1).read_text() for word in ("validation: ", "model: "))
+    assert json.loads((job / "results.json").read_text())["validation"] == before["validation"]
+    assert (job / "model" / "saved_model.pb").exists()
+    prediction = launcher.start(f"--job_dir={job}", "--mode=predict", "--input=-", log=log_of(job, 0), environment=environments(2, "TF_CONFIG")[0])
+    assert launcher.wait(prediction) == 2
+    assert "error: --mode=predict: runs in one process, and the environment names 2 workers. Start it without TF_CONFIG" in log_of(job, 0).read_text()
 
 
 @pytest.mark.parametrize("victim", [0, 1])

@@ -27,7 +27,7 @@ def test_the_plan_counts_the_steps_and_splits_of_the_run(planned):
     assert facts["steps_per_epoch"] == -(-train["examples"] // 8)
     assert facts["steps"] == int(np.ceil(2.5 * facts["steps_per_epoch"])) and facts["epochs"] == pytest.approx(2.5, abs=0.1)
     assert train["length_percentiles"]["100"] <= 32 and train["mean_length"] == pytest.approx(train["tokens"] / train["examples"], abs=0.1)
-    assert sum(shape["steps"] for shape in facts["train"]["common_shapes"]) <= facts["steps_per_epoch"]
+    assert sum(shape["steps"] for shape in facts["train"]["common_shapes"]) == facts["train"]["sampled_steps"] == facts["steps"]
     assert 0 <= facts["train"]["padding_share"] < 0.4 and facts["ledger"] == {} and facts["xla"] is False
 
 

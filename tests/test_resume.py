@@ -49,7 +49,8 @@ def weights_of(job, step):
 
 def assert_same_run(job, whole):
     assert (job / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
-    mine, theirs = weights_of(job, STEPS), weights_of(whole, STEPS)
+    last = complete(whole)[-1]
+    mine, theirs = weights_of(job, last), weights_of(whole, last)
     assert set(mine) == set(theirs)
     for name, value in theirs.items():
         np.testing.assert_array_equal(mine[name], value, err_msg=name)
@@ -97,6 +98,27 @@ def test_a_run_that_is_killed_twice_ends_bit_for_bit_the_same(launcher, config, 
     assert_same_run(tmp_path / "job", whole)
 
 
+@pytest.mark.parametrize("flags", [
+    ("--train.ema_decay=0.9", "--train.precision=mixed_float16"),
+    ("--train.early_stopping_patience=3", "--train.evaluate_every_steps=9", "--train.learning_rate=0.01")], ids=["average and loss scale", "early stop"])
+def test_all_that_a_run_keeps_outlives_a_kill(launcher, config, tmp_path, flags):
+    for job, kill_after in ((tmp_path / "whole", None), (tmp_path / "job", 40)):
+        process = start(launcher, config, job, *flags)
+        if kill_after:
+            wait_for_step(job, kill_after)
+            os.kill(process, signal.SIGKILL)
+            assert launcher.wait() == -signal.SIGKILL
+            start(launcher, config, job, *flags)
+        assert launcher.wait() == 0, job.with_suffix(".log").read_text()
+    assert_same_run(tmp_path / "job", tmp_path / "whole")
+    log, names = (tmp_path / "job.log").read_text(), set(weights_of(tmp_path / "job", complete(tmp_path / "job")[-1]))
+    assert "resuming after step" in log
+    if "early" in flags[0]:
+        assert "stopping early: 3 evaluations without a better loss" in log and complete(tmp_path / "job")[-1] < STEPS
+    else:
+        assert any(name.startswith("average/") for name in names) and any("loss_scale" in name for name in names)
+
+
 def half_written(job):
     """A checkpoint folder without its last file."""
     return any(not (folder / "state.json").exists() for folder in job.glob("checkpoints/step_*"))
@@ -135,6 +157,8 @@ def test_a_termination_signal_saves_a_checkpoint_at_that_step(launcher, config, 
     process = start(launcher, config, job)
     wait_for_step(job, 60)
     os.kill(process, signal.SIGTERM)
+    time.sleep(0.005)
+    os.kill(process, signal.SIGTERM)  # platforms repeat it: nothing is cut short
     assert launcher.wait() == 143
     log, last = job.with_suffix(".log").read_text(), complete(job)[-1]
     assert f"stopped by a signal after step {last}; the checkpoint is written, start again to go on" in log and "Traceback" not in log

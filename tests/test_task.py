@@ -13,7 +13,7 @@ import yaml
 from safetensors.numpy import load_file
 
 from tests import toy
-from trainer import finish
+from trainer import finish, loop
 from trainer.checkpoints import Checkpoints, RunState
 from trainer.evaluation import is_better
 
@@ -220,6 +220,23 @@ def test_the_moving_average_is_evaluated_kept_and_exported(tmp_path, toy_weights
 def test_results_say_how_much_of_the_device_was_used(trained):
     throughput = json.loads((trained / "results.json").read_text())["throughput"]
     assert 0 < throughput["model_flops_utilisation"] < 1 and throughput["measured_peak_gflops"] > 1
+
+
+def test_a_run_says_which_shapes_it_compiles_beyond_the_plan(tmp_path, toy_weights, capsys, monkeypatch):
+    config = toy.write_config(tmp_path, toy_weights, toy.write_sentences(tmp_path / "train.jsonl", 60, longest=20),
+                              train={"steps": 15, "global_batch_size": 4, "xla": "on"})
+    monkeypatch.setattr(loop, "SHAPING_STEPS", 1)
+    assert toy.run_main(config, tmp_path / "planned") == 0
+    out = capsys.readouterr()
+    assert "compiled a shape" not in out.out + out.err
+    shapes = json.loads((tmp_path / "planned" / "plan.json").read_text())["train"]["common_shapes"]
+    assert len(shapes) > 1
+    monkeypatch.setattr(loop, "PLANNED_STEPS", {True: 1, False: 1})
+    assert toy.run_main(config, tmp_path / "beyond") == 0
+    out = capsys.readouterr()
+    said = " ".join((out.out + out.err).split())
+    assert said.count("compiled a shape that the first 1 steps, which the plan lays out, do not have: ") == len(shapes) - 1
+    assert f"; {len(shapes)} shapes by now" in said
 
 
 def test_a_job_dir_does_not_go_on_with_other_data(tmp_path, toy_weights, capsys):

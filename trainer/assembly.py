@@ -14,7 +14,7 @@ from trainer.backbones.encoder import set_frozen
 from trainer.config import Config
 from trainer.data.prepare import Prepared, prepare
 from trainer.display import Display
-from trainer.distribution import host, make_strategy, read_cluster
+from trainer.distribution import host, make_strategy, read_cluster, require_precision
 from trainer.errors import ConfigError
 from trainer.heads import make_head
 from trainer.job import Job
@@ -43,6 +43,7 @@ def start_strategy(config: Config, job: Job, display: Display) -> tf.distribute.
     if (cluster := read_cluster()) and config.distribution.strategy in ("auto", "multi_worker"):
         display.line(f"distribution: waiting for the workers {', '.join(address for addresses in cluster['cluster'].values() for address in addresses)}")
     strategy, line = make_strategy(config.distribution)
+    require_precision(config.train.precision)
     job.writes = host(strategy) == 0
     display.line(line)
     display.quiet = not job.writes

@@ -25,6 +25,7 @@ POOLS = {"workerpool0": "chief", "workerpool1": "worker"}  # Vertex AI's names i
 LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError, tf.errors.CancelledError, tf.errors.InternalError)
 SIGNS_OF_LOSS = re.compile("collective|socket|connect|peer|worker|nccl|coordination|heartbeat", re.IGNORECASE)
 SHARED = "All workers must see the same job_dir: a shared folder or gs://."
+BFLOAT16_CAPABILITY = (8, 0)  # of an NVIDIA GPU: Ampere, Ada, Hopper and later
 LOST_EXIT_CODE = 143  # as after SIGTERM: nothing is wrong with the job, it should be started again
 
 
@@ -101,6 +102,18 @@ def make_strategy(settings: DistributionSettings) -> tuple[tf.distribute.Strateg
     replicas, workers = strategy.num_replicas_in_sync, hosts(strategy)
     where = f" on {workers} workers, this one is number {host(strategy)}" if workers > 1 else ""
     return strategy, f"distribution: {name}, {replicas} replica{'s' if replicas > 1 else ''}{where} ({reason})"
+
+
+def require_precision(precision: str) -> None:
+    """Raises ConfigError where the devices cannot compute in `precision`; call it when they are set up."""
+    if precision == "mixed_float16" and tf.config.list_logical_devices("TPU"):
+        raise ConfigError("train.precision: a TPU computes in bfloat16. Received 'mixed_float16'. Set --train.precision=mixed_bfloat16.")
+    for device in tf.config.list_physical_devices("GPU") if precision == "mixed_bfloat16" else ():
+        facts = tf.config.experimental.get_device_details(device)
+        if facts.get("compute_capability", BFLOAT16_CAPABILITY) < BFLOAT16_CAPABILITY:
+            raise ConfigError(f"train.precision: {facts.get('device_name', device.name)} has no bfloat16 (compute capability "
+                              f"{'.'.join(map(str, facts['compute_capability']))}, from {'.'.join(map(str, BFLOAT16_CAPABILITY))} on). "
+                              "Received 'mixed_bfloat16'. Set --train.precision=mixed_float16, which scales the loss.")
 
 
 def choose(settings: DistributionSettings) -> tuple[str, str]:

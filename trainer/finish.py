@@ -15,7 +15,7 @@ from trainer.checkpoints import Checkpoints
 from trainer.data.prepare import Prepared
 from trainer.data.store import TokenStore
 from trainer.display import Display, print_result
-from trainer.distribution import SHARED, require_agreement
+from trainer.distribution import SHARED, require_agreement, stop_when_a_worker_is_lost
 from trainer.errors import JobDirError
 from trainer.evaluation import Evaluator
 from trainer.export import BFLOAT16_TOLERANCE, TOLERANCE, export_huggingface, export_saved_model
@@ -68,6 +68,10 @@ class Kept:
         require_agreement(self.strategy, "the checkpoint to keep", str(state.step), SHARED)
         return state.step
 
+    def leave_together(self) -> None:
+        """The other workers wait for the chief: one that leaves looks like one that died."""
+        require_agreement(self.strategy, "the end", "done", "")
+
     def evaluate(self, prepared: Prepared) -> dict[str, dict[str, float]]:
         """The metrics of validation and test."""
         metrics = {}
@@ -113,12 +117,11 @@ def finish(parts: Parts, job: Job, prepared: Prepared, run: Any) -> Results:
         metrics = kept.evaluate(prepared)
     with run.timeline.inside("export_s"):
         model = kept.export(prepared)
-    require_agreement(run.strategy, "the end", "done", "")  # the others wait for the chief: one that leaves looks like one that died
+    kept.leave_together()
     trained = max(run.timeline.seconds("train_s") + run.timeline.seconds("input_wait_s"), 1e-9)
     peak = peak_flops(run.strategy, parts.config.train.precision)
     throughput = {"examples_per_s": round(run.state.examples / trained, 2), "real_tokens_per_s": round(run.state.real_tokens / trained, 1),
-                  "model_flops_utilisation": round(run.state.model_flops / trained / peak, 4) if peak else None,
-                  "measured_peak_gflops": round(peak / 1e9, 1) if peak else None}
+                  "model_flops_utilisation": round(run.state.model_flops / trained / peak, 4), "measured_peak_gflops": round(peak / 1e9, 1)}
     parts.display.table("Timeline", timeline_rows(run.timeline.as_dict(), throughput))
     return _write(job, {**metrics, "step": kept.step, "timeline": run.timeline.as_dict(), "throughput": throughput}, model)
 
@@ -127,21 +130,29 @@ def timeline_rows(timeline: dict[str, float], throughput: dict[str, Any]) -> lis
     """Where the time went, for people."""
     total = max(sum(timeline.values()), 1e-9)
     rows = [(phase.removesuffix("_s").replace("_", " "), f"{spent:8.1f} s  {spent / total:4.0%}") for phase, spent in timeline.items()]
-    used = throughput["model_flops_utilisation"]
-    share = f", {used:.1%} of the {throughput['measured_peak_gflops']:,.0f} GFLOP/s that a matrix product reaches here" if used is not None else ""
-    return [*rows, ("throughput", f"{throughput['real_tokens_per_s']:,.0f} real tokens/s{share}")]
+    share = (f"{throughput['model_flops_utilisation']:.1%} of the {throughput['measured_peak_gflops']:,.0f} GFLOP/s "
+             "that a matrix product reaches here")
+    return [*rows, ("throughput", f"{throughput['real_tokens_per_s']:,.0f} real tokens/s, {share}")]
 
 
 def evaluate(resolved: Resolved, job: Job, display: Display) -> None:
     """--mode=evaluate: the metrics of the kept model, anew."""
-    kept, prepared = _kept(resolved, job, display, with_data=True)
-    print_result(_write(job, {**_read(job), **kept.evaluate(prepared), "step": kept.step}, None).summary())
+    with stop_when_a_worker_is_lost():
+        kept, prepared = _kept(resolved, job, display, with_data=True)
+        results = _write(job, {**_read(job), **kept.evaluate(prepared), "step": kept.step}, None)
+        kept.leave_together()
+    if job.writes:
+        print_result(results.summary())
 
 
 def export(resolved: Resolved, job: Job, display: Display) -> None:
     """--mode=export: the kept model as export.format says."""
-    kept, prepared = _kept(resolved, job, display, with_data=resolved.config.export.format == "savedmodel")
-    print_result(f"model: {kept.export(prepared)}")
+    with stop_when_a_worker_is_lost():
+        kept, prepared = _kept(resolved, job, display, with_data=resolved.config.export.format == "savedmodel")
+        folder = kept.export(prepared)
+        kept.leave_together()
+    if job.writes:
+        print_result(f"model: {folder}")
 
 
 def _kept(resolved: Resolved, job: Job, display: Display, *, with_data: bool) -> tuple[Kept, Prepared | None]:

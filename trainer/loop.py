@@ -28,6 +28,7 @@ from trainer.throughput import training_flops
 from trainer.timeline import Timeline
 
 SHAPING_STEPS = 50  # the first steps of a run, which decide the shape of all
+PLANNED_STEPS = {True: 5000, False: 200}  # laid out beforehand, by whether each new shape is compiled
 
 
 class Training:
@@ -40,6 +41,7 @@ class Training:
         self.store, self.splits, self.strategy, self.head = prepared.splits["train"], prepared.splits, strategy, head
         self.plan = TrainingPlan(len(self.store), self.settings.global_batch_size, self.settings.seed)
         self.steps = total_steps(self.settings, self.plan)
+        self._shards = strategy.num_replicas_in_sync * self.settings.micro_batches
         self.schedule = make_schedule(self.settings, self.steps)
         with strategy.scope():
             self.optimizer = Optimizer(self.settings, self.schedule, model.trainable())
@@ -52,6 +54,8 @@ class Training:
         self.state = RunState()
         self._shapes: dict[int, tuple[int, int]] = {}  # (rows, row length) of each step laid out
         self._compiled: set[tuple[int, int]] = set()
+        self._planned = {(layout.rows, layout.row_length) for layout in planned_layouts(
+            config, self.store, shards=self._shards, static_shapes=True)} if use_xla(self.settings) else None
 
     def resume(self) -> None:
         """Goes on from the newest intact checkpoint, if there is one."""
@@ -109,8 +113,7 @@ class Training:
     def _layouts(self) -> Iterator[Layout]:
         """From the current step on; the same examples whatever came before."""
         steps = range(self.state.step, self.steps)
-        shards = self.strategy.num_replicas_in_sync * self.settings.micro_batches
-        layouts = training_layouts(self.config, self.store, self.plan, steps, shards=shards, static_shapes=use_xla(self.settings))
+        layouts = training_layouts(self.config, self.store, self.plan, steps, shards=self._shards, static_shapes=use_xla(self.settings))
         for step, layout in zip(steps, layouts, strict=True):
             self._shapes[step] = layout.rows, layout.row_length
             yield layout
@@ -126,8 +129,12 @@ class Training:
     def _count(self, steps: range, seconds: float, waited: float) -> None:
         """Adds a call to the throughput, unless it compiled: then its time is no training time."""
         shapes = {self._shapes.pop(step) for step in steps}
-        compiled = not self._compiled or (use_xla(self.settings) and not shapes <= self._compiled)
+        compiled = not self._compiled or (self._planned is not None and not shapes <= self._compiled)
         self._compiled |= shapes
+        for rows, row_length in shapes - self._planned if self._planned is not None else ():
+            self._planned.add((rows, row_length))
+            self.display.warn(f"compiled a shape that the first {PLANNED_STEPS[True]:,} steps, which the plan lays out, do not have: "
+                              f"{rows} rows of {row_length} tokens; {len(self._planned)} shapes by now")
         if compiled:
             self.timeline.move(seconds, "compile_s")
             return
@@ -136,7 +143,8 @@ class Training:
             lengths = self.store.lengths[self.plan.indices(step)]
             self.state.real_tokens += int(lengths.sum())
             self.state.examples += len(lengths)
-            self.state.model_flops += training_flops(self.model.encoder.config, lengths)
+            self.state.model_flops += training_flops(self.model.encoder.config, lengths, frozen_embeddings=self.config.backbone.freeze_embeddings,
+                                                     frozen_layers=self.config.backbone.freeze_layers)
 
     def _record(self, rows: np.ndarray) -> None:
         """Takes in the steps just made."""
@@ -260,6 +268,13 @@ def training_layouts(config: Any, store: TokenStore, plan: TrainingPlan, steps: 
 
     rows = max(layout(step).rows for step in range(min(plan.steps_per_epoch, SHAPING_STEPS))) if static_shapes else 1
     return (layout(step, rows) for step in steps)
+
+
+def planned_layouts(config: Any, store: TokenStore, *, shards: int, static_shapes: bool) -> list[Layout]:
+    """Of the first steps of a run, by which its shapes, padding and memory are foretold."""
+    plan = TrainingPlan(len(store), config.train.global_batch_size, config.train.seed)
+    steps = range(min(total_steps(config.train, plan), PLANNED_STEPS[static_shapes]))
+    return list(training_layouts(config, store, plan, steps, shards=shards, static_shapes=static_shapes))
 
 
 def total_steps(settings: Any, plan: TrainingPlan) -> int:

@@ -21,7 +21,7 @@ from trainer.data.store import TokenStore
 from trainer.display import Display, print_result
 from trainer.distribution import make_strategy
 from trainer.errors import ConfigError
-from trainer.loop import total_steps, training_layouts
+from trainer.loop import planned_layouts, total_steps
 from trainer.optimization import OPTIMIZERS, Optimizer, make_schedule
 from trainer.resolve import Resolved
 from trainer.steps import evaluation_layouts, use_xla
@@ -29,7 +29,6 @@ from trainer.storage import write_json
 
 SHOWN_SHAPES = 8
 TPU_REPLICAS = 8  # a v3-8 or v5e-8
-SAMPLED_STEPS = 200  # of a long run, laid out to learn its shapes
 
 
 def plan(resolved: Resolved, job_dir: pathlib.Path | None, display: Display) -> dict[str, Any]:
@@ -85,12 +84,8 @@ def _static_shapes(config: Config) -> bool:
 
 
 def _layouts(parts: Parts, prepared: Prepared, replicas: int) -> list[Layout]:
-    """Of the first steps of an epoch, which show what shapes there are."""
-    settings, store = parts.config.train, prepared.splits["train"]
-    steps_plan = TrainingPlan(len(store), settings.global_batch_size, settings.seed)
-    sampled = range(min(total_steps(settings, steps_plan), steps_plan.steps_per_epoch, SAMPLED_STEPS))
-    return list(training_layouts(parts.config, store, steps_plan, sampled, shards=replicas * settings.micro_batches,
-                                 static_shapes=_static_shapes(parts.config)))
+    return planned_layouts(parts.config, prepared.splits["train"], shards=replicas * parts.config.train.micro_batches,
+                           static_shapes=_static_shapes(parts.config))
 
 
 def _compile(parts: Parts, prepared: Prepared, replicas: int, display: Display) -> dict[str, Any]:
@@ -167,7 +162,8 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     steps = f"{facts['steps']:,} ({facts['steps_per_epoch']:,} an epoch, {facts['epochs']:g} epochs)"
     rows += [("steps", f"{steps}, {train['tokens_per_step']:,.0f} real tokens a step"),
              ("padding", f"{train['padding_share']:.1%} of the tokens computed"),
-             ("shapes", f"{train['shapes']} ({'each compiled once' if facts['xla'] else 'not compiled: any shape will do'}): {shapes}"),
+             ("shapes", f"{train['shapes']} in {train['sampled_steps']:,} steps "
+                        f"({'each compiled once' if facts['xla'] else 'not compiled: any shape will do'}): {shapes}"),
              ("memory (estimate)", ", ".join(f"{name.removesuffix('_mb')} {value:,} MB" for name, value in facts["memory"].items()))]
     return rows
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from trainer.assembly import build_model, make_parts, start_strategy
 from trainer.display import Display
+from trainer.distribution import workers_named
 from trainer.errors import ConfigError, DataError
 from trainer.export import Server
 from trainer.finish import Kept
@@ -31,6 +32,9 @@ def predict(resolved: Resolved, job: Job, display: Display, source: str | None, 
     """
     if not source:
         raise ConfigError("--input: missing. Expected a file of JSON lines, or - for standard input.")
+    if workers_named() > 1:
+        raise ConfigError(f"--mode=predict: runs in one process, and the environment names {workers_named()} workers. "
+                          "Start it without TF_CONFIG and CLUSTER_SPEC, each process with an --input of its own.")
     job.require_trained()
     with _reading(source) as lines:
         strategy = start_strategy(resolved.config, job, display)

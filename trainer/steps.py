@@ -25,8 +25,8 @@ Batch = Mapping[str, tf.Tensor]
 
 
 def use_xla(settings: TrainSettings) -> bool:
-    """Whether whole steps are compiled; then the plan keeps to few shapes."""
-    return settings.xla == "on" or (settings.xla == "auto" and bool(tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("TPU")))
+    """Whether whole steps are compiled; then the plan keeps to few shapes. A TPU runs nothing else."""
+    return settings.xla == "on" or bool(tf.config.list_logical_devices("TPU")) or (settings.xla == "auto" and bool(tf.config.list_logical_devices("GPU")))
 
 
 def make_gradients(model: Model, head: Any, optimizer: Optimizer, micro_batches: int) -> Callable[..., tuple[list[tf.Tensor], tf.Tensor]]:
