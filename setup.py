@@ -18,6 +18,7 @@ REQUIRED = [
     "numpy>=1.26,<3",
     "scipy>=1.13,<2",
     "scikit-learn>=1.5,<2",
+    "seqeval>=1.2.2,<2",
     "pydantic>=2.10,<3",
     "pyyaml>=6,<7",
     "rich>=13.9,<16",

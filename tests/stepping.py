@@ -8,32 +8,47 @@ import tensorflow as tf
 from tests import toy
 from trainer.backbones import huggingface
 from trainer.backbones.encoder import set_frozen
-from trainer.config import DataSettings, DistributionSettings, TrainSettings
+from trainer.config import DataSettings, DistributionSettings, TrainSettings, plugin_module
 from trainer.data.batching import TrainingPlan, evaluation_batches, lay_out
 from trainer.data.store import StoreWriter, TokenStore
 from trainer.distribution import make_strategy
-from trainer.heads.classification import Head
-from trainer.heads.classification import Settings as HeadSettings
 from trainer.model import Model
 from trainer.optimization import Optimizer, make_schedule
-from trainer.steps import feed, make_logits_call, make_train_call, split_logits
+from trainer.steps import feed, make_results_call, make_train_call, split_results
 
 CLASSES = ["a", "b", "c"]
 SEQ_LEN = 24
 PLAIN_SGD = {"optimizer": "sgd", "learning_rate": 0.5, "schedule": "constant", "warmup_fraction": 0, "momentum": 0, "clip_norm": None, "xla": "off"}
-KINDS = ("single_label", "multi_label", "regression")
+KINDS = ("single_label", "multi_label", "regression", "tags", "crf")
+TAGS = ["O", "B-x", "I-x"]
 
 
 def make_store(folder: pathlib.Path, kind: str, count: int) -> TokenStore:
-    """Pairs of random tokens, 3 to SEQ_LEN long, with random labels."""
+    """Pairs of random tokens, 3 to SEQ_LEN long, with random labels, or tags of about two tokens in three."""
     rng = np.random.default_rng(4)
     lengths = np.r_[SEQ_LEN, rng.integers(3, SEQ_LEN, count - 1)]
     tokens = rng.integers(2, len(toy.VOCABULARY), lengths.sum()).astype(np.int32)
+    if kind in ("tags", "crf"):
+        return _store_of_tags(folder, rng, tokens, lengths)
     labels = {"single_label": lambda: rng.integers(0, 3, count, np.int32), "multi_label": lambda: rng.integers(0, 2, (count, 3)).astype(np.float32),
               "regression": lambda: rng.normal(size=count).astype(np.float32)}[kind]()
     writer = StoreWriter(folder)
     writer.append({"token_ids": (tokens, lengths), "segment_ids": (tokens % 2, lengths)}, {"label": labels})
-    writer.close({}, {"files": [], "samples": []})
+    writer.close({}, {}, {"files": [], "samples": []})
+    return TokenStore(folder)
+
+
+def _store_of_tags(folder: pathlib.Path, rng: np.random.Generator, tokens: np.ndarray, lengths: np.ndarray) -> TokenStore:
+    words = rng.integers(0, 3, len(tokens)).clip(0, 1).astype(np.int32)
+    words[np.concatenate([[0], np.cumsum(lengths)[:-1]])] = 2
+    label = np.where(words > 0, rng.integers(1, 4, len(tokens)), 0).astype(np.int32)
+    label[(label == 3) & (np.r_[0, label[:-1]] != 2)] = 2  # I-x but after B-x alone: the CRF forbids it after O
+    word = np.flatnonzero(words)
+    splits = np.searchsorted(word, np.concatenate([[0], np.cumsum(lengths)]))
+    writer = StoreWriter(folder)
+    writer.append({"token_ids": (tokens, lengths), "words": (words, lengths), "label": (label, lengths)}, {"example": np.arange(len(lengths), dtype=np.int32)})
+    writer.close({}, {}, {"files": [], "samples": []}, extras={
+        "word_tag": label[word] - 1, "word_token": word, "word_shares": np.zeros(len(word), bool), "word_splits": splits})
     return TokenStore(folder)
 
 
@@ -43,8 +58,11 @@ class Setup:
     def __init__(self, weights, *, strategy="one_device", replicas=None, head=None, train=None, frozen=None):
         self.settings = TrainSettings(**{**PLAIN_SGD, **(train or {})})
         self.strategy, _ = make_strategy(DistributionSettings(strategy=strategy, replicas=replicas))
-        self.head = Head(HeadSettings(**(head or {})), DataSettings(source="jsonl", train="", seq_len=SEQ_LEN), None)
-        vocabulary = {"labels": [] if self.head.settings.kind == "regression" else CLASSES, "train_counts": {"a": 6, "b": 3, "c": 2}}
+        settings = {"name": "classification", **(head or {})}
+        module = plugin_module("trainer.heads", settings["name"])
+        self.head = module.Head(module.Settings(**settings), DataSettings(source="jsonl", train="", seq_len=SEQ_LEN), None)
+        labels = TAGS if settings["name"] == "token_classification" else [] if settings.get("kind") == "regression" else CLASSES
+        vocabulary = {"labels": labels, "train_counts": {"a": 6, "b": 3, "c": 2}, "scheme": "bio"}
         with self.strategy.scope():
             encoder, _ = huggingface.load_encoder(weights)
             self.model = Model(encoder, self.head, vocabulary, seed=3)
@@ -76,6 +94,9 @@ class Setup:
         return np.concatenate(rows), self.state()
 
     def logits(self, store, **keywords):
-        call = make_logits_call(self.strategy, self.model, xla=False)
-        return split_logits(self.strategy, call, store, evaluation_batches(store.lengths, 4), seq_len=SEQ_LEN, batch_size=4, xla=False,
-                            **{"batching": "packed", **keywords})
+        return self.results(store, **keywords)["logits"]
+
+    def results(self, store, **keywords):
+        call = make_results_call(self.strategy, self.model, xla=False)
+        return split_results(self.strategy, call, store, evaluation_batches(store.lengths, 4), seq_len=SEQ_LEN, batch_size=4, xla=False,
+                             per_token=self.head.per_token, **{"batching": "packed", **keywords})

@@ -14,7 +14,7 @@ from tests.test_warmup import fields, request
 from trainer import export, prove
 from trainer.backbones import huggingface
 from trainer.config import DataSettings
-from trainer.export import ExportRefusedError, Server, compare, export_huggingface, export_saved_model
+from trainer.export import ExportRefusedError, Proof, Server, compare, export_huggingface, export_saved_model
 from trainer.heads.classification import Head, Settings
 from trainer.model import Model
 from trainer.text import load_tokenizer
@@ -42,14 +42,19 @@ def logits_of(model, head, samples):
     return np.stack(rows)
 
 
+def proof_of(head, samples, logits):
+    answers = {name: value.numpy() for name, value in head.token_answers({"logits": tf.constant(logits)}).items()}
+    return Proof(samples, answers, head.ambiguous(answers, {}, {}, 1e-5))
+
+
 def in_this_process(monkeypatch):
     """The proof's code without the fresh process: for what does not depend on it."""
-    def prove_here(folder, samples, expected, tolerance, ambiguous):
+    def prove_here(folder, proof, tolerance):
         served = tf.saved_model.load(str(folder)).signatures["serving_default"]
-        answers = served(**{name: tf.constant([sample[name] for sample in samples]) for name in samples[0]})
+        answers = served(**{name: tf.constant([sample[name] for sample in proof.samples]) for name in proof.samples[0]})
         prove.check_ops(prove.ops_of(served.graph.as_graph_def()))
-        outputs = {name: prove._plain(value.numpy().tolist()) for name, value in answers.items()}
-        return compare(outputs, expected, tolerance, ambiguous)
+        outputs = {name: prove.plain(value.numpy().tolist()) for name, value in answers.items()}
+        return compare(outputs, proof.answers, tolerance, proof.ambiguous)
 
     monkeypatch.setattr(export, "_prove", prove_here)
 
@@ -60,7 +65,7 @@ def pair_export(folders, tmp_path_factory):
     model, head = model_of(folders, text=["q", "a"], kind="multi_label", labels=("x", "y", "z"))
     samples = [{"text": text, "text_pair": other} for text, other in zip(TEXTS, reversed(TEXTS), strict=True)]
     folder = tmp_path_factory.mktemp("export") / "model"
-    line = export_saved_model(model, head, folder, samples, logits_of(model, head, samples), tolerance=1e-5)
+    line = export_saved_model(model, head, folder, proof_of(head, samples, logits_of(model, head, samples)), tolerance=1e-5)
     return model, head, folder, samples, line
 
 
@@ -113,12 +118,12 @@ def test_an_export_that_predicts_otherwise_is_refused_and_the_old_model_stays(fo
     model, head = model_of(folders)
     samples = [{"text": text} for text in TEXTS]
     logits = logits_of(model, head, samples)
-    export_saved_model(model, head, tmp_path / "model", samples, logits, tolerance=1e-5)
+    export_saved_model(model, head, tmp_path / "model", proof_of(head, samples, logits), tolerance=1e-5)
     before = {file.relative_to(tmp_path): file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
     tampered = logits.copy()
     tampered[3, 0] += 0.01
     with pytest.raises(ExportRefusedError, match=r"probabilities of example 3 differs by 2\.\d+e-03, over 1e-05"):
-        export_saved_model(model, head, tmp_path / "model", samples, tampered, tolerance=1e-5)
+        export_saved_model(model, head, tmp_path / "model", proof_of(head, samples, tampered), tolerance=1e-5)
     assert {file.relative_to(tmp_path): file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
@@ -135,7 +140,7 @@ def test_a_graph_that_calls_python_is_refused_by_the_fresh_process(folders, tmp_
     server = Callback()
     tf.saved_model.save(server, str(tmp_path / "model"), signatures={"serving_default": server.texts})
     with pytest.raises(ExportRefusedError, match=r"could not serve .*(?s:.*)TensorFlow Serving does not have these ops: EagerPyFunc"):
-        export._prove(tmp_path / "model", [{"text": "a"}], {}, 1e-5, AMBIGUOUS)
+        export._prove(tmp_path / "model", Proof([{"text": "a"}], {}, {}), 1e-5)
 
 
 @pytest.mark.parametrize(("ops", "refused"), [
@@ -157,7 +162,7 @@ def test_the_proof_cannot_import_keras_or_the_trainer():
 
 EXPECTED = {"label": np.array([b"a", b"b"], object), "probabilities": np.array([[0.7, 0.3], [0.4999, 0.5001]], np.float32)}
 
-AMBIGUOUS = np.array([False, True])
+AMBIGUOUS = {"label": np.array([False, True])}
 
 
 @pytest.mark.parametrize(("served", "message"), [
@@ -194,9 +199,9 @@ def test_a_hugging_face_folder_reads_back_bit_for_bit(folders, tmp_path):
 
 def test_a_label_is_ambiguous_where_two_probabilities_tie_or_one_is_at_the_threshold(folders):
     _, single = model_of(folders, labels=("neg", "pos"))
-    np.testing.assert_array_equal(single.ambiguous(EXPECTED, 1e-3), AMBIGUOUS)
+    np.testing.assert_array_equal(single.ambiguous(EXPECTED, {}, {}, 1e-3)["label"], AMBIGUOUS["label"])
     _, several = model_of(folders, kind="multi_label", labels=("x", "y"))
     probabilities = np.array([[0.5004, 0.9], [0.6, 0.4]], np.float32)
-    np.testing.assert_array_equal(several.ambiguous({"probabilities": probabilities}, 1e-3), [True, False])
+    np.testing.assert_array_equal(several.ambiguous({"probabilities": probabilities}, {}, {}, 1e-3)["label"], [True, False])
     _, number = model_of(folders, kind="regression")
-    np.testing.assert_array_equal(number.ambiguous({"value": np.zeros(3, np.float32)}, 1e-3), [False] * 3)
+    assert number.ambiguous({"value": np.zeros(3, np.float32)}, {}, {}, 1e-3) == {}

@@ -15,7 +15,7 @@ STEPS, BATCH = 5, 8
 EXAMPLES = {"full": 16, "short": 11}  # steps of 8 and 8, or of 8 and 3: most of 16 shards have none
 CLIPPED = {"clip_norm": 0.05, "momentum": 0.9}
 HEADS = {"single_label": {"class_weights": {"a": 0.5, "c": 4.0}, "label_smoothing": 0.1}, "multi_label": {"kind": "multi_label"},
-         "regression": {"kind": "regression"}}
+         "regression": {"kind": "regression"}, "tags": {"name": "token_classification"}, "crf": {"name": "token_classification", "crf": True}}
 SUMMED = slice(0, LOGGED.index("stop"))
 
 
@@ -34,7 +34,7 @@ def outcome(setup, store):
     """What is logged, the weights after 5 steps and the metrics of the trained model."""
     setup.reset()
     rows, after = setup.train(store, STEPS, batch_size=BATCH)
-    return rows[:, SUMMED], after, setup.head.metrics(setup.logits(store), store.columns)
+    return rows[:, SUMMED], after, setup.head.metrics(setup.results(store), store)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import tensorflow as tf
 from tests import toy
 from tests.stepping import KINDS, SEQ_LEN, Setup, make_store
 from trainer.data.store import StoreWriter, TokenStore
-from trainer.steps import LOGGED, make_logits_call, split_logits
+from trainer.steps import LOGGED, make_results_call, split_results
 
 COUNT = 11
 
@@ -116,14 +116,14 @@ def test_evaluation_gives_each_example_its_own_logits(request, stores, strategy,
 
 
 def test_evaluation_of_a_part_or_of_an_example_twice(single, stores):
-    store, call = stores["single_label"], make_logits_call(single.strategy, single.model, xla=False)
-    keywords = {"batching": "packed", "seq_len": SEQ_LEN, "batch_size": 4, "xla": False}
+    store, call = stores["single_label"], make_results_call(single.strategy, single.model, xla=False)
+    keywords = {"batching": "packed", "seq_len": SEQ_LEN, "batch_size": 4, "xla": False, "per_token": ()}
     single.reset()
     whole = single.logits(store)
-    part = split_logits(single.strategy, call, store, [np.array([2, 0]), np.array([1])], **keywords)
+    part = split_results(single.strategy, call, store, [np.array([2, 0]), np.array([1])], **keywords)["logits"]
     np.testing.assert_allclose(part, whole[:3], rtol=1e-5, atol=1e-6)
     with pytest.raises(RuntimeError, match="of 3 examples were not evaluated exactly once"):
-        split_logits(single.strategy, call, store, [np.array([0, 0]), np.array([1])], **keywords)
+        split_results(single.strategy, call, store, [np.array([0, 0]), np.array([1])], **keywords)
 
 
 def test_eight_examples_are_learnt_by_heart(weights, stores, tmp_path):
@@ -131,11 +131,11 @@ def test_eight_examples_are_learnt_by_heart(weights, stores, tmp_path):
     lengths = rng.integers(4, 12, 8)
     writer = StoreWriter(tmp_path / "eight")
     writer.append({"token_ids": (rng.integers(5, 40, lengths.sum()).astype(np.int32), lengths)}, {"label": (np.arange(8) % 3).astype(np.int32)})
-    writer.close({}, {"files": []})
+    writer.close({}, {}, {"files": []})
     store = TokenStore(writer.folder)
     setup = Setup(weights, train={"optimizer": "adamw", "learning_rate": 5e-3, "clip_norm": 1.0, "schedule": "linear"})
     rows, _ = setup.train(store, 60, batch_size=8, per_call=20)
-    metrics = setup.head.metrics(setup.logits(store), store.columns)
+    metrics = setup.head.metrics(setup.results(store), store)
     assert metrics["accuracy"] == 1.0 and rows[-1, 0] < 0.2 * rows[0, 0]
 
 

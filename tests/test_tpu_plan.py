@@ -105,6 +105,17 @@ def test_without_libtpu_the_message_says_what_to_install(tmp_path, monkeypatch, 
     assert "plan.tpu: needs libtpu, which this Python has not." in said and "podtune[tpu-plan]" in said
 
 
+@pytest.mark.parametrize("flag", [pytest.param("--plan.tpu=v3", marks=needs_libtpu), pytest.param("--plan.tpu=v5e", marks=needs_libtpu), "--plan.xla"])
+def test_tagging_with_a_crf_compiles(tmp_path, flag):
+    rows = [{"text": row["text"].split(), "label": ["B-x" if word in toy.KEYWORDS.values() else "O" for word in row["text"].split()]}
+            for row in toy.sentences(40)]
+    config = toy.write_config(tmp_path, toy.write_checkpoint(tmp_path / "weights", layers=1), toy.write_jsonl(tmp_path / "train.jsonl", rows),
+                              head={"name": "token_classification", "crf": True}, data={"validation": 0.3})
+    assert toy.run_main(config, tmp_path / "job", "--mode=plan", flag, "--plan.replicas=2") == 0
+    compiled = json.loads((tmp_path / "job" / "plan.json").read_text())["compiled"]
+    assert {shape["step"] for shape in compiled["shapes"]} == {"train", "evaluate"} and not any("error" in shape for shape in compiled["shapes"])
+
+
 @pytest.mark.parametrize(("shares", "low", "high", "expected"), [
     ({4: 0.01}, 4, None, 32), ({4: 0.01, 32: 0.04}, 32, None, 900), ({4: 0.01, 32: 0.04, 900: 1.2}, 32, 900, 728), ({8: float("inf")}, 0, 8, 4)])
 def test_the_search_looks_where_the_line_says(shares, low, high, expected):

@@ -42,8 +42,10 @@ class DataSettings(Section):
     text: str | Annotated[list[str], Field(min_length=1, max_length=2)] = Field("text", description="field with the text; two fields make a pair")
     label: str = Field("label", description="field with the label")
     seq_len: int = Field(128, ge=4, description="S: tokens of a row at most, special tokens included")
-    overflow: Literal["truncate", "head_tail", "window", "error"] = Field(
-        "truncate", description="texts over seq_len: keep the start; keep start and end; several rows; refuse")
+    overflow: Literal["truncate", "head_tail", "window", "error"] | None = Field(
+        None, description="texts over seq_len: keep the start; keep start and end; several rows; refuse;"
+                          " null: window where every token is scored, else truncate")
+    window_overlap: int | None = Field(None, ge=0, description="overflow window: tokens that neighbouring rows share; null: a quarter of a row")
     batching: Literal["packed", "bucketed", "fixed"] = Field(
         "packed", description="rows hold several examples; one example each, as long as the longest; one each, seq_len long")
     limit: int | None = Field(None, ge=1, description="use the first N examples of train only")

@@ -12,7 +12,7 @@ from trainer.config import Config
 from trainer.data.batching import evaluation_batches
 from trainer.data.store import TokenStore
 from trainer.model import Model
-from trainer.steps import make_logits_call, split_logits, use_xla
+from trainer.steps import make_results_call, split_results, use_xla
 
 LOWER_IS_BETTER = ("loss", "mse", "perplexity")
 
@@ -23,10 +23,10 @@ class Evaluator:
     def __init__(self, config: Config, strategy: tf.distribute.Strategy, model: Model, head: Any) -> None:
         self.config, self.strategy, self.head = config, strategy, head
         self._xla = use_xla(config.train)
-        self._logits_call = make_logits_call(strategy, model, xla=self._xla)
+        self._results_call = make_results_call(strategy, model, xla=self._xla)
 
-    def logits(self, store: TokenStore, on_batch: Callable[[int, int], None] | None = None, *, first: int | None = None) -> np.ndarray:
-        """(n, C) float32, one row an example, in the store's order.
+    def results(self, store: TokenStore, on_batch: Callable[[int, int], None] | None = None, *, first: int | None = None) -> dict[str, np.ndarray]:
+        """The head's results, a row an example or a token, in the store's order.
 
         Args:
             on_batch: called after each batch with (batches done, batches in all).
@@ -34,14 +34,14 @@ class Evaluator:
         """
         plan = evaluation_batches(store.lengths[:first], self.config.train.evaluation_batch_size)
         done = iter(range(1, len(plan) + 1))
-        return split_logits(
-            self.strategy, self._logits_call, store, plan, batching=self.config.data.batching, seq_len=self.config.data.seq_len,
+        return split_results(
+            self.strategy, self._results_call, store, plan, per_token=self.head.per_token, batching=self.config.data.batching, seq_len=self.config.data.seq_len,
             batch_size=self.config.train.evaluation_batch_size, xla=self._xla,
             between=(lambda: on_batch(next(done), len(plan))) if on_batch else None)
 
     def metrics(self, store: TokenStore, on_batch: Callable[[int, int], None] | None = None) -> dict[str, float]:
         """The head's metrics over the whole split."""
-        return self.head.metrics(self.logits(store, on_batch), store.columns)
+        return self.head.metrics(self.results(store, on_batch), store)
 
 
 def is_better(metric: str, value: float, best: float | None, min_delta: float) -> bool:

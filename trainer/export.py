@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -17,6 +18,7 @@ import tensorflow as tf
 
 from trainer import prove
 from trainer.backbones import huggingface
+from trainer.data.store import TokenStore
 from trainer.errors import JobDirError
 from trainer.model import Model
 from trainer.warmup import prediction_log
@@ -34,7 +36,7 @@ class Server(tf.Module):
     """The graph from raw strings to answers.
 
     Signatures: `serving_default` takes the head's texts, (B,) string each; `token_ids` takes token_ids (B, S) int32,
-    0 being padding told apart by padding_mask (B, S) int32 (and segment_ids (B, S) int32 for pairs).
+    0 being padding told apart by padding_mask (B, S) int32, and what else the head takes of each token.
     """
 
     def __init__(self, model: Model, head: Any) -> None:
@@ -42,28 +44,65 @@ class Server(tf.Module):
         # The only attribute with variables, and plain ones: a SavedModel holds what its module can reach, and must not name Keras.
         self.weights = dict(model.weights)
 
-        def answer(token_ids: tf.Tensor, padding_mask: tf.Tensor, segment_ids: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
-            count = tf.shape(token_ids)[0]
-            batch = {"token_ids": token_ids, "padding_mask": padding_mask, "example_row": tf.range(count), "example_start": tf.zeros([count], tf.int32)}
-            return head.serve(model.logits(batch if segment_ids is None else {**batch, "segment_ids": segment_ids}))
+        def results(tokens: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            count = tf.shape(tokens["token_ids"])[0]
+            return model.results({**tokens, "example_row": tf.range(count), "example_start": tf.zeros([count], tf.int32)})
 
         def from_texts(*texts: tf.Tensor) -> dict[str, tf.Tensor]:
             columns, _ = head.encode(*texts)
             mask = tf.ones_like(columns["token_ids"]).to_tensor()
-            return answer(columns["token_ids"].to_tensor(), mask, columns["segment_ids"].to_tensor() if "segment_ids" in columns else None)
+            found = results({"padding_mask": mask, **{name: columns[name].to_tensor() for name in inputs if name in columns}})
+            lengths = columns["token_ids"].row_lengths()
+            return head.answers({name: tf.RaggedTensor.from_tensor(values, lengths=lengths) if name in head.per_token else values
+                                 for name, values in found.items()}, columns, texts)
 
-        names = head.text_names
-        self.texts = tf.function(from_texts, autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=name) for name in names])
-        inputs = ("token_ids", "padding_mask") if len(names) == 1 else ("token_ids", "padding_mask", "segment_ids")
-        self.token_ids = tf.function(answer, autograph=False, input_signature=[tf.TensorSpec([None, None], tf.int32, name=name) for name in inputs])
+        def from_token_ids(*tokens: tf.Tensor) -> dict[str, tf.Tensor]:
+            return head.token_answers(results(dict(zip(inputs, tokens, strict=True))))
+
+        inputs = ("token_ids", "padding_mask", *head.more_inputs)
+        self.texts = tf.function(from_texts, autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=name) for name in head.text_names])
+        self.token_ids = tf.function(from_token_ids, autograph=False, input_signature=[tf.TensorSpec([None, None], tf.int32, name=name) for name in inputs])
 
 
-def export_saved_model(model: Model, head: Any, folder: pathlib.Path, samples: Sequence[Mapping[str, str]], logits: np.ndarray, *, tolerance: float) -> str:
-    """Writes the SavedModel, proves it in a fresh process, and only then puts it in place of the one before.
+@dataclasses.dataclass(frozen=True)
+class Proof:
+    """What the exported model must answer.
+
+    Attributes:
+        samples: raw texts of validation examples.
+        answers: the head's answers to them, made of what evaluation found.
+        ambiguous: answer -> (n,) bool, where a number within the tolerance of its own may give another one.
+    """
+
+    samples: Sequence[Mapping[str, str]]
+    answers: Mapping[str, np.ndarray]
+    ambiguous: Mapping[str, np.ndarray]
+
+
+def make_proof(head: Any, samples: Sequence[Mapping[str, str]], results: Mapping[str, np.ndarray], store: TokenStore, *, tolerance: float) -> Proof:
+    """The proof by the first texts of a split.
 
     Args:
-        samples: raw texts of validation examples.
-        logits: (n, C), what evaluation gave for them.
+        results: of evaluation, for those rows of the store at least.
+    """
+    rows = store.rows_of(len(samples))
+    splits = store.row_splits[:rows + 1]
+
+    def tokens(values: np.ndarray) -> tf.RaggedTensor:
+        return tf.RaggedTensor.from_row_splits(values[:splits[-1]], splits, validate=False)
+
+    columns: dict[str, Any] = {name: tokens(values) for name, values in store.tokens.items()}
+    if "example" in store.columns:
+        columns["example"] = tf.constant(store.columns["example"][:rows])
+    found = {name: tokens(values) if name in head.per_token else tf.constant(values[:rows]) for name, values in results.items()}
+    texts = tuple(tf.constant([sample[name].encode("utf-8", "replace") for sample in samples]) for name in head.text_names)
+    answers = {name: value.numpy() for name, value in head.answers(found, columns, texts).items()}
+    return Proof(samples, answers, head.ambiguous(answers, found, columns, tolerance))
+
+
+def export_saved_model(model: Model, head: Any, folder: pathlib.Path, proof: Proof, *, tolerance: float) -> str:
+    """Writes the SavedModel, proves it in a fresh process, and only then puts it in place of the one before.
+
     Returns:
         one line on what was proved.
     Raises:
@@ -76,15 +115,14 @@ def export_saved_model(model: Model, head: Any, folder: pathlib.Path, samples: S
     try:
         server = Server(model, head)
         tf.saved_model.save(server, str(temporary), signatures={"serving_default": server.texts, "token_ids": server.token_ids})
-        _write_extras(temporary, head, samples)
-        expected = {name: value.numpy() for name, value in head.serve(tf.constant(logits)).items()}
-        worst = _prove(temporary, samples, expected, tolerance, head.ambiguous(expected, tolerance))
+        _write_extras(temporary, head, proof.samples)
+        worst = _prove(temporary, proof, tolerance)
         _replace(temporary, folder)
     except OSError as error:
         raise JobDirError(f"{folder}: the SavedModel could not be written: {error}. Free some space or give --export.directory.") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return f"{len(samples)} validation texts answered alike by a fresh process without Keras (largest difference {worst:.1e})"
+    return f"{len(proof.samples)} validation texts answered alike by a fresh process without Keras (largest difference {worst:.1e})"
 
 
 def _write_extras(folder: pathlib.Path, head: Any, samples: Sequence[Mapping[str, str]]) -> None:
@@ -96,44 +134,49 @@ def _write_extras(folder: pathlib.Path, head: Any, samples: Sequence[Mapping[str
     (extra / "labels.json").write_text(json.dumps(head.vocabulary["labels"], ensure_ascii=False), encoding="utf-8")
 
 
-def _prove(folder: pathlib.Path, samples: Sequence[Mapping[str, str]], expected: Mapping[str, np.ndarray], tolerance: float,
-           ambiguous: np.ndarray) -> float:
+def _prove(folder: pathlib.Path, proof: Proof, tolerance: float) -> float:
     with tempfile.TemporaryDirectory() as scratch:
         requests, answers = pathlib.Path(scratch, "requests.json"), pathlib.Path(scratch, "answers.json")
-        requests.write_text(json.dumps(list(samples)), encoding="utf-8")
+        requests.write_text(json.dumps(list(proof.samples)), encoding="utf-8")
         command = [sys.executable, "-I", prove.__file__, str(folder), str(requests), str(answers)]
         run = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}, check=False)
         if run.returncode:
             raise ExportRefusedError(f"a fresh process could not serve {folder}:\n{run.stderr[-2000:]}")
         outputs = json.loads(answers.read_text(encoding="utf-8"))["outputs"]
-    return compare(outputs, expected, tolerance, ambiguous)
+    return compare(outputs, proof.answers, tolerance, proof.ambiguous)
 
 
-def compare(outputs: Mapping[str, Any], expected: Mapping[str, np.ndarray], tolerance: float, ambiguous: np.ndarray) -> float:
+def compare(outputs: Mapping[str, Any], expected: Mapping[str, np.ndarray], tolerance: float, ambiguous: Mapping[str, np.ndarray]) -> float:
     """The largest difference of the numbers.
 
     Args:
-        ambiguous: (n,) bool, rows whose label is so near the edge that it may differ.
+        ambiguous: output -> (n,) bool, rows that are so near an edge that the output may differ.
 
     Raises:
-        ExportRefusedError: a number differs by more than `tolerance`, or a label differs that is not ambiguous.
+        ExportRefusedError: a number differs by more than `tolerance`, or another output that is not ambiguous differs.
     """
     worst = 0.0
     for name, value in expected.items():
-        if value.dtype.kind == "f":
-            difference = np.abs(np.asarray(outputs[name], np.float64) - value).reshape(len(value), -1).max(axis=1)
-            worst = float(np.max([worst, *difference]))  # which is NaN where a difference is; Python's max is not
-            if not worst <= tolerance:
-                row = int(difference.argmax())
-                raise ExportRefusedError(f"{name} of example {row} differs by {difference[row]:.2e}, over {tolerance:.0e}: "
-                                    f"{value[row]} trained, {outputs[name][row]} served")
-    for name, value in expected.items():
-        if value.dtype.kind != "f":
-            served, trained = np.asarray(outputs[name], object), np.vectorize(lambda text: text.decode("utf-8"), otypes=[object])(value)
-            wrong = np.flatnonzero((served != trained).reshape(len(value), -1).any(axis=1) & ~ambiguous)
-            if len(wrong):
-                raise ExportRefusedError(f"{name} of example {wrong[0]} differs: {trained[wrong[0]]} trained, {served[wrong[0]]} served")
+        for row, (served, trained) in enumerate(zip(outputs[name], prove.plain(value.tolist()), strict=True)):
+            if name in ambiguous and ambiguous[name][row]:
+                continue
+            if isinstance(trained, list):
+                served, trained = _padded_alike(served, trained)
+            if value.dtype.kind != "f" and served != trained:
+                raise ExportRefusedError(f"{name} of example {row} differs: {trained} trained, {served} served")
+            if value.dtype.kind == "f":
+                difference = float(np.max(np.abs(np.subtract(served, trained, dtype=np.float64)), initial=0))
+                worst = float(np.max([worst, difference]))  # which is NaN where a difference is; Python's max is not
+                if not worst <= tolerance:
+                    raise ExportRefusedError(f"{name} of example {row} differs by {difference:.2e}, over {tolerance:.0e}: {trained} trained, {served} served")
     return worst
+
+
+def _padded_alike(one: list, other: list) -> tuple[list, list]:
+    """As many items each: answers that are lists are padded to the longest of their batch."""
+    longest = max(len(one), len(other))
+    fill = "" if isinstance((one or other or [0])[0], str) else -1
+    return [*one, *[fill] * (longest - len(one))], [*other, *[fill] * (longest - len(other))]
 
 
 def _replace(temporary: pathlib.Path, folder: pathlib.Path) -> None:
@@ -148,6 +191,6 @@ def _replace(temporary: pathlib.Path, folder: pathlib.Path) -> None:
 
 
 def export_huggingface(model: Model, head: Any, weights: pathlib.Path, tokenizer: pathlib.Path, folder: pathlib.Path) -> None:
-    """Writes a folder that AutoModelForSequenceClassification and AutoTokenizer load."""
+    """Writes a folder that the head's AutoModelFor… and AutoTokenizer load."""
     tensors, updates = head.save_tensors()
     huggingface.save_huggingface(folder, model.encoder, weights, head_tensors=tensors, config_updates=updates, tokenizer_folder=tokenizer)

@@ -18,7 +18,7 @@ from trainer.display import Display, print_result
 from trainer.distribution import SHARED, require_agreement, stop_when_a_worker_is_lost
 from trainer.errors import JobDirError
 from trainer.evaluation import Evaluator
-from trainer.export import BFLOAT16_TOLERANCE, TOLERANCE, export_huggingface, export_saved_model
+from trainer.export import BFLOAT16_TOLERANCE, TOLERANCE, Proof, export_huggingface, export_saved_model, make_proof
 from trainer.job import Job
 from trainer.model import Model
 from trainer.resolve import Resolved
@@ -50,7 +50,7 @@ class Kept:
         self.parts, self.job, self.strategy, self.model, self.display = parts, job, strategy, model, parts.display
         self.evaluator = evaluator or Evaluator(parts.config, strategy, model, parts.head)
         self.step = self._restore()
-        self._logits: dict[str, np.ndarray] = {}
+        self._results: dict[str, dict[str, np.ndarray]] = {}
 
     def _restore(self) -> int:
         # Only the model is read: the optimizer's slots are not needed, and need not fit in memory.
@@ -78,9 +78,9 @@ class Kept:
         for split in REPORTED:
             if split in prepared.splits:
                 store = prepared.splits[split]
-                self._logits[split] = self.evaluator.logits(store, lambda done, total: self.display.progress("evaluating", done, total))
+                self._results[split] = self.evaluator.results(store, lambda done, total: self.display.progress("evaluating", done, total))
                 self.display.done("evaluating")
-                metrics[split] = self.parts.head.metrics(self._logits[split], store.columns)
+                metrics[split] = self.parts.head.metrics(self._results[split], store)
         return metrics
 
     def export(self, prepared: Prepared | None) -> pathlib.Path | None:
@@ -93,21 +93,22 @@ class Kept:
             export_huggingface(self.model, parts.head, parts.weights, parts.tokenizer_folder, folder)
         if settings.format == "huggingface":
             return folder
-        samples, logits = self._proof(prepared)
+        tolerance = TOLERANCE if parts.config.train.precision == "float32" else BFLOAT16_TOLERANCE
+        proof = self._proof(prepared, tolerance)
         if not self.job.writes:
             return None
-        tolerance = TOLERANCE if parts.config.train.precision == "float32" else BFLOAT16_TOLERANCE
-        self.display.line("export: " + export_saved_model(self.model, parts.head, folder, samples, logits, tolerance=tolerance))
+        self.display.line("export: " + export_saved_model(self.model, parts.head, folder, proof, tolerance=tolerance))
         return folder
 
-    def _proof(self, prepared: Prepared) -> tuple[list[dict[str, str]], np.ndarray]:
-        """The first raw texts of validation (or test, or train) and the logits that evaluation gives them."""
+    def _proof(self, prepared: Prepared, tolerance: float) -> Proof:
+        """The first raw texts of validation (or test, or train), and the answers that evaluation's results make for them."""
         split = next(split for split in (*REPORTED, "train") if split in prepared.splits)
         store: TokenStore = prepared.splits[split]
         samples = store.meta["samples"][:self.parts.config.export.check_examples]
-        if split not in self._logits:
-            self._logits[split] = self.evaluator.logits(store, first=len(samples))
-        return samples, self._logits[split][:len(samples)]
+        rows = store.rows_of(len(samples))
+        if split not in self._results:
+            self._results[split] = self.evaluator.results(store, first=rows)
+        return make_proof(self.parts.head, samples, self._results[split], store, tolerance=tolerance)
 
 
 def finish(parts: Parts, job: Job, prepared: Prepared, run: Any) -> Results:

@@ -23,7 +23,7 @@ class Model(tf.Module):
         self.weights = {path: variable.value for path, variable in self._keras_variables().items()}
 
     def logits(self, batch: Mapping[str, tf.Tensor], *, training: bool = False, seed: tf.Tensor | None = None) -> tf.Tensor:
-        """The head's logits in float32, for rows that may hold several examples.
+        """The head's logits in float32, for rows that may hold several examples: (E, …) an example, or (R, L, …) a token.
 
         Args:
             batch: what data/pipeline.py's `fill` returns for one shard; position_ids, padding_mask and sequence_ids may be left out.
@@ -33,6 +33,12 @@ class Model(tf.Module):
         outputs = self.encoder({name: batch[name] for name in names if name in batch}, training=training, dropout_seed=seed)
         with tf.name_scope("head"):
             return self._head.logits(self.encoder, outputs, batch, training=training, seed=seed)
+
+    def results(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """What evaluation keeps of a batch: the head's `results` of the logits."""
+        logits = self.logits(batch)
+        with tf.name_scope("head"):
+            return self._head.results(logits, batch)
 
     def trainable(self) -> dict[str, tf.Variable]:
         """The weights that training changes, by name."""

@@ -56,13 +56,14 @@ def main(saved_model: str, requests: str, answers: str) -> None:
         fetched = session.run({name: info.name for name, info in signature.outputs.items()}, feed)
     if loaded := [name for name in ABSENT if sys.modules[name] is not None]:
         raise RuntimeError(f"imported although it must not be: {', '.join(loaded)}")
-    outputs = {name: _plain(values.tolist()) for name, values in fetched.items()}
+    outputs = {name: plain(values.tolist()) for name, values in fetched.items()}
     pathlib.Path(answers).write_text(json.dumps({"outputs": outputs, "ops": sorted(ops)}), encoding="utf-8")
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
+    """Nested lists with text for bytes."""
     if isinstance(value, list):
-        return [_plain(part) for part in value]
+        return [plain(part) for part in value]
     return value.decode("utf-8") if isinstance(value, bytes) else value
 
 

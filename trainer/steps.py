@@ -6,7 +6,7 @@ weights meet once, over all replicas; then, compiled again, the mean is formed, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -138,15 +138,15 @@ def _run(strategy: tf.distribute.Strategy, function: Callable[..., Any], *args: 
     return strategy.run(function, args=args, options=options)
 
 
-def make_logits_call(strategy: tf.distribute.Strategy, model: Model, *, xla: bool) -> Callable[[Any], tf.Tensor]:
-    """The compiled function element -> logits (K x E, …) float32 of all K replicas, in their order, on every host."""
-    forward = _Compiled(lambda batch: model.logits({name: values[0] for name, values in batch.items()}), xla and not on_tpu(strategy))
+def make_results_call(strategy: tf.distribute.Strategy, model: Model, *, xla: bool) -> Callable[[Any], dict[str, tf.Tensor]]:
+    """The compiled function element -> the model's results, (K x E, …) or (K x R, L, …), of all K replicas, in their order, on every host."""
+    forward = _Compiled(lambda batch: model.results({name: values[0] for name, values in batch.items()}), xla and not on_tpu(strategy))
 
     @tf.function(reduce_retracing=True, autograph=False)
-    def logits_call(element: Batch) -> tf.Tensor:
-        return strategy.gather(_run(strategy, forward, spread(strategy, element, 1)), axis=0)
+    def results_call(element: Batch) -> dict[str, tf.Tensor]:
+        return {name: strategy.gather(values, axis=0) for name, values in _run(strategy, forward, spread(strategy, element, 1)).items()}
 
-    return logits_call
+    return results_call
 
 
 def feed(strategy: tf.distribute.Strategy, store: TokenStore, layouts: Callable[[], Iterator[Layout]], micro_batches: int = 1) -> tf.data.Dataset:
@@ -163,29 +163,49 @@ def evaluation_layouts(store: TokenStore, plan: Sequence[np.ndarray], *, batchin
             for indices in plan]
 
 
-def split_logits(strategy: tf.distribute.Strategy, logits_call: Callable[[Any], tf.Tensor], store: TokenStore, plan: Sequence[np.ndarray], *,
-                 batching: str, seq_len: int, batch_size: int, xla: bool, between: Callable[[], None] | None = None) -> np.ndarray:
-    """The logits of every example of a split, each computed exactly once.
+def split_results(strategy: tf.distribute.Strategy, results_call: Callable[[Any], Mapping[str, tf.Tensor]], store: TokenStore,
+                  plan: Sequence[np.ndarray], *, per_token: Collection[str], batching: str, seq_len: int, batch_size: int, xla: bool,
+                  between: Callable[[], None] | None = None) -> dict[str, np.ndarray]:
+    """The results of every example of a split, each computed exactly once.
 
     Args:
         plan: the examples of each batch; together the first n of the split, each once.
+        per_token: the names of the results that have a value a token.
         between: called after each batch.
     Returns:
-        (n, C) float32, in the store's order.
+        (n, …) in the store's order; per token (tokens of the n examples, …).
     """
     layouts = evaluation_layouts(store, plan, batching=batching, seq_len=seq_len, batch_size=batch_size, shards=strategy.num_replicas_in_sync,
                                  static_shapes=xla)
-    result: np.ndarray | None = None
     count = sum(map(len, plan))
+    results: dict[str, np.ndarray] = {}
     seen = np.zeros(count, np.int32)
     for layout, element in zip(layouts, feed(strategy, store, lambda: iter(layouts)), strict=True):
-        logits, index = logits_call(element).numpy(), layout.index.reshape(-1)
-        if result is None:
-            result = np.zeros((count, *logits.shape[1:]), np.float32)
-        result[index[index >= 0]] = logits[index >= 0]
-        seen[index[index >= 0]] += 1
+        index = layout.index.reshape(-1)
+        present = np.flatnonzero(index >= 0)
+        index = index[present]
+        for name, tensor in results_call(element).items():
+            values = tensor.numpy()
+            if name in per_token:
+                values, places = _tokens(values, layout, present, store)
+            else:
+                values, places = values[present], index
+            if name not in results:
+                results[name] = np.zeros((store.row_splits[count] if name in per_token else count, *values.shape[1:]), values.dtype)
+            results[name][places] = values
+        seen[index] += 1
         if between:
             between()
     if not (seen == 1).all():
         raise RuntimeError(f"{int((seen != 1).sum())} of {count} examples were not evaluated exactly once")
-    return result
+    return results
+
+
+def _tokens(values: np.ndarray, layout: Layout, present: np.ndarray, store: TokenStore) -> tuple[np.ndarray, np.ndarray]:
+    """Of (K x R, L, …) the real tokens, one after the other, and where in the store they stand."""
+    shards = np.arange(layout.index.size) // layout.index.shape[1]
+    row, start = (shards * layout.rows + layout.row.reshape(-1))[present], layout.start.reshape(-1)[present]
+    index = layout.index.reshape(-1)[present]
+    lengths = store.lengths[index]
+    within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return values[np.repeat(row, lengths), np.repeat(start, lengths) + within], np.repeat(store.row_splits[index], lengths) + within

@@ -23,7 +23,8 @@ ACCELERATOR = "v5litepod-4"  # any: the topology decides; without it libtpu look
 
 def main(topology_name: str) -> None:
     """Serves until standard input ends."""
-    os.environ.update(TPU_SKIP_MDS_QUERY="1", TPU_ACCELERATOR_TYPE=ACCELERATOR, TPU_WORKER_HOSTNAMES="localhost", JAX_PLATFORMS="cpu")
+    os.environ.update(TPU_SKIP_MDS_QUERY="1", TPU_ACCELERATOR_TYPE=ACCELERATOR, TPU_WORKER_HOSTNAMES="localhost", JAX_PLATFORMS="cpu",
+                      ALLOW_MULTIPLE_LIBTPU_LOAD="1")  # it locks the machine as if it had the TPU
     from jax.experimental import topologies
 
     topology = topologies.get_topology_desc(platform="tpu", topology_name=topology_name)

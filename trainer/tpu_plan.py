@@ -115,7 +115,7 @@ class StepLowering:
             LoweringError: an operation cannot be compiled, or a size would be known only at run time.
         """
         batch = self._batch(shape)
-        step = self._training(shape.micro_batches, update) if training else (lambda batch: self.model.logits({name: value[0] for name, value in batch.items()}))
+        step = self._training(shape.micro_batches, update) if training else self._evaluation
         try:
             lowered = tf.function(step, jit_compile=True, autograph=False).experimental_get_compiler_ir(batch)
             text, module = lowered(stage="hlo"), lowered(stage="hlo_serialized")
@@ -135,6 +135,9 @@ class StepLowering:
         empty = Layout(shape.row_length, shape.rows, *(np.full((shape.micro_batches, shape.slots), value, kind)
                                                       for value, kind in ((-1, np.int64), (0, np.int32), (0, np.int32))))
         return {name: tf.constant(values) for name, values in fill(self.store, empty, range(shape.micro_batches)).items()}
+
+    def _evaluation(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return self.model.results({name: value[0] for name, value in batch.items()})
 
     def _training(self, micro_batches: int, update: bool) -> Callable[..., Any]:
         gradients_of = make_gradients(self.model, self.head, self.optimizer, micro_batches)

@@ -17,7 +17,7 @@ def store(tmp_path):
     flat = np.concatenate(ROWS).astype(np.int32)
     writer.append({"token_ids": (flat, lengths), "segment_ids": (flat % 2, lengths)},
                   {"content_hash": np.zeros(5, np.uint64), "origin_file": np.zeros(5, np.int32), "origin_line": np.arange(5, dtype=np.int32)})
-    writer.close({"label": np.arange(10, 15, dtype=np.int32)}, {"files": ["a"]})
+    writer.close({"label": np.arange(10, 15, dtype=np.int32)}, {}, {"files": ["a"]})
     return TokenStore(tmp_path / "split")
 
 

@@ -127,7 +127,7 @@ def test_what_changes_no_example_reuses_the_store(tmp_path):
 def test_a_run_that_dies_half_way_leaves_no_store(tmp_path, monkeypatch):
     file = toy.write_jsonl(tmp_path / "d.jsonl", rows(600))
     with monkeypatch.context() as patched:
-        patched.setattr(prepare_module.StoreWriter, "close", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(prepare_module.StoreWriter, "close", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path, file)
     assert os.listdir(tmp_path / "cache") == []

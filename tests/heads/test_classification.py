@@ -1,6 +1,7 @@
 """The classification head: labels, loss and metrics against scikit-learn, scipy and formulas written out."""
 
 import json
+import types
 
 import numpy as np
 import pytest
@@ -27,6 +28,10 @@ def head_of(labels=("a", "b", "c"), counts=(6, 3, 2), text="text", overflow="tru
 
     head.weights = _class_weights(head.settings.class_weights, head.vocabulary)
     return head
+
+
+def stored(logits, label):
+    return {"logits": logits}, types.SimpleNamespace(columns={"label": label})
 
 
 def loss_of(head, logits, label, present=None):
@@ -171,7 +176,7 @@ def test_metrics_of_one_label_are_those_of_scikit_learn(count, classes):
     rng = np.random.default_rng(count)
     logits, label = rng.normal(size=(count, classes)).astype(np.float32), np.r_[0, 1, rng.integers(0, max(2, classes - 1), count - 2)]
     shares = np.exp(logits.astype(float)) / np.exp(logits.astype(float)).sum(1, keepdims=True)
-    found = head_of(labels=[str(c) for c in range(classes)], counts=[1] * classes).metrics(logits, {"label": label})
+    found = head_of(labels=[str(c) for c in range(classes)], counts=[1] * classes).metrics(*stored(logits, label))
     expected = {"accuracy": sklearn_metrics.accuracy_score(label, logits.argmax(1)),
                 "loss": sklearn_metrics.log_loss(label, shares, labels=range(classes)),
                 **{f"{name}_macro": score(label, logits.argmax(1), labels=range(classes), average="macro", zero_division=0)
@@ -188,7 +193,7 @@ def test_metrics_of_several_labels_are_those_of_scikit_learn(count, classes, thr
     logits, label = rng.normal(size=(count, classes)).astype(np.float32), rng.integers(0, 2, (count, classes)).astype(np.float32)
     p = 1 / (1 + np.exp(-logits.astype(float)))
     given = (p >= threshold).astype(int)
-    found = head_of(kind="multi_label", threshold=threshold).metrics(logits, {"label": label})
+    found = head_of(kind="multi_label", threshold=threshold).metrics(*stored(logits, label))
     expected = {"loss": np.mean([sklearn_metrics.log_loss(label[:, c], p[:, c], labels=[0, 1]) for c in range(classes)]),
                 "accuracy": (given == label).all(1).mean(), "f1_micro": sklearn_metrics.f1_score(label, given, average="micro", zero_division=0),
                 "f1_macro": sklearn_metrics.f1_score(label, given, average="macro", zero_division=0),
@@ -201,7 +206,7 @@ def test_metrics_of_several_labels_are_those_of_scikit_learn(count, classes, thr
 def test_metrics_of_a_regression_are_those_of_scipy(count):
     rng = np.random.default_rng(count)
     value, label = rng.normal(size=(count, 1)).astype(np.float32), rng.normal(size=count).astype(np.float32)
-    found = head_of(labels=(), kind="regression").metrics(value, {"label": label})
+    found = head_of(labels=(), kind="regression").metrics(*stored(value, label))
     expected = {"pearson": stats.pearsonr(value[:, 0], label).statistic, "spearman": stats.spearmanr(value[:, 0], label).statistic,
                 "mse": sklearn_metrics.mean_squared_error(label, value[:, 0]), "loss": sklearn_metrics.mean_squared_error(label, value[:, 0])}
     assert found == pytest.approx(expected, rel=1e-5) and set(found) == set(head_of(kind="regression", labels=()).metric_names())
@@ -209,9 +214,9 @@ def test_metrics_of_a_regression_are_those_of_scipy(count):
 
 def test_metrics_of_one_example_or_constant_predictions_are_numbers():
     regression = head_of(labels=(), kind="regression")
-    assert regression.metrics(np.ones((3, 1), np.float32), {"label": np.arange(3.0)})["pearson"] == 0
-    assert regression.metrics(np.ones((1, 1), np.float32), {"label": np.ones(1)})["spearman"] == 0
-    values = head_of(labels=("a", "b")).metrics(np.zeros((1, 2), np.float32), {"label": np.zeros(1, int)})
+    assert regression.metrics(*stored(np.ones((3, 1), np.float32), np.arange(3.0)))["pearson"] == 0
+    assert regression.metrics(*stored(np.ones((1, 1), np.float32), np.ones(1)))["spearman"] == 0
+    values = head_of(labels=("a", "b")).metrics(*stored(np.zeros((1, 2), np.float32), np.zeros(1, int)))
     assert values["accuracy"] == 1 and "auc_roc" not in values  # undefined with one class present
 
 
@@ -219,7 +224,7 @@ def test_metrics_of_one_example_or_constant_predictions_are_numbers():
 
 
 def answer(head, logits):
-    outputs = {name: value.numpy() for name, value in head.serve(tf.constant(logits, tf.float32)).items()}
+    outputs = {name: value.numpy() for name, value in head.token_answers({"logits": tf.constant(logits, tf.float32)}).items()}
     return [head.decode(outputs, row) for row in range(len(logits))]
 
 

@@ -8,6 +8,10 @@ from typing import Any
 MEANINGS = {
     "truncated_examples": "texts longer than seq_len, cut",
     "truncated_tokens": "tokens cut off",
+    "extra_windows": "more rows for texts longer than seq_len, overlapping",
+    "scheme_violations": "tags that break their scheme, read as the beginning of a span",
+    "words_without_tokens": "words of which the tokenizer leaves nothing, scored as outside",
+    "borders_inside_tokens": "words inside the token of the word before, with another tag than it",
     "empty_texts": "texts without a character",
     "unknown_tokens": "tokens the vocabulary does not have",
     "duplicates": "texts that stand in the same split before",

@@ -12,7 +12,7 @@ from trainer.data.store import TokenStore
 
 PREFETCHED = 4  # batches filled ahead
 # Columns of the store that serve people, not the model.
-NOT_FED = ("content_hash", "origin_file", "origin_line")
+NOT_FED = ("content_hash", "origin_file", "origin_line", "example", "start", "end")
 
 
 def fill(store: TokenStore, layout: Layout, shards: Sequence[int]) -> dict[str, np.ndarray]:
@@ -26,16 +26,17 @@ def fill(store: TokenStore, layout: Layout, shards: Sequence[int]) -> dict[str, 
         all (K, R, L) int32; each example column (K, E, ...); `example_row`, `example_start` (K, E) int32; `sample_weight`
         (K, E) float32, 0 where a slot is empty.
     """
+    fed = [name for name in store.tokens if name not in NOT_FED]
     index, row_of, start_of = layout.index[shards], layout.row[shards], layout.start[shards]
-    batch = {name: np.zeros((len(index), layout.rows, layout.row_length), np.int32) for name in (*store.tokens, "position_ids", "sequence_ids")}
+    batch = {name: np.zeros((len(index), layout.rows, layout.row_length), np.int32) for name in (*fed, "position_ids", "sequence_ids")}
     next_id = np.ones((len(index), layout.rows), np.int32)
     present = np.nonzero(index >= 0)
     for shard, slot in zip(*present, strict=True):
         row, start = row_of[shard, slot], start_of[shard, slot]
         tokens = store.example(int(index[shard, slot]))
         end = start + int(store.lengths[index[shard, slot]])
-        for name, values in tokens.items():
-            batch[name][shard, row, start:end] = values
+        for name in fed:
+            batch[name][shard, row, start:end] = tokens[name]
         batch["position_ids"][shard, row, start:end] = np.arange(end - start)
         batch["sequence_ids"][shard, row, start:end] = next_id[shard, row]
         next_id[shard, row] += 1

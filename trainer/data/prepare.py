@@ -42,7 +42,7 @@ class Prepared:
         digest = hashlib.blake2b(json.dumps(self.vocabulary, sort_keys=True).encode(), digest_size=16)
         for split, store in sorted(self.splits.items()):
             for name in ("content_hash", "label"):
-                digest.update(f"{split} {name}".encode() + np.ascontiguousarray(store.columns[name]).tobytes())
+                digest.update(f"{split} {name}".encode() + np.ascontiguousarray(store.columns.get(name, store.tokens.get(name))).tobytes())
             digest.update(np.ascontiguousarray(store.lengths).tobytes())
         return digest.hexdigest()
 
@@ -91,15 +91,18 @@ def content_hash(texts: Sequence[str]) -> int:
     return int.from_bytes(hashlib.blake2b("\x1f".join(texts).encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
-def encode_batch(graph: Callable[..., Any], texts: list[list[str]]) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], dict[str, np.ndarray]]:
+def encode_batch(graph: Callable[..., Any],
+                 texts: list[list[str]]) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], np.ndarray, dict[str, np.ndarray]]:
     """Runs the head's encoding on raw texts.
 
     Returns:
-        token columns as (flat values, row lengths), and the counts of what was lost, (B,) int32 each.
+        token columns as (flat values, row lengths); (rows,) int32, which text each row is of; and the counts of what was
+        lost, (B,) int32 each.
     """
     columns, counts = graph(*(tf.constant([text.encode("utf-8", "replace") for text in column]) for column in texts))
+    text = columns.pop("example", None)
     return ({name: (ragged.flat_values.numpy(), ragged.row_lengths().numpy()) for name, ragged in columns.items()},
-            {name: values.numpy() for name, values in counts.items()})
+            np.arange(len(texts[0]), dtype=np.int32) if text is None else text.numpy(), {name: values.numpy() for name, values in counts.items()})
 
 
 class _Split:
@@ -108,16 +111,18 @@ class _Split:
     def __init__(self, name: str, folder: pathlib.Path) -> None:
         self.name = name
         self.writer = StoreWriter(folder)
-        self.waiting: list[tuple[tuple[str, ...], int, str, int]] = []  # texts, content hash, file, line
+        self.waiting: list[tuple[int, tuple[str, ...]]] = []  # number of the example, its texts
         self.labels: list[Any] = []
         self.samples: list[dict[str, Any]] = []
         self.files: dict[str, int] = {}
+        self.places: list[tuple[int, int]] = []  # file, line of each example
+        self.hashes: list[int] = []
         self.count = 0
 
     def origin(self, index: int) -> str:
-        line = int(self.writer.column("origin_line")[index])
-        file = list(self.files)[int(self.writer.column("origin_file")[index])]
-        return f"{file}:{line}" if line else file
+        file, line = self.places[index]
+        name = list(self.files)[file]
+        return f"{name}:{line}" if line else name
 
 
 class _Preparation:
@@ -125,7 +130,7 @@ class _Preparation:
         self.settings, self.head, self.sources, self.progress = settings, head, sources, progress
         self.ledger = Ledger()
         self.graph = tf.function(head.encode, autograph=False, input_signature=[tf.TensorSpec([None], tf.string)] * len(head.text_names))
-        self.pending: deque[tuple[_Split, list, Future]] = deque()
+        self.pending: deque[tuple[_Split, int, Future]] = deque()  # the number of a batch's first example
 
     def write(self, folder: pathlib.Path) -> None:
         names = [split for split in SPLITS if getattr(self.settings, split) is not None]
@@ -172,41 +177,41 @@ class _Preparation:
         if len(split.samples) < SAMPLES:
             split.samples.append(dict(zip(self.head.text_names, texts, strict=True)))
         file = split.files.setdefault(example.origin.file, len(split.files))
-        split.waiting.append((texts, digest, file, example.origin.line))
+        split.waiting.append((split.count, texts))
+        split.places.append((file, example.origin.line))
+        split.hashes.append(digest)
         split.count += 1
 
     def _encode(self, split: _Split, pool: ThreadPoolExecutor) -> None:
         if split.waiting:
             batch, split.waiting = split.waiting, []
-            texts = [list(column) for column in zip(*(texts for texts, *_ in batch), strict=True)]
-            self.pending.append((split, batch, pool.submit(encode_batch, self.graph, texts)))
+            texts = [list(column) for column in zip(*(texts for _, texts in batch), strict=True)]
+            self.pending.append((split, batch[0][0], pool.submit(encode_batch, self.graph, texts)))
 
     def _collect(self, leave: int) -> None:
         """Appends encoded batches in the order they were read, until `leave` are pending."""
         while len(self.pending) > leave:
-            split, batch, future = self.pending.popleft()
-            tokens, counts = future.result()
-            for kind in ("truncated_tokens", "unknown_tokens"):
-                for row in np.flatnonzero(counts[kind]):
-                    origin = self._place(split, batch[row])
-                    self.ledger.add(split.name, kind, origin, counts[kind][row])
+            split, first, future = self.pending.popleft()
+            tokens, example, counts = future.result()
+            for kind, values in counts.items():
+                for row in np.flatnonzero(values):
+                    origin = split.origin(first + row)
+                    self.ledger.add(split.name, kind, origin, values[row])
                     if kind == "truncated_tokens":
                         self.ledger.add(split.name, "truncated_examples", origin)
-                        self._refuse_overflow(origin, counts[kind][row])
-            split.writer.append(tokens, {
-                "content_hash": np.array([hash_ for _, hash_, _, _ in batch], np.uint64),
-                "origin_file": np.array([file for *_, file, _ in batch], np.int32),
-                "origin_line": np.array([line for *_, line in batch], np.int32)})
+                        self._refuse_overflow(origin, f"{self.settings.seq_len + int(values[row]):,} tokens, over")
+                    if kind == "extra_windows":
+                        self._refuse_overflow(origin, "more tokens than")
+            example = first + example
+            files, lines = np.array(split.places, np.int32)[example].T
+            columns = {"content_hash": np.array(split.hashes, np.uint64)[example], "origin_file": files, "origin_line": lines}
+            split.writer.append(tokens, {**columns, "example": example} if self.head.windows else columns)
 
-    def _refuse_overflow(self, origin: str, cut: int) -> None:
+    def _refuse_overflow(self, origin: str, excess: str) -> None:
         if self.settings.overflow == "error":
-            raise DataError(f"{origin}: {self.settings.seq_len + int(cut)} tokens, over data.seq_len = {self.settings.seq_len}, and data.overflow is error. "
-                            "Raise data.seq_len, or choose data.overflow truncate or head_tail.")
-
-    @staticmethod
-    def _place(split: _Split, row: tuple) -> str:
-        file, line = list(split.files)[row[2]], row[3]
-        return f"{file}:{line}" if line else file
+            others = "window" if self.head.windows else "truncate or head_tail"
+            raise DataError(f"{origin}: {excess} data.seq_len = {self.settings.seq_len}, and data.overflow is error. "
+                            f"Raise data.seq_len, or choose data.overflow {others}.")
 
     def _finish(self, splits: dict[str, _Split], folder: pathlib.Path) -> None:
         for name, split in splits.items():
@@ -215,15 +220,19 @@ class _Preparation:
                                 "Check the path, or hold out another fraction.")
         names = self.sources["train"].label_names()
         vocabulary = self.head.learn(splits["train"].labels, names, lambda index: splits["train"].origin(index))
-        train_hashes = splits["train"].writer.column("content_hash")
         for name, split in splits.items():
-            self._count_duplicates(split, train_hashes)
-            columns = self.head.label_columns(split.labels, vocabulary, split.origin, name)
-            split.writer.close(columns, {"files": list(split.files), "samples": split.samples, "examples": split.count})
+            self._count_duplicates(split, splits["train"])
+            columns, token_columns, extras = {}, {}, {}
+            if self.head.windows:
+                token_columns, extras = self.head.align(split, vocabulary, self.ledger)
+            else:
+                columns = self.head.label_columns(split.labels, vocabulary, split.origin, name)
+            meta = {"files": list(split.files), "samples": split.samples, "examples": split.count}
+            split.writer.close(columns, token_columns, meta, extras=extras)
         write_json(folder / "ledger.json", {"ledger": self.ledger.entries, "vocabulary": vocabulary})
 
-    def _count_duplicates(self, split: _Split, train_hashes: np.ndarray) -> None:
-        hashes = split.writer.column("content_hash")
+    def _count_duplicates(self, split: _Split, train: _Split) -> None:
+        hashes, train_hashes = np.array(split.hashes, np.uint64), np.array(train.hashes, np.uint64)
         _, first = np.unique(hashes, return_index=True)
         repeated = np.setdiff1d(np.arange(len(hashes)), first)
         also_train = np.flatnonzero(np.isin(hashes, train_hashes)) if split.name != "train" else []

@@ -1,7 +1,10 @@
 """The token store: one encoded split as flat arrays on disk, memory-mapped, any example reachable by index.
 
-A folder with `row_splits.npy`, one raw file a token column (`tokens.NAME.int32`), one `.npy` an example column, and
-`meta.json`. Folders are built under another name and renamed when complete, so a half-written store is never read.
+A folder with `row_splits.npy`, one raw file a token column (`tokens.NAME.int32`), one `.npy` an example column,
+what else the head keeps for its metrics (`extra.NAME.npy`), and `meta.json`. Where long texts go through several
+windows, what is called an example here is a window, and the column `example` says of which text.
+
+Folders are built under another name and renamed when complete, so a half-written store is never read.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ import numpy as np
 
 from trainer.errors import JobDirError
 
-FORMAT = 1  # part of the fingerprint: raised when the files' meaning changes
+FORMAT = 2  # part of the fingerprint: raised when the files' meaning changes
 
 
 class TokenStore:
@@ -30,6 +33,8 @@ class TokenStore:
     Attributes:
         lengths: (examples,) int32, tokens of each example.
         columns: name -> (examples, ...) per-example values, such as the label.
+        tokens: name -> (tokens,) int32, all examples' one after the other.
+        extras: name -> what else the head keeps for its metrics.
         meta: what the writer noted: label names, samples of raw text, files.
     """
 
@@ -39,10 +44,16 @@ class TokenStore:
         self.row_splits = np.load(folder / "row_splits.npy")
         self.lengths = np.diff(self.row_splits).astype(np.int32)
         self.columns = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in self.meta["columns"]}
+        self.extras = {name: np.load(folder / f"extra.{name}.npy", mmap_mode="r") for name in self.meta["extras"]}
         self.tokens = {name: _map_int32(folder / f"tokens.{name}.int32") for name in self.meta["token_columns"]}
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    def rows_of(self, texts: int) -> int:
+        """How many rows the first so many texts have: one each, or their windows."""
+        return int(np.searchsorted(self.columns["example"], texts)) if "example" in self.columns else texts
+
 
     def example(self, index: int) -> dict[str, np.ndarray]:
         """The token columns of one example, each (S,) int32."""
@@ -86,16 +97,30 @@ class StoreWriter:
         """All values of an example column written so far."""
         return np.concatenate(self._columns[name]) if name in self._columns else np.zeros(0)
 
-    def close(self, columns: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
-        """Adds whole example columns (the labels, known only at the end) and finishes the files."""
+    def token_column(self, name: str) -> np.ndarray:
+        """All values of a token column written so far."""
+        self._files[name].flush()
+        return _map_int32(self.folder / f"tokens.{name}.int32")
+
+    def row_splits(self) -> np.ndarray:
+        """(examples + 1,) int64: where the tokens of each begin."""
+        lengths = np.concatenate(self._lengths) if self._lengths else np.zeros(0, np.int64)
+        return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+
+    def close(self, columns: Mapping[str, np.ndarray], token_columns: Mapping[str, np.ndarray], meta: Mapping[str, Any], *,
+              extras: Mapping[str, np.ndarray] | None = None) -> None:
+        """Adds whole columns (the labels, known only at the end) and extras, and finishes the files."""
         for file in self._files.values():
             file.close()
-        lengths = np.concatenate(self._lengths) if self._lengths else np.zeros(0, np.int64)
-        _save(self.folder / "row_splits.npy", np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
+        for name, values in token_columns.items():
+            (self.folder / f"tokens.{name}.int32").write_bytes(np.ascontiguousarray(values, np.int32).data)
+        _save(self.folder / "row_splits.npy", self.row_splits())
         everything = {**{name: self.column(name) for name in self._columns}, **columns}
         for name, values in everything.items():
             _save(self.folder / f"{name}.npy", values)
-        meta = {**meta, "columns": list(everything), "token_columns": list(self._files)}
+        for name, values in (extras or {}).items():
+            _save(self.folder / f"extra.{name}.npy", values)
+        meta = {**meta, "extras": list(extras or {}), "columns": list(everything), "token_columns": [*self._files, *token_columns]}
         (self.folder / "meta.json").write_text(json.dumps(meta, ensure_ascii=False), encoding="utf-8")
 
 

@@ -6,9 +6,15 @@ A head's file has a `Settings` and a `Head(settings, data_settings, tokenizer)` 
     learn, label_columns  what train teaches (the label names), and labels as numbers
     encode                texts -> token columns, in the graph; the same function serves
     build, logits, loss   the layers above the encoder, and their loss as (sum, weight)
-    metrics, main_metric  over a whole split, on the host
-    serve, decode         the SavedModel's answers, and one of them as JSON
+    results               what evaluation keeps of the logits, in the graph; `per_token` names those with a value a token
+    metrics, main_metric  of the results over a whole split, on the host
+    answers, decode       what the SavedModel makes of the results, in the graph, and one of them as JSON; token_answers
+                          to token ids, of which `more_inputs` names what else it takes
+    ambiguous             where the answers may differ although the results agree
     load_tensors, save_tensors   the layers in Hugging Face's format
+
+A head with `windows` cuts long texts into several rows, so that none of their tokens is lost: its `encode` has a column
+`example`, which text each row is of, and it has `align`, which finds the labels' tokens, in place of `label_columns`.
 """
 
 from typing import Any

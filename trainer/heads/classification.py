@@ -38,13 +38,17 @@ class Head:
     """See trainer/heads/__init__.py for what each method is for."""
 
     Settings = Settings
+    windows = False
+    per_token: tuple[str, ...] = ()
 
     def __init__(self, settings: Settings, data: DataSettings, tokenizer: Any) -> None:
         self.settings, self.data, self.tokenizer = settings, data, tokenizer
         self.fields = [data.text] if isinstance(data.text, str) else list(data.text)
         self.classes: int | None = None  # known when built
         self.text_names = ("text", "text_pair")[:len(self.fields)]
-        if data.overflow not in OVERFLOWS:
+        self.more_inputs = ("segment_ids",)[:len(self.fields) - 1]
+        self.overflow = data.overflow or OVERFLOWS[0]
+        if self.overflow not in OVERFLOWS:
             raise ConfigError(f"data.overflow: head classification takes one of {', '.join(OVERFLOWS)}. Received {data.overflow!r}.")
         if settings.kind != "single_label" and settings.class_weights is not None:
             raise ConfigError(f"head.class_weights: only for head.kind single_label. Received kind {settings.kind}.")
@@ -136,7 +140,7 @@ class Head:
         ids = [self.tokenizer.tokenize(text) for text in texts]
         unknown = tf.add_n([tf.reduce_sum(tf.cast(row == self.tokenizer.unk_id, tf.int32), axis=1) for row in ids])
         token_ids, segment_ids, truncated = assemble(
-            ids[0], ids[1] if len(ids) > 1 else None, seq_len=self.data.seq_len, overflow=self.data.overflow,
+            ids[0], ids[1] if len(ids) > 1 else None, seq_len=self.data.seq_len, overflow=self.overflow,
             cls_id=self.tokenizer.cls_id, sep_id=self.tokenizer.sep_id)
         columns = {"token_ids": token_ids} if len(ids) == 1 else {"token_ids": token_ids, "segment_ids": segment_ids}
         return columns, {"truncated_tokens": truncated, "unknown_tokens": unknown}
@@ -192,8 +196,17 @@ class Head:
             losses = -tf.reduce_sum(target * tf.nn.log_softmax(logits), axis=1)
         return tf.reduce_sum(losses * weight), tf.reduce_sum(weight)
 
-    def serve(self, logits: tf.Tensor) -> dict[str, tf.Tensor]:
+    def results(self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The logits: all that metrics and answers need."""
+        return {"logits": logits}
+
+    def answers(self, results: Mapping[str, tf.Tensor], columns: Mapping[str, tf.RaggedTensor], texts: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
         """What the SavedModel answers: label (B,) string and probabilities (B, C); several labels: (B, C) string, "" where not given."""
+        return self.token_answers(results)
+
+    def token_answers(self, results: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The same, to token ids."""
+        logits = results["logits"]
         if self.settings.kind == "regression":
             return {"value": logits[:, 0]}
         names = tf.constant(self.vocabulary["labels"])
@@ -216,20 +229,20 @@ class Head:
                 "single_label": ("loss", "accuracy", "f1_macro", "precision_macro", "recall_macro", *(["auc_roc"] if self.classes in (None, 2) else []))
                 }[self.settings.kind]
 
-    def metrics(self, logits: np.ndarray, columns: Mapping[str, np.ndarray]) -> dict[str, float]:
+    def metrics(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, float]:
         """Metrics over a whole split, every example once and weighing the same; accuracy of several labels is of the exact set.
 
         Args:
-            logits: (n, C) float32.
-            columns: the store's example columns.
+            results: logits (n, C) float32.
+            store: the split; its column `label` is used.
         """
-        label = np.asarray(columns["label"])
+        logits, label = results["logits"], np.asarray(store.columns["label"])
         if self.settings.kind == "regression":
             return _regression_metrics(logits[:, 0].astype(np.float64), label.astype(np.float64))
         return _label_metrics(logits.astype(np.float64), label, self.settings)
 
     def decode(self, outputs: Mapping[str, np.ndarray], row: int) -> dict[str, Any]:
-        """One row of `serve`'s outputs as JSON for --mode=predict."""
+        """One row of the answers as JSON for --mode=predict."""
         if self.settings.kind == "regression":
             return {"value": float(outputs["value"][row])}
         probabilities = {name: float(p) for name, p in zip(self.vocabulary["labels"], outputs["probabilities"][row], strict=True)}
@@ -237,15 +250,16 @@ class Head:
         given = [name.decode() for name in label if name] if self.settings.kind == "multi_label" else label.decode()
         return {"label": given, "probabilities": probabilities}
 
-    def ambiguous(self, outputs: Mapping[str, np.ndarray], tolerance: float) -> np.ndarray:
-        """(B,) bool: where `serve`'s label may turn out otherwise although the probabilities agree to `tolerance`."""
+    def ambiguous(self, answers: Mapping[str, np.ndarray], results: Mapping[str, Any], columns: Mapping[str, Any],
+                  tolerance: float) -> dict[str, np.ndarray]:
+        """Answer -> (B,) bool: where the label may turn out otherwise although the probabilities agree to `tolerance`."""
         if self.settings.kind == "regression":
-            return np.zeros(len(outputs["value"]), bool)
-        probabilities = outputs["probabilities"]
+            return {}
+        probabilities = answers["probabilities"]
         if self.settings.kind == "multi_label":
-            return (np.abs(probabilities - self.settings.threshold) <= tolerance).any(axis=1)
+            return {"label": (np.abs(probabilities - self.settings.threshold) <= tolerance).any(axis=1)}
         top = np.sort(probabilities, axis=1)[:, -2:]
-        return top[:, 1] - top[:, 0] <= 2 * tolerance
+        return {"label": top[:, 1] - top[:, 0] <= 2 * tolerance}
 
     # --- Hugging Face ---------------------------------------------------------------------------------------------
 

@@ -58,6 +58,7 @@ class WordPieceTokenizer(tf.Module):
         # Constants live on the CPU, where the string ops are, also in a process that has a GPU.
         with tf.device("CPU:0"):
             self._pages, self._entries = tf.constant(table.pages), tf.constant(table.entries)
+            self._continues = tf.constant([piece.startswith(files.continuing_prefix) for piece in files.vocabulary])
             self._sequences, self._piece_ids = tf.constant(table.sequences), tf.constant(piece_ids, tf.int32)
             self._wordpiece = tf_text.FastWordpieceTokenizer(
                 pieces, suffix_indicator=_SUFFIX, unknown_token=_UNKNOWN, max_bytes_per_word=4 * max(files.word_limit, 1)
@@ -85,6 +86,17 @@ class WordPieceTokenizer(tf.Module):
         """
         ids, splits, starts, ends = self._graph_spans(texts)
         return tuple(tf.RaggedTensor.from_row_splits(values, splits, validate=False) for values in (ids, starts, ends))
+
+    def begins_word(self, ids: tf.RaggedTensor) -> tf.RaggedTensor:
+        """Whether each token begins a word or a punctuation mark, and does not go on with one.
+
+        Args:
+            ids: (B, None) int32, of `tokenize_with_offsets`.
+        Returns:
+            (B, None) bool.
+        """
+        with tf.device("CPU:0"):
+            return ids.with_values(~tf.gather(self._continues, ids.values))
 
     # Apart from the public methods, which must hold the tokenizer: a tf.function of a method holds it weakly.
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)

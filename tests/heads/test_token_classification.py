@@ -1,0 +1,282 @@
+"""Tags of words: every gold word scored once, spans that are slices of the text, seqeval's figures."""
+
+import json
+import random
+import types
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from seqeval.metrics import accuracy_score, f1_score
+from seqeval.scheme import IOB2
+
+from tests import toy
+from trainer.backbones import huggingface
+from trainer.config import DataSettings
+from trainer.data.prepare import prepare
+from trainer.errors import ConfigError, DataError
+from trainer.export import Server
+from trainer.heads._tags import repaired
+from trainer.heads.token_classification import Head, Settings
+from trainer.model import Model
+from trainer.sources import jsonl
+from trainer.text import load_tokenizer
+
+NAMES = ["PER", "LOC"]
+UNKNOWN_WORDS = ["U.S.", "Anglo-Irish", "O'Neil", "(", "1,000.5", "\u200b", "n\u0303ame"]  # more than one token, or none
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return toy.write_checkpoint(tmp_path_factory.mktemp("weights"), layers=1, hidden=16)
+
+
+def tagged(count, *, seed=0, longest=30, odd=True):
+    """Sentences of words with BIO tags; some words are many tokens, some none."""
+    rng = random.Random(seed)
+    rows = []
+    for _ in range(count):
+        words = [rng.choice(UNKNOWN_WORDS if odd and rng.random() < 0.2 else toy.FILLER) for _ in range(rng.randrange(1, longest))]
+        tags, before = [], "O"
+        for _ in words:
+            name = rng.choice(NAMES)
+            before = rng.choice(["O", "O", f"B-{name}", *([f"I-{before[2:]}"] * 2 if before != "O" else [])])
+            tags.append(before)
+        rows.append({"words": words, "tags": tags})
+    return rows
+
+
+def data_of(folder, train, **keys):
+    return jsonl.Settings(train=str(train), cache_dir=str(folder / "cache"), **{"seq_len": 16, "text": "words", "label": "tags", **keys})
+
+
+def prepared_of(folder, weights, rows, *, head=None, name="train.jsonl", **keys):
+    data = data_of(folder, toy.write_jsonl(folder / name, rows), **keys)
+    tokenizer = load_tokenizer(weights)
+    made = Head(Settings(**(head or {})), data, tokenizer)
+    return made, prepare(data, made, tokenizer.fingerprint)
+
+
+def model_of(weights, head, vocabulary):
+    encoder, _ = huggingface.load_encoder(weights)
+    return Model(encoder, head, vocabulary, seed=1)
+
+
+@pytest.mark.parametrize("seq_len", [8, 16, 64])
+def test_every_gold_word_is_scored_once_whatever_the_length(tmp_path, weights, seq_len):
+    rows = tagged(60)
+    head, prepared = prepared_of(tmp_path, weights, rows, seq_len=seq_len)
+    head.vocabulary, head.spans = prepared.vocabulary, True
+    store = prepared.splits["train"]
+    assert (store.lengths <= seq_len).all()
+    results = {"tag": np.zeros(store.row_splits[-1], np.int32), "loss": np.zeros(store.row_splits[-1], np.float32)}
+    gold, _ = head.tags(results, store)
+    assert gold == [row["tags"] for row in rows]
+    tokens = store.extras["word_token"]
+    own = tokens[(tokens >= 0) & ~store.extras["word_shares"]]
+    assert len(np.unique(own)) == len(own) and (np.asarray(store.tokens["label"])[own] > 0).all()
+    # What was learnt comes back: each label as the prediction gives the gold tags, but where a word has no token.
+    learnt = {"tag": np.maximum(np.asarray(store.tokens["label"]) - 1, 0), "loss": results["loss"]}
+    gold, predicted = head.tags(learnt, store)
+    words = [word for row in rows for word in row["words"]]
+    assert prepared.ledger.count("train", "words_without_tokens") == words.count("\u200b") > 0
+    for row, tags in zip(rows, predicted, strict=True):
+        seen = ["O" if word == "\u200b" else tag for word, tag in zip(row["words"], row["tags"], strict=True)]
+        assert tags == repaired(seen)  # a span that goes on behind a lost word begins anew
+
+
+def test_a_word_of_several_parts_is_labelled_at_each_and_scored_at_its_first(tmp_path, weights):
+    _, prepared = prepared_of(tmp_path, weights, [{"words": ["the", "U.S.", "film"], "tags": ["O", "B-LOC", "I-LOC"]}] * 2)
+    store = prepared.splits["train"]
+    labels = ["-", *prepared.vocabulary["labels"]]
+    assert prepared.vocabulary["labels"] == ["O", "B-LOC", "I-LOC"] and prepared.vocabulary["scheme"] == "bio"
+    found = [labels[label] for label in store.example(0)["label"]]
+    assert found[0] == found[-1] == "-"  # special tokens
+    assert found[1:-1] == ["O", "B-LOC", "I-LOC", "I-LOC", "I-LOC", "I-LOC"]  # the, u . s ., film
+    assert store.extras["word_token"][:3].tolist() == [1, 2, 6]
+
+
+@pytest.mark.parametrize("crf", [False, True])
+@pytest.mark.parametrize("separator", [" ", ""])
+def test_metrics_are_seqevals_on_random_predictions(tmp_path, weights, crf, separator):
+    rows = tagged(1000, odd=False, longest=12)
+    head, prepared = prepared_of(tmp_path, weights, rows, head={"crf": crf, "word_separator": separator}, seq_len=64)
+    model_of(weights, head, prepared.vocabulary)
+    store = prepared.splits["train"]
+    results = {"tag": np.random.default_rng(0).integers(0, 5, store.row_splits[-1]).astype(np.int32), "loss": np.ones(store.row_splits[-1], np.float32)}
+    gold, predicted = head.tags(results, store)
+    metrics = head.metrics(results, store)
+    assert gold == [row["tags"] for row in rows]
+    assert metrics["f1"] == pytest.approx(f1_score(gold, predicted, mode="strict", scheme=IOB2))
+    assert metrics["f1"] == pytest.approx(f1_score(gold, predicted))  # repaired tags: both readings agree
+    assert metrics["accuracy"] == pytest.approx(accuracy_score(gold, predicted))
+    assert 0 < metrics["precision"] < 1 and 0 < metrics["recall"] < 1 and metrics["loss"] > 0
+
+
+def test_tags_without_spans_are_scored_by_accuracy(tmp_path, weights):
+    rows = [{"words": ["the", "film", "\u200b"], "tags": ["DT", "NN", "SYM"]}] * 3
+    head, prepared = prepared_of(tmp_path, weights, rows)
+    assert prepared.vocabulary["labels"] == ["DT", "NN", "SYM"] and prepared.vocabulary["scheme"] == "none"
+    model_of(weights, head, prepared.vocabulary)
+    store = prepared.splits["train"]
+    assert head.main_metric == "accuracy" and head.metric_names() == ("loss", "accuracy")
+    learnt = {"tag": np.maximum(np.asarray(store.tokens["label"]) - 1, 0), "loss": np.zeros(store.row_splits[-1], np.float32)}
+    assert head.metrics(learnt, store) == {"loss": 0, "accuracy": pytest.approx(2 / 3)}
+
+
+def test_chinese_characters_and_the_digits_that_share_a_token(tmp_path, weights):
+    rows = [{"words": list("今天1998很"), "tags": ["O", "O", "B-T", "I-T", "I-T", "I-T", "O"]}, {"words": list("今98"), "tags": ["O", "O", "B-T"]}]
+    head, prepared = prepared_of(tmp_path, weights, rows, head={"word_separator": ""})
+    head.spans, head.vocabulary = True, prepared.vocabulary
+    store = prepared.splits["train"]
+    assert store.extras["word_shares"].tolist() == [False, False, False, True, True, True, False, False, False, True]
+    learnt = {"tag": np.maximum(np.asarray(store.tokens["label"]) - 1, 0), "loss": np.zeros(store.row_splits[-1], np.float32)}
+    assert head.tags(learnt, store)[1] == [rows[0]["tags"], ["O", "O", "O"]]
+    assert prepared.ledger.entries["train"]["borders_inside_tokens"]["count"] == 1
+
+
+def test_spans_over_raw_text_are_found_by_their_characters(tmp_path, weights):
+    text = "the film, the\tgreat house"
+    spans = [{"start": 4, "end": 8, "label": "ART"}, {"start": 14, "end": 25, "label": "LOC"}]
+    head, prepared = prepared_of(tmp_path, weights, [{"words": text, "tags": spans}, {"words": "a red film", "tags": [{"start": 3, "end": 5, "label": "LOC"}]}])
+    head.spans, head.vocabulary = True, prepared.vocabulary
+    store = prepared.splits["train"]
+    learnt = {"tag": np.maximum(np.asarray(store.tokens["label"]) - 1, 0), "loss": np.zeros(store.row_splits[-1], np.float32)}
+    gold, predicted = head.tags(learnt, store)
+    assert gold[0] == predicted[0] == ["O", "B-ART", "O", "O", "B-LOC", "I-LOC"]
+    assert gold[1] == ["O", "O", "B-LOC", "O"] and predicted[1] != gold[1]  # a span that begins inside "red" cannot be met, and counts
+
+
+@pytest.mark.parametrize(("row", "message"), [
+    ({"words": ["a", "b"], "tags": ["O"]}, "train.jsonl:2: field 'tags' has 1 tags for 2 words. Give each word one tag."),
+    ({"words": ["a", ""], "tags": ["O", "O"]}, "train.jsonl:2: field 'words': word 2 is empty."),
+    ({"words": 3, "tags": ["O"]}, "train.jsonl:2: field 'words' should be text or a list of words. Received 3."),
+    ({"words": ["a"], "tags": [""]}, "field 'tags' should be a tag for each word, or spans"),
+    ({"words": ["a"], "tags": ["X-PER"]}, "train.jsonl:2: tag 'X-PER' is none of scheme bio: O, B-…, I-…. Correct it, or set --head.scheme."),
+    ({"words": "New York City", "tags": [{"start": 0, "end": 13, "label": "LOC"}, {"start": 4, "end": 8, "label": "ORG"}]},
+     "spans overlap: LOC 'New York City' (0 to 13) and ORG 'York' (4 to 8). A word has one tag: keep one of them."),
+    ({"words": "ab", "tags": [{"start": 0, "end": 3, "label": "LOC"}]}, "a span must lie in the text, which has 2 characters. Received 0 to 3."),
+    ({"words": "ab", "tags": [{"start": 0, "end": 2, "label": ""}]}, "the span from 0 to 2 has no label."),
+    ({"words": "ab", "tags": [{"start": 0}]}, 'expected spans {"start", "end", "label"}. Received {\'start\': 0}'),
+])
+def test_what_cannot_be_tagged_is_refused_with_its_place(tmp_path, weights, row, message):
+    with pytest.raises(DataError) as caught:
+        prepared_of(tmp_path, weights, [{"words": ["a"], "tags": ["B-PER"]}, row], head={"scheme": "bio"})
+    assert message in str(caught.value)
+
+
+def test_a_tag_that_only_a_later_split_has_is_named_with_its_line(tmp_path, weights):
+    other = toy.write_jsonl(tmp_path / "dev.jsonl", [{"words": ["a", "b"], "tags": ["O", "B-ORG"]}])
+    with pytest.raises(DataError) as caught:
+        prepared_of(tmp_path, weights, tagged(5), validation=str(other))
+    assert f"{other}:1: tag 'B-ORG' of validation is not among those of train: O, B-LOC, I-LOC, B-PER, I-PER." in str(caught.value)
+
+
+@pytest.mark.parametrize(("head", "data", "message"), [
+    ({}, {"overflow": "truncate"}, "data.overflow: head token_classification takes window or error, so that no word goes unseen. Received 'truncate'."),
+    ({}, {"text": ["a", "b"]}, "data.text: head token_classification takes one field."),
+    ({"crf": True, "scheme": "none"}, {}, "head.crf: chooses among spans, and head.scheme is none.")])
+def test_settings_that_do_not_go_together_are_refused(tmp_path, head, data, message):
+    with pytest.raises(ConfigError) as caught:
+        Head(Settings(**head), DataSettings(**{"source": "jsonl", "train": "", **data}), None)
+    assert message in str(caught.value)
+
+
+def test_overflow_error_refuses_a_text_of_several_windows(tmp_path, weights):
+    with pytest.raises(DataError, match=r"train.jsonl:1: more tokens than data.seq_len = 8, and data.overflow is error.*or choose data.overflow window."):
+        prepared_of(tmp_path, weights, [{"words": ["the"] * 9, "tags": ["B-X"] * 9}], seq_len=8, overflow="error")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory, weights):
+    """Without and with CRF: the head, its server, which tags at random but decidedly, and the prepared data."""
+    made = {}
+    for crf in (False, True):
+        folder = tmp_path_factory.mktemp("served")
+        head, prepared = prepared_of(folder, weights, tagged(40, odd=False), head={"crf": crf})
+        model = model_of(weights, head, prepared.vocabulary)
+        head.output.kernel.assign(np.random.default_rng(0).normal(size=head.output.kernel.shape))
+        made[crf] = types.SimpleNamespace(head=head, model=model, server=Server(model, head), rows=toy.read_jsonl(folder / "train.jsonl"), prepared=prepared)
+    return made
+
+
+def entities(made, texts):
+    outputs = {name: value.numpy() for name, value in made.server.texts(tf.constant([text.encode() for text in texts])).items()}
+    return [made.head.decode(outputs, row)["entities"] for row in range(len(texts))]
+
+
+@pytest.mark.parametrize("crf", [False, True])
+def test_raw_text_gives_the_spans_that_the_words_give(served, crf):
+    """Texts of up to 30 words in windows of 14 tokens: stitched alike in evaluation and in serving."""
+    made, store = served[crf], served[crf].prepared.splits["train"]
+    results = made.model.results
+    tokens = {name: tf.RaggedTensor.from_row_splits(values, store.row_splits).to_tensor() for name, values in store.tokens.items()}
+    mask = tf.ones_like(tf.RaggedTensor.from_row_splits(store.tokens["token_ids"], store.row_splits)).to_tensor()
+    found = results({"token_ids": tokens["token_ids"], "words": tokens["words"], "label": tokens["label"], "padding_mask": mask,
+                     "example_row": tf.range(len(store)), "example_start": tf.zeros(len(store), tf.int32)})
+    flat = {name: tf.RaggedTensor.from_tensor(values, lengths=store.lengths).values.numpy() for name, values in found.items()}
+    assert np.diff(store.columns["example"]).max() == 1 and len(store) > len(made.rows)
+    _, predicted = made.head.tags(flat, store)
+    for row, tags, spans in zip(made.rows, predicted, entities(made, [" ".join(row["words"]) for row in made.rows]), strict=True):
+        starts = np.cumsum([0, *(len(word) + 1 for word in row["words"])])
+        expected = []
+        for place, tag in enumerate(tags):
+            if tag.startswith("B-"):
+                expected.append([int(starts[place]), 0, tag[2:]])
+            if tag != "O":
+                expected[-1][1] = int(starts[place + 1] - 1)
+        assert [[span["start"], span["end"], span["type"]] for span in spans] == expected
+
+
+@pytest.mark.parametrize("crf", [False, True])
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.text(st.one_of(st.sampled_from("the red film 今天 \t\n.,\u0301\u200b\ufeffé😀ｆ"), st.characters(exclude_categories=["Cs"]))),
+                min_size=1, max_size=3))
+def test_a_span_is_always_a_slice_of_the_text(served, crf, texts):
+    for text, spans in zip(texts, entities(served[crf], texts), strict=True):
+        assert [span["text"] for span in spans] == [text[span["start"]:span["end"]] for span in spans]
+        edges = [edge for span in spans for edge in (span["start"], span["end"])]
+        assert edges == sorted(edges) and all(span["start"] < span["end"] for span in spans)
+        assert all(0 < span["score"] <= 1 and span["type"] in NAMES for span in spans)
+
+
+def test_no_text_and_no_span_are_answers_too(served):
+    outputs = served[False].server.texts(tf.constant([], tf.string))
+    assert all(value.shape[0] == 0 for value in outputs.values())
+    assert entities(served[False], ["", " \n"]) == [[], []]
+
+
+def test_a_checkpoints_classifier_is_taken_over_in_the_order_of_our_labels(tmp_path, served, weights):
+    made = served[False]
+    tensors, updates = made.head.save_tensors()
+    assert updates["architectures"] == ["BertForTokenClassification"]
+    order = [3, 0, 4, 2, 1]
+    shuffled = {name: tensor[order] for name, tensor in tensors.items()}
+    other = Head(Settings(), made.head.data, made.head.tokenizer)
+    model_of(weights, other, made.head.vocabulary)
+    assert other.load_tensors(shuffled, [made.head.vocabulary["labels"][index] for index in order]) == ["classifier.weight", "classifier.bias"]
+    np.testing.assert_array_equal(other.output.kernel.numpy(), made.head.output.kernel.numpy())
+    assert other.load_tensors(shuffled, ["x"] * 5) == []
+    with pytest.raises(ConfigError, match=r"export.format: Hugging Face's models for token classification have no CRF."):
+        served[True].head.save_tensors()
+
+
+@pytest.mark.parametrize("crf", [False, True])
+def test_a_tagger_learns_exports_and_predicts(tmp_path, weights, crf):
+    """Through the entry point: names are entities."""
+    rng, rows = random.Random(0), []
+    for _ in range(160):
+        words = [rng.choice(["great", "awful"]) if rng.random() < 0.3 else rng.choice(toy.FILLER) for _ in range(rng.randrange(1, 24))]
+        rows.append({"words": words, "tags": [{"great": "B-GOOD", "awful": "B-BAD"}.get(word, "O") for word in words]})
+    config = toy.write_config(tmp_path, weights, toy.write_jsonl(tmp_path / "train.jsonl", rows), head={"name": "token_classification", "crf": crf},
+                              data={"text": "words", "label": "tags", "validation": 0.2, "seq_len": 16}, train={"steps": 60},
+                              export={"format": "savedmodel", "check_examples": 8})
+    assert toy.run_main(config, tmp_path / "job") == 0
+    results = json.loads((tmp_path / "job" / "results.json").read_text())
+    assert results["validation"]["f1"] > 0.9
+    toy.write_jsonl(tmp_path / "in.jsonl", [{"words": "a great, very awful film"}])
+    assert toy.run_main(None, tmp_path / "job", "--mode=predict", f"--input={tmp_path / 'in.jsonl'}", f"--output={tmp_path / 'out.jsonl'}") == 0
+    spans = toy.read_jsonl(tmp_path / "out.jsonl")[0]["entities"]
+    assert [(span["text"], span["type"], span["start"]) for span in spans] == [("great", "GOOD", 2), ("awful", "BAD", 14)]

@@ -1,0 +1,80 @@
+import io
+
+import pytest
+
+from trainer.errors import ConfigError, DataError
+from trainer.sources import Origin, _files, conll, parallel
+
+
+def read(content, *, word=0, tag=-1, conllu=False):
+    return list(conll.read(_files.Lines(io.BytesIO(content.encode()), "x.txt"), word=word, tag=tag, names=("words", "tags"), conllu=conllu))
+
+
+def sentences(content, **keywords):
+    return [list(zip(example.features["words"], example.features["tags"], strict=True)) for example in read(content, **keywords)]
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@pytest.mark.parametrize("separator", [" ", "\t", "  "])
+def test_sentences_are_read_with_the_line_of_each_word(line_end, separator):
+    lines = ["-DOCSTART- -X- O", "", "EU NNP B-ORG", "rejects VBZ O", "", "", "-DOCSTART- -X- O", "Peter NNP B-PER"]
+    found = read("\ufeff" + line_end.join(line.replace(" ", separator) for line in lines))
+    assert [example.features for example in found] == [
+        {"words": ["EU", "rejects"], "tags": ["B-ORG", "O"], "lines": [3, 4]}, {"words": ["Peter"], "tags": ["B-PER"], "lines": [8]}]
+    assert [example.origin for example in found] == [Origin("x.txt", 3), Origin("x.txt", 8)]
+
+
+def test_columns_are_chosen_from_either_end():
+    assert sentences("EU NNP B-NP B-ORG\n", tag=1) == [[("EU", "NNP")]]
+    assert sentences("B-ORG x EU\n", word=-1, tag=0) == [[("EU", "B-ORG")]]
+
+
+def test_a_tab_separates_words_with_spaces():
+    assert sentences("New York\tB-LOC\n") == [[("New York", "B-LOC")]]
+
+
+def test_a_number_sign_is_a_comment_above_a_sentence_and_a_word_where_it_has_the_columns_of_one():
+    assert sentences("# id 1 domain=en\n# AB CD\n# _ _ O\nEU _ _ B\n\n# _ _ O\n\n# id 2\nx _ _ O\n# _ _ B\n") == [
+        [("#", "O"), ("EU", "B")], [("#", "O")], [("x", "O"), ("#", "B")]]
+
+
+def test_conllu_leaves_out_ranges_and_empty_nodes():
+    content = "# text = Vámonos al mar\n1-2\tVámonos\t_\t_\n1\tVamos\tir\tVERB\n2\tnos\tnosotros\tPRON\n2.1\tx\tx\tX\n# odd\n3\tal\tal\tADP\n"
+    assert sentences(content, word=1, tag=3, conllu=True) == [[("Vamos", "VERB"), ("nos", "PRON"), ("al", "ADP")]]
+    settings = conll.Settings(train="", variant="conllu")
+    assert (settings.text, settings.label) == ("words", "tags")
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    ("EU B\nrejects\n", "x.txt:2: expected a tag in column 1, found 1 column: 'rejects'. Correct the line, or set data.tag_column."),
+    ("EU\t\n", "x.txt:1: the tag in column 1 is empty."), ("\tB\n", "x.txt:1: the word in column 0 is empty.")])
+def test_lines_without_their_columns_are_refused(content, message):
+    with pytest.raises(DataError) as caught:
+        read(content, tag=1)
+    assert message in str(caught.value)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "seq.in").write_text("a flight\nto boston", encoding="utf-8")
+    (tmp_path / "seq.out").write_text("O O\r\nO B-city\n", encoding="utf-8")
+    return tmp_path
+
+
+def test_files_go_line_by_line_together(folder):
+    source = parallel.open(parallel.Settings(train=str(folder), text="seq.in", label="seq.out"), "train", str(folder))
+    assert [example.features for example in source.examples()] == [{"seq.in": "a flight", "seq.out": "O O"}, {"seq.in": "to boston", "seq.out": "O B-city"}]
+    assert [example.origin.line for example in source.examples()] == [1, 2]
+    assert source.progress() == source.size()
+    before = source.fingerprint()
+    (folder / "seq.out").write_text("O O\nO O\n")
+    assert source.fingerprint() != before
+
+
+def test_a_file_that_ends_early_or_is_not_there_is_named(folder):
+    settings = parallel.Settings(train=str(folder), text="seq.in", label="seq.out")
+    (folder / "seq.out").write_text("O O\n")
+    with pytest.raises(DataError, match=r"seq.in:2: .*seq.out ends before this line. Line-aligned files have as many lines each."):
+        list(parallel.open(settings, "train", str(folder)).examples())
+    with pytest.raises(ConfigError, match=r"data.train: no file 'label' in .*; files there: seq.in, seq.out. Correct data.text or data.label."):
+        parallel.open(parallel.Settings(train=str(folder), text="seq.in"), "train", str(folder))

@@ -1,0 +1,483 @@
+"""Token classification: named entities, slots, parts of speech; from words with tags, or from raw text with spans."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from trainer.config import DataSettings, HeadSettings
+from trainer.errors import ConfigError, DataError
+from trainer.heads._crf import Chain, forbidden_moves
+from trainer.heads._tags import OUTSIDE, PREFIXES, continued, find_scheme, to_bio
+from trainer.lazy import keras, tf
+from trainer.sources import Example, require_field
+
+DROPOUT_SITE = 1_000_000  # far above the encoder's
+SHOWN = 30  # labels in a message
+TEXT_BITS = 32  # of a place: which text, and which of its characters
+
+
+class Settings(HeadSettings):
+    """Tags of words: entities, slots, parts of speech."""
+
+    name: Literal["token_classification"] = "token_classification"
+    scheme: Literal["auto", "bio", "iob1", "bioes", "bmes", "bilou", "none"] = Field(
+        "auto", description="how tags mark spans: as train shows; one of the usual ways; none: a tag a word, such as parts of speech")
+    word_separator: str = Field(" ", description='between the words of a sentence that comes as words; "" for Chinese')
+    crf: bool = Field(False, description="score whole sequences of tags with a linear-chain CRF instead of each tag alone")
+
+
+@dataclasses.dataclass(frozen=True)
+class Gold:
+    """The words of a text and their tags.
+
+    Attributes:
+        start, end: (W,) int32, in characters of the text.
+        lines: where in the source's file each word stands; None: all where the text does.
+        spans: whether these are whole spans, not words: the words are still to be found.
+    """
+
+    start: np.ndarray
+    end: np.ndarray
+    tags: tuple[str, ...]
+    lines: tuple[int, ...] | None
+    spans: bool
+
+
+class Head:
+    """See trainer/heads/__init__.py for what each method is for."""
+
+    Settings = Settings
+    windows = True
+    text_names = ("text",)
+    more_inputs = ("words",)
+    per_token = ("tag", "score", "loss", "margin")
+
+    def __init__(self, settings: Settings, data: DataSettings, tokenizer: Any) -> None:
+        from trainer.text.windows import window_overlap
+
+        self.settings, self.data, self.tokenizer = settings, data, tokenizer
+        if not isinstance(data.text, str):
+            raise ConfigError(f"data.text: head token_classification takes one field. Received {data.text}.")
+        if data.overflow not in (None, "window", "error"):
+            raise ConfigError(f"data.overflow: head token_classification takes window or error, so that no word goes unseen. Received {data.overflow!r}.")
+        if settings.crf and settings.scheme == "none":
+            raise ConfigError("head.crf: chooses among spans, and head.scheme is none. Set one of the two otherwise.")
+        self.overlap = window_overlap(data.seq_len, 2, data.window_overlap)
+
+    # --- examples -------------------------------------------------------------------------------------------------
+
+    def texts(self, example: Example) -> tuple[str, ...]:
+        """The raw text, or the words joined; tags are not needed. Raises DataError where the field is missing or neither."""
+        text = require_field(example, self.data.text)
+        if isinstance(text, str) and not _are_tags(example.features.get(self.data.label)):
+            return (text,)
+        return (self.settings.word_separator.join(self._words(example, text)),)
+
+    def label(self, example: Example) -> Gold:
+        """The tags. Raises DataError where they do not belong to the words, or spans overlap."""
+        text, tags = require_field(example, self.data.text), require_field(example, self.data.label)
+        where = f"{example.origin}: field {self.data.label!r}"
+        if isinstance(text, str) and isinstance(tags, list) and not _are_tags(tags):
+            return _read_spans(text, tags, where)
+        words, tags = self._words(example, text), tags.split() if isinstance(tags, str) else tags
+        if not isinstance(tags, list) or not all(isinstance(tag, str) and tag for tag in tags):
+            raise DataError(f"{where} should be a tag for each word, or spans {{\"start\", \"end\", \"label\"}} of the text. Received {tags!r:.80}.")
+        if len(words) != len(tags):
+            raise DataError(f"{where} has {len(tags)} tags for {len(words)} words. Give each word one tag.")
+        lengths = np.array([len(word) for word in words], np.int32)
+        end = np.cumsum(lengths + len(self.settings.word_separator), dtype=np.int32) - len(self.settings.word_separator)
+        lines = example.features.get("lines")
+        return Gold(end - lengths, end, tuple(tags), tuple(lines) if lines else None, False)
+
+    def _words(self, example: Example, text: Any) -> list[str]:
+        words = text.split() if isinstance(text, str) else text
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise DataError(f"{example.origin}: field {self.data.text!r} should be text or a list of words. Received {text!r:.80}. Name it with --data.text.")
+        if "" in words:
+            raise DataError(f"{example.origin}: field {self.data.text!r}: word {words.index('') + 1} is empty. Remove it and its tag.")
+        return words
+
+    def preparation_settings(self) -> dict[str, Any]:
+        """What of the settings changes the stored examples."""
+        return self.settings.model_dump(include={"name", "scheme", "word_separator"})
+
+    def learn(self, labels: Sequence[Gold], names: list[str] | None, origin: Callable[[int], str]) -> dict[str, Any]:
+        """The scheme and the tags of train, in BIO: O, then B- and I- of each type by name; without spans the tags by name.
+
+        Raises:
+            DataError: train has no tags, or some that its scheme does not know.
+        """
+        scheme = self.settings.scheme
+        if scheme == "auto":
+            scheme = "bio" if any(gold.spans for gold in labels) else find_scheme(gold.tags for gold in labels)
+        counts: Counter[str] = Counter()
+        for index, gold in enumerate(labels):
+            counts.update(_bio(gold, scheme, lambda index=index: origin(index))[0])
+        if not counts:
+            raise DataError(f"data.train: no example has a tag in field {self.data.label!r}.")
+        if scheme == "none":
+            tags = sorted(counts)
+        else:
+            tags = [OUTSIDE, *(f"{part}-{name}" for name in sorted({tag[2:] for tag in counts if tag != OUTSIDE}) for part in "BI")]
+        if len(tags) == 1:
+            raise DataError(f"data.train: every word has the tag {tags[0]!r}. Is --data.label the right field?")
+        return {"labels": tags, "scheme": scheme, "train_counts": {tag: counts.get(tag, 0) for tag in tags}}
+
+    def align(self, split: Any, vocabulary: Mapping[str, Any], ledger: Any) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Finds the tokens of each gold word.
+
+        Args:
+            split: what is being written: its `labels`, `origin` and `writer`.
+        Returns:
+            token columns: `label`, 1 + the tag's number where a word, or a part of one that is tokenized like a word, begins.
+            extras for `metrics`: of each gold word its tag `word_tag`, its token in the store `word_token` (-1: none) and
+            whether it shares it with the word before, `word_shares`; `word_splits` (texts + 1,) int64.
+        Raises:
+            DataError: a tag that train does not have.
+        """
+        tags = _tag_numbers(split, vocabulary, ledger)
+        writer = split.writer
+        rows = np.repeat(writer.column("example").astype(np.int64), np.diff(writer.row_splits()))
+        mine = np.flatnonzero((writer.token_column("words") > 0) & (writer.token_column("owned") > 0))
+        place = (rows[mine] << TEXT_BITS) + writer.token_column("start")[mine]
+        finish = (rows[mine] << TEXT_BITS) + writer.token_column("end")[mine]
+        words = _Words.of(split.labels, tags, place, finish)
+        # A token belongs to the first word that ends behind its start, if that word begins before the token ends.
+        word = np.searchsorted(words.end, place, side="right")
+        inside = (word < len(words.end)) & (words.start[np.minimum(word, len(words.end) - 1)] < finish) if len(words.end) else np.zeros(len(word), bool)
+        first = inside & np.concatenate([[True], word[1:] != word[:-1]])
+        label = np.zeros(len(rows), np.int32)
+        follow = np.array([vocabulary["labels"].index(continued(tag)) for tag in vocabulary["labels"]], np.int32)
+        label[mine[inside]] = 1 + np.where(first[inside], words.tag[word[inside]], follow[words.tag[word[inside]]])
+        token = np.full(len(words.end), -1, np.int64)
+        token[word[first]] = mine[first]
+        # What has no token of its own may stand inside that of the word before: several characters to a Chinese tagger may be one token.
+        shares = np.zeros(len(words.end), bool)
+        for index in np.flatnonzero(token < 0):
+            owner = np.searchsorted(place, words.start[index], side="right") - 1
+            if owner >= 0 and finish[owner] > words.start[index]:
+                token[index], shares[index] = mine[owner], True
+                if words.tag[index] != follow[words.tag[index - 1]]:
+                    ledger.add(split.name, "borders_inside_tokens", words.origin(split, index))
+            else:
+                ledger.add(split.name, "words_without_tokens", words.origin(split, index))
+        extras = {"word_tag": words.tag, "word_token": token, "word_shares": shares, "word_splits": words.splits}
+        return {"label": label}, extras
+
+    # --- graph ----------------------------------------------------------------------------------------------------
+
+    def encode(self, text: tf.Tensor) -> tuple[dict[str, Any], dict[str, tf.Tensor]]:
+        """Token columns and counts; the very function that serves.
+
+        Args:
+            text: (B,) string.
+        Returns:
+            token_ids; `words`, 1 where a word begins, 2 at the first of a text; `owned`, whether this window answers for the
+            token; `start`, `end`, the characters of the text that the token's word has: each ragged (U, None) int32, -1 or 0
+            at special tokens. `example` (U,) int32, the text of each window. Counts, (B,) int32 each.
+        """
+        from trainer.text.assemble import join
+        from trainer.text.windows import make_windows
+
+        ids, start, end = self.tokenizer.tokenize_with_offsets(text)
+        begins = self.tokenizer.begins_word(ids)
+        lengths = ids.row_lengths()
+        within = tf.ragged.range(lengths)
+        words = begins.with_values(tf.where(begins.values, tf.where(within.values == 0, 2, 1), 0))
+        group = tf.cumsum(tf.cast(begins.values | (within.values == 0), tf.int32)) - 1
+        word_end = tf.gather(tf.math.segment_max(end.values, group), group)
+        room = tf.fill(tf.shape(lengths), tf.constant(self.data.seq_len - 2, tf.int64))
+        windows = make_windows(lengths, room, tf.fill(tf.shape(lengths), tf.constant(self.overlap, tf.int64)))
+        columns = {"token_ids": join(windows.take(ids), cls=self.tokenizer.cls_id, sep=self.tokenizer.sep_id),
+                   "words": join(windows.take(words), cls=0, sep=0), "owned": join(windows.owned(), cls=0, sep=0),
+                   "start": join(windows.take(start), cls=-1, sep=-1), "end": join(windows.take(end.with_values(word_end)), cls=-1, sep=-1)}
+        extra = tf.math.bincount(tf.cast(windows.text, tf.int32), minlength=tf.size(lengths), maxlength=tf.size(lengths)) - 1
+        unknown = tf.reduce_sum(tf.cast(ids == self.tokenizer.unk_id, tf.int32), axis=1)
+        return {**columns, "example": tf.cast(windows.text, tf.int32)}, {"unknown_tokens": unknown, "extra_windows": extra}
+
+    def build(self, encoder: Any, vocabulary: Mapping[str, Any], seed: int) -> list[keras.layers.Layer]:
+        """The layers above the encoder, as Hugging Face's …ForTokenClassification has them, and the CRF's scores."""
+        config = encoder.config
+        self.vocabulary, self.architecture = vocabulary, config.architecture
+        self.classes = len(vocabulary["labels"])
+        self.spans = vocabulary["scheme"] != "none"
+        if self.settings.crf and not self.spans:
+            raise ConfigError("head.crf: chooses among spans, and the tags of train are none. Leave it out.")
+        self.dropout = self.settings.dropout if self.settings.dropout is not None else config.classifier_dropout
+        initial = keras.initializers.TruncatedNormal(stddev=config.initializer_range, seed=seed + DROPOUT_SITE)
+        self.output = keras.layers.Dense(self.classes, kernel_initializer=initial, name="output", dtype="float32")
+        self.output.build((None, config.hidden_size))
+        if not self.settings.crf:
+            return [self.output]
+        self.moves = keras.layers.Layer(name="crf", dtype="float32")
+        self.moves.between = self.moves.add_weight((self.classes, self.classes), initializer="zeros", name="between")
+        self.moves.first = self.moves.add_weight((self.classes,), initializer="zeros", name="first")
+        self.moves.built = True
+        return [self.output, self.moves]
+
+    def logits(self, encoder: Any, outputs: Mapping[str, tf.Tensor], batch: Mapping[str, tf.Tensor], *, training: bool, seed: Any) -> tf.Tensor:
+        """(R, L, C) float32."""
+        from trainer.backbones.encoder import dropout
+
+        hidden = outputs["sequence_output"]
+        if training and self.dropout:
+            hidden = dropout(hidden, self.dropout, seed, DROPOUT_SITE)
+        return self.output(tf.cast(hidden, tf.float32))
+
+    def loss(self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        """Sum of the losses over the labelled tokens, and their number."""
+        return tf.reduce_sum(self._losses(logits, batch)), tf.reduce_sum(tf.cast(batch["label"] > 0, tf.float32))
+
+    def _losses(self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        label = batch["label"]
+        if self.settings.crf:
+            kind = tf.where(label > 0, batch["words"], 0)
+            return self._chain().losses(logits, tf.maximum(label - 1, 0), kind, _fresh(batch))
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(label - 1, 0), logits)
+        return tf.where(label > 0, losses, 0.0)
+
+    def _chain(self) -> Chain:
+        between, first = forbidden_moves(self.vocabulary["labels"])
+        return Chain(self.moves.between.value + between, self.moves.first.value + first)
+
+    def results(self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Of each token, (R, L): `tag` int32, its share of the softmax `score`, how far the next tag is behind, `margin`, and where labels are, `loss`."""
+        shares = tf.nn.softmax(logits)
+        decode = self._chain().decode if self.settings.crf else lambda logits, *_: tf.argmax(logits, axis=-1, output_type=tf.int32)
+        tag = decode(logits, batch["words"], _fresh(batch))
+        score = tf.gather(shares, tag, batch_dims=2)
+        others = tf.reduce_max(shares - tf.one_hot(tag, self.classes) * 2, axis=-1)
+        found = {"tag": tag, "score": score, "margin": tf.abs(score - others)}
+        return {**found, "loss": self._losses(logits, batch)} if "label" in batch else found
+
+    def answers(self, results: Mapping[str, tf.RaggedTensor], columns: Mapping[str, Any], texts: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The spans of each text: start, end (B, N) int32 in characters, type, text (B, N) string, score (B, N) float32; padded with -1 and ""."""
+        mine = (columns["words"].values > 0) & (columns["owned"].values > 0)
+        text = tf.boolean_mask(tf.gather(columns["example"], columns["words"].value_rowids()), mine)
+        tag, score = (tf.boolean_mask(results[name].values, mine) for name in ("tag", "score"))
+        start, end = (tf.boolean_mask(columns[name].values, mine) for name in ("start", "end"))
+        names, begins, outside = _tables(self.vocabulary["labels"], self.spans)
+        kind = tf.gather(tf.constant(names), tag)
+        entity = ~tf.gather(tf.constant(outside), tag)
+        same = tf.concat([[False], (kind[1:] == kind[:-1]) & (text[1:] == text[:-1]) & entity[:-1]], 0)[:tf.size(tag)]
+        opens = entity & (tf.gather(tf.constant(begins), tag) | ~same)
+        span = tf.boolean_mask(tf.cumsum(tf.cast(opens, tf.int32)) - 1, entity)
+        first, last = tf.boolean_mask(start, opens), tf.math.segment_max(tf.boolean_mask(end, entity), span)
+        of = tf.boolean_mask(text, opens)
+        batch = tf.size(texts[0])
+        counts = tf.math.bincount(of, minlength=batch, maxlength=batch)
+        clean = tf.strings.unicode_transcode(texts[0], "UTF-8", "UTF-8")
+        found = {"start": (first, -1), "end": (last, -1), "type": (tf.boolean_mask(kind, opens), ""),
+                 "text": (tf.strings.substr(tf.gather(clean, of), first, last - first, unit="UTF8_CHAR"), ""),
+                 "score": (tf.math.segment_mean(tf.boolean_mask(score, entity), span), -1.0)}
+        return {name: tf.RaggedTensor.from_row_lengths(values, counts, validate=False).to_tensor(fill) for name, (values, fill) in found.items()}
+
+    def token_answers(self, results: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """To token ids (B, S): tag (B, S) string and score (B, S), also of special tokens and padding, where they mean nothing."""
+        return {"tag": tf.gather(tf.constant(self.vocabulary["labels"]), results["tag"]), "score": results["score"]}
+
+    # --- results --------------------------------------------------------------------------------------------------
+
+    @property
+    def main_metric(self) -> str:
+        """What early stopping watches unless told otherwise."""
+        return "f1" if getattr(self, "spans", True) else "accuracy"
+
+    def metric_names(self) -> tuple[str, ...]:
+        """The names that `metrics` may give."""
+        return ("loss", "accuracy", *(("precision", "recall", "f1") if getattr(self, "spans", True) else ()))
+
+    def metrics(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, float]:
+        """Over every gold word of a split once: accuracy of the tags, and of whole spans precision, recall and f1, strictly (seqeval)."""
+        gold, predicted = self.tags(results, store)
+        labelled = int((np.asarray(store.tokens["label"]) > 0).sum())
+        pairs = [(g, p) for gs, ps in zip(gold, predicted, strict=True) for g, p in zip(gs, ps, strict=True)]
+        values = {"loss": float(results["loss"].sum(dtype=np.float64) / max(labelled, 1)),
+                  "accuracy": sum(g == p for g, p in pairs) / max(len(pairs), 1)}
+        if self.spans:
+            from seqeval.metrics.v1 import precision_recall_fscore_support  # the strict one
+            from seqeval.scheme import IOB2
+
+            scores = precision_recall_fscore_support(gold, predicted, average="micro", scheme=IOB2, zero_division=0)
+            values |= dict(zip(("precision", "recall", "f1"), map(float, scores[:3]), strict=True))
+        return values
+
+    def tags(self, results: Mapping[str, np.ndarray], store: Any) -> tuple[list[list[str]], list[list[str]]]:
+        """Gold and predicted tags of every text's words, in BIO; a word without a token is predicted to be outside, or "" where tags are no spans."""
+        from trainer.heads._tags import repaired
+
+        labels, extras = np.array(self.vocabulary["labels"], object), store.extras
+        follow = np.array([continued(tag) for tag in labels], object)
+        numbers = results["tag"][np.maximum(extras["word_token"], 0)]
+        guess = np.where(extras["word_shares"], follow[numbers], labels[numbers])
+        guess[extras["word_token"] < 0] = OUTSIDE if self.spans else ""
+        gold, splits = labels[extras["word_tag"]].tolist(), extras["word_splits"].tolist()
+        guess = guess.tolist()
+        texts = list(itertools.pairwise(splits))
+        return ([gold[a:b] for a, b in texts], [repaired(guess[a:b]) if self.spans else guess[a:b] for a, b in texts])
+
+    def decode(self, outputs: Mapping[str, np.ndarray], row: int) -> dict[str, Any]:
+        """One row of the answers as JSON for --mode=predict."""
+        names = ("start", "end", "type", "text", "score")
+        found = zip(*(outputs[name][row] for name in names), strict=True)
+        return {"entities": [{name: value.decode() if isinstance(value, bytes) else value.item() for name, value in zip(names, values, strict=True)}
+                             for values in found if values[0] >= 0]}
+
+    def ambiguous(self, answers: Mapping[str, np.ndarray], results: Mapping[str, Any], columns: Mapping[str, Any],
+                  tolerance: float) -> dict[str, np.ndarray]:
+        """Answer -> (B,) bool: texts where two tags of a word are so near each other that either may win."""
+        near = (results["margin"].values <= 2 * tolerance) & (columns["words"].values > 0)
+        text = tf.gather(columns["example"], columns["words"].value_rowids())
+        rows = np.zeros(len(answers["start"]), bool)
+        rows[np.unique(tf.boolean_mask(text, near).numpy())] = True
+        return dict.fromkeys(answers, rows)
+
+    # --- Hugging Face ---------------------------------------------------------------------------------------------
+
+    def load_tensors(self, tensors: Mapping[str, np.ndarray], labels: Sequence[str] | None) -> list[str]:
+        """Takes over the checkpoint's own classifier where its labels are ours, in whatever order; returns what was taken."""
+        shape = (self.classes, self.output.kernel.shape[0])
+        if sorted(labels or []) != sorted(self.vocabulary["labels"]) or {"classifier.weight", "classifier.bias"} - set(tensors):
+            return []
+        if tensors["classifier.weight"].shape != shape:
+            return []
+        order = [list(labels).index(name) for name in self.vocabulary["labels"]]
+        self.output.kernel.assign(tensors["classifier.weight"][order].T)
+        self.output.bias.assign(tensors["classifier.bias"][order])
+        return ["classifier.weight", "classifier.bias"]
+
+    def save_tensors(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """The output layer under Hugging Face's names, and what config.json says of it. A CRF has no place there."""
+        if self.settings.crf:
+            raise ConfigError("export.format: Hugging Face's models for token classification have no CRF. Export a savedmodel, or train with head.crf false.")
+        family = {"bert": "Bert", "distilbert": "DistilBert", "electra": "Electra"}[self.architecture]
+        labels = self.vocabulary["labels"]
+        tensors = {"classifier.weight": np.ascontiguousarray(self.output.kernel.numpy().T), "classifier.bias": self.output.bias.numpy()}
+        return tensors, {"architectures": [f"{family}ForTokenClassification"], "id2label": {str(i): name for i, name in enumerate(labels)},
+                         "label2id": {name: i for i, name in enumerate(labels)}}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Words:
+    """The gold words of a split, one after the other; places as text << TEXT_BITS | character."""
+
+    start: np.ndarray
+    end: np.ndarray
+    tag: np.ndarray
+    splits: np.ndarray
+
+    @classmethod
+    def of(cls, golds: Sequence[Gold], tags: Sequence[np.ndarray], place: np.ndarray, finish: np.ndarray) -> _Words:
+        """Of words as they are given; where only spans are, the words are what tokens and spans begin or end."""
+        parts = []
+        for text, (gold, numbers) in enumerate(zip(golds, tags, strict=True)):
+            shift = text << TEXT_BITS
+            start, end = gold.start.astype(np.int64) + shift, gold.end.astype(np.int64) + shift
+            if gold.spans:
+                low, high = np.searchsorted(place, [shift, shift + (1 << TEXT_BITS)])
+                start, end, numbers = _segments(place[low:high], finish[low:high], start, end, numbers)
+            parts.append((start, end, numbers))
+        lengths = [len(start) for start, _, _ in parts]
+        starts, ends, numbers = (np.concatenate(column) if column else np.zeros(0, np.int64) for column in zip(*parts, strict=True))
+        return cls(starts, ends, numbers.astype(np.int32), np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
+
+    def origin(self, split: Any, index: int) -> str:
+        """Where a word was found."""
+        text = int(np.searchsorted(self.splits, index, side="right")) - 1
+        return _origin(split.labels[text], lambda: split.origin(text), index - int(self.splits[text]))
+
+
+def _segments(place: np.ndarray, finish: np.ndarray, start: np.ndarray, end: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Words of a text with spans: its tokens' words, cut where a span begins or ends inside one. `numbers`: B- of each span's type, which is odd."""
+    edges = np.unique(np.concatenate([place, finish, start, end]))
+    left, right = edges[:-1], edges[1:]
+    token = np.searchsorted(place, left, side="right") - 1
+    span = np.searchsorted(start, left, side="right") - 1
+    in_token = (token >= 0) & (left < finish[token]) if len(place) else np.zeros(len(left), bool)
+    in_span = (span >= 0) & (left < end[span]) if len(start) else np.zeros(len(left), bool)
+    kept = in_token | (in_span & ~in_token & np.isin(left, start))
+    tag = np.zeros(len(left), np.int64)
+    tag[in_span] = numbers[span[in_span]] + (left[in_span] != start[span[in_span]])  # B-, then I-
+    return left[kept], right[kept], tag[kept]
+
+
+def _are_tags(value: Any) -> bool:
+    """Whether a field holds a tag a word: text, or a list of text that is not empty."""
+    return isinstance(value, str) or (isinstance(value, list) and bool(value) and all(isinstance(tag, str) for tag in value))
+
+
+def _read_spans(text: str, spans: list[Any], where: str) -> Gold:
+    rows = []
+    for span in spans:
+        if not isinstance(span, dict) or not {"start", "end", "label"} <= set(span):
+            raise DataError(f'{where}: expected spans {{"start", "end", "label"}}. Received {span!r:.80}.')
+        start, end, name = span["start"], span["end"], span["label"]
+        if not (isinstance(start, int) and isinstance(end, int) and 0 <= start < end <= len(text)):
+            raise DataError(f"{where}: a span must lie in the text, which has {len(text)} characters. Received {start!r} to {end!r}.")
+        if not isinstance(name, str) or not name:
+            raise DataError(f"{where}: the span from {start} to {end} has no label. Received {name!r}.")
+        rows.append((start, end, name))
+    rows.sort()
+    for (start, end, name), (other_start, other_end, other) in itertools.pairwise(rows):
+        if other_start < end:
+            raise DataError(f"{where}: spans overlap: {name} {text[start:end]!r} ({start} to {end}) and {other} {text[other_start:other_end]!r} "
+                            f"({other_start} to {other_end}). A word has one tag: keep one of them.")
+    return Gold(np.array([row[0] for row in rows], np.int32), np.array([row[1] for row in rows], np.int32), tuple(f"B-{row[2]}" for row in rows), None, True)
+
+
+def _bio(gold: Gold, scheme: str, origin: Callable[[], str]) -> tuple[list[str], list[int]]:
+    if gold.spans:
+        return list(gold.tags), []
+    try:
+        return to_bio(gold.tags, scheme)
+    except ValueError as error:
+        place = gold.tags.index(str(error))
+        known = "O, " + ", ".join(f"{prefix}-…" for prefix in PREFIXES[scheme])
+        raise DataError(f"{_origin(gold, origin, place)}: tag {str(error)!r} is none of scheme {scheme}: {known}. "
+                        "Correct it, or set --head.scheme.") from None
+
+
+def _origin(gold: Gold, origin: Callable[[], str], word: int) -> str:
+    """file:line of a word."""
+    if gold.lines is None or gold.spans:
+        return origin()
+    return f"{origin().rpartition(':')[0]}:{gold.lines[word]}"
+
+
+def _tag_numbers(split: Any, vocabulary: Mapping[str, Any], ledger: Any) -> list[np.ndarray]:
+    """The tags of each text as numbers; violations of the scheme go to the ledger."""
+    numbers = {tag: number for number, tag in enumerate(vocabulary["labels"])}
+    result = []
+    for index, gold in enumerate(split.labels):
+        tags, broken = _bio(gold, vocabulary["scheme"], lambda index=index: split.origin(index))
+        for place in broken:
+            ledger.add(split.name, "scheme_violations", _origin(gold, lambda index=index: split.origin(index), place))
+        if unknown := [place for place, tag in enumerate(tags) if tag not in numbers]:
+            shown = ", ".join(list(numbers)[:SHOWN]) + (", …" if len(numbers) > SHOWN else "")
+            where = _origin(gold, lambda index=index: split.origin(index), unknown[0])
+            raise DataError(f"{where}: tag {gold.tags[unknown[0]]!r} of {split.name} is not among those of train: {shown}. "
+                            "Correct it, or add such an example to train.")
+        result.append(np.array([numbers[tag] for tag in tags], np.int64))
+    return result
+
+
+def _fresh(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """(R, L) bool, where an example of a packed row begins."""
+    if "position_ids" in batch:
+        return batch["position_ids"] == 0
+    words = batch["words"]
+    return tf.broadcast_to(tf.range(tf.shape(words)[1])[None] == 0, tf.shape(words))
+
+
+def _tables(labels: Sequence[str], spans: bool) -> tuple[list[str], list[bool], list[bool]]:
+    """Of each tag: the type, whether it begins a span, whether it is none."""
+    if not spans:
+        return list(labels), [True] * len(labels), [False] * len(labels)
+    return [label[2:] for label in labels], [label.startswith("B-") for label in labels], [label == OUTSIDE for label in labels]

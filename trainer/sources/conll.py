@@ -1,0 +1,98 @@
+"""CoNLL columns (also .gz): a word a line with its tags in columns, an empty line between sentences; and CoNLL-U."""
+
+import functools
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from pydantic import Field
+
+from trainer.config import DataSettings
+from trainer.errors import DataError
+from trainer.sources import Example, Origin, Source
+from trainer.sources._files import FileSource, Lines, files_of
+
+DOCUMENT = "-DOCSTART-"  # the only word of a line that begins a document
+COLUMNS = {"columns": (0, -1), "conllu": (1, 3)}  # word and tag: FORM and UPOS in CoNLL-U
+
+
+class Settings(DataSettings):
+    """The data section for CoNLL columns."""
+
+    source: Literal["conll"] = Field("conll", description="CoNLL columns: a word a line, an empty line after a sentence")
+    text: str = Field("words", description="name of the field with a sentence's words")
+    label: str = Field("tags", description="name of the field with the words' tags")
+    variant: Literal["columns", "conllu"] = Field(
+        "columns", description="columns between tabs or spaces; CoNLL-U: ten columns, without its word ranges (1-2) and empty nodes (8.1)")
+    word_column: int | None = Field(None, description="from 0, or from the end (-1); null: the first, FORM in CoNLL-U")
+    tag_column: int | None = Field(None, description="from 0, or from the end (-1); null: the last, UPOS in CoNLL-U")
+
+
+def open(settings: Settings, split: str, spec: str) -> Source:
+    """The sentences of CoNLL files.
+
+    Args:
+        settings: the data section.
+        split: names the setting in messages.
+        spec: path or glob.
+    Raises:
+        ConfigError: no such file.
+    """
+    word, tag = (default if given is None else given
+                 for given, default in zip((settings.word_column, settings.tag_column), COLUMNS[settings.variant], strict=True))
+    layout = {"word": word, "tag": tag, "names": [settings.text, settings.label], "conllu": settings.variant == "conllu"}
+    return FileSource(files_of(spec, split), functools.partial(read, **layout), {"source": settings.source, **layout})
+
+
+def read(lines: Lines, *, word: int, tag: int, names: tuple[str, str], conllu: bool) -> Iterator[Example]:
+    """An example for each sentence: its words, their tags, and `lines`, where each stands in the file.
+
+    Comments begin with "#". Outside CoNLL-U "#" may be a word too: comments then stand above a sentence, and have a "=" or
+    not as many columns as its words.
+
+    Raises:
+        DataError: a line without the word's or the tag's column, or an empty word or tag.
+    """
+    width = 0  # columns of the sentence before
+    for rows in _blocks(lines):
+        if conllu:
+            rows = [(cells, origin) for cells, origin in rows if cells[0].isdecimal()]
+        else:
+            width = len(rows[-1][0]) if not rows[-1][0][0].startswith("#") else width
+            first = next((index for index, (cells, _) in enumerate(rows) if not _is_comment(cells, width)), len(rows))
+            rows = [(cells, origin) for cells, origin in rows[first:] if cells[0] != DOCUMENT]
+        if words := [_word(cells, origin, word, tag) for cells, origin in rows]:
+            features: dict[str, Any] = dict(zip((*names, "lines"), map(list, zip(*words, strict=True)), strict=True))
+            yield Example(features, rows[0][1])
+
+
+def _is_comment(cells: list[str], width: int) -> bool:
+    return cells[0].startswith("#") and (len(cells) != width or any("=" in cell for cell in cells))
+
+
+def _blocks(lines: Lines) -> Iterator[list[tuple[list[str], Origin]]]:
+    block = []
+    for line in lines:
+        if cells := _cells(line):
+            block.append((cells, lines.origin))
+        elif block:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+def _cells(line: str) -> list[str]:
+    line = line.rstrip("\r\n")
+    if not line.strip():
+        return []
+    return line.split("\t") if "\t" in line else line.split()
+
+
+def _word(cells: list[str], origin: Origin, word: int, tag: int) -> tuple[str, str, int]:
+    for name, column in (("word", word), ("tag", tag)):
+        if not -len(cells) <= column < len(cells):
+            raise DataError(f"{origin}: expected a {name} in column {column}, found {len(cells)} column{'s' if len(cells) > 1 else ''}: "
+                            f"{' '.join(cells)[:60]!r}. Correct the line, or set data.{name}_column.")
+        if not cells[column].strip():
+            raise DataError(f"{origin}: the {name} in column {column} is empty. Correct the line, or set data.{name}_column.")
+    return cells[word].strip(), cells[tag].strip(), origin.line

@@ -1,0 +1,75 @@
+"""Long texts in several overlapping rows, none of their tokens lost and each answered for by one row."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from trainer.errors import ConfigError
+
+
+class Windows(NamedTuple):
+    """Where the rows of a batch of texts lie. U rows, those of a text together and in order.
+
+    Attributes:
+        text: (U,) int64, the text each row is of.
+        start, limit: (U,) int64, its tokens within the text.
+        own_start, own_limit: (U,) int64, those of them that it answers for: each token of a text belongs to one row, the
+            one where it stands farther from the edge.
+    """
+
+    text: tf.Tensor
+    start: tf.Tensor
+    limit: tf.Tensor
+    own_start: tf.Tensor
+    own_limit: tf.Tensor
+
+    def take(self, values: tf.RaggedTensor) -> tf.RaggedTensor:
+        """(B, None), any value a token, as (U, None)."""
+        first = tf.gather(values.row_splits, self.text)
+        places = tf.ragged.range(first + self.start, first + self.limit, row_splits_dtype=tf.int64)
+        return places.with_values(tf.gather(values.values, places.values))
+
+    def owned(self) -> tf.RaggedTensor:
+        """(U, None) int32, 1 where the row answers for the token."""
+        places = tf.ragged.range(self.start, self.limit, row_splits_dtype=tf.int64)
+        rows = places.value_rowids()
+        mine = (places.values >= tf.gather(self.own_start, rows)) & (places.values < tf.gather(self.own_limit, rows))
+        return places.with_values(tf.cast(mine, tf.int32))
+
+
+def make_windows(lengths: tf.Tensor, room: tf.Tensor, overlap: tf.Tensor) -> Windows:
+    """Covers texts with as few windows as their overlap allows; a text that fits has one, an empty one too.
+
+    Args:
+        lengths: (B,) int64, tokens of each text.
+        room: (B,) int64, tokens that a window of it holds, > overlap.
+        overlap: (B,) int64, tokens that neighbouring windows share at least; the last may share more, so that it is full.
+    """
+    step = room - overlap
+    counts = tf.maximum(tf.constant(1, tf.int64), -((overlap - lengths) // step))  # of windows: (n - overlap) / step, rounded up
+    numbers = tf.ragged.range(tf.zeros_like(counts), counts, row_splits_dtype=tf.int64)
+    text, number = numbers.value_rowids(), numbers.values
+    length, room, step, count = (tf.gather(values, text) for values in (lengths, room, step, counts))
+    last = tf.maximum(length - room, 0)
+    start = tf.minimum(number * step, last)
+    limit = tf.minimum(start + room, length)
+    own_start = tf.where(number == 0, tf.zeros_like(start), (start + tf.minimum((number - 1) * step + room, length)) // 2)
+    next_start = tf.minimum((number + 1) * step, last)
+    own_limit = tf.where(number == count - 1, length, (next_start + limit) // 2)
+    return Windows(text, start, limit, own_start, own_limit)
+
+
+def window_overlap(seq_len: int, special: int, overlap: int | None) -> int:
+    """Tokens that neighbouring windows share; None: a quarter of a window.
+
+    Raises:
+        ConfigError: the windows would not move on.
+    """
+    room = seq_len - special
+    overlap = room // 4 if overlap is None else overlap
+    if not 0 <= overlap < room:
+        raise ConfigError(f"data.window_overlap: expected less than {room}, the tokens of a window of data.seq_len = {seq_len} without its {special} "
+                          f"special tokens. Received {overlap}.")
+    return overlap
