@@ -1,5 +1,6 @@
 """A model under a strategy with its compiled steps, on stores of random tokens: what the tests of the steps drive."""
 
+import json
 import pathlib
 
 import numpy as np
@@ -19,7 +20,8 @@ from trainer.steps import feed, make_results_call, make_train_call, split_result
 CLASSES = ["a", "b", "c"]
 SEQ_LEN = 24
 PLAIN_SGD = {"optimizer": "sgd", "learning_rate": 0.5, "schedule": "constant", "warmup_fraction": 0, "momentum": 0, "clip_norm": None, "xla": "off"}
-KINDS = ("single_label", "multi_label", "regression", "tags", "crf")
+KINDS = ("single_label", "multi_label", "regression", "tags", "crf", "questions")
+TEXT = {"question_answering": ["question", "context"]}
 TAGS = ["O", "B-x", "I-x"]
 
 
@@ -30,6 +32,8 @@ def make_store(folder: pathlib.Path, kind: str, count: int) -> TokenStore:
     tokens = rng.integers(2, len(toy.VOCABULARY), lengths.sum()).astype(np.int32)
     if kind in ("tags", "crf"):
         return _store_of_tags(folder, rng, tokens, lengths)
+    if kind == "questions":
+        return _store_of_questions(folder, rng, tokens, lengths)
     labels = {"single_label": lambda: rng.integers(0, 3, count, np.int32), "multi_label": lambda: rng.integers(0, 2, (count, 3)).astype(np.float32),
               "regression": lambda: rng.normal(size=count).astype(np.float32)}[kind]()
     writer = StoreWriter(folder)
@@ -52,6 +56,22 @@ def _store_of_tags(folder: pathlib.Path, rng: np.random.Generator, tokens: np.nd
     return TokenStore(folder)
 
 
+def _store_of_questions(folder: pathlib.Path, rng: np.random.Generator, tokens: np.ndarray, lengths: np.ndarray) -> TokenStore:
+    """Each token of the context is a character; every fifth question has no answer, every seventh cannot be learnt from."""
+    count, starts = len(lengths), np.cumsum(lengths) - lengths
+    within = np.arange(len(tokens)) - np.repeat(starts, lengths)
+    first = rng.integers(1, lengths)
+    label = np.stack([first, np.minimum(first + 2, lengths - 1)], 1).astype(np.int32)
+    label[::5], label[::7] = 0, -1
+    records = [json.dumps({"context": "x" * length, "answers": ["xx"] if number % 5 else []}).encode() for number, length in enumerate(lengths)]
+    writer = StoreWriter(folder)
+    writer.append({"token_ids": (tokens, lengths), "segment_ids": (tokens % 2, lengths), "candidate": (2 * (within > 0), lengths),
+                   "start": (within - 1, lengths), "end": (within, lengths)}, {"example": np.arange(count, dtype=np.int32)})
+    writer.close({"label": label}, {}, {"files": [], "samples": []}, extras={
+        "record": np.frombuffer(b"".join(records), np.uint8), "record_splits": np.cumsum([0, *map(len, records)])})
+    return TokenStore(folder)
+
+
 class Setup:
     """A model under a strategy with its compiled step; can be set back to its first weights."""
 
@@ -60,9 +80,10 @@ class Setup:
         self.strategy, _ = make_strategy(DistributionSettings(strategy=strategy, replicas=replicas))
         settings = {"name": "classification", **(head or {})}
         module = plugin_module("trainer.heads", settings["name"])
-        self.head = module.Head(module.Settings(**settings), DataSettings(source="jsonl", train="", seq_len=SEQ_LEN), None)
+        data = DataSettings(source="jsonl", train="", seq_len=SEQ_LEN, text=TEXT.get(settings["name"], "text"))
+        self.head = module.Head(module.Settings(**settings), data, None)
         labels = TAGS if settings["name"] == "token_classification" else [] if settings.get("kind") == "regression" else CLASSES
-        vocabulary = {"labels": labels, "train_counts": {"a": 6, "b": 3, "c": 2}, "scheme": "bio"}
+        vocabulary = {"labels": labels, "train_counts": {"a": 6, "b": 3, "c": 2}, "scheme": "bio", "unanswerable": True}
         with self.strategy.scope():
             encoder, _ = huggingface.load_encoder(weights)
             self.model = Model(encoder, self.head, vocabulary, seed=3)

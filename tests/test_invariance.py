@@ -15,7 +15,8 @@ STEPS, BATCH = 5, 8
 EXAMPLES = {"full": 16, "short": 11}  # steps of 8 and 8, or of 8 and 3: most of 16 shards have none
 CLIPPED = {"clip_norm": 0.05, "momentum": 0.9}
 HEADS = {"single_label": {"class_weights": {"a": 0.5, "c": 4.0}, "label_smoothing": 0.1}, "multi_label": {"kind": "multi_label"},
-         "regression": {"kind": "regression"}, "tags": {"name": "token_classification"}, "crf": {"name": "token_classification", "crf": True}}
+         "regression": {"kind": "regression"}, "tags": {"name": "token_classification"}, "crf": {"name": "token_classification", "crf": True},
+         "questions": {"name": "question_answering", "max_question_tokens": 4, "max_answer_tokens": 4, "n_best": 2}}
 SUMMED = slice(0, LOGGED.index("stop"))
 
 

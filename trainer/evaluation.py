@@ -39,10 +39,6 @@ class Evaluator:
             batch_size=self.config.train.evaluation_batch_size, xla=self._xla,
             between=(lambda: on_batch(next(done), len(plan))) if on_batch else None)
 
-    def metrics(self, store: TokenStore, on_batch: Callable[[int, int], None] | None = None) -> dict[str, float]:
-        """The head's metrics over the whole split."""
-        return self.head.metrics(self.results(store, on_batch), store)
-
 
 def is_better(metric: str, value: float, best: float | None, min_delta: float) -> bool:
     """Whether `value` improves on `best` by more than `min_delta`; losses improve downward, NaN never does."""

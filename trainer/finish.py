@@ -50,6 +50,9 @@ class Kept:
         self.parts, self.job, self.strategy, self.model, self.display = parts, job, strategy, model, parts.display
         self.evaluator = evaluator or Evaluator(parts.config, strategy, model, parts.head)
         self.step = self._restore()
+        self._calibration = job.folder / "calibration.json"
+        if self._calibration.exists():
+            parts.head.load_calibration(json.loads(self._calibration.read_text(encoding="utf-8")))
         self._results: dict[str, dict[str, np.ndarray]] = {}
 
     def _restore(self) -> int:
@@ -80,6 +83,8 @@ class Kept:
                 store = prepared.splits[split]
                 self._results[split] = self.evaluator.results(store, lambda done, total: self.display.progress("evaluating", done, total))
                 self.display.done("evaluating")
+                if split == "validation" and (chosen := self.parts.head.calibrate(self._results[split], store)) and self.job.writes:
+                    write_json(self._calibration, chosen)
                 metrics[split] = self.parts.head.metrics(self._results[split], store)
         return metrics
 

@@ -216,7 +216,9 @@ class Training:
     def _evaluate(self) -> dict[str, float]:
         with self.timeline.inside("evaluate_s"):
             with self._averages():
-                metrics = self.evaluator.metrics(self.splits["validation"], self._on_evaluation_batch)
+                results = self.evaluator.results(self.splits["validation"], self._on_evaluation_batch)
+                self.head.calibrate(results, self.splits["validation"])
+                metrics = self.head.metrics(results, self.splits["validation"])
             self.display.done("evaluating")
         return metrics
 

@@ -117,6 +117,7 @@ class _Split:
         self.files: dict[str, int] = {}
         self.places: list[tuple[int, int]] = []  # file, line of each example
         self.hashes: list[int] = []
+        self.kept: list[str] = []
         self.count = 0
 
     def origin(self, index: int) -> str:
@@ -180,6 +181,8 @@ class _Preparation:
         split.waiting.append((split.count, texts))
         split.places.append((file, example.origin.line))
         split.hashes.append(digest)
+        if self.head.keeps_texts and split.name != "train":
+            split.kept.append(texts[-1])
         split.count += 1
 
     def _encode(self, split: _Split, pool: ThreadPoolExecutor) -> None:
@@ -224,7 +227,7 @@ class _Preparation:
             self._count_duplicates(split, splits["train"])
             columns, token_columns, extras = {}, {}, {}
             if self.head.windows:
-                token_columns, extras = self.head.align(split, vocabulary, self.ledger)
+                columns, token_columns, extras = self.head.align(split, vocabulary, self.ledger)
             else:
                 columns = self.head.label_columns(split.labels, vocabulary, split.origin, name)
             meta = {"files": list(split.files), "samples": split.samples, "examples": split.count}

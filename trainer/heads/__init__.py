@@ -10,11 +10,13 @@ A head's file has a `Settings` and a `Head(settings, data_settings, tokenizer)` 
     metrics, main_metric  of the results over a whole split, on the host
     answers, decode       what the SavedModel makes of the results, in the graph, and one of them as JSON; token_answers
                           to token ids, of which `more_inputs` names what else it takes
+    calibrate             chooses what validation decides, such as a threshold; load_calibration takes it over later
     ambiguous             where the answers may differ although the results agree
     load_tensors, save_tensors   the layers in Hugging Face's format
 
 A head with `windows` cuts long texts into several rows, so that none of their tokens is lost: its `encode` has a column
 `example`, which text each row is of, and it has `align`, which finds the labels' tokens, in place of `label_columns`.
+With `keeps_texts` its metrics need the texts of validation and test: `align` finds the last of each as `split.kept`.
 """
 
 from typing import Any

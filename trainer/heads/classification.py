@@ -39,6 +39,7 @@ class Head:
 
     Settings = Settings
     windows = False
+    keeps_texts = False
     per_token: tuple[str, ...] = ()
 
     def __init__(self, settings: Settings, data: DataSettings, tokenizer: Any) -> None:
@@ -240,6 +241,13 @@ class Head:
         if self.settings.kind == "regression":
             return _regression_metrics(logits[:, 0].astype(np.float64), label.astype(np.float64))
         return _label_metrics(logits.astype(np.float64), label, self.settings)
+
+    def calibrate(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, float]:
+        """Nothing here is chosen by validation."""
+        return {}
+
+    def load_calibration(self, values: Mapping[str, float]) -> None:
+        """Nothing to take over."""
 
     def decode(self, outputs: Mapping[str, np.ndarray], row: int) -> dict[str, Any]:
         """One row of the answers as JSON for --mode=predict."""

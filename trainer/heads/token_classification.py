@@ -55,6 +55,7 @@ class Head:
 
     Settings = Settings
     windows = True
+    keeps_texts = False
     text_names = ("text",)
     more_inputs = ("words",)
     per_token = ("tag", "score", "loss", "margin")
@@ -130,12 +131,13 @@ class Head:
             raise DataError(f"data.train: every word has the tag {tags[0]!r}. Is --data.label the right field?")
         return {"labels": tags, "scheme": scheme, "train_counts": {tag: counts.get(tag, 0) for tag in tags}}
 
-    def align(self, split: Any, vocabulary: Mapping[str, Any], ledger: Any) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    def align(self, split: Any, vocabulary: Mapping[str, Any], ledger: Any) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Finds the tokens of each gold word.
 
         Args:
             split: what is being written: its `labels`, `origin` and `writer`.
         Returns:
+            no columns.
             token columns: `label`, 1 + the tag's number where a word, or a part of one that is tokenized like a word, begins.
             extras for `metrics`: of each gold word its tag `word_tag`, its token in the store `word_token` (-1: none) and
             whether it shares it with the word before, `word_shares`; `word_splits` (texts + 1,) int64.
@@ -169,7 +171,7 @@ class Head:
             else:
                 ledger.add(split.name, "words_without_tokens", words.origin(split, index))
         extras = {"word_tag": words.tag, "word_token": token, "word_shares": shares, "word_splits": words.splits}
-        return {"label": label}, extras
+        return {}, {"label": label}, extras
 
     # --- graph ----------------------------------------------------------------------------------------------------
 
@@ -308,6 +310,13 @@ class Head:
             scores = precision_recall_fscore_support(gold, predicted, average="micro", scheme=IOB2, zero_division=0)
             values |= dict(zip(("precision", "recall", "f1"), map(float, scores[:3]), strict=True))
         return values
+
+    def calibrate(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, float]:
+        """Nothing here is chosen by validation."""
+        return {}
+
+    def load_calibration(self, values: Mapping[str, float]) -> None:
+        """Nothing to take over."""
 
     def tags(self, results: Mapping[str, np.ndarray], store: Any) -> tuple[list[list[str]], list[list[str]]]:
         """Gold and predicted tags of every text's words, in BIO; a word without a token is predicted to be outside, or "" where tags are no spans."""

@@ -1,0 +1,284 @@
+"""Answers are slices of their context, found wherever a window has them, and judged as the official scripts do."""
+
+import json
+import random
+import types
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests import toy
+from trainer.backbones import huggingface
+from trainer.config import DataSettings
+from trainer.data.prepare import prepare
+from trainer.errors import ConfigError, DataError
+from trainer.export import Server
+from trainer.heads import _answers
+from trainer.heads.question_answering import NEVER, Head, Settings
+from trainer.model import Model
+from trainer.sources import jsonl
+from trainer.text import load_tokenizer
+
+SMALL = {"max_question_tokens": 4, "max_answer_tokens": 5, "n_best": 3}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return toy.write_checkpoint(tmp_path_factory.mktemp("weights"), layers=1, hidden=16)
+
+
+WORDS = [word for word in toy.FILLER if word not in ("a", "the")]  # which are no words to the metric
+
+
+def questions(count, *, seed=0, unanswerable=0.0, after=1):
+    """Where is "great"? The answer is the word so many after it."""
+    rng, rows = random.Random(seed), []
+    for _ in range(count):
+        words = [rng.choice(WORDS) for _ in range(rng.randrange(3, 40))]
+        place = rng.randrange(len(words) - 1)
+        words[place] = "great"
+        text = " ".join(words)
+        start = len(" ".join([*words[:place + after], ""]))
+        answers = [] if rng.random() < unanswerable else [{"text": words[place + after], "answer_start": start}, {"text": words[0], "answer_start": 0}]
+        rows.append({"question": "great?", "context": text, "answers": answers})
+    return rows
+
+
+def prepared_of(folder, weights, rows, *, head=None, **keys):
+    data = jsonl.Settings(train=str(toy.write_jsonl(folder / "train.jsonl", rows)), cache_dir=str(folder / "cache"),
+                          **{"seq_len": 20, "text": ["question", "context"], "label": "answers", **keys})
+    tokenizer = load_tokenizer(weights)
+    made = Head(Settings(**{**SMALL, **(head or {})}), data, tokenizer)
+    return made, prepare(data, made, tokenizer.fingerprint)
+
+
+def model_of(weights, head, vocabulary):
+    encoder, _ = huggingface.load_encoder(weights)
+    return Model(encoder, head, vocabulary, seed=1)
+
+
+def test_each_answer_is_labelled_in_the_windows_that_have_it_whole(tmp_path, weights):
+    rows = questions(80)
+    _, prepared = prepared_of(tmp_path, weights, rows)
+    store = prepared.splits["train"]
+    found = np.zeros(len(rows), int)
+    for index in range(len(store)):
+        row = rows[store.columns["example"][index]]
+        tokens, (first, last) = store.example(index), store.columns["label"][index]
+        text = row["answers"][0]["text"]
+        if first:
+            found[store.columns["example"][index]] += 1
+            assert row["context"][tokens["start"][first]:tokens["end"][last]] == text and tokens["start"][first] == row["answers"][0]["answer_start"]
+        else:
+            assert row["answers"][0]["answer_start"] not in tokens["start"].tolist()
+    assert (found > 0).all() and (found > 1).any() and (store.lengths <= 20).all() and len(store) > len(rows)
+    assert set(prepared.ledger.entries["train"]) <= {"extra_windows", "duplicates", "unknown_tokens"}
+
+
+@pytest.mark.parametrize(("answer", "start", "entry"), [
+    ("film", 4, None), ("film", 6, "answers_moved"), ("film", -3, "answers_moved"), ("red", 4, "answers_not_found"), ("", 4, "answers_not_found"),
+    ("house", 0, "answers_not_found"), ("the film was great story", 0, "unreachable_answers")])
+def test_an_answer_is_checked_against_its_text(tmp_path, weights, answer, start, entry):
+    context = "the film was great story" + " the" * 40 + " house tree house"
+    rows = [{"question": "great?", "context": context, "answers": [{"text": answer, "answer_start": start}]}, questions(1)[0]]
+    _, prepared = prepared_of(tmp_path, weights, rows, head={"max_answer_tokens": 4})
+    counted = {kind for kind in prepared.ledger.entries["train"] if "answers" in kind}
+    assert counted == ({entry} if entry else set())
+    if entry:
+        assert prepared.ledger.entries["train"][entry]["first"].endswith("train.jsonl:1")
+    label = prepared.splits["train"].columns["label"][prepared.splits["train"].columns["example"] == 0]
+    assert (label == -1).all() if entry == "answers_not_found" else label.max() > 0
+
+
+@pytest.mark.parametrize(("row", "message"), [
+    ({"question": "a", "context": 3, "answers": []}, "train.jsonl:2: field 'context' should be text. Received 3."),
+    ({"question": "a", "context": "b", "answers": "b"}, "field 'answers': expected a list of {\"text\", \"answer_start\"}. Received 'b'."),
+    ({"question": "a", "context": "b", "answers": [{"text": "b"}]}, "train.jsonl:2: field 'answers': expected answers {\"text\", \"answer_start\"}."),
+    ({"question": "a", "context": "b", "answers": {"text": ["b"], "answer_start": []}}, "expected as many texts as answer_starts."),
+])
+def test_what_is_no_question_is_refused_with_its_place(tmp_path, weights, row, message):
+    with pytest.raises(DataError) as caught:
+        prepared_of(tmp_path, weights, [*questions(1), row])
+    assert message in str(caught.value)
+
+
+def test_answers_as_lists_side_by_side_are_read_too(tmp_path, weights):
+    rows = questions(5)
+    other = [{**row, "answers": {name: [answer[name] for answer in row["answers"]] for name in ("text", "answer_start")}} for row in rows]
+    stores = []
+    for name, content in (("a", rows), ("b", other)):
+        (tmp_path / name).mkdir()
+        stores.append(prepared_of(tmp_path / name, weights, content)[1].splits["train"])
+    np.testing.assert_array_equal(stores[0].columns["label"], stores[1].columns["label"])
+
+
+@pytest.mark.parametrize(("head", "data", "message"), [
+    ({}, {"text": "text"}, "data.text: head question_answering takes two fields, [question, context]. Received 'text'."),
+    ({}, {"overflow": "truncate"}, "data.overflow: head question_answering takes window or error, so that no answer goes unseen."),
+    ({"max_question_tokens": 64}, {"seq_len": 60}, "data.seq_len: 60 leaves -7 tokens beside a question of head.max_question_tokens = 64"),
+    ({}, {"window_overlap": 13, "seq_len": 20}, "data.seq_len: 20 leaves 13 tokens beside a question of head.max_question_tokens = 4, and"),
+])
+def test_settings_that_do_not_go_together_are_refused(head, data, message):
+    with pytest.raises(ConfigError) as caught:
+        Head(Settings(**{**SMALL, **head}), DataSettings(**{"source": "jsonl", "train": "", "text": ["question", "context"], **data}), None)
+    assert message in str(caught.value)
+
+
+def test_a_train_without_answers_is_refused(tmp_path, weights):
+    with pytest.raises(DataError, match=r"none of the 3 questions has an answer that stands in its context"):
+        prepared_of(tmp_path, weights, questions(3, unanswerable=1.0))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_best_spans_are_those_of_all_pairs_tried(weights, packed):
+    """Against every beginning and every end, in rows of one example and of two."""
+    head = Head(Settings(**SMALL), DataSettings(source="jsonl", train="", text=["question", "context"], seq_len=20), None)
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(1, 24, 2)).astype(np.float32)
+    ids = np.array([[1] * 10 + [2] * 12 + [0] * 2] if packed else [[1] * 22 + [0] * 2], np.int32)
+    candidate = np.where(ids > 0, rng.integers(0, 3, ids.shape), 0).astype(np.int32)
+    starts = [0, 10] if packed else [0]
+    batch = {"sequence_ids": ids, "candidate": candidate, "example_row": np.zeros(len(starts), np.int32), "example_start": np.array(starts, np.int32),
+             "label": np.array([[2, 4], [0, 0]][:len(starts)], np.int32), "sample_weight": np.ones(len(starts), np.float32)}
+    batch = {name: tf.constant(value) for name, value in batch.items()}
+    own = np.stack([np.where((ids[0] == number + 1)[:, None], logits[0], NEVER) for number in range(len(starts))])
+    results = {name: value.numpy() for name, value in head.results(tf.constant(own), batch).items()}
+    for number, start in enumerate(starts):
+        mine = np.flatnonzero(ids[0] == number + 1)
+        spans = sorted(((logits[0, a, 0] + logits[0, b, 1], a - start, b - start) for a in mine for b in mine
+                        if 0 <= b - a < 5 and candidate[0, a] == 2 and candidate[0, b] > 0), reverse=True)[:3]
+        np.testing.assert_allclose(results["score"][number][:len(spans)], [score for score, _, _ in spans], rtol=1e-6)
+        assert list(zip(results["first"][number], results["last"][number], strict=True))[:len(spans)] == [(a, b) for _, a, b in spans]
+        assert results["none"][number] == pytest.approx(logits[0, start].sum(), abs=1e-5)
+        gold = batch["label"].numpy()[number] + start
+        expected = np.mean([np.logaddexp.reduce(logits[0, mine, side]) - logits[0, gold[side], side] for side in range(2)])
+        assert results["loss"][number] == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.fixture(scope="module", params=[0.0, 0.4])
+def served(tmp_path_factory, weights, request):
+    folder = tmp_path_factory.mktemp("served")
+    head, prepared = prepared_of(folder, weights, questions(30, unanswerable=request.param))
+    model = model_of(weights, head, prepared.vocabulary)
+    head.output.kernel.assign(np.random.default_rng(0).normal(size=head.output.kernel.shape))
+    return types.SimpleNamespace(head=head, server=Server(model, head), unanswerable=request.param > 0)
+
+
+def ask(served, pairs):
+    columns = [tf.constant([text.encode() for text in column]) for column in zip(*pairs, strict=True)]
+    outputs = {name: value.numpy() for name, value in served.server.texts(*columns).items()}
+    return [served.head.decode(outputs, row) for row in range(len(pairs))]
+
+
+CHARACTERS = st.one_of(st.sampled_from("the red film 今天 \t\n.,\u0301\u200b\ufeffé😀ｆ"), st.characters(exclude_categories=["Cs"]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.text(CHARACTERS, max_size=12), st.text(CHARACTERS, max_size=80)), min_size=1, max_size=3))
+def test_an_answer_is_always_a_slice_of_its_context(served, pairs):
+    for (_, context), found in zip(pairs, ask(served, pairs), strict=True):
+        if found["start"] < 0:
+            assert (found["answer"], found["start"], found["end"]) == ("", -1, -1)
+        else:
+            assert found["answer"] == context[found["start"]:found["end"]] != "" and found["start"] < found["end"]
+        assert 0 <= found["score"] <= 1
+
+
+def test_the_company_of_a_question_changes_nothing(served):
+    pairs = [("great?", row["context"]) for row in questions(6, seed=3)]
+    together = ask(served, pairs)
+    for pair, found in zip(pairs, together, strict=True):
+        alone = ask(served, [pair])[0]
+        assert {name: alone[name] for name in ("answer", "start", "end")} == {name: found[name] for name in ("answer", "start", "end")}
+        assert alone["score"] == pytest.approx(found["score"], abs=1e-5)
+    assert ask(served, [("?", "")])[0]["answer"] == ""
+
+
+# --- metrics ----------------------------------------------------------------------------------------------------------
+
+
+def official_f1(answer, golds, *, v2):
+    """As in the published scripts, by another way: multisets of words by counting each word of both."""
+    def words(text):
+        text = "".join(" " if char in " \t\n" else char for char in text.lower() if char not in _answers.string.punctuation)
+        return [word for word in text.split() if word not in ("a", "an", "the")]
+
+    def one(gold):
+        ours, theirs = words(answer), words(gold)
+        if v2 and (not ours or not theirs):
+            return float(ours == theirs), float(ours == theirs)
+        common = sum(min(ours.count(word), theirs.count(word)) for word in set(ours))
+        precision, recall = common / max(len(ours), 1), common / max(len(theirs), 1)
+        return float(ours == theirs), 2 * precision * recall / (precision + recall) if common else 0.0
+
+    golds = [gold for gold in golds if words(gold)] or [""] if v2 else golds
+    return tuple(max(column) for column in zip(*map(one, golds), strict=True))
+
+
+@pytest.mark.parametrize("v2", [False, True])
+def test_the_figures_are_the_official_ones(v2):
+    rng = random.Random(0)
+    words = ["the", "The", "a", "film,", "film", "(1973)", "red", "...", "U.S.", "an"]
+    adversarial = ["", "the", "a an the", "...", "?!", "film", " film ", "the film."]
+    for _ in range(1000):
+        answer = rng.choice([" ".join(rng.choices(words, k=rng.randrange(0, 5))), rng.choice(adversarial)])
+        golds = [rng.choice([" ".join(rng.choices(words, k=rng.randrange(0, 4))), rng.choice(adversarial)]) for _ in range(rng.randrange(1, 4))]
+        assert _answers.best(answer, golds, "en", v2=v2) == pytest.approx(official_f1(answer, golds, v2=v2))
+
+
+@pytest.mark.parametrize(("answer", "gold", "exact", "f1"), [
+    ("1973年", "1973 年。", 0, 1), ("一九七三年", "一九七三", 0, 8 / 9), ("《红楼梦》", "红楼梦", 1, 1), ("USB 接口", "usb接口", 0, 1), ("北京", "上海", 0, 0)])
+def test_chinese_answers_are_judged_by_their_characters(answer, gold, exact, f1):
+    assert _answers.best(answer, [gold], "zh", v2=False) == pytest.approx((exact, f1))
+
+
+def test_figures_over_windows_and_the_threshold_that_suits_them_best(tmp_path, weights):
+    dev = toy.write_jsonl(tmp_path / "dev.jsonl", questions(40, seed=1, unanswerable=0.4))
+    head, prepared = prepared_of(tmp_path, weights, questions(60), validation=str(dev))
+    head.vocabulary = {**prepared.vocabulary, "unanswerable": True}
+    store = prepared.splits["validation"]
+    rng, label = np.random.default_rng(0), np.asarray(store.columns["label"])
+    # What was learnt: each window that has the answer gives it with a high score, the others a token of theirs with a low one.
+    has = label[:, 0] > 0
+    results = {"score": np.where(has, 5, 1)[:, None] + rng.normal(0, 0.1, (len(label), 1)), "first": np.where(has, label[:, 0], 4)[:, None],
+               "last": np.where(has, label[:, 1], 4)[:, None], "none": np.full(len(label), 3.0), "loss": np.ones(len(label), np.float32)}
+    assert head.metrics(results, store)["exact_match"] == 100  # the threshold is 0: 5 is better than 3, 1 is not
+    perfect = head.metrics(results, store)
+    assert perfect["HasAns_f1"] == perfect["NoAns_f1"] == perfect["f1"] == 100
+    worse = {**results, "none": results["none"] + 7}
+    assert head.metrics(worse, store)["HasAns_f1"] == 0
+    assert 5 < head.calibrate(worse, store)["threshold"] < 9 and head.metrics(worse, store)["f1"] == 100
+    other = Head(head.settings, head.data, head.tokenizer)
+    other.load_calibration({"threshold": head.threshold})
+    assert other.threshold == head.threshold
+
+
+def test_a_checkpoints_layer_is_taken_over(weights):
+    head = Head(Settings(**SMALL), DataSettings(source="jsonl", train="", text=["q", "c"], seq_len=20), None)
+    model_of(weights, head, {"labels": [], "unanswerable": False})
+    tensors, updates = head.save_tensors()
+    assert updates == {"architectures": ["BertForQuestionAnswering"]} and tensors["qa_outputs.weight"].shape == (2, 16)
+    other = Head(Settings(**SMALL), head.data, None)
+    model_of(weights, other, {"labels": [], "unanswerable": False})
+    assert other.load_tensors({}, None) == []
+    assert other.load_tensors({name: tensor + 1 for name, tensor in tensors.items()}, None) == ["qa_outputs.weight", "qa_outputs.bias"]
+    np.testing.assert_allclose(other.output.kernel.numpy(), head.output.kernel.numpy() + 1)
+
+
+def test_questions_are_learnt_exported_and_answered(tmp_path, weights):
+    """Through the entry point: where is "great"?"""
+    config = toy.write_config(tmp_path, weights, toy.write_jsonl(tmp_path / "train.jsonl", questions(300, after=0)),
+                              head={"name": "question_answering", **SMALL},
+                              data={"text": ["question", "context"], "label": "answers", "validation": 0.15, "seq_len": 32},
+                              train={"steps": 120, "learning_rate": 5e-3, "log_every_steps": 50, "evaluate_every_steps": 120},
+                              export={"format": "savedmodel", "check_examples": 8})
+    assert toy.run_main(config, tmp_path / "job") == 0
+    results = json.loads((tmp_path / "job" / "results.json").read_text())
+    assert results["validation"]["f1"] > 80
+    toy.write_jsonl(tmp_path / "in.jsonl", [{"question": "great?", "context": "the film was great story, it is"}])
+    assert toy.run_main(None, tmp_path / "job", "--mode=predict", f"--input={tmp_path / 'in.jsonl'}", f"--output={tmp_path / 'out.jsonl'}") == 0
+    found = toy.read_jsonl(tmp_path / "out.jsonl")[0]
+    assert (found["answer"], found["start"], found["end"]) == ("great", 13, 18)

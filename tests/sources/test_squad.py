@@ -1,0 +1,39 @@
+import json
+
+import pytest
+
+from trainer.errors import DataError
+from trainer.sources import Origin, squad
+
+
+def source(tmp_path, content):
+    file = tmp_path / "x.json"
+    file.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return squad.open(squad.Settings(train=str(file)), "train", str(file)), str(file)
+
+
+ANSWER = {"text": "1973", "answer_start": 3}
+
+
+def test_questions_are_read_in_their_order(tmp_path):
+    content = {"version": "v2.0", "data": [
+        {"title": "Oil", "paragraphs": [{"context": "in 1973", "qas": [{"id": "a", "question": "When?", "answers": [ANSWER]},
+                                                                       {"id": "b", "question": "Why?", "answers": [ANSWER], "is_impossible": True}]}]},
+        {"paragraphs": [{"context": "最早", "qas": [{"question": "何时？"}]}]}]}
+    found, file = source(tmp_path, content)
+    assert [(example.features["question"], example.features["context"], example.features["answers"]) for example in found.examples()] == [
+        ("When?", "in 1973", [ANSWER]), ("Why?", "in 1973", []), ("何时？", "最早", [])]
+    assert [example.origin for example in found.examples()] == [Origin(file, 1), Origin(file, 2), Origin(file, 3)]
+    assert next(iter(found.examples())).features["id"] == "a" and found.size() > 0 and found.label_names() is None
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    ("{", "not JSON"), ("[]", 'expected {"data": [{"paragraphs"'), ({"data": [3]}, "data[0]: expected an object. Received 3."),
+    ({"data": [{"paragraphs": [{"qas": []}]}]}, "data[0].paragraphs[0]: expected text in 'context'. Received None."),
+    ({"data": [{"paragraphs": [{"context": "a", "qas": [{"question": 1}]}]}]}, "data[0].paragraphs[0].qas[0]: expected text in 'question'. Received 1."),
+    ({"data": [{"paragraphs": [{"context": "a", "qas": [{"question": "b", "answers": "c"}]}]}]}, "expected a list in 'answers'. Received 'c'.")])
+def test_what_is_not_of_its_shape_is_refused_with_its_place(tmp_path, content, message):
+    found, file = source(tmp_path, content)
+    with pytest.raises(DataError) as caught:
+        list(found.examples())
+    assert message in str(caught.value) and file in str(caught.value)

@@ -1,0 +1,415 @@
+"""Extractive question answering: the answer is a span of the context, or none."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from trainer.config import DataSettings, HeadSettings
+from trainer.errors import ConfigError, DataError
+from trainer.lazy import keras, tf
+from trainer.sources import Example, require_field
+
+DROPOUT_SITE = 1_000_000  # far above the encoder's
+NEVER = -1e9  # the score of what is no candidate
+NEAR = 100  # characters within which a misplaced answer is looked for
+SPECIAL = 3  # [CLS] question [SEP] context [SEP]
+
+
+class Settings(HeadSettings):
+    """Answers that are spans of a context."""
+
+    name: Literal["question_answering"] = "question_answering"
+    max_question_tokens: int = Field(64, ge=1, description="longer questions are cut; the ledger counts them")
+    max_answer_tokens: int = Field(30, ge=1, description="longer spans are no answers")
+    n_best: int = Field(20, ge=1, description="candidates of each text, over which the score is a share")
+    language: Literal["en", "zh"] = Field("en", description="of the metrics: words without articles, or Chinese characters")
+
+
+@dataclasses.dataclass(frozen=True)
+class Gold:
+    """The gold answers of a question: (text, first character in the context), the one to learn first; None where there is none to be found."""
+
+    texts: tuple[str, ...]
+    start: int
+    end: int
+    state: str  # found, moved, lost or none
+
+
+class Head:
+    """See trainer/heads/__init__.py for what each method is for."""
+
+    Settings = Settings
+    windows = True
+    keeps_texts = True
+    text_names = ("question", "context")
+    more_inputs = ("segment_ids", "candidate")
+    per_token: tuple[str, ...] = ()
+
+    def __init__(self, settings: Settings, data: DataSettings, tokenizer: Any) -> None:
+        self.settings, self.data, self.tokenizer = settings, data, tokenizer
+        if isinstance(data.text, str) or len(data.text) != 2:
+            raise ConfigError(f"data.text: head question_answering takes two fields, [question, context]. Received {data.text!r}.")
+        if data.overflow not in (None, "window", "error"):
+            raise ConfigError(f"data.overflow: head question_answering takes window or error, so that no answer goes unseen. Received {data.overflow!r}.")
+        room = data.seq_len - SPECIAL - settings.max_question_tokens
+        self.overlap = room // 3 if data.window_overlap is None else data.window_overlap
+        if not 0 <= self.overlap < room:
+            raise ConfigError(f"data.seq_len: {data.seq_len} leaves {room} tokens beside a question of "
+                              f"head.max_question_tokens = {settings.max_question_tokens}, and neighbouring windows "
+                              f"share {self.overlap}. Raise data.seq_len, or lower one of the others.")
+        self.threshold = 0.0  # how much better no answer must be than the best
+
+    # --- examples -------------------------------------------------------------------------------------------------
+
+    def texts(self, example: Example) -> tuple[str, ...]:
+        """Question and context. Raises DataError where one is missing or no text."""
+        texts = tuple(require_field(example, field) for field in self.data.text)
+        for field, text in zip(self.data.text, texts, strict=True):
+            if not isinstance(text, str):
+                raise DataError(f"{example.origin}: field {field!r} should be text. Received {text!r:.80}. Name question and context with --data.text.")
+        return texts
+
+    def label(self, example: Example) -> Gold:
+        """The gold answers, looked up in the context. Raises DataError where they are no answers."""
+        answers = _read_answers(example, self.data.label)
+        if not answers:
+            return Gold((), -1, -1, "none")
+        context = example.features[self.data.text[1]]
+        text, start = answers[0]
+        found, state = _locate(context, text, start)
+        return Gold(tuple(answer for answer, _ in answers), found, found + len(text) if found >= 0 else -1, state)
+
+    def preparation_settings(self) -> dict[str, Any]:
+        """What of the settings changes the stored examples."""
+        return self.settings.model_dump(include={"name", "max_question_tokens"})
+
+    def learn(self, labels: Sequence[Gold], names: list[str] | None, origin: Callable[[int], str]) -> dict[str, Any]:
+        """Whether train has questions without an answer.
+
+        Raises:
+            DataError: no question of train has one that is in its context.
+        """
+        if not any(gold.state in ("found", "moved") for gold in labels):
+            raise DataError(f"data.train: none of the {len(labels):,} questions has an answer that stands in its context (first: {origin(0)}). "
+                            f"Is --data.label={self.data.label} the right field?")
+        return {"labels": [], "unanswerable": any(gold.state == "none" for gold in labels)}
+
+    def align(self, split: Any, vocabulary: Mapping[str, Any], ledger: Any) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Finds the tokens of each answer.
+
+        Returns:
+            columns: `label` (windows, 2) int32, the answer's first and last token in the window; 0 where it is not whole in
+            it; -1 where the question cannot be learnt from.
+            no token columns.
+            extras: of each text but train's a `record` for the metrics.
+        """
+        writer = split.writer
+        example, splits = writer.column("example"), writer.row_splits()
+        start, end, candidate = (writer.token_column(name) for name in ("start", "end", "candidate"))
+        label = np.zeros((len(example), 2), np.int32)
+        reached = np.zeros(len(split.labels), bool)
+        for row, text in enumerate(example.tolist()):
+            gold = split.labels[text]
+            if gold.state == "lost":
+                label[row] = -1
+            if gold.start < 0:
+                continue
+            inside = np.flatnonzero(candidate[splits[row]:splits[row + 1]])
+            starts, ends = start[splits[row]:splits[row + 1]][inside], end[splits[row]:splits[row + 1]][inside]
+            touched = inside[(ends > gold.start) & (starts < gold.end)]
+            # Whole in this window: nothing of the answer lies before its first token or behind its last.
+            if len(touched) and (starts[0] <= gold.start or _first(example, row)) and (ends[-1] >= gold.end or _last(example, row)):
+                label[row] = touched[0], touched[-1]
+                owner = candidate[splits[row] + touched[0]] == 2
+                reached[text] |= owner and touched[-1] - touched[0] < self.settings.max_answer_tokens
+        kinds = {"moved": "answers_moved", "lost": "answers_not_found"}
+        for text, gold in enumerate(split.labels):
+            if gold.state in kinds:
+                ledger.add(split.name, kinds[gold.state], split.origin(text))
+            if gold.start >= 0 and not reached[text]:
+                ledger.add(split.name, "unreachable_answers", split.origin(text))
+        return {"label": label}, {}, _records(split) if split.name != "train" else {}
+
+    # --- graph ----------------------------------------------------------------------------------------------------
+
+    def encode(self, question: tf.Tensor, context: tf.Tensor) -> tuple[dict[str, Any], dict[str, tf.Tensor]]:
+        """Token columns and counts; the very function that serves.
+
+        Args:
+            question, context: (B,) string.
+        Returns:
+            token_ids, segment_ids; `candidate`, 1 where an answer may end, 2 where it may begin too, as this window has most
+            around it; `start`, `end`, the characters of the context that the token has: each ragged (U, None) int32, -1
+            outside the context. `example` (U,) int32, the text of each window. Counts, (B,) int32 each.
+        """
+        from trainer.text.assemble import join
+        from trainer.text.windows import make_windows
+
+        asked = self.tokenizer.tokenize(question)
+        cut = tf.maximum(asked.row_lengths() - self.settings.max_question_tokens, 0)
+        asked = asked[:, :self.settings.max_question_tokens]
+        ids, start, end = self.tokenizer.tokenize_with_offsets(context)
+        room = self.data.seq_len - SPECIAL - asked.row_lengths()
+        windows = make_windows(ids.row_lengths(), room, tf.fill(tf.shape(room), tf.constant(self.overlap, tf.int64)))
+        before = tf.gather(asked, windows.text)
+        nowhere = -tf.ones_like(before)
+        columns = {"token_ids": join(before, windows.take(ids), cls=self.tokenizer.cls_id, sep=self.tokenizer.sep_id),
+                   "segment_ids": join(tf.zeros_like(before), tf.ones_like(windows.take(ids)), cls=0, sep=0, last_sep=1),
+                   "candidate": join(tf.zeros_like(before), 1 + windows.owned(), cls=0, sep=0),
+                   "start": join(nowhere, windows.take(start), cls=-1, sep=-1), "end": join(nowhere, windows.take(end), cls=-1, sep=-1)}
+        count = tf.size(room)
+        extra = tf.math.bincount(tf.cast(windows.text, tf.int32), minlength=count, maxlength=count) - 1
+        unknown = tf.add_n([tf.reduce_sum(tf.cast(row == self.tokenizer.unk_id, tf.int32), axis=1) for row in (asked, ids)])
+        counts = {"unknown_tokens": unknown, "extra_windows": extra, "cut_questions": tf.cast(cut > 0, tf.int32)}
+        return {**columns, "example": tf.cast(windows.text, tf.int32)}, counts
+
+    def build(self, encoder: Any, vocabulary: Mapping[str, Any], seed: int) -> list[keras.layers.Layer]:
+        """The layer above the encoder, as Hugging Face's …ForQuestionAnswering has it."""
+        config = encoder.config
+        self.vocabulary, self.architecture = vocabulary, config.architecture
+        initial = keras.initializers.TruncatedNormal(stddev=config.initializer_range, seed=seed + DROPOUT_SITE)
+        self.output = keras.layers.Dense(2, kernel_initializer=initial, name="output", dtype="float32")
+        self.output.build((None, config.hidden_size))
+        return [self.output]
+
+    def logits(self, encoder: Any, outputs: Mapping[str, tf.Tensor], batch: Mapping[str, tf.Tensor], *, training: bool, seed: Any) -> tf.Tensor:
+        """(E, L, 2) float32: for the beginning and the end, of each token of the example's row; NEVER at tokens of others."""
+        from trainer.backbones.encoder import dropout
+
+        hidden = outputs["sequence_output"]
+        if training and self.settings.dropout:
+            hidden = dropout(hidden, self.settings.dropout, seed, DROPOUT_SITE)
+        logits = tf.gather(self.output(tf.cast(hidden, tf.float32)), batch["example_row"])
+        return tf.where(_own(batch)[:, :, None], logits, NEVER)
+
+    def loss(self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        """Sum over the windows of the mean of both losses, and their number; windows that cannot be learnt from weigh nothing."""
+        weight = batch["sample_weight"] * tf.cast(batch["label"][:, 0] >= 0, tf.float32)
+        return tf.reduce_sum(self._losses(logits, batch) * weight), tf.reduce_sum(weight)
+
+    def _losses(self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        place = tf.maximum(batch["label"], 0) + batch["example_start"][:, None]  # (E, 2)
+        chosen = tf.gather(tf.transpose(tf.nn.log_softmax(logits, axis=1), (0, 2, 1)), place, batch_dims=2)
+        return -tf.reduce_mean(chosen, axis=1)
+
+    def results(self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Of each window the N best spans: `score` (E, N), NEVER where there are fewer; `first`, `last` (E, N) int32, tokens of
+        the window; `none` (E,), the score of no answer; `loss` (E,) where labels are.
+        """
+        candidate = tf.where(_own(batch), tf.gather(batch["candidate"], batch["example_row"]), 0)  # (E, L)
+        begin, end = tf.where(candidate == 2, logits[:, :, 0], NEVER), tf.where(candidate > 0, logits[:, :, 1], NEVER)
+        length, most = logits.shape[1] or tf.shape(logits)[1], self.settings.max_answer_tokens
+        padded = tf.pad(end, [[0, 0], [0, most]], constant_values=NEVER)
+        sums = tf.stack([begin + padded[:, further:further + length] for further in range(most)], axis=2)  # (E, L, A)
+        count = self.settings.n_best
+        flat = tf.pad(tf.reshape(sums, (-1, length * most)), [[0, 0], [0, count]], constant_values=2 * NEVER)
+        score, place = tf.math.top_k(flat, count)
+        first = tf.minimum(place // most, length - 1) - batch["example_start"][:, None]
+        cls = tf.gather(logits, batch["example_start"], batch_dims=1)
+        found = {"score": tf.maximum(score, NEVER), "first": first, "last": first + place % most, "none": tf.reduce_sum(cls, axis=1)}
+        return {**found, "loss": self._losses(logits, batch)} if "label" in batch else found
+
+    def answers(self, results: Mapping[str, tf.Tensor], columns: Mapping[str, Any], texts: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The best span over all windows of each text: answer (B,) string, start, end (B,) int32 in characters of the context,
+        "" and -1 where no answer is better; score (B,) float32, its share among the N best and no answer.
+        """
+        batch, count = tf.size(texts[0]), self.settings.n_best
+        example = columns["example"]
+        firsts = tf.gather(columns["start"].row_splits, tf.range(tf.size(example)))[:, None]
+        valid = results["score"] > NEVER / 2
+        start, end = (tf.where(valid, tf.gather(columns[name].values, tf.where(valid, firsts + tf.cast(results[place], tf.int64), 0)), -1)
+                      for name, place in (("start", "first"), ("end", "last")))
+
+        def by_text(values: tf.Tensor, fill: Any) -> tf.Tensor:
+            """(U, N) -> (B, all windows' x N), N more to fill up."""
+            dense = tf.RaggedTensor.from_value_rowids(values, example, nrows=tf.cast(batch, example.dtype), validate=False).to_tensor(fill)
+            return tf.concat([tf.reshape(dense, (batch, tf.shape(dense)[1] * count)), tf.fill((batch, count), fill)], 1)
+
+        score, order = tf.math.top_k(by_text(results["score"], NEVER), count)
+        start, end = (tf.gather(by_text(values, -1), order, batch_dims=1) for values in (start, end))
+        none = tf.math.unsorted_segment_min(results["none"], example, batch)
+        unanswerable = self.vocabulary["unanswerable"]
+        refused = (start[:, 0] < 0) | (none - score[:, 0] > self.threshold if unanswerable else False)
+        everything = tf.concat([score, none[:, None]], 1) if unanswerable else score
+        share = tf.where(refused, tf.nn.softmax(everything)[:, -1] if unanswerable else tf.zeros_like(none), tf.nn.softmax(everything)[:, 0])
+        clean = tf.strings.unicode_transcode(texts[1], "UTF-8", "UTF-8")
+        first, last = tf.maximum(start[:, 0], 0), tf.maximum(end[:, 0], 0)
+        text = tf.strings.substr(clean, tf.where(refused, 0, first), tf.where(refused, 0, last - first), unit="UTF8_CHAR")
+        return {"answer": text, "start": tf.where(refused, -1, start[:, 0]), "end": tf.where(refused, -1, end[:, 0]), "score": share}
+
+    def token_answers(self, results: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """To token ids (B, S): the best span's `first` and `last` token and its `score`, and the score of no answer, `none`."""
+        return {**{name: results[name][:, 0] for name in ("first", "last", "score")}, "none": results["none"]}
+
+    # --- results --------------------------------------------------------------------------------------------------
+
+    main_metric = "f1"
+
+    def metric_names(self) -> tuple[str, ...]:
+        """The names that `metrics` may give."""
+        more = [f"{kind}_{name}" for kind in ("HasAns", "NoAns") for name in ("exact_match", "f1")]
+        return ("loss", "exact_match", "f1", *more)
+
+    def metrics(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, float]:
+        """SQuAD's official figures, in per cent, every question once; of v2.0 where questions have no answer."""
+        rows = self._judged(results, store)
+        label = np.asarray(store.columns["label"])[:, 0] >= 0
+        values = {"loss": float(results["loss"][label].mean(dtype=np.float64)) if label.any() else 0.0}
+        answered = rows["none"] - rows["score"] <= self.threshold if self.vocabulary["unanswerable"] else np.ones(len(rows), bool)
+        found = {name: np.where(answered, rows[name], rows[f"{name}_of_none"]) for name in ("exact_match", "f1")}
+        values |= {name: 100 * float(scores.mean()) for name, scores in found.items()}
+        if (~rows["has"]).any():
+            for kind, chosen in (("HasAns", rows["has"]), ("NoAns", ~rows["has"])):
+                values |= {f"{kind}_{name}": 100 * float(scores[chosen].mean()) for name, scores in found.items() if chosen.any()}
+        return values
+
+    def calibrate(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, float]:
+        """Chooses by validation how much better no answer must be than the best one, so that f1 is highest.
+
+        Source: find_best_thresh of SQuAD 2.0's evaluation script.
+        """
+        if not self.vocabulary["unanswerable"]:
+            return {}
+        rows = self._judged(results, store)
+        margin = (rows["none"] - rows["score"]).astype(np.float64)
+        order = np.argsort(margin, kind="stable")
+        gains = np.cumsum((rows["f1"] - rows["f1_of_none"])[order])
+        best = int(gains.argmax())
+        edge = margin[order]
+        if gains[best] <= 0:
+            self.threshold = float(edge[0] - 1)
+        else:
+            following = edge[best + 1] if best + 1 < len(edge) else edge[best] + 2
+            self.threshold = float((edge[best] + following) / 2)
+        return {"threshold": self.threshold}
+
+    def load_calibration(self, values: Mapping[str, float]) -> None:
+        """Takes over what an earlier `calibrate` chose."""
+        self.threshold = values.get("threshold", self.threshold)
+
+    def _judged(self, results: Mapping[str, np.ndarray], store: Any) -> np.ndarray:
+        """A row a question: the scores of its best span and of no answer, how right each is, and whether it has an answer."""
+        from trainer.heads._answers import best
+
+        example = np.asarray(store.columns["example"])
+        splits = np.searchsorted(example, np.arange(int(example[-1]) + 2))
+        golds = _read_records(store)
+        v2 = not all(record["answers"] for record in golds)
+        kinds = [(name, np.float64) for name in ("score", "none", "exact_match", "f1", "exact_match_of_none", "f1_of_none")]
+        rows = np.zeros(len(golds), [*kinds, ("has", bool)])
+        for text, record in enumerate(golds):
+            windows = slice(splits[text], splits[text + 1])
+            row = int(splits[text] + results["score"][windows, 0].argmax())
+            answer, score = "", float(results["score"][row, 0])
+            if score > NEVER / 2:
+                token = store.row_splits[row]
+                answer = record["context"][store.tokens["start"][token + results["first"][row, 0]]:store.tokens["end"][token + results["last"][row, 0]]]
+            judged = best(answer, record["answers"], self.settings.language, v2=v2)
+            of_none = best("", record["answers"], self.settings.language, v2=v2)
+            rows[text] = (score, results["none"][windows].min(), *judged, *of_none, bool(record["answers"]))
+        return rows
+
+    def decode(self, outputs: Mapping[str, np.ndarray], row: int) -> dict[str, Any]:
+        """One row of the answers as JSON for --mode=predict."""
+        return {"answer": outputs["answer"][row].decode(), "start": int(outputs["start"][row]), "end": int(outputs["end"][row]),
+                "score": float(outputs["score"][row])}
+
+    def ambiguous(self, answers: Mapping[str, np.ndarray], results: Mapping[str, Any], columns: Mapping[str, Any],
+                  tolerance: float) -> dict[str, np.ndarray]:
+        """Answer -> (B,) bool: texts whose two best spans, or the best and no answer, are so near each other that either may win."""
+        example, near = columns["example"].numpy(), 20 * tolerance  # of sums of logits, which are some units large
+        rows = np.zeros(len(answers["start"]), bool)
+        for text in range(len(rows)):
+            scores = np.sort(results["score"].numpy()[example == text].reshape(-1))[::-1]
+            none = results["none"].numpy()[example == text].min()
+            tied = len(scores) > 1 and scores[0] - scores[1] <= near and scores[0] > NEVER / 2
+            rows[text] = tied or (self.vocabulary["unanswerable"] and abs(none - scores[0] - self.threshold) <= near)
+        return dict.fromkeys(("answer", "start", "end", "score"), rows)
+
+    # --- Hugging Face ---------------------------------------------------------------------------------------------
+
+    def load_tensors(self, tensors: Mapping[str, np.ndarray], labels: Sequence[str] | None) -> list[str]:
+        """Takes over the checkpoint's own output layer; returns what was taken."""
+        if {"qa_outputs.weight", "qa_outputs.bias"} - set(tensors) or tensors["qa_outputs.weight"].shape != (2, self.output.kernel.shape[0]):
+            return []
+        self.output.kernel.assign(tensors["qa_outputs.weight"].T)
+        self.output.bias.assign(tensors["qa_outputs.bias"])
+        return ["qa_outputs.weight", "qa_outputs.bias"]
+
+    def save_tensors(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """The output layer under Hugging Face's names, and what config.json says of it."""
+        family = {"bert": "Bert", "distilbert": "DistilBert", "electra": "Electra"}[self.architecture]
+        tensors = {"qa_outputs.weight": np.ascontiguousarray(self.output.kernel.numpy().T), "qa_outputs.bias": self.output.bias.numpy()}
+        return tensors, {"architectures": [f"{family}ForQuestionAnswering"]}
+
+
+def _own(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """(E, L) bool: which tokens of its row are the example's."""
+    if "sequence_ids" not in batch:
+        return tf.gather(batch["padding_mask"], batch["example_row"]) > 0
+    ids = tf.gather(batch["sequence_ids"], batch["example_row"])
+    return (ids == tf.gather(ids, batch["example_start"], batch_dims=1)[:, None]) & (ids > 0)
+
+
+def _first(example: np.ndarray, row: int) -> bool:
+    return row == 0 or example[row - 1] != example[row]
+
+
+def _last(example: np.ndarray, row: int) -> bool:
+    return row == len(example) - 1 or example[row + 1] != example[row]
+
+
+def _read_answers(example: Example, field: str) -> list[tuple[str, int]]:
+    """(text, answer_start) of each answer: a list of objects as SQuAD has it, or one object of lists as some data sets have it."""
+    features, where = example.features, f"{example.origin}: field {field!r}"
+    if f"{field}.text" in features:
+        texts, starts = features[f"{field}.text"], features.get(f"{field}.answer_start")
+        if not isinstance(texts, list) or not isinstance(starts, list) or len(texts) != len(starts):
+            raise DataError(f"{where}: expected as many texts as answer_starts. Received {texts!r:.60} and {starts!r:.60}.")
+        answers: list[Any] = [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
+    else:
+        answers = require_field(example, field)
+    if answers is None:
+        return []
+    if not isinstance(answers, list):
+        raise DataError(f'{where}: expected a list of {{"text", "answer_start"}}. Received {answers!r:.80}.')
+    result = []
+    for answer in answers:
+        text, start = (answer.get("text"), answer.get("answer_start")) if isinstance(answer, dict) else (None, None)
+        if not isinstance(text, str) or not isinstance(start, int):
+            raise DataError(f'{where}: expected answers {{"text", "answer_start"}}. Received {answer!r:.80}.')
+        result.append((text, start))
+    return result
+
+
+def _locate(context: str, text: str, start: int) -> tuple[int, str]:
+    """Where an answer stands: where it says, or at the one place near by that has its text."""
+    if not text:
+        return -1, "lost"
+    if start >= 0 and context[start:start + len(text)] == text:
+        return start, "found"
+    low = max(0, start - NEAR)
+    near = context[low:max(start, 0) + NEAR + len(text)]
+    if near.count(text) == 1 or (text in near and near.find(text) == near.rfind(text)):
+        return low + near.find(text), "moved"
+    return -1, "lost"
+
+
+def _records(split: Any) -> dict[str, np.ndarray]:
+    """What the metrics need of each text: its context and gold answers, as JSON."""
+    records = [json.dumps({"context": context, "answers": gold.texts}, ensure_ascii=False).encode("utf-8", "surrogatepass")
+               for context, gold in zip(split.kept, split.labels, strict=True)]
+    lengths = np.array([len(record) for record in records], np.int64)
+    return {"record": np.frombuffer(b"".join(records), np.uint8), "record_splits": np.concatenate([[0], np.cumsum(lengths)])}
+
+
+def _read_records(store: Any) -> list[dict[str, Any]]:
+    content, splits = store.extras["record"], store.extras["record_splits"]
+    return [json.loads(bytes(content[a:b]).decode("utf-8", "surrogatepass")) for a, b in itertools.pairwise(splits)]

@@ -1,0 +1,114 @@
+"""SQuAD's JSON (v1.1 and v2.0; also .gz), and what is written in its shape: XQuAD, MLQA, CMRC 2018, COVID-QA, …"""
+
+import json
+import pathlib
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from pydantic import Field
+
+from trainer.config import DataSettings
+from trainer.errors import DataError
+from trainer.sources import Example, Origin, Source
+from trainer.sources._files import files_of, fingerprint, open_bytes, reading, relative_names
+
+
+class Settings(DataSettings):
+    """The data section for SQuAD's JSON."""
+
+    source: Literal["squad"] = Field("squad", description="SQuAD's JSON, v1.1 or v2.0")
+    text: list[str] = Field(["question", "context"], min_length=2, max_length=2, description="names of the fields with question and context")
+    label: str = Field("answers", description="name of the field with the answers")
+
+
+def open(settings: Settings, split: str, spec: str) -> Source:
+    """The questions of SQuAD files.
+
+    Args:
+        settings: the data section.
+        split: names the setting in messages.
+        spec: path or glob.
+    Raises:
+        ConfigError: no such file.
+    """
+    return SquadSource(files_of(spec, split), (*settings.text, settings.label))
+
+
+class SquadSource:
+    """A Source over SQuAD files: an example a question, numbered from 1 in each file. A file is held in memory while it is read."""
+
+    def __init__(self, paths: list[pathlib.Path], names: tuple[str, str, str]):
+        """`names`: of the fields with question, context and answers."""
+        self._paths, self._names = paths, names
+        self._read_bytes = 0
+
+    def examples(self) -> Iterator[Example]:
+        """One a question, with its `id`; see `Source`.
+
+        Raises:
+            DataError: a file is not JSON, or not of SQuAD's shape; names the article, paragraph and question.
+        """
+        self._read_bytes = 0
+        for path in self._paths:
+            with open_bytes(path) as (stream, _), reading(str(path), 0):
+                content = stream.read()
+            yield from self._questions(_parse(content, path), str(path))
+            self._read_bytes += path.stat().st_size
+
+    def _questions(self, content: Any, name: str) -> Iterator[Example]:
+        number = 0
+        for article, paragraph, place in _paragraphs(content, name):
+            context = _field(paragraph, "context", str, place)
+            for index, question in enumerate(_field(paragraph, "qas", list, place)):
+                number += 1
+                where = f"{place}.qas[{index}]"
+                if not isinstance(question, dict):
+                    raise DataError(f"{where}: expected an object. Received {question!r:.60}.")
+                impossible = bool(question.get("is_impossible", False))
+                answers = [] if impossible or "answers" not in question else _field(question, "answers", list, where)
+                features = {"id": question.get("id"), "title": article.get("title"), "is_impossible": impossible}
+                values = (_field(question, "question", str, where), context, answers)
+                yield Example({**features, **dict(zip(self._names, values, strict=True))}, Origin(name, number))
+
+    def fingerprint(self) -> str:
+        """Of contents, relative names and settings; see `Source`."""
+        return fingerprint(zip(relative_names(self._paths), self._paths, strict=True), {"source": "squad", "names": self._names})
+
+    def label_names(self) -> None:
+        """Questions have no labels."""
+
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum(path.stat().st_size for path in self._paths)
+
+    def progress(self) -> int:
+        """Bytes of the files that are done."""
+        return self._read_bytes
+
+
+def _parse(content: bytes, path: pathlib.Path) -> Any:
+    try:
+        return json.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8: byte 0x{content[error.start]:02x} at byte {error.start:,}. Re-encode the file as UTF-8.") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not JSON: {error}. Expected SQuAD's shape; for an object a line set data.source: jsonl.") from None
+
+
+def _paragraphs(content: Any, name: str) -> Iterator[tuple[dict, dict, str]]:
+    articles = content.get("data") if isinstance(content, dict) else None
+    if not isinstance(articles, list):
+        raise DataError(f'{name}: expected {{"data": [{{"paragraphs": [{{"context": …, "qas": […]}}]}}]}}. For other JSON see data.source: jsonl.')
+    for index, article in enumerate(articles):
+        place = f"{name}: data[{index}]"
+        if not isinstance(article, dict):
+            raise DataError(f"{place}: expected an object. Received {article!r:.60}.")
+        for number, paragraph in enumerate(_field(article, "paragraphs", list, place)):
+            yield article, paragraph, f"{place}.paragraphs[{number}]"
+
+
+def _field(value: Any, key: str, kind: type, where: str) -> Any:
+    found = value.get(key) if isinstance(value, dict) else None
+    if not isinstance(found, kind):
+        raise DataError(f"{where}: expected {'text' if kind is str else 'a list'} in {key!r}. Received {found!r:.60}.")
+    return found
