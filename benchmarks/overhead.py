@@ -1,6 +1,6 @@
 """What replication and checkpoints cost: the same run plain, mirrored on one replica, and with a checkpoint every 50 steps.
 
-usage: overhead.py [--train=FILE.tsv --text=COLUMN --label=COLUMN] [--steps=150] [--rounds=3]
+usage: overhead.py [--train=FILE.tsv --text=COLUMN --label=COLUMN] [--steps=150] [--rounds=3] [--variants=NAME,…]
 
 The three take turns, one process each, `--rounds` times. Seconds a step are of the run's own timeline: for checkpoints, those
 that training waited for them included. Medians are printed, and each turn's ratio to the plain run of the same turn.
@@ -26,6 +26,7 @@ flags.DEFINE_string("text", "text", "column")
 flags.DEFINE_string("label", "label", "column")
 flags.DEFINE_integer("steps", 150, "of each run; the first is left out")
 flags.DEFINE_integer("rounds", 3, "turns of each")
+flags.DEFINE_list("variants", None, "which beside one_device; all unless given")
 
 VARIANTS = {
     "one_device": {"strategy": "one_device", "checkpoint_every_steps": 100_000},
@@ -37,9 +38,10 @@ VARIANTS = {
 def main(argv: list[str]) -> None:
     del argv
     with tempfile.TemporaryDirectory() as scratch:
-        seconds: dict[str, list[float]] = {name: [] for name in VARIANTS}
+        chosen = {name: variant for name, variant in VARIANTS.items() if name in ("one_device", *(FLAGS.variants or VARIANTS))}
+        seconds: dict[str, list[float]] = {name: [] for name in chosen}
         for turn in range(FLAGS.rounds):
-            for number, (name, variant) in enumerate(VARIANTS.items()):
+            for number, (name, variant) in enumerate(chosen.items()):
                 seconds[name].append(seconds_a_step(pathlib.Path(scratch, f"{turn}_{number}"), pathlib.Path(scratch, "cache"), **variant))
                 print(f"round {turn + 1} {name}: {1000 * seconds[name][-1]:.1f} ms a step", flush=True)
     plain = seconds["one_device"]

@@ -127,6 +127,14 @@ def test_settings_that_do_not_go_together_are_refused(head, data, message):
     assert message in str(caught.value)
 
 
+def test_the_questions_of_a_context_stay_together(tmp_path, weights):
+    rows = [{**row, "question": f"{word}?"} for row in questions(60) for word in ("great", "film", "red")]
+    _, prepared = prepared_of(tmp_path, weights, rows, validation=0.3)
+    contexts = {split: {bytes(store.tokens["token_ids"][a + 4:b]) for a, b in zip(store.row_splits[:-1], store.row_splits[1:], strict=True)}
+                for split, store in prepared.splits.items()}
+    assert not contexts["train"] & contexts["validation"] and 10 < len(prepared.splits["validation"].meta["samples"]) < 90
+
+
 def test_a_train_without_answers_is_refused(tmp_path, weights):
     with pytest.raises(DataError, match=r"none of the 3 questions has an answer that stands in its context"):
         prepared_of(tmp_path, weights, questions(3, unanswerable=1.0))
@@ -268,7 +276,7 @@ def test_a_checkpoints_layer_is_taken_over(weights):
     np.testing.assert_allclose(other.output.kernel.numpy(), head.output.kernel.numpy() + 1)
 
 
-def test_questions_are_learnt_exported_and_answered(tmp_path, weights):
+def test_questions_are_learnt_exported_and_answered(tmp_path, weights, capsys):
     """Through the entry point: where is "great"?"""
     config = toy.write_config(tmp_path, weights, toy.write_jsonl(tmp_path / "train.jsonl", questions(300, after=0)),
                               head={"name": "question_answering", **SMALL},
@@ -282,3 +290,9 @@ def test_questions_are_learnt_exported_and_answered(tmp_path, weights):
     assert toy.run_main(None, tmp_path / "job", "--mode=predict", f"--input={tmp_path / 'in.jsonl'}", f"--output={tmp_path / 'out.jsonl'}") == 0
     found = toy.read_jsonl(tmp_path / "out.jsonl")[0]
     assert (found["answer"], found["start"], found["end"]) == ("great", 13, 18)
+    (tmp_path / "in.jsonl").write_text('{"question": "great?"}\n[]\n')
+    assert toy.run_main(None, tmp_path / "job", "--mode=predict", f"--input={tmp_path / 'in.jsonl'}") == 2
+    assert "unknown field 'context'" in capsys.readouterr().err
+    (tmp_path / "in.jsonl").write_text("[]\n")
+    assert toy.run_main(None, tmp_path / "job", "--mode=predict", f"--input={tmp_path / 'in.jsonl'}") == 2
+    assert 'in.jsonl:1: expected an object such as {"question": "…", "context": "…"}. Received list.' in capsys.readouterr().err

@@ -115,6 +115,14 @@ def test_metrics_are_seqevals_on_random_predictions(tmp_path, weights, crf, sepa
     assert 0 < metrics["precision"] < 1 and 0 < metrics["recall"] < 1 and metrics["loss"] > 0
 
 
+def test_words_joined_by_a_mark_that_is_a_token_keep_their_own(tmp_path, weights):
+    head, prepared = prepared_of(tmp_path, weights, [{"words": ["red", "film"], "tags": ["O", "B-X"]}] * 2, head={"word_separator": " , "})
+    head.spans, head.vocabulary = True, prepared.vocabulary
+    store = prepared.splits["train"]
+    assert store.extras["word_token"][:2].tolist() == [1, 3] and store.example(0)["label"].tolist() == [0, 1, 0, 2, 0]
+    assert prepared.ledger.count("train", "words_without_tokens") == 0
+
+
 def test_tags_without_spans_are_scored_by_accuracy(tmp_path, weights):
     rows = [{"words": ["the", "film", "\u200b"], "tags": ["DT", "NN", "SYM"]}] * 3
     head, prepared = prepared_of(tmp_path, weights, rows)

@@ -142,7 +142,7 @@ class _Preparation:
                 for example in self._limited(name, source):
                     texts = self.head.texts(example)
                     digest = content_hash(texts)
-                    split = splits[self._route(digest) if name == "train" else name]
+                    split = splits[self._route(content_hash(texts[self.head.grouping])) if name == "train" else name]
                     self._take(split, example, texts, digest)
                     if len(split.waiting) == ENCODE_BATCH:
                         self._encode(split, pool)

@@ -16,7 +16,8 @@ A head's file has a `Settings` and a `Head(settings, data_settings, tokenizer)` 
 
 A head with `windows` cuts long texts into several rows, so that none of their tokens is lost: its `encode` has a column
 `example`, which text each row is of, and it has `align`, which finds the labels' tokens, in place of `label_columns`.
-With `keeps_texts` its metrics need the texts of validation and test: `align` finds the last of each as `split.kept`.
+`grouping` says by which of its texts an example falls into train or a fraction held out of it. With `keeps_texts` its
+metrics need the texts of validation and test: `align` finds the last of each as `split.kept`.
 """
 
 from typing import Any

@@ -40,6 +40,7 @@ class Head:
     Settings = Settings
     windows = False
     keeps_texts = False
+    grouping = slice(None)
     per_token: tuple[str, ...] = ()
 
     def __init__(self, settings: Settings, data: DataSettings, tokenizer: Any) -> None:

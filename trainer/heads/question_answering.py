@@ -48,12 +48,14 @@ class Head:
     Settings = Settings
     windows = True
     keeps_texts = True
+    grouping = slice(1, None)  # the questions of a context stay together
     text_names = ("question", "context")
     more_inputs = ("segment_ids", "candidate")
     per_token: tuple[str, ...] = ()
 
     def __init__(self, settings: Settings, data: DataSettings, tokenizer: Any) -> None:
         self.settings, self.data, self.tokenizer = settings, data, tokenizer
+        self.fields = list(data.text)
         if isinstance(data.text, str) or len(data.text) != 2:
             raise ConfigError(f"data.text: head question_answering takes two fields, [question, context]. Received {data.text!r}.")
         if data.overflow not in (None, "window", "error"):
@@ -397,7 +399,7 @@ def _locate(context: str, text: str, start: int) -> tuple[int, str]:
         return start, "found"
     low = max(0, start - NEAR)
     near = context[low:max(start, 0) + NEAR + len(text)]
-    if near.count(text) == 1 or (text in near and near.find(text) == near.rfind(text)):
+    if text in near and near.find(text) == near.rfind(text):
         return low + near.find(text), "moved"
     return -1, "lost"
 

@@ -56,6 +56,7 @@ class Head:
     Settings = Settings
     windows = True
     keeps_texts = False
+    grouping = slice(None)
     text_names = ("text",)
     more_inputs = ("words",)
     per_token = ("tag", "score", "loss", "margin")
@@ -64,6 +65,7 @@ class Head:
         from trainer.text.windows import window_overlap
 
         self.settings, self.data, self.tokenizer = settings, data, tokenizer
+        self.fields = [data.text]
         if not isinstance(data.text, str):
             raise ConfigError(f"data.text: head token_classification takes one field. Received {data.text}.")
         if data.overflow not in (None, "window", "error"):
@@ -154,7 +156,8 @@ class Head:
         # A token belongs to the first word that ends behind its start, if that word begins before the token ends.
         word = np.searchsorted(words.end, place, side="right")
         inside = (word < len(words.end)) & (words.start[np.minimum(word, len(words.end) - 1)] < finish) if len(words.end) else np.zeros(len(word), bool)
-        first = inside & np.concatenate([[True], word[1:] != word[:-1]])
+        owner = np.where(inside, word, -1)  # a token between two words, where they are joined by something else, has none
+        first = inside & np.concatenate([[True], owner[1:] != owner[:-1]])
         label = np.zeros(len(rows), np.int32)
         follow = np.array([vocabulary["labels"].index(continued(tag)) for tag in vocabulary["labels"]], np.int32)
         label[mine[inside]] = 1 + np.where(first[inside], words.tag[word[inside]], follow[words.tag[word[inside]]])
@@ -163,9 +166,9 @@ class Head:
         # What has no token of its own may stand inside that of the word before: several characters to a Chinese tagger may be one token.
         shares = np.zeros(len(words.end), bool)
         for index in np.flatnonzero(token < 0):
-            owner = np.searchsorted(place, words.start[index], side="right") - 1
-            if owner >= 0 and finish[owner] > words.start[index]:
-                token[index], shares[index] = mine[owner], True
+            around = np.searchsorted(place, words.start[index], side="right") - 1
+            if around >= 0 and finish[around] > words.start[index]:
+                token[index], shares[index] = mine[around], True
                 if words.tag[index] != follow[words.tag[index - 1]]:
                     ledger.add(split.name, "borders_inside_tokens", words.origin(split, index))
             else:
