@@ -250,6 +250,24 @@ def test_a_span_is_always_a_slice_of_the_text(served, crf, texts):
         assert all(0 < span["score"] <= 1 and span["type"] in NAMES for span in spans)
 
 
+@pytest.mark.parametrize(("text", "tags", "spans"), [
+    ("the U.S. film", "O B O B O O", [("U.S", "x")]), ("the U.S. film", "O B I I I B", [("U.S.", "x"), ("film", "x")]),
+    ("the U.S. film", "O B Y B Y I", [("U.S. film", "x")]), ("(red) film", "O B O O", [("red", "x")]), ("red film", "B B", [("red", "x"), ("film", "x")]),
+    ("今天很", "B B I", [("今", "x"), ("天很", "x")]), ("film今", "B Y", [("film", "x"), ("今", "y")])])
+def test_between_two_spaces_is_one_span_at_most(tmp_path, weights, text, tags, spans):
+    head, _ = prepared_of(tmp_path, weights, tagged(4))
+    head.vocabulary, head.spans = {"labels": ["O", "B-x", "I-x", "B-y", "I-y"]}, True
+    texts = tf.constant(["the film", text, ""])
+    columns, _ = head.encode(texts)
+    numbers = iter([0, 0, *({"O": 0, "B": 1, "I": 2, "Y": 3}[tag] for tag in tags.split())])
+    tag = [next(numbers) if word else 0 for word in columns["words"].values.numpy().tolist()]
+    assert next(numbers, None) is None
+    results = {"tag": columns["words"].with_values(tf.constant(tag, tf.int32)), "score": columns["words"].with_values(tf.ones(len(tag)))}
+    outputs = {name: value.numpy() for name, value in head.answers(results, columns, (texts,)).items()}
+    assert [(span["text"], span["type"]) for span in head.decode(outputs, 1)["entities"]] == spans
+    assert head.decode(outputs, 0)["entities"] == head.decode(outputs, 2)["entities"] == []
+
+
 def test_no_text_and_no_span_are_answers_too(served):
     outputs = served[False].server.texts(tf.constant([], tf.string))
     assert all(value.shape[0] == 0 for value in outputs.values())

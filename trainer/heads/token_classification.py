@@ -20,6 +20,7 @@ from trainer.sources import Example, require_field
 
 DROPOUT_SITE = 1_000_000  # far above the encoder's
 SHOWN = 30  # labels in a message
+EAST_ASIAN = 0x2E80  # from here on scripts do not part words by spaces, or each character is a word to the tokenizer
 TEXT_BITS = 32  # of a place: which text, and which of its characters
 
 
@@ -184,7 +185,8 @@ class Head:
         Args:
             text: (B,) string.
         Returns:
-            token_ids; `words`, 1 where a word begins, 2 at the first of a text; `owned`, whether this window answers for the
+            token_ids; `words`, 1 where a word begins, 2 at the first of a text, 3 where nothing parts it from the one before (the
+            S of U.S.); `owned`, whether this window answers for the
             token; `start`, `end`, the characters of the text that the token's word has: each ragged (U, None) int32, -1 or 0
             at special tokens. `example` (U,) int32, the text of each window. Counts, (B,) int32 each.
         """
@@ -198,6 +200,7 @@ class Head:
         words = begins.with_values(tf.where(begins.values, tf.where(within.values == 0, 2, 1), 0))
         group = tf.cumsum(tf.cast(begins.values | (within.values == 0), tf.int32)) - 1
         word_end = tf.gather(tf.math.segment_max(end.values, group), group)
+        words = words.with_values(tf.where((words.values == 1) & _follows_directly(text, start, word_end, group), 3, words.values))
         room = tf.fill(tf.shape(lengths), tf.constant(self.data.seq_len - 2, tf.int64))
         windows = make_windows(lengths, room, tf.fill(tf.shape(lengths), tf.constant(self.overlap, tf.int64)))
         columns = {"token_ids": join(windows.take(ids), cls=self.tokenizer.cls_id, sep=self.tokenizer.sep_id),
@@ -268,11 +271,13 @@ class Head:
         text = tf.boolean_mask(tf.gather(columns["example"], columns["words"].value_rowids()), mine)
         tag, score = (tf.boolean_mask(results[name].values, mine) for name in ("tag", "score"))
         start, end = (tf.boolean_mask(columns[name].values, mine) for name in ("start", "end"))
-        names, begins, outside = _tables(self.vocabulary["labels"], self.spans)
-        kind = tf.gather(tf.constant(names), tag)
-        entity = ~tf.gather(tf.constant(outside), tag)
+        names, begins, outside = (tf.constant(table) for table in _tables(self.vocabulary["labels"], self.spans))
+        entity, begins = ~tf.gather(outside, tag), tf.gather(begins, tag)
+        if self.spans:
+            tag, entity, begins = _joined(tag, entity, begins, tf.boolean_mask(columns["words"].values, mine) == 3)
+        kind = tf.gather(names, tag)
         same = tf.concat([[False], (kind[1:] == kind[:-1]) & (text[1:] == text[:-1]) & entity[:-1]], 0)[:tf.size(tag)]
-        opens = entity & (tf.gather(tf.constant(begins), tag) | ~same)
+        opens = entity & (begins | ~same)
         span = tf.boolean_mask(tf.cumsum(tf.cast(opens, tf.int32)) - 1, entity)
         first, last = tf.boolean_mask(start, opens), tf.math.segment_max(tf.boolean_mask(end, entity), span)
         of = tf.boolean_mask(text, opens)
@@ -478,6 +483,32 @@ def _tag_numbers(split: Any, vocabulary: Mapping[str, Any], ledger: Any) -> list
                             "Correct it, or add such an example to train.")
         result.append(np.array([numbers[tag] for tag in tags], np.int64))
     return result
+
+
+def _follows_directly(text: tf.Tensor, start: tf.RaggedTensor, word_end: tf.Tensor, word: tf.Tensor) -> tf.Tensor:
+    """(T,) bool: whether a word's first token stands right behind the word before, in a script that parts words by spaces."""
+    characters = tf.strings.unicode_decode(text, "UTF-8")
+    place = tf.gather(characters.row_splits, start.value_rowids()) + tf.cast(start.values, tf.int64)
+    first = tf.math.segment_min(tf.range(tf.size(word)), word)  # the first token of each word
+    before = tf.gather(first, tf.maximum(word - 1, 0))
+    spaced = tf.gather(characters.values, place) < EAST_ASIAN
+    return (tf.gather(word_end, before) == start.values) & spaced & tf.gather(spaced, before)
+
+
+def _joined(tag: tf.Tensor, entity: tf.Tensor, begins: tf.Tensor, follows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Between two spaces there is one span at most, from the first word that has one to the last: U.S. is no three places.
+
+    Args:
+        tag: (N,) int32; entity, begins: (N,) bool, of it; follows: (N,) bool, whether no space parts a word from the one before.
+    Returns:
+        the same of the words after joining.
+    """
+    place, count = tf.range(tf.size(tag)), tf.size(tag)
+    run = tf.cumsum(tf.cast(~follows, tf.int32)) - tf.cast(~follows[:1], tf.int32)
+    first = tf.gather(tf.math.segment_min(tf.where(entity, place, count), run), run)
+    last = tf.gather(tf.math.segment_max(tf.where(entity, place, -1), run), run)
+    inside = (place >= first) & (place <= last)
+    return tf.where(inside, tf.gather(tag, tf.minimum(first, count - 1)), tag), inside, begins & (place == first)
 
 
 def _fresh(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
