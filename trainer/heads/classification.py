@@ -12,6 +12,7 @@ from pydantic import Field
 
 from trainer.config import DataSettings, HeadSettings
 from trainer.errors import ConfigError, DataError
+from trainer.heads._families import FAMILIES
 from trainer.lazy import keras, tf
 from trainer.sources import Example, require_field
 
@@ -301,7 +302,7 @@ class Head:
         for name, layer in zip(self._tensor_names(), self.layers, strict=True):
             tensors[f"{name}.weight"], tensors[f"{name}.bias"] = np.ascontiguousarray(layer.kernel.numpy().T), layer.bias.numpy()
         labels = self.vocabulary["labels"] or ["LABEL_0"]
-        family = {"bert": "Bert", "distilbert": "DistilBert", "electra": "Electra"}[self.architecture]
+        family = FAMILIES[self.architecture]
         problem = {"single_label": "single_label_classification", "multi_label": "multi_label_classification", "regression": "regression"}
         return tensors, {"architectures": [f"{family}ForSequenceClassification"], "problem_type": problem[self.settings.kind],
                          "id2label": {str(i): name for i, name in enumerate(labels)}, "label2id": {name: i for i, name in enumerate(labels)}}

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from trainer.config import DataSettings, HeadSettings
 from trainer.errors import ConfigError, DataError
+from trainer.heads._families import FAMILIES
 from trainer.lazy import keras, tf
 from trainer.sources import Example, require_field
 
@@ -34,7 +35,11 @@ class Settings(HeadSettings):
 
 @dataclasses.dataclass(frozen=True)
 class Gold:
-    """The gold answers of a question: (text, first character in the context), the one to learn first; None where there is none to be found."""
+    """The gold answers of a question, the one to learn first.
+
+    Attributes:
+        start, end: the characters of the context that the first one has; -1 where it has none, or they were not found.
+    """
 
     texts: tuple[str, ...]
     start: int
@@ -347,7 +352,7 @@ class Head:
 
     def save_tensors(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """The output layer under Hugging Face's names, and what config.json says of it."""
-        family = {"bert": "Bert", "distilbert": "DistilBert", "electra": "Electra"}[self.architecture]
+        family = FAMILIES[self.architecture]
         tensors = {"qa_outputs.weight": np.ascontiguousarray(self.output.kernel.numpy().T), "qa_outputs.bias": self.output.bias.numpy()}
         return tensors, {"architectures": [f"{family}ForQuestionAnswering"]}
 

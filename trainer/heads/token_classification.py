@@ -14,6 +14,7 @@ from pydantic import Field
 from trainer.config import DataSettings, HeadSettings
 from trainer.errors import ConfigError, DataError
 from trainer.heads._crf import Chain, forbidden_moves
+from trainer.heads._families import FAMILIES
 from trainer.heads._tags import OUTSIDE, PREFIXES, continued, find_scheme, to_bio
 from trainer.lazy import keras, tf
 from trainer.sources import Example, require_field
@@ -258,8 +259,8 @@ class Head:
     def results(self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Of each token, (R, L): `tag` int32, its share of the softmax `score`, how far the next tag is behind, `margin`, and where labels are, `loss`."""
         shares = tf.nn.softmax(logits)
-        decode = self._chain().decode if self.settings.crf else lambda logits, *_: tf.argmax(logits, axis=-1, output_type=tf.int32)
-        tag = decode(logits, batch["words"], _fresh(batch))
+        crf = self.settings.crf
+        tag = self._chain().decode(logits, batch["words"], _fresh(batch)) if crf else tf.argmax(logits, axis=-1, output_type=tf.int32)
         score = tf.gather(shares, tag, batch_dims=2)
         others = tf.reduce_max(shares - tf.one_hot(tag, self.classes) * 2, axis=-1)
         found = {"tag": tag, "score": score, "margin": tf.abs(score - others)}
@@ -374,7 +375,7 @@ class Head:
         """The output layer under Hugging Face's names, and what config.json says of it. A CRF has no place there."""
         if self.settings.crf:
             raise ConfigError("export.format: Hugging Face's models for token classification have no CRF. Export a savedmodel, or train with head.crf false.")
-        family = {"bert": "Bert", "distilbert": "DistilBert", "electra": "Electra"}[self.architecture]
+        family = FAMILIES[self.architecture]
         labels = self.vocabulary["labels"]
         tensors = {"classifier.weight": np.ascontiguousarray(self.output.kernel.numpy().T), "classifier.bias": self.output.bias.numpy()}
         return tensors, {"architectures": [f"{family}ForTokenClassification"], "id2label": {str(i): name for i, name in enumerate(labels)},
