@@ -12,7 +12,7 @@ from trainer.errors import WeightsError
 CONFIG = EncoderConfig(
     architecture="bert", vocabulary_size=53, embedding_size=24, hidden_size=24, layers=2, heads=3, intermediate_size=40, max_positions=20,
     segment_types=2, activation="gelu", layer_norm_epsilon=1e-12, hidden_dropout=0.1, attention_dropout=0.1, classifier_dropout=0.1,
-    initializer_range=0.3, pad_token_id=0, pooler=True)
+    token_classifier_dropout=0.1, qa_dropout=0.0, initializer_range=0.3, pad_token_id=0, pooler=True)
 ELECTRA = dataclasses.replace(CONFIG, architecture="electra", embedding_size=16, pooler=False)
 DISTILBERT = dataclasses.replace(CONFIG, architecture="distilbert", segment_types=0, pooler=False)
 SEED = tf.constant([3, 5], tf.int32)

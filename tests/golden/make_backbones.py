@@ -15,14 +15,20 @@ from safetensors.torch import save_file
 
 SIZES = {"vocab_size": 61, "hidden_size": 30, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 42,
          "max_position_embeddings": 16, "initializer_range": 0.3, "num_labels": 4}
+DISTILBERT = {"vocab_size": 61, "dim": 30, "n_layers": 2, "n_heads": 3, "hidden_dim": 42, "max_position_embeddings": 16,
+              "initializer_range": 0.3, "num_labels": 4}
+ELECTRA = SIZES | {"embedding_size": 20}
 CASES = {  # folder: (class, its config, dtype of the file)
     "bert": ("BertForSequenceClassification", SIZES, torch.float16),
     "bert_tanh": ("BertModel", SIZES | {"hidden_act": "gelu_new", "layer_norm_eps": 1e-6}, torch.bfloat16),  # gamma and beta, too
     "bert_no_pooler": ("BertForTokenClassification", SIZES, torch.float16),
-    "distilbert": ("DistilBertForSequenceClassification",
-                   {"vocab_size": 61, "dim": 30, "n_layers": 2, "n_heads": 3, "hidden_dim": 42, "max_position_embeddings": 16,
-                    "initializer_range": 0.3, "num_labels": 4}, torch.float16),
-    "electra": ("ElectraForSequenceClassification", SIZES | {"embedding_size": 20}, torch.float16),
+    "distilbert": ("DistilBertForSequenceClassification", DISTILBERT, torch.float16),
+    "electra": ("ElectraForSequenceClassification", ELECTRA, torch.float16),
+    "bert_questions": ("BertForQuestionAnswering", SIZES | {"num_labels": 2}, torch.float16),
+    "distilbert_questions": ("DistilBertForQuestionAnswering", DISTILBERT | {"num_labels": 2}, torch.float16),
+    "distilbert_tokens": ("DistilBertForTokenClassification", DISTILBERT, torch.float16),
+    "electra_questions": ("ElectraForQuestionAnswering", ELECTRA | {"num_labels": 2}, torch.float16),
+    "electra_tokens": ("ElectraForTokenClassification", ELECTRA, torch.float16),
 }
 
 
@@ -52,7 +58,10 @@ def make(folder: Path, name: str, settings: dict, dtype: torch.dtype) -> None:
             del theirs["token_type_ids"]
         outputs = model(**theirs, output_hidden_states=True, output_attentions=True)
     arrays = {f"hidden_{i}": x for i, x in enumerate(outputs.hidden_states)} | {f"attention_{i}": x for i, x in enumerate(outputs.attentions)}
-    arrays |= {"logits": outputs.logits} if "logits" in outputs else {"pooled": outputs.pooler_output}
+    if "start_logits" in outputs:
+        arrays["logits"] = torch.stack([outputs.start_logits, outputs.end_logits], dim=2)
+    else:
+        arrays |= {"logits": outputs.logits} if "logits" in outputs else {"pooled": outputs.pooler_output}
     tensors = {key: value.to(dtype).contiguous() for key, value in model.state_dict().items()}
     if folder.name == "bert_tanh":
         tensors = {key.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): value

@@ -79,7 +79,9 @@ class EncoderConfig:
     layer_norm_epsilon: float
     hidden_dropout: float
     attention_dropout: float
-    classifier_dropout: float
+    classifier_dropout: float  # this and the next two: before the output layer of the heads
+    token_classifier_dropout: float
+    qa_dropout: float
     initializer_range: float
     pad_token_id: int | None
     pooler: bool

@@ -45,6 +45,7 @@ _BERT_KEYS = {  # field of EncoderConfig: (key of config.json, its default)
     "hidden_dropout": ("hidden_dropout_prob", 0.1),
     "attention_dropout": ("attention_probs_dropout_prob", 0.1),
     "classifier_dropout": ("classifier_dropout", None),
+    "token_classifier_dropout": ("classifier_dropout", None),
     "initializer_range": ("initializer_range", 0.02),
     "pad_token_id": ("pad_token_id", 0),
 }
@@ -67,14 +68,17 @@ CONFIG_KEYS: dict[str, dict[str, tuple[str, Any]]] = {
         "hidden_dropout": ("dropout", 0.1),
         "attention_dropout": ("attention_dropout", 0.1),
         "classifier_dropout": ("seq_classif_dropout", 0.2),
+        "token_classifier_dropout": ("dropout", 0.1),
+        "qa_dropout": ("qa_dropout", 0.1),
         "initializer_range": ("initializer_range", 0.02),
         "pad_token_id": ("pad_token_id", 0),
         "sinusoidal_positions": ("sinusoidal_pos_embds", False),
     },
 }
-_FIXED = {"bert": {"pooler": True}, "electra": {"pooler": False},
+_FIXED = {"bert": {"pooler": True, "qa_dropout": 0.0}, "electra": {"pooler": False, "qa_dropout": 0.0},
           "distilbert": {"pooler": False, "segment_types": 0, "layer_norm_epsilon": 1e-12}}
-_MAY_BE_NULL = ("classifier_dropout", "pad_token_id")
+_HEAD_DROPOUTS = ("classifier_dropout", "token_classifier_dropout")
+_MAY_BE_NULL = (*_HEAD_DROPOUTS, "pad_token_id")
 
 _BERT_MODULES = {  # ours: Hugging Face's; three of theirs are concatenated in one of ours
     "embeddings/word": "embeddings.word_embeddings",
@@ -138,7 +142,7 @@ def read_config(folder: str | os.PathLike) -> "EncoderConfig":
     Args:
         folder: with the checkpoint.
     Returns:
-        The encoder's sizes and rates; `classifier_dropout` falls back on the hidden one, as in Hugging Face.
+        The encoder's sizes and rates; the classifiers' dropouts fall back on the hidden one, as in Hugging Face.
     Raises:
         WeightsError: there is no such file, it is not JSON, or it asks for something that is not implemented.
     """
@@ -306,8 +310,7 @@ def _parse_config(content: dict[str, Any], *, where: str) -> "EncoderConfig":
     if problems:
         raise WeightsError(f"{where}: " + "; ".join(problems))
     values.setdefault("embedding_size", values["hidden_size"])
-    if values["classifier_dropout"] is None:
-        values["classifier_dropout"] = values["hidden_dropout"]
+    values |= {field: values["hidden_dropout"] for field in _HEAD_DROPOUTS if values[field] is None}
     try:
         return EncoderConfig(**values)
     except WeightsError as error:

@@ -181,6 +181,7 @@ class Head:
         """The layer above the encoder, as Hugging Face's …ForQuestionAnswering has it."""
         config = encoder.config
         self.vocabulary, self.architecture = vocabulary, config.architecture
+        self.dropout = config.qa_dropout if self.settings.dropout is None else self.settings.dropout
         initial = keras.initializers.TruncatedNormal(stddev=config.initializer_range, seed=seed + DROPOUT_SITE)
         self.output = keras.layers.Dense(2, kernel_initializer=initial, name="output", dtype="float32")
         self.output.build((None, config.hidden_size))
@@ -191,8 +192,8 @@ class Head:
         from trainer.backbones.encoder import dropout
 
         hidden = outputs["sequence_output"]
-        if training and self.settings.dropout:
-            hidden = dropout(hidden, self.settings.dropout, seed, DROPOUT_SITE)
+        if training and self.dropout:
+            hidden = dropout(hidden, self.dropout, seed, DROPOUT_SITE)
         logits = tf.gather(self.output(tf.cast(hidden, tf.float32)), batch["example_row"])
         return tf.where(_own(batch)[:, :, None], logits, NEVER)
 

@@ -219,7 +219,7 @@ class Head:
         self.spans = vocabulary["scheme"] != "none"
         if self.settings.crf and not self.spans:
             raise ConfigError("head.crf: chooses among spans, and the tags of train are none. Leave it out.")
-        self.dropout = self.settings.dropout if self.settings.dropout is not None else config.classifier_dropout
+        self.dropout = self.settings.dropout if self.settings.dropout is not None else config.token_classifier_dropout
         initial = keras.initializers.TruncatedNormal(stddev=config.initializer_range, seed=seed + DROPOUT_SITE)
         self.output = keras.layers.Dense(self.classes, kernel_initializer=initial, name="output", dtype="float32")
         self.output.build((None, config.hidden_size))

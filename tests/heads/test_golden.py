@@ -1,0 +1,68 @@
+"""Every head on every family: PyTorch's logits from Hugging Face's task checkpoint, and the same tensors written back (tests/golden/make_backbones.py)."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainer.backbones.huggingface import load_encoder, read_task_head, save_huggingface
+from trainer.config import DataSettings
+from trainer.heads import classification, question_answering, token_classification
+from trainer.model import Model
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "backbones"
+LABELS = [f"LABEL_{number}" for number in range(4)]
+HEADS = {
+    "classification": (classification, {"labels": LABELS, "train_counts": dict.fromkeys(LABELS, 1)}, "text"),
+    "token_classification": (token_classification, {"labels": LABELS, "scheme": "none"}, "words"),
+    "question_answering": (question_answering, {"labels": [], "unanswerable": False}, ["question", "context"]),
+}
+CASES = {
+    "classification": ["bert", "distilbert", "electra"],
+    "token_classification": ["bert_no_pooler", "distilbert_tokens", "electra_tokens"],
+    "question_answering": ["bert_questions", "distilbert_questions", "electra_questions"],
+}
+PAIRS = [(name, case) for name, cases in CASES.items() for case in cases]
+
+
+def model_of(name, folder):
+    module, vocabulary, text = HEADS[name]
+    head = module.Head(module.Settings(), DataSettings(source="jsonl", train="", text=text, seq_len=128), None)
+    encoder, report = load_encoder(folder, pooler=False) if name != "classification" else load_encoder(folder)
+    return head, encoder, Model(encoder, head, vocabulary, seed=1), report
+
+
+@pytest.mark.parametrize(("name", "case"), PAIRS)
+def test_logits_are_pytorchs(name, case):
+    head, _, model, report = model_of(name, GOLDEN / case)
+    taken = head.load_tensors(read_task_head(GOLDEN / case).tensors, LABELS)
+    assert report.new == [] and set(taken) == {tensor for tensor in report.unused if not tensor.startswith("pooler")}
+    inputs = dict(np.load(GOLDEN / "inputs.npz"))
+    rows = tf.range(3)
+    logits = model.logits({**inputs, "example_row": rows, "example_start": tf.zeros_like(rows)}).numpy()
+    expected = np.load(GOLDEN / case / "outputs.npz")["logits"]
+    real = inputs["padding_mask"].astype(bool) if expected.ndim == 3 else slice(None)
+    np.testing.assert_allclose(logits[real], expected[real], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("name", "case"), PAIRS)
+def test_what_is_written_is_what_was_read(name, case, tmp_path):
+    head, encoder, _, _ = model_of(name, GOLDEN / case)
+    head.load_tensors(read_task_head(GOLDEN / case).tensors, LABELS)
+    tensors, updates = head.save_tensors()
+    save_huggingface(tmp_path / "saved", encoder, GOLDEN / case, head_tensors=tensors, config_updates=updates)
+    written, original = read_task_head(tmp_path / "saved").tensors, read_task_head(GOLDEN / case).tensors
+    assert set(written) == {tensor for tensor in original if not tensor.startswith("pooler")} and all((written[key] == original[key]).all() for key in written)
+    architectures = [json.loads((folder / "config.json").read_text())["architectures"] for folder in (tmp_path / "saved", GOLDEN / case)]
+    assert architectures[0] == architectures[1]
+
+
+@pytest.mark.parametrize(("case", "rate"), [
+    ("bert_no_pooler", 0.1), ("distilbert_tokens", 0.1), ("electra_tokens", 0.1), ("bert_questions", 0.0), ("distilbert_questions", 0.1),
+    ("electra_questions", 0.0), ("distilbert", 0.2)])
+def test_dropout_before_the_output_is_hugging_faces(case, rate):
+    """DistilBERT's rate for texts is not that for tokens, and BERT's answers have none."""
+    name = next(name for name, cases in CASES.items() if case in cases)
+    assert model_of(name, GOLDEN / case)[0].dropout == rate
