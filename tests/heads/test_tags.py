@@ -83,10 +83,11 @@ def test_the_chain_agrees_with_all_paths_counted_one_by_one(jit):
         with tf.GradientTape() as tape:
             tape.watch(logits)
             losses = chain.losses(logits, tf.constant(tags), tf.constant(KIND), tf.constant(fresh))
-        return losses, tape.gradient(losses, logits), chain.decode(logits, tf.constant(KIND), tf.constant(fresh))
+        return losses, tape.gradient(losses, logits), *chain.decode(logits, tf.constant(KIND), tf.constant(fresh))
 
-    losses, gradient, best = (values.numpy() for values in run(tf.constant(logits)))
+    losses, gradient, best, score, margin = (values.numpy() for values in run(tf.constant(logits)))
     assert ((losses == 0) == (KIND == 0)).all() and (best[KIND == 0] == 0).all() and (gradient[KIND == 0] == 0).all()
+    logits, moves, first = (values.astype(np.float64) for values in (logits, moves, first))
     for row, places, opening in SEQUENCES:
         scores = {path: sum(logits[row, place, tag] for place, tag in zip(places, path, strict=True)) + (first[path[0]] if opening else 0)
                   + sum(moves[before, after] for before, after in itertools.pairwise(path)) for path in itertools.product(range(classes), repeat=len(places))}
@@ -95,6 +96,10 @@ def test_the_chain_agrees_with_all_paths_counted_one_by_one(jit):
         assert tuple(best[row, places]) == max(scores, key=scores.get)
         shares = sum(np.exp(score - total) * np.eye(classes)[list(path)] for path, score in scores.items())
         np.testing.assert_allclose(gradient[row, places], shares - np.eye(classes)[tags[row, places]], atol=1e-4)
+        np.testing.assert_allclose(score[row, places], shares[range(len(places)), list(best[row, places])], atol=1e-5)
+        for index, place in enumerate(places):
+            other = np.exp(max(score for path, score in scores.items() if path[index] != best[row, place]) - max(scores.values()))
+            assert margin[row, place] == pytest.approx((1 - other) / (1 + other), abs=1e-5)
 
 
 def test_the_best_tags_never_break_the_scheme():
@@ -103,7 +108,7 @@ def test_the_best_tags_never_break_the_scheme():
     moves, first = forbidden_moves(LABELS)
     assert moves[0].tolist() == [0, 0, FORBIDDEN, 0, FORBIDDEN] and first.tolist() == [0, 0, FORBIDDEN, 0, FORBIDDEN]
     kind = np.r_[2, np.ones(8)].astype(np.int32)[None].repeat(40, 0)
-    best = Chain(tf.constant(moves), tf.constant(first)).decode(tf.constant(logits), tf.constant(kind), tf.constant(kind == 2)).numpy()
+    best = Chain(tf.constant(moves), tf.constant(first)).decode(tf.constant(logits), tf.constant(kind), tf.constant(kind == 2))[0].numpy()
     for tags in best:
         names = [LABELS[tag] for tag in tags]
         assert repaired(names) == names

@@ -5,7 +5,8 @@ Source: Lafferty et al. 2001; in front of it a network, Huang et al. 2015.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,9 @@ def forbidden_moves(labels: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
 class Chain:
     """Scores of moves between tags.
 
+    Its methods take `logits` (R, L, C) float32; `kind` (R, L) int32: 0 no word of the sequence, 1 a word, 2 a text's first word;
+    `fresh` (R, L) bool: a sequence begins here or at the next word.
+
     Args:
         moves: (C, C) float32, from a tag to the next.
         first: (C,) float32, of a text's first word.
@@ -38,60 +42,82 @@ class Chain:
         """-log P(tag | the tags before it, and all words up to it) of each word: their sum over a sequence is -log P(tags | words).
 
         Args:
-            logits: (R, L, C) float32.
             tags: (R, L) int32; used where `kind` is not 0.
-            kind: (R, L) int32: 0 no word of the sequence, 1 a word, 2 a text's first word.
-            fresh: (R, L) bool, a sequence begins here or at the next word.
         Returns:
             (R, L) float32, 0 where `kind` is 0.
         """
-        rows, length, classes = logits.shape[0] or tf.shape(logits)[0], logits.shape[1] or tf.shape(logits)[1], logits.shape[2]
+        return self._forward(logits, tags, kind, fresh, tf.reduce_logsumexp)[1]
+
+    def decode(self, logits: tf.Tensor, kind: tf.Tensor, fresh: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """The best tags of each sequence (Viterbi), and how sure they are.
+
+        Returns:
+            tag (R, L) int32, 0 where `kind` is 0; score (R, L) float32, P(tag | words); margin (R, L) float32 in [0, 1), how much
+            more likely the best sequence is than the best that has another tag here, as a share of both.
+        """
+        nothing = tf.zeros_like(kind)
+        best, _ = self._forward(logits, nothing, kind, fresh, tf.reduce_max)
+        tag = self._trace(best, kind, fresh)
+        through = best + self._backward(logits, kind, fresh, tf.reduce_max)
+        others = tf.reduce_max(through + tf.one_hot(tag, logits.shape[2], on_value=2 * FORBIDDEN), axis=2)
+        gap = tf.gather(through, tag, batch_dims=2) - others
+        summed, _ = self._forward(logits, nothing, kind, fresh, tf.reduce_logsumexp)
+        shares = tf.nn.softmax(summed + self._backward(logits, kind, fresh, tf.reduce_logsumexp))
+        return tag, tf.gather(shares, tag, batch_dims=2), tf.tanh(gap / 2)
+
+    def _forward(self, logits: tf.Tensor, tags: tf.Tensor, kind: tf.Tensor, fresh: tf.Tensor, reduce: Callable) -> tuple[tf.Tensor, tf.Tensor]:
+        """Of each word and tag, over all ways to it, (R, L, C), up to a constant a word; and what `tags` are behind these, (R, L)."""
+        rows, length, classes = _sizes(logits)
+        reached = tf.TensorArray(tf.float32, length, element_shape=(logits.shape[0], classes))
         losses = tf.TensorArray(tf.float32, length, element_shape=(logits.shape[0],))
 
-        def step(place: tf.Tensor, alpha: tf.Tensor, tag: tf.Tensor, new: tf.Tensor, losses: tf.TensorArray) -> tuple:
+        def step(place: tf.Tensor, alpha: tf.Tensor, tag: tf.Tensor, new: tf.Tensor, reached: tf.TensorArray, losses: tf.TensorArray) -> tuple:
             new = new | fresh[:, place]
             word, own, emitted = kind[:, place] > 0, tags[:, place], logits[:, place]
             opening = tf.where((kind[:, place] == 2)[:, None], self.first, 0.0)
-            scores = tf.where(new[:, None], opening, tf.reduce_logsumexp(alpha[:, :, None] + self.moves, axis=1)) + emitted  # (R, C)
+            scores = tf.where(new[:, None], opening, reduce(alpha[:, :, None] + self.moves, axis=1)) + emitted  # (R, C)
             move = tf.where(new, tf.gather(opening, own, batch_dims=1), tf.gather(tf.gather(self.moves, tag), own, batch_dims=1))
-            total = tf.reduce_logsumexp(scores, axis=1)
+            total = reduce(scores, axis=1)
             loss = tf.where(word, total - move - tf.gather(emitted, own, batch_dims=1), 0.0)
             alpha = tf.where(word[:, None], scores - total[:, None], alpha)  # kept near 0: the sums before it are in the losses
-            return place + 1, alpha, tf.where(word, own, tag), new & ~word, losses.write(place, loss)
+            return place + 1, alpha, tf.where(word, own, tag), new & ~word, reached.write(place, alpha), losses.write(place, loss)
 
-        start = (tf.constant(0), tf.zeros([rows, classes]), tf.zeros([rows], tf.int32), tf.ones([rows], tf.bool), losses)
-        losses = tf.while_loop(lambda place, *_: place < length, step, start, maximum_iterations=length)[-1]
-        return tf.transpose(losses.stack())
+        start = (tf.constant(0), tf.zeros([rows, classes]), tf.zeros([rows], tf.int32), tf.ones([rows], tf.bool), reached, losses)
+        *_, reached, losses = tf.while_loop(lambda place, *_: place < length, step, start, maximum_iterations=length)
+        return tf.transpose(reached.stack(), (1, 0, 2)), tf.transpose(losses.stack())
 
-    def decode(self, logits: tf.Tensor, kind: tf.Tensor, fresh: tf.Tensor) -> tf.Tensor:
-        """The best tags of each sequence (Viterbi): (R, L) int32, 0 where `kind` is 0. Arguments as of `losses`."""
-        rows, length, classes = logits.shape[0] or tf.shape(logits)[0], logits.shape[1] or tf.shape(logits)[1], logits.shape[2]
-        back = tf.TensorArray(tf.int32, length, element_shape=(logits.shape[0], classes))
-        bests = tf.TensorArray(tf.float32, length, element_shape=(logits.shape[0], classes))
+    def _backward(self, logits: tf.Tensor, kind: tf.Tensor, fresh: tf.Tensor, reduce: Callable) -> tf.Tensor:
+        """Of each word and tag, over all ways on from it: (R, L, C), up to a constant a word."""
+        rows, length, classes = _sizes(logits)
+        ahead = tf.TensorArray(tf.float32, length, element_shape=(logits.shape[0], classes))
 
-        def forward(place: tf.Tensor, best: tf.Tensor, new: tf.Tensor, back: tf.TensorArray, bests: tf.TensorArray) -> tuple:
-            new = new | fresh[:, place]
-            word = (kind[:, place] > 0)[:, None]
-            opening = tf.where((kind[:, place] == 2)[:, None], self.first, 0.0)
-            moved = best[:, :, None] + self.moves  # (R, from, to)
-            scores = tf.where(new[:, None], opening, tf.reduce_max(moved, axis=1)) + logits[:, place]
-            came = tf.where(word & ~new[:, None], tf.argmax(moved, axis=1, output_type=tf.int32), tf.range(classes))
-            best = tf.where(word, scores - tf.reduce_max(scores, axis=1, keepdims=True), best)
-            return place + 1, best, new & ~word[:, 0], back.write(place, came), bests.write(place, best)
+        def step(place: tf.Tensor, beta: tf.Tensor, ahead: tf.TensorArray) -> tuple:
+            before = reduce(self.moves + (beta + logits[:, place])[:, None, :], axis=2)  # (R, C)
+            before -= tf.reduce_max(before, axis=1, keepdims=True)
+            ahead = ahead.write(place, beta)
+            beta = tf.where((kind[:, place] > 0)[:, None], before, beta)
+            return place - 1, tf.where(fresh[:, place][:, None], 0.0, beta), ahead
 
-        start = (tf.constant(0), tf.zeros([rows, classes]), tf.ones([rows], tf.bool), back, bests)
-        *_, back, bests = tf.while_loop(lambda place, *_: place < length, forward, start, maximum_iterations=length)
-        back, bests = back.stack(), bests.stack()  # (L, R, C)
-        tags = tf.TensorArray(tf.int32, length, element_shape=(logits.shape[0],))
+        start = (length - 1, tf.zeros([rows, classes]), ahead)
+        ahead = tf.while_loop(lambda place, *_: place >= 0, step, start, maximum_iterations=length)[-1]
+        return tf.transpose(ahead.stack(), (1, 0, 2))
 
-        def backward(place: tf.Tensor, tag: tf.Tensor, open_: tf.Tensor, tags: tf.TensorArray) -> tuple:
+    def _trace(self, best: tf.Tensor, kind: tf.Tensor, fresh: tf.Tensor) -> tf.Tensor:
+        """From the last word of each sequence back: (R, L) int32, 0 where `kind` is 0."""
+        rows, length, _ = _sizes(best)
+        tags = tf.TensorArray(tf.int32, length, element_shape=(best.shape[0],))
+
+        def step(place: tf.Tensor, tag: tf.Tensor, follows: tf.Tensor, tags: tf.TensorArray) -> tuple:
             word = kind[:, place] > 0
-            # The last word of a sequence takes its best tag; the others the one that the word after came from.
-            tag = tf.where(word & ~open_, tf.argmax(bests[place], axis=1, output_type=tf.int32), tag)
-            tags = tags.write(place, tf.where(word, tag, 0))
-            tag = tf.where(word, tf.gather(back[place], tag, batch_dims=1), tag)
-            return place - 1, tag, (open_ | word) & ~fresh[:, place], tags
+            onward = tf.where(follows[:, None], tf.gather(tf.transpose(self.moves), tag), 0.0)  # to the word behind, where there is one
+            tag = tf.where(word, tf.argmax(best[:, place] + onward, axis=1, output_type=tf.int32), tag)
+            return place - 1, tag, (follows | word) & ~fresh[:, place], tags.write(place, tf.where(word, tag, 0))
 
         start = (length - 1, tf.zeros([rows], tf.int32), tf.zeros([rows], tf.bool), tags)
-        tags = tf.while_loop(lambda place, *_: place >= 0, backward, start, maximum_iterations=length)[-1]
+        tags = tf.while_loop(lambda place, *_: place >= 0, step, start, maximum_iterations=length)[-1]
         return tf.transpose(tags.stack())
+
+
+def _sizes(logits: tf.Tensor) -> tuple[Any, Any, int]:
+    """R, L and C, as numbers where the shape is known: XLA needs them."""
+    return logits.shape[0] or tf.shape(logits)[0], logits.shape[1] or tf.shape(logits)[1], logits.shape[2]

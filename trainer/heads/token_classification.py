@@ -257,13 +257,15 @@ class Head:
         return Chain(self.moves.between.value + between, self.moves.first.value + first)
 
     def results(self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Of each token, (R, L): `tag` int32, its share of the softmax `score`, how far the next tag is behind, `margin`, and where labels are, `loss`."""
-        shares = tf.nn.softmax(logits)
-        crf = self.settings.crf
-        tag = self._chain().decode(logits, batch["words"], _fresh(batch)) if crf else tf.argmax(logits, axis=-1, output_type=tf.int32)
-        score = tf.gather(shares, tag, batch_dims=2)
-        others = tf.reduce_max(shares - tf.one_hot(tag, self.classes) * 2, axis=-1)
-        found = {"tag": tag, "score": score, "margin": tf.abs(score - others)}
+        """Of each token, (R, L): `tag` int32; `score`, its probability; `margin`, how far the next is behind; and where labels are, `loss`."""
+        if self.settings.crf:
+            tag, score, margin = self._chain().decode(logits, batch["words"], _fresh(batch))
+        else:
+            shares = tf.nn.softmax(logits)
+            tag = tf.argmax(logits, axis=-1, output_type=tf.int32)
+            score = tf.gather(shares, tag, batch_dims=2)
+            margin = score - tf.reduce_max(shares - tf.one_hot(tag, self.classes), axis=-1)
+        found = {"tag": tag, "score": score, "margin": margin}
         return {**found, "loss": self._losses(logits, batch)} if "label" in batch else found
 
     def answers(self, results: Mapping[str, tf.RaggedTensor], columns: Mapping[str, Any], texts: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
