@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -285,17 +285,10 @@ class Head:
         """
         if not self.vocabulary["unanswerable"]:
             return {}
+        from trainer.heads._answers import best_threshold
+
         rows = self._judged(results, store)
-        margin = (rows["none"] - rows["score"]).astype(np.float64)
-        order = np.argsort(margin, kind="stable")
-        gains = np.cumsum((rows["f1"] - rows["f1_of_none"])[order])
-        best = int(gains.argmax())
-        edge = margin[order]
-        if gains[best] <= 0:
-            self.threshold = float(edge[0] - 1)
-        else:
-            following = edge[best + 1] if best + 1 < len(edge) else edge[best] + 2
-            self.threshold = float((edge[best] + following) / 2)
+        self.threshold = best_threshold((rows["none"] - rows["score"]).astype(np.float64), rows["f1"], rows["f1_of_none"])
         return {"threshold": self.threshold}
 
     def load_calibration(self, values: Mapping[str, float]) -> None:
@@ -308,11 +301,10 @@ class Head:
 
         example = np.asarray(store.columns["example"])
         splits = np.searchsorted(example, np.arange(int(example[-1]) + 2))
-        golds = _read_records(store)
-        v2 = not all(record["answers"] for record in golds)
+        v2 = not all(record["answers"] for record in _read_records(store))
         kinds = [(name, np.float64) for name in ("score", "none", "exact_match", "f1", "exact_match_of_none", "f1_of_none")]
-        rows = np.zeros(len(golds), [*kinds, ("has", bool)])
-        for text, record in enumerate(golds):
+        rows = np.zeros(len(splits) - 1, [*kinds, ("has", bool)])
+        for text, record in enumerate(_read_records(store)):
             windows = slice(splits[text], splits[text + 1])
             row = int(splits[text] + results["score"][windows, 0].argmax())
             answer, score = "", float(results["score"][row, 0])
@@ -418,6 +410,7 @@ def _records(split: Any) -> dict[str, np.ndarray]:
     return {"record": np.frombuffer(b"".join(records), np.uint8), "record_splits": np.concatenate([[0], np.cumsum(lengths)])}
 
 
-def _read_records(store: Any) -> list[dict[str, Any]]:
+def _read_records(store: Any) -> Iterator[dict[str, Any]]:
+    """One by one: a context stands in the record of each of its questions, and all of them need not fit in memory."""
     content, splits = store.extras["record"], store.extras["record_splits"]
-    return [json.loads(bytes(content[a:b]).decode("utf-8", "surrogatepass")) for a, b in itertools.pairwise(splits)]
+    return (json.loads(bytes(content[a:b]).decode("utf-8", "surrogatepass")) for a, b in itertools.pairwise(splits))
