@@ -58,6 +58,7 @@ def test_a_run_leaves_its_contract_in_the_job_dir(trained):
     assert results["validation"]["accuracy"] == results["test"]["accuracy"] == 1.0  # a keyword decides
     names = {"accuracy", "f1_macro", "precision_macro", "recall_macro", "loss", "auc_roc"}
     assert set(results["validation"]) == set(results["test"]) == names
+    assert set(results["per_label"]) == {"validation", "test"} and results["per_label"]["test"]["neg"]["f1"] == 1.0
     assert {"startup_s", "prepare_s", "compile_s", "train_s", "input_wait_s", "evaluate_s", "checkpoint_s", "export_s"} == set(results["timeline"])
     assert all(value >= 0 for value in results["timeline"].values())
     assert results["throughput"]["examples_per_s"] > 0 and results["throughput"]["real_tokens_per_s"] > 0
@@ -113,7 +114,7 @@ def test_a_stopped_run_stays_stopped_and_can_be_evaluated_and_exported_again(sto
     results, metrics = json.loads((job / "results.json").read_text()), (job / "metrics.jsonl").read_bytes()
     (job / "results.json").unlink()
     assert toy.run_main(None, job, "--mode=evaluate") == 0
-    assert json.loads((job / "results.json").read_text()) == {"validation": results["validation"], "step": results["step"]}
+    assert json.loads((job / "results.json").read_text()) == {key: results[key] for key in ("validation", "per_label", "step")}
     assert toy.run_main(None, job, "--mode=export", "--export.format=huggingface") == 0
     prefix = str(job / "checkpoints" / f"step_{results['step']:08d}" / "weights")
     kernel = tf.train.load_variable(prefix, "model/head/output/kernel")

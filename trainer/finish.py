@@ -26,6 +26,7 @@ from trainer.storage import write_json
 from trainer.throughput import peak_flops
 
 REPORTED = ("validation", "test")
+SHOWN_LABELS = 30  # on the terminal
 
 
 @dataclasses.dataclass
@@ -75,9 +76,10 @@ class Kept:
         """The other workers wait for the chief: one that leaves looks like one that died."""
         require_agreement(self.strategy, "the end", "done", "")
 
-    def evaluate(self, prepared: Prepared) -> dict[str, dict[str, float]]:
-        """The metrics of validation and test."""
-        metrics = {}
+    def evaluate(self, prepared: Prepared) -> dict[str, Any]:
+        """The metrics of validation and test, and `per_label` those of each label, where there are labels."""
+        metrics: dict[str, Any] = {}
+        per_label: dict[str, dict[str, dict[str, float]]] = {}
         for split in REPORTED:
             if split in prepared.splits:
                 store = prepared.splits[split]
@@ -86,7 +88,10 @@ class Kept:
                 if split == "validation" and (chosen := self.parts.head.calibrate(self._results[split], store)) and self.job.writes:
                     write_json(self._calibration, chosen)
                 metrics[split] = self.parts.head.metrics(self._results[split], store)
-        return metrics
+                if scores := self.parts.head.per_label(self._results[split], store):
+                    per_label[split] = scores
+                    self.display.table(f"{split}, each label", label_rows(scores))
+        return {**metrics, "per_label": per_label} if per_label else metrics
 
     def export(self, prepared: Prepared | None) -> pathlib.Path | None:
         """Writes what export.format says; None for none."""
@@ -130,6 +135,14 @@ def finish(parts: Parts, job: Job, prepared: Prepared, run: Any) -> Results:
                   "model_flops_utilisation": round(run.state.model_flops / trained / peak, 4), "measured_peak_gflops": round(peak / 1e9, 1)}
     parts.display.table("Timeline", timeline_rows(run.timeline.as_dict(), throughput))
     return _write(job, {**metrics, "step": kept.step, "timeline": run.timeline.as_dict(), "throughput": throughput}, model)
+
+
+def label_rows(scores: dict[str, dict[str, float]]) -> list[tuple[str, str]]:
+    """The scores of each label, for people: the most frequent ones, in the order of their names."""
+    shown = sorted(sorted(scores, key=lambda name: -scores[name]["support"])[:SHOWN_LABELS], key=list(scores).index)
+    rows = [(name, "  ".join(f"{metric} {scores[name][metric]:.3f}" for metric in ("precision", "recall", "f1")) + f"  of {scores[name]['support']:,}")
+            for name in shown]
+    return rows if len(shown) == len(scores) else [*rows, ("", f"{len(scores) - len(shown):,} less frequent ones are in results.json")]
 
 
 def timeline_rows(timeline: dict[str, float], throughput: dict[str, Any]) -> list[tuple[str, str]]:

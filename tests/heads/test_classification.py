@@ -202,6 +202,21 @@ def test_metrics_of_several_labels_are_those_of_scikit_learn(count, classes, thr
     assert found == pytest.approx(expected, rel=1e-6) and set(found) <= set(head_of(kind="multi_label").metric_names())
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_each_labels_scores_are_those_of_scikit_learn(several):
+    rng, names = np.random.default_rng(3), ["b", "a", "never"]
+    logits = rng.normal(size=(60, 3)).astype(np.float32)
+    label = rng.integers(0, 2, (60, 3)).astype(np.float32) * [1, 1, 0] if several else rng.integers(0, 2, 60)
+    head = head_of(kind="multi_label" if several else "single_label", labels=names, counts=[1] * 3)
+    found = head.per_label(*stored(logits, label))
+    chosen = logits.argmax(1)
+    for number, name in enumerate(names):
+        gold, given = (label[:, number], logits[:, number] >= 0) if several else (label == number, chosen == number)
+        expected = {metric: score(gold, given, zero_division=0) for metric, score in SCORES.items()}
+        assert found[name] == pytest.approx({**expected, "support": int(np.sum(gold))})
+    assert list(found) == names and head_of(kind="regression", labels=()).per_label(*stored(logits[:, :1], label)) == {}
+
+
 @pytest.mark.parametrize("count", [2, 40, 500])
 def test_metrics_of_a_regression_are_those_of_scipy(count):
     rng = np.random.default_rng(count)

@@ -98,6 +98,17 @@ def test_a_word_of_several_parts_is_labelled_at_each_and_scored_at_its_first(tmp
     assert store.extras["word_token"][:3].tolist() == [1, 2, 6]
 
 
+def spans_of(tags):
+    """(type, first word, last word) of BIO tags, read one by one."""
+    spans = []
+    for place, tag in enumerate(tags):
+        if tag.startswith("B-"):
+            spans.append((tag[2:], place, place))
+        elif tag.startswith("I-"):
+            spans[-1] = (*spans[-1][:2], place)
+    return spans
+
+
 @pytest.mark.parametrize("crf", [False, True])
 @pytest.mark.parametrize("separator", [" ", ""])
 def test_metrics_are_seqevals_on_random_predictions(tmp_path, weights, crf, separator):
@@ -113,6 +124,12 @@ def test_metrics_are_seqevals_on_random_predictions(tmp_path, weights, crf, sepa
     assert metrics["f1"] == pytest.approx(f1_score(gold, predicted))  # repaired tags: both readings agree
     assert metrics["accuracy"] == pytest.approx(accuracy_score(gold, predicted))
     assert 0 < metrics["precision"] < 1 and 0 < metrics["recall"] < 1 and metrics["loss"] > 0
+    gold, predicted = ({(number, *span) for number, tags in enumerate(texts) for span in spans_of(tags)} for texts in (gold, predicted))
+    for name, scores in head.per_label(results, store).items():
+        ours, theirs = ({span for span in spans if span[1] == name} for spans in (predicted, gold))
+        assert scores["support"] == len(theirs) and scores["precision"] == pytest.approx(len(ours & theirs) / len(ours))
+        assert scores["recall"] == pytest.approx(len(ours & theirs) / len(theirs)) and 0 < scores["f1"] < 1
+    assert set(head.per_label(results, store)) == set(NAMES)
 
 
 def test_words_joined_by_a_mark_that_is_a_token_keep_their_own(tmp_path, weights):
@@ -132,6 +149,8 @@ def test_tags_without_spans_are_scored_by_accuracy(tmp_path, weights):
     assert head.main_metric == "accuracy" and head.metric_names() == ("loss", "accuracy")
     learnt = {"tag": np.maximum(np.asarray(store.tokens["label"]) - 1, 0), "loss": np.zeros(store.row_splits[-1], np.float32)}
     assert head.metrics(learnt, store) == {"loss": 0, "accuracy": pytest.approx(2 / 3)}
+    right, wrong = {"precision": 1, "recall": 1, "f1": 1, "support": 3}, {"precision": 0, "recall": 0, "f1": 0, "support": 3}
+    assert head.per_label(learnt, store) == {"DT": right, "NN": right, "SYM": wrong}
 
 
 def test_chinese_characters_and_the_digits_that_share_a_token(tmp_path, weights):

@@ -13,6 +13,7 @@ from pydantic import Field
 from trainer.config import DataSettings, HeadSettings
 from trainer.errors import ConfigError, DataError
 from trainer.heads._families import FAMILIES
+from trainer.heads._per_label import scores_per_label
 from trainer.lazy import keras, tf
 from trainer.sources import Example, require_field
 
@@ -244,6 +245,14 @@ class Head:
             return _regression_metrics(logits[:, 0].astype(np.float64), label.astype(np.float64))
         return _label_metrics(logits.astype(np.float64), label, self.settings)
 
+    def per_label(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, dict[str, float]]:
+        """precision, recall, f1 and support of each label; a regression has none."""
+        if self.settings.kind == "regression":
+            return {}
+        labels = self.vocabulary["labels"]
+        predicted = _predicted(results["logits"].astype(np.float64), self.settings)
+        return scores_per_label(np.asarray(store.columns["label"]), predicted, labels, list(range(len(labels))))
+
     def calibrate(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, float]:
         """Nothing here is chosen by validation."""
         return {}
@@ -362,16 +371,21 @@ def _regression_metrics(value: np.ndarray, label: np.ndarray) -> dict[str, float
             "spearman": float(stats.spearmanr(value, label).statistic) if varied else 0.0}
 
 
+def _predicted(logits: np.ndarray, settings: Settings) -> np.ndarray:
+    """(n,) the class of each example, or (n, C) 0 and 1 for several."""
+    from scipy.special import expit
+
+    return (expit(logits) >= settings.threshold).astype(int) if settings.kind == "multi_label" else logits.argmax(axis=1)
+
+
 def _label_metrics(logits: np.ndarray, label: np.ndarray, settings: Settings) -> dict[str, float]:
-    from scipy.special import expit, log_softmax, softmax
+    from scipy.special import log_softmax, softmax
     from sklearn import metrics
 
-    classes = logits.shape[1]
+    classes, predicted = logits.shape[1], _predicted(logits, settings)
     if settings.kind == "multi_label":
-        predicted = (expit(logits) >= settings.threshold).astype(int)
         loss = float(np.mean(np.logaddexp(0, logits) - logits * label))
     else:
-        predicted = logits.argmax(axis=1)
         loss = float(-np.mean(log_softmax(logits, axis=1)[np.arange(len(label)), label]))
     values = {"loss": loss, "accuracy": float(metrics.accuracy_score(label, predicted))}
     if settings.kind == "multi_label":

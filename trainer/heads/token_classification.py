@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -15,14 +14,14 @@ from trainer.config import DataSettings, HeadSettings
 from trainer.errors import ConfigError, DataError
 from trainer.heads._crf import Chain, forbidden_moves
 from trainer.heads._families import FAMILIES
-from trainer.heads._tags import OUTSIDE, PREFIXES, continued, find_scheme, to_bio
+from trainer.heads._gold import TEXT_BITS, Gold, Words, are_tags, bio_tags, read_spans, tag_numbers
+from trainer.heads._per_label import scores_per_label
+from trainer.heads._tags import OUTSIDE, continued, find_scheme
 from trainer.lazy import keras, tf
 from trainer.sources import Example, require_field
 
 DROPOUT_SITE = 1_000_000  # far above the encoder's
-SHOWN = 30  # labels in a message
 EAST_ASIAN = 0x2E80  # from here on scripts do not part words by spaces, or each character is a word to the tokenizer
-TEXT_BITS = 32  # of a place: which text, and which of its characters
 
 
 class Settings(HeadSettings):
@@ -33,23 +32,6 @@ class Settings(HeadSettings):
         "auto", description="how tags mark spans: as train shows; one of the usual ways; none: a tag a word, such as parts of speech")
     word_separator: str = Field(" ", description='between the words of a sentence that comes as words; "" for Chinese')
     crf: bool = Field(False, description="score whole sequences of tags with a linear-chain CRF instead of each tag alone")
-
-
-@dataclasses.dataclass(frozen=True)
-class Gold:
-    """The words of a text and their tags.
-
-    Attributes:
-        start, end: (W,) int32, in characters of the text.
-        lines: where in the source's file each word stands; None: all where the text does.
-        spans: whether these are whole spans, not words: the words are still to be found.
-    """
-
-    start: np.ndarray
-    end: np.ndarray
-    tags: tuple[str, ...]
-    lines: tuple[int, ...] | None
-    spans: bool
 
 
 class Head:
@@ -81,7 +63,7 @@ class Head:
     def texts(self, example: Example) -> tuple[str, ...]:
         """The raw text, or the words joined; tags are not needed. Raises DataError where the field is missing or neither."""
         text = require_field(example, self.data.text)
-        if isinstance(text, str) and not _are_tags(example.features.get(self.data.label)):
+        if isinstance(text, str) and not are_tags(example.features.get(self.data.label)):
             return (text,)
         return (self.settings.word_separator.join(self._words(example, text)),)
 
@@ -89,8 +71,8 @@ class Head:
         """The tags. Raises DataError where they do not belong to the words, or spans overlap."""
         text, tags = require_field(example, self.data.text), require_field(example, self.data.label)
         where = f"{example.origin}: field {self.data.label!r}"
-        if isinstance(text, str) and isinstance(tags, list) and not _are_tags(tags):
-            return _read_spans(text, tags, where)
+        if isinstance(text, str) and isinstance(tags, list) and not are_tags(tags):
+            return read_spans(text, tags, where)
         words, tags = self._words(example, text), tags.split() if isinstance(tags, str) else tags
         if not isinstance(tags, list) or not all(isinstance(tag, str) and tag for tag in tags):
             raise DataError(f"{where} should be a tag for each word, or spans {{\"start\", \"end\", \"label\"}} of the text. Received {tags!r:.80}.")
@@ -124,7 +106,7 @@ class Head:
             scheme = "bio" if any(gold.spans for gold in labels) else find_scheme(gold.tags for gold in labels)
         counts: Counter[str] = Counter()
         for index, gold in enumerate(labels):
-            counts.update(_bio(gold, scheme, lambda index=index: origin(index))[0])
+            counts.update(bio_tags(gold, scheme, lambda index=index: origin(index))[0])
         if not counts:
             raise DataError(f"data.train: no example has a tag in field {self.data.label!r}.")
         if scheme == "none":
@@ -148,13 +130,13 @@ class Head:
         Raises:
             DataError: a tag that train does not have.
         """
-        tags = _tag_numbers(split, vocabulary, ledger)
+        tags = tag_numbers(split, vocabulary, ledger)
         writer = split.writer
         rows = np.repeat(writer.column("example").astype(np.int64), np.diff(writer.row_splits()))
         mine = np.flatnonzero((writer.token_column("words") > 0) & (writer.token_column("owned") > 0))
         place = (rows[mine] << TEXT_BITS) + writer.token_column("start")[mine]
         finish = (rows[mine] << TEXT_BITS) + writer.token_column("end")[mine]
-        words = _Words.of(split.labels, tags, place, finish)
+        words = Words.of(split.labels, tags, place, finish)
         # A token belongs to the first word that ends behind its start, if that word begins before the token ends.
         word = np.searchsorted(words.end, place, side="right")
         inside = (word < len(words.end)) & (words.start[np.minimum(word, len(words.end) - 1)] < finish) if len(words.end) else np.zeros(len(word), bool)
@@ -322,6 +304,19 @@ class Head:
             values |= dict(zip(("precision", "recall", "f1"), map(float, scores[:3]), strict=True))
         return values
 
+    def per_label(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, dict[str, float]]:
+        """precision, recall, f1 and support of each type of span, strictly (seqeval); of each tag where tags are no spans."""
+        gold, predicted = self.tags(results, store)
+        if not self.spans:
+            return scores_per_label(list(itertools.chain(*gold)), list(itertools.chain(*predicted)), self.vocabulary["labels"])
+        from seqeval.metrics import classification_report
+        from seqeval.scheme import IOB2
+
+        report = classification_report(gold, predicted, mode="strict", scheme=IOB2, output_dict=True, zero_division=0)
+        types = [tag[2:] for tag in self.vocabulary["labels"] if tag.startswith("B-") and tag[2:] in report]
+        return {name: {"precision": float(report[name]["precision"]), "recall": float(report[name]["recall"]), "f1": float(report[name]["f1-score"]),
+                       "support": int(report[name]["support"])} for name in types}
+
     def calibrate(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, float]:
         """Nothing here is chosen by validation."""
         return {}
@@ -382,110 +377,6 @@ class Head:
         tensors = {"classifier.weight": np.ascontiguousarray(self.output.kernel.numpy().T), "classifier.bias": self.output.bias.numpy()}
         return tensors, {"architectures": [f"{family}ForTokenClassification"], "id2label": {str(i): name for i, name in enumerate(labels)},
                          "label2id": {name: i for i, name in enumerate(labels)}}
-
-
-@dataclasses.dataclass(frozen=True)
-class _Words:
-    """The gold words of a split, one after the other; places as text << TEXT_BITS | character."""
-
-    start: np.ndarray
-    end: np.ndarray
-    tag: np.ndarray
-    splits: np.ndarray
-
-    @classmethod
-    def of(cls, golds: Sequence[Gold], tags: Sequence[np.ndarray], place: np.ndarray, finish: np.ndarray) -> _Words:
-        """Of words as they are given; where only spans are, the words are what tokens and spans begin or end."""
-        parts = []
-        for text, (gold, numbers) in enumerate(zip(golds, tags, strict=True)):
-            shift = text << TEXT_BITS
-            start, end = gold.start.astype(np.int64) + shift, gold.end.astype(np.int64) + shift
-            if gold.spans:
-                low, high = np.searchsorted(place, [shift, shift + (1 << TEXT_BITS)])
-                start, end, numbers = _segments(place[low:high], finish[low:high], start, end, numbers)
-            parts.append((start, end, numbers))
-        lengths = [len(start) for start, _, _ in parts]
-        starts, ends, numbers = (np.concatenate(column) if column else np.zeros(0, np.int64) for column in zip(*parts, strict=True))
-        return cls(starts, ends, numbers.astype(np.int32), np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
-
-    def origin(self, split: Any, index: int) -> str:
-        """Where a word was found."""
-        text = int(np.searchsorted(self.splits, index, side="right")) - 1
-        return _origin(split.labels[text], lambda: split.origin(text), index - int(self.splits[text]))
-
-
-def _segments(place: np.ndarray, finish: np.ndarray, start: np.ndarray, end: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Words of a text with spans: its tokens' words, cut where a span begins or ends inside one. `numbers`: B- of each span's type, which is odd."""
-    edges = np.unique(np.concatenate([place, finish, start, end]))
-    left, right = edges[:-1], edges[1:]
-    token = np.searchsorted(place, left, side="right") - 1
-    span = np.searchsorted(start, left, side="right") - 1
-    in_token = (token >= 0) & (left < finish[token]) if len(place) else np.zeros(len(left), bool)
-    in_span = (span >= 0) & (left < end[span]) if len(start) else np.zeros(len(left), bool)
-    kept = in_token | (in_span & ~in_token & np.isin(left, start))
-    tag = np.zeros(len(left), np.int64)
-    tag[in_span] = numbers[span[in_span]] + (left[in_span] != start[span[in_span]])  # B-, then I-
-    return left[kept], right[kept], tag[kept]
-
-
-def _are_tags(value: Any) -> bool:
-    """Whether a field holds a tag a word: text, or a list of text that is not empty."""
-    return isinstance(value, str) or (isinstance(value, list) and bool(value) and all(isinstance(tag, str) for tag in value))
-
-
-def _read_spans(text: str, spans: list[Any], where: str) -> Gold:
-    rows = []
-    for span in spans:
-        if not isinstance(span, dict) or not {"start", "end", "label"} <= set(span):
-            raise DataError(f'{where}: expected spans {{"start", "end", "label"}}. Received {span!r:.80}.')
-        start, end, name = span["start"], span["end"], span["label"]
-        if not (isinstance(start, int) and isinstance(end, int) and 0 <= start < end <= len(text)):
-            raise DataError(f"{where}: a span must lie in the text, which has {len(text)} characters. Received {start!r} to {end!r}.")
-        if not isinstance(name, str) or not name:
-            raise DataError(f"{where}: the span from {start} to {end} has no label. Received {name!r}.")
-        rows.append((start, end, name))
-    rows.sort()
-    for (start, end, name), (other_start, other_end, other) in itertools.pairwise(rows):
-        if other_start < end:
-            raise DataError(f"{where}: spans overlap: {name} {text[start:end]!r} ({start} to {end}) and {other} {text[other_start:other_end]!r} "
-                            f"({other_start} to {other_end}). A word has one tag: keep one of them.")
-    return Gold(np.array([row[0] for row in rows], np.int32), np.array([row[1] for row in rows], np.int32), tuple(f"B-{row[2]}" for row in rows), None, True)
-
-
-def _bio(gold: Gold, scheme: str, origin: Callable[[], str]) -> tuple[list[str], list[int]]:
-    if gold.spans:
-        return list(gold.tags), []
-    try:
-        return to_bio(gold.tags, scheme)
-    except ValueError as error:
-        place = gold.tags.index(str(error))
-        known = "O, " + ", ".join(f"{prefix}-…" for prefix in PREFIXES[scheme])
-        raise DataError(f"{_origin(gold, origin, place)}: tag {str(error)!r} is none of scheme {scheme}: {known}. "
-                        "Correct it, or set --head.scheme.") from None
-
-
-def _origin(gold: Gold, origin: Callable[[], str], word: int) -> str:
-    """file:line of a word."""
-    if gold.lines is None or gold.spans:
-        return origin()
-    return f"{origin().rpartition(':')[0]}:{gold.lines[word]}"
-
-
-def _tag_numbers(split: Any, vocabulary: Mapping[str, Any], ledger: Any) -> list[np.ndarray]:
-    """The tags of each text as numbers; violations of the scheme go to the ledger."""
-    numbers = {tag: number for number, tag in enumerate(vocabulary["labels"])}
-    result = []
-    for index, gold in enumerate(split.labels):
-        tags, broken = _bio(gold, vocabulary["scheme"], lambda index=index: split.origin(index))
-        for place in broken:
-            ledger.add(split.name, "scheme_violations", _origin(gold, lambda index=index: split.origin(index), place))
-        if unknown := [place for place, tag in enumerate(tags) if tag not in numbers]:
-            shown = ", ".join(list(numbers)[:SHOWN]) + (", …" if len(numbers) > SHOWN else "")
-            where = _origin(gold, lambda index=index: split.origin(index), unknown[0])
-            raise DataError(f"{where}: tag {gold.tags[unknown[0]]!r} of {split.name} is not among those of train: {shown}. "
-                            "Correct it, or add such an example to train.")
-        result.append(np.array([numbers[tag] for tag in tags], np.int64))
-    return result
 
 
 def _follows_directly(text: tf.Tensor, start: tf.RaggedTensor, word_end: tf.Tensor, word: tf.Tensor) -> tf.Tensor:

@@ -1,0 +1,139 @@
+"""Gold words and spans: read from examples, and found among the tokens. For token_classification.py."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from trainer.errors import DataError
+from trainer.heads._tags import PREFIXES, to_bio
+
+SHOWN = 30  # labels in a message
+TEXT_BITS = 32  # of a place: which text, and which of its characters
+
+
+@dataclasses.dataclass(frozen=True)
+class Gold:
+    """The words of a text and their tags.
+
+    Attributes:
+        start, end: (W,) int32, in characters of the text.
+        lines: where in the source's file each word stands; None: all where the text does.
+        spans: whether these are whole spans, not words: the words are still to be found.
+    """
+
+    start: np.ndarray
+    end: np.ndarray
+    tags: tuple[str, ...]
+    lines: tuple[int, ...] | None
+    spans: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Words:
+    """The gold words of a split, one after the other; places as text << TEXT_BITS | character."""
+
+    start: np.ndarray
+    end: np.ndarray
+    tag: np.ndarray
+    splits: np.ndarray
+
+    @classmethod
+    def of(cls, golds: Sequence[Gold], tags: Sequence[np.ndarray], place: np.ndarray, finish: np.ndarray) -> Words:
+        """Of words as they are given; where only spans are, the words are what tokens and spans begin or end."""
+        parts = []
+        for text, (gold, numbers) in enumerate(zip(golds, tags, strict=True)):
+            shift = text << TEXT_BITS
+            start, end = gold.start.astype(np.int64) + shift, gold.end.astype(np.int64) + shift
+            if gold.spans:
+                low, high = np.searchsorted(place, [shift, shift + (1 << TEXT_BITS)])
+                start, end, numbers = _segments(place[low:high], finish[low:high], start, end, numbers)
+            parts.append((start, end, numbers))
+        lengths = [len(start) for start, _, _ in parts]
+        starts, ends, numbers = (np.concatenate(column) if column else np.zeros(0, np.int64) for column in zip(*parts, strict=True))
+        return cls(starts, ends, numbers.astype(np.int32), np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
+
+    def origin(self, split: Any, index: int) -> str:
+        """Where a word was found."""
+        text = int(np.searchsorted(self.splits, index, side="right")) - 1
+        return origin_of(split.labels[text], lambda: split.origin(text), index - int(self.splits[text]))
+
+
+def _segments(place: np.ndarray, finish: np.ndarray, start: np.ndarray, end: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Words of a text with spans: its tokens' words, cut where a span begins or ends inside one. `numbers`: B- of each span's type, which is odd."""
+    edges = np.unique(np.concatenate([place, finish, start, end]))
+    left, right = edges[:-1], edges[1:]
+    token = np.searchsorted(place, left, side="right") - 1
+    span = np.searchsorted(start, left, side="right") - 1
+    in_token = (token >= 0) & (left < finish[token]) if len(place) else np.zeros(len(left), bool)
+    in_span = (span >= 0) & (left < end[span]) if len(start) else np.zeros(len(left), bool)
+    kept = in_token | (in_span & ~in_token & np.isin(left, start))
+    tag = np.zeros(len(left), np.int64)
+    tag[in_span] = numbers[span[in_span]] + (left[in_span] != start[span[in_span]])  # B-, then I-
+    return left[kept], right[kept], tag[kept]
+
+
+def are_tags(value: Any) -> bool:
+    """Whether a field holds a tag a word: text, or a list of text that is not empty."""
+    return isinstance(value, str) or (isinstance(value, list) and bool(value) and all(isinstance(tag, str) for tag in value))
+
+
+def read_spans(text: str, spans: list[Any], where: str) -> Gold:
+    """The spans {"start", "end", "label"} of a raw text. Raises DataError where they are none, leave the text, overlap or lie in each other."""
+    rows = []
+    for span in spans:
+        if not isinstance(span, dict) or not {"start", "end", "label"} <= set(span):
+            raise DataError(f'{where}: expected spans {{"start", "end", "label"}}. Received {span!r:.80}.')
+        start, end, name = span["start"], span["end"], span["label"]
+        if not (isinstance(start, int) and isinstance(end, int) and 0 <= start < end <= len(text)):
+            raise DataError(f"{where}: a span must lie in the text, which has {len(text)} characters. Received {start!r} to {end!r}.")
+        if not isinstance(name, str) or not name:
+            raise DataError(f"{where}: the span from {start} to {end} has no label. Received {name!r}.")
+        rows.append((start, end, name))
+    rows.sort()
+    for (start, end, name), (other_start, other_end, other) in itertools.pairwise(rows):
+        if other_start < end:
+            raise DataError(f"{where}: spans overlap: {name} {text[start:end]!r} ({start} to {end}) and {other} {text[other_start:other_end]!r} "
+                            f"({other_start} to {other_end}). A word has one tag: keep one of them.")
+    return Gold(np.array([row[0] for row in rows], np.int32), np.array([row[1] for row in rows], np.int32), tuple(f"B-{row[2]}" for row in rows), None, True)
+
+
+def bio_tags(gold: Gold, scheme: str, origin: Callable[[], str]) -> tuple[list[str], list[int]]:
+    """The tags in BIO, and which break the scheme. Raises DataError where one is none of the scheme's."""
+    if gold.spans:
+        return list(gold.tags), []
+    try:
+        return to_bio(gold.tags, scheme)
+    except ValueError as error:
+        place = gold.tags.index(str(error))
+        known = "O, " + ", ".join(f"{prefix}-…" for prefix in PREFIXES[scheme])
+        raise DataError(f"{origin_of(gold, origin, place)}: tag {str(error)!r} is none of scheme {scheme}: {known}. "
+                        "Correct it, or set --head.scheme.") from None
+
+
+def origin_of(gold: Gold, origin: Callable[[], str], word: int) -> str:
+    """file:line of a word."""
+    if gold.lines is None or gold.spans:
+        return origin()
+    return f"{origin().rpartition(':')[0]}:{gold.lines[word]}"
+
+
+def tag_numbers(split: Any, vocabulary: Mapping[str, Any], ledger: Any) -> list[np.ndarray]:
+    """The tags of each text as numbers; violations of the scheme go to the ledger."""
+    numbers = {tag: number for number, tag in enumerate(vocabulary["labels"])}
+    result = []
+    for index, gold in enumerate(split.labels):
+        tags, broken = bio_tags(gold, vocabulary["scheme"], lambda index=index: split.origin(index))
+        for place in broken:
+            ledger.add(split.name, "scheme_violations", origin_of(gold, lambda index=index: split.origin(index), place))
+        if unknown := [place for place, tag in enumerate(tags) if tag not in numbers]:
+            shown = ", ".join(list(numbers)[:SHOWN]) + (", …" if len(numbers) > SHOWN else "")
+            where = origin_of(gold, lambda index=index: split.origin(index), unknown[0])
+            raise DataError(f"{where}: tag {gold.tags[unknown[0]]!r} of {split.name} is not among those of train: {shown}. "
+                            "Correct it, or add such an example to train.")
+        result.append(np.array([numbers[tag] for tag in tags], np.int64))
+    return result
