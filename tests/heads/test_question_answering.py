@@ -120,6 +120,7 @@ def test_answers_as_lists_side_by_side_are_read_too(tmp_path, weights):
     ({}, {"text": "text"}, "data.text: head question_answering takes two fields, [question, context]. Received 'text'."),
     ({}, {"overflow": "truncate"}, "data.overflow: head question_answering takes window or error, so that no answer goes unseen."),
     ({"max_question_tokens": 64}, {"seq_len": 60}, "data.seq_len: 60 leaves -7 tokens beside a question of head.max_question_tokens = 64"),
+    ({"top_k": 4}, {}, "head.top_k: 4 answers are chosen from the head.n_best = 3 best of each text. Raise head.n_best."),
     ({}, {"window_overlap": 13, "seq_len": 20}, "data.seq_len: 20 leaves 13 tokens beside a question of head.max_question_tokens = 4, and"),
 ])
 def test_settings_that_do_not_go_together_are_refused(head, data, message):
@@ -167,13 +168,14 @@ def test_the_best_spans_are_those_of_all_pairs_tried(weights, packed):
         assert results["loss"][number] == pytest.approx(expected, abs=1e-5)
 
 
-@pytest.fixture(scope="module", params=[0.0, 0.4])
+@pytest.fixture(scope="module", params=[(0.0, 1), (0.0, 3), (0.4, 3)], ids=str)
 def served(tmp_path_factory, weights, request):
+    share, top_k = request.param
     folder = tmp_path_factory.mktemp("served")
-    head, prepared = prepared_of(folder, weights, questions(30, unanswerable=request.param))
+    head, prepared = prepared_of(folder, weights, questions(30, unanswerable=share), head={"top_k": top_k})
     model = model_of(weights, head, prepared.vocabulary)
     head.output.kernel.assign(np.random.default_rng(0).normal(size=head.output.kernel.shape))
-    return types.SimpleNamespace(head=head, server=Server(model, head), unanswerable=request.param > 0)
+    return types.SimpleNamespace(head=head, server=Server(model, head), unanswerable=share > 0, top_k=top_k)
 
 
 def ask(served, pairs):
@@ -194,6 +196,43 @@ def test_an_answer_is_always_a_slice_of_its_context(served, pairs):
         else:
             assert found["answer"] == context[found["start"]:found["end"]] != "" and found["start"] < found["end"]
         assert 0 <= found["score"] <= 1
+        best = {name: found[name] for name in ("answer", "start", "end", "score")}
+        assert served.top_k == 1 or not found["score"] or found["n_best"][0] == best
+        for other in found.get("n_best", []):
+            assert other["answer"] == context[max(other["start"], 0):max(other["end"], 0)]
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.0, -1.0])
+def test_the_answers_are_the_best_of_all_windows(threshold):
+    """Against the candidates of every window, sorted by hand."""
+    rng, count = np.random.default_rng(0), 3
+    example = np.array([0, 0, 1, 2, 2, 2])  # windows of three texts
+    head = Head(Settings(**{**SMALL, "top_k": 3}), DataSettings(source="jsonl", train="", text=["q", "c"], seq_len=20), None)
+    head.threshold, contexts = threshold, ["0123456789" * 3] * 3
+    shift = np.array([0, 10, 0, 0, 10, 20])[:, None]
+    start = tf.RaggedTensor.from_tensor((np.tile(np.r_[-1, np.arange(10), -1], (6, 1)) + shift).astype(np.int32))
+    columns = {"example": tf.constant(example, tf.int32), "start": start, "end": start + 1}
+    first = rng.integers(1, 8, (6, count)).astype(np.int32)
+    last = first + rng.integers(0, 3, (6, count)).astype(np.int32)
+    score, none = rng.normal(size=(6, count)).astype(np.float32), rng.normal(size=6).astype(np.float32)
+    score[2, 1:] = NEVER
+    results = {name: tf.constant(value) for name, value in {"score": score, "first": first, "last": last, "none": none}.items()}
+    for unanswerable in (False, True):
+        head.vocabulary = {"unanswerable": unanswerable}
+        found = {name: value.numpy() for name, value in head.answers(results, columns, (tf.constant(["?"] * 3), tf.constant(contexts))).items()}
+        for text in range(3):
+            windows = np.flatnonzero(example == text)
+            spans = [(score[w, i], int(start[w, first[w, i]]), int(start[w, last[w, i]]) + 1) for w in windows for i in range(count) if score[w, i] > NEVER]
+            spans = sorted(spans, reverse=True)[:3]
+            total = np.exp([value for value, _, _ in spans]).sum() + (np.exp(none[windows].min()) if unanswerable else 0)
+            ranked = [(value, np.exp(value) / total, a, b) for value, a, b in spans]
+            if unanswerable:
+                ranked.append((none[windows].min() - threshold, np.exp(none[windows].min()) / total, -1, -1))
+            ranked = sorted(ranked, reverse=True)[:3]
+            decoded = head.decode(found, text)
+            assert [(answer["start"], answer["end"]) for answer in decoded["n_best"]] == [(a, b) for *_, a, b in ranked]
+            assert [answer["score"] for answer in decoded["n_best"]] == pytest.approx([share for _, share, _, _ in ranked], abs=1e-5)
+            assert decoded["answer"] == contexts[text][max(ranked[0][2], 0):max(ranked[0][3], 0)] == decoded["n_best"][0]["answer"]
 
 
 def test_the_company_of_a_question_changes_nothing(served):
@@ -275,7 +314,7 @@ def test_a_checkpoints_layer_is_taken_over(weights):
 def test_questions_are_learnt_exported_and_answered(tmp_path, weights, capsys):
     """Through the entry point: where is "great"?"""
     config = toy.write_config(tmp_path, weights, toy.write_jsonl(tmp_path / "train.jsonl", questions(300, after=0)),
-                              head={"name": "question_answering", **SMALL},
+                              head={"name": "question_answering", **SMALL, "top_k": 2},
                               data={"text": ["question", "context"], "label": "answers", "validation": 0.15, "seq_len": 32},
                               train={"steps": 120, "learning_rate": 5e-3, "log_every_steps": 50, "evaluate_every_steps": 120},
                               export={"format": "savedmodel", "check_examples": 8})
@@ -285,7 +324,7 @@ def test_questions_are_learnt_exported_and_answered(tmp_path, weights, capsys):
     toy.write_jsonl(tmp_path / "in.jsonl", [{"question": "great?", "context": "the film was great story, it is"}])
     assert toy.run_main(None, tmp_path / "job", "--mode=predict", f"--input={tmp_path / 'in.jsonl'}", f"--output={tmp_path / 'out.jsonl'}") == 0
     found = toy.read_jsonl(tmp_path / "out.jsonl")[0]
-    assert (found["answer"], found["start"], found["end"]) == ("great", 13, 18)
+    assert (found["answer"], found["start"], found["end"]) == ("great", 13, 18) and found["n_best"][0]["answer"] == "great" and len(found["n_best"]) == 2
     (tmp_path / "in.jsonl").write_text('{"question": "great?"}\n[]\n')
     assert toy.run_main(None, tmp_path / "job", "--mode=predict", f"--input={tmp_path / 'in.jsonl'}") == 2
     assert "unknown field 'context'" in capsys.readouterr().err

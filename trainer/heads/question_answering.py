@@ -30,6 +30,7 @@ class Settings(HeadSettings):
     max_question_tokens: int = Field(64, ge=1, description="longer questions are cut; the ledger counts them")
     max_answer_tokens: int = Field(30, ge=1, description="longer spans are no answers")
     n_best: int = Field(20, ge=1, description="candidates of each text, over which the score is a share")
+    top_k: int = Field(1, ge=1, description="answers to give to a question, best first; more than one: n_best lists them")
     language: Literal["en", "zh"] = Field("en", description="of the metrics: words without articles, or Chinese characters")
 
 
@@ -71,6 +72,8 @@ class Head:
             raise ConfigError(f"data.seq_len: {data.seq_len} leaves {room} tokens beside a question of "
                               f"head.max_question_tokens = {settings.max_question_tokens}, and neighbouring windows "
                               f"share {self.overlap}. Raise data.seq_len, or lower one of the others.")
+        if settings.top_k > settings.n_best:
+            raise ConfigError(f"head.top_k: {settings.top_k} answers are chosen from the head.n_best = {settings.n_best} best of each text. Raise head.n_best.")
         self.threshold = 0.0  # how much better no answer must be than the best
 
     # --- examples -------------------------------------------------------------------------------------------------
@@ -225,8 +228,9 @@ class Head:
         return {**found, "loss": self._losses(logits, batch)} if "label" in batch else found
 
     def answers(self, results: Mapping[str, tf.Tensor], columns: Mapping[str, Any], texts: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
-        """The best span over all windows of each text: answer (B,) string, start, end (B,) int32 in characters of the context,
-        "" and -1 where no answer is better; score (B,) float32, its share among the N best and no answer.
+        """The best spans over all windows of each text: answer (B,) string, start, end (B,) int32 in characters of the context,
+        "" and -1 where no answer is better; score (B,) float32, its share among the N best and no answer. With top_k K above 1 also
+        n_best_answer, n_best_start, n_best_end, n_best_score, (B, K), of which the first are those; score is 0 where there are fewer.
         """
         batch, count = tf.size(texts[0]), self.settings.n_best
         example = columns["example"]
@@ -242,15 +246,18 @@ class Head:
 
         score, order = tf.math.top_k(by_text(results["score"], NEVER), count)
         start, end = (tf.gather(by_text(values, -1), order, batch_dims=1) for values in (start, end))
-        none = tf.math.unsorted_segment_min(results["none"], example, batch)
-        unanswerable = self.vocabulary["unanswerable"]
-        refused = (start[:, 0] < 0) | (none - score[:, 0] > self.threshold if unanswerable else False)
-        everything = tf.concat([score, none[:, None]], 1) if unanswerable else score
-        share = tf.where(refused, tf.nn.softmax(everything)[:, -1] if unanswerable else tf.zeros_like(none), tf.nn.softmax(everything)[:, 0])
-        clean = tf.strings.unicode_transcode(texts[1], "UTF-8", "UTF-8")
-        first, last = tf.maximum(start[:, 0], 0), tf.maximum(end[:, 0], 0)
-        text = tf.strings.substr(clean, tf.where(refused, 0, first), tf.where(refused, 0, last - first), unit="UTF8_CHAR")
-        return {"answer": text, "start": tf.where(refused, -1, start[:, 0]), "end": tf.where(refused, -1, end[:, 0]), "score": share}
+        share, rank = tf.where(start < 0, 0.0, tf.nn.softmax(score)), score
+        if self.vocabulary["unanswerable"]:
+            none = tf.math.unsorted_segment_min(results["none"], example, batch)[:, None]
+            start, end = (tf.concat([values, -tf.ones_like(values[:, :1])], 1) for values in (start, end))
+            share, rank = tf.nn.softmax(tf.concat([score, none], 1)), tf.concat([score, none - self.threshold], 1)
+        _, chosen = tf.math.top_k(rank, self.settings.top_k)
+        start, end, share = (tf.gather(values, chosen, batch_dims=1) for values in (start, end, share))
+        contexts = tf.broadcast_to(tf.strings.unicode_transcode(texts[1], "UTF-8", "UTF-8")[:, None], tf.shape(start))
+        text = tf.strings.substr(contexts, tf.maximum(start, 0), tf.maximum(end, 0) - tf.maximum(start, 0), unit="UTF8_CHAR")
+        found = {"answer": text, "start": start, "end": end, "score": share}
+        best = {name: values[:, 0] for name, values in found.items()}
+        return best if self.settings.top_k == 1 else {**best, **{f"n_best_{name}": values for name, values in found.items()}}
 
     def token_answers(self, results: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """To token ids (B, S): the best span's `first` and `last` token and its `score`, and the score of no answer, `none`."""
@@ -322,20 +329,26 @@ class Head:
 
     def decode(self, outputs: Mapping[str, np.ndarray], row: int) -> dict[str, Any]:
         """One row of the answers as JSON for --mode=predict."""
-        return {"answer": outputs["answer"][row].decode(), "start": int(outputs["start"][row]), "end": int(outputs["end"][row]),
-                "score": float(outputs["score"][row])}
+        found = {"answer": outputs["answer"][row].decode(), "start": int(outputs["start"][row]), "end": int(outputs["end"][row]),
+                 "score": float(outputs["score"][row])}
+        if self.settings.top_k == 1:
+            return found
+        columns = (outputs[f"n_best_{name}"][row].tolist() for name in found)
+        return {**found, "n_best": [{"answer": answer.decode(), "start": start, "end": end, "score": score}
+                                    for answer, start, end, score in zip(*columns, strict=True) if start >= 0 or score > 0]}
 
     def ambiguous(self, answers: Mapping[str, np.ndarray], results: Mapping[str, Any], columns: Mapping[str, Any],
                   tolerance: float) -> dict[str, np.ndarray]:
-        """Answer -> (B,) bool: texts whose two best spans, or the best and no answer, are so near each other that either may win."""
+        """Answer -> (B,) bool: texts where two of the spans to give, or one and the next or no answer, are so near each other that either may win."""
         example, near = columns["example"].numpy(), 20 * tolerance  # of sums of logits, which are some units large
         rows = np.zeros(len(answers["start"]), bool)
         for text in range(len(rows)):
-            scores = np.sort(results["score"].numpy()[example == text].reshape(-1))[::-1]
-            none = results["none"].numpy()[example == text].min()
-            tied = len(scores) > 1 and scores[0] - scores[1] <= near and scores[0] > NEVER / 2
-            rows[text] = tied or (self.vocabulary["unanswerable"] and abs(none - scores[0] - self.threshold) <= near)
-        return dict.fromkeys(("answer", "start", "end", "score"), rows)
+            scores = results["score"].numpy()[example == text].reshape(-1)
+            if self.vocabulary["unanswerable"]:
+                scores = np.append(scores, results["none"].numpy()[example == text].min() - self.threshold)
+            best = np.sort(scores[scores > NEVER / 2])[::-1][:self.settings.top_k + 1]
+            rows[text] = (best[:-1] - best[1:] <= near).any()
+        return dict.fromkeys(answers, rows)
 
     # --- Hugging Face ---------------------------------------------------------------------------------------------
 
