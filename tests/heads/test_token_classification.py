@@ -194,11 +194,29 @@ def test_what_cannot_be_tagged_is_refused_with_its_place(tmp_path, weights, row,
     assert message in str(caught.value)
 
 
-def test_a_tag_that_only_a_later_split_has_is_named_with_its_line(tmp_path, weights):
+@pytest.mark.parametrize("spans", [False, True])
+def test_a_tag_that_only_a_later_split_has_is_scored_as_missed(tmp_path, weights, spans):
+    words, tags = ["red", "film", "house", "tree"], ["B-LOC", "O", "B-ORG", "I-ORG"]
+    row = {"words": " ".join(words), "tags": [{"start": 0, "end": 3, "label": "LOC"}, {"start": 9, "end": 19, "label": "ORG"}]} if spans else {
+        "words": words, "tags": tags}
+    other = toy.write_jsonl(tmp_path / "dev.jsonl", [{"words": ["film"], "tags": ["O"]}, row])
+    head, prepared = prepared_of(tmp_path, weights, tagged(5), validation=str(other))
+    assert prepared.vocabulary["labels"] == ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
+    assert prepared.ledger.entries["validation"]["unseen_tags"] == {"count": 1 if spans else 2, "first": f"{other}:2"}
+    head.spans, head.vocabulary = True, prepared.vocabulary
+    store = prepared.splits["validation"]
+    assert store.tokens["label"][-6:].tolist() == [0, 2, 1, 0, 0, 0]
+    learnt = {"tag": np.maximum(np.asarray(store.tokens["label"]) - 1, 0), "loss": np.zeros(store.row_splits[-1], np.float32)}
+    assert head.tags(learnt, store) == ([["O"], tags], [["O"], ["B-LOC", "O", "O", "O"]])
+    assert head.metrics(learnt, store)["recall"] == 0.5 and head.per_label(learnt, store)["ORG"]["support"] == 1
+
+
+def test_a_split_without_any_tag_of_train_is_refused(tmp_path, weights):
     other = toy.write_jsonl(tmp_path / "dev.jsonl", [{"words": ["a", "b"], "tags": ["O", "B-ORG"]}])
     with pytest.raises(DataError) as caught:
         prepared_of(tmp_path, weights, tagged(5), validation=str(other))
-    assert f"{other}:1: tag 'B-ORG' of validation is not among those of train: O, B-LOC, I-LOC, B-PER, I-PER." in str(caught.value)
+    assert str(caught.value) == (f"data.validation: its tags are none of those of train (first: {other}:1). Received B-ORG, I-ORG. Expected some of "
+                                 "O, B-LOC, I-LOC, B-PER, I-PER. Is it the right file, and are text and tags the right fields or columns?")
 
 
 @pytest.mark.parametrize(("head", "data", "message"), [

@@ -10,6 +10,7 @@ MEANINGS = {
     "truncated_tokens": "tokens cut off",
     "extra_windows": "more rows for texts longer than seq_len, overlapping",
     "scheme_violations": "tags that break their scheme, read as the beginning of a span",
+    "unseen_tags": "words with a tag that train does not have: not learnt, but scored",
     "words_without_tokens": "words of which the tokenizer leaves nothing, scored as outside",
     "borders_inside_tokens": "words inside the token of the word before, with another tag than it",
     "cut_questions": "questions longer than head.max_question_tokens, cut",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from trainer.errors import DataError
-from trainer.heads._tags import PREFIXES, to_bio
+from trainer.heads._tags import OUTSIDE, PREFIXES, to_bio
 
 SHOWN = 30  # labels in a message
 TEXT_BITS = 32  # of a place: which text, and which of its characters
@@ -122,18 +122,32 @@ def origin_of(gold: Gold, origin: Callable[[], str], word: int) -> str:
     return f"{origin().rpartition(':')[0]}:{gold.lines[word]}"
 
 
-def tag_numbers(split: Any, vocabulary: Mapping[str, Any], ledger: Any) -> list[np.ndarray]:
-    """The tags of each text as numbers; violations of the scheme go to the ledger."""
-    numbers = {tag: number for number, tag in enumerate(vocabulary["labels"])}
-    result = []
+def tag_numbers(split: Any, vocabulary: Mapping[str, Any], ledger: Any) -> tuple[list[np.ndarray], list[str]]:
+    """The tags of each text as numbers, and the names of those that train does not have, whose numbers come after the vocabulary's.
+
+    Tags that break the scheme, and those that train does not have, go to the ledger.
+
+    Raises:
+        DataError: train has none of the split's tags.
+    """
+    labels = list(vocabulary["labels"])
+    numbers = {tag: number for number, tag in enumerate(labels)}
+    result, seen = [], False
     for index, gold in enumerate(split.labels):
         tags, broken = bio_tags(gold, vocabulary["scheme"], lambda index=index: split.origin(index))
         for place in broken:
             ledger.add(split.name, "scheme_violations", origin_of(gold, lambda index=index: split.origin(index), place))
-        if unknown := [place for place, tag in enumerate(tags) if tag not in numbers]:
-            shown = ", ".join(list(numbers)[:SHOWN]) + (", …" if len(numbers) > SHOWN else "")
-            where = origin_of(gold, lambda index=index: split.origin(index), unknown[0])
-            raise DataError(f"{where}: tag {gold.tags[unknown[0]]!r} of {split.name} is not among those of train: {shown}. "
-                            "Correct it, or add such an example to train.")
+        for place, tag in enumerate(tags):
+            if tag not in numbers:
+                names = [tag] if vocabulary["scheme"] == "none" else [f"B-{tag[2:]}", f"I-{tag[2:]}"]
+                numbers |= {name: len(numbers) + further for further, name in enumerate(names)}
+            if numbers[tag] >= len(labels):
+                ledger.add(split.name, "unseen_tags", origin_of(gold, lambda index=index: split.origin(index), place))
+            seen |= tag != OUTSIDE and numbers[tag] < len(labels)
         result.append(np.array([numbers[tag] for tag in tags], np.int64))
-    return result
+    unseen = list(numbers)[len(labels):]
+    if unseen and not seen:
+        shown = [", ".join(tags[:SHOWN]) + (", …" if len(tags) > SHOWN else "") for tags in (unseen, labels)]
+        raise DataError(f"data.{split.name}: its tags are none of those of train (first: {split.origin(0)}). Received {shown[0]}. "
+                        f"Expected some of {shown[1]}. Is it the right file, and are text and tags the right fields or columns?")
+    return result, unseen

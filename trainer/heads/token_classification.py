@@ -126,11 +126,10 @@ class Head:
             no columns.
             token columns: `label`, 1 + the tag's number where a word, or a part of one that is tokenized like a word, begins.
             extras for `metrics`: of each gold word its tag `word_tag`, its token in the store `word_token` (-1: none) and
-            whether it shares it with the word before, `word_shares`; `word_splits` (texts + 1,) int64.
-        Raises:
-            DataError: a tag that train does not have.
+            whether it shares it with the word before, `word_shares`; `word_splits` (texts + 1,) int64; `unseen_tags`, the tags
+            that train does not have: their words are scored, as missed, and not learnt.
         """
-        tags = tag_numbers(split, vocabulary, ledger)
+        tags, unseen = tag_numbers(split, vocabulary, ledger)
         writer = split.writer
         rows = np.repeat(writer.column("example").astype(np.int64), np.diff(writer.row_splits()))
         mine = np.flatnonzero((writer.token_column("words") > 0) & (writer.token_column("owned") > 0))
@@ -143,8 +142,10 @@ class Head:
         owner = np.where(inside, word, -1)  # a token between two words, where they are joined by something else, has none
         first = inside & np.concatenate([[True], owner[1:] != owner[:-1]])
         label = np.zeros(len(rows), np.int32)
-        follow = np.array([vocabulary["labels"].index(continued(tag)) for tag in vocabulary["labels"]], np.int32)
+        names = [*vocabulary["labels"], *unseen]
+        follow = np.array([names.index(continued(tag)) for tag in names], np.int32)
         label[mine[inside]] = 1 + np.where(first[inside], words.tag[word[inside]], follow[words.tag[word[inside]]])
+        label[label > len(vocabulary["labels"])] = 0
         token = np.full(len(words.end), -1, np.int64)
         token[word[first]] = mine[first]
         # What has no token of its own may stand inside that of the word before: several characters to a Chinese tagger may be one token.
@@ -157,7 +158,8 @@ class Head:
                     ledger.add(split.name, "borders_inside_tokens", words.origin(split, index))
             else:
                 ledger.add(split.name, "words_without_tokens", words.origin(split, index))
-        extras = {"word_tag": words.tag, "word_token": token, "word_shares": shares, "word_splits": words.splits}
+        extras = {"word_tag": words.tag, "word_token": token, "word_shares": shares, "word_splits": words.splits,
+                  "unseen_tags": np.array(unseen, np.str_)}
         return {}, {"label": label}, extras
 
     # --- graph ----------------------------------------------------------------------------------------------------
@@ -308,12 +310,13 @@ class Head:
         """precision, recall, f1 and support of each type of span, strictly (seqeval); of each tag where tags are no spans."""
         gold, predicted = self.tags(results, store)
         if not self.spans:
-            return scores_per_label(list(itertools.chain(*gold)), list(itertools.chain(*predicted)), self.vocabulary["labels"])
+            return scores_per_label(list(itertools.chain(*gold)), list(itertools.chain(*predicted)),
+                                    [*self.vocabulary["labels"], *store.extras["unseen_tags"].tolist()])
         from seqeval.metrics import classification_report
         from seqeval.scheme import IOB2
 
         report = classification_report(gold, predicted, mode="strict", scheme=IOB2, output_dict=True, zero_division=0)
-        types = [tag[2:] for tag in self.vocabulary["labels"] if tag.startswith("B-") and tag[2:] in report]
+        types = [tag[2:] for tag in (*self.vocabulary["labels"], *store.extras["unseen_tags"].tolist()) if tag.startswith("B-") and tag[2:] in report]
         return {name: {"precision": float(report[name]["precision"]), "recall": float(report[name]["recall"]), "f1": float(report[name]["f1-score"]),
                        "support": int(report[name]["support"])} for name in types}
 
@@ -328,7 +331,8 @@ class Head:
         """Gold and predicted tags of every text's words, in BIO; a word without a token is predicted to be outside, or "" where tags are no spans."""
         from trainer.heads._tags import repaired
 
-        labels, extras = np.array(self.vocabulary["labels"], object), store.extras
+        extras = store.extras
+        labels = np.array([*self.vocabulary["labels"], *extras["unseen_tags"].tolist()], object)
         follow = np.array([continued(tag) for tag in labels], object)
         numbers = results["tag"][np.maximum(extras["word_token"], 0)]
         guess = np.where(extras["word_shares"], follow[numbers], labels[numbers])
