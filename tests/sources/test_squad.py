@@ -3,7 +3,7 @@ import json
 import pytest
 
 from trainer.errors import DataError
-from trainer.sources import Origin, squad
+from trainer.sources import Origin, require_field, squad
 
 
 def source(tmp_path, content):
@@ -21,10 +21,16 @@ def test_questions_are_read_in_their_order(tmp_path):
                                                                        {"id": "b", "question": "Why?", "answers": [ANSWER], "is_impossible": True}]}]},
         {"paragraphs": [{"context": "最早", "qas": [{"question": "何时？"}]}]}]}
     found, file = source(tmp_path, content)
-    assert [(example.features["question"], example.features["context"], example.features["answers"]) for example in found.examples()] == [
-        ("When?", "in 1973", [ANSWER]), ("Why?", "in 1973", []), ("何时？", "最早", [])]
+    assert [(example.features["question"], example.features["context"], example.features.get("answers")) for example in found.examples()] == [
+        ("When?", "in 1973", [ANSWER]), ("Why?", "in 1973", []), ("何时？", "最早", None)]
     assert [example.origin for example in found.examples()] == [Origin(file, 1), Origin(file, 2), Origin(file, 3)]
     assert next(iter(found.examples())).features["id"] == "a" and found.size() > 0 and found.label_names() is None
+
+
+def test_a_question_without_answers_is_not_one_that_has_none(tmp_path):
+    found, file = source(tmp_path, {"data": [{"paragraphs": [{"context": "in 1973", "qas": [{"question": "When?"}]}]}]})
+    with pytest.raises(DataError, match=rf"^unknown field 'answers' at {file}:1; "):
+        require_field(next(iter(found.examples())), "answers")
 
 
 @pytest.mark.parametrize(("content", "message"), [

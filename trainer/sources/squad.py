@@ -65,10 +65,11 @@ class SquadSource:
                 if not isinstance(question, dict):
                     raise DataError(f"{where}: expected an object. Received {question!r:.60}.")
                 impossible = bool(question.get("is_impossible", False))
-                answers = [] if impossible or "answers" not in question else _field(question, "answers", list, where)
                 features = {"id": question.get("id"), "title": article.get("title"), "is_impossible": impossible}
-                values = (_field(question, "question", str, where), context, answers)
-                yield Example({**features, **dict(zip(self._names, values, strict=True))}, Origin(name, number))
+                values = [_field(question, "question", str, where), context]
+                if impossible or "answers" in question:  # a file of questions to answer has none, which is not to say that there is none
+                    values.append([] if impossible else _field(question, "answers", list, where))
+                yield Example({**features, **dict(zip(self._names, values, strict=False))}, Origin(name, number))
 
     def fingerprint(self) -> str:
         """Of contents, relative names and settings; see `Source`."""
