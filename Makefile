@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+JOBS ?= 2 # test processes; each takes up to 3 GB
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: quickstart test test-slow parity lint bench clean
@@ -14,7 +15,7 @@ quickstart: $(VENV)/run
 	$(BIN)/python scripts/ask.py runs/quickstart/model "The central bank raised interest rates after inflation reached its highest level in ten years."
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 test-slow: $(VENV)/dev
 	$(BIN)/python -m pytest -m slow

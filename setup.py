@@ -29,7 +29,7 @@ EXTRAS = {
     "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
     "vertex": ["google-cloud-aiplatform>=1.90,<2"],
     "tpu-plan": ["jax>=0.10,<0.11", "libtpu>=0.0.50,<0.1"],
-    "dev": ["pytest>=8,<10", "hypothesis>=6.100,<7", "ruff>=0.12,<0.18", "transformers>=4.57,<6",
+    "dev": ["pytest>=8,<10", "pytest-xdist>=3.6,<4", "hypothesis>=6.100,<7", "ruff>=0.12,<0.18", "transformers>=4.57,<6",
             "jax>=0.10,<0.11; python_version >= '3.11'", "libtpu>=0.0.50,<0.1; python_version >= '3.11'"],
 }
 

@@ -89,7 +89,7 @@ def test_a_line_longer_than_many_blocks(monkeypatch):
     ("Mutu, a £15.8m signing".encode("latin-1"), "WINDOWS-1252"),
     ("één café à côté".encode("latin-1"), "WINDOWS-1252"),
     ("text".encode("utf-16"), "UTF-16LE"),
-    (gzip.compress(b"text"), "let its name end in .gz"),
+    (gzip.compress(b"text", mtime=0), "let its name end in .gz"),
 ])
 def test_bytes_that_are_not_utf8(content, guess):
     lines = _files.Lines(io.BytesIO(b"\xef\xbb\xbffine\n" * (guess in ("GB18030", "WINDOWS-1252")) + content), "x.txt")
@@ -160,7 +160,7 @@ def test_specs_that_name_no_files(split, tmp_path):
 
 def test_damaged_gzip_names_the_line(tmp_path):
     content = gzip.compress(os.urandom(100_000).hex().encode())
-    whole = gzip.compress(b'{"text": "a"}\n' * 200_000)
+    whole = gzip.compress(b'{"text": "a"}\n' * 200_000, mtime=0)
     cases = {"cut.jsonl.gz": (whole[:-200], "cut.jsonl.gz:"),
              "plain.jsonl.gz": (b'{"text": "a"}\n', "plain.jsonl.gz: cannot be read: Not a gzipped file"),
              "bad.jsonl.gz": (content[:5000] + b"????" + content[5004:], "bad.jsonl.gz: cannot be read")}
