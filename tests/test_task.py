@@ -108,6 +108,22 @@ def test_early_stopping_stops_after_its_patience_and_keeps_the_best(stopped):
     assert {path.name for path in (stopped / "checkpoints").iterdir()} == {f"step_{best:08d}", f"step_{max(evaluations):08d}"}
 
 
+def test_the_last_evaluation_is_not_made_twice(tmp_path, monkeypatch):
+    from trainer.evaluation import Evaluator
+
+    made, results = [], Evaluator.results
+    monkeypatch.setattr(Evaluator, "results", lambda self, store, *args, **keys: made.append(len(store)) or results(self, store, *args, **keys))
+    weights = toy.write_checkpoint(tmp_path / "weights", layers=1, hidden=16)
+    dev, test = (toy.write_sentences(tmp_path / f"{name}.jsonl", size) for name, size in (("dev", 20), ("test", 12)))
+    config = toy.write_config(tmp_path, weights, toy.write_sentences(tmp_path / "train.jsonl", 64), data={"validation": str(dev), "test": str(test)},
+                              train={"steps": 4, "evaluate_every_steps": 2})
+    assert toy.run_main(config, tmp_path / "job", "--export.format=savedmodel") == 0
+    assert made == [20, 20, 12]  # after steps 2 and 4, and the test
+    last = [line for line in toy.read_jsonl(tmp_path / "job" / "metrics.jsonl") if line["split"] == "validation"][-1]
+    assert json.loads((tmp_path / "job" / "results.json").read_text())["validation"] == {k: v for k, v in last.items() if k not in ("step", "split")}
+    assert toy.run_main(None, tmp_path / "job", "--mode=evaluate") == 0 and made == [20, 20, 12, 20, 12]
+
+
 def test_a_stopped_run_stays_stopped_and_can_be_evaluated_and_exported_again(stopped, tmp_path, capsys):
     job = tmp_path / "job"
     shutil.copytree(stopped, job)

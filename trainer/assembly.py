@@ -90,6 +90,8 @@ def prepare_data(parts: Parts) -> Prepared:
     display.done("preparing")
     counts = ", ".join(f"{split} {len(store):,}" for split, store in prepared.splits.items())
     display.line(f"data: {counts} examples ({'encoded before' if prepared.reused else 'encoded'})")
+    if scheme := prepared.vocabulary.get("scheme"):
+        display.line(f"  tags: {'one a word, no spans' if scheme == 'none' else f'spans, scheme {scheme}'}")
     for line in prepared.ledger.lines():
         display.line(f"  ledger: {line}")
     return prepared

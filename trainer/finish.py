@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,9 @@ class Results:
 class Kept:
     """The trained model that is kept (the best checkpoint where one is picked, else the last), ready to evaluate and export."""
 
-    def __init__(self, parts: Parts, job: Job, strategy: tf.distribute.Strategy, model: Model, evaluator: Evaluator | None = None) -> None:
+    def __init__(self, parts: Parts, job: Job, strategy: tf.distribute.Strategy, model: Model, evaluator: Evaluator | None = None,
+                 evaluated: Mapping[int, dict[str, np.ndarray]] | None = None) -> None:
+        """`evaluated`: step -> validation's results, where training has just evaluated the weights of that step."""
         self.parts, self.job, self.strategy, self.model, self.display = parts, job, strategy, model, parts.display
         self.evaluator = evaluator or Evaluator(parts.config, strategy, model, parts.head)
         self.step = self._restore()
@@ -55,6 +58,8 @@ class Kept:
         if self._calibration.exists():
             parts.head.load_calibration(json.loads(self._calibration.read_text(encoding="utf-8")))
         self._results: dict[str, dict[str, np.ndarray]] = {}
+        if evaluated and self.step in evaluated:
+            self._results["validation"] = evaluated[self.step]
 
     def _restore(self) -> int:
         # Only the model is read: the optimizer's slots are not needed, and need not fit in memory.
@@ -76,16 +81,21 @@ class Kept:
         """The other workers wait for the chief: one that leaves looks like one that died."""
         require_agreement(self.strategy, "the end", "done", "")
 
-    def evaluate(self, prepared: Prepared) -> dict[str, Any]:
-        """The metrics of validation and test, and `per_label` those of each label, where there are labels."""
+    def evaluate(self, prepared: Prepared, *, calibrate: bool = False) -> dict[str, Any]:
+        """The metrics of validation and test, and `per_label` those of each label, where there are labels.
+
+        Args:
+            calibrate: let validation decide anew what it decides, such as a threshold, and keep that with the model.
+        """
         metrics: dict[str, Any] = {}
         per_label: dict[str, dict[str, dict[str, float]]] = {}
         for split in REPORTED:
             if split in prepared.splits:
                 store = prepared.splits[split]
-                self._results[split] = self.evaluator.results(store, lambda done, total: self.display.progress("evaluating", done, total))
-                self.display.done("evaluating")
-                if split == "validation" and (chosen := self.parts.head.calibrate(self._results[split], store)) and self.job.writes:
+                if split not in self._results:
+                    self._results[split] = self.evaluator.results(store, lambda done, total: self.display.progress("evaluating", done, total))
+                    self.display.done("evaluating")
+                if calibrate and split == "validation" and (chosen := self.parts.head.calibrate(self._results[split], store)) and self.job.writes:
                     write_json(self._calibration, chosen)
                 metrics[split] = self.parts.head.metrics(self._results[split], store)
                 if scores := self.parts.head.per_label(self._results[split], store):
@@ -123,9 +133,9 @@ class Kept:
 
 def finish(parts: Parts, job: Job, prepared: Prepared, run: Any) -> Results:
     """Evaluates and exports what training made; writes results.json."""
-    kept = Kept(parts, job, run.strategy, run.model, run.evaluator)
+    kept = Kept(parts, job, run.strategy, run.model, run.evaluator, run.evaluated)
     with run.timeline.inside("evaluate_s"):
-        metrics = kept.evaluate(prepared)
+        metrics = kept.evaluate(prepared, calibrate=True)
     with run.timeline.inside("export_s"):
         model = kept.export(prepared)
     kept.leave_together()
@@ -155,10 +165,16 @@ def timeline_rows(timeline: dict[str, float], throughput: dict[str, Any]) -> lis
 
 
 def evaluate(resolved: Resolved, job: Job, display: Display) -> None:
-    """--mode=evaluate: the metrics of the kept model, anew."""
+    """--mode=evaluate: the metrics of the kept model, anew; on other data than the job's they are not the job's results."""
     with stop_when_a_worker_is_lost():
         kept, prepared = _kept(resolved, job, display, with_data=True)
-        results = _write(job, {**_read(job), **kept.evaluate(prepared), "step": kept.step}, None)
+        found = {**kept.evaluate(prepared), "step": kept.step}
+        if job.is_of(prepared):
+            results = _write(job, {**_read(job), **found}, None)
+        else:
+            results = Results({**found, "data": resolved.config.data.model_dump(include=set(REPORTED))})
+            if job.writes:
+                write_json(job.folder / "results_other_data.json", results.values)
         kept.leave_together()
     if job.writes:
         print_result(results.summary())
@@ -179,8 +195,20 @@ def _kept(resolved: Resolved, job: Job, display: Display, *, with_data: bool) ->
     strategy = start_strategy(resolved.config, job, display)
     parts = make_parts(resolved.config, display)
     prepared = prepare_data(parts) if with_data else None
-    model = build_model(parts, strategy, job.read_vocabulary(), to_restore=True)
+    vocabulary = job.read_vocabulary()
+    if prepared is not None:
+        _require_same_labels(job, vocabulary, prepared.vocabulary)
+    model = build_model(parts, strategy, vocabulary, to_restore=True)
     return Kept(parts, job, strategy, model), prepared
+
+
+def _require_same_labels(job: Job, trained: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    """Raises JobDirError where data.train teaches other labels than the model has: numbers would mean other labels."""
+    for key in trained:
+        if key != "train_counts" and trained[key] != found.get(key):
+            shown = [str(values.get(key))[:120] for values in (trained, found)]
+            raise JobDirError(f"--job_dir={job.folder}: its model was trained with {key} {shown[0]}, and data.train now has {shown[1]}. "
+                              "Give --data.train as in training, and the data to evaluate as --data.validation or --data.test.")
 
 
 def _read(job: Job) -> dict[str, Any]:

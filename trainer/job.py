@@ -91,6 +91,11 @@ class Job:
         write_json(self.folder / "ledger.json", prepared.ledger.entries)
         write_json(self.folder / "vocabulary.json", prepared.vocabulary)
 
+    def is_of(self, prepared: Any) -> bool:
+        """Whether this is the data that the job was trained and evaluated on."""
+        file = self.folder / ".data"
+        return file.exists() and file.read_text(encoding="utf-8") == prepared.digest()
+
     def read_vocabulary(self) -> dict[str, Any]:
         """What the head learnt from train."""
         file = self.folder / "vocabulary.json"

@@ -18,7 +18,7 @@ from trainer.data.prepare import Prepared
 from trainer.data.store import TokenStore
 from trainer.display import Display, seconds
 from trainer.distribution import SHARED, hosts, require_agreement
-from trainer.errors import TrainingError
+from trainer.errors import ConfigError, TrainingError
 from trainer.evaluation import Evaluator, is_better
 from trainer.job import Job, MetricsFile
 from trainer.optimization import Optimizer, make_schedule
@@ -51,6 +51,7 @@ class Training:
         self.checkpoints = Checkpoints(job.checkpoints, keep=self.settings.keep_checkpoints, warn=display.warn, writes=job.writes,
                                        variables={**{f"model/{name}": weight for name, weight in model.weights.items()}, **self.optimizer.variables()})
         self.best_metric = best_metric(config, head)
+        self.evaluated: dict[int, dict[str, np.ndarray]] = {}  # step -> validation's results, of the last evaluation
         self.state = RunState()
         self._shapes: dict[int, tuple[int, int]] = {}  # (rows, row length) of each step laid out
         self._compiled: set[tuple[int, int]] = set()
@@ -218,6 +219,7 @@ class Training:
             with self._averages():
                 results = self.evaluator.results(self.splits["validation"], self._on_evaluation_batch)
                 self.head.calibrate(results, self.splits["validation"])
+                self.evaluated = {self.state.step: results}
                 metrics = self.head.metrics(results, self.splits["validation"])
             self.display.done("evaluating")
         return metrics
@@ -247,7 +249,9 @@ class Training:
 
     def _compare(self, metrics: dict[str, float]) -> None:
         state, patience = self.state, self.settings.early_stopping_patience
-        value = metrics.get(self.best_metric, math.nan)
+        if self.best_metric not in metrics:
+            raise ConfigError(f"train.best_metric: validation gives no {self.best_metric}. Expected one of {', '.join(metrics)}.")
+        value = metrics[self.best_metric]
         if is_better(self.best_metric, value, state.best_value, self.settings.early_stopping_min_delta):
             state.best_value, state.best_step, state.evaluations_without_improvement = value, state.step, 0
             return
