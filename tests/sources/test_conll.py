@@ -20,7 +20,8 @@ def test_sentences_are_read_with_the_line_of_each_word(line_end, separator):
     lines = ["-DOCSTART- -X- O", "", "EU NNP B-ORG", "rejects VBZ O", "", "", "-DOCSTART- -X- O", "Peter NNP B-PER"]
     found = read("\ufeff" + line_end.join(line.replace(" ", separator) for line in lines))
     assert [example.features for example in found] == [
-        {"words": ["EU", "rejects"], "tags": ["B-ORG", "O"], "lines": [3, 4]}, {"words": ["Peter"], "tags": ["B-PER"], "lines": [8]}]
+        {"words": ["EU", "rejects"], "tags": ["B-ORG", "O"]}, {"words": ["Peter"], "tags": ["B-PER"]}]
+    assert [example.lines for example in found] == [(3, 4), (8,)]
     assert [example.origin for example in found] == [Origin("x.txt", 3), Origin("x.txt", 8)]
 
 
@@ -31,6 +32,10 @@ def test_columns_are_chosen_from_either_end():
 
 def test_a_tab_separates_words_with_spaces():
     assert sentences("New York\tB-LOC\n") == [[("New York", "B-LOC")]]
+
+
+def test_other_spaces_part_no_columns():
+    assert sentences("10\u00a0000 O\n\u3000 B\nfi\u2028lm\tO\n\u3000\tO\n") == [[("10\u00a0000", "O"), ("\u3000", "B"), ("fi\u2028lm", "O"), ("\u3000", "O")]]
 
 
 def test_a_number_sign_is_a_comment_above_a_sentence_and_a_word_where_it_has_the_columns_of_one():
@@ -51,6 +56,16 @@ def test_conllu_leaves_out_ranges_and_empty_nodes():
 def test_lines_without_their_columns_are_refused(content, message):
     with pytest.raises(DataError) as caught:
         read(content, tag=1)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    ("the O\nLondon\n", "x.txt:2: found 1 column, and 2 in the line before: 'London'. Correct the line (a word with a space in it needs tabs"),
+    ("the O\n10 000 O\n", "x.txt:2: found 3 columns, and 2 in the line before: '10 000 O'."),
+    ("\n  O\n", "x.txt:2: expected a word and a tag, found one column: 'O'. Correct the line, or set data.word_column and data.tag_column.")])
+def test_words_and_tags_that_cannot_be_told_apart_are_refused(content, message):
+    with pytest.raises(DataError) as caught:
+        read(content)
     assert message in str(caught.value)
 
 

@@ -37,6 +37,8 @@ def test_a_question_without_answers_is_not_one_that_has_none(tmp_path):
     ("{", "not JSON"), ("[]", 'expected {"data": [{"paragraphs"'), ({"data": [3]}, "data[0]: expected an object. Received 3."),
     ({"data": [{"paragraphs": [{"qas": []}]}]}, "data[0].paragraphs[0]: expected text in 'context'. Received None."),
     ({"data": [{"paragraphs": [{"context": "a", "qas": [{"question": 1}]}]}]}, "data[0].paragraphs[0].qas[0]: expected text in 'question'. Received 1."),
+    ({"data": [{"paragraphs": [{"context": "a", "qas": [{"question": "b", "is_impossible": "false"}]}]}]},
+     "data[0].paragraphs[0].qas[0]: expected true or false in 'is_impossible'. Received 'false'."),
     ({"data": [{"paragraphs": [{"context": "a", "qas": [{"question": "b", "answers": "c"}]}]}]}, "expected a list in 'answers'. Received 'c'.")])
 def test_what_is_not_of_its_shape_is_refused_with_its_place(tmp_path, content, message):
     found, file = source(tmp_path, content)

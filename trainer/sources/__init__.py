@@ -32,6 +32,7 @@ class Example(NamedTuple):
 
     features: dict[str, Any]  # str, int, float, bool, None, or lists of them
     origin: Origin
+    lines: tuple[int, ...] | None = None  # of each word of a sentence, where they stand on lines of their own
 
 
 class Source(Protocol):

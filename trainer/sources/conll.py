@@ -1,6 +1,7 @@
 """CoNLL columns (also .gz): a word a line with its tags in columns, an empty line between sentences; and CoNLL-U."""
 
 import functools
+import itertools
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -44,13 +45,14 @@ def open(settings: Settings, split: str, spec: str) -> Source:
 
 
 def read(lines: Lines, *, word: int, tag: int, names: tuple[str, str], conllu: bool) -> Iterator[Example]:
-    """An example for each sentence: its words, their tags, and `lines`, where each stands in the file.
+    """An example for each sentence: its words, their tags, and where in the file each stands.
 
     Comments begin with "#". Outside CoNLL-U "#" may be a word too: comments then stand above a sentence, and have a "=" or
     not as many columns as its words.
 
     Raises:
-        DataError: a line without the word's or the tag's column, or an empty word or tag.
+        DataError: a line without the word's or the tag's column, with more or fewer than the one before where they are counted
+            from the end, or an empty word or tag.
     """
     width = 0  # columns of the sentence before
     for rows in _blocks(lines):
@@ -60,9 +62,11 @@ def read(lines: Lines, *, word: int, tag: int, names: tuple[str, str], conllu: b
             width = len(rows[-1][0]) if not rows[-1][0][0].startswith("#") else width
             first = next((index for index, (cells, _) in enumerate(rows) if not _is_comment(cells, width)), len(rows))
             rows = [(cells, origin) for cells, origin in rows[first:] if cells[0] != DOCUMENT]
+        if min(word, tag) < 0:
+            _require_one_width(rows)
         if words := [_word(cells, origin, word, tag) for cells, origin in rows]:
-            features: dict[str, Any] = dict(zip((*names, "lines"), map(list, zip(*words, strict=True)), strict=True))
-            yield Example(features, rows[0][1])
+            features: dict[str, Any] = dict(zip(names, map(list, zip(*words, strict=True)), strict=True))
+            yield Example(features, rows[0][1], tuple(origin.line for _, origin in rows))
 
 
 def _is_comment(cells: list[str], width: int) -> bool:
@@ -82,17 +86,29 @@ def _blocks(lines: Lines) -> Iterator[list[tuple[list[str], Origin]]]:
 
 
 def _cells(line: str) -> list[str]:
-    line = line.rstrip("\r\n")
-    if not line.strip():
+    # Only these two part columns: other spaces, such as a no-break or an ideographic one, may be words or stand in them.
+    line = line.rstrip("\r\n").strip(" ")
+    if not line.strip(" \t"):
         return []
-    return line.split("\t") if "\t" in line else line.split()
+    return [cell.strip(" ") for cell in line.split("\t")] if "\t" in line else [cell for cell in line.split(" ") if cell]
 
 
-def _word(cells: list[str], origin: Origin, word: int, tag: int) -> tuple[str, str, int]:
+def _require_one_width(rows: list[tuple[list[str], Origin]]) -> None:
+    for (before, _), (cells, origin) in itertools.pairwise(rows):
+        if len(cells) != len(before):
+            shown = f"{len(cells)} column{'s' if len(cells) > 1 else ''}"
+            raise DataError(f"{origin}: found {shown}, and {len(before)} in the line before: {' '.join(cells)[:60]!r}. Correct the line "
+                            "(a word with a space in it needs tabs between the columns), or set data.tag_column from 0.")
+
+
+def _word(cells: list[str], origin: Origin, word: int, tag: int) -> tuple[str, str]:
     for name, column in (("word", word), ("tag", tag)):
         if not -len(cells) <= column < len(cells):
             raise DataError(f"{origin}: expected a {name} in column {column}, found {len(cells)} column{'s' if len(cells) > 1 else ''}: "
                             f"{' '.join(cells)[:60]!r}. Correct the line, or set data.{name}_column.")
-        if not cells[column].strip():
+        if not cells[column]:
             raise DataError(f"{origin}: the {name} in column {column} is empty. Correct the line, or set data.{name}_column.")
-    return cells[word].strip(), cells[tag].strip(), origin.line
+    if word % len(cells) == tag % len(cells):
+        raise DataError(f"{origin}: expected a word and a tag, found one column: {cells[word][:60]!r}. "
+                        "Correct the line, or set data.word_column and data.tag_column.")
+    return cells[word], cells[tag]

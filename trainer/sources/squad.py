@@ -64,7 +64,9 @@ class SquadSource:
                 where = f"{place}.qas[{index}]"
                 if not isinstance(question, dict):
                     raise DataError(f"{where}: expected an object. Received {question!r:.60}.")
-                impossible = bool(question.get("is_impossible", False))
+                impossible = question.get("is_impossible", False)
+                if not isinstance(impossible, bool):
+                    raise DataError(f"{where}: expected true or false in 'is_impossible'. Received {impossible!r:.60}.")
                 features = {"id": question.get("id"), "title": article.get("title"), "is_impossible": impossible}
                 values = [_field(question, "question", str, where), context]
                 if impossible or "answers" in question:  # a file of questions to answer has none, which is not to say that there is none
