@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from trainer.model import Model
 from trainer.warmup import prediction_log
 
 WARMUP_REQUESTS = 8
+ROWS_AT_ONCE = 64
 TOLERANCE = 1e-4  # absolute, float32: batches of another shape sum in another order
 BFLOAT16_TOLERANCE = 2e-2
 
@@ -48,12 +49,18 @@ class Server(tf.Module):
             count = tf.shape(tokens["token_ids"])[0]
             return model.results({**tokens, "example_row": tf.range(count), "example_start": tf.zeros([count], tf.int32)})
 
-        def from_texts(*texts: tf.Tensor) -> dict[str, tf.Tensor]:
-            columns, _ = head.encode(*texts)
+        def of_rows(columns: Mapping[str, tf.RaggedTensor]) -> dict[str, tf.Tensor]:
+            """The results of some rows; those of tokens one after the other."""
             mask = tf.ones_like(columns["token_ids"]).to_tensor()
             found = results({"padding_mask": mask, **{name: columns[name].to_tensor() for name in inputs if name in columns}})
             lengths = columns["token_ids"].row_lengths()
-            return head.answers({name: tf.RaggedTensor.from_tensor(values, lengths=lengths) if name in head.per_token else values
+            return {name: tf.RaggedTensor.from_tensor(values, lengths=lengths).values if name in head.per_token else values for name, values in found.items()}
+
+        def from_texts(*texts: tf.Tensor) -> dict[str, tf.Tensor]:
+            columns, _ = head.encode(*texts)
+            rows = {name: values for name, values in columns.items() if isinstance(values, tf.RaggedTensor)}
+            found = _in_parts(of_rows, rows) if head.windows else of_rows(rows)
+            return head.answers({name: columns["token_ids"].with_values(values) if name in head.per_token else values
                                  for name, values in found.items()}, columns, texts)
 
         def from_token_ids(*tokens: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -62,6 +69,24 @@ class Server(tf.Module):
         inputs = ("token_ids", "padding_mask", *head.more_inputs)
         self.texts = tf.function(from_texts, autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=name) for name in head.text_names])
         self.token_ids = tf.function(from_token_ids, autograph=False, input_signature=[tf.TensorSpec([None, None], tf.int32, name=name) for name in inputs])
+
+
+def _in_parts(call: Callable[[Mapping[str, tf.RaggedTensor]], dict[str, tf.Tensor]], columns: Mapping[str, tf.RaggedTensor]) -> dict[str, tf.Tensor]:
+    """What `call` returns of all rows, ROWS_AT_ONCE of them at a time: a long text has many rows, whose activations need not fit in memory together."""
+    count = columns["token_ids"].nrows(out_type=tf.int32)
+    names: list[str] = []
+
+    def part(start: tf.Tensor, *parts: tf.TensorArray) -> tuple:
+        found = call({name: values[start:start + ROWS_AT_ONCE] for name, values in columns.items()})
+        place = start // ROWS_AT_ONCE
+        return start + ROWS_AT_ONCE, *(array.write(place, found[name]) for array, name in zip(parts, names, strict=True))
+
+    shapes = tf.function(call).get_concrete_function(dict(columns)).structured_outputs
+    names.extend(shapes)
+    arrays = [tf.TensorArray(shapes[name].dtype, size=1, dynamic_size=True, infer_shape=False, element_shape=shapes[name].shape) for name in names]
+    # At least once, so that no rows give empty results of the right shape.
+    _, *arrays = tf.while_loop(lambda start, *_: (start < count) | (start == 0), part, (tf.constant(0), *arrays), parallel_iterations=1)
+    return {name: array.concat() for name, array in zip(names, arrays, strict=True)}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -241,7 +241,7 @@ def save_huggingface(folder: str | os.PathLike, encoder: "Encoder", source: str 
         encoder: with the weights.
         source: the folder the encoder came from, or the content of its config.json, which is kept.
         head_tensors: the task head under Hugging Face's names, such as classifier.weight (C, H).
-        config_updates: keys of config.json to set. `architectures` decides what is written: with ["BertModel"] the tensors
+        config_updates: keys of config.json to set, or None to leave out. `architectures` decides what is written: with ["BertModel"] the tensors
             are bare, otherwise prefixed; with a class that has no pooler there is none. `id2label` replaces `num_labels`.
         tokenizer_folder: its tokenizer files are copied.
     Raises:
@@ -254,6 +254,7 @@ def save_huggingface(folder: str | os.PathLike, encoder: "Encoder", source: str 
     if differing := [name for name in sizes if getattr(config, name) != getattr(encoder.config, name)]:
         raise ValueError(f"expected a source config.json that describes the encoder. Received one that differs in {', '.join(differing)}")
     content |= config_updates or {}
+    content = {key: value for key, value in content.items() if value is not None or key not in (config_updates or {})}
     content.pop("torch_dtype", None)  # older name of dtype
     if "id2label" in (config_updates or {}):
         content.pop("num_labels", None)
