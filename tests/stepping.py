@@ -52,7 +52,7 @@ def _store_of_tags(folder: pathlib.Path, rng: np.random.Generator, tokens: np.nd
     writer = StoreWriter(folder)
     writer.append({"token_ids": (tokens, lengths), "words": (words, lengths), "label": (label, lengths)}, {"example": np.arange(len(lengths), dtype=np.int32)})
     writer.close({}, {}, {"files": [], "samples": []}, extras={
-        "word_tag": label[word] - 1, "word_token": word, "word_shares": np.zeros(len(word), bool), "word_splits": splits})
+        "word_tag": label[word] - 1, "word_token": word, "word_shares": np.zeros(len(word), bool), "word_splits": splits, "unseen_tags": np.array([], np.str_)})
     return TokenStore(folder)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import sys
+import zlib
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -21,11 +23,13 @@ from trainer.resolve import Resolved
 from trainer.sources import Example, Origin
 from trainer.storage import atomic_write
 
-Row = tuple[dict[str, Any], tuple[str, ...]]  # what was read, and its texts
+Row = tuple[dict[str, Any], Example, tuple[str, ...]]  # what was read, as an example, and its texts
 
 
 def predict(resolved: Resolved, job: Job, display: Display, source: str | None, target: str | None) -> None:
     """Answers every line of `source`, in order, into `target`; "-" is stdin and stdout.
+
+    A line keeps its own fields: an answer of the same name, such as a label, is then called predicted_label.
 
     Raises:
         DataError: a line that is no JSON object or lacks the text; names the line. A file is then not written.
@@ -44,7 +48,7 @@ def predict(resolved: Resolved, job: Job, display: Display, source: str | None, 
         server, head = Server(model, parts.head), parts.head
         batch_size = resolved.config.train.evaluation_batch_size
         with _writing(target or "-") as output:
-            for number, rows in enumerate(_chunks(_rows(lines, source, head), 8 * batch_size if source != "-" else batch_size)):
+            for number, rows in enumerate(_chunks(_rows(lines, source, head, resolved.config.data.label), 8 * batch_size if source != "-" else batch_size)):
                 for answer in _answers(server, head, rows, batch_size):
                     output.write(json.dumps(answer, ensure_ascii=False) + "\n")
                 output.flush()
@@ -54,20 +58,22 @@ def predict(resolved: Resolved, job: Job, display: Display, source: str | None, 
 
 def _answers(server: Server, head: Any, rows: list[Row], batch_size: int) -> list[dict[str, Any]]:
     """Long texts with long ones, so that little is padding; the answers in the order of the rows."""
-    order = sorted(range(len(rows)), key=lambda row: -sum(map(len, rows[row][1])))
+    order = sorted(range(len(rows)), key=lambda row: -sum(map(len, rows[row][2])))
     answers: list[dict[str, Any]] = [{}] * len(rows)
     for start in range(0, len(order), batch_size):
         members = order[start:start + batch_size]
-        columns = zip(*(rows[row][1] for row in members), strict=True)
+        columns = zip(*(rows[row][2] for row in members), strict=True)
         outputs = {name: value.numpy() for name, value in server.texts(*(tf.constant([t.encode("utf-8", "replace") for t in c]) for c in columns)).items()}
         for place, row in enumerate(members):
-            answers[row] = {**rows[row][0], **head.decode(outputs, place)}
+            line, example, _ = rows[row]
+            found = head.decode(outputs, place, example)
+            answers[row] = {**line, **{f"predicted_{name}" if name in line else name: value for name, value in found.items()}}
     return answers
 
 
-def _rows(lines: IO[bytes], source: str, head: Any) -> Iterator[Row]:
+def _rows(lines: IO[bytes], source: str, head: Any, label: str) -> Iterator[Row]:
     name = "standard input" if source == "-" else source
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(_lines(lines, name), 1):
         if not line.strip():
             continue
         try:
@@ -80,7 +86,16 @@ def _rows(lines: IO[bytes], source: str, head: Any) -> Iterator[Row]:
             raise DataError(f"{name}:{number}: expected an object such as {_shape(head)}. Received {type(value).__name__}.")
         if b"\\u" in line and any("\ud800" <= char <= "\udfff" for char in json.dumps(value, ensure_ascii=False)):
             raise DataError(f"{name}:{number}: half of a surrogate pair (\\ud800 to \\udfff), which is no character. Write the line again from its original.")
-        yield value, head.texts(Example(_flat(value), Origin(name, number)))
+        features = {field: item for field, item in _flat(value).items() if field != label}  # a text with its gold tags is a text
+        example = Example(features, Origin(name, number))
+        yield value, example, head.texts(example)
+
+
+def _lines(stream: IO[bytes], name: str) -> Iterator[bytes]:
+    try:
+        yield from stream
+    except (OSError, EOFError, zlib.error) as error:  # a disk, or a damaged .gz
+        raise DataError(f"{name}: cannot be read: {error}. Copy or write the file anew.") from None
 
 
 def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -112,7 +127,7 @@ def _reading(source: str) -> Iterator[IO[bytes]]:
         yield sys.stdin.buffer
         return
     try:
-        opened = open(source, "rb")  # noqa: SIM115
+        opened = gzip.open(source) if source.endswith(".gz") else open(source, "rb")  # noqa: SIM115
     except OSError as error:
         raise DataError(f"--input={source}: cannot be read: {error.strerror}.") from None
     with opened:

@@ -66,3 +66,17 @@ def test_dropout_before_the_output_is_hugging_faces(case, rate):
     """DistilBERT's rate for texts is not that for tokens, and BERT's answers have none."""
     name = next(name for name, cases in CASES.items() if case in cases)
     assert model_of(name, GOLDEN / case)[0].dropout == rate
+
+
+@pytest.mark.parametrize(("name", "case"), [pair for pair in PAIRS if pair[0] != "classification"])
+def test_nothing_is_left_of_the_labels_of_another_task(name, case, tmp_path):
+    """A checkpoint of three classes, such as one for entailment: Hugging Face sizes every task's layer by its labels."""
+    head, encoder, _, _ = model_of(name, GOLDEN / case)
+    tensors, updates = head.save_tensors()
+    source = json.loads((GOLDEN / case / "config.json").read_text()) | {
+        "id2label": {"0": "contradiction", "1": "neutral", "2": "entailment"}, "label2id": {"contradiction": 0, "neutral": 1, "entailment": 2},
+        "problem_type": "single_label_classification"}
+    save_huggingface(tmp_path / "saved", encoder, source, head_tensors=tensors, config_updates=updates)
+    content = json.loads((tmp_path / "saved" / "config.json").read_text())
+    width = len(next(tensor for key, tensor in tensors.items() if key.endswith("bias")))
+    assert len(content["id2label"]) == len(content["label2id"]) == width and "problem_type" not in content

@@ -20,7 +20,7 @@ from trainer.export import Server
 from trainer.heads import _answers
 from trainer.heads.question_answering import NEVER, Head, Settings
 from trainer.model import Model
-from trainer.sources import jsonl
+from trainer.sources import Example, Origin, jsonl
 from trainer.text import load_tokenizer
 
 SMALL = {"max_question_tokens": 4, "max_answer_tokens": 5, "n_best": 3}
@@ -94,7 +94,28 @@ def test_an_answer_is_checked_against_its_text(tmp_path, weights, answer, start,
     assert (label == -1).all() if entry == "answers_not_found" else label.max() > 0
 
 
+@pytest.mark.parametrize(("context", "answers", "place", "state"), [
+    ("the film", [("Film!", 4), ("film", 4)], 4, "found"),  # the second stands where it says
+    ("the film", [("Film!", 4), ("film", 6)], 4, "moved"), ("the film", [("film", 6), ("the", 0)], 0, "found"),
+    ("this tree", [("is", 9)], -1, "lost"), ("it is a tree", [("is", 9)], 3, "moved"), ("is it is", [("is", 4)], -1, "lost"),
+    ("他今天很好", [("今天", 3)], 1, "moved"), ("(film)", [("film", 3)], 1, "moved"), ("aaa", [("aa", 5)], -1, "lost")])
+def test_the_first_answer_that_stands_in_the_context_is_learnt(weights, context, answers, place, state):
+    head = Head(Settings(**SMALL), DataSettings(source="jsonl", train="", text=["q", "c"], label="answers", seq_len=20), None)
+    row = {"q": "?", "c": context, "answers": [{"text": text, "answer_start": start} for text, start in answers]}
+    gold = head.label(Example(row, Origin("x", 1)))
+    assert (gold.start, gold.state) == (place, state) and gold.texts == tuple(text for text, _ in answers)
+
+
+def test_questions_that_cannot_be_refused_are_counted(tmp_path, weights):
+    dev = toy.write_jsonl(tmp_path / "dev.jsonl", questions(20, seed=1, unanswerable=0.5))
+    _, prepared = prepared_of(tmp_path, weights, questions(10), validation=str(dev))
+    assert not prepared.vocabulary["unanswerable"] and 3 < prepared.ledger.count("validation", "answers_unforeseen") < 17
+
+
 @pytest.mark.parametrize(("row", "message"), [
+    ({"question": "a", "context": "b", "answers": None},
+     "train.jsonl:2: field 'answers' is null. Expected a list of answers, or [] for a question that has none."),
+    ({"question": "a", "context": "b", "answers": [{"text": "b", "answer_start": True}]}, "expected answers {\"text\", \"answer_start\"}."),
     ({"question": "a", "context": 3, "answers": []}, "train.jsonl:2: field 'context' should be text. Received 3."),
     ({"question": "a", "context": "b", "answers": "b"}, "field 'answers': expected a list of {\"text\", \"answer_start\"}. Received 'b'."),
     ({"question": "a", "context": "b", "answers": [{"text": "b"}]}, "train.jsonl:2: field 'answers': expected answers {\"text\", \"answer_start\"}."),
@@ -137,6 +158,30 @@ def test_the_questions_of_a_context_stay_together(tmp_path, weights):
     assert not contexts["train"] & contexts["validation"] and 10 < len(prepared.splits["validation"].meta["samples"]) < 90
 
 
+def test_a_metric_that_validation_does_not_give_is_refused(tmp_path, weights, capsys):
+    config = toy.write_config(tmp_path, weights, toy.write_jsonl(tmp_path / "train.jsonl", questions(40, after=0)),
+                              head={"name": "question_answering", **SMALL}, data={"text": ["question", "context"], "label": "answers", "validation": 0.3},
+                              train={"steps": 4, "evaluate_every_steps": 2, "best_metric": "HasAns_f1"})
+    assert toy.run_main(config, tmp_path / "job") == 2
+    assert "train.best_metric: validation gives no HasAns_f1. Expected one of loss, exact_match, f1." in capsys.readouterr().err
+
+
+def test_the_threshold_is_the_jobs_until_it_trains_again(tmp_path, weights):
+    """Evaluation on other data neither tunes it nor takes the place of the job's results."""
+    rows = questions(120, unanswerable=0.4)
+    config = toy.write_config(tmp_path, weights, toy.write_jsonl(tmp_path / "train.jsonl", rows), head={"name": "question_answering", **SMALL},
+                              data={"text": ["question", "context"], "label": "answers", "validation": 0.3, "seq_len": 32}, train={"steps": 6})
+    assert toy.run_main(config, tmp_path / "job") == 0
+    kept = {name: (tmp_path / "job" / name).read_bytes() for name in ("calibration.json", "results.json")}
+    other = toy.write_jsonl(tmp_path / "other.jsonl", questions(60, seed=9, unanswerable=0.9))
+    assert toy.run_main(None, tmp_path / "job", "--mode=evaluate", f"--data.validation={other}") == 0
+    assert {name: (tmp_path / "job" / name).read_bytes() for name in kept} == kept
+    assert json.loads((tmp_path / "job" / "results_other_data.json").read_text())["validation"]["f1"] >= 0
+    assert toy.run_main(None, tmp_path / "job", "--mode=evaluate") == 0
+    first, again = (json.loads(content)["validation"]["f1"] for content in (kept["results.json"], (tmp_path / "job" / "results.json").read_bytes()))
+    assert again == pytest.approx(first)
+
+
 def test_a_train_without_answers_is_refused(tmp_path, weights):
     with pytest.raises(DataError, match=r"none of the 3 questions has an answer that stands in its context"):
         prepared_of(tmp_path, weights, questions(3, unanswerable=1.0))
@@ -175,7 +220,7 @@ def served(tmp_path_factory, weights, request):
     head, prepared = prepared_of(folder, weights, questions(30, unanswerable=share), head={"top_k": top_k})
     model = model_of(weights, head, prepared.vocabulary)
     head.output.kernel.assign(np.random.default_rng(0).normal(size=head.output.kernel.shape))
-    return types.SimpleNamespace(head=head, server=Server(model, head), unanswerable=share > 0, top_k=top_k)
+    return types.SimpleNamespace(head=head, model=model, server=Server(model, head), unanswerable=share > 0, top_k=top_k)
 
 
 def ask(served, pairs):
@@ -200,6 +245,15 @@ def test_an_answer_is_always_a_slice_of_its_context(served, pairs):
         assert served.top_k == 1 or not found["score"] or found["n_best"][0] == best
         for other in found.get("n_best", []):
             assert other["answer"] == context[max(other["start"], 0):max(other["end"], 0)]
+
+
+def test_windows_go_through_the_encoder_a_few_at_a_time(served, monkeypatch):
+    pairs = [("great?", row["context"]) for row in questions(6, seed=3)]
+    whole = ask(served, pairs)
+    monkeypatch.setattr("trainer.export.ROWS_AT_ONCE", 2)
+    for one, other in zip(whole, ask(types.SimpleNamespace(head=served.head, server=Server(served.model, served.head)), pairs), strict=True):
+        assert one["score"] == pytest.approx(other["score"], abs=1e-5) and one["answer"] == other["answer"] and one["start"] == other["start"]
+    assert served.server.texts(tf.constant([], tf.string), tf.constant([], tf.string))["start"].shape == (0,)
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0, -1.0])
@@ -303,7 +357,7 @@ def test_a_checkpoints_layer_is_taken_over(weights):
     head = Head(Settings(**SMALL), DataSettings(source="jsonl", train="", text=["q", "c"], seq_len=20), None)
     model_of(weights, head, {"labels": [], "unanswerable": False})
     tensors, updates = head.save_tensors()
-    assert updates == {"architectures": ["BertForQuestionAnswering"]} and tensors["qa_outputs.weight"].shape == (2, 16)
+    assert updates["architectures"] == ["BertForQuestionAnswering"] and tensors["qa_outputs.weight"].shape == (2, 16)
     other = Head(Settings(**SMALL), head.data, None)
     model_of(weights, other, {"labels": [], "unanswerable": False})
     assert other.load_tensors({}, None) == []
@@ -325,6 +379,12 @@ def test_questions_are_learnt_exported_and_answered(tmp_path, weights, capsys):
     assert toy.run_main(None, tmp_path / "job", "--mode=predict", f"--input={tmp_path / 'in.jsonl'}", f"--output={tmp_path / 'out.jsonl'}") == 0
     found = toy.read_jsonl(tmp_path / "out.jsonl")[0]
     assert (found["answer"], found["start"], found["end"]) == ("great", 13, 18) and found["n_best"][0]["answer"] == "great" and len(found["n_best"]) == 2
+    other = toy.write_jsonl(tmp_path / "other.jsonl", questions(60, seed=9, after=0))
+    calibration, results = (tmp_path / "job" / "calibration.json").exists(), (tmp_path / "job" / "results.json").read_bytes()
+    assert toy.run_main(None, tmp_path / "job", "--mode=evaluate", f"--data.validation={other}") == 0
+    found = json.loads((tmp_path / "job" / "results_other_data.json").read_text())
+    assert found["data"]["validation"] == str(other) and found["validation"]["f1"] > 80
+    assert (tmp_path / "job" / "results.json").read_bytes() == results and (tmp_path / "job" / "calibration.json").exists() == calibration
     (tmp_path / "in.jsonl").write_text('{"question": "great?"}\n[]\n')
     assert toy.run_main(None, tmp_path / "job", "--mode=predict", f"--input={tmp_path / 'in.jsonl'}") == 2
     assert "unknown field 'context'" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """Tags of words: every gold word scored once, spans that are slices of the text, seqeval's figures."""
 
+import gzip
 import json
 import random
 import types
@@ -153,6 +154,41 @@ def test_tags_without_spans_are_scored_by_accuracy(tmp_path, weights):
     assert head.per_label(learnt, store) == {"DT": right, "NN": right, "SYM": wrong}
 
 
+def test_one_slip_among_the_tags_is_named_instead_of_taking_the_spans_away(tmp_path, weights):
+    for slip in ("0", "b-LOC", "LOC"):
+        with pytest.raises(DataError) as caught:
+            prepared_of(tmp_path, weights, [*tagged(20), {"words": ["a"], "tags": [slip]}])
+        assert str(caught.value) == (f"{tmp_path / 'train.jsonl'}:21: tag {slip!r} has no prefix, and most others have, such as B-… and I-…. "
+                                     "Correct it (O is for words outside of spans), or set --head.scheme=none for a tag a word.")
+    _, prepared = prepared_of(tmp_path, weights, [*tagged(20), {"words": ["a", "U.S."], "tags": ["0", "B-NEW"]}], head={"scheme": "none"})
+    assert prepared.vocabulary["scheme"] == "none" and {"0", "B-NEW", "I-LOC"} <= set(prepared.vocabulary["labels"])
+
+
+def test_tags_without_spans_and_spans_do_not_go_together(tmp_path, weights):
+    row = {"words": "in red film", "tags": [{"start": 3, "end": 6, "label": "LOC"}]}
+    with pytest.raises(DataError, match=r"head.scheme: none is for a tag a word, and .*train.jsonl:1 has spans. Leave head.scheme out."):
+        prepared_of(tmp_path, weights, [row], head={"scheme": "none"})
+
+
+@pytest.mark.parametrize(("text", "span", "tags"), [
+    ("in red film house", (2, 11), ["O", "B-LOC", "I-LOC", "O"]), ("in red film house", (3, 12), ["O", "B-LOC", "I-LOC", "O"]),
+    ("in \u200bred film", (3, 12), ["O", "B-LOC", "I-LOC"]), ("in \u200b red", (3, 4), ["O", "B-LOC", "O"])])
+def test_a_span_begins_at_its_first_token(tmp_path, weights, text, span, tags):
+    row = {"words": text, "tags": [{"start": span[0], "end": span[1], "label": "LOC"}]}
+    head, prepared = prepared_of(tmp_path, weights, [row, {"words": "red", "tags": []}])
+    head.spans, head.vocabulary = True, prepared.vocabulary
+    store = prepared.splits["train"]
+    learnt = {"tag": np.maximum(np.asarray(store.tokens["label"]) - 1, 0), "loss": np.zeros(store.row_splits[-1], np.float32)}
+    gold, predicted = head.tags(learnt, store)
+    assert gold[0] == tags and prepared.ledger.count("train", "spans_trimmed") == (" " in (text[span[0]], text[span[1] - 1]))
+    assert predicted == gold or span == (3, 4)  # of which the tokenizer leaves nothing
+
+
+def test_a_field_called_lines_is_the_users_own(tmp_path, weights):
+    _, prepared = prepared_of(tmp_path, weights, [{**row, "lines": 3} for row in tagged(4)])
+    assert len(prepared.splits["train"].extras["word_splits"]) == 5
+
+
 def test_chinese_characters_and_the_digits_that_share_a_token(tmp_path, weights):
     rows = [{"words": list("今天1998很"), "tags": ["O", "O", "B-T", "I-T", "I-T", "I-T", "O"]}, {"words": list("今98"), "tags": ["O", "O", "B-T"]}]
     head, prepared = prepared_of(tmp_path, weights, rows, head={"word_separator": ""})
@@ -185,6 +221,9 @@ def test_spans_over_raw_text_are_found_by_their_characters(tmp_path, weights):
     ({"words": "New York City", "tags": [{"start": 0, "end": 13, "label": "LOC"}, {"start": 4, "end": 8, "label": "ORG"}]},
      "spans overlap: LOC 'New York City' (0 to 13) and ORG 'York' (4 to 8). A word has one tag: keep one of them."),
     ({"words": "ab", "tags": [{"start": 0, "end": 3, "label": "LOC"}]}, "a span must lie in the text, which has 2 characters. Received 0 to 3."),
+    ({"words": "ab", "tags": [{"start": 0.0, "end": True, "label": "LOC"}]},
+     "start and end of a span must be whole numbers, of characters of the text. Received 0.0 and True."),
+    ({"words": "a  b", "tags": [{"start": 1, "end": 3, "label": "LOC"}]}, "the span from 1 to 3 holds white space alone: '  '."),
     ({"words": "ab", "tags": [{"start": 0, "end": 2, "label": ""}]}, "the span from 0 to 2 has no label."),
     ({"words": "ab", "tags": [{"start": 0}]}, 'expected spans {"start", "end", "label"}. Received {\'start\': 0}'),
 ])
@@ -290,10 +329,12 @@ def test_a_span_is_always_a_slice_of_the_text(served, crf, texts):
 @pytest.mark.parametrize(("text", "tags", "spans"), [
     ("the U.S. film", "O B O B O O", [("U.S", "x")]), ("the U.S. film", "O B I I I B", [("U.S.", "x"), ("film", "x")]),
     ("the U.S. film", "O B Y B Y I", [("U.S. film", "x")]), ("(red) film", "O B O O", [("red", "x")]), ("red film", "B B", [("red", "x"), ("film", "x")]),
+    ("the red-film", "O B O Y", [("red-film", "x")]), ("the red/film", "O B O B", [("red", "x"), ("film", "x")]),
+    ("red,film", "B O Y", [("red", "x"), ("film", "y")]), ("red-", "B O", [("red", "x")]), ("-red", "O B", [("red", "x")]),
     ("今天很", "B B I", [("今", "x"), ("天很", "x")]), ("film今", "B Y", [("film", "x"), ("今", "y")])])
-def test_between_two_spaces_is_one_span_at_most(tmp_path, weights, text, tags, spans):
+def test_parts_that_no_space_parts_are_one_span(tmp_path, weights, text, tags, spans):
     head, _ = prepared_of(tmp_path, weights, tagged(4))
-    head.vocabulary, head.spans = {"labels": ["O", "B-x", "I-x", "B-y", "I-y"]}, True
+    head.vocabulary, head.spans = {"labels": ["O", "B-x", "I-x", "B-y", "I-y"], "tagged": "words"}, True
     texts = tf.constant(["the film", text, ""])
     columns, _ = head.encode(texts)
     numbers = iter([0, 0, *({"O": 0, "B": 1, "I": 2, "Y": 3}[tag] for tag in tags.split())])
@@ -303,6 +344,60 @@ def test_between_two_spaces_is_one_span_at_most(tmp_path, weights, text, tags, s
     outputs = {name: value.numpy() for name, value in head.answers(results, columns, (texts,)).items()}
     assert [(span["text"], span["type"]) for span in head.decode(outputs, 1)["entities"]] == spans
     assert head.decode(outputs, 0)["entities"] == head.decode(outputs, 2)["entities"] == []
+
+
+def test_spans_of_raw_text_are_served_as_they_are_scored(tmp_path, weights):
+    """Whatever was learnt: what is answered is what `metrics` counts, also where no space parts two spans."""
+    rng, rows = random.Random(0), []
+    for _ in range(40):
+        words = [rng.choice(toy.FILLER) for _ in range(rng.randrange(2, 20))]
+        text = "".join(word + rng.choice([" ", "/", ",", "-", "."]) for word in words)
+        starts = np.cumsum([0, *(len(word) + 1 for word in words)]).tolist()
+        rows.append({"words": text, "tags": [{"start": start, "end": start + len(word), "label": rng.choice(NAMES)}
+                                             for start, word in zip(starts[:-1], words, strict=True) if rng.random() < 0.5]})
+    head, prepared = prepared_of(tmp_path, weights, rows)
+    assert prepared.vocabulary["tagged"] == "text"
+    head.vocabulary, head.spans = prepared.vocabulary, True
+    texts = tf.constant([row["words"] for row in rows])
+    columns, _ = head.encode(texts)
+    learnt = np.maximum(np.asarray(prepared.splits["train"].tokens["label"]) - 1, 0)
+    results = {"tag": columns["words"].with_values(tf.constant(learnt, tf.int32)), "score": columns["words"].with_values(tf.ones(len(learnt)))}
+    outputs = {name: value.numpy() for name, value in head.answers(results, columns, (texts,)).items()}
+    for number, row in enumerate(rows):
+        found = [{"start": span["start"], "end": span["end"], "label": span["type"]} for span in head.decode(outputs, number)["entities"]]
+        assert found == row["tags"]
+
+
+@pytest.mark.parametrize(("words", "spans", "tags"), [
+    (["the", "U.S.", "film"], [(4, 8, "x")], ["O", "B-x", "O"]), (["New", "York", "film"], [(0, 8, "x")], ["B-x", "I-x", "O"]),
+    (["a", "b"], [], ["O", "O"]), (["in-red", "b"], [(3, 6, "x")], ["O", "O"]), (["red-film", "b"], [(0, 3, "x"), (4, 10, "y")], ["B-x", "B-y"])])
+def test_the_tag_of_a_word_is_that_of_what_begins_it(tmp_path, weights, words, spans, tags):
+    head, _ = prepared_of(tmp_path, weights, tagged(4))
+    head.spans = True
+    assert head._word_tags(words, [{"start": start, "end": end, "type": name} for start, end, name in spans]) == tags
+    head.spans = False
+    parts = [{"start": start, "end": end, "type": name} for start, end, name in [(0, 1, "DT"), (2, 3, "NN"), (3, 4, ".")]]
+    assert head._word_tags(["a", "b."], parts) == ["DT", "NN"]
+
+
+def test_windows_go_through_the_encoder_a_few_at_a_time(served, monkeypatch):
+    texts = [" ".join(row["words"]) for row in tagged(6, seed=8)]
+    whole = entities(served[True], texts)
+    monkeypatch.setattr("trainer.export.ROWS_AT_ONCE", 2)
+    parts = entities(types.SimpleNamespace(head=served[True].head, server=Server(served[True].model, served[True].head)), texts)
+    assert [[(span["start"], span["end"], span["type"]) for span in spans] for spans in whole] == [
+        [(span["start"], span["end"], span["type"]) for span in spans] for spans in parts] and any(whole)
+
+
+def test_the_labels_of_another_train_are_refused(tmp_path, weights, capsys):
+    config = toy.write_config(tmp_path, weights, toy.write_jsonl(tmp_path / "train.jsonl", tagged(40)), head={"name": "token_classification"},
+                              data={"text": "words", "label": "tags", "validation": 0.3, "seq_len": 32}, train={"steps": 2})
+    assert toy.run_main(config, tmp_path / "job") == 0
+    renamed = [{**row, "tags": [tag.replace("PER", "AAA") for tag in row["tags"]]} for row in tagged(40)]
+    other = toy.write_jsonl(tmp_path / "other.jsonl", renamed)
+    assert toy.run_main(None, tmp_path / "job", "--mode=evaluate", f"--data.train={other}") == 2
+    assert ("its model was trained with labels ['O', 'B-LOC', 'I-LOC', 'B-PER', 'I-PER'], and data.train now has ['O', 'B-AAA', 'I-AAA', 'B-LOC', 'I-LOC']. "
+            "Give --data.train as in training") in capsys.readouterr().err
 
 
 def test_no_text_and_no_span_are_answers_too(served):
@@ -327,7 +422,7 @@ def test_a_checkpoints_classifier_is_taken_over_in_the_order_of_our_labels(tmp_p
 
 
 @pytest.mark.parametrize("crf", [False, True])
-def test_a_tagger_learns_exports_and_predicts(tmp_path, weights, crf):
+def test_a_tagger_learns_exports_and_predicts(tmp_path, weights, capsys, crf):
     """Through the entry point: names are entities."""
     rng, rows = random.Random(0), []
     for _ in range(160):
@@ -343,3 +438,14 @@ def test_a_tagger_learns_exports_and_predicts(tmp_path, weights, crf):
     assert toy.run_main(None, tmp_path / "job", "--mode=predict", f"--input={tmp_path / 'in.jsonl'}", f"--output={tmp_path / 'out.jsonl'}") == 0
     spans = toy.read_jsonl(tmp_path / "out.jsonl")[0]["entities"]
     assert [(span["text"], span["type"], span["start"]) for span in spans] == [("great", "GOOD", 2), ("awful", "BAD", 14)]
+    lines = [{"words": ["a", "great", ",", "\u200b", "film", "awful"], "tags": ["O"] * 6},
+             {"words": "a   very\tgreat  film", "tags": "O O O O", "text": "mine"}]
+    source = tmp_path / "in.jsonl.gz"
+    source.write_bytes(gzip.compress("".join(json.dumps(line) + "\n" for line in lines).encode()))
+    assert toy.run_main(None, tmp_path / "job", "--mode=predict", f"--input={source}", f"--output={tmp_path / 'out.jsonl'}") == 0
+    words, raw = toy.read_jsonl(tmp_path / "out.jsonl")
+    assert words["predicted_tags"] == ["O", "B-GOOD", "O", "O", "O", "B-BAD"] and words["tags"] == ["O"] * 6 and words["text"] == "a great , \u200b film awful"
+    assert [(span["text"], span["start"]) for span in raw["entities"]] == [("great", 9)] and raw["text"] == "mine"
+    source.write_bytes(source.read_bytes()[:-9])
+    assert toy.run_main(None, tmp_path / "job", "--mode=predict", f"--input={source}", f"--output={tmp_path / 'out2.jsonl'}") == 2
+    assert "in.jsonl.gz: cannot be read: Compressed file ended before" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from trainer.errors import DataError
-from trainer.heads._tags import OUTSIDE, PREFIXES, to_bio
+from trainer.heads._tags import OUTSIDE, PREFIXES, find_scheme, odd_one_out, to_bio
 
 SHOWN = 30  # labels in a message
 TEXT_BITS = 32  # of a place: which text, and which of its characters
@@ -24,13 +24,15 @@ class Gold:
         start, end: (W,) int32, in characters of the text.
         lines: where in the source's file each word stands; None: all where the text does.
         spans: whether these are whole spans, not words: the words are still to be found.
+        trimmed: spans that began or ended with white space, which is no part of them.
     """
 
     start: np.ndarray
     end: np.ndarray
     tags: tuple[str, ...]
-    lines: tuple[int, ...] | None
-    spans: bool
+    lines: tuple[int, ...] | None = None
+    spans: bool = False
+    trimmed: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,9 +73,15 @@ def _segments(place: np.ndarray, finish: np.ndarray, start: np.ndarray, end: np.
     span = np.searchsorted(start, left, side="right") - 1
     in_token = (token >= 0) & (left < finish[token]) if len(place) else np.zeros(len(left), bool)
     in_span = (span >= 0) & (left < end[span]) if len(start) else np.zeros(len(left), bool)
-    kept = in_token | (in_span & ~in_token & np.isin(left, start))
+    # A span begins at its first token; one of which no token is left is a word without a token, so that it is scored all the same.
+    first = np.zeros(len(left), bool)
+    tokens = np.flatnonzero(in_span & in_token)
+    lost = np.flatnonzero(in_span & ~np.isin(span, span[tokens]))
+    for places in (tokens, lost):
+        first[places[np.unique(span[places], return_index=True)[1]]] = True
+    kept = in_token | first
     tag = np.zeros(len(left), np.int64)
-    tag[in_span] = numbers[span[in_span]] + (left[in_span] != start[span[in_span]])  # B-, then I-
+    tag[in_span] = numbers[span[in_span]] + ~first[in_span]  # B-, then I-
     return left[kept], right[kept], tag[kept]
 
 
@@ -84,22 +92,30 @@ def are_tags(value: Any) -> bool:
 
 def read_spans(text: str, spans: list[Any], where: str) -> Gold:
     """The spans {"start", "end", "label"} of a raw text. Raises DataError where they are none, leave the text, overlap or lie in each other."""
-    rows = []
+    rows, trimmed = [], 0
     for span in spans:
         if not isinstance(span, dict) or not {"start", "end", "label"} <= set(span):
             raise DataError(f'{where}: expected spans {{"start", "end", "label"}}. Received {span!r:.80}.')
         start, end, name = span["start"], span["end"], span["label"]
-        if not (isinstance(start, int) and isinstance(end, int) and 0 <= start < end <= len(text)):
+        if type(start) is not int or type(end) is not int:
+            raise DataError(f"{where}: start and end of a span must be whole numbers, of characters of the text. Received {start!r} and {end!r}.")
+        if not 0 <= start < end <= len(text):
             raise DataError(f"{where}: a span must lie in the text, which has {len(text)} characters. Received {start!r} to {end!r}.")
+        inside = text[start:end]
+        if not inside.strip():
+            raise DataError(f"{where}: the span from {start} to {end} holds white space alone: {inside!r}. Correct it, or leave it out.")
         if not isinstance(name, str) or not name:
             raise DataError(f"{where}: the span from {start} to {end} has no label. Received {name!r}.")
-        rows.append((start, end, name))
+        kept = start + len(inside) - len(inside.lstrip()), end - len(inside) + len(inside.rstrip())
+        trimmed += kept != (start, end)
+        rows.append((*kept, name))
     rows.sort()
     for (start, end, name), (other_start, other_end, other) in itertools.pairwise(rows):
         if other_start < end:
             raise DataError(f"{where}: spans overlap: {name} {text[start:end]!r} ({start} to {end}) and {other} {text[other_start:other_end]!r} "
                             f"({other_start} to {other_end}). A word has one tag: keep one of them.")
-    return Gold(np.array([row[0] for row in rows], np.int32), np.array([row[1] for row in rows], np.int32), tuple(f"B-{row[2]}" for row in rows), None, True)
+    start, end, names = zip(*rows, strict=True) if rows else ((), (), ())
+    return Gold(np.array(start, np.int32), np.array(end, np.int32), tuple(f"B-{name}" for name in names), spans=True, trimmed=trimmed)
 
 
 def bio_tags(gold: Gold, scheme: str, origin: Callable[[], str]) -> tuple[list[str], list[int]]:
@@ -122,6 +138,29 @@ def origin_of(gold: Gold, origin: Callable[[], str], word: int) -> str:
     return f"{origin().rpartition(':')[0]}:{gold.lines[word]}"
 
 
+def scheme_of(labels: Sequence[Gold], scheme: str, origin: Callable[[int], str]) -> str:
+    """The scheme of train's tags: the one given, or "auto" found.
+
+    Raises:
+        DataError: a tag without a prefix among many that have one; or spans, where the scheme is to be none.
+    """
+    spans = next((index for index, gold in enumerate(labels) if gold.spans), None)
+    if scheme == "none" and spans is not None:
+        raise DataError(f"head.scheme: none is for a tag a word, and {origin(spans)} has spans. Leave head.scheme out.")
+    if scheme != "auto":
+        return scheme
+    if spans is not None:
+        return "bio"
+    found = find_scheme(gold.tags for gold in labels)
+    odd = odd_one_out(gold.tags for gold in labels) if found == "none" else None
+    if odd:
+        sentence, place = odd
+        where = origin_of(labels[sentence], lambda: origin(sentence), place)
+        raise DataError(f"{where}: tag {labels[sentence].tags[place]!r} has no prefix, and most others have, such as B-… and I-…. "
+                        "Correct it (O is for words outside of spans), or set --head.scheme=none for a tag a word.")
+    return found
+
+
 def tag_numbers(split: Any, vocabulary: Mapping[str, Any], ledger: Any) -> tuple[list[np.ndarray], list[str]]:
     """The tags of each text as numbers, and the names of those that train does not have, whose numbers come after the vocabulary's.
 
@@ -135,6 +174,8 @@ def tag_numbers(split: Any, vocabulary: Mapping[str, Any], ledger: Any) -> tuple
     result, seen = [], False
     for index, gold in enumerate(split.labels):
         tags, broken = bio_tags(gold, vocabulary["scheme"], lambda index=index: split.origin(index))
+        if gold.trimmed:
+            ledger.add(split.name, "spans_trimmed", split.origin(index), gold.trimmed)
         for place in broken:
             ledger.add(split.name, "scheme_violations", origin_of(gold, lambda index=index: split.origin(index), place))
         for place, tag in enumerate(tags):

@@ -34,6 +34,19 @@ def find_scheme(sentences: Iterable[Sequence[str]]) -> str:
     return next((name for name, known in PREFIXES.items() if prefixes <= set(known)), "none")
 
 
+def odd_one_out(sentences: Iterable[Sequence[str]]) -> tuple[int, int] | None:
+    """Sentence and place of the first tag without a prefix, where most have one: a slip among spans. None where there is no such tag."""
+    first, typed, plain = None, 0, 0
+    for number, tags in enumerate(sentences):
+        for place, tag in enumerate(tags):
+            if tag != OUTSIDE and TYPED.fullmatch(tag):
+                typed += 1
+            elif tag != OUTSIDE:
+                plain += 1
+                first = first or (number, place)
+    return first if typed > plain else None
+
+
 def to_bio(tags: Sequence[str], scheme: str) -> tuple[list[str], list[int]]:
     """The tags of a sentence in BIO, and the places that break the scheme, each read as the nearest that does not.
 
@@ -72,9 +85,9 @@ def to_bio(tags: Sequence[str], scheme: str) -> tuple[list[str], list[int]]:
     return result, broken
 
 
-def continued(tag: str) -> str:
+def continued(tag: str, scheme: str) -> str:
     """The tag of what follows inside the same word."""
-    return f"I-{tag[2:]}" if tag.startswith("B-") else tag
+    return f"I-{tag[2:]}" if scheme != "none" and tag.startswith("B-") else tag
 
 
 def repaired(tags: Sequence[str]) -> list[str]:

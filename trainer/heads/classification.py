@@ -260,8 +260,8 @@ class Head:
     def load_calibration(self, values: Mapping[str, float]) -> None:
         """Nothing to take over."""
 
-    def decode(self, outputs: Mapping[str, np.ndarray], row: int) -> dict[str, Any]:
-        """One row of the answers as JSON for --mode=predict."""
+    def decode(self, outputs: Mapping[str, np.ndarray], row: int, example: Example | None = None) -> dict[str, Any]:
+        """One row of the answers as JSON for --mode=predict; `example` is what was asked."""
         if self.settings.kind == "regression":
             return {"value": float(outputs["value"][row])}
         probabilities = {name: float(p) for name, p in zip(self.vocabulary["labels"], outputs["probabilities"][row], strict=True)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from pydantic import Field
 from trainer.config import DataSettings, HeadSettings
 from trainer.errors import ConfigError, DataError
 from trainer.heads._families import FAMILIES
+from trainer.heads._scripts import EAST_ASIAN
 from trainer.lazy import keras, tf
 from trainer.sources import Example, require_field
 
@@ -36,10 +38,10 @@ class Settings(HeadSettings):
 
 @dataclasses.dataclass(frozen=True)
 class Gold:
-    """The gold answers of a question, the one to learn first.
+    """The gold answers of a question.
 
     Attributes:
-        start, end: the characters of the context that the first one has; -1 where it has none, or they were not found.
+        start, end: the characters of the context that the first one has that stands in it; -1 where none does.
     """
 
     texts: tuple[str, ...]
@@ -92,13 +94,13 @@ class Head:
         if not answers:
             return Gold((), -1, -1, "none")
         context = example.features[self.data.text[1]]
-        text, start = answers[0]
-        found, state = _locate(context, text, start)
-        return Gold(tuple(answer for answer, _ in answers), found, found + len(text) if found >= 0 else -1, state)
+        located = [(*_locate(context, text, start), len(text)) for text, start in answers]
+        found, state, length = min(located, key=lambda place: ("found", "moved", "lost").index(place[1]))  # of equals the first
+        return Gold(tuple(text for text, _ in answers), found, found + length if found >= 0 else -1, state)
 
     def preparation_settings(self) -> dict[str, Any]:
         """What of the settings changes the stored examples."""
-        return self.settings.model_dump(include={"name", "max_question_tokens"})
+        return self.settings.model_dump(include={"name", "max_question_tokens", "max_answer_tokens"})  # the last for the ledger
 
     def learn(self, labels: Sequence[Gold], names: list[str] | None, origin: Callable[[int], str]) -> dict[str, Any]:
         """Whether train has questions without an answer.
@@ -140,6 +142,8 @@ class Head:
                 owner = candidate[splits[row] + touched[0]] == 2
                 reached[text] |= owner and touched[-1] - touched[0] < self.settings.max_answer_tokens
         kinds = {"moved": "answers_moved", "lost": "answers_not_found"}
+        if not vocabulary["unanswerable"]:
+            kinds["none"] = "answers_unforeseen"
         for text, gold in enumerate(split.labels):
             if gold.state in kinds:
                 ledger.add(split.name, kinds[gold.state], split.origin(text))
@@ -220,7 +224,7 @@ class Head:
         padded = tf.pad(end, [[0, 0], [0, most]], constant_values=NEVER)
         sums = tf.stack([begin + padded[:, further:further + length] for further in range(most)], axis=2)  # (E, L, A)
         count = self.settings.n_best
-        flat = tf.pad(tf.reshape(sums, (-1, length * most)), [[0, 0], [0, count]], constant_values=2 * NEVER)
+        flat = tf.pad(tf.reshape(sums, (logits.shape[0] or tf.shape(logits)[0], length * most)), [[0, 0], [0, count]], constant_values=2 * NEVER)
         score, place = tf.math.top_k(flat, count)
         first = tf.minimum(place // most, length - 1) - batch["example_start"][:, None]
         cls = tf.gather(logits, batch["example_start"], batch_dims=1)
@@ -327,8 +331,8 @@ class Head:
             rows[text] = (score, results["none"][windows].min(), *judged, *of_none, bool(record["answers"]))
         return rows
 
-    def decode(self, outputs: Mapping[str, np.ndarray], row: int) -> dict[str, Any]:
-        """One row of the answers as JSON for --mode=predict."""
+    def decode(self, outputs: Mapping[str, np.ndarray], row: int, example: Example | None = None) -> dict[str, Any]:
+        """One row of the answers as JSON for --mode=predict; `example` is what was asked."""
         found = {"answer": outputs["answer"][row].decode(), "start": int(outputs["start"][row]), "end": int(outputs["end"][row]),
                  "score": float(outputs["score"][row])}
         if self.settings.top_k == 1:
@@ -364,7 +368,9 @@ class Head:
         """The output layer under Hugging Face's names, and what config.json says of it."""
         family = FAMILIES[self.architecture]
         tensors = {"qa_outputs.weight": np.ascontiguousarray(self.output.kernel.numpy().T), "qa_outputs.bias": self.output.bias.numpy()}
-        return tensors, {"architectures": [f"{family}ForQuestionAnswering"]}
+        sides = {"LABEL_0": 0, "LABEL_1": 1}  # Hugging Face takes the layer's width from the number of labels
+        return tensors, {"architectures": [f"{family}ForQuestionAnswering"], "id2label": {str(side): name for name, side in sides.items()},
+                         "label2id": sides, "problem_type": None}
 
 
 def _own(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
@@ -394,29 +400,33 @@ def _read_answers(example: Example, field: str) -> list[tuple[str, int]]:
     else:
         answers = require_field(example, field)
     if answers is None:
-        return []
+        raise DataError(f"{where} is null. Expected a list of answers, or [] for a question that has none.")
     if not isinstance(answers, list):
         raise DataError(f'{where}: expected a list of {{"text", "answer_start"}}. Received {answers!r:.80}.')
     result = []
     for answer in answers:
         text, start = (answer.get("text"), answer.get("answer_start")) if isinstance(answer, dict) else (None, None)
-        if not isinstance(text, str) or not isinstance(start, int):
+        if not isinstance(text, str) or type(start) is not int:
             raise DataError(f'{where}: expected answers {{"text", "answer_start"}}. Received {answer!r:.80}.')
         result.append((text, start))
     return result
 
 
 def _locate(context: str, text: str, start: int) -> tuple[int, str]:
-    """Where an answer stands: where it says, or at the one place near by that has its text."""
+    """Where an answer stands: where it says, or at the one place near by that has its text as words of its own."""
     if not text:
         return -1, "lost"
     if start >= 0 and context[start:start + len(text)] == text:
         return start, "found"
-    low = max(0, start - NEAR)
-    near = context[low:max(start, 0) + NEAR + len(text)]
-    if text in near and near.find(text) == near.rfind(text):
-        return low + near.find(text), "moved"
-    return -1, "lost"
+    low, high = max(0, start - NEAR), max(start, 0) + NEAR + len(text)
+    places = [match.start() for match in re.finditer(f"(?={re.escape(text)})", context[:high]) if match.start() >= low]
+    places = [place for place in places if not _inside_word(context, place) and not _inside_word(context, place + len(text))]
+    return (places[0], "moved") if len(places) == 1 else (-1, "lost")
+
+
+def _inside_word(context: str, place: int) -> bool:
+    """Whether letters or digits of a script that parts words by spaces stand on both sides of a place."""
+    return 0 < place < len(context) and all(char.isalnum() and ord(char) < EAST_ASIAN for char in context[place - 1:place + 1])
 
 
 def _records(split: Any) -> dict[str, np.ndarray]:

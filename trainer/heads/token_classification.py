@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
@@ -14,14 +15,15 @@ from trainer.config import DataSettings, HeadSettings
 from trainer.errors import ConfigError, DataError
 from trainer.heads._crf import Chain, forbidden_moves
 from trainer.heads._families import FAMILIES
-from trainer.heads._gold import TEXT_BITS, Gold, Words, are_tags, bio_tags, read_spans, tag_numbers
+from trainer.heads._gold import TEXT_BITS, Gold, Words, are_tags, bio_tags, read_spans, scheme_of, tag_numbers
 from trainer.heads._per_label import scores_per_label
-from trainer.heads._tags import OUTSIDE, continued, find_scheme
+from trainer.heads._scripts import EAST_ASIAN
+from trainer.heads._tags import OUTSIDE, continued, repaired
 from trainer.lazy import keras, tf
 from trainer.sources import Example, require_field
 
 DROPOUT_SITE = 1_000_000  # far above the encoder's
-EAST_ASIAN = 0x2E80  # from here on scripts do not part words by spaces, or each character is a word to the tokenizer
+JOINING = ".-'&\u2010\u2011\u2019"  # marks within names: U.S., Jean-Paul, O'Neil, AT&T
 
 
 class Settings(HeadSettings):
@@ -80,8 +82,7 @@ class Head:
             raise DataError(f"{where} has {len(tags)} tags for {len(words)} words. Give each word one tag.")
         lengths = np.array([len(word) for word in words], np.int32)
         end = np.cumsum(lengths + len(self.settings.word_separator), dtype=np.int32) - len(self.settings.word_separator)
-        lines = example.features.get("lines")
-        return Gold(end - lengths, end, tuple(tags), tuple(lines) if lines else None, False)
+        return Gold(end - lengths, end, tuple(tags), example.lines)
 
     def _words(self, example: Example, text: Any) -> list[str]:
         words = text.split() if isinstance(text, str) else text
@@ -101,9 +102,7 @@ class Head:
         Raises:
             DataError: train has no tags, or some that its scheme does not know.
         """
-        scheme = self.settings.scheme
-        if scheme == "auto":
-            scheme = "bio" if any(gold.spans for gold in labels) else find_scheme(gold.tags for gold in labels)
+        scheme = scheme_of(labels, self.settings.scheme, origin)
         counts: Counter[str] = Counter()
         for index, gold in enumerate(labels):
             counts.update(bio_tags(gold, scheme, lambda index=index: origin(index))[0])
@@ -115,7 +114,8 @@ class Head:
             tags = [OUTSIDE, *(f"{part}-{name}" for name in sorted({tag[2:] for tag in counts if tag != OUTSIDE}) for part in "BI")]
         if len(tags) == 1:
             raise DataError(f"data.train: every word has the tag {tags[0]!r}. Is --data.label the right field?")
-        return {"labels": tags, "scheme": scheme, "train_counts": {tag: counts.get(tag, 0) for tag in tags}}
+        return {"labels": tags, "scheme": scheme, "tagged": "text" if any(gold.spans for gold in labels) else "words",
+                "train_counts": {tag: counts.get(tag, 0) for tag in tags}}
 
     def align(self, split: Any, vocabulary: Mapping[str, Any], ledger: Any) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Finds the tokens of each gold word.
@@ -143,7 +143,7 @@ class Head:
         first = inside & np.concatenate([[True], owner[1:] != owner[:-1]])
         label = np.zeros(len(rows), np.int32)
         names = [*vocabulary["labels"], *unseen]
-        follow = np.array([names.index(continued(tag)) for tag in names], np.int32)
+        follow = np.array([names.index(continued(tag, vocabulary["scheme"])) for tag in names], np.int32)
         label[mine[inside]] = 1 + np.where(first[inside], words.tag[word[inside]], follow[words.tag[word[inside]]])
         label[label > len(vocabulary["labels"])] = 0
         token = np.full(len(words.end), -1, np.int64)
@@ -170,10 +170,10 @@ class Head:
         Args:
             text: (B,) string.
         Returns:
-            token_ids; `words`, 1 where a word begins, 2 at the first of a text, 3 where nothing parts it from the one before (the
-            S of U.S.); `owned`, whether this window answers for the
-            token; `start`, `end`, the characters of the text that the token's word has: each ragged (U, None) int32, -1 or 0
-            at special tokens. `example` (U,) int32, the text of each window. Counts, (B,) int32 each.
+            token_ids; `words`, 1 where a word begins, 2 at the first of a text, 3 where no space parts it from the one before (the
+            S of U.S.), 4 where it is also a mark that joins names (. - ' &); `owned`, whether this window answers for the token;
+            `start`, `end`, the characters of the text that the token's word has: each ragged (U, None) int32, -1 or 0 at special
+            tokens. `example` (U,) int32, the text of each window. Counts, (B,) int32 each.
         """
         from trainer.text.assemble import join
         from trainer.text.windows import make_windows
@@ -185,7 +185,7 @@ class Head:
         words = begins.with_values(tf.where(begins.values, tf.where(within.values == 0, 2, 1), 0))
         group = tf.cumsum(tf.cast(begins.values | (within.values == 0), tf.int32)) - 1
         word_end = tf.gather(tf.math.segment_max(end.values, group), group)
-        words = words.with_values(tf.where((words.values == 1) & _follows_directly(text, start, word_end, group), 3, words.values))
+        words = words.with_values(tf.where(words.values == 1, 1 + _joins(text, start, word_end, group), words.values))
         room = tf.fill(tf.shape(lengths), tf.constant(self.data.seq_len - 2, tf.int64))
         windows = make_windows(lengths, room, tf.fill(tf.shape(lengths), tf.constant(self.overlap, tf.int64)))
         columns = {"token_ids": join(windows.take(ids), cls=self.tokenizer.cls_id, sep=self.tokenizer.sep_id),
@@ -260,8 +260,9 @@ class Head:
         start, end = (tf.boolean_mask(columns[name].values, mine) for name in ("start", "end"))
         names, begins, outside = (tf.constant(table) for table in _tables(self.vocabulary["labels"], self.spans))
         entity, begins = ~tf.gather(outside, tag), tf.gather(begins, tag)
-        if self.spans:
-            tag, entity, begins = _joined(tag, entity, begins, tf.boolean_mask(columns["words"].values, mine) == 3)
+        tagged = tf.cast(entity, tf.float32)
+        if self.spans and self.vocabulary["tagged"] == "words":  # whose tagger learnt to see U.S. as one; spans of raw text may end anywhere
+            tag, entity, begins = _joined(tag, entity, begins, tf.boolean_mask(columns["words"].values, mine))
         kind = tf.gather(names, tag)
         same = tf.concat([[False], (kind[1:] == kind[:-1]) & (text[1:] == text[:-1]) & entity[:-1]], 0)[:tf.size(tag)]
         opens = entity & (begins | ~same)
@@ -270,10 +271,10 @@ class Head:
         of = tf.boolean_mask(text, opens)
         batch = tf.size(texts[0])
         counts = tf.math.bincount(of, minlength=batch, maxlength=batch)
-        clean = tf.strings.unicode_transcode(texts[0], "UTF-8", "UTF-8")
-        found = {"start": (first, -1), "end": (last, -1), "type": (tf.boolean_mask(kind, opens), ""),
-                 "text": (tf.strings.substr(tf.gather(clean, of), first, last - first, unit="UTF8_CHAR"), ""),
-                 "score": (tf.math.segment_mean(tf.boolean_mask(score, entity), span), -1.0)}
+        weight = tf.boolean_mask(tagged, entity)  # not of what only joins
+        mean = tf.math.segment_sum(tf.boolean_mask(score, entity) * weight, span) / tf.math.segment_sum(weight, span)
+        found = {"start": (first, -1), "end": (last, -1), "type": (tf.boolean_mask(kind, opens), ""), "text": (_slices(texts[0], of, first, last), ""),
+                 "score": (mean, -1.0)}
         return {name: tf.RaggedTensor.from_row_lengths(values, counts, validate=False).to_tensor(fill) for name, (values, fill) in found.items()}
 
     def token_answers(self, results: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -329,11 +330,9 @@ class Head:
 
     def tags(self, results: Mapping[str, np.ndarray], store: Any) -> tuple[list[list[str]], list[list[str]]]:
         """Gold and predicted tags of every text's words, in BIO; a word without a token is predicted to be outside, or "" where tags are no spans."""
-        from trainer.heads._tags import repaired
-
         extras = store.extras
         labels = np.array([*self.vocabulary["labels"], *extras["unseen_tags"].tolist()], object)
-        follow = np.array([continued(tag) for tag in labels], object)
+        follow = np.array([continued(tag, self.vocabulary["scheme"]) for tag in labels], object)
         numbers = results["tag"][np.maximum(extras["word_token"], 0)]
         guess = np.where(extras["word_shares"], follow[numbers], labels[numbers])
         guess[extras["word_token"] < 0] = OUTSIDE if self.spans else ""
@@ -342,12 +341,32 @@ class Head:
         texts = list(itertools.pairwise(splits))
         return ([gold[a:b] for a, b in texts], [repaired(guess[a:b]) if self.spans else guess[a:b] for a, b in texts])
 
-    def decode(self, outputs: Mapping[str, np.ndarray], row: int) -> dict[str, Any]:
-        """One row of the answers as JSON for --mode=predict."""
+    def decode(self, outputs: Mapping[str, np.ndarray], row: int, example: Example | None = None) -> dict[str, Any]:
+        """One row of the answers as JSON for --mode=predict; for an example of words also the `tags` of each, and the `text` that they make."""
         names = ("start", "end", "type", "text", "score")
         found = zip(*(outputs[name][row] for name in names), strict=True)
-        return {"entities": [{name: value.decode() if isinstance(value, bytes) else value.item() for name, value in zip(names, values, strict=True)}
-                             for values in found if values[0] >= 0]}
+        entities = [{name: value.decode() if isinstance(value, bytes) else value.item() for name, value in zip(names, values, strict=True)}
+                    for values in found if values[0] >= 0]
+        words = example.features[self.data.text] if example else None
+        if not isinstance(words, list):
+            return {"entities": entities}
+        return {"text": self.settings.word_separator.join(words), "tags": self._word_tags(words, entities), "entities": entities}
+
+    def _word_tags(self, words: Sequence[str], entities: Sequence[Mapping[str, Any]]) -> list[str]:
+        """In BIO: the tag of what begins a word, as the metrics read it."""
+        tags, place = [], 0
+        remaining = iter([*entities, {"start": math.inf, "end": math.inf}])
+        entity = next(remaining)
+        for word in words:
+            while entity["end"] <= place:
+                entity = next(remaining)
+            inside = entity["start"] <= place
+            if self.spans:
+                tags.append(f"{'B' if entity['start'] == place else 'I'}-{entity['type']}" if inside else OUTSIDE)
+            else:
+                tags.append(entity["type"] if inside else "")
+            place += len(word) + len(self.settings.word_separator)
+        return repaired(tags) if self.spans else tags
 
     def ambiguous(self, answers: Mapping[str, np.ndarray], results: Mapping[str, Any], columns: Mapping[str, Any],
                   tolerance: float) -> dict[str, np.ndarray]:
@@ -380,33 +399,47 @@ class Head:
         labels = self.vocabulary["labels"]
         tensors = {"classifier.weight": np.ascontiguousarray(self.output.kernel.numpy().T), "classifier.bias": self.output.bias.numpy()}
         return tensors, {"architectures": [f"{family}ForTokenClassification"], "id2label": {str(i): name for i, name in enumerate(labels)},
-                         "label2id": {name: i for i, name in enumerate(labels)}}
+                         "label2id": {name: i for i, name in enumerate(labels)}, "problem_type": None}
 
 
-def _follows_directly(text: tf.Tensor, start: tf.RaggedTensor, word_end: tf.Tensor, word: tf.Tensor) -> tf.Tensor:
-    """(T,) bool: whether a word's first token stands right behind the word before, in a script that parts words by spaces."""
+def _joins(text: tf.Tensor, start: tf.RaggedTensor, word_end: tf.Tensor, word: tf.Tensor) -> tf.Tensor:
+    """(T,) int32 of each token's word: 0 behind a space, 2 right behind the word before, 3 where it is also a joining mark; 0 in
+    scripts that do not part words by spaces.
+    """
     characters = tf.strings.unicode_decode(text, "UTF-8")
     place = tf.gather(characters.row_splits, start.value_rowids()) + tf.cast(start.values, tf.int64)
     first = tf.math.segment_min(tf.range(tf.size(word)), word)  # the first token of each word
     before = tf.gather(first, tf.maximum(word - 1, 0))
-    spaced = tf.gather(characters.values, place) < EAST_ASIAN
-    return (tf.gather(word_end, before) == start.values) & spaced & tf.gather(spaced, before)
+    character = tf.gather(characters.values, place)
+    spaced = character < EAST_ASIAN
+    direct = (tf.gather(word_end, before) == start.values) & spaced & tf.gather(spaced, before)
+    mark = tf.reduce_any(character[:, None] == tf.constant([ord(mark) for mark in JOINING]), axis=1) & (word_end == start.values + 1)
+    return tf.where(direct, tf.where(mark, 3, 2), 0)
 
 
-def _joined(tag: tf.Tensor, entity: tf.Tensor, begins: tf.Tensor, follows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Between two spaces there is one span at most, from the first word that has one to the last: U.S. is no three places.
+def _joined(tag: tf.Tensor, entity: tf.Tensor, begins: tf.Tensor, words: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """What no space parts is one span, of the type that its first part has, also across joining marks: U.S. is no three places.
 
     Args:
-        tag: (N,) int32; entity, begins: (N,) bool, of it; follows: (N,) bool, whether no space parts a word from the one before.
+        tag: (N,) int32; entity, begins: (N,) bool, of it; words: (N,) int32, as `encode` has it.
     Returns:
         the same of the words after joining.
     """
     place, count = tf.range(tf.size(tag)), tf.size(tag)
-    run = tf.cumsum(tf.cast(~follows, tf.int32)) - tf.cast(~follows[:1], tf.int32)
+    run = tf.cumsum(tf.cast((words < 3) | (~entity & (words != 4)), tf.int32))
+    run -= run[:1]
     first = tf.gather(tf.math.segment_min(tf.where(entity, place, count), run), run)
     last = tf.gather(tf.math.segment_max(tf.where(entity, place, -1), run), run)
     inside = (place >= first) & (place <= last)
     return tf.where(inside, tf.gather(tag, tf.minimum(first, count - 1)), tag), inside, begins & (place == first)
+
+
+def _slices(texts: tf.Tensor, of: tf.Tensor, first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
+    """(N,) string: characters first to last of a text each. Decodes every text once, however many slices it has."""
+    characters = tf.strings.unicode_decode(texts, "UTF-8")
+    begin = tf.gather(characters.row_splits, of)
+    places = tf.ragged.range(begin + tf.cast(first, tf.int64), begin + tf.cast(last, tf.int64))
+    return tf.strings.unicode_encode(tf.gather(characters.values, places), "UTF-8")
 
 
 def _fresh(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
