@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-JOBS ?= 2 # test processes; each takes up to 3 GB
+JOBS ?= 2 # test processes; each takes up to 7 GB
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: quickstart test test-slow parity lint bench clean

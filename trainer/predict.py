@@ -29,7 +29,8 @@ Row = tuple[dict[str, Any], Example, tuple[str, ...]]  # what was read, as an ex
 def predict(resolved: Resolved, job: Job, display: Display, source: str | None, target: str | None) -> None:
     """Answers every line of `source`, in order, into `target`; "-" is stdin and stdout.
 
-    A line keeps its own fields: an answer of the same name, such as a label, is then called predicted_label.
+    A line's texts are in the fields that the job was trained on, or in those named like the SavedModel's inputs. It keeps its
+    own fields: an answer of the same name, such as a label, is then called predicted_label.
 
     Raises:
         DataError: a line that is no JSON object or lacks the text; names the line. A file is then not written.
@@ -87,7 +88,8 @@ def _rows(lines: IO[bytes], source: str, head: Any, label: str) -> Iterator[Row]
         if b"\\u" in line and any("\ud800" <= char <= "\udfff" for char in json.dumps(value, ensure_ascii=False)):
             raise DataError(f"{name}:{number}: half of a surrogate pair (\\ud800 to \\udfff), which is no character. Write the line again from its original.")
         features = {field: item for field, item in _flat(value).items() if field != label}  # a text with its gold tags is a text
-        example = Example(features, Origin(name, number))
+        served = {field: features[text] for field, text in zip(head.fields, head.text_names, strict=False) if text in features}
+        example = Example({**served, **features}, Origin(name, number))
         yield value, example, head.texts(example)
 
 

@@ -439,11 +439,12 @@ def test_a_tagger_learns_exports_and_predicts(tmp_path, weights, capsys, crf):
     spans = toy.read_jsonl(tmp_path / "out.jsonl")[0]["entities"]
     assert [(span["text"], span["type"], span["start"]) for span in spans] == [("great", "GOOD", 2), ("awful", "BAD", 14)]
     lines = [{"words": ["a", "great", ",", "\u200b", "film", "awful"], "tags": ["O"] * 6},
-             {"words": "a   very\tgreat  film", "tags": "O O O O", "text": "mine"}]
+             {"words": "a   very\tgreat  film", "tags": "O O O O", "text": "mine"}, {"text": "so great"}]
     source = tmp_path / "in.jsonl.gz"
     source.write_bytes(gzip.compress("".join(json.dumps(line) + "\n" for line in lines).encode()))
     assert toy.run_main(None, tmp_path / "job", "--mode=predict", f"--input={source}", f"--output={tmp_path / 'out.jsonl'}") == 0
-    words, raw = toy.read_jsonl(tmp_path / "out.jsonl")
+    words, raw, other = toy.read_jsonl(tmp_path / "out.jsonl")
+    assert [(span["text"], span["start"]) for span in other["entities"]] == [("great", 3)]  # the SavedModel's name of it
     assert words["predicted_tags"] == ["O", "B-GOOD", "O", "O", "O", "B-BAD"] and words["tags"] == ["O"] * 6 and words["text"] == "a great , \u200b film awful"
     assert [(span["text"], span["start"]) for span in raw["entities"]] == [("great", 9)] and raw["text"] == "mine"
     source.write_bytes(source.read_bytes()[:-9])

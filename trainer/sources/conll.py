@@ -29,15 +29,7 @@ class Settings(DataSettings):
 
 
 def open(settings: Settings, split: str, spec: str) -> Source:
-    """The sentences of CoNLL files.
-
-    Args:
-        settings: the data section.
-        split: names the setting in messages.
-        spec: path or glob.
-    Raises:
-        ConfigError: no such file.
-    """
+    """The sentences of CoNLL files; see `trainer.sources.open_source`."""
     word, tag = (default if given is None else given
                  for given, default in zip((settings.word_column, settings.tag_column), COLUMNS[settings.variant], strict=True))
     layout = {"word": word, "tag": tag, "names": [settings.text, settings.label], "conllu": settings.variant == "conllu"}

@@ -35,14 +35,6 @@ class Settings(DataSettings):
 
 
 def open(settings: Settings, split: str, spec: str) -> Source:
-    """The examples of csv files: every field is a string.
-
-    Args:
-        settings: the data section.
-        split: names the setting in messages.
-        spec: path or glob.
-    Raises:
-        ConfigError: no such file.
-    """
+    """The examples of csv files: every field is a string; see `trainer.sources.open_source`."""
     dialect = Dialect(settings.delimiter, settings.quoting, settings.header, settings.columns)
     return FileSource(files_of(spec, split), functools.partial(read, dialect=dialect), {"source": settings.source, **dialect._asdict()})

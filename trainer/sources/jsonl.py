@@ -23,15 +23,7 @@ class Settings(DataSettings):
 
 
 def open(settings: Settings, split: str, spec: str) -> Source:
-    """The examples of JSON lines files.
-
-    Args:
-        settings: the data section.
-        split: names the setting in messages.
-        spec: path or glob.
-    Raises:
-        ConfigError: no such file.
-    """
+    """The examples of JSON lines files; see `trainer.sources.open_source`."""
     return FileSource(files_of(spec, split), read, {"source": settings.source})
 
 

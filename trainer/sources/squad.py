@@ -22,15 +22,7 @@ class Settings(DataSettings):
 
 
 def open(settings: Settings, split: str, spec: str) -> Source:
-    """The questions of SQuAD files.
-
-    Args:
-        settings: the data section.
-        split: names the setting in messages.
-        spec: path or glob.
-    Raises:
-        ConfigError: no such file.
-    """
+    """The questions of SQuAD files; see `trainer.sources.open_source`."""
     return SquadSource(files_of(spec, split), (*settings.text, settings.label))
 
 

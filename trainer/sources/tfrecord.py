@@ -27,14 +27,7 @@ class Settings(DataSettings):
 def open(settings: Settings, split: str, spec: str) -> Source:
     """The examples of TFRecord files.
 
-    A field with one value is that value, with several a list, with none None; a field of `list_fields` always is a list.
-
-    Args:
-        settings: the data section.
-        split: names the setting in messages.
-        spec: path or glob.
-    Raises:
-        ConfigError: no such file.
+    A field with one value is that value, with several a list, with none None; a field of `list_fields` always is a list. See `trainer.sources.open_source`.
     """
     text = [settings.text] if isinstance(settings.text, str) else settings.text
     return TFRecordSource(files_of(spec, split), {*text, settings.label}, set(settings.list_fields))
