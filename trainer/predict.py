@@ -13,6 +13,7 @@ from typing import IO, Any
 import tensorflow as tf
 
 from trainer.assembly import build_model, make_parts, start_strategy
+from trainer.config import DataSettings
 from trainer.display import Display
 from trainer.distribution import workers_named
 from trainer.errors import ConfigError, DataError
@@ -20,17 +21,19 @@ from trainer.export import Server
 from trainer.finish import Kept
 from trainer.job import Job
 from trainer.resolve import Resolved
-from trainer.sources import Example, Origin
+from trainer.sources import Example, Origin, open_source
 from trainer.storage import atomic_write
 
+Line = tuple[dict[str, Any], Origin]  # what was read
 Row = tuple[dict[str, Any], Example, tuple[str, ...]]  # what was read, as an example, and its texts
 
 
 def predict(resolved: Resolved, job: Job, display: Display, source: str | None, target: str | None) -> None:
     """Answers every line of `source`, in order, into `target`; "-" is stdin and stdout.
 
-    A line's texts are in the fields that the job was trained on, or in those named like the SavedModel's inputs. It keeps its
-    own fields: an answer of the same name, such as a label, is then called predicted_label.
+    JSON lines are "-" and what is named *.jsonl or *.jsonl.gz; anything else is read as data.source says. A line's texts are in the
+    fields that the job was trained on, or in those named like the SavedModel's inputs. It keeps its own fields: an answer of
+    the same name, such as a label, is then called predicted_label.
 
     Raises:
         DataError: a line that is no JSON object or lacks the text; names the line. A file is then not written.
@@ -41,15 +44,15 @@ def predict(resolved: Resolved, job: Job, display: Display, source: str | None, 
         raise ConfigError(f"--mode=predict: runs in one process, and the environment names {workers_named()} workers. "
                           "Start it without TF_CONFIG and CLUSTER_SPEC, each process with an --input of its own.")
     job.require_trained()
-    with _reading(source) as lines:
+    parts = make_parts(resolved.config, display)
+    with _reading(source, resolved.config.data, parts.head) as lines:
         strategy = start_strategy(resolved.config, job, display)
-        parts = make_parts(resolved.config, display)
         model = build_model(parts, strategy, job.read_vocabulary(), to_restore=True)
         Kept(parts, job, strategy, model)
         server, head = Server(model, parts.head), parts.head
         batch_size = resolved.config.train.evaluation_batch_size
         with _writing(target or "-") as output:
-            for number, rows in enumerate(_chunks(_rows(lines, source, head, resolved.config.data.label), 8 * batch_size if source != "-" else batch_size)):
+            for number, rows in enumerate(_chunks(_rows(lines, head, resolved.config.data.label), 8 * batch_size if source != "-" else batch_size)):
                 for answer in _answers(server, head, rows, batch_size):
                     output.write(json.dumps(answer, ensure_ascii=False) + "\n")
                 output.flush()
@@ -72,9 +75,16 @@ def _answers(server: Server, head: Any, rows: list[Row], batch_size: int) -> lis
     return answers
 
 
-def _rows(lines: IO[bytes], source: str, head: Any, label: str) -> Iterator[Row]:
-    name = "standard input" if source == "-" else source
-    for number, line in enumerate(_lines(lines, name), 1):
+def _rows(lines: Iterator[Line], head: Any, label: str) -> Iterator[Row]:
+    for value, origin in lines:
+        features = {field: item for field, item in _flat(value).items() if field != label}  # a text with its gold tags is a text
+        served = {field: features[text] for field, text in zip(head.fields, head.text_names, strict=False) if text in features}
+        example = Example({**served, **features}, origin)
+        yield value, example, head.texts(example)
+
+
+def _json_lines(stream: IO[bytes], name: str, head: Any) -> Iterator[Line]:
+    for number, line in enumerate(_lines(stream, name), 1):
         if not line.strip():
             continue
         try:
@@ -87,10 +97,7 @@ def _rows(lines: IO[bytes], source: str, head: Any, label: str) -> Iterator[Row]
             raise DataError(f"{name}:{number}: expected an object such as {_shape(head)}. Received {type(value).__name__}.")
         if b"\\u" in line and any("\ud800" <= char <= "\udfff" for char in json.dumps(value, ensure_ascii=False)):
             raise DataError(f"{name}:{number}: half of a surrogate pair (\\ud800 to \\udfff), which is no character. Write the line again from its original.")
-        features = {field: item for field, item in _flat(value).items() if field != label}  # a text with its gold tags is a text
-        served = {field: features[text] for field, text in zip(head.fields, head.text_names, strict=False) if text in features}
-        example = Example({**served, **features}, Origin(name, number))
-        yield value, example, head.texts(example)
+        yield value, Origin(name, number)
 
 
 def _lines(stream: IO[bytes], name: str) -> Iterator[bytes]:
@@ -124,16 +131,21 @@ def _chunks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
 
 
 @contextlib.contextmanager
-def _reading(source: str) -> Iterator[IO[bytes]]:
+def _reading(source: str, settings: DataSettings, head: Any) -> Iterator[Iterator[Line]]:
     if source == "-":
-        yield sys.stdin.buffer
-        return
-    try:
-        opened = gzip.open(source) if source.endswith(".gz") else open(source, "rb")  # noqa: SIM115
-    except OSError as error:
-        raise DataError(f"--input={source}: cannot be read: {error.strerror}.") from None
-    with opened:
-        yield opened
+        yield _json_lines(sys.stdin.buffer, "standard input", head)
+    elif settings.source != "jsonl" and not source.endswith((".jsonl", ".jsonl.gz")):
+        try:
+            yield ((example.features, example.origin) for example in open_source(settings, "input", source).examples())
+        except ConfigError as error:
+            raise ConfigError(str(error).replace("data.input", "--input")) from None
+    else:
+        try:
+            opened = gzip.open(source) if source.endswith(".gz") else open(source, "rb")  # noqa: SIM115
+        except OSError as error:
+            raise DataError(f"--input={source}: cannot be read: {error.strerror}.") from None
+        with opened:
+            yield _json_lines(opened, source, head)
 
 
 @contextlib.contextmanager

@@ -379,6 +379,13 @@ def test_questions_are_learnt_exported_and_answered(tmp_path, weights, capsys):
     assert toy.run_main(None, tmp_path / "job", "--mode=predict", f"--input={tmp_path / 'in.jsonl'}", f"--output={tmp_path / 'out.jsonl'}") == 0
     found = toy.read_jsonl(tmp_path / "out.jsonl")[0]
     assert (found["answer"], found["start"], found["end"]) == ("great", 13, 18) and found["n_best"][0]["answer"] == "great" and len(found["n_best"]) == 2
+    squad = {"data": [{"paragraphs": [{"context": "it was the great red film", "qas": [{"id": "q1", "question": "great?", "answers": []}]}]}]}
+    (tmp_path / "dev.json").write_text(json.dumps(squad))
+    read_as = ("--data.source=squad", f"--input={tmp_path / 'dev.json'}", "--data.text=[question, context]", "--data.label=answers")
+    assert toy.run_main(None, tmp_path / "job", "--mode=predict", *read_as, f"--output={tmp_path / 'out.jsonl'}") == 0
+    assert [(line["id"], line["answer"], line["answers"]) for line in toy.read_jsonl(tmp_path / "out.jsonl")] == [("q1", "great", [])]
+    assert toy.run_main(None, tmp_path / "job", "--mode=predict", *read_as[:1], f"--input={tmp_path / 'none.json'}") == 2
+    assert "--input: there is no file or folder" in capsys.readouterr().err
     other = toy.write_jsonl(tmp_path / "other.jsonl", questions(60, seed=9, after=0))
     calibration, results = (tmp_path / "job" / "calibration.json").exists(), (tmp_path / "job" / "results.json").read_bytes()
     assert toy.run_main(None, tmp_path / "job", "--mode=evaluate", f"--data.validation={other}") == 0
