@@ -8,8 +8,8 @@ A head's file has a `Settings` and a `Head(settings, data_settings, tokenizer)` 
     build, logits, loss   the layers above the encoder, and their loss as (sum, weight)
     results               what evaluation keeps of the logits, in the graph; `per_token` names those with a value a token
     metrics, main_metric  of the results over a whole split, on the host; per_label for the kept model
-    answers, decode       what the SavedModel makes of the results, in the graph, and one of them as JSON; token_answers
-                          to token ids, of which `more_inputs` names what else it takes
+    answers, decode       what the SavedModel makes of the results, in the graph, and one of them as JSON, for the example that
+                          was asked; token_answers to token ids, of which `more_inputs` names what else it takes
     calibrate             chooses what validation decides, such as a threshold; load_calibration takes it over later
     ambiguous             where the answers may differ although the results agree
     load_tensors, save_tensors   the layers in Hugging Face's format
