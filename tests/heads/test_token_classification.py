@@ -216,6 +216,7 @@ def test_spans_over_raw_text_are_found_by_their_characters(tmp_path, weights):
     ({"words": ["a", "b"], "tags": ["O"]}, "train.jsonl:2: field 'tags' has 1 tags for 2 words. Give each word one tag."),
     ({"words": ["a", ""], "tags": ["O", "O"]}, "train.jsonl:2: field 'words': word 2 is empty."),
     ({"words": 3, "tags": ["O"]}, "train.jsonl:2: field 'words' should be text or a list of words. Received 3."),
+    ({"words": ["a"], "tags": [3]}, "Received [3]. Write the tags' names in place of their numbers; data.source: tfds does so by itself."),
     ({"words": ["a"], "tags": [""]}, "field 'tags' should be a tag for each word, or spans"),
     ({"words": ["a"], "tags": ["X-PER"]}, "train.jsonl:2: tag 'X-PER' is none of scheme bio: O, B-…, I-…. Correct it, or set --head.scheme."),
     ({"words": "New York City", "tags": [{"start": 0, "end": 13, "label": "LOC"}, {"start": 4, "end": 8, "label": "ORG"}]},

@@ -77,7 +77,9 @@ class Head:
             return read_spans(text, tags, where)
         words, tags = self._words(example, text), tags.split() if isinstance(tags, str) else tags
         if not isinstance(tags, list) or not all(isinstance(tag, str) and tag for tag in tags):
-            raise DataError(f"{where} should be a tag for each word, or spans {{\"start\", \"end\", \"label\"}} of the text. Received {tags!r:.80}.")
+            numbers = isinstance(tags, list) and all(type(tag) is int for tag in tags)
+            advice = " Write the tags' names in place of their numbers; data.source: tfds does so by itself." if tags and numbers else ""
+            raise DataError(f"{where} should be a tag for each word, or spans {{\"start\", \"end\", \"label\"}} of the text. Received {tags!r:.80}.{advice}")
         if len(words) != len(tags):
             raise DataError(f"{where} has {len(tags)} tags for {len(words)} words. Give each word one tag.")
         lengths = np.array([len(word) for word in words], np.int32)
