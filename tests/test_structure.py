@@ -12,6 +12,7 @@ from tests.toy import ROOT
 # From the bottom up. A module imports only from rows above its own in this list, or from its own package.
 LAYERS = [
     ["errors", "lazy", "timeline", "stopping", "prove", "tpu_compile"],
+    ["gcs"],
     ["storage", "config"],
     ["resolve"],
     ["flags", "display", "distribution", "text", "backbones", "sources", "warmup", "optimization"],

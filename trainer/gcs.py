@@ -1,0 +1,290 @@
+"""Cloud Storage: objects are fetched once into a cache of this machine, keyed by their generation, and written whole or not at all.
+
+Requests are repeated with growing pauses after 429, 5xx and cut connections; contents are checked by crc32c both ways.
+
+Source: https://cloud.google.com/storage/docs/retry-strategy and …/docs/data-validation.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import fcntl
+import functools
+import hashlib
+import os
+import pathlib
+import re
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+from trainer.errors import ConfigError, UserError
+
+URL = re.compile(r"gs://(?P<bucket>[^/]+)(?:/(?P<name>.*))?", re.DOTALL)
+MAGIC = re.compile(r"[*?\[]")
+LARGE_BYTES = 64 << 20  # from here on an object is fetched in ranges, several at once
+RANGE_BYTES = 32 << 20  # of a range, and of a part of a resumable upload
+CONNECTIONS = 8
+TIMEOUT_SECONDS = 60.0  # of one request
+PATIENCE_SECONDS = 600.0  # of a request with all its repetitions
+NAMES_SHOWN = 5
+ROLES = {"storage.objects.list": "roles/storage.objectViewer", "storage.objects.get": "roles/storage.objectViewer",
+         "storage.objects.create": "roles/storage.objectUser", "storage.objects.delete": "roles/storage.objectUser"}
+
+
+class RemoteObject(NamedTuple):
+    """One object as it was when it was listed."""
+
+    bucket: str
+    name: str
+    generation: int
+    size: int
+    crc32c: str  # base64, as Cloud Storage has it
+
+    def __str__(self) -> str:
+        """As gs://bucket/name."""
+        return f"gs://{self.bucket}/{self.name}"
+
+
+def parse(url: str, *, key: str) -> tuple[str, str]:
+    """Bucket and name of gs://bucket/name. Raises ConfigError, which names the setting `key`, where it is none."""
+    match = URL.fullmatch(url)
+    if match is None:
+        raise ConfigError(f"{key}: expected gs://BUCKET/NAME. Received {url!r}.")
+    return match["bucket"], match["name"] or ""
+
+
+def find(url: str, *, key: str) -> list[RemoteObject]:
+    """The objects that a URL names: one, those below a folder, or those that match a glob (`*`, `?`, `[…]`, `**`); sorted by name.
+
+    Raises:
+        ConfigError: there are none; names some that are there.
+    """
+    bucket, name = parse(url, key=key)
+    with _explained(key, url, "storage.objects.list"):
+        below = _listed(bucket, MAGIC.split(name)[0])
+        found = [item for item in below if item.name == name]
+        if not found and MAGIC.search(name):
+            found = [item for item in below if _pattern(name).fullmatch(item.name)]
+        elif not found:
+            found = [item for item in below if item.name.startswith(f"{name.rstrip('/')}/") or not name]
+    if not found:
+        raise ConfigError(f"{key}: there is no object {url!r}. {_near(bucket, name, key)}")
+    return found
+
+
+def _listed(bucket: str, prefix: str) -> list[RemoteObject]:
+    fields = "items(name,generation,size,crc32c),nextPageToken"
+    blobs = client().list_blobs(bucket, prefix=prefix, fields=fields, retry=_retry(), timeout=TIMEOUT_SECONDS)
+    found = [RemoteObject(bucket, blob.name, int(blob.generation), int(blob.size), blob.crc32c) for blob in blobs]
+    return sorted(item for item in found if not item.name.endswith("/"))  # which only marks a folder
+
+
+def _pattern(glob: str) -> re.Pattern[str]:
+    """What a glob means: `*`, `?` and `[…]` stay within a folder, `**` does not. (fnmatch knows no folders.)"""
+    parts = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    tokens = re.split(r"(\*\*/|\*\*|\*|\?|\[!?[^\]]+\])", glob)
+    return re.compile("".join(parts.get(token) or (token.replace("[!", "[^") if token.startswith("[") and token.endswith("]") else re.escape(token))
+                              for token in tokens), re.DOTALL)
+
+
+def _near(bucket: str, name: str, key: str) -> str:
+    """What there is instead, in the nearest folder that has something."""
+    folder = MAGIC.split(name)[0]
+    while folder:
+        folder = folder.rstrip("/").rpartition("/")[0]
+        prefix = f"{folder}/" if folder else ""
+        with _explained(key, f"gs://{bucket}/{prefix}", "storage.objects.list"):
+            iterator = client().list_blobs(bucket, prefix=prefix, delimiter="/", max_results=1000, retry=_retry(), timeout=TIMEOUT_SECONDS)
+            names = sorted([blob.name for blob in iterator if blob.name != prefix] + list(iterator.prefixes))
+        if names:
+            more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+            return f"gs://{bucket}/{prefix} holds: {', '.join(entry.removeprefix(prefix) for entry in names[:NAMES_SHOWN])}{more}."
+    return f"gs://{bucket} is empty."
+
+
+def fetch(objects: Sequence[RemoteObject], cache: pathlib.Path, *, key: str) -> list[pathlib.Path]:
+    """Local files with the contents of the objects, in their order; fetches those that the cache does not have in this generation.
+
+    The files stand in one folder below `cache`, by bucket and name, so that relative names are those of the bucket.
+
+    Raises:
+        ConfigError: an object cannot be read, or what arrived is not what Cloud Storage has, twice.
+    """
+    digest = hashlib.blake2b(repr([(item.bucket, item.name, item.generation) for item in sorted(objects)]).encode(), digest_size=16).hexdigest()
+    tree = cache / "trees" / digest
+
+    def one(item: RemoteObject) -> pathlib.Path:
+        blob = _cached(item, cache / "objects", key)
+        path = tree / item.bucket / item.name
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):  # another process was faster
+                os.link(blob, path)
+        return path
+
+    small = [item for item in objects if item.size < LARGE_BYTES]
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        paths = dict(zip(small, pool.map(one, small), strict=True))
+    return [paths.get(item) or one(item) for item in objects]  # a large one has all connections to itself
+
+
+def _cached(item: RemoteObject, folder: pathlib.Path, key: str) -> pathlib.Path:
+    """The object's content by generation. Of several processes of a machine one fetches it, the others wait."""
+    name = hashlib.blake2b(f"{item.bucket}/{item.name}".encode(), digest_size=16).hexdigest()
+    path = folder / f"{name}.{item.generation}"
+    folder.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        return path
+    with open(folder / f".{path.name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+            try:
+                _download(item, temporary, key)
+                os.replace(temporary, path)
+            finally:
+                temporary.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        os.unlink(folder / f".{path.name}.lock")
+    return path
+
+
+def _download(item: RemoteObject, path: pathlib.Path, key: str) -> None:
+    from google.cloud.storage import transfer_manager
+
+    blob = client().bucket(item.bucket).blob(item.name, generation=item.generation)
+    for _attempt in range(2):
+        with _explained(key, str(item), "storage.objects.get"):
+            if item.size >= LARGE_BYTES:
+                blob.reload(retry=_retry(), timeout=TIMEOUT_SECONDS)  # which is where it takes the size from
+                transfer_manager.download_chunks_concurrently(
+                    blob, str(path), chunk_size=RANGE_BYTES, worker_type=transfer_manager.THREAD, max_workers=CONNECTIONS,
+                    download_kwargs={"retry": _retry(), "timeout": TIMEOUT_SECONDS}, crc32c_checksum=False)  # ours is of the file as it lies
+            else:
+                # Not checked here: what an interrupted one has got is checked below, like that of all ways.
+                blob.download_to_filename(str(path), raw_download=True, checksum=None, retry=_retry(), timeout=TIMEOUT_SECONDS)
+        found = crc32c(path)
+        if found == item.crc32c:
+            return
+    raise ConfigError(f"{key}: {item} arrived with crc32c {found}, twice, and Cloud Storage has {item.crc32c}: it is damaged on the way. "
+                      "Check the proxy between, or copy it by gcloud storage cp and give the local path.")
+
+
+def crc32c(path: pathlib.Path) -> str:
+    """The file's checksum in base64, as Cloud Storage writes it."""
+    import google_crc32c
+
+    checksum = google_crc32c.Checksum()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            checksum.update(block)
+    return base64.b64encode(checksum.digest()).decode()
+
+
+def upload(path: pathlib.Path, url: str, *, key: str) -> None:
+    """Writes a file as an object, which has the new content whole or stays as it is; large ones in parts that can be resumed.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    bucket, name = parse(url, key=key)
+    blob = client().bucket(bucket).blob(name, chunk_size=RANGE_BYTES if path.stat().st_size > RANGE_BYTES else None)
+    with _explained(key, url, "storage.objects.create"):
+        blob.upload_from_filename(str(path), checksum="crc32c", retry=_retry(), timeout=TIMEOUT_SECONDS)
+
+
+def upload_folder(folder: pathlib.Path, url: str, *, last: Iterable[str] = (), key: str) -> None:
+    """Writes all files below a folder, several at once, and at the end, one by one, those with a name of `last`: a reader who
+    looks for them sees the folder whole or not at all.
+    """
+    final = list(last)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    early = [path for path in files if path.name not in final]
+    ordered = sorted((path for path in files if path.name in final), key=lambda path: final.index(path.name))
+    target = url.rstrip("/")
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        list(pool.map(lambda path: upload(path, f"{target}/{path.relative_to(folder).as_posix()}", key=key), early))
+    for path in ordered:
+        upload(path, f"{target}/{path.relative_to(folder).as_posix()}", key=key)
+
+
+def delete(objects: Sequence[RemoteObject], *, key: str) -> None:
+    """Removes objects in the generation that was listed; one that is gone or was written anew is left alone."""
+    from google.api_core.exceptions import NotFound, PreconditionFailed
+
+    def one(item: RemoteObject) -> None:
+        with _explained(key, str(item), "storage.objects.delete"), contextlib.suppress(NotFound, PreconditionFailed):
+            client().bucket(item.bucket).delete_blob(item.name, if_generation_match=item.generation, retry=_retry(), timeout=TIMEOUT_SECONDS)
+
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        list(pool.map(one, objects))
+
+
+@functools.cache
+def client() -> Any:
+    """The Cloud Storage client of this process. Raises ConfigError where there are no credentials, or the package is missing."""
+    try:
+        import google.auth
+        from google.auth.credentials import AnonymousCredentials
+        from google.auth.exceptions import DefaultCredentialsError
+        from google.cloud import storage
+    except ImportError:
+        raise ConfigError("gs:// needs the Cloud Storage client. To install it: pip install google-cloud-storage") from None
+    if os.environ.get("STORAGE_EMULATOR_HOST"):
+        return storage.Client(project="emulator", credentials=AnonymousCredentials())
+    try:
+        credentials, project = google.auth.default(scopes=["https://www.googleapis.com/auth/devstorage.read_write"])
+    except DefaultCredentialsError:
+        raise ConfigError("gs://: this machine has no Google credentials. To give yours: gcloud auth application-default login; those of a service "
+                          "account: GOOGLE_APPLICATION_CREDENTIALS=KEY.json. A job on Vertex AI has those of its service account.") from None
+    return storage.Client(project=project or "-", credentials=credentials)
+
+
+def identity() -> str:
+    """Who asks, for messages: the service account, or the user of the application-default credentials."""
+    credentials = client()._credentials
+    for name in ("service_account_email", "signer_email", "account"):
+        if value := getattr(credentials, name, None):
+            return str(value)
+    return "the user of the application-default credentials" if type(credentials).__name__ != "AnonymousCredentials" else "an anonymous user"
+
+
+def _retry() -> Any:
+    from google.cloud.storage.retry import DEFAULT_RETRY
+
+    return DEFAULT_RETRY.with_timeout(PATIENCE_SECONDS)
+
+
+@contextlib.contextmanager
+def _explained(key: str, url: str, permission: str) -> Iterator[None]:
+    """Says what Cloud Storage refuses: which identity, which bucket, which permission is missing."""
+    import requests
+    from google.api_core import exceptions as api
+    from google.auth import exceptions as auth
+
+    bucket = parse(url, key=key)[0]
+    try:
+        yield
+    except UserError:
+        raise
+    except api.NotFound as error:
+        missing = f"there is no bucket gs://{bucket}, or {identity()} may not see it" if "/o/" not in str(error) else f"there is no object {url!r} any more"
+        raise ConfigError(f"{key}: {missing}. Buckets are listed by: gcloud storage ls") from None
+    except api.Forbidden as error:
+        who = identity()
+        member = f"serviceAccount:{who}" if "gserviceaccount" in who else f"user:{who}" if "@" in who else "user:YOU"
+        raise ConfigError(f"{key}: {who} may not read or write {url}: {permission} is missing ({_first_line(error)}). To grant it: gcloud storage buckets "
+                          f"add-iam-policy-binding gs://{bucket} --member={member} --role={ROLES[permission]}") from None
+    except (api.Unauthorized, auth.RefreshError, auth.InvalidOperation) as error:
+        raise ConfigError(f"{key}: {url}: the credentials of {identity()} are refused ({_first_line(error)}). "
+                          "Log in again: gcloud auth application-default login") from None
+    except (api.RetryError, api.TooManyRequests, api.ServerError, auth.TransportError, requests.exceptions.RequestException, ConnectionError) as error:
+        raise ConfigError(f"{key}: {url}: Cloud Storage does not answer ({_first_line(error)}), after {PATIENCE_SECONDS / 60:.0f} minutes of trying. "
+                          "Check the connection and start again: what was fetched is kept.") from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
