@@ -74,15 +74,15 @@ class Server(tf.Module):
 def _in_parts(call: Callable[[Mapping[str, tf.RaggedTensor]], dict[str, tf.Tensor]], columns: Mapping[str, tf.RaggedTensor]) -> dict[str, tf.Tensor]:
     """What `call` returns of all rows, ROWS_AT_ONCE of them at a time: a long text has many rows, whose activations need not fit in memory together."""
     count = columns["token_ids"].nrows(out_type=tf.int32)
-    names: list[str] = []
+    traced = tf.function(call)  # once, for the shapes of its results and for the loop
+    shapes = traced.get_concrete_function(dict(columns)).structured_outputs
+    names = list(shapes)
 
     def part(start: tf.Tensor, *parts: tf.TensorArray) -> tuple:
-        found = call({name: values[start:start + ROWS_AT_ONCE] for name, values in columns.items()})
+        found = traced({name: values[start:start + ROWS_AT_ONCE] for name, values in columns.items()})
         place = start // ROWS_AT_ONCE
         return start + ROWS_AT_ONCE, *(array.write(place, found[name]) for array, name in zip(parts, names, strict=True))
 
-    shapes = tf.function(call).get_concrete_function(dict(columns)).structured_outputs
-    names.extend(shapes)
     arrays = [tf.TensorArray(shapes[name].dtype, size=1, dynamic_size=True, infer_shape=False, element_shape=shapes[name].shape) for name in names]
     # At least once, so that no rows give empty results of the right shape.
     _, *arrays = tf.while_loop(lambda start, *_: (start < count) | (start == 0), part, (tf.constant(0), *arrays), parallel_iterations=1)

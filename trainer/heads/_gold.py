@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -173,17 +174,18 @@ def tag_numbers(split: Any, vocabulary: Mapping[str, Any], ledger: Any) -> tuple
     numbers = {tag: number for number, tag in enumerate(labels)}
     result, seen = [], False
     for index, gold in enumerate(split.labels):
-        tags, broken = bio_tags(gold, vocabulary["scheme"], lambda index=index: split.origin(index))
+        origin = functools.partial(split.origin, index)
+        tags, broken = bio_tags(gold, vocabulary["scheme"], origin)
         if gold.trimmed:
-            ledger.add(split.name, "spans_trimmed", split.origin(index), gold.trimmed)
+            ledger.add(split.name, "spans_trimmed", origin(), gold.trimmed)
         for place in broken:
-            ledger.add(split.name, "scheme_violations", origin_of(gold, lambda index=index: split.origin(index), place))
+            ledger.add(split.name, "scheme_violations", origin_of(gold, origin, place))
         for place, tag in enumerate(tags):
             if tag not in numbers:
                 names = [tag] if vocabulary["scheme"] == "none" else [f"B-{tag[2:]}", f"I-{tag[2:]}"]
                 numbers |= {name: len(numbers) + further for further, name in enumerate(names)}
             if numbers[tag] >= len(labels):
-                ledger.add(split.name, "unseen_tags", origin_of(gold, lambda index=index: split.origin(index), place))
+                ledger.add(split.name, "unseen_tags", origin_of(gold, origin, place))
             seen |= tag != OUTSIDE and numbers[tag] < len(labels)
         result.append(np.array([numbers[tag] for tag in tags], np.int64))
     unseen = list(numbers)[len(labels):]

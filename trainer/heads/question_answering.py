@@ -419,7 +419,7 @@ def _locate(context: str, text: str, start: int) -> tuple[int, str]:
     if start >= 0 and context[start:start + len(text)] == text:
         return start, "found"
     low, high = max(0, start - NEAR), max(start, 0) + NEAR + len(text)
-    places = [match.start() for match in re.finditer(f"(?={re.escape(text)})", context[:high]) if match.start() >= low]
+    places = [match.start() for match in re.compile(f"(?={re.escape(text)})").finditer(context, low, high)]
     places = [place for place in places if not _inside_word(context, place) and not _inside_word(context, place + len(text))]
     return (places[0], "moved") if len(places) == 1 else (-1, "lost")
 
