@@ -27,7 +27,7 @@ def refused(capsys, config: pathlib.Path, *arguments: str, job: pathlib.Path | N
     captured = capsys.readouterr()
     message = captured.err[captured.err.index("error: "):]
     assert "Traceback" not in captured.err and captured.out == ""
-    assert len(list(job.glob("checkpoints/*"))) == 0 if job.is_dir() else True
+    assert len(list(job.glob("checkpoints/*/weights*"))) == 0 if job.is_dir() else True
     return message
 
 
@@ -225,11 +225,19 @@ def test_a_job_dir_of_another_config(base, capsys):
 
     (job / "config.yaml").write_text(resolve(config).to_yaml())
     before = (job / "config.yaml").read_text()
+    (job / "checkpoints" / "step_00000004").mkdir(parents=True)
+    (job / "checkpoints" / "step_00000004" / "state.json").write_text("{}")
     message = refused(capsys, config, "--train.learning_rate=0.1", "--train.keep_checkpoints=1", "--data.seq_len=16")
     assert_says(message, f"--job_dir={job} belongs to a run with another config:\n  data.seq_len: 32 there, 16 here\n"
                 "  train.learning_rate: 0.003 there, 0.1 here\n",
                 f"To go on with that run: --config={job / 'config.yaml'}. To start this one: another --job_dir, or remove the folder.")
     assert "keep_checkpoints" not in message and (job / "config.yaml").read_text() == before
+
+
+def test_a_job_dir_in_which_nothing_was_trained_is_free_for_another_config(base):
+    job = base / "wrong_path"
+    assert toy.run_main(config_of(base, data={"train": str(base / "nowhere")}), job) == 2 and (job / "config.yaml").exists()
+    assert toy.run_main(config_of(base, train={"steps": 1}), job) == 0
 
 
 def test_a_job_dir_that_cannot_be_written(base, capsys):

@@ -52,9 +52,10 @@ GOOD = b'{"text": "fine"}\n'
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    (GOOD + b"\n{oops\n", "in.jsonl:3: not JSON"), (GOOD + b'["a"]\n', "in.jsonl:2: expected an object such as {\"text\": \"…\"}. Received list."),
+    (GOOD + b"\n{oops\n", "in.jsonl:3: not JSON"), (GOOD + b'["a"]\n', "in.jsonl:2: expected a JSON object, found a list: '[\"a\"]'.\n"),
     (GOOD + b'{"txet": "a"}\n', "unknown field 'txet'"), (GOOD + b'{"text": 5}\n', "in.jsonl:2: field 'text' should be text. Received 5 (int)."),
-    (GOOD * 9 + b'{"text": "caf\xe9"}\n', "in.jsonl:10: not UTF-8"), (GOOD + b'{"text": "half \\ud83d"}\n', "in.jsonl:2: half of a surrogate pair"),
+    (GOOD * 9 + b'{"text": "caf\xe9"}\n', "in.jsonl:10: not UTF-8"),
+    (GOOD + b'{"text": "half \\ud83d"}\n', "in.jsonl:2: field 'text' holds half of a surrogate pair"),
 ], ids=["json", "object", "field", "type", "utf8", "surrogate"])
 def test_a_bad_line_is_named_and_no_file_is_written(trained, tmp_path, capsys, monkeypatch, content, message):
     skip_the_model(monkeypatch)
@@ -109,7 +110,7 @@ def test_a_nested_text_field_is_found_as_in_training(trained, tmp_path, monkeypa
 
 @pytest.mark.parametrize(("arguments", "message"), [
     ((), "--input: missing. Expected a file of JSON lines, or - for standard input."),
-    (("--input=/nowhere.jsonl",), "--input=/nowhere.jsonl: cannot be read: No such file")])
+    (("--input=/nowhere.jsonl",), "--input: there is no file or folder '/nowhere.jsonl'. / holds: ")])
 def test_a_missing_input_is_named(trained, capsys, arguments, message):
     assert toy.run_main(None, trained, "--mode=predict", *arguments) == 2
     assert message in capsys.readouterr().err

@@ -13,8 +13,10 @@ from tests.toy import ROOT
 LAYERS = [
     ["errors", "lazy", "timeline", "stopping", "prove", "tpu_compile"],
     ["gcs"],
+    ["mirror"],
     ["storage", "config"],
     ["resolve"],
+    ["on_vertex"],
     ["flags", "display", "distribution", "text", "backbones", "sources", "warmup", "optimization"],
     ["throughput"],
     ["heads", "data", "model"],

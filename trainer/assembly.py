@@ -9,12 +9,13 @@ from typing import Any
 
 import tensorflow as tf
 
+from trainer import mirror
 from trainer.backbones import huggingface
 from trainer.backbones.encoder import set_frozen
 from trainer.config import Config
 from trainer.data.prepare import Prepared, prepare
 from trainer.display import Display
-from trainer.distribution import host, make_strategy, read_cluster, require_precision
+from trainer.distribution import host, hosts, make_strategy, read_cluster, require_agreement, require_precision
 from trainer.errors import ConfigError
 from trainer.heads import make_head
 from trainer.job import Job
@@ -82,11 +83,23 @@ def _check_metric(config: Config, head: Any) -> None:
         raise ConfigError(f"train.best_metric: expected one of {', '.join(head.metric_names())}. Received {metric!r}.")
 
 
-def prepare_data(parts: Parts) -> Prepared:
-    """Encodes the splits, or finds them encoded; shows the ledger."""
+def prepare_data(parts: Parts, strategy: tf.distribute.Strategy | None = None, job: Job | None = None) -> Prepared:
+    """Encodes the splits, or finds them encoded; shows the ledger.
+
+    On several workers whose job_dir is in Cloud Storage the chief does, and the others take what it has published there:
+    no file of the data is fetched twice.
+    """
     display = parts.display
-    prepared = prepare(parts.config.data, parts.head, parts.tokenizer.fingerprint,
-                       progress=lambda done, total: display.progress("preparing", done, total))
+
+    def here() -> Prepared:
+        return prepare(parts.config.data, parts.head, parts.tokenizer.fingerprint, progress=lambda done, total: display.progress("preparing", done, total))
+
+    if strategy is None or hosts(strategy) == 1 or mirror.url_of(job.folder) is None:
+        prepared = here()
+    else:
+        prepared = job.share(here) if job.writes else None
+        require_agreement(strategy, "the preparation", "done", "")
+        prepared = prepared or job.shared()
     display.done("preparing")
     counts = ", ".join(f"{split} {len(store):,}" for split, store in prepared.splits.items())
     display.line(f"data: {counts} examples ({'encoded before' if prepared.reused else 'encoded'})")

@@ -18,6 +18,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from trainer import mirror
 from trainer.errors import JobDirError
 from trainer.storage import write_json
 
@@ -64,10 +65,13 @@ class Checkpoints:
         variables: what is saved, by name. Explicit, as what TensorFlow finds inside Keras objects depends on how they are
             written, and some it finds twice.
         writes: whether this process saves; on several workers the chief does, all restore.
+        before_visible: called with the state of a checkpoint whose weights are written, before it counts as complete.
     """
 
-    def __init__(self, folder: pathlib.Path, *, keep: int, warn: Callable[[str], None], variables: Mapping[str, tf.Variable], writes: bool = True) -> None:
+    def __init__(self, folder: pathlib.Path, *, keep: int, warn: Callable[[str], None], variables: Mapping[str, tf.Variable], writes: bool = True,
+                 before_visible: Callable[[RunState], None] = lambda state: None) -> None:
         self.folder, self.keep, self.warn, self.variables, self.writes = folder, keep, warn, dict(variables), writes
+        self._before_visible = before_visible
         self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._written: Future[None] | None = None
         self.saved: RunState | None = None  # the last one, as it was
@@ -109,14 +113,16 @@ class Checkpoints:
         try:
             if self._on_disk == state.step:  # the values are those: only what is known beside them has changed
                 files = json.loads((path / "state.json").read_text(encoding="utf-8"))["files"]
+                self._before_visible(state)
                 write_json(path / "state.json", {**dataclasses.asdict(state), "files": files})
                 return
-            (path / "state.json").unlink(missing_ok=True)  # invisible first, then gone
-            shutil.rmtree(path, ignore_errors=True)
+            mirror.remove(path, first=("state.json",))  # invisible first, then gone
             path.mkdir(parents=True)
             with tf.device("CPU:0"):
                 tf.raw_ops.SaveV2(prefix=str(path / "weights"), tensor_names=list(values), shape_and_slices=[""] * len(values), tensors=list(values.values()))
             sizes = {file.name: file.stat().st_size for file in sorted(path.iterdir())}
+            mirror.add(path)
+            self._before_visible(state)
             write_json(path / "state.json", {**dataclasses.asdict(state), "files": sizes})
             self._on_disk = state.step
         except (OSError, tf.errors.OpError, JobDirError) as error:
@@ -132,6 +138,7 @@ class Checkpoints:
 
     def restore_latest(self) -> RunState | None:
         """Restores the newest intact checkpoint; None where there is none. A damaged one is passed over with a warning."""
+        mirror.bring(self.folder, names=("state.json",))
         for step in reversed(self.complete()):
             try:
                 return self.restore(step)
@@ -146,6 +153,7 @@ class Checkpoints:
             JobDirError: it is damaged.
         """
         path, reading = self.path(step), "state.json"
+        mirror.bring(path)
         try:
             content = json.loads((path / "state.json").read_text(encoding="utf-8"))
             for name, size in content["files"].items():
@@ -169,11 +177,10 @@ class Checkpoints:
     def _prune(self, state: RunState) -> None:
         # Later steps are damaged ones that the run went on before; counted, they would push out what it has just saved.
         kept = {*[step for step in self.complete() if step <= state.step][-self.keep:], state.best_step}
-        for path in self.folder.glob("step_*"):
+        for path in mirror.folders(self.folder):
             step = _step_of(path)
             if step is not None and step not in kept:
-                (path / "state.json").unlink(missing_ok=True)  # invisible first, then gone
-                shutil.rmtree(path, ignore_errors=True)
+                mirror.remove(path, first=("state.json",))  # invisible first, then gone
 
 
 def _step_of(folder: pathlib.Path) -> int | None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from trainer import mirror
 from trainer.assembly import Parts, build_model, make_parts, prepare_data, start_strategy
 from trainer.checkpoints import Checkpoints
 from trainer.data.prepare import Prepared
@@ -23,7 +24,7 @@ from trainer.export import BFLOAT16_TOLERANCE, TOLERANCE, Proof, export_huggingf
 from trainer.job import Job
 from trainer.model import Model
 from trainer.resolve import Resolved
-from trainer.storage import write_json
+from trainer.storage import writable_path, write_json
 from trainer.throughput import peak_flops
 
 REPORTED = ("validation", "test")
@@ -108,9 +109,11 @@ class Kept:
         settings, parts = self.parts.config.export, self.parts
         if settings.format == "none":
             return None
-        folder = pathlib.Path(settings.directory) if settings.directory else self.job.folder / ("model" if settings.format == "savedmodel" else "huggingface")
+        own = self.job.model if settings.format == "savedmodel" else self.job.folder / "huggingface"
+        folder = writable_path(settings.directory) if settings.directory else own
         if settings.format == "huggingface" and self.job.writes:
             export_huggingface(self.model, parts.head, parts.weights, parts.tokenizer_folder, folder)
+            mirror.publish(folder, last=("config.json",))  # which AutoModel reads first
         if settings.format == "huggingface":
             return folder
         tolerance = TOLERANCE if parts.config.train.precision == "float32" else BFLOAT16_TOLERANCE
@@ -118,6 +121,7 @@ class Kept:
         if not self.job.writes:
             return None
         self.display.line("export: " + export_saved_model(self.model, parts.head, folder, proof, tolerance=tolerance))
+        mirror.publish(folder, last=("saved_model.pb",))
         return folder
 
     def _proof(self, prepared: Prepared, tolerance: float) -> Proof:
@@ -187,7 +191,7 @@ def export(resolved: Resolved, job: Job, display: Display) -> None:
         folder = kept.export(prepared)
         kept.leave_together()
     if job.writes:
-        print_result(f"model: {folder}")
+        print_result(f"model: {mirror.shown(folder)}")
 
 
 def _kept(resolved: Resolved, job: Job, display: Display, *, with_data: bool) -> tuple[Kept, Prepared | None]:
@@ -218,7 +222,7 @@ def _read(job: Job) -> dict[str, Any]:
 
 def _write(job: Job, values: dict[str, Any], model: pathlib.Path | None) -> Results:
     if model is not None:
-        values = {**values, "model": str(model)}
+        values = {**values, "model": mirror.shown(model)}
     if job.writes:
         write_json(job.folder / "results.json", values)
     return Results(values)

@@ -16,7 +16,7 @@ import os
 import pathlib
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -75,6 +75,14 @@ def find(url: str, *, key: str) -> list[RemoteObject]:
     return found
 
 
+def listing(url: str, *, key: str) -> list[RemoteObject]:
+    """The object of that name, or those below that folder; none where there are none."""
+    bucket, name = parse(url, key=key)
+    name = name.rstrip("/")
+    with _explained(key, url, "storage.objects.list"):
+        return [item for item in _listed(bucket, name) if item.name == name or item.name.startswith(f"{name}/") or not name]
+
+
 def _listed(bucket: str, prefix: str) -> list[RemoteObject]:
     fields = "items(name,generation,size,crc32c),nextPageToken"
     blobs = client().list_blobs(bucket, prefix=prefix, fields=fields, retry=_retry(), timeout=TIMEOUT_SECONDS)
@@ -113,8 +121,9 @@ def fetch(objects: Sequence[RemoteObject], cache: pathlib.Path, *, key: str) -> 
     Raises:
         ConfigError: an object cannot be read, or what arrived is not what Cloud Storage has, twice.
     """
+    _refuse_unsafe(objects, key)
     digest = hashlib.blake2b(repr([(item.bucket, item.name, item.generation) for item in sorted(objects)]).encode(), digest_size=16).hexdigest()
-    tree = cache / "trees" / digest
+    tree = cache / "fetched" / digest
 
     def one(item: RemoteObject) -> pathlib.Path:
         blob = _cached(item, cache / "objects", key)
@@ -125,10 +134,47 @@ def fetch(objects: Sequence[RemoteObject], cache: pathlib.Path, *, key: str) -> 
                 os.link(blob, path)
         return path
 
+    return _smaller_first(one, objects)
+
+
+def download(targets: Mapping[RemoteObject, pathlib.Path], *, key: str) -> None:
+    """Writes objects to files, each whole or not at all.
+
+    Raises:
+        ConfigError: as for `fetch`.
+    """
+    _refuse_unsafe(targets, key)
+    _smaller_first(lambda item: _download_whole(item, targets[item], key), list(targets))
+
+
+def _refuse_unsafe(objects: Iterable[RemoteObject], key: str) -> None:
+    """Names are any text there, such as ../../x; here they say where a file is written."""
+    for item in objects:
+        if not {"", ".", ".."}.isdisjoint(item.name.split("/")):
+            raise ConfigError(f"{key}: {item} has a name that no file of this machine can have. Rename it: gcloud storage mv '{item}' gs://{item.bucket}/NAME")
+
+
+def _smaller_first(action: Callable[[RemoteObject], Any], objects: Sequence[RemoteObject]) -> list[Any]:
+    """The action's results, in the order of the objects; a large one has all connections to itself."""
     small = [item for item in objects if item.size < LARGE_BYTES]
+    results = dict(zip(small, each(action, small), strict=True))
+    return [results[item] if item in results else action(item) for item in objects]
+
+
+def each(action: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+    """What an action returns of each item, several at once."""
     with ThreadPoolExecutor(CONNECTIONS) as pool:
-        paths = dict(zip(small, pool.map(one, small), strict=True))
-    return [paths.get(item) or one(item) for item in objects]  # a large one has all connections to itself
+        return list(pool.map(action, items))
+
+
+def _download_whole(item: RemoteObject, path: pathlib.Path, key: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(4)}.part")
+    try:
+        _download(item, temporary, key)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _cached(item: RemoteObject, folder: pathlib.Path, key: str) -> pathlib.Path:
@@ -141,12 +187,7 @@ def _cached(item: RemoteObject, folder: pathlib.Path, key: str) -> pathlib.Path:
     with open(folder / f".{path.name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists():
-            temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-            try:
-                _download(item, temporary, key)
-                os.replace(temporary, path)
-            finally:
-                temporary.unlink(missing_ok=True)
+            _download_whole(item, path, key)
     with contextlib.suppress(OSError):
         os.unlink(folder / f".{path.name}.lock")
     return path
@@ -196,21 +237,6 @@ def upload(path: pathlib.Path, url: str, *, key: str) -> None:
         blob.upload_from_filename(str(path), checksum="crc32c", retry=_retry(), timeout=TIMEOUT_SECONDS)
 
 
-def upload_folder(folder: pathlib.Path, url: str, *, last: Iterable[str] = (), key: str) -> None:
-    """Writes all files below a folder, several at once, and at the end, one by one, those with a name of `last`: a reader who
-    looks for them sees the folder whole or not at all.
-    """
-    final = list(last)
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    early = [path for path in files if path.name not in final]
-    ordered = sorted((path for path in files if path.name in final), key=lambda path: final.index(path.name))
-    target = url.rstrip("/")
-    with ThreadPoolExecutor(CONNECTIONS) as pool:
-        list(pool.map(lambda path: upload(path, f"{target}/{path.relative_to(folder).as_posix()}", key=key), early))
-    for path in ordered:
-        upload(path, f"{target}/{path.relative_to(folder).as_posix()}", key=key)
-
-
 def delete(objects: Sequence[RemoteObject], *, key: str) -> None:
     """Removes objects in the generation that was listed; one that is gone or was written anew is left alone."""
     from google.api_core.exceptions import NotFound, PreconditionFailed
@@ -219,8 +245,7 @@ def delete(objects: Sequence[RemoteObject], *, key: str) -> None:
         with _explained(key, str(item), "storage.objects.delete"), contextlib.suppress(NotFound, PreconditionFailed):
             client().bucket(item.bucket).delete_blob(item.name, if_generation_match=item.generation, retry=_retry(), timeout=TIMEOUT_SECONDS)
 
-    with ThreadPoolExecutor(CONNECTIONS) as pool:
-        list(pool.map(one, objects))
+    each(one, objects)
 
 
 @functools.cache

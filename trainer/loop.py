@@ -21,6 +21,7 @@ from trainer.distribution import SHARED, hosts, require_agreement
 from trainer.errors import ConfigError, TrainingError
 from trainer.evaluation import Evaluator, is_better
 from trainer.job import Job, MetricsFile
+from trainer.on_vertex import TrialMetrics
 from trainer.optimization import Optimizer, make_schedule
 from trainer.steps import LOGGED, feed, make_train_call, use_xla
 from trainer.stopping import StoppedError, StopSignal
@@ -49,10 +50,12 @@ class Training:
         self.train_call = make_train_call(strategy, model, head, self.optimizer, self.settings)
         self.swap_averages = tf.function(lambda: strategy.run(self.optimizer.swap_averages))
         self.checkpoints = Checkpoints(job.checkpoints, keep=self.settings.keep_checkpoints, warn=display.warn, writes=job.writes,
-                                       variables={**{f"model/{name}": weight for name, weight in model.weights.items()}, **self.optimizer.variables()})
+                                       variables={**{f"model/{name}": weight for name, weight in model.weights.items()}, **self.optimizer.variables()},
+                                       before_visible=lambda state: job.publish_progress(state.metrics_bytes))
         self.best_metric = best_metric(config, head)
         self.evaluated: dict[int, dict[str, np.ndarray]] = {}  # step -> validation's results, of the last evaluation
         self.state = RunState()
+        self.trial_metrics = TrialMetrics()
         self._shapes: dict[int, tuple[int, int]] = {}  # (rows, row length) of each step laid out
         self._compiled: set[tuple[int, int]] = set()
         self._planned = {(layout.rows, layout.row_length) for layout in planned_layouts(
@@ -79,6 +82,7 @@ class Training:
         self.timeline.enter("evaluate_s")
         self.display.done("training")
         if self.metrics_file:
+            self.job.publish_progress(self.metrics_file.bytes())
             self.metrics_file.close()
 
     def _loop(self, iterator: Any) -> None:
@@ -179,6 +183,8 @@ class Training:
 
     def _refuse_nan(self, loss_sum: float, norm: float) -> None:
         self.checkpoints.wait()
+        if self.metrics_file:
+            self.job.publish_progress(self.metrics_file.bytes())
         raise TrainingError(f"step {self.state.step}: the loss is {loss_sum}, the gradient's norm {norm}. The last checkpoint is "
                             f"{self.checkpoints.last_name()}. Lower --train.learning_rate (now {self.settings.learning_rate:g}), raise "
                             "--train.warmup_fraction or set --train.clip_norm, in another --job_dir.")
@@ -211,7 +217,7 @@ class Training:
         mean = trained / max(1, self.state.examples) * self.settings.global_batch_size
         left = f"  about {seconds(mean * (self.steps - self.state.step))} left" if self.state.examples else ""
         note = (f"step {self.state.step:,}/{self.steps:,}  loss {loss / max(weight, 1e-12):.4f}  rate {float(self.schedule(self.state.step - 1)):.2e}  "
-                f"{rate}" + ("" if self.display.console.is_terminal else left))
+                f"{rate}" + ("" if self.display.live else left))
         self.display.progress("training", self.state.step, self.steps, note)
 
     def _evaluate(self) -> dict[str, float]:
@@ -243,7 +249,9 @@ class Training:
 
     def _take_in(self, metrics: dict[str, float]) -> None:
         self._report("validation", metrics)
-        self.display.line(f"step {self.state.step:,}: validation " + "  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+        self.display.line(f"step {self.state.step:,}: validation " + "  ".join(f"{name} {value:.4f}" for name, value in metrics.items()),
+                          step=self.state.step)
+        self.trial_metrics.report("validation", metrics, self.state.step)
         if self.best_metric:
             self._compare(metrics)
 

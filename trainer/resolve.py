@@ -14,6 +14,7 @@ import yaml
 
 from trainer import config as schema
 from trainer.errors import ConfigError
+from trainer.mirror import shown
 
 DEFAULT = "default"
 
@@ -120,7 +121,7 @@ def _read_yaml(file: pathlib.Path, problems: list[str]) -> Settings:
             problems.append(f"{section}: unknown section ({file}:{node.start_mark.line + 1})." + _suggest_key(section, section))
         elif isinstance(node, yaml.MappingNode):
             for key, value in _pairs(node, file, f"{section}.", problems):
-                settings[section, key] = Setting(_construct(value, file), f"{file}:{value.start_mark.line + 1}")
+                settings[section, key] = Setting(_construct(value, file), f"{shown(file)}:{value.start_mark.line + 1}")
         elif not (isinstance(node, yaml.ScalarNode) and node.tag.endswith(":null")):
             problems.append(f"{section}: expected a section with keys. Received {_construct(node, file)!r} ({file}:{node.start_mark.line + 1}).")
     return settings

@@ -1,4 +1,4 @@
-"""Where files are: local paths, globs, pkg:// (an installed package), hf:// (the Hugging Face hub); writing them whole or not at all."""
+"""Where files are: local paths, globs, gs:// (Cloud Storage), pkg:// (an installed package), hf:// (the Hugging Face hub); writing them whole or not at all."""
 
 import contextlib
 import difflib
@@ -17,6 +17,7 @@ import secrets
 from collections.abc import Iterable, Iterator
 from typing import IO, Any, Literal
 
+from trainer import gcs, mirror
 from trainer.errors import ConfigError, JobDirError, UserError
 
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
@@ -29,7 +30,7 @@ NAMES_SEARCHED = 2000
 
 
 def local_folder(path: str, *, key: str = "backbone.weights") -> pathlib.Path:
-    """A folder of this machine for `path`: a folder, `pkg://module/folder`, or `hf://org/name[@revision]` (downloaded once).
+    """A folder of this machine for `path`: a folder, `pkg://module/folder`, `gs://…` or `hf://org/name[@revision]` (both fetched once).
 
     Args:
         path: as written in the config.
@@ -39,16 +40,18 @@ def local_folder(path: str, *, key: str = "backbone.weights") -> pathlib.Path:
     """
     if path.startswith("hf://"):
         return _hub_folder(path, key)
-    folder = _local_path(path, key)
+    folder = _gs_folder(path, key) if path.startswith(mirror.SCHEME) else _local_path(path, key)
     if folder.is_dir():
         return folder
     if folder.exists():
-        raise ConfigError(f"{key}: expected a folder, {path!r} is a file. Give the folder that holds it: {folder.parent}")
+        raise ConfigError(f"{key}: expected a folder, {path!r} is a file. Give the folder that holds it: {mirror.shown(folder.parent)}")
     raise ConfigError(f"{key}: there is no folder {path!r}{_looked_in(path)}. {_near(folder)}")
 
 
 def expand(pattern: str, *, key: str) -> list[pathlib.Path]:
-    """The existing files and folders that a path or a glob (`*`, `?`, `[…]`, `**`; also below pkg://) names, sorted.
+    """The existing files and folders that a path or a glob (`*`, `?`, `[…]`, `**`; also below pkg:// and gs://) names, sorted.
+
+    Of gs://, these are local copies, fetched once; `mirror.shown` gives their URLs.
 
     A glob leaves hidden files out. A path that exists is taken as it is, even with a `[` in its name.
 
@@ -58,6 +61,8 @@ def expand(pattern: str, *, key: str) -> list[pathlib.Path]:
     Raises:
         ConfigError: nothing is there; names what is.
     """
+    if pattern.startswith(mirror.SCHEME):
+        return mirror.fetch(pattern, key=key)
     path = _local_path(pattern, key)
     if os.path.exists(path):
         return [path]
@@ -81,14 +86,10 @@ def _local_path(path: str, key: str) -> pathlib.Path:
         return _package_path(path, rest, key)
     if scheme == "file":
         return pathlib.Path("/" + rest.lstrip("/"))
-    if scheme == "gs":
-        bucket_free = rest.rstrip("/").rsplit("/", 1)[-1] or "data"
-        raise ConfigError(f"{key}: reading from gs:// is not supported yet: {path!r}. Copy it here and give the local path: "
-                          f"gcloud storage cp --recursive '{path}' . (then {key}: {bucket_free})")
     if scheme == "hf":
         raise ConfigError(f"{key}: hf:// names weights, not data: {path!r}. Download the data set and give its local path.")
-    raise ConfigError(f"{key}: unknown scheme {scheme}:// in {path!r}. Expected a local path, pkg://module/folder"
-                      " or (weights only) hf://org/name[@revision].")
+    raise ConfigError(f"{key}: unknown scheme {scheme}:// in {path!r}. Expected a local path, gs://BUCKET/NAME,"
+                      " pkg://module/folder or (weights only) hf://org/name[@revision].")
 
 
 def _package_path(path: str, rest: str, key: str) -> pathlib.Path:
@@ -117,6 +118,15 @@ def _find_package(module: str) -> importlib.machinery.ModuleSpec | None:
         if spec is not None:
             spec = importlib.machinery.PathFinder.find_spec(part, spec.submodule_search_locations or [])
     return spec
+
+
+def _gs_folder(path: str, key: str) -> pathlib.Path:
+    # Beside safetensors, the same weights in other formats would be fetched for nothing; alone, they are there to be refused.
+    safe = any(item.name.endswith(".safetensors") for item in gcs.find(path, key=key))
+    found = mirror.fetch(path, key=key, only=HUB_FILES if safe else ())
+    if len(found) > 1:
+        raise ConfigError(f"{key}: expected one folder, {path!r} names {len(found)} files. Give the folder.")
+    return found[0]
 
 
 def _hub_folder(path: str, key: str) -> pathlib.Path:
@@ -176,7 +186,7 @@ def atomic_write(path: str | os.PathLike[str], mode: Literal["w", "wb"] = "w") -
     """Yields a file that takes the place of `path` when the block ends well, and vanishes when it does not.
 
     The new content is on the disk before it gets the name, so that a reader, or a run killed at any instant, sees the old
-    file or the new one whole. Missing folders are made.
+    file or the new one whole. Missing folders are made. Below gs://, the object follows, whole or not at all.
 
     Args:
         path: what to write; a symbolic link is followed.
@@ -184,7 +194,8 @@ def atomic_write(path: str | os.PathLike[str], mode: Literal["w", "wb"] = "w") -
     Raises:
         JobDirError: the operating system refuses: no permission, disk full, …
     """
-    target = pathlib.Path(os.path.realpath(_writable_path(path)))
+    named = writable_path(path)
+    target = pathlib.Path(os.path.realpath(named))
     temporary = target.with_name(f".{target.name[:50]}.{secrets.token_hex(6)}.tmp")  # hidden, so that no glob picks it up
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -208,6 +219,7 @@ def atomic_write(path: str | os.PathLike[str], mode: Literal["w", "wb"] = "w") -
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
     _sync_folder(target.parent)
+    mirror.add(named)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -239,7 +251,7 @@ def probe_writable(folder: str | os.PathLike[str]) -> pathlib.Path:
     Raises:
         JobDirError: it cannot.
     """
-    path = pathlib.Path(_writable_path(folder))
+    path = writable_path(folder)
     probe = path / f".probe.{secrets.token_hex(6)}.tmp"
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -249,16 +261,21 @@ def probe_writable(folder: str | os.PathLike[str]) -> pathlib.Path:
             probe.unlink(missing_ok=True)
     except OSError as error:
         raise _refused(folder, error) from None
+    mirror.probe(path)
     return path
 
 
-def _writable_path(path: str | os.PathLike[str]) -> str:
+def writable_path(path: str | os.PathLike[str]) -> pathlib.Path:
+    """The path here that a path or a gs:// URL stands for; what is written there by `atomic_write` is written in the bucket too.
+
+    Raises:
+        JobDirError: it is of another scheme.
+    """
     name = os.fspath(path)
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/", name)  # one slash: pathlib has eaten the other
-    if scheme:
-        raise JobDirError(f"writing to {scheme[1]}:// is not supported yet: {name!r}. Give a local folder and copy it afterwards:"
-                          f" gcloud storage cp --recursive FOLDER {scheme[1]}://BUCKET/")
-    return os.path.expanduser(name)
+    if scheme and not name.startswith(mirror.SCHEME):
+        raise JobDirError(f"cannot write {name!r}: expected a local path or gs://BUCKET/NAME.")
+    return mirror.local(name)
 
 
 def _refused(path: str | os.PathLike[str], error: OSError) -> UserError:
@@ -271,7 +288,7 @@ def _refused(path: str | os.PathLike[str], error: OSError) -> UserError:
         errno.EISDIR: "There is a folder of that name: give another path",
     }
     remedy = remedies.get(error.errno, "Give a folder that you may write to")
-    return JobDirError(f"cannot write {os.fspath(path)!r}: {error.strerror or error}. {remedy}.")
+    return JobDirError(f"cannot write {mirror.shown(path)!r}: {error.strerror or error}. {remedy}.")
 
 
 def _sync_folder(folder: pathlib.Path) -> None:

@@ -9,8 +9,9 @@ import os
 import pathlib
 import sys
 import tempfile
+from typing import IO
 
-from trainer import flags
+from trainer import flags, mirror, on_vertex
 from trainer.errors import ConfigError, UserError
 from trainer.resolve import Resolved, resolve
 
@@ -23,35 +24,49 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         the exit code: 0 done, 2 a mistake in flags, config or data. A bug of ours leaves as an exception (exit code 1).
     """
+    log = None if sys.stderr.isatty() or not on_vertex.is_job() else sys.stdout
     try:
         command = flags.parse(sys.argv if argv is None else argv)
         if command.help:
             print(flags.help_text())
             return 0
-        resolved, job_dir = _resolve(command)
-        _run(command, resolved, job_dir)
+        if command.mode == "predict":  # whose answers may go there
+            log = log and sys.stderr
+        resolved, folders = _resolve(command)
+        _run(command, resolved, folders, log)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _say_error(str(error), log)
         return 2
     return 0
 
 
-def _resolve(command: flags.CommandLine) -> tuple[Resolved, pathlib.Path]:
-    config = pathlib.Path(command.config) if command.config else None
-    job_dir = pathlib.Path(command.job_dir) if command.job_dir else None
+def _say_error(text: str, log: IO[str] | None) -> None:
+    print(on_vertex.log_entry(mirror.shown(text), severity="ERROR") if log else f"error: {mirror.shown(text)}", file=log or sys.stderr, flush=True)
+
+
+def _resolve(command: flags.CommandLine) -> tuple[Resolved, on_vertex.Folders]:
+    named = on_vertex.folders()
+    job_dir, config = command.job_dir or named.job_dir, command.config
     if command.mode in MODES_ON_A_JOB:
         if job_dir is None:
             raise ConfigError(f"--job_dir: missing. --mode={command.mode} works on the job_dir of a training run.")
         if config is None:
-            config = job_dir / "config.yaml"
-            if not config.exists():
+            config = f"{job_dir.rstrip('/')}/config.yaml"
+            if not job_dir.startswith(mirror.SCHEME) and not pathlib.Path(config).exists():
                 raise ConfigError(f"--job_dir={job_dir}: no config.yaml there. Expected the job_dir of a training run.")
-    if config is None and not command.overrides:
+    overrides = {**(on_vertex.data_settings() if command.mode == "train" else {}), **command.overrides}
+    if config is None and not overrides:
         raise ConfigError("--config: missing. Expected a YAML file; configs/ has examples, --help lists every setting.")
-    return resolve(config, command.overrides), job_dir or pathlib.Path("runs") / (config.stem if config else "run")
+    resolved = resolve(_config_file(config) if config else None, overrides)
+    mirror.use_cache(resolved.config.data.cache_dir)
+    return resolved, named._replace(job_dir=job_dir or f"runs/{pathlib.PurePath(config).stem if config else 'run'}")
 
 
-def _run(command: flags.CommandLine, resolved: Resolved, job_dir: pathlib.Path) -> None:
+def _config_file(config: str) -> pathlib.Path:
+    return mirror.fetch(config, key="--config")[0] if config.startswith(mirror.SCHEME) else pathlib.Path(config)
+
+
+def _run(command: flags.CommandLine, resolved: Resolved, folders: on_vertex.Folders, log: IO[str] | None) -> None:
     from trainer.stopping import StopSignal
     from trainer.timeline import Timeline
 
@@ -65,14 +80,14 @@ def _run(command: flags.CommandLine, resolved: Resolved, job_dir: pathlib.Path) 
     from trainer.display import Display
     from trainer.job import Job
 
-    job, display = Job(job_dir), Display()
-    display.line(f"podtune {command.mode}, job_dir {job_dir}")
+    job, display = Job(folders.job_dir, model=folders.model, checkpoints=folders.checkpoints, logs=folders.logs), Display(log)
+    display.line(f"podtune {command.mode}, job_dir {folders.job_dir}")
     if command.mode == "train":
         from trainer.train import train
         train(resolved, job, display, stop, timeline)
     elif command.mode == "plan":
         from trainer.plan import plan
-        plan(resolved, job_dir if command.job_dir else None, display)
+        plan(resolved, job.folder if command.job_dir else None, display)
     elif command.mode == "predict":
         from trainer.predict import predict
         predict(resolved, job, display, command.input, command.output)

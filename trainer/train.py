@@ -34,7 +34,7 @@ def _train(resolved: Resolved, strategy: tf.distribute.Strategy, job: Job, displ
     if hosts(strategy) > 1:
         require_agreement(strategy, "the job_dir", job.mark(lambda: require_agreement(strategy, "the start", "", "")), SHARED)
     timeline.enter("prepare_s")
-    prepared = prepare_data(parts)
+    prepared = prepare_data(parts, strategy, job)
     require_agreement(strategy, "the prepared data", prepared.digest(), "All workers must read the same files with the same config.")
     job.write_preparation(prepared)
     if job.writes:

@@ -20,6 +20,7 @@ from trainer.data import store as store_module
 from trainer.data.ledger import Ledger
 from trainer.data.store import StoreWriter, TokenStore
 from trainer.errors import DataError
+from trainer.mirror import cache_folder, use_cache
 from trainer.sources import Example, Source, open_source
 from trainer.storage import write_json
 
@@ -32,6 +33,7 @@ SPLITS = ("train", "validation", "test")
 class Prepared:
     """The encoded splits, their ledger, and what the head learnt from train (the label names)."""
 
+    folder: pathlib.Path
     splits: dict[str, TokenStore]
     ledger: Ledger
     vocabulary: dict[str, Any]
@@ -56,9 +58,10 @@ def prepare(settings: DataSettings, head: Any, tokenizer_fingerprint: str, *, pr
     Raises:
         DataError: a split without examples, an unknown field, a label that only a later split has, …
     """
+    use_cache(settings.cache_dir)
     sources = {split: open_source(settings, split, spec) for split in SPLITS if isinstance(spec := getattr(settings, split), str)}
     fingerprint = _fingerprint(settings, head, tokenizer_fingerprint, sources)
-    folder = cache_folder(settings) / fingerprint
+    folder = cache_folder() / fingerprint
     reused = (folder / "ledger.json").exists()
     if not reused:
         with store_module.one_at_a_time(folder):
@@ -66,16 +69,14 @@ def prepare(settings: DataSettings, head: Any, tokenizer_fingerprint: str, *, pr
             if not reused:
                 with store_module.building(folder) as temporary:
                     _Preparation(settings, head, sources, progress).write(temporary)
+    return load(folder, reused=reused)
+
+
+def load(folder: pathlib.Path, *, reused: bool) -> Prepared:
+    """What `prepare` wrote to a folder."""
     notes = json.loads((folder / "ledger.json").read_text(encoding="utf-8"))
     splits = {split: TokenStore(folder / split) for split in SPLITS if (folder / split).exists()}
-    return Prepared(splits, Ledger(notes["ledger"]), notes["vocabulary"], reused)
-
-
-def cache_folder(settings: DataSettings) -> pathlib.Path:
-    """Where the token stores are kept."""
-    if settings.cache_dir:
-        return pathlib.Path(settings.cache_dir).expanduser()
-    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "podtune"
+    return Prepared(folder, splits, Ledger(notes["ledger"]), notes["vocabulary"], reused)
 
 
 def _fingerprint(settings: DataSettings, head: Any, tokenizer_fingerprint: str, sources: dict[str, Source]) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import IO, Any
 
 from trainer.errors import ConfigError, DataError
+from trainer.mirror import shown
 from trainer.sources import Example, Origin
 from trainer.storage import expand
 
@@ -103,7 +104,7 @@ class FileSource:
         self._finished = 0
         for path in self._paths:
             with open_bytes(path) as (stream, position):
-                lines = Lines(stream, str(path))
+                lines = Lines(stream, shown(path))
                 self._position = position or (lambda lines=lines: lines.position)
                 yield from self._read(lines)
             self._position = lambda: 0
@@ -136,7 +137,7 @@ def files_of(spec: str, split: str) -> list[pathlib.Path]:
     files = [path for path in found if not path.is_dir()]
     if files:
         return files
-    raise ConfigError(f"{key}: expected files, {spec!r} names folders only: {found[0]}. Name the files in it: {spec.rstrip('/')}/*"
+    raise ConfigError(f"{key}: expected files, {spec!r} names folders only: {shown(found[0])}. Name the files in it: {spec.rstrip('/')}/*"
                       " (or data.source: folders, where each folder is a class)")
 
 
@@ -147,7 +148,7 @@ def open_bytes(path: pathlib.Path) -> Iterator[tuple[IO[bytes], Callable[[], int
     Raises:
         DataError: the file cannot be opened.
     """
-    with reading(str(path), 0):
+    with reading(shown(path), 0):
         file = path.open("rb")
     with file:
         if path.suffix == ".gz":
@@ -223,7 +224,7 @@ def fingerprint(files: Iterable[tuple[str, pathlib.Path]], settings: Mapping[str
     digest = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=16)
     for name, path in files:
         content = hashlib.blake2b()
-        with reading(str(path), 0), path.open("rb", buffering=0) as file:
+        with reading(shown(path), 0), path.open("rb", buffering=0) as file:
             while block := file.read(BLOCK_BYTES):
                 content.update(block)
         digest.update(json.dumps([name, content.hexdigest()]).encode())

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 
 from trainer.config import DataSettings
 from trainer.errors import ConfigError, DataError
+from trainer.mirror import shown
 from trainer.sources import Example, Origin, Source
 from trainer.sources._files import fingerprint, not_utf8, reading
 from trainer.storage import expand
@@ -51,7 +52,7 @@ def open(settings: Settings, split: str, spec: str) -> Source:
         raise ConfigError(f"data.label: the text and the label have the same name, {settings.label!r}. Name them apart.")
     found = [path for path in expand(spec, key=key) if path.is_dir()]
     if len(found) != 1:
-        names = f"{len(found)} folders: " + ", ".join(str(path) for path in found[:3]) if found else "no folder"
+        names = f"{len(found)} folders: " + ", ".join(shown(path) for path in found[:3]) if found else "no folder"
         raise ConfigError(f"{key}: expected one folder that holds the class folders, {spec!r} names {names}."
                           " Give the folder above the classes.")
     source = FoldersSource(found[0], settings, text[0])
@@ -75,11 +76,11 @@ class FoldersSource:
         """One for each file; see `Source`."""
         self._read_bytes = 0
         for name, path in self._files():
-            with reading(str(path), 0):
+            with reading(shown(path), 0):
                 content = path.read_bytes()
             self._read_bytes += len(content)
             label = name.split(os.sep, 1)[0]
-            yield Example({self._text: self._decode(content, path), self._label: label}, Origin(str(path), 0))
+            yield Example({self._text: self._decode(content, path), self._label: label}, Origin(shown(path), 0))
 
     def fingerprint(self) -> str:
         """Of contents, names below the folder and settings; see `Source`."""
@@ -102,11 +103,11 @@ class FoldersSource:
         classes = self._classes()
         if not classes:
             inside = sum(entry.is_file() for entry in os.scandir(self._folder))
-            raise DataError(f"{key}: expected a folder for each class in {self._folder}, found none ({inside} files directly in it)."
+            raise DataError(f"{key}: expected a folder for each class in {shown(self._folder)}, found none ({inside} files directly in it)."
                             " Move each file into a folder named after its label.")
         for folder in classes:
             if next(_walk(folder, self._pattern), None) is None:
-                raise DataError(f"{key}: the class folder {folder} holds no file that matches data.pattern: {self._pattern!r}."
+                raise DataError(f"{key}: the class folder {shown(folder)} holds no file that matches data.pattern: {self._pattern!r}."
                                 " Remove the folder, fill it, or correct the pattern.")
 
     def _classes(self) -> list[pathlib.Path]:
@@ -122,11 +123,11 @@ class FoldersSource:
             return content.decode("utf-8").removeprefix("\ufeff")  # a byte-order mark
         except UnicodeDecodeError as error:
             if self._fallback_encoding is None:
-                raise not_utf8(str(path), content, error.start, or_else=", or set data.fallback_encoding: {guess}") from None
+                raise not_utf8(shown(path), content, error.start, or_else=", or set data.fallback_encoding: {guess}") from None
         try:
             return content.decode(self._fallback_encoding)
         except UnicodeError as error:
-            raise DataError(f"{path}: neither UTF-8 nor data.fallback_encoding: {self._fallback_encoding}: {error}."
+            raise DataError(f"{shown(path)}: neither UTF-8 nor data.fallback_encoding: {self._fallback_encoding}: {error}."
                             " Re-encode the file as UTF-8, or name its encoding.") from None
 
 

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from trainer.config import DataSettings
 from trainer.errors import ConfigError, DataError
+from trainer.mirror import shown
 from trainer.sources import Example, Source
 from trainer.sources._files import Lines, fingerprint, open_bytes
 from trainer.storage import expand
@@ -57,7 +58,7 @@ class ParallelSource:
             DataError: one file ends before another.
         """
         with contextlib.ExitStack() as stack:
-            self._lines = [Lines(stack.enter_context(open_bytes(path))[0], str(path)) for path in self._paths.values()]
+            self._lines = [Lines(stack.enter_context(open_bytes(path))[0], shown(path)) for path in self._paths.values()]
             readers = [iter(lines) for lines in self._lines]
             while True:
                 row = [next(reader, None) for reader in readers]

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from trainer.config import DataSettings
 from trainer.errors import DataError
+from trainer.mirror import shown
 from trainer.sources import Example, Origin, Source
 from trainer.sources._files import files_of, fingerprint, open_bytes, reading, relative_names
 
@@ -42,9 +43,9 @@ class SquadSource:
         """
         self._read_bytes = 0
         for path in self._paths:
-            with open_bytes(path) as (stream, _), reading(str(path), 0):
+            with open_bytes(path) as (stream, _), reading(shown(path), 0):
                 content = stream.read()
-            yield from self._questions(_parse(content, path), str(path))
+            yield from self._questions(_parse(content, path), shown(path))
             self._read_bytes += path.stat().st_size
 
     def _questions(self, content: Any, name: str) -> Iterator[Example]:
@@ -85,9 +86,9 @@ def _parse(content: bytes, path: pathlib.Path) -> Any:
     try:
         return json.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8: byte 0x{content[error.start]:02x} at byte {error.start:,}. Re-encode the file as UTF-8.") from None
+        raise DataError(f"{shown(path)}: not UTF-8: byte 0x{content[error.start]:02x} at byte {error.start:,}. Re-encode the file as UTF-8.") from None
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not JSON: {error}. Expected SQuAD's shape; for an object a line set data.source: jsonl.") from None
+        raise DataError(f"{shown(path)}: not JSON: {error}. Expected SQuAD's shape; for an object a line set data.source: jsonl.") from None
 
 
 def _paragraphs(content: Any, name: str) -> Iterator[tuple[dict, dict, str]]:

@@ -10,6 +10,7 @@ from pydantic import Field
 from trainer.config import DataSettings
 from trainer.errors import DataError
 from trainer.lazy import tf
+from trainer.mirror import shown
 from trainer.sources import Example, Origin, Source
 from trainer.sources._files import files_of, fingerprint, relative_names
 
@@ -52,7 +53,7 @@ class TFRecordSource:
             for number, record in enumerate(_records(path), 1):
                 # How far a compressed file was read is not to be had: it counts when it is done.
                 self._position = 0 if path.suffix == ".gz" else self._position + FRAME_BYTES + len(record)
-                origin = Origin(str(path), number)
+                origin = Origin(shown(path), number)
                 yield Example(self._features(record, origin), origin)
             self._position = 0
             self._finished += size
@@ -134,7 +135,7 @@ def _unreadable(path: pathlib.Path, number: int, message: str) -> DataError:
         remedy = "It is gzip: let its name end in .gz." if is_gzip else "It is not gzip: its name must not end in .gz."
     else:
         remedy = "It is damaged, or no TFRecord file: check data.source."
-    return DataError(f"{path}:{number + 1}: record {number + 1} cannot be read: {reason}. {remedy}")
+    return DataError(f"{shown(path)}:{number + 1}: record {number + 1} cannot be read: {reason}. {remedy}")
 
 
 def _starts_with(path: pathlib.Path, mark: bytes) -> bool:

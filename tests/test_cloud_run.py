@@ -1,0 +1,226 @@
+"""Whole runs from gs:// to gs://, against a Cloud Storage server on this machine, with the environment that Vertex AI sets."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import time
+
+import pytest
+import tensorflow as tf
+import tensorflow_text  # noqa: F401 - its ops are in the model
+import yaml
+
+from tests import toy
+from tests.cloud import cloud_storage
+from tests.launcher import Launcher
+from tests.test_multi_worker import environments
+from trainer import gcs, mirror
+
+BUCKET = "gs://runs"
+STEPS = 60
+JOB = {"CLOUD_ML_JOB_ID": "1", "PYTHONUNBUFFERED": "1"}
+
+
+@pytest.fixture(scope="module")
+def faults():
+    with cloud_storage() as (url, planned), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STORAGE_EMULATOR_HOST", url)
+        gcs.client.cache_clear()
+        gcs.client().create_bucket("runs")
+        yield planned
+        gcs.client.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def launcher(faults):
+    launched = Launcher()
+    yield launched
+    launched.close()
+
+
+@pytest.fixture(scope="module")
+def config(faults, tmp_path_factory):
+    """Everything in the bucket: the config, the weights, two shards of data; dropout on, a short last batch."""
+    folder = tmp_path_factory.mktemp("local")
+    weights = toy.write_checkpoint(folder / "weights", layers=1, dropout=0.1)
+    for shard in range(2):
+        toy.write_sentences(folder / "data" / f"train-{shard}.jsonl", 45, seed=shard)
+    values = toy.config_values(folder, f"{BUCKET}/weights", f"{BUCKET}/data/train-*.jsonl",
+                               data={"validation": 0.2, "cache_dir": None}, export={"format": "savedmodel", "check_examples": 4},
+                               train={"steps": STEPS, "checkpoint_every_steps": 7, "log_every_steps": 3, "evaluate_every_steps": 25, "keep_checkpoints": 2})
+    (folder / "config.yaml").write_text(yaml.safe_dump(values))
+    for file in [folder / "config.yaml", *weights.iterdir(), *(folder / "data").iterdir()]:
+        gcs.upload(file, f"{BUCKET}/{file.relative_to(folder)}", key="test")
+    values["backbone"]["weights"], values["data"]["train"] = str(weights), str(folder / "data" / "*.jsonl")
+    (folder / "local.yaml").write_text(yaml.safe_dump(values))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(launcher, config):
+    """The same run on local files, undisturbed."""
+    job = config / "whole"
+    launcher.start(f"--config={config}/local.yaml", f"--job_dir={job}", log=config / "whole.log", environment={"XDG_CACHE_HOME": str(config / "cache")})
+    assert launcher.wait() == 0, (config / "whole.log").read_text()
+    return job
+
+
+@pytest.fixture(autouse=True)
+def no_faults(faults):
+    faults.plan, faults.requests = (lambda method, path: None), []
+
+
+def names(prefix):
+    return {item.name.removeprefix(f"{prefix}/") for item in gcs.listing(f"{BUCKET}/{prefix}", key="test")}
+
+
+def download(prefix, folder):
+    for item in gcs.listing(f"{BUCKET}/{prefix}", key="test"):
+        gcs.download({item: folder / item.name.removeprefix(f"{prefix}/")}, key="test")
+    return folder
+
+
+def start(launcher, tmp_path, name, *flags, machine="machine", **environment):
+    """A job on a machine of its own, whose cache is empty."""
+    return launcher.start(f"--config={BUCKET}/config.yaml", *flags, log=tmp_path / f"{name}.log",
+                          environment={**JOB, "XDG_CACHE_HOME": str(tmp_path / machine), **environment})
+
+
+def entries(log):
+    """What is for Cloud Logging, whole and nothing else but results."""
+    return [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+
+
+def test_a_job_is_killed_on_one_machine_and_goes_on_on_another(launcher, faults, config, whole, tmp_path):
+    """Every twelfth request fails; the numbers, weights and the model are those of the local run."""
+    count = [0]
+
+    def plan(method, path):
+        count[0] += 1
+        return {8: 503, 16: "cut", 0: 429}.get(count[0] % 24)
+
+    faults.plan = plan
+    folders = {"AIP_MODEL_DIR": f"{BUCKET}/killed/model/", "AIP_CHECKPOINT_DIR": f"{BUCKET}/killed/checkpoints/",
+               "AIP_TENSORBOARD_LOG_DIR": f"{BUCKET}/killed/logs/"}
+    process = start(launcher, tmp_path, "first", **folders)
+    while not any("step_00000014/state.json" in item.name for item in gcs.listing(f"{BUCKET}/killed", key="test")):
+        time.sleep(0.1)
+    os.kill(process, signal.SIGKILL)
+    assert launcher.wait() == -signal.SIGKILL
+    shutil.rmtree(tmp_path / "machine")
+    start(launcher, tmp_path, "second", **folders)
+    assert launcher.wait() == 0, (tmp_path / "second.log").read_text()
+    assert faults.fired > 10
+    assert any(entry["message"].startswith("resuming after step ") for entry in entries(tmp_path / "second.log"))
+    job = download("killed", tmp_path / "job")
+    assert (job / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+    assert_same_weights(job, whole)
+    assert {path.name for path in (job / "checkpoints").iterdir()} == {"step_00000056", "step_00000060"}
+    results = [json.loads((folder / "results.json").read_text()) for folder in (job, whole)]
+    assert results[0]["validation"] == results[1]["validation"] and results[0]["model"] == f"{BUCKET}/killed/model"
+    served = tf.saved_model.load(str(job / "model")).signatures["serving_default"](text=tf.constant(["what a great film", "awful"]))
+    assert served["label"].numpy().tolist() == [b"pos", b"neg"]
+    assert len(list((job / "logs" / "train").iterdir())) == 2  # of the killed process, too
+    assert f"{BUCKET}/data/train-" in (job / "ledger.json").read_text() or json.loads((job / "ledger.json").read_text()) == {}
+    assert f"# {BUCKET}/config.yaml:" in (job / "config.yaml").read_text()
+
+
+def assert_same_weights(job, other):
+    prefixes = [str(folder / "checkpoints" / f"step_{STEPS:08d}" / "weights") for folder in (job, other)]
+    for name, _ in tf.train.list_variables(prefixes[0]):
+        first, second = (tf.train.load_variable(prefix, name) for prefix in prefixes)
+        assert first.tobytes() == second.tobytes(), name
+
+
+def test_the_model_is_loaded_evaluated_and_asked_from_the_bucket(launcher, config, whole, tmp_path):
+    for file in sorted(path for path in whole.rglob("*") if path.is_file()):
+        gcs.upload(file, f"{BUCKET}/copied/{file.relative_to(whole)}", key="test")
+    gcs.upload(config / "data" / "train-0.jsonl", f"{BUCKET}/ask/a.jsonl", key="test")
+    environment = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    for arguments in (["--mode=evaluate"], ["--mode=predict", f"--input={BUCKET}/ask/*.jsonl", f"--output={BUCKET}/ask/answers.json"],
+                      ["--mode=export", "--export.format=huggingface", f"--export.directory={BUCKET}/hf"]):
+        launcher.start(f"--job_dir={BUCKET}/copied", *arguments, log=tmp_path / "log", environment=environment)
+        assert launcher.wait() == 0, (tmp_path / "log").read_text()
+    answers = [json.loads(line) for line in gcs.client().bucket("runs").blob("ask/answers.json").download_as_text().splitlines()]
+    assert len(answers) == 45 and sum(answer["label"] == answer["predicted_label"] for answer in answers) >= 40
+    assert names("hf") == {"config.json", "model.safetensors", "tokenizer_config.json", "vocab.txt"}
+
+
+def test_two_workers_share_nothing_but_the_bucket(launcher, faults, config, whole, tmp_path):
+    """Each with a cache of its own, as on two machines, and exactly what Vertex AI sets."""
+    common = {"AIP_MODEL_DIR": f"{BUCKET}/two/model/", "AIP_CHECKPOINT_DIR": f"{BUCKET}/two/checkpoints/", "AIP_TENSORBOARD_LOG_DIR": f"{BUCKET}/two/logs/"}
+    for stage in ("killed", "whole"):
+        clusters = environments(2, "CLUSTER_SPEC")
+        processes = [start(launcher, tmp_path, f"{stage}{index}", "--distribution.strategy=auto", machine=f"{stage}{index}", **common, **clusters[index])
+                     for index in range(2)]
+        if stage == "killed":
+            while not any("state.json" in item.name for item in gcs.listing(f"{BUCKET}/two", key="test")):
+                time.sleep(0.1)
+            os.kill(processes[1], signal.SIGKILL)
+        codes = [launcher.wait(process) for process in processes]
+        assert codes == ([143, -9] if stage == "killed" else [0, 0]), "\n".join((tmp_path / f"{stage}{index}.log").read_text() for index in range(2))
+    media = [path for method, path in faults.requests if method == "GET" and "alt=media" in path]
+    assert sum("train-0.jsonl" in path for path in media) == 2  # by the chief, each time; the other takes the encoded data
+    job = download("two", tmp_path / "job")
+    for line, wanted in zip(toy.read_jsonl(job / "metrics.jsonl"), toy.read_jsonl(whole / "metrics.jsonl"), strict=True):
+        assert line["step"] == wanted["step"] and line["split"] == wanted["split"]
+    assert any("resuming after step" in entry["message"] for entry in entries(tmp_path / "whole0.log"))
+    assert (job / "model" / "saved_model.pb").exists() and json.loads((job / "results.json").read_text())["validation"]["accuracy"] > 0.8
+
+
+def test_a_stopped_job_has_published_its_checkpoint_when_it_leaves(launcher, config, tmp_path):
+    process = start(launcher, tmp_path, "stopped", f"--job_dir={BUCKET}/stopped", "--train.checkpoint_every_steps=1000")
+    while not (tmp_path / "stopped.log").exists() or "loss" not in (tmp_path / "stopped.log").read_text():
+        time.sleep(0.05)
+    os.kill(process, signal.SIGTERM)
+    assert launcher.wait() == 143
+    assert any(name.endswith("/state.json") for name in names("stopped")) and "metrics.jsonl" in names("stopped")
+
+
+def test_another_config_is_refused_by_what_the_bucket_says(launcher, whole, tmp_path):
+    for name in ("config.yaml", ".data", "checkpoints/step_00000060/state.json"):
+        gcs.upload(whole / name, f"{BUCKET}/other/{name}", key="test")
+    start(launcher, tmp_path, "other", f"--job_dir={BUCKET}/other", "--train.seed=5")
+    assert launcher.wait() == 2
+    said = entries(tmp_path / "other.log")[-1]
+    assert said["severity"] == "ERROR" and said["message"].startswith(f"--job_dir={BUCKET}/other belongs to a run with another config:")
+    assert f"To go on with that run: --config={BUCKET}/other/config.yaml." in said["message"]
+
+
+def test_a_data_error_names_the_object(launcher, config, tmp_path):
+    gcs.client().bucket("runs").blob("bad/b.jsonl").upload_from_string('{"text": "a", "label": "b"}\n{"text": \n')
+    start(launcher, tmp_path, "bad", f"--job_dir={BUCKET}/badjob", f"--data.train={BUCKET}/bad")
+    assert launcher.wait() == 2
+    assert f"{BUCKET}/bad" in entries(tmp_path / "bad.log")[-1]["message"]
+    start(launcher, tmp_path, "bad", f"--job_dir={BUCKET}/badjob", f"--data.train={BUCKET}/bad/*.jsonl")
+    assert launcher.wait() == 2
+    assert entries(tmp_path / "bad.log")[-1]["message"].startswith(f"{BUCKET}/bad/b.jsonl:2: not JSON: ")
+
+
+def test_what_a_bucket_lost_is_forgotten_here(faults, tmp_path, monkeypatch):
+    monkeypatch.setattr(mirror, "_chosen", [tmp_path / "cache"])
+    mirror._jobs.cache_clear()
+    folder = mirror.local(f"{BUCKET}/mirror/job")
+    for name in ("a.txt", "deep/b.txt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    mirror.publish(folder, last=("a.txt",))
+    assert names("mirror/job") == {"a.txt", "deep/b.txt"} and mirror.url_of(folder / "a.txt") == f"{BUCKET}/mirror/job/a.txt"
+    faults.requests.clear()
+    mirror.publish(folder, last=("a.txt",))
+    assert [method for method, _ in faults.requests] == ["GET"]  # nothing has changed
+    (folder / "deep" / "b.txt").write_text("new")
+    faults.requests.clear()
+    mirror.publish(folder, last=("a.txt",))
+    assert next((method, "a.txt" in path) for method, path in faults.requests if method != "GET") == ("DELETE", True)
+    gcs.client().bucket("runs").blob("mirror/job/deep/b.txt").delete()
+    gcs.client().bucket("runs").blob("mirror/job/a.txt").upload_from_string("theirs")
+    (folder / "left.txt").write_text("of a killed run")
+    mirror.bring(folder)
+    assert {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()} == {"a.txt": "theirs"}
+    mirror.remove(folder, first=("a.txt",))
+    assert names("mirror/job") == set() and not folder.exists()
+    assert mirror.bring(pathlib.Path(tmp_path / "elsewhere")) is None and mirror.url_of(tmp_path) is None
+    mirror._jobs.cache_clear()
