@@ -88,6 +88,9 @@ def _text(example: Example) -> str:
 def _label(example: Example) -> Any:
     """A label's name, several, spans, or a number; None where there is no annotation."""
     features, origin = example.features, example.origin
+    for name in features:
+        if name.startswith(("textSegmentAnnotations.", "classificationAnnotations.")):  # an object, which reading has flattened
+            raise DataError(f"{origin}: expected {name.partition('.')[0]} to be a list. Received an object with {name.partition('.')[2]}.")
     if (segments := features.get("textSegmentAnnotations")) is not None:
         return [_span(segment, origin) for segment in _list(segments, "textSegmentAnnotations", origin)]
     if (several := features.get("classificationAnnotations")) is not None:
