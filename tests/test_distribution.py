@@ -130,7 +130,7 @@ def test_a_busy_tpu_is_waited_for(monkeypatch):
     tries, slept = [], []
 
     class Resolver:
-        def __init__(self, tpu):
+        def __init__(self, tpu, **_):
             tries.append(tpu)
             if len(tries) < 3:
                 raise tf.errors.UnavailableError(None, None, "the TPU is in use")
@@ -147,3 +147,22 @@ def test_one_host_feeds_all_its_replicas():
     strategy, line = make_strategy(DistributionSettings(strategy="mirrored", replicas=3))
     assert line == "distribution: mirrored, 3 replicas (as the config says)"
     assert (hosts(strategy), host(strategy), list(local_replicas(strategy))) == (1, 0, [0, 1, 2])
+
+
+def test_the_tpu_node_is_the_one_that_vertex_ai_names(monkeypatch):
+    asked = []
+
+    def resolver(**arguments):
+        asked.append(arguments)
+        raise ValueError("gone")
+
+    monkeypatch.setattr(tf.distribute.cluster_resolver, "TPUClusterResolver", resolver)
+    monkeypatch.setenv("TPU_CONFIG", json.dumps({"project": "p", "zone": "us-central1-b", "tpu_node_name": "node-3"}))
+    settings = DistributionSettings(strategy="tpu", tpu_wait_minutes=0)
+    for given, name in ((settings, "node-3"), (settings.model_copy(update={"tpu": "local"}), "local")):
+        with pytest.raises(ConfigError, match=f"no TPU answers at '{name}'"):
+            make_strategy(given)
+    assert asked == [{"tpu": "node-3", "zone": "us-central1-b", "project": "p"}, {"tpu": "local", "zone": None, "project": None}]
+    monkeypatch.setenv("TPU_CONFIG", "node-3")
+    with pytest.raises(ConfigError, match=r"TPU_CONFIG: cannot be read. Expected .* Received 'node-3'"):
+        make_strategy(settings)

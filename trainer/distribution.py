@@ -64,11 +64,12 @@ def _multi_worker(settings: DistributionSettings) -> tf.distribute.Strategy:
 
 def _tpu(settings: DistributionSettings) -> tf.distribute.Strategy:
     _collectives(settings, {})
-    name = settings.tpu or os.environ.get("TPU_NAME") or "local"
+    node = {} if settings.tpu or os.environ.get("TPU_NAME") else _tpu_node()
+    name = settings.tpu or os.environ.get("TPU_NAME") or node.get("tpu_node_name") or "local"
     deadline = time.monotonic() + 60 * settings.tpu_wait_minutes
     while True:
         try:
-            resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name)
+            resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name, zone=node.get("zone"), project=node.get("project"))
             if name != "local":
                 tf.config.experimental_connect_to_cluster(resolver)
             tf.tpu.experimental.initialize_tpu_system(resolver)
@@ -82,6 +83,16 @@ def _tpu(settings: DistributionSettings) -> tf.distribute.Strategy:
                                   "Run on a TPU VM with tensorflow-tpu installed, name the TPU with --distribution.tpu or TPU_NAME, "
                                   "or set --distribution.strategy=auto.") from None
             time.sleep(min(TPU_RETRY_SECONDS, max(0.0, deadline - time.monotonic())))
+
+
+def _tpu_node() -> dict[str, str]:
+    """The TPU node that Vertex AI names in TPU_CONFIG: project, zone, tpu_node_name. Raises ConfigError where it cannot be read."""
+    text = os.environ.get("TPU_CONFIG") or "{}"
+    try:
+        return {key: str(value) for key, value in json.loads(text).items()}
+    except (ValueError, AttributeError):
+        raise ConfigError('TPU_CONFIG: cannot be read. Expected {"project": "…", "zone": "…", "tpu_node_name": "…"}. '
+                          f"Received {text[:200]!r}. On a TPU VM of its own: --distribution.tpu=local.") from None
 
 
 STRATEGIES: dict[str, Callable[[DistributionSettings], tf.distribute.Strategy]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import yaml
@@ -36,20 +37,31 @@ class CommandLine(NamedTuple):
     help: bool
 
 
-def define_flags(values: flags.FlagValues) -> None:
-    """Defines the flags of `python -m trainer.task` in `values`: the run's own and one a setting."""
-    module = sys.argv[0]  # absl shows in --help the flags of the main module
-    def define(name: str, default: str | None, meaning: str, accepts: str, boolean: bool = False) -> None:
-        flags.DEFINE_flag(_SettingFlag(name, default, meaning, accepts, boolean=boolean), values, module_name=module)
+class Flag(NamedTuple):
+    """A flag of a command's own, beside those of the settings."""
 
-    define("config", None, "the run's YAML file (evaluate, predict and export: default job_dir/config.yaml)", "path")
-    define("job_dir", None, "where the run keeps everything it writes", "folder")
-    define("mode", "train", "what to do", f"one of {', '.join(MODES)}")
-    define("input", None, "for --mode=predict: JSON lines to read", "path, or - for standard input")
-    define("output", None, "for --mode=predict: JSON lines to write", "path, or - for standard output")
-    define("help", None, "show this help", "", boolean=True)
-    for name, (meaning, accepts, default, boolean) in _setting_flags().items():
-        define(name, default, meaning, accepts, boolean)
+    name: str
+    default: str | None
+    meaning: str
+    accepts: str
+    boolean: bool = False
+
+
+HELP = Flag("help", None, "show this help", "", boolean=True)
+OWN = (
+    Flag("config", None, "the run's YAML file (evaluate, predict and export: default job_dir/config.yaml)", "path"),
+    Flag("job_dir", None, "where the run keeps everything it writes", "folder, here or on gs://"),
+    Flag("mode", "train", "what to do", f"one of {', '.join(MODES)}"),
+    Flag("input", None, "for --mode=predict: JSON lines to read", "path, or - for standard input"),
+    Flag("output", None, "for --mode=predict: JSON lines to write", "path, or - for standard output"),
+    HELP)
+
+
+def _define(values: flags.FlagValues, own: Iterable[Flag]) -> None:
+    settings = (Flag(name, default, meaning, accepts, boolean) for name, (meaning, accepts, default, boolean) in _setting_flags().items())
+    for flag in (*own, *settings):
+        # absl shows in --help the flags of the main module.
+        flags.DEFINE_flag(_SettingFlag(flag.name, flag.default, flag.meaning, flag.accepts, boolean=flag.boolean), values, module_name=sys.argv[0])
 
 
 def _setting_flags() -> dict[str, tuple[str, str, str | None, bool]]:
@@ -77,29 +89,37 @@ def _setting_flags() -> dict[str, tuple[str, str, str | None, bool]]:
 
 
 def parse(argv: list[str]) -> CommandLine:
-    """Reads the command line, into flags of its own: absl's global ones would remember what an earlier call was given.
+    """Reads the command line of `python -m trainer.task`.
 
     Raises:
         ConfigError: unknown flags or arguments, all of them at once, each with the nearest known name.
     """
+    own, overrides = parse_flags(argv, OWN)
+    if own["mode"] not in MODES:
+        raise ConfigError(f"--mode: expected one of {', '.join(MODES)}. Received {own['mode']!r}.{suggest(own['mode'], list(MODES))}")
+    return CommandLine(**{**own, "help": own["help"] in (True, "true")}, overrides=overrides)
+
+
+def parse_flags(argv: list[str], own: Sequence[Flag]) -> tuple[dict[str, Any], Settings]:
+    """A command's own flags and the settings, as text; absl's global flags would remember what an earlier call was given.
+
+    Raises:
+        ConfigError: as for `parse`.
+    """
     values = flags.FlagValues()
-    define_flags(values)
+    _define(values, own)
     try:
         rest = values(argv, known_only=True)[1:]
     except flags.Error as error:
         raise ConfigError(f"{error}. Every setting is --SECTION.KEY=VALUE; --help lists them.") from None
     if rest:
         raise ConfigError("\n".join(_unknown(argument, list(values)) for argument in rest))
-    mode = values["mode"].value
-    if mode not in MODES:
-        raise ConfigError(f"--mode: expected one of {', '.join(MODES)}. Received {mode!r}.{suggest(mode, list(MODES))}")
     overrides: Settings = {}
     for name in values:
         if "." in name and values[name].present:
             section, key = name.split(".")
             overrides[section, key] = Setting(_value(section, key, values[name].value), f"--{name}")
-    own = {name: values[name].value for name in ("config", "job_dir", "mode", "input", "output", "help")}
-    return CommandLine(**{**own, "help": own["help"] in (True, "true")}, overrides=overrides)
+    return {flag.name: values[flag.name].value for flag in own}, overrides
 
 
 def _unknown(argument: str, known: list[str]) -> str:
@@ -126,12 +146,15 @@ def _value(section: str, key: str, text: Any) -> Any:
         return text
 
 
-def help_text() -> str:
+USAGE = """python -m trainer.task --config=FILE [--job_dir=DIR] [--mode=train|plan|evaluate|predict|export] [--SECTION.KEY=VALUE ...]
+Settings in a file are the same without the dashes: section, colon, key. configs/ has examples.
+"""
+
+
+def help_text(usage: str = USAGE, own: Sequence[Flag] = OWN) -> str:
     """The usage and every flag with type, default and meaning."""
     values = flags.FlagValues()
-    define_flags(values)
-    usage = ("python -m trainer.task --config=FILE [--job_dir=DIR] [--mode=train|plan|evaluate|predict|export] [--SECTION.KEY=VALUE ...]\n"
-             "Settings in a file are the same without the dashes: section, colon, key. configs/ has examples.\n")
+    _define(values, own)
     lines = []
     for name in sorted(values, key=lambda name: ("." in name, name)):
         flag = values[name]
