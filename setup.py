@@ -44,6 +44,7 @@ setuptools.setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=setuptools.find_packages(include=["trainer", "trainer.*"]),
+    package_data={"trainer.vertex": ["accelerators.yaml"]},
     python_requires=">=3.10",
     install_requires=REQUIRED,
     extras_require=EXTRAS,

@@ -25,7 +25,7 @@ LAYERS = [
     ["finish", "loop"],
     ["plan", "predict"],
     ["train"],
-    ["task"],
+    ["task", "vertex"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 SEPARATE = ("heads", "sources")  # packages whose modules do not know each other

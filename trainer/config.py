@@ -125,6 +125,8 @@ class ExportSettings(Section):
 
     format: Literal["savedmodel", "huggingface", "none"] = Field("savedmodel", description="for TensorFlow Serving, or for AutoModelFor…")
     directory: str | None = Field(None, description="null: job_dir/model (savedmodel), job_dir/huggingface")
+    version: Annotated[int, Field(ge=1)] | Literal["next"] | None = Field(
+        None, description="folder in the directory, as TensorFlow Serving watches for: a number, or next; null: the directory itself")
     check_examples: int = Field(32, ge=1, description="validation examples a fresh process must predict alike")
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from trainer import on_vertex
 from trainer.config import DistributionSettings
 from trainer.errors import ConfigError, JobDirError
 
@@ -26,7 +27,8 @@ LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineEx
 SIGNS_OF_LOSS = re.compile("collective|socket|connect|peer|worker|nccl|coordination|heartbeat", re.IGNORECASE)
 SHARED = "All workers must see the same job_dir: a shared folder or gs://."
 BFLOAT16_CAPABILITY = (8, 0)  # of an NVIDIA GPU: Ampere, Ada, Hopper and later
-LOST_EXIT_CODE = 143  # as after SIGTERM: nothing is wrong with the job, it should be started again
+# Nothing is wrong with the job, it should be started again. Vertex AI does so after SIGABRT and takes other codes for the program's own failure.
+LOST_EXIT_CODES = {False: 143, True: 134}  # by whether this is a job there
 
 
 def _one_device(settings: DistributionSettings) -> tf.distribute.Strategy:
@@ -248,7 +250,7 @@ def _gather(strategy: tf.distribute.Strategy) -> Callable[[tf.Tensor], tf.Tensor
 
 @contextmanager
 def stop_when_a_worker_is_lost() -> Iterator[None]:
-    """Where another worker of the job died, says so and exits with 143; the job is to be started again and goes on."""
+    """Where another worker of the job died, says so and exits so that the job is started again; it goes on."""
     try:
         yield
     except LOST as error:
@@ -258,4 +260,4 @@ def stop_when_a_worker_is_lost() -> Iterator[None]:
         sys.stderr.write(f"stopped: another worker of the {workers_named()} is gone or cannot be reached ({first}). "
                          "Start the job again on all workers: it goes on from the last checkpoint.\n")
         sys.stderr.flush()
-        os._exit(LOST_EXIT_CODE)  # an orderly end would wait for the worker that is gone
+        os._exit(LOST_EXIT_CODES[on_vertex.is_job()])  # an orderly end would wait for the worker that is gone

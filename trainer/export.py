@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from trainer import prove
+from trainer import mirror, prove
 from trainer.backbones import huggingface
 from trainer.data.store import TokenStore
 from trainer.errors import JobDirError
@@ -148,6 +148,13 @@ def export_saved_model(model: Model, head: Any, folder: pathlib.Path, proof: Pro
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return f"{len(proof.samples)} validation texts answered alike by a fresh process without Keras (largest difference {worst:.1e})"
+
+
+def version_folder(folder: pathlib.Path, version: int | str | None) -> pathlib.Path:
+    """The folder of a version in the one that TensorFlow Serving watches: that number, the next one, or the folder itself."""
+    if version == "next":
+        version = max((int(child.name) for child in mirror.folders(folder) if child.name.isdigit()), default=0) + 1
+    return folder if version is None else folder / str(version)
 
 
 def _write_extras(folder: pathlib.Path, head: Any, samples: Sequence[Mapping[str, str]]) -> None:

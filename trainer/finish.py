@@ -20,12 +20,21 @@ from trainer.display import Display, print_result
 from trainer.distribution import SHARED, require_agreement, stop_when_a_worker_is_lost
 from trainer.errors import JobDirError
 from trainer.evaluation import Evaluator
-from trainer.export import BFLOAT16_TOLERANCE, TOLERANCE, Proof, export_huggingface, export_saved_model, make_proof
+from trainer.export import (
+    BFLOAT16_TOLERANCE,
+    TOLERANCE,
+    Proof,
+    export_huggingface,
+    export_saved_model,
+    make_proof,
+    version_folder,
+)
 from trainer.job import Job
 from trainer.model import Model
 from trainer.resolve import Resolved
-from trainer.storage import writable_path, write_json
+from trainer.storage import writable_path, write_json, write_text
 from trainer.throughput import peak_flops
+from trainer.warmup import BATCHING_FILE, BATCHING_PARAMETERS
 
 REPORTED = ("validation", "test")
 SHOWN_LABELS = 30  # on the terminal
@@ -116,12 +125,15 @@ class Kept:
             mirror.publish(folder, last=("config.json",))  # which AutoModel reads first
         if settings.format == "huggingface":
             return folder
+        folder = version_folder(folder, settings.version) if self.job.writes else folder
         tolerance = TOLERANCE if parts.config.train.precision == "float32" else BFLOAT16_TOLERANCE
         proof = self._proof(prepared, tolerance)
         if not self.job.writes:
             return None
         self.display.line("export: " + export_saved_model(self.model, parts.head, folder, proof, tolerance=tolerance))
         mirror.publish(folder, last=("saved_model.pb",))
+        if settings.version is not None:
+            write_text(folder.parent / BATCHING_FILE, BATCHING_PARAMETERS)
         return folder
 
     def _proof(self, prepared: Prepared, tolerance: float) -> Proof:

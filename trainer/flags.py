@@ -109,7 +109,7 @@ def parse_flags(argv: list[str], own: Sequence[Flag]) -> tuple[dict[str, Any], S
     values = flags.FlagValues()
     _define(values, own)
     try:
-        rest = values(argv, known_only=True)[1:]
+        rest = values(_joined(argv, values), known_only=True)[1:]
     except flags.Error as error:
         raise ConfigError(f"{error}. Every setting is --SECTION.KEY=VALUE; --help lists them.") from None
     if rest:
@@ -120,6 +120,18 @@ def parse_flags(argv: list[str], own: Sequence[Flag]) -> tuple[dict[str, Any], S
             section, key = name.split(".")
             overrides[section, key] = Setting(_value(section, key, values[name].value), f"--{name}")
     return {flag.name: values[flag.name].value for flag in own}, overrides
+
+
+def _joined(argv: Sequence[str], values: flags.FlagValues) -> list[str]:
+    """With "--flag true" as "--flag=true": absl takes a value apart from its flag for all but booleans, and tuning services write all so."""
+    joined: list[str] = []
+    for argument in argv:
+        before = joined[-1] if joined else ""
+        if argument in ("true", "false") and before.startswith("--") and before[2:] in values and values[before[2:]].boolean:
+            joined[-1] = f"{before}={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def _unknown(argument: str, known: list[str]) -> str:

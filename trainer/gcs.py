@@ -75,6 +75,18 @@ def find(url: str, *, key: str) -> list[RemoteObject]:
     return found
 
 
+def location(url: str, *, key: str) -> str | None:
+    """Where a bucket lies, such as US-CENTRAL1 or EU; None where this identity may use the bucket but not ask. Raises ConfigError without a bucket."""
+    from google.api_core.exceptions import Forbidden
+
+    bucket = parse(url, key=key)[0]
+    with _explained(key, f"gs://{bucket}", "storage.objects.list"):
+        try:
+            return client().get_bucket(bucket, retry=_retry(), timeout=TIMEOUT_SECONDS).location
+        except Forbidden:
+            return None
+
+
 def listing(url: str, *, key: str) -> list[RemoteObject]:
     """The object of that name, or those below that folder; none where there are none."""
     bucket, name = parse(url, key=key)
@@ -235,6 +247,18 @@ def upload(path: pathlib.Path, url: str, *, key: str) -> None:
     blob = client().bucket(bucket).blob(name, chunk_size=RANGE_BYTES if path.stat().st_size > RANGE_BYTES else None)
     with _explained(key, url, "storage.objects.create"):
         blob.upload_from_filename(str(path), checksum="crc32c", retry=_retry(), timeout=TIMEOUT_SECONDS)
+
+
+def copy(item: RemoteObject, url: str, *, key: str) -> None:
+    """Copies an object within Cloud Storage. Raises ConfigError where that is refused."""
+    bucket, name = parse(url, key=key)
+    source = client().bucket(item.bucket).blob(item.name, generation=item.generation)
+    target = client().bucket(bucket).blob(name)
+    with _explained(key, url, "storage.objects.create"):
+        token, done = None, False
+        while not done:  # large ones, or those of another place, take several requests
+            token, _, _ = target.rewrite(source, token=token, retry=_retry(), timeout=TIMEOUT_SECONDS)
+            done = token is None
 
 
 def delete(objects: Sequence[RemoteObject], *, key: str) -> None:

@@ -20,7 +20,7 @@ from trainer.storage import probe_writable, writable_path, write_json, write_tex
 
 # What may differ when a job goes on: it changes neither the numbers nor what is prepared.
 FREE = ("distribution.strategy", "distribution.replicas", "distribution.collectives", "distribution.tpu", "distribution.tpu_wait_minutes",
-        "train.micro_batches", "export.format", "export.directory", "export.check_examples", "data.cache_dir", "train.steps_per_call",
+        "train.micro_batches", "export.format", "export.directory", "export.version", "export.check_examples", "data.cache_dir", "train.steps_per_call",
         "train.keep_checkpoints", "train.checkpoint_every_steps", "train.evaluation_batch_size")
 
 SHARED_PREPARATION = ".prepared"  # in the job_dir, for the other workers

@@ -5,6 +5,7 @@ Source: https://cloud.google.com/vertex-ai/docs/training/code-requirements, …/
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
@@ -43,7 +44,13 @@ def is_job() -> bool:
 
 def trial() -> str | None:
     """The number of the hyperparameter trial that this job is."""
-    return os.environ.get(TRIAL) or None
+    if os.environ.get(TRIAL):
+        return os.environ[TRIAL]
+    for name in ("CLUSTER_SPEC", "TF_CONFIG"):
+        with contextlib.suppress(ValueError, AttributeError, TypeError):
+            if found := json.loads(os.environ.get(name) or "{}").get("task", {}).get("trial"):
+                return str(found)
+    return None
 
 
 def folders() -> Folders:

@@ -40,7 +40,7 @@ def local_folder(path: str, *, key: str = "backbone.weights") -> pathlib.Path:
     """
     if path.startswith("hf://"):
         return _hub_folder(path, key)
-    folder = _gs_folder(path, key) if path.startswith(mirror.SCHEME) else _local_path(path, key)
+    folder = _gs_folder(path, key) if path.startswith(mirror.SCHEME) else local_path(path, key)
     if folder.is_dir():
         return folder
     if folder.exists():
@@ -63,7 +63,7 @@ def expand(pattern: str, *, key: str) -> list[pathlib.Path]:
     """
     if pattern.startswith(mirror.SCHEME):
         return mirror.fetch(pattern, key=key)
-    path = _local_path(pattern, key)
+    path = local_path(pattern, key)
     if os.path.exists(path):
         return [path]
     if not glob.has_magic(str(path)):
@@ -75,7 +75,8 @@ def expand(pattern: str, *, key: str) -> list[pathlib.Path]:
     return found
 
 
-def _local_path(path: str, key: str) -> pathlib.Path:
+def local_path(path: str, key: str) -> pathlib.Path:
+    """Where a path or glob of this machine, or one below pkg://, points to, whether or not something is there. Raises ConfigError for other schemes."""
     if not path.strip():
         raise ConfigError(f"{key}: the path is empty. Give a folder, a file or a glob.")
     match = SCHEME.fullmatch(path)

@@ -12,6 +12,14 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
+BATCHING_FILE = "batching_parameters.txt"
+# Requests that come together are answered together. Threads are left to TensorFlow Serving: one a core.
+# Source: https://github.com/tensorflow/serving/blob/master/tensorflow_serving/batching/README.md
+BATCHING_PARAMETERS = """max_batch_size { value: 64 }
+batch_timeout_micros { value: 1000 }
+max_enqueued_batches { value: 1000 }
+"""
+
 
 def prediction_log(inputs: Mapping[str, Sequence[str]], *, signature: str = "serving_default") -> bytes:
     """A serialized PredictionLog with one PredictRequest.

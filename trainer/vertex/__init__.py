@@ -1,0 +1,1 @@
+"""Submitting to Vertex AI: `python -m trainer.vertex`."""

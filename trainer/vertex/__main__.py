@@ -1,0 +1,36 @@
+"""The entry: flags -> config -> preflight -> request -> job.
+
+python -m trainer.vertex --config=FILE --project=PROJECT --region=REGION --bucket=gs://BUCKET --accelerator=NAME[:COUNT] [--dry_run] [--SECTION.KEY=VALUE ...]
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from trainer import flags, mirror
+from trainer.errors import UserError
+from trainer.vertex import options as options_module
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Submits a job. Returns the exit code: 0 done, 2 a mistake, or a job that was followed and failed."""
+    try:
+        options, overrides = options_module.parse(sys.argv if argv is None else argv)
+        if options is None:
+            print(flags.help_text(options_module.USAGE, options_module.own_flags()))
+            return 0
+        if options.deploy:
+            from trainer.vertex.deploy import deploy
+            deploy(options)
+        else:
+            from trainer.vertex.submit import submit
+            submit(options, overrides, time.strftime("%Y%m%d-%H%M%S", time.gmtime()))
+    except UserError as error:
+        print(f"error: {mirror.shown(str(error))}", file=sys.stderr, flush=True)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

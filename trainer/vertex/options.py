@@ -1,0 +1,155 @@
+"""The flags of `python -m trainer.vertex` that are not settings of the run."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pydantic
+import yaml
+from pydantic import Field
+
+from trainer import config as schema
+from trainer import flags
+from trainer.errors import ConfigError
+from trainer.resolve import Settings, as_yaml
+
+USAGE = """python -m trainer.vertex --config=FILE --project=PROJECT --region=REGION --bucket=gs://BUCKET --accelerator=NAME[:COUNT] [--SECTION.KEY=VALUE ...]
+Submits the run as a custom job of Vertex AI, after checking all that can be checked from here. --dry_run prints the request.
+"""
+NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
+PROJECT = re.compile(r"[a-z][a-z0-9.:-]{4,}")
+
+
+class Options(schema.Section):
+    """Where and how a run is submitted; each is a flag."""
+
+    config: str | None = Field(None, description="the run's YAML file")
+    project: str = Field(description="the Google Cloud project; default: GOOGLE_CLOUD_PROJECT")
+    region: str = Field("us-central1", description="where the job runs")
+    bucket: str = Field(description="gs://BUCKET[/FOLDER] that gets the config, the inputs of this machine and the job_dir")
+    accelerator: str = Field("cpu", description="cpu, or NAME:COUNT of the machine: l4:2, a100:8, h100:8, tpu-v3:8, tpu-v5e:8, ...; for TPUs COUNT is chips "
+                                                "(v5e) or cores (v2, v3) of the whole slice")
+    machine_type: str | None = Field(None, description="null: the smallest that has the accelerators")
+    workers: int = Field(1, ge=1, description="machines; more than one train together")
+    spot: bool = Field(False, description="on spare capacity: cheaper, stopped and started again at any time")
+    flex_start: bool = Field(False, description="queued until capacity is there for all of it, then without interruption; L4, A100, H100 and H200")
+    image: str | None = Field(None, description="container; null: the one that cloudbuild.yaml pushes to REGION-docker.pkg.dev/PROJECT/podtune")
+    package: bool = Field(False, description="as a Python package in one of Vertex AI's own containers, instead of an image")
+    executor_image: str | None = Field(None, description="with package: which container; null: the newest in accelerators.yaml")
+    service_account: str | None = Field(None, description="as whom the job runs; null: Vertex AI's own agent")
+    tensorboard: str | None = Field(None, description="projects/…/locations/…/tensorboards/ID that shows the logs meanwhile; needs service_account")
+    network: str | None = Field(None, description="projects/NUMBER/global/networks/NAME to peer with")
+    name: str | None = Field(None, description="of the job and its folder; null: the config's name and the time")
+    disk_gb: int = Field(200, ge=100, le=64000, description="of each machine's boot disk")
+    timeout_hours: float = Field(168, gt=0, description="after which the job is stopped")
+    max_wait_hours: float | None = Field(None, gt=0, description="with flex_start: for capacity; null: a day")
+    price_per_hour: float | None = Field(None, gt=0, description="of one machine, in any currency: tells the cost before it is paid")
+    check: bool = Field(True, description="check cloud, data and plan before anything is sent")
+    plan: bool = Field(True, description="with check: make the run's plan here, and for a TPU compile its steps")
+    dry_run: bool = Field(False, description="print the request, as gcloud ai custom-jobs create --config takes it, and send nothing")
+    wait: bool = Field(False, description="until the job has ended; the exit code tells how")
+    tune: str | None = Field(None, description="search: SETTING:LOW..HIGH[:log] or SETTING:A|B|C, separated by commas")
+    trials: int = Field(20, ge=1, description="of the search")
+    parallel: int = Field(4, ge=1, description="trials at once")
+    goal: str | None = Field(None, description="maximize:validation.METRIC or minimize:validation.METRIC")
+    deploy: str | None = Field(None, description="upload this SavedModel (gs://… or a job_dir) to the Model Registry and serve it, instead of training")
+    endpoint: str | None = Field(None, description="with deploy: an endpoint's number; null: a new one; none: upload only")
+    serving_image: str = Field("tensorflow/serving:2.20.0", description="with deploy: TensorFlow Serving, of the version that has the model's operations")
+    replicas: int = Field(1, ge=1, description="with deploy: machines that serve at least")
+    max_replicas: int | None = Field(None, ge=1, description="with deploy: at most, under load; null: as many as replicas")
+
+    @pydantic.field_validator("bucket")
+    @classmethod
+    def _bucket(cls, value: str) -> str:
+        if not re.fullmatch(r"gs://[a-z0-9][a-z0-9._-]{1,220}(/.*)?", value):
+            raise ValueError("expected gs://BUCKET or gs://BUCKET/FOLDER")
+        return value.rstrip("/")
+
+    @pydantic.field_validator("project")
+    @classmethod
+    def _project(cls, value: str) -> str:
+        if not PROJECT.fullmatch(value):
+            raise ValueError("expected a project's id, such as my-project-1")
+        return value
+
+    @pydantic.field_validator("name")
+    @classmethod
+    def _name(cls, value: str | None) -> str | None:
+        if value is not None and not NAME.fullmatch(value):
+            raise ValueError("expected at most 63 of a-z, 0-9 and -, beginning with a letter")
+        return value
+
+
+def own_flags() -> list[flags.Flag]:
+    """A flag for each option."""
+    found = []
+    for name, field in Options.model_fields.items():
+        default = None if field.is_required() or field.default is None else as_yaml(field.default)
+        found.append(flags.Flag(name, default, field.description or "", schema.describe_type(field), field.annotation is bool))
+    return [*found, flags.HELP]
+
+
+def parse(argv: Sequence[str]) -> tuple[Options | None, Settings]:
+    """The options and the settings of a command line; no options where help is asked for.
+
+    Raises:
+        ConfigError: lists every problem, each with the value met and what is allowed.
+    """
+    given, settings = flags.parse_flags(list(argv), own_flags())
+    if given.pop("help") in (True, "true"):
+        return None, settings
+    values = {name: _value(name, text) for name, text in given.items() if text is not None}
+    values.setdefault("project", os.environ.get("GOOGLE_CLOUD_PROJECT", ""))
+    problems: list[str] = []
+    try:
+        options = Options.model_validate({name: value for name, value in values.items() if value != ""})
+    except pydantic.ValidationError as error:
+        problems = list(dict.fromkeys(_problem(detail, values) for detail in error.errors()))
+    else:
+        problems = _contradictions(options)
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return options, settings
+
+
+def _value(name: str, text: Any) -> Any:
+    accepts = schema.describe_type(Options.model_fields[name])
+    return yaml.safe_load(text) if isinstance(text, str) and any(word in accepts for word in ("integer", "number", "true")) else text
+
+
+def _problem(detail: Mapping[str, Any], values: Mapping[str, Any]) -> str:
+    name = str(detail["loc"][0])
+    field = Options.model_fields[name]
+    if detail["type"] == "missing":
+        return f"--{name}: missing. Expected {field.description}."
+    said = detail["ctx"]["error"] if detail["type"] == "value_error" else f"expected {schema.describe_type(field)}"
+    return f"--{name}: {said}. Received {values.get(name)!r}."
+
+
+def _contradictions(options: Options) -> list[str]:
+    found = []
+    if options.deploy is None and options.config is None:
+        found.append("--config: missing. Expected a YAML file; configs/ has examples.")
+    if options.image and options.package:
+        found.append("--package: give an image or package, not both.")
+    if options.spot and options.flex_start:
+        found.append("--flex_start: give spot or flex_start, not both.")
+    if options.max_wait_hours and not options.flex_start:
+        found.append("--max_wait_hours: only with --flex_start.")
+    if options.executor_image and not options.package:
+        found.append("--executor_image: only with --package. A container of your own is --image.")
+    if options.tensorboard and not options.service_account:
+        found.append("--service_account: missing. --tensorboard needs one, with the roles storage.admin and aiplatform.user: "
+                     "Vertex AI's own agent may not write there.")
+    if options.tensorboard and not re.fullmatch(r"projects/[^/]+/locations/[^/]+/tensorboards/\d+", options.tensorboard):
+        found.append(f"--tensorboard: expected projects/PROJECT/locations/REGION/tensorboards/ID. Received {options.tensorboard!r}.")
+    if options.tune and not options.goal:
+        found.append("--goal: missing. A search needs what it is for, such as --goal=maximize:validation.accuracy.")
+    if options.goal and not options.tune:
+        found.append("--tune: missing. --goal is for a search, such as --tune=train.learning_rate:1e-5..1e-4:log.")
+    if options.tune and options.parallel > options.trials:
+        found.append(f"--parallel: expected at most --trials={options.trials}. Received {options.parallel}.")
+    return found
