@@ -87,7 +87,8 @@ def own_flags() -> list[flags.Flag]:
     """A flag for each option."""
     found = []
     for name, field in Options.model_fields.items():
-        default = None if field.is_required() or field.default is None else as_yaml(field.default)
+        given = None if field.is_required() else field.default
+        default = given if given is None or isinstance(given, str) else as_yaml(given)
         found.append(flags.Flag(name, default, field.description or "", schema.describe_type(field), field.annotation is bool))
     return [*found, flags.HELP]
 
