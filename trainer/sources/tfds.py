@@ -7,8 +7,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from trainer import gcs, mirror
 from trainer.config import DataSettings
 from trainer.errors import ConfigError, DataError
+from trainer.lazy import tf
 from trainer.sources import Example, Origin, Source
 from trainer.sources._files import fingerprint
 
@@ -66,9 +68,9 @@ class TFDSSource:
 
     def fingerprint(self) -> str:
         """Of the prepared files and the records taken from each; see `Source`."""
-        parts = [[pathlib.Path(part.filename).name, part.skip, part.take] for part in self._split.file_instructions]
+        parts = [[pathlib.PurePath(part.filename).name, part.skip, part.take] for part in self._split.file_instructions]
         settings = {"source": "tfds", "name": self._builder.info.full_name, "parts": parts, "classes": self._class_names}
-        files = {name: pathlib.Path(part.filename) for (name, _, _), part in zip(parts, self._split.file_instructions, strict=True)}
+        files = {name: _content(str(part.filename)) for (name, _, _), part in zip(parts, self._split.file_instructions, strict=True)}
         return fingerprint(files.items(), {**settings, "text_fields": sorted(self._text_fields)})
 
     def label_names(self) -> list[str] | None:
@@ -119,6 +121,11 @@ class TFDSSource:
                             f" {value[:30]!r}. Encode text as UTF-8 when the data set is prepared.") from None
 
 
+def _content(file: str) -> pathlib.Path | gcs.RemoteObject:
+    """What a prepared file's fingerprint is taken of; TFDS itself reads from gs:// as from here."""
+    return gcs.find(file, key="data.tfds_data_dir")[0] if file.startswith(mirror.SCHEME) else pathlib.Path(file)
+
+
 def _prepared(settings: Settings) -> Any:
     name, folder = settings.tfds_name, settings.tfds_data_dir
     try:
@@ -135,6 +142,8 @@ def _prepared(settings: Settings) -> Any:
                           f" {' '.join(near)} One of your own: run `tfds build` in its folder and set data.tfds_data_dir.") from None
     except (ValueError, RuntimeError, AssertionError) as error:  # an unknown config or version, a malformed name
         raise ConfigError(f"data.tfds_name: {name!r} cannot be used: {_first_line(error)}") from None
+    except tf.errors.OpError as error:
+        raise ConfigError(f"data.tfds_data_dir: {where} cannot be read: {_first_line(error)}") from None
     if not builder.is_prepared():
         remedy = f"On a machine with a connection: tfds build {name}; then copy its data_dir here and set data.tfds_data_dir"
         with _as_data_error(name, remedy + ".", f"is not prepared in {where}, and preparing it failed"):

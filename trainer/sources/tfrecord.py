@@ -2,19 +2,21 @@
 
 import math
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from pydantic import Field
 
+from trainer import gcs, mirror
 from trainer.config import DataSettings
 from trainer.errors import DataError
+from trainer.gcs import RemoteObject
 from trainer.lazy import tf
-from trainer.mirror import shown
 from trainer.sources import Example, Origin, Source
 from trainer.sources._files import files_of, fingerprint, relative_names
 
 FRAME_BYTES = 16  # around each record: its length, and two checksums
+BUFFER_BYTES = 8 << 20  # of a read ahead: as much as a request to gs:// should be
 BATCH_RECORDS = 256  # one by one, crossing from TensorFlow to Python costs more than reading
 
 
@@ -31,15 +33,17 @@ def open(settings: Settings, split: str, spec: str) -> Source:
     A field with one value is that value, with several a list, with none None; a field of `list_fields` always is a list. See `trainer.sources.open_source`.
     """
     text = [settings.text] if isinstance(settings.text, str) else settings.text
-    return TFRecordSource(files_of(spec, split), {*text, settings.label}, set(settings.list_fields))
+    # TensorFlow streams from gs:// itself, and each record has a checksum of its own: nothing is copied here.
+    files = gcs.find(spec, key=f"data.{split}") if spec.startswith(mirror.SCHEME) else files_of(spec, split)
+    return TFRecordSource(files, {*text, settings.label}, set(settings.list_fields))
 
 
 class TFRecordSource:
     """A Source over TFRecord files, read one after the other."""
 
-    def __init__(self, paths: list[pathlib.Path], text_fields: set[str], list_fields: set[str]):
+    def __init__(self, files: Sequence[pathlib.Path | RemoteObject], text_fields: set[str], list_fields: set[str]):
         """In `text_fields`, bytes have to be UTF-8 and numbers finite; `list_fields` are lists whatever they hold."""
-        self._paths = paths
+        self._files = files
         self._text_fields = text_fields
         self._list_fields = list_fields
         self._finished = 0  # bytes of whole files
@@ -48,27 +52,29 @@ class TFRecordSource:
     def examples(self) -> Iterator[Example]:
         """The examples of all files; see `Source`."""
         self._finished = self._position = 0
-        for path in self._paths:
-            size = path.stat().st_size
-            for number, record in enumerate(_records(path), 1):
+        for file in self._files:
+            name = str(file)
+            for number, record in enumerate(_records(name), 1):
                 # How far a compressed file was read is not to be had: it counts when it is done.
-                self._position = 0 if path.suffix == ".gz" else self._position + FRAME_BYTES + len(record)
-                origin = Origin(shown(path), number)
+                self._position = 0 if name.endswith(".gz") else self._position + FRAME_BYTES + len(record)
+                origin = Origin(name, number)
                 yield Example(self._features(record, origin), origin)
             self._position = 0
-            self._finished += size
+            self._finished += _size(file)
 
     def fingerprint(self) -> str:
         """Of contents, relative names and settings; see `Source`."""
         settings = {"source": "tfrecord", "list_fields": sorted(self._list_fields), "text_fields": sorted(self._text_fields)}
-        return fingerprint(zip(relative_names(self._paths), self._paths, strict=True), settings)
+        remote = [file for file in self._files if isinstance(file, RemoteObject)]
+        names = [str(file) for file in remote] or relative_names(self._files)
+        return fingerprint(zip(names, self._files, strict=True), settings)
 
     def label_names(self) -> None:
         """The files declare no labels."""
 
     def size(self) -> int:
         """Bytes on disk."""
-        return sum(path.stat().st_size for path in self._paths)
+        return sum(map(_size, self._files))
 
     def progress(self) -> int:
         """Bytes on disk read so far."""
@@ -107,9 +113,12 @@ class TFRecordSource:
                             f" {error.start} of {value[:30]!r}. Encode text as UTF-8 when the file is written.") from None
 
 
-def _records(path: pathlib.Path) -> Iterator[bytes]:
-    compression = "GZIP" if path.suffix == ".gz" else ""
-    dataset = tf.data.TFRecordDataset(str(path), compression_type=compression)
+def _size(file: pathlib.Path | RemoteObject) -> int:
+    return file.size if isinstance(file, RemoteObject) else file.stat().st_size
+
+
+def _records(name: str) -> Iterator[bytes]:
+    dataset = tf.data.TFRecordDataset(name, compression_type="GZIP" if name.endswith(".gz") else "", buffer_size=BUFFER_BYTES)
     number = 0
     try:
         try:
@@ -122,25 +131,25 @@ def _records(path: pathlib.Path) -> Iterator[bytes]:
                 yield record
             raise
     except tf.errors.OpError as error:
-        raise _unreadable(path, number, str(error.message)) from None
+        raise _unreadable(name, number, str(error.message)) from None
 
 
-def _unreadable(path: pathlib.Path, number: int, message: str) -> DataError:
+def _unreadable(name: str, number: int, message: str) -> DataError:
     reason = message.split(" [Op:")[0].split("}} ")[-1]
     gzip_mark = b"\x1f\x8b"
-    is_gzip, named_gzip = _starts_with(path, gzip_mark), path.suffix == ".gz"
+    is_gzip, named_gzip = _starts_with(name, gzip_mark), name.endswith(".gz")
     if number:
         remedy = "The file is damaged or cut short from there on: copy or write it again."
     elif is_gzip != named_gzip:
         remedy = "It is gzip: let its name end in .gz." if is_gzip else "It is not gzip: its name must not end in .gz."
     else:
         remedy = "It is damaged, or no TFRecord file: check data.source."
-    return DataError(f"{shown(path)}:{number + 1}: record {number + 1} cannot be read: {reason}. {remedy}")
+    return DataError(f"{name}:{number + 1}: record {number + 1} cannot be read: {reason}. {remedy}")
 
 
-def _starts_with(path: pathlib.Path, mark: bytes) -> bool:
+def _starts_with(name: str, mark: bytes) -> bool:
     try:
-        with path.open("rb") as file:
+        with tf.io.gfile.GFile(name, "rb") as file:
             return file.read(len(mark)) == mark
-    except OSError:
+    except (OSError, tf.errors.OpError):
         return False

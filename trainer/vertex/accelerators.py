@@ -38,6 +38,7 @@ class Accelerator(pydantic.BaseModel, extra="forbid"):
     memory_gb: float | None = None
     machines: dict[int, list[str]] = {}
     slices: dict[int, Slice] = {}
+    environment: dict[str, str] = {}
     regions: list[str] | None = None
     pod_regions: list[str] | None = None
     flex_start: bool = False
@@ -71,6 +72,7 @@ class Machine(NamedTuple):
         hosts: that run one process each in a TPU slice, which counts as one machine.
         memory_gb: of one replica; None where there is no accelerator.
         generation: of a TPU.
+        environment: variables that its runtime needs.
     """
 
     kind: str
@@ -84,6 +86,7 @@ class Machine(NamedTuple):
     generation: str | None
     disk_type: str
     executor_image: str
+    environment: dict[str, str]
 
 
 @functools.cache
@@ -140,7 +143,7 @@ def _machine(row: Accelerator, count: int, options: Options, problems: list[str]
                         f"{suggest(options.machine_type, types)}")
     each = count if row.kind == "gpu" else 1
     return Machine(row.kind, options.machine_type or types[0], row.type, count if row.type else None, None, each * options.workers, options.workers,
-                   row.memory_gb, None, row.disk, _executor(options, row.kind))
+                   row.memory_gb, None, row.disk, _executor(options, row.kind), row.environment)
 
 
 def _slice(row: Accelerator, count: int, options: Options, problems: list[str]) -> Machine:
@@ -151,7 +154,7 @@ def _slice(row: Accelerator, count: int, options: Options, problems: list[str]) 
     if found.hosts > 1 and row.pod_regions and options.region not in row.pod_regions:
         problems.append(f"--region: slices of several hosts are offered in {', '.join(row.pod_regions)}. Received {options.region!r}.")
     return Machine(row.kind, found.machine, row.type, count if row.type else None, found.topology, found.replicas, found.hosts, row.memory_gb,
-                   row.generation, row.disk, _executor(options, row.kind))
+                   row.generation, row.disk, _executor(options, row.kind), row.environment)
 
 
 def _executor(options: Options, kind: str) -> str:

@@ -38,7 +38,8 @@ def job_spec(options: Options, machine: Machine, *, folder: str, config: str, pa
     else:
         # The base image of TPU pods has an entry point of its own, which runs what follows on the right host.
         command = {"args": ["python3", "-m", MODULE, *arguments]} if machine.kind == "tpu" else {"args": arguments}
-        pool["containerSpec"] = {"imageUri": options.image or own_image(options, machine), **command}
+        pool["containerSpec"] = {"imageUri": options.image or own_image(options, machine), **command,
+                                 **({"env": [{"name": name, "value": value} for name, value in machine.environment.items()]} if machine.environment else {})}
     pools = [{**pool, "replicaCount": "1"}]
     if options.workers > 1:  # the first pool is the chief alone
         pools.append({**pool, "replicaCount": str(options.workers - 1)})

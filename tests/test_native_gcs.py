@@ -1,0 +1,100 @@
+"""TensorFlow's own gs:// client, beside ours, through TLS and a CONNECT proxy: TFRecords and TFDS stream, models and checkpoints are read in place."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from tests import toy
+from tests.cloud import tls_cloud_storage
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SETUP = """
+import pathlib, sys
+from trainer import gcs
+import tensorflow as tf, tensorflow_datasets as tfds
+from tests import toy
+gcs.client().create_bucket("bucket")
+def records(count, seed):
+    for row in toy.sentences(count, seed=seed):
+        feature = {name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[row[name].encode()])) for name in ("text", "label")}
+        yield tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+for shard in range(2):  # written by TensorFlow itself
+    with tf.io.TFRecordWriter(f"gs://bucket/records/{shard}.tfrecord") as writer:
+        for record in records(40, shard):
+            writer.write(record)
+
+class Toy(tfds.core.GeneratorBasedBuilder):
+    VERSION = tfds.core.Version("1.0.0")
+    def _info(self):
+        features = {"text": tfds.features.Text(), "label": tfds.features.ClassLabel(names=["neg", "pos"])}
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+    def _split_generators(self, _):
+        return {"train": self._generate_examples(60, 1), "test": self._generate_examples(20, 2)}
+    def _generate_examples(self, count, seed):
+        for row in toy.sentences(count, seed=seed):
+            yield row["id"], {"text": row["text"], "label": row["label"]}
+Toy(data_dir=sys.argv[1]).download_and_prepare()
+for file in (path for path in pathlib.Path(sys.argv[1]).rglob("*") if path.is_file()):
+    gcs.upload(file, f"gs://bucket/tfds/{file.relative_to(sys.argv[1])}", key="test")
+"""
+READ = """
+import json, sys
+import tensorflow as tf, tensorflow_text
+served = tf.saved_model.load("gs://bucket/job/model").signatures["serving_default"](text=tf.constant(["a great film", "an awful one"]))
+names = tf.train.load_checkpoint("gs://bucket/job/checkpoints/step_00000040/weights").get_variable_to_shape_map()
+print(json.dumps({"label": [x.decode() for x in served["label"].numpy().tolist()], "variables": len(names)}))
+"""
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("native")
+    with tls_cloud_storage(folder) as variables:
+        environment = {**os.environ, **variables, "XDG_CACHE_HOME": str(folder / "cache"), "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
+        (folder / "build.py").write_text(SETUP)
+        python(environment, str(folder / "build.py"), str(folder / "prepared"))
+        yield folder, environment
+
+
+def python(environment, *arguments, code=0):
+    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr[-3000:]
+    return done
+
+
+def config(folder, name, **data):
+    values = toy.config_values(folder, toy.write_checkpoint(folder / "weights", layers=1), "unused", train={"steps": 40},
+                               export={"format": "savedmodel", "check_examples": 4})
+    values["data"] = {"seq_len": 32, **data}
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump(values))
+    return f"--config={folder / name}.yaml"
+
+
+def test_records_stream_and_what_is_written_is_read_in_place(cloud):
+    folder, environment = cloud
+    given = config(folder, "records", source="tfrecord", train="gs://bucket/records/*.tfrecord", validation=0.2)
+    done = python(environment, "-m", "trainer.task", given, "--job_dir=gs://bucket/job")
+    assert "accuracy" in done.stdout and not list((folder / "cache").rglob("*.tfrecord"))
+    found = json.loads(python(environment, "-c", READ).stdout.splitlines()[-1])
+    assert found["label"] == ["pos", "neg"] and found["variables"] > 30
+    again = python(environment, "-m", "trainer.task", given, "--job_dir=gs://bucket/again", "--mode=plan")
+    assert "(encoded before)" in again.stderr  # by the checksums, without reading
+
+
+def test_prepared_data_sets_are_read_in_place(cloud):
+    folder, environment = cloud
+    given = config(folder, "tfds", source="tfds", tfds_name="toy", tfds_data_dir="gs://bucket/tfds", train="train", test="test")
+    done = python(environment, "-m", "trainer.task", given, f"--job_dir={folder / 'tfds'}", "--export.format=none")
+    assert "data: train 60, test 20 examples (encoded)" in done.stderr and "test: " in done.stdout
+
+
+def test_what_is_not_there_is_named(cloud):
+    folder, environment = cloud
+    given = config(folder, "gone", source="tfrecord", train="gs://bucket/gone/*.tfrecord")
+    done = python(environment, "-m", "trainer.task", given, f"--job_dir={folder / 'gone'}", code=2)
+    assert "data.train: there is no object 'gs://bucket/gone/*.tfrecord'. gs://bucket/ holds: " in done.stderr
