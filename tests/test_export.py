@@ -205,3 +205,16 @@ def test_a_label_is_ambiguous_where_two_probabilities_tie_or_one_is_at_the_thres
     np.testing.assert_array_equal(several.ambiguous({"probabilities": probabilities}, {}, {}, 1e-3)["label"], [True, False])
     _, number = model_of(folders, kind="regression")
     assert number.ambiguous({"value": np.zeros(3, np.float32)}, {}, {}, 1e-3) == {}
+
+
+def test_versions_are_numbered_as_tensorflow_serving_watches_for(folders, tmp_path):
+    config = toy.write_config(tmp_path, folders, toy.write_sentences(tmp_path / "train.jsonl", 40), train={"steps": 1})
+    assert toy.run_main(config, tmp_path / "job") == 0
+    for _ in range(2):
+        assert toy.run_main(None, tmp_path / "job", "--mode=export", "--export.format=savedmodel", f"--export.directory={tmp_path / 'serving'}",
+                            "--export.version=next", "--export.check_examples=2") == 0
+    assert export.version_folder(tmp_path / "serving", 7).name == "7" and export.version_folder(tmp_path / "serving", None) == tmp_path / "serving"
+    assert {path.name for path in (tmp_path / "serving").iterdir()} == {"1", "2", "batching_parameters.txt"}
+    for version in ("1", "2"):
+        assert (tmp_path / "serving" / version / "assets.extra" / "tf_serving_warmup_requests").stat().st_size
+        assert list(tf.saved_model.load(str(tmp_path / "serving" / version)).signatures) == ["serving_default", "token_ids"]

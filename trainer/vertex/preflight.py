@@ -99,7 +99,7 @@ def _data(remote: Resolved, places: Mapping[inputs.Input, str]) -> str:
 
 def _service(service: Service) -> str:
     service.require_access()
-    return f"{gcs.identity()} may create jobs in {service.project}, {service.region}"
+    return f"{service.project} in {service.region} answers to {gcs.identity()}"
 
 
 def _container(machine: Machine) -> str:
