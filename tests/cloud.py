@@ -13,6 +13,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+import pytest
+
 
 def free_port() -> int:
     with socket.socket() as listener:
@@ -61,6 +63,19 @@ def cloud_storage() -> Iterator[tuple[str, Faults]]:
         proxy.shutdown()
         server.terminate()
         server.wait()
+
+
+@contextlib.contextmanager
+def bucket_of_cloud_storage(name: str) -> Iterator[Faults]:
+    """The server as the one that this process and those it starts talk to, with a bucket."""
+    from trainer import gcs
+
+    with cloud_storage() as (url, faults), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STORAGE_EMULATOR_HOST", url)
+        gcs.client.cache_clear()
+        gcs.client().create_bucket(name)
+        yield faults
+        gcs.client.cache_clear()
 
 
 class _Proxy(http.server.ThreadingHTTPServer):

@@ -13,7 +13,7 @@ import tensorflow_text  # noqa: F401 - its ops are in the model
 import yaml
 
 from tests import toy
-from tests.cloud import cloud_storage
+from tests.cloud import bucket_of_cloud_storage
 from tests.launcher import Launcher
 from tests.test_multi_worker import environments
 from trainer import gcs, mirror
@@ -25,12 +25,8 @@ JOB = {"CLOUD_ML_JOB_ID": "1", "PYTHONUNBUFFERED": "1"}
 
 @pytest.fixture(scope="module")
 def faults():
-    with cloud_storage() as (url, planned), pytest.MonkeyPatch.context() as patch:
-        patch.setenv("STORAGE_EMULATOR_HOST", url)
-        gcs.client.cache_clear()
-        gcs.client().create_bucket("runs")
+    with bucket_of_cloud_storage("runs") as planned:
         yield planned
-        gcs.client.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +148,8 @@ def test_two_workers_share_nothing_but_the_bucket(launcher, faults, config, whol
     """Each with a cache of its own, as on two machines, and exactly what Vertex AI sets."""
     common = {"AIP_MODEL_DIR": f"{BUCKET}/two/model/", "AIP_CHECKPOINT_DIR": f"{BUCKET}/two/checkpoints/", "AIP_TENSORBOARD_LOG_DIR": f"{BUCKET}/two/logs/"}
     for stage in ("killed", "whole"):
-        clusters = environments(2, "CLUSTER_SPEC")
+        clusters = [{**one, "TF_CONFIG": one["CLUSTER_SPEC"].replace("workerpool0", "chief").replace("workerpool1", "worker")}
+                    for one in environments(2, "CLUSTER_SPEC")]
         processes = [start(launcher, tmp_path, f"{stage}{index}", "--distribution.strategy=auto", machine=f"{stage}{index}", **common, **clusters[index])
                      for index in range(2)]
         if stage == "killed":
@@ -160,7 +157,7 @@ def test_two_workers_share_nothing_but_the_bucket(launcher, faults, config, whol
                 time.sleep(0.1)
             os.kill(processes[1], signal.SIGKILL)
         codes = [launcher.wait(process) for process in processes]
-        assert codes == ([143, -9] if stage == "killed" else [0, 0]), "\n".join((tmp_path / f"{stage}{index}.log").read_text() for index in range(2))
+        assert codes == ([134, -9] if stage == "killed" else [0, 0]), "\n".join((tmp_path / f"{stage}{index}.log").read_text() for index in range(2))
     media = [path for method, path in faults.requests if method == "GET" and "alt=media" in path]
     assert sum("train-0.jsonl" in path for path in media) == 2  # by the chief, each time; the other takes the encoded data
     job = download("two", tmp_path / "job")

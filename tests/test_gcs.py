@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.cloud import cloud_storage
+from tests.cloud import bucket_of_cloud_storage
 from trainer import gcs
 from trainer.errors import ConfigError
 
@@ -14,12 +14,8 @@ KEY = "data.train"
 
 @pytest.fixture(scope="module")
 def cloud():
-    with cloud_storage() as (url, faults), pytest.MonkeyPatch.context() as patch:
-        patch.setenv("STORAGE_EMULATOR_HOST", url)
-        gcs.client.cache_clear()
-        gcs.client().create_bucket("bucket")
+    with bucket_of_cloud_storage("bucket") as faults:
         yield faults
-        gcs.client.cache_clear()
 
 
 @pytest.fixture

@@ -86,6 +86,12 @@ class Display:
             tasks[label] = self._progress.add_task(label, total=total, note=note)
         self._progress.update(tasks[label], completed=done, total=total, note=note)
 
+    def fetched(self, done: int, total: int) -> None:
+        """Progress of what comes from Cloud Storage, in bytes."""
+        self.progress("fetching", done, total, f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
+        if done >= total:
+            self.done("fetching")
+
     def done(self, label: str | None = None) -> None:
         """Removes the bar of `label`, or every bar."""
         if self._progress is None:

@@ -125,10 +125,12 @@ def _near(bucket: str, name: str, key: str) -> str:
     return f"gs://{bucket} is empty."
 
 
-def fetch(objects: Sequence[RemoteObject], cache: pathlib.Path, *, key: str) -> list[pathlib.Path]:
+def fetch(objects: Sequence[RemoteObject], cache: pathlib.Path, *, key: str,
+          progress: Callable[[int, int], None] = lambda done, total: None) -> list[pathlib.Path]:
     """Local files with the contents of the objects, in their order; fetches those that the cache does not have in this generation.
 
     The files stand in one folder below `cache`, by bucket and name, so that relative names are those of the bucket.
+    `progress` is called with the bytes that are here and those of all objects.
 
     Raises:
         ConfigError: an object cannot be read, or what arrived is not what Cloud Storage has, twice.
@@ -136,6 +138,7 @@ def fetch(objects: Sequence[RemoteObject], cache: pathlib.Path, *, key: str) -> 
     _refuse_unsafe(objects, key)
     digest = hashlib.blake2b(repr([(item.bucket, item.name, item.generation) for item in sorted(objects)]).encode(), digest_size=16).hexdigest()
     tree = cache / "fetched" / digest
+    sizes, total = [0], sum(item.size for item in objects)
 
     def one(item: RemoteObject) -> pathlib.Path:
         blob = _cached(item, cache / "objects", key)
@@ -144,6 +147,8 @@ def fetch(objects: Sequence[RemoteObject], cache: pathlib.Path, *, key: str) -> 
             path.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(FileExistsError):  # another process was faster
                 os.link(blob, path)
+        sizes.append(item.size)  # from several threads
+        progress(sum(sizes), total)
         return path
 
     return _smaller_first(one, objects)

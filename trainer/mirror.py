@@ -14,7 +14,7 @@ import pathlib
 import re
 import shutil
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import IO
 
 from trainer import gcs
@@ -25,6 +25,7 @@ SCHEME = "gs://"
 
 _chosen: list[pathlib.Path] = []  # the cache that the config names
 _published: dict[pathlib.Path, tuple[int, int]] = {}  # size and mtime of the files that the bucket has as they are here
+_watchers: list[Callable[[int, int], None]] = []
 _held: list[IO[str]] = []  # the lock of this process's slot
 
 
@@ -36,6 +37,11 @@ def use_cache(folder: str | None) -> None:
     if chosen != _chosen:
         _chosen[:] = chosen
         _jobs.cache_clear()
+
+
+def watch(progress: Callable[[int, int], None]) -> None:
+    """Has `progress` called with the bytes fetched and those to fetch, whenever files are fetched from now on."""
+    _watchers[:] = [progress]
 
 
 def cache_folder() -> pathlib.Path:
@@ -71,7 +77,7 @@ def fetch(url: str, *, key: str, only: Collection[str] = ()) -> list[pathlib.Pat
     is_folder = not gcs.MAGIC.search(name) and [item.name for item in found] != [name]
     if is_folder and only:
         found = [item for item in found if any(pathlib.PurePath(item.name).match(pattern) for pattern in only)] or found
-    paths = gcs.fetch(found, cache_folder() / "gs", key=key)
+    paths = gcs.fetch(found, cache_folder() / "gs", key=key, progress=lambda done, total: [watch(done, total) for watch in _watchers])
     if not is_folder:
         return paths
     return [paths[0].parents[len(pathlib.PurePosixPath(found[0].name.removeprefix(folder).lstrip("/")).parts) - 1]]

@@ -82,6 +82,7 @@ def _run(command: flags.CommandLine, resolved: Resolved, folders: on_vertex.Fold
 
     job, display = Job(folders.job_dir, model=folders.model, checkpoints=folders.checkpoints, logs=folders.logs), Display(log)
     display.line(f"podtune {command.mode}, job_dir {folders.job_dir}")
+    mirror.watch(display.fetched)
     if command.mode == "train":
         from trainer.train import train
         train(resolved, job, display, stop, timeline)

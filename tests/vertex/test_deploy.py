@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-from tests.cloud import cloud_storage
+from tests.cloud import bucket_of_cloud_storage
 from tests.vertex_api import vertex_api
 from trainer import gcs, mirror
 from trainer.vertex import service as service_module
@@ -18,13 +18,9 @@ FILES = ("saved_model.pb", "variables/variables.index", "variables/variables.dat
 
 @pytest.fixture(scope="module")
 def servers():
-    with cloud_storage() as (storage, faults), vertex_api() as (vertex, api), pytest.MonkeyPatch.context() as patch:
-        patch.setenv("STORAGE_EMULATOR_HOST", storage)
+    with bucket_of_cloud_storage("models") as faults, vertex_api() as (vertex, api), pytest.MonkeyPatch.context() as patch:
         patch.setenv(service_module.ENDPOINT_VARIABLE, vertex)
-        gcs.client.cache_clear()
-        gcs.client().create_bucket("models")
         yield faults, api
-        gcs.client.cache_clear()
 
 
 @pytest.fixture

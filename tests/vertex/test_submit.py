@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests import toy
-from tests.cloud import cloud_storage
+from tests.cloud import bucket_of_cloud_storage
 from tests.vertex_api import vertex_api
 from trainer import gcs, mirror
 from trainer.vertex import service as service_module
@@ -22,14 +22,10 @@ PLACE = ["--project=my-project", "--region=us-central1", "--bucket=gs://jobs/pod
 
 @pytest.fixture(scope="module")
 def servers():
-    with cloud_storage() as (storage, faults), vertex_api() as (vertex, api), pytest.MonkeyPatch.context() as patch:
-        patch.setenv("STORAGE_EMULATOR_HOST", storage)
+    with bucket_of_cloud_storage("jobs") as faults, vertex_api() as (vertex, api), pytest.MonkeyPatch.context() as patch:
         patch.setenv(service_module.ENDPOINT_VARIABLE, vertex)
         patch.setattr(service_module, "POLL_SECONDS", 0.01)
-        gcs.client.cache_clear()
-        gcs.client().create_bucket("jobs")
         yield faults, api
-        gcs.client.cache_clear()
 
 
 @pytest.fixture
