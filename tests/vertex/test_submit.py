@@ -233,3 +233,14 @@ def test_what_must_be_given_is_asked_for(monkeypatch, capsys):
                                               "--bucket: missing. ")
     assert main(["vertex", "--help"]) == 0
     assert "--accelerator: text (default: cpu)" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="libtpu's compiler has no wheels for it")
+def test_the_preflight_compiles_for_the_tpu_and_stops_at_its_memory(api, config, capsys):
+    given = [f"--config={config}", "--accelerator=tpu-v5e:1", "--data.batching=fixed", "--name=compiled"]
+    assert run(*given) == 0
+    assert "every one compiles for TPU v5e and takes at most" in capsys.readouterr().err and len(api.jobs) == 1
+    assert run(*given, "--train.global_batch_size=524288") == 2
+    said = capsys.readouterr().err
+    assert "error: plan: " in said and "do not compile for v5e" in said and len(api.jobs) == 1, said
