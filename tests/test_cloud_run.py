@@ -17,6 +17,8 @@ from tests.cloud import bucket_of_cloud_storage
 from tests.launcher import Launcher
 from tests.test_multi_worker import environments
 from trainer import gcs, mirror
+from trainer.checkpoints import Checkpoints, RunState
+from trainer.errors import ConfigError
 
 BUCKET = "gs://runs"
 STEPS = 60
@@ -105,11 +107,15 @@ def test_a_job_is_killed_on_one_machine_and_goes_on_on_another(launcher, faults,
         time.sleep(0.1)
     os.kill(process, signal.SIGKILL)
     assert launcher.wait() == -signal.SIGKILL
+    visible = max(int(name.split("/")[1].removeprefix("step_")) for name in names("killed") if name.endswith("/state.json"))
     shutil.rmtree(tmp_path / "machine")
     start(launcher, tmp_path, "second", **folders)
     assert launcher.wait() == 0, (tmp_path / "second.log").read_text()
     assert faults.fired > 10
-    assert any(entry["message"].startswith("resuming after step ") for entry in entries(tmp_path / "second.log"))
+    assert any(entry["message"] == f"resuming after step {visible} of {STEPS}" for entry in entries(tmp_path / "second.log"))
+    assert not [entry for entry in entries(tmp_path / "second.log") if "damaged" in entry["message"]]
+    assert_written_last("killed/checkpoints/step_00000060", "state.json")
+    assert_written_last("killed/model", "saved_model.pb")
     job = download("killed", tmp_path / "job")
     assert (job / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
     assert_same_weights(job, whole)
@@ -121,6 +127,12 @@ def test_a_job_is_killed_on_one_machine_and_goes_on_on_another(launcher, faults,
     assert len(list((job / "logs" / "train").iterdir())) == 2  # of the killed process, too
     assert f"{BUCKET}/data/train-" in (job / "ledger.json").read_text() or json.loads((job / "ledger.json").read_text()) == {}
     assert f"# {BUCKET}/config.yaml:" in (job / "config.yaml").read_text()
+
+
+def assert_written_last(folder, name):
+    """A generation is the time at which an object was written."""
+    found = sorted(gcs.listing(f"{BUCKET}/{folder}", key="test"), key=lambda item: item.generation)
+    assert len(found) > 2 and found[-1].name == f"{folder}/{name}", found
 
 
 def assert_same_weights(job, other):
@@ -173,7 +185,65 @@ def test_a_stopped_job_has_published_its_checkpoint_when_it_leaves(launcher, con
         time.sleep(0.05)
     os.kill(process, signal.SIGTERM)
     assert launcher.wait() == 143
-    assert any(name.endswith("/state.json") for name in names("stopped")) and "metrics.jsonl" in names("stopped")
+    written = {item.name.rpartition("/")[2]: item.generation for item in gcs.listing(f"{BUCKET}/stopped", key="test")}
+    assert written["weights.index"] < written["metrics.jsonl"] < written["state.json"]
+
+
+def test_an_outage_at_one_checkpoint_is_outlived(faults, tmp_path, monkeypatch):
+    monkeypatch.setattr(mirror, "_chosen", [tmp_path / "cache"])
+    monkeypatch.setattr(gcs, "PATIENCE_SECONDS", 1.0)
+    mirror._jobs.cache_clear()
+    warned = []
+    kept = Checkpoints(mirror.local(f"{BUCKET}/outage/checkpoints"), keep=3, warn=warned.append, variables={"x": tf.Variable(1.0)})
+    kept.save(RunState(step=1))
+    kept.wait()
+    faults.plan = lambda method, path: 503
+    kept.save(RunState(step=2))
+    kept.wait()
+    assert "Cloud Storage does not answer" in warned[0] and warned[0].endswith("Training goes on, and the next checkpoint is tried.")
+    with pytest.raises(gcs.UnavailableError):
+        kept.wait(last=True)
+    faults.plan = lambda method, path: None
+    assert kept.complete() == [1]
+    kept.save(RunState(step=3))
+    kept.wait(last=True)
+    assert {name.split("/")[1] for name in names("outage")} == {"step_00000001", "step_00000003"} and kept.restore_latest().step == 3
+    mirror._jobs.cache_clear()
+
+
+def test_what_changes_while_it_is_brought_is_asked_for_again(faults, tmp_path, monkeypatch):
+    """As another worker replaces it between the list and the read."""
+    monkeypatch.setattr(mirror, "_chosen", [tmp_path / "cache"])
+    mirror._jobs.cache_clear()
+    gcs.client().bucket("runs").blob("changing/config.yaml").upload_from_string("old")
+    listed, left = gcs.listing, ["new"]
+
+    def listing(url, *, key):
+        found = listed(url, key=key)
+        if left:
+            gcs.client().bucket("runs").blob("changing/config.yaml").delete()
+            gcs.client().bucket("runs").blob("changing/config.yaml").upload_from_string(left.pop())
+        return found
+
+    monkeypatch.setattr(gcs, "listing", listing)
+    folder = mirror.local(f"{BUCKET}/changing/")
+    mirror.bring(folder)
+    assert (folder / "config.yaml").read_text() == "new"
+    mirror._jobs.cache_clear()
+
+
+@pytest.mark.parametrize("url", ["gs://bucket//tmp/job", "gs://bucket/../other/job", "gs://bucket/a/../../x", "gs://bucket/a//b", "gs://bucket/./a"])
+def test_a_url_that_is_no_folder_of_a_bucket_is_not_written_to(url):
+    with pytest.raises(ConfigError, match=r"cannot write 'gs://.*': expected gs://BUCKET/NAME, without empty parts, \. and \.\."):
+        mirror.local(url)
+
+
+def test_logs_that_were_removed_from_the_bucket_stay_away(launcher, config, tmp_path):
+    for run in range(2):
+        start(launcher, tmp_path, f"logs{run}", f"--job_dir={BUCKET}/logged", "--train.steps=2", "--export.format=none")
+        assert launcher.wait() == 0
+        assert len([name for name in names("logged") if name.startswith("logs/train/")]) == 1
+        gcs.delete(gcs.listing(f"{BUCKET}/logged", key="test"), key="test")
 
 
 def test_another_config_is_refused_by_what_the_bucket_says(launcher, whole, tmp_path):

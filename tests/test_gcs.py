@@ -1,9 +1,11 @@
 """Objects of a real Cloud Storage server: found, fetched once, checked, written whole; nothing is lost to 5xx and cut connections."""
 
+import gzip
 import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from google.auth.credentials import AnonymousCredentials
 
 from tests.cloud import bucket_of_cloud_storage
 from trainer import gcs
@@ -51,7 +53,9 @@ def test_objects_are_found_by_name_folder_and_glob(faults):
     ("gs://bucket/find/c.jsonl", "data.train: there is no object 'gs://bucket/find/c.jsonl'. gs://bucket/find/ holds: a.jsonl, b.jsonl, deep/, x[1].txt."),
     ("gs://bucket/fond/*.tsv", "data.train: there is no object 'gs://bucket/fond/*.tsv'. gs://bucket/ holds: find/"),
     ("gs://nowhere/a", "data.train: there is no bucket gs://nowhere, or an anonymous user may not see it. Buckets are listed by: gcloud storage ls"),
-    ("gs:/a", "data.train: expected gs://BUCKET/NAME. Received 'gs:/a'.")])
+    ("gs:/a", "data.train: expected gs://BUCKET/NAME, the bucket without wildcards. Received 'gs:/a'."),
+    ("gs://my-*/a", "data.train: expected gs://BUCKET/NAME, the bucket without wildcards. Received 'gs://my-*/a'."),
+    ("gs://bucket/find/[z-a].jsonl", "data.train: there is no object 'gs://bucket/find/[z-a].jsonl'.")])
 def test_what_is_not_there_is_said_with_what_is(faults, url, message):
     for name in ("find/a.jsonl", "find/b.jsonl", "find/deep/c.jsonl", "find/x[1].txt"):
         put(name, name.encode())
@@ -134,6 +138,46 @@ def test_objects_are_removed_in_the_generation_that_was_listed(faults):
     asked = [path for method, path in faults.requests if method == "DELETE"]
     assert len(asked) == 2 and all(any(f"ifGenerationMatch={item.generation}" in path for path in asked) for item in found[1:])
     gcs.delete(found[1:], key=KEY)  # gone already
+
+
+def test_a_glob_reads_no_more_of_the_list_than_it_needs(faults):
+    for name in ("flat/a.txt", "flat/b.txt", "flat/deep/c.txt", "flatter/d.txt"):
+        put(name, name.encode())
+    faults.requests.clear()
+    assert names("gs://bucket/flat/[!b].txt") == ["flat/a.txt"] and all("delimiter=%2F" in path for _, path in faults.requests if "prefix=" in path)
+    assert names("gs://bucket/fl*/*.txt") == ["flat/a.txt", "flat/b.txt", "flatter/d.txt"]
+    assert [item.name for item in gcs.listing("gs://bucket/flat", key=KEY)] == ["flat/a.txt", "flat/b.txt", "flat/deep/c.txt"]
+
+
+@pytest.mark.parametrize("size", [1000, 3 << 20])
+def test_what_is_stored_as_gzip_is_read_unzipped(faults, tmp_path, size):
+    content = os.urandom(size)
+    blob = gcs.client().bucket("bucket").blob("encoded.jsonl")
+    blob.content_encoding = "gzip"
+    blob.upload_from_string(gzip.compress(content))
+    found = gcs.find("gs://bucket/encoded.jsonl", key=KEY)
+    assert found[0].encoding == "gzip" and gcs.fetch(found, tmp_path, key=KEY)[0].read_bytes() == content
+
+
+def test_an_object_and_a_folder_of_one_name_are_refused(faults, tmp_path):
+    for name in ("twice/a", "twice/a/b"):
+        put(name, b"x")
+    with pytest.raises(ConfigError, match=r"data.train: gs://bucket/twice/a is an object, and gs://bucket/twice/a/b lies in a folder of that name"):
+        gcs.fetch(gcs.find("gs://bucket/twice/**", key=KEY), tmp_path, key=KEY)
+
+
+def test_what_the_server_refuses_for_another_reason_is_said(faults):
+    faults.plan = lambda method, path: 400
+    with pytest.raises(ConfigError, match=r"data.train: gs://bucket/a: Cloud Storage refuses it: "):
+        gcs.find("gs://bucket/a", key=KEY)
+
+
+def test_the_token_is_for_vertex_ai_too(monkeypatch):
+    asked = []
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
+    monkeypatch.setattr("google.auth.default", lambda scopes: asked.extend(scopes) or (AnonymousCredentials(), "project"))
+    gcs.client.__wrapped__()
+    assert asked == ["https://www.googleapis.com/auth/cloud-platform"]
 
 
 def test_names_that_leave_the_folder_are_refused(faults, tmp_path):

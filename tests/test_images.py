@@ -55,14 +55,14 @@ def test_the_pins_are_within_the_ranges_and_complete(kind):
 def test_cloud_build_knows_every_field():
     build = json_format.ParseDict(cloudbuild(), cloudbuild_v1.Build.pb(cloudbuild_v1.Build()))
     steps = {step.id: step for step in build.steps}
-    assert set(steps) == {"lint", "test", "sdist", "pull", *KINDS} and all("test" in steps[kind].wait_for for kind in KINDS)
+    assert set(steps) == {"lint", "test", "sdist", "pull", "serving", *KINDS} and all("test" in steps[kind].wait_for for kind in KINDS)
     for step in build.steps:
         assert all(other in {*steps, "-"} for other in step.wait_for)
-    assert len(build.images) == 2 * len(KINDS) and build.artifacts.objects.paths == ["dist/*.tar.gz"]
+    assert len(build.images) == 2 * len(KINDS) + 2 and build.artifacts.objects.paths == ["dist/*.tar.gz"]
 
 
 def test_what_is_pushed_is_what_a_submission_asks_for():
-    from trainer.vertex import request
+    from trainer.vertex import deploy, request
     from trainer.vertex.options import Options
 
     content = cloudbuild()
@@ -72,6 +72,7 @@ def test_what_is_pushed_is_what_a_submission_asks_for():
     options = Options(config="c.yaml", project="my-project", bucket="gs://bucket")
     machine = accelerators.choose(options)
     assert {request.own_image(options, machine._replace(kind=kind)) for kind in KINDS} <= pushed
+    assert {request.registry_image(options, f"serving:{deploy.SERVING_VERSION}{suffix}") for suffix in ("", "-gpu")} <= pushed
 
 
 def test_all_substitutions_are_documented_and_used():

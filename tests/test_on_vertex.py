@@ -54,6 +54,14 @@ def test_a_managed_dataset_takes_the_place_of_the_data(environment):
     assert on_vertex.data_settings()["data", "source"].value == "csv"
 
 
+def test_data_that_flags_give_take_its_place(environment, tmp_path):
+    environment("AIP_TRAINING_DATA_URI", "bq://project.dataset.table")
+    environment("AIP_DATA_FORMAT", "bigquery")
+    config = toy.write_config(tmp_path, toy.write_checkpoint(tmp_path / "weights"), "nowhere.jsonl", train={"steps": 1})
+    assert toy.run_main(config, tmp_path / "job") == 2
+    assert toy.run_main(config, tmp_path / "job", f"--data.train={toy.write_sentences(tmp_path / 'train.jsonl', 20)}") == 0
+
+
 @pytest.mark.parametrize(("variables", "message"), [
     ({"AIP_TRAINING_DATA_URI": "bq://project.dataset.table", "AIP_DATA_FORMAT": "bigquery"},
      "AIP_TRAINING_DATA_URI: expected gs://…, as of a dataset of text. Received 'bq://project.dataset.table'. A table of BigQuery is exported first: bq "),

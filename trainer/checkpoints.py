@@ -18,7 +18,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from trainer import mirror
+from trainer import gcs, mirror
 from trainer.errors import JobDirError
 from trainer.storage import write_json
 
@@ -75,6 +75,7 @@ class Checkpoints:
         self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._written: Future[None] | None = None
         self.saved: RunState | None = None  # the last one, as it was
+        self._unpublished: gcs.UnavailableError | None = None
         self._on_disk: int | None = None  # the step whose values this process last read or wrote
 
     def path(self, step: int) -> pathlib.Path:
@@ -98,15 +99,20 @@ class Checkpoints:
         self.saved = dataclasses.replace(state, timeline=dict(state.timeline))
         self._written = self._thread.submit(self._write, self.saved, values)
 
-    def wait(self) -> None:
-        """Until the last save is on disk.
+    def wait(self, *, last: bool = False) -> None:
+        """Until the last save is on disk, and in the bucket where there is one.
 
+        Args:
+            last: nothing is saved after it.
         Raises:
             JobDirError: the disk is full or cannot be written; the half-written checkpoint is removed.
+            UnavailableError: it is the last, and Cloud Storage did not answer.
         """
         if self._written is not None:
             written, self._written = self._written, None
             written.result()
+        if last and self._unpublished is not None:
+            raise self._unpublished
 
     def _write(self, state: RunState, values: dict[str, tf.Tensor]) -> None:
         path = self.path(state.step)
@@ -125,10 +131,16 @@ class Checkpoints:
             self._before_visible(state)
             write_json(path / "state.json", {**dataclasses.asdict(state), "files": sizes})
             self._on_disk = state.step
+        except gcs.UnavailableError as error:
+            shutil.rmtree(path, ignore_errors=True)  # what the bucket does not have does not count
+            self._unpublished = error
+            self.warn(f"{error} Training goes on, and the next checkpoint is tried.")
+            return
         except (OSError, tf.errors.OpError, JobDirError) as error:
             shutil.rmtree(path, ignore_errors=True)
             raise JobDirError(f"{path}: the checkpoint could not be written: {error}. Free some space or give another --job_dir; "
                               f"the last complete checkpoint is {self.last_name()}.") from None
+        self._unpublished = None
         self._prune(state)
 
     def last_name(self) -> str:

@@ -11,18 +11,21 @@ import base64
 import contextlib
 import fcntl
 import functools
+import gzip
 import hashlib
 import os
 import pathlib
 import re
 import secrets
+import shutil
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from trainer.errors import ConfigError, UserError
 
-URL = re.compile(r"gs://(?P<bucket>[^/]+)(?:/(?P<name>.*))?", re.DOTALL)
+URL = re.compile(r"gs://(?P<bucket>[a-z0-9][a-z0-9._-]*[a-z0-9])(?:/(?P<name>.*))?", re.DOTALL)
 MAGIC = re.compile(r"[*?\[]")
 LARGE_BYTES = 64 << 20  # from here on an object is fetched in ranges, several at once
 RANGE_BYTES = 32 << 20  # of a range, and of a part of a resumable upload
@@ -34,6 +37,14 @@ ROLES = {"storage.objects.list": "roles/storage.objectViewer", "storage.objects.
          "storage.objects.create": "roles/storage.objectUser", "storage.objects.delete": "roles/storage.objectUser"}
 
 
+class GoneError(ConfigError):
+    """An object that was listed is there no more, or in another generation."""
+
+
+class UnavailableError(ConfigError):
+    """Cloud Storage did not answer for PATIENCE_SECONDS."""
+
+
 class RemoteObject(NamedTuple):
     """One object as it was when it was listed."""
 
@@ -42,6 +53,7 @@ class RemoteObject(NamedTuple):
     generation: int
     size: int
     crc32c: str  # base64, as Cloud Storage has it
+    encoding: str = ""  # "gzip" where it is stored so and is to be read unzipped
 
     def __str__(self) -> str:
         """As gs://bucket/name."""
@@ -52,7 +64,7 @@ def parse(url: str, *, key: str) -> tuple[str, str]:
     """Bucket and name of gs://bucket/name. Raises ConfigError, which names the setting `key`, where it is none."""
     match = URL.fullmatch(url)
     if match is None:
-        raise ConfigError(f"{key}: expected gs://BUCKET/NAME. Received {url!r}.")
+        raise ConfigError(f"{key}: expected gs://BUCKET/NAME, the bucket without wildcards. Received {url!r}.")
     return match["bucket"], match["name"] or ""
 
 
@@ -64,12 +76,13 @@ def find(url: str, *, key: str) -> list[RemoteObject]:
     """
     bucket, name = parse(url, key=key)
     with _explained(key, url, "storage.objects.list"):
-        below = _listed(bucket, MAGIC.split(name)[0])
-        found = [item for item in below if item.name == name]
+        found = _named(bucket, name)
         if not found and MAGIC.search(name):
-            found = [item for item in below if _pattern(name).fullmatch(item.name)]
+            fixed, flat = MAGIC.split(name)[0], "/" not in MAGIC.split(name, maxsplit=1)[-1] and "**" not in name
+            pattern = _pattern(name)
+            found = [item for item in _listed(bucket, fixed, folders=not flat) if pattern.fullmatch(item.name)]
         elif not found:
-            found = [item for item in below if item.name.startswith(f"{name.rstrip('/')}/") or not name]
+            found = _listed(bucket, f"{name.rstrip('/')}/" if name else "")
     if not found:
         raise ConfigError(f"{key}: there is no object {url!r}. {_near(bucket, name, key)}")
     return found
@@ -88,26 +101,47 @@ def location(url: str, *, key: str) -> str | None:
 
 
 def listing(url: str, *, key: str) -> list[RemoteObject]:
-    """The object of that name, or those below that folder; none where there are none."""
+    """The objects below that folder, or that of this name; none where there are none."""
     bucket, name = parse(url, key=key)
     name = name.rstrip("/")
     with _explained(key, url, "storage.objects.list"):
-        return [item for item in _listed(bucket, name) if item.name == name or item.name.startswith(f"{name}/") or not name]
+        return _listed(bucket, f"{name}/" if name else "") or _named(bucket, name)
 
 
-def _listed(bucket: str, prefix: str) -> list[RemoteObject]:
-    fields = "items(name,generation,size,crc32c),nextPageToken"
-    blobs = client().list_blobs(bucket, prefix=prefix, fields=fields, retry=_retry(), timeout=TIMEOUT_SECONDS)
-    found = [RemoteObject(bucket, blob.name, int(blob.generation), int(blob.size), blob.crc32c) for blob in blobs]
-    return sorted(item for item in found if not item.name.endswith("/"))  # which only marks a folder
+def _named(bucket: str, name: str) -> list[RemoteObject]:
+    """The object of that name, or none."""
+    if not name or name.endswith("/"):
+        return []
+    blob = client().bucket(bucket).get_blob(name, retry=_retry(), timeout=TIMEOUT_SECONDS)
+    return [_as_object(bucket, blob)] if blob is not None else []
+
+
+def _listed(bucket: str, prefix: str, *, folders: bool = True) -> list[RemoteObject]:
+    """The objects whose names begin so; without those in folders below that, where they are not wanted."""
+    fields = "items(name,generation,size,crc32c,contentEncoding),prefixes,nextPageToken"
+    flat = {} if folders else {"delimiter": "/"}
+    blobs = client().list_blobs(bucket, prefix=prefix, fields=fields, retry=_retry(), timeout=TIMEOUT_SECONDS, **flat)
+    return sorted(_as_object(bucket, blob) for blob in blobs if not blob.name.endswith("/"))  # which only marks a folder
+
+
+def _as_object(bucket: str, blob: Any) -> RemoteObject:
+    return RemoteObject(bucket, blob.name, int(blob.generation), int(blob.size), blob.crc32c, blob.content_encoding or "")
 
 
 def _pattern(glob: str) -> re.Pattern[str]:
     """What a glob means: `*`, `?` and `[…]` stay within a folder, `**` does not. (fnmatch knows no folders.)"""
     parts = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    tokens = re.split(r"(\*\*/|\*\*|\*|\?|\[!?[^\]]+\])", glob)
-    return re.compile("".join(parts.get(token) or (token.replace("[!", "[^") if token.startswith("[") and token.endswith("]") else re.escape(token))
-                              for token in tokens), re.DOTALL)
+    tokens = re.split(r"(\*\*/|\*\*|\*|\?|\[!?[^\]/]+\])", glob)
+
+    def meant(token: str) -> str:
+        if re.fullmatch(r"\[!?[^\]/]+\]", token):
+            # Between brackets only - has a meaning, and where its ends are in no order it has none, as in a shell.
+            inner = re.sub(r"(.)-(.)", lambda match: match[0] if match[1] <= match[2] else "", token[1:-1].removeprefix("!"))
+            inner = inner.replace("\\", r"\\").replace("^", r"\^")
+            return f"[^/{inner}]" if token.startswith("[!") else f"[{inner}]" if inner else "(?!)"
+        return parts.get(token) or re.escape(token)
+
+    return re.compile("".join(map(meant, tokens)), re.DOTALL)
 
 
 def _near(bucket: str, name: str, key: str) -> str:
@@ -143,7 +177,7 @@ def fetch(objects: Sequence[RemoteObject], cache: pathlib.Path, *, key: str,
     def one(item: RemoteObject) -> pathlib.Path:
         blob = _cached(item, cache / "objects", key)
         path = tree / item.bucket / item.name
-        if not path.exists():
+        if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(FileExistsError):  # another process was faster
                 os.link(blob, path)
@@ -166,8 +200,13 @@ def download(targets: Mapping[RemoteObject, pathlib.Path], *, key: str) -> None:
 
 def _refuse_unsafe(objects: Iterable[RemoteObject], key: str) -> None:
     """Names are any text there, such as ../../x; here they say where a file is written."""
+    names = {(item.bucket, item.name) for item in objects}
     for item in objects:
-        if not {"", ".", ".."}.isdisjoint(item.name.split("/")):
+        parts = item.name.split("/")
+        if inside := next((parent for end in range(1, len(parts)) if (item.bucket, parent := "/".join(parts[:end])) in names), None):
+            raise ConfigError(f"{key}: gs://{item.bucket}/{inside} is an object, and {item} lies in a folder of that name, which no file system of this "
+                              f"machine has side by side. Rename one: gcloud storage mv gs://{item.bucket}/{inside} gs://{item.bucket}/NAME")
+        if not {"", ".", ".."}.isdisjoint(parts):
             raise ConfigError(f"{key}: {item} has a name that no file of this machine can have. Rename it: gcloud storage mv '{item}' gs://{item.bucket}/NAME")
 
 
@@ -189,9 +228,23 @@ def _download_whole(item: RemoteObject, path: pathlib.Path, key: str) -> None:
     temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(4)}.part")
     try:
         _download(item, temporary, key)
+        if item.encoding == "gzip":
+            _unzip(item, temporary, key)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _unzip(item: RemoteObject, path: pathlib.Path, key: str) -> None:
+    unzipped = path.with_name(f"{path.name}.unzipped")
+    try:
+        with gzip.open(path) as packed, unzipped.open("wb") as file:
+            shutil.copyfileobj(packed, file)
+        os.replace(unzipped, path)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ConfigError(f"{key}: {item} is marked as gzip (Content-Encoding) and cannot be unzipped: {error}. Upload it again.") from None
+    finally:
+        unzipped.unlink(missing_ok=True)
 
 
 def _cached(item: RemoteObject, folder: pathlib.Path, key: str) -> pathlib.Path:
@@ -216,7 +269,7 @@ def _download(item: RemoteObject, path: pathlib.Path, key: str) -> None:
     blob = client().bucket(item.bucket).blob(item.name, generation=item.generation)
     for _attempt in range(2):
         with _explained(key, str(item), "storage.objects.get"):
-            if item.size >= LARGE_BYTES:
+            if item.size >= LARGE_BYTES and not item.encoding:  # ranges of an encoded one cannot be had as they are stored
                 blob.reload(retry=_retry(), timeout=TIMEOUT_SECONDS)  # which is where it takes the size from
                 transfer_manager.download_chunks_concurrently(
                     blob, str(path), chunk_size=RANGE_BYTES, worker_type=transfer_manager.THREAD, max_workers=CONNECTIONS,
@@ -290,7 +343,7 @@ def client() -> Any:
     if os.environ.get("STORAGE_EMULATOR_HOST"):
         return storage.Client(project="emulator", credentials=AnonymousCredentials())
     try:
-        credentials, project = google.auth.default(scopes=["https://www.googleapis.com/auth/devstorage.read_write"])
+        credentials, project = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
     except DefaultCredentialsError:
         raise ConfigError("gs://: this machine has no Google credentials. To give yours: gcloud auth application-default login; those of a service "
                           "account: GOOGLE_APPLICATION_CREDENTIALS=KEY.json. A job on Vertex AI has those of its service account.") from None
@@ -304,6 +357,12 @@ def identity() -> str:
         if value := getattr(credentials, name, None):
             return str(value)
     return "the user of the application-default credentials" if type(credentials).__name__ != "AnonymousCredentials" else "an anonymous user"
+
+
+def member() -> str:
+    """Who asks, as IAM writes it."""
+    who = identity()
+    return f"serviceAccount:{who}" if "gserviceaccount" in who else f"user:{who}" if "@" in who else "user:YOU"
 
 
 def _retry() -> Any:
@@ -325,19 +384,20 @@ def _explained(key: str, url: str, permission: str) -> Iterator[None]:
     except UserError:
         raise
     except api.NotFound as error:
-        missing = f"there is no bucket gs://{bucket}, or {identity()} may not see it" if "/o/" not in str(error) else f"there is no object {url!r} any more"
-        raise ConfigError(f"{key}: {missing}. Buckets are listed by: gcloud storage ls") from None
+        if "/o/" in str(error):
+            raise GoneError(f"{key}: there is no object {url!r} any more. Start again: it was removed or replaced meanwhile.") from None
+        raise ConfigError(f"{key}: there is no bucket gs://{bucket}, or {identity()} may not see it. Buckets are listed by: gcloud storage ls") from None
     except api.Forbidden as error:
-        who = identity()
-        member = f"serviceAccount:{who}" if "gserviceaccount" in who else f"user:{who}" if "@" in who else "user:YOU"
-        raise ConfigError(f"{key}: {who} may not read or write {url}: {permission} is missing ({_first_line(error)}). To grant it: gcloud storage buckets "
-                          f"add-iam-policy-binding gs://{bucket} --member={member} --role={ROLES[permission]}") from None
+        raise ConfigError(f"{key}: {identity()} may not read or write {url}: {permission} is missing ({_first_line(error)}). To grant it: gcloud storage "
+                          f"buckets add-iam-policy-binding gs://{bucket} --member={member()} --role={ROLES[permission]}") from None
     except (api.Unauthorized, auth.RefreshError, auth.InvalidOperation) as error:
         raise ConfigError(f"{key}: {url}: the credentials of {identity()} are refused ({_first_line(error)}). "
                           "Log in again: gcloud auth application-default login") from None
     except (api.RetryError, api.TooManyRequests, api.ServerError, auth.TransportError, requests.exceptions.RequestException, ConnectionError) as error:
-        raise ConfigError(f"{key}: {url}: Cloud Storage does not answer ({_first_line(error)}), after {PATIENCE_SECONDS / 60:.0f} minutes of trying. "
-                          "Check the connection and start again: what was fetched is kept.") from None
+        raise UnavailableError(f"{key}: {url}: Cloud Storage does not answer ({_first_line(error)}), after {PATIENCE_SECONDS / 60:.0f} minutes of trying. "
+                               "Check the connection and start again: what was fetched is kept.") from None
+    except (api.GoogleAPICallError, ValueError) as error:
+        raise ConfigError(f"{key}: {url}: Cloud Storage refuses it: {_first_line(error)}.") from None
 
 
 def _first_line(error: Exception) -> str:

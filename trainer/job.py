@@ -52,9 +52,10 @@ class Job:
         Raises:
             JobDirError: not writable, or it belongs to another config.
         """
-        mirror.bring(self.folder, nested=False)
         if not self.writes:
             return
+        mirror.bring(self.folder, nested=False)
+        mirror.bring(self.logs)
         for folder in {self.folder, self.checkpoints.parent, self.model.parent, self.logs.parent}:
             probe_writable(folder)
         if self.config_file.exists() and self._has_checkpoints():  # a run that ended before its first one has nothing to lose

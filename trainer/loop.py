@@ -77,7 +77,7 @@ class Training:
         with self.stop:
             self._loop(iter(feed(self.strategy, self.store, self._layouts, self.settings.micro_batches)))
             self.timeline.enter("checkpoint_s")
-            self.checkpoints.wait()
+            self.checkpoints.wait(last=True)
         require_agreement(self.strategy, "the last step", str(self.state.step), "")  # the others wait until the chief has written it
         self.timeline.enter("evaluate_s")
         self.display.done("training")
@@ -104,7 +104,7 @@ class Training:
         saved = self.checkpoints.saved
         if saved is None or (saved.step, saved.settled) != (self.state.step, self.state.settled):
             self.checkpoint()
-        self.checkpoints.wait()
+        self.checkpoints.wait(last=True)
         require_agreement(self.strategy, "the last step", str(self.state.step), "")  # the others stay until the chief has written it
         self.stop.leave(f"stopped by a signal after step {self.state.step:,}; the checkpoint is written, start again to go on")
 

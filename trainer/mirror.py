@@ -22,6 +22,7 @@ from trainer.errors import ConfigError
 
 KEY = "job_dir"  # names the setting in messages: what is written belongs to a job
 SCHEME = "gs://"
+BRING_ATTEMPTS = 5
 
 _chosen: list[pathlib.Path] = []  # the cache that the config names
 _published: dict[pathlib.Path, tuple[int, int]] = {}  # size and mtime of the files that the bucket has as they are here
@@ -76,7 +77,8 @@ def fetch(url: str, *, key: str, only: Collection[str] = ()) -> list[pathlib.Pat
     folder = name.rstrip("/")
     is_folder = not gcs.MAGIC.search(name) and [item.name for item in found] != [name]
     if is_folder and only:
-        found = [item for item in found if any(pathlib.PurePath(item.name).match(pattern) for pattern in only)] or found
+        direct = [item for item in found if "/" not in item.name.removeprefix(folder).lstrip("/")]
+        found = [item for item in direct if any(pathlib.PurePath(item.name).match(pattern) for pattern in only)] or direct or found
     paths = gcs.fetch(found, cache_folder() / "gs", key=key, progress=lambda done, total: [watch(done, total) for watch in _watchers])
     if not is_folder:
         return paths
@@ -92,7 +94,10 @@ def local(path: str | os.PathLike[str]) -> pathlib.Path:
     if not name.startswith(SCHEME):
         return pathlib.Path(name).expanduser()
     bucket, rest = gcs.parse(name, key=KEY)
-    return _jobs() / bucket / rest
+    parts = rest.rstrip("/").split("/") if rest else []
+    if not {"", ".", ".."}.isdisjoint(parts):
+        raise ConfigError(f"cannot write {name!r}: expected gs://BUCKET/NAME, without empty parts, . and ..")
+    return _jobs().joinpath(bucket, *parts)
 
 
 @functools.cache
@@ -121,6 +126,16 @@ def bring(path: pathlib.Path, *, names: Collection[str] = (), nested: bool = Tru
     Raises:
         ConfigError: it cannot be read.
     """
+    for attempt in range(BRING_ATTEMPTS):
+        try:
+            _bring(path, names, nested)
+            return
+        except gcs.GoneError:  # another worker has replaced or removed it since it was listed
+            if attempt == BRING_ATTEMPTS - 1:
+                raise
+
+
+def _bring(path: pathlib.Path, names: Collection[str], nested: bool) -> None:
     url = url_of(path)
     if url is None:
         return
@@ -128,7 +143,7 @@ def bring(path: pathlib.Path, *, names: Collection[str] = (), nested: bool = Tru
     def meant(file: pathlib.Path) -> bool:
         return (not names or file.name in names) and (nested or file.parent in (path, path.parent))
 
-    found = {_file(item): item for item in gcs.listing(url, key=KEY)}
+    found = {_file(item): item for item in gcs.listing(url, key=KEY) if not item.name.rpartition("/")[2].startswith(".probe.")}
     wanted = {file: item for file, item in found.items() if meant(file)}
     for file in [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]:
         if file not in wanted and meant(file):

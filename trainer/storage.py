@@ -123,8 +123,10 @@ def _find_package(module: str) -> importlib.machinery.ModuleSpec | None:
 
 def _gs_folder(path: str, key: str) -> pathlib.Path:
     # Beside safetensors, the same weights in other formats would be fetched for nothing; alone, they are there to be refused.
-    safe = any(item.name.endswith(".safetensors") for item in gcs.find(path, key=key))
-    found = mirror.fetch(path, key=key, only=HUB_FILES if safe else ())
+    folder = gcs.parse(path, key=key)[1].rstrip("/")
+    names = [item.name.removeprefix(folder).lstrip("/") for item in gcs.find(path, key=key)]
+    safe = any(name.endswith(".safetensors") and "/" not in name for name in names)
+    found = mirror.fetch(path, key=key, only=HUB_FILES if safe else ("*",))
     if len(found) > 1:
         raise ConfigError(f"{key}: expected one folder, {path!r} names {len(found)} files. Give the folder.")
     return found[0]

@@ -54,7 +54,8 @@ def _resolve(command: flags.CommandLine) -> tuple[Resolved, on_vertex.Folders]:
             config = f"{job_dir.rstrip('/')}/config.yaml"
             if not job_dir.startswith(mirror.SCHEME) and not pathlib.Path(config).exists():
                 raise ConfigError(f"--job_dir={job_dir}: no config.yaml there. Expected the job_dir of a training run.")
-    overrides = {**(on_vertex.data_settings() if command.mode == "train" else {}), **command.overrides}
+    own_data = {("data", "train"), ("data", "source")} & set(command.overrides)  # then the data set that the job was given is not asked for
+    overrides = {**(on_vertex.data_settings() if command.mode == "train" and not own_data else {}), **command.overrides}
     if config is None and not overrides:
         raise ConfigError("--config: missing. Expected a YAML file; configs/ has examples, --help lists every setting.")
     resolved = resolve(_config_file(config) if config else None, overrides)

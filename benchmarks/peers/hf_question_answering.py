@@ -1,12 +1,14 @@
 """Hugging Face's Trainer on PyTorch, extractive question answering as its run_qa example does it. One JSON argument; prints one JSON line.
 
 The argument: weights, train, dev (SQuAD files), examples (questions of train), epochs, learning_rate, seq_len, stride (tokens
-that windows share), grouped, and v2: with questions that have no answer. Answers are judged by `evaluate_squad`, written
-after the official script and not shared with the trainer.
+that windows share), grouped, output (a folder for checkpoints, from which a run that was cut off goes on), and v2: with
+questions that have no answer. Answers are judged by `evaluate_squad`, written after the official script and not shared with
+the trainer.
 """
 
 import collections
 import json
+import os
 import re
 import string
 import sys
@@ -14,7 +16,7 @@ import time
 
 import numpy as np
 from datasets import Dataset
-from transformers import AutoModelForQuestionAnswering, AutoTokenizer, DataCollatorWithPadding, Trainer, TrainingArguments
+from transformers import AutoModelForQuestionAnswering, AutoTokenizer, DataCollatorWithPadding, Trainer, TrainingArguments, trainer_utils
 
 arguments = json.loads(sys.argv[1])
 tokenizer = AutoTokenizer.from_pretrained(arguments["weights"])
@@ -96,13 +98,16 @@ train, dev = questions(arguments["train"], arguments["examples"]), questions(arg
 (train_data, _), (dev_data, dev_windows) = windows(train), windows(dev)
 model = AutoModelForQuestionAnswering.from_pretrained(arguments["weights"])
 settings = TrainingArguments(
-    "output", per_device_train_batch_size=32, per_device_eval_batch_size=64, learning_rate=arguments["learning_rate"],
-    num_train_epochs=arguments["epochs"], warmup_steps=0.1, weight_decay=0.01, seed=arguments.get("seed", 0), logging_strategy="no", save_strategy="no",
+    arguments.get("output", "output"), per_device_train_batch_size=32, per_device_eval_batch_size=64, learning_rate=arguments["learning_rate"],
+    num_train_epochs=arguments["epochs"], warmup_steps=0.1, weight_decay=0.01, seed=arguments.get("seed", 0), logging_strategy="no",
+    save_strategy="steps", save_steps=100, save_total_limit=1,
     report_to=[], use_cpu=True, disable_tqdm=True, train_sampling_strategy="group_by_length" if arguments["grouped"] else "random")
 trainer = Trainer(model, settings, train_dataset=train_data, data_collator=DataCollatorWithPadding(tokenizer))
 begun = time.time()
-trainer.train()
+checkpoint = trainer_utils.get_last_checkpoint(settings.output_dir) if os.path.isdir(settings.output_dir) else None  # of a run that was cut off
+trainer.train(resume_from_checkpoint=checkpoint)
 seconds = time.time() - begun
+trainer.args.train_sampling_strategy = "random"  # else it groups what it predicts, too, and the answers come in another order
 start, end = trainer.predict(dev_data).predictions[:2]
 tokens = sum(map(len, train_data["input_ids"])) * arguments["epochs"]
 print(json.dumps({"train_s": round(seconds, 1), "real_tokens_per_s": round(tokens / seconds), "questions": len(train), "windows": len(train_data),

@@ -56,10 +56,12 @@ def test_a_model_is_staged_uploaded_and_deployed(api, tmp_path, capsys, place):
         put(source)
     given = {"plain": "gs://models/plain", "job": "gs://models/job/", "here": str(tmp_path)}[place]
     assert main([*PLACE, f"--deploy={given}", f"--name=m-{place}", "--replicas=2", "--max_replicas=5"]) == 0
-    assert contents(f"served/m-{place}") == {**{f"1/{name}": f"{source} {name}" for name in FILES}, BATCHING_FILE: BATCHING_PARAMETERS}
     (_, upload), (_, endpoint), (path, deployed) = api.operations
+    base = upload.model.artifact_uri.removeprefix("gs://models/")
+    assert re.fullmatch(rf"served/m-{place}/\d{{8}}-\d{{6}}", base)
+    assert contents(base) == {**{f"1/{name}": f"{source} {name}" for name in FILES}, BATCHING_FILE: BATCHING_PARAMETERS}
     container = upload.model.container_spec
-    assert upload.model.artifact_uri == f"gs://models/served/m-{place}" and container.image_uri == "tensorflow/serving:2.20.0"
+    assert container.image_uri == "us-central1-docker.pkg.dev/my-project/podtune/serving:2.20.0"
     assert container.predict_route == "/v1/models/model:predict" and container.ports[0].container_port == 8501
     assert "--model_base_path=$(AIP_STORAGE_URI)" in container.args and list(container.command) == ["tensorflow_model_server"]
     model, made = capsys.readouterr().out.splitlines()
@@ -77,7 +79,25 @@ def test_a_versioned_folder_is_taken_as_it_is(api, servers):
     (_, upload), (path, deployed) = api.operations
     assert upload.model.artifact_uri == "gs://models/versions" and path == "/v1/projects/my-project/locations/us-central1/endpoints/77:deployModel"
     assert deployed.deployed_model.dedicated_resources.machine_spec.machine_type == "g2-standard-12"
+    assert upload.model.container_spec.image_uri.endswith("/podtune/serving:2.20.0-gpu")
     assert {method for method, _ in servers[0].requests} == {"GET"}
+
+
+def test_what_is_served_stays_when_it_is_deployed_again(api):
+    put("served/again/old/1")
+    before = contents("served/again/old")
+    for place in ("gs://models/served/again/old/1", "gs://models/served/again/old"):
+        assert main([*PLACE, f"--deploy={place}", "--name=again", "--endpoint=none"]) == 0
+        base = api.operations[-1][1].model.artifact_uri.removeprefix("gs://models/")
+        assert {name for name in contents(base) if name != BATCHING_FILE} == {f"1/{name}" for name in FILES} and contents("served/again/old") == before
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--train.epochs=5"], "--train.epochs: not with --deploy, which takes project, region, "), (["--workers=3"], "--workers: not with --deploy"),
+    (["--replicas=4", "--max_replicas=1"], "--max_replicas: expected at least --replicas=4. Received 1.")])
+def test_what_does_not_apply_is_refused(api, capsys, arguments, message):
+    assert main([*PLACE, "--deploy=gs://models/plain", *arguments]) == 2
+    assert message in capsys.readouterr().err and not api.requests
 
 
 def test_it_can_stop_at_the_registry(api):
@@ -90,7 +110,8 @@ def test_a_dry_run_prints_the_requests(api, servers, capsys):
     servers[0].requests.clear()
     assert main([*PLACE, "--deploy=gs://models/plain", "--dry_run", "--name=dry"]) == 0
     upload, endpoint, deployed = yaml.safe_load_all(capsys.readouterr().out)
-    assert upload["uploadModel"]["model"]["artifactUri"] == "gs://models/served/dry" and endpoint["createEndpoint"]["endpoint"]["displayName"] == "dry"
+    assert upload["uploadModel"]["model"]["artifactUri"].startswith("gs://models/served/dry/")
+    assert endpoint["createEndpoint"]["endpoint"]["displayName"] == "dry"
     assert deployed["deployModel"]["trafficSplit"] == {"0": 100} and not api.requests and not servers[0].requests
 
 

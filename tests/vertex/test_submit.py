@@ -109,7 +109,7 @@ def test_the_same_inputs_are_uploaded_once(api, servers, config, capsys):
 
 def test_a_dry_run_prints_what_gcloud_takes_and_sends_nothing(api, servers, config, capsys):
     servers[0].requests.clear()
-    assert run(f"--config={config}", "--accelerator=tpu-v5e:4", "--dry_run", "--name=dry") == 0
+    assert run(f"--config={config}", "--accelerator=tpu-v5e:4", "--dry_run", "--name=dry", "--distribution.strategy=auto") == 0
     captured = capsys.readouterr()
     head, _, rest = captured.out.partition("\n")
     assert head == ("# gcloud ai custom-jobs create --project=my-project --region=us-central1 --display-name=dry --labels=trainer=podtune --config=FILE")
@@ -178,7 +178,7 @@ def test_waiting_can_be_left(api, config, monkeypatch, capsys):
     (503, "error: Vertex AI does not answer, creating the CustomJob: denied here.")])
 def test_refusals_are_explained(api, config, capsys, status, message):
     api.refuse = status, "denied here"
-    assert run(f"--config={config}", "--nocheck", "--name=refused") == 2
+    assert run(f"--config={config}", "--nocheck", f"--name=refused-{status}") == 2
     assert message in capsys.readouterr().err
 
 
@@ -200,7 +200,7 @@ def test_the_preflight_names_all_that_is_wrong_and_sends_nothing(api, config, tm
 def test_the_preflight_stops_at_a_bucket_of_another_region(api, config, capsys):
     assert main(["vertex", "--project=my-project", "--bucket=gs://jobs", "--region=europe-west4", f"--config={config}", "--noplan", "--name=far"]) == 2
     assert ("--bucket: gs://jobs lies in US-CENTRAL1, the job in europe-west4: every step would cross regions, which is slow and is paid for. Take "
-            "--region=us-central1, or make one: gcloud storage buckets create gs://jobs-europe-west4 --location=europe-west4") in capsys.readouterr().err
+            "--region=us-central1, or make one there: gcloud storage buckets create gs://jobs-europe-west4 --location=europe-west4") in capsys.readouterr().err
 
 
 def test_the_preflight_stops_at_a_config_that_does_not_fit(api, config, tmp_path, capsys):
@@ -219,11 +219,31 @@ def test_the_preflight_stops_at_a_config_that_does_not_fit(api, config, tmp_path
     (["--tensorboard=x"], "--service_account: missing."), (["--spot", "--flex_start"], "--flex_start: give spot or flex_start, not both."),
     (["--image=a", "--package"], "--package: give an image or package, not both."), (["--tune=a:1..2"], "--goal: missing."),
     (["--wrokers=2"], "unknown flag --wrokers. Did you mean --workers?"), (["--train.epochs=-1"], "train.epochs: expected"),
-    (["--name=My_Job"], "--name: expected at most 63 of a-z, 0-9 and -"), (["--max_wait_hours=2"], "--max_wait_hours: only with --flex_start.")])
+    (["--name=My_Job"], "--name: expected at most 63 of a-z, 0-9 and -"), (["--max_wait_hours=2"], "--max_wait_hours: only with --flex_start."),
+    (["--name=inputs"], "--name: the bucket's folders inputs, packages, served, preflight are for all jobs."),
+    (["--workers=["], "--workers: expected integer"), (["--tune={a:1..2", "--goal=maximize:validation.loss"], "--tune: unknown setting '{a'"),
+    (["--replicas=2"], "--replicas: only with --deploy."),
+    (["--accelerator=t4:1", "--train.precision=mixed_bfloat16"], "train.precision: t4:1 has no bfloat16. Received 'mixed_bfloat16'."),
+    (["--accelerator=tpu-v3:8", "--train.precision=mixed_float16"], "train.precision: a TPU computes in bfloat16."),
+    (["--workers=2"], "distribution.strategy: expected auto or multi_worker on 2 x cpu. Received 'one_device'.")])
 def test_mistakes_are_named_before_anything_is_asked(api, servers, config, capsys, arguments, message):
     servers[0].requests.clear()
     assert run(f"--config={config}", *arguments) == 2
     assert message in capsys.readouterr().err and not api.requests and not servers[0].requests
+
+
+def test_a_name_that_another_run_has_is_refused(api, config, capsys):
+    assert run(f"--config={config}", "--nocheck", "--name=taken") == 0
+    assert run(f"--config={config}", "--nocheck", "--name=taken") == 0  # the same run goes on
+    assert run(f"--config={config}", "--nocheck", "--name=taken", "--train.seed=9") == 2
+    assert "--name: another run was submitted as gs://jobs/podtune/taken, and reads its config there. Give another --name." in capsys.readouterr().err
+    assert len(api.jobs) == 2 and "seed: 9" not in gcs.client().bucket("jobs").blob("podtune/taken/submitted.yaml").download_as_text()
+
+
+def test_folders_of_this_machine_are_not_the_jobs(api, config, tmp_path):
+    assert run(f"--config={config}", "--nocheck", "--name=local", f"--export.directory={tmp_path / 'serving'}", f"--data.cache_dir={tmp_path / 'c'}") == 0
+    values = yaml.safe_load(gcs.client().bucket("jobs").blob("podtune/local/submitted.yaml").download_as_text())
+    assert values["export"]["directory"] is None and values["data"]["cache_dir"] is None
 
 
 def test_what_must_be_given_is_asked_for(monkeypatch, capsys):
@@ -238,9 +258,9 @@ def test_what_must_be_given_is_asked_for(monkeypatch, capsys):
 @pytest.mark.slow
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="libtpu's compiler has no wheels for it")
 def test_the_preflight_compiles_for_the_tpu_and_stops_at_its_memory(api, config, capsys):
-    given = [f"--config={config}", "--accelerator=tpu-v5e:1", "--data.batching=fixed", "--name=compiled"]
-    assert run(*given) == 0
+    given = [f"--config={config}", "--accelerator=tpu-v5e:1", "--data.batching=fixed", "--distribution.strategy=auto"]
+    assert run(*given, "--name=compiled") == 0
     assert "every one compiles for TPU v5e and takes at most" in capsys.readouterr().err and len(api.jobs) == 1
-    assert run(*given, "--train.global_batch_size=524288") == 2
+    assert run(*given, "--train.global_batch_size=524288", "--name=large") == 2
     said = capsys.readouterr().err
     assert "error: plan: " in said and "do not compile for v5e" in said and len(api.jobs) == 1, said

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from trainer.config import DataSettings
 from trainer.errors import ConfigError, DataError
+from trainer.mirror import SCHEME
 from trainer.sources import Example, Origin, Source
 from trainer.sources._files import FileSource, Lines, files_of, not_utf8, reading
 from trainer.sources._json_lines import read as read_json
@@ -73,6 +74,8 @@ def _text(example: Example) -> str:
         names = ", ".join(example.features) or "none"
         raise DataError(f"{example.origin}: expected textContent or textGcsUri, as a managed dataset of text has. Fields there: {names}. "
                         "For JSON lines of your own set data.source: jsonl.")
+    if example.origin.file.startswith(SCHEME) and not uri.startswith(SCHEME):
+        raise DataError(f"{example.origin}: expected textGcsUri to be gs://… Received {uri!r}.")
     try:
         path = expand(uri, key="textGcsUri")[0]
     except ConfigError as error:

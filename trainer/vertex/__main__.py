@@ -15,6 +15,7 @@ from trainer.vertex import options as options_module
 
 def main(argv: list[str] | None = None) -> int:
     """Submits a job. Returns the exit code: 0 done, 2 a mistake, or a job that was followed and failed."""
+    now = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     try:
         options, overrides = options_module.parse(sys.argv if argv is None else argv)
         if options is None:
@@ -22,10 +23,10 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         if options.deploy:
             from trainer.vertex.deploy import deploy
-            deploy(options)
+            deploy(options, now)
         else:
             from trainer.vertex.submit import submit
-            submit(options, overrides, time.strftime("%Y%m%d-%H%M%S", time.gmtime()))
+            submit(options, overrides, now)
     except UserError as error:
         print(f"error: {mirror.shown(str(error))}", file=sys.stderr, flush=True)
         return 2

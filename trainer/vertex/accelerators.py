@@ -42,6 +42,7 @@ class Accelerator(pydantic.BaseModel, extra="forbid"):
     regions: list[str] | None = None
     pod_regions: list[str] | None = None
     flex_start: bool = False
+    bfloat16: bool = True
     disk: str = DEFAULT_DISK
     refused: str | None = None
 
@@ -87,6 +88,7 @@ class Machine(NamedTuple):
     disk_type: str
     executor_image: str
     environment: dict[str, str]
+    bfloat16: bool
 
 
 @functools.cache
@@ -143,7 +145,7 @@ def _machine(row: Accelerator, count: int, options: Options, problems: list[str]
                         f"{suggest(options.machine_type, types)}")
     each = count if row.kind == "gpu" else 1
     return Machine(row.kind, options.machine_type or types[0], row.type, count if row.type else None, None, each * options.workers, options.workers,
-                   row.memory_gb, None, row.disk, _executor(options, row.kind), row.environment)
+                   row.memory_gb, None, row.disk, _executor(options, row.kind), row.environment, row.bfloat16)
 
 
 def _slice(row: Accelerator, count: int, options: Options, problems: list[str]) -> Machine:
@@ -154,7 +156,7 @@ def _slice(row: Accelerator, count: int, options: Options, problems: list[str]) 
     if found.hosts > 1 and row.pod_regions and options.region not in row.pod_regions:
         problems.append(f"--region: slices of several hosts are offered in {', '.join(row.pod_regions)}. Received {options.region!r}.")
     return Machine(row.kind, found.machine, row.type, count if row.type else None, found.topology, found.replicas, found.hosts, row.memory_gb,
-                   row.generation, row.disk, _executor(options, row.kind), row.environment)
+                   row.generation, row.disk, _executor(options, row.kind), row.environment, row.bfloat16)
 
 
 def _executor(options: Options, kind: str) -> str:

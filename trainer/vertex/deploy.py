@@ -21,6 +21,7 @@ from trainer.warmup import BATCHING_FILE, BATCHING_PARAMETERS
 SAVED_MODEL = "saved_model.pb"
 SERVED = "model"  # the name under which TensorFlow Serving knows it
 REST_PORT = 8501
+SERVING_VERSION = "2.20.0"  # whose tensorflow-text operations are those of the graphs
 SMALL_MACHINE = "n1-standard-4"
 NO_ENDPOINT = "none"
 
@@ -39,19 +40,25 @@ class Artifact(NamedTuple):
     copied_from: str | None
 
 
-def deploy(options: Options) -> None:
+def deploy(options: Options, now: str) -> None:
     """Uploads the model, makes an endpoint unless one is named, and has it serve; or prints the requests.
+
+    Args:
+        now: the time, for the folder that is served.
 
     Raises:
         ConfigError: there is no SavedModel, or Vertex AI refuses it.
     """
     display, name = Display(), options.name or "podtune"
     machine = accelerators.choose(options)
+    image = options.serving_image or request.registry_image(options, f"serving:{SERVING_VERSION}{'-gpu' if machine.kind == 'gpu' else ''}")
+    target = f"{options.bucket}/served/{name}/{now}"  # a folder of its own: what serves by now stays as it is
     spec = request.machine_spec(machine if machine.accelerator_type or options.machine_type else machine._replace(machine_type=SMALL_MACHINE))
-    artifact = Artifact(f"{options.bucket}/served/{name}", "1", options.deploy) if options.dry_run else _find(options.deploy, f"{options.bucket}/served/{name}")
-    model = model_request(name, artifact.base, options.serving_image)
-    deployed = {"displayName": name, "dedicatedResources": {
-        "machineSpec": spec, "minReplicaCount": options.replicas, "maxReplicaCount": options.max_replicas or options.replicas}}
+    artifact = Artifact(target, "1", options.deploy) if options.dry_run else _find(options.deploy, target)
+    model = model_request(name, artifact.base, image)
+    resources = {"machineSpec": spec, "minReplicaCount": options.replicas, "maxReplicaCount": options.max_replicas or options.replicas,
+                 **({"spot": True} if options.spot else {})}
+    deployed = {"displayName": name, "dedicatedResources": resources, **({"serviceAccount": options.service_account} if options.service_account else {})}
     as_message("Model", model)
     as_message("DeployedModel", {**deployed, "model": "projects/p/locations/r/models/m"})
     if options.dry_run:
@@ -89,7 +96,7 @@ def _find(place: str, target: str) -> Artifact:
     """The SavedModel at a URL or in a folder of this machine, in the folder `model` of a job_dir, or in the highest version."""
     key = "--deploy"
     if not place.startswith(mirror.SCHEME):
-        return _find_here(pathlib.Path(place), target)
+        return _find_here(pathlib.Path(place).expanduser(), target)
     names = {item.name: item for item in gcs.find(place, key=key)}
     prefix = gcs.parse(place, key=key)[1].rstrip("/")
     folders = [name.rpartition("/")[0] for name in names if name.endswith(f"/{SAVED_MODEL}")]
@@ -110,11 +117,11 @@ def _chosen(found: set[str], place: str) -> str:
     for name in ("", "model"):
         if name in found:
             return name
-    versions = sorted((int(name) for name in found if name.isdigit()), reverse=True)
+    versions = sorted((name for name in found if name.isdigit()), key=int, reverse=True)
     if not versions:
         raise ConfigError(f"--deploy: there is no SavedModel in {place}: expected {SAVED_MODEL} in it, in its folder model, or in a version's folder. "
                           "To make one: python -m trainer.task --mode=export --job_dir=JOB_DIR")
-    return str(versions[0])
+    return versions[0]
 
 
 def _stage(artifact: Artifact, display: Display) -> None:
@@ -123,7 +130,6 @@ def _stage(artifact: Artifact, display: Display) -> None:
         return
     key, target = "--deploy", f"{artifact.base}/{artifact.version}"
     display.line(f"copying {artifact.copied_from} to {target}")
-    gcs.delete(gcs.listing(artifact.base, key=key), key=key)
     if artifact.copied_from.startswith(mirror.SCHEME):
         items = gcs.listing(artifact.copied_from, key=key)
         prefix = gcs.parse(artifact.copied_from, key=key)[1]

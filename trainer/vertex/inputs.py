@@ -59,13 +59,16 @@ def find(config: Config) -> list[Input]:
         named["data", "tfds_data_dir"] = config.data.tfds_data_dir
     else:
         named |= {("data", split): getattr(config.data, split) for split in ("train", "validation", "test")}
-    return [_input(setting, path) for setting, path in named.items() if isinstance(path, str) and not path.startswith(REMOTE)]
+    dataset = getattr(config.data, "tfds_name", "").partition(":")[0].partition("/")[0]
+    return [_input(setting, path, dataset) for setting, path in named.items() if isinstance(path, str) and not path.startswith(REMOTE)]
 
 
-def _input(setting: tuple[str, str], path: str) -> Input:
+def _input(setting: tuple[str, str], path: str, dataset: str) -> Input:
     found = expand(path, key=".".join(setting))
     if len(found) == 1 and found[0].is_dir():
         files = sorted(file for file in found[0].rglob("*") if file.is_file() and not _hidden(file, found[0]))
+        if setting == ("data", "tfds_data_dir"):  # which may hold other data sets, and downloads
+            files = [file for file in files if file.relative_to(found[0]).parts[0] == dataset]
         if setting[0] == "backbone":
             files = [file for file in files if file.parent == found[0] and any(file.match(pattern) for pattern in HUB_FILES)]
         return Input(setting, tuple(files), found[0], "")

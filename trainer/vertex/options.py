@@ -20,6 +20,7 @@ USAGE = """python -m trainer.vertex --config=FILE --project=PROJECT --region=REG
 Submits the run as a custom job of Vertex AI, after checking all that can be checked from here. --dry_run prints the request.
 """
 NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
+RESERVED = ("inputs", "packages", "served", "preflight")
 PROJECT = re.compile(r"[a-z][a-z0-9.:-]{4,}")
 
 
@@ -57,7 +58,7 @@ class Options(schema.Section):
     goal: str | None = Field(None, description="maximize:validation.METRIC or minimize:validation.METRIC")
     deploy: str | None = Field(None, description="upload this SavedModel (gs://… or a job_dir) to the Model Registry and serve it, instead of training")
     endpoint: str | None = Field(None, description="with deploy: an endpoint's number; null: a new one; none: upload only")
-    serving_image: str = Field("tensorflow/serving:2.20.0", description="with deploy: TensorFlow Serving, of the version that has the model's operations")
+    serving_image: str | None = Field(None, description="with deploy: TensorFlow Serving in a registry of Google's; null: the copy that cloudbuild.yaml makes")
     replicas: int = Field(1, ge=1, description="with deploy: machines that serve at least")
     max_replicas: int | None = Field(None, ge=1, description="with deploy: at most, under load; null: as many as replicas")
 
@@ -80,6 +81,8 @@ class Options(schema.Section):
     def _name(cls, value: str | None) -> str | None:
         if value is not None and not NAME.fullmatch(value):
             raise ValueError("expected at most 63 of a-z, 0-9 and -, beginning with a letter")
+        if value in RESERVED:
+            raise ValueError(f"the bucket's folders {', '.join(RESERVED)} are for all jobs. Take another name")
         return value
 
 
@@ -110,7 +113,9 @@ def parse(argv: Sequence[str]) -> tuple[Options | None, Settings]:
     except pydantic.ValidationError as error:
         problems = list(dict.fromkeys(_problem(detail, values) for detail in error.errors()))
     else:
-        problems = _contradictions(options)
+        defaults = {flag.name: flag.default for flag in own_flags()}
+        problems = _contradictions(options, [*(name for name, text in given.items() if text != defaults[name]),
+                                             *(".".join(name) for name in settings)])
     if problems:
         raise ConfigError("\n".join(problems))
     return options, settings
@@ -118,7 +123,12 @@ def parse(argv: Sequence[str]) -> tuple[Options | None, Settings]:
 
 def _value(name: str, text: Any) -> Any:
     accepts = schema.describe_type(Options.model_fields[name])
-    return yaml.safe_load(text) if isinstance(text, str) and any(word in accepts for word in ("integer", "number", "true")) else text
+    if not isinstance(text, str) or not any(word in accepts for word in ("integer", "number", "true")):
+        return text
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
 
 
 def _problem(detail: Mapping[str, Any], values: Mapping[str, Any]) -> str:
@@ -130,8 +140,16 @@ def _problem(detail: Mapping[str, Any], values: Mapping[str, Any]) -> str:
     return f"--{name}: {said}. Received {values.get(name)!r}."
 
 
-def _contradictions(options: Options) -> list[str]:
+def _contradictions(options: Options, given: Sequence[str]) -> list[str]:
     found = []
+    if options.deploy is not None:
+        applies = ("project", "region", "bucket", "accelerator", "machine_type", "spot", "service_account", "name", "dry_run", "deploy", "endpoint",
+                   "serving_image", "replicas", "max_replicas")
+        found += [f"--{name}: not with --deploy, which takes {', '.join(applies)}." for name in given if name not in applies]
+        if options.max_replicas and options.max_replicas < options.replicas:
+            found.append(f"--max_replicas: expected at least --replicas={options.replicas}. Received {options.max_replicas}.")
+    else:
+        found += [f"--{name}: only with --deploy." for name in given if name in ("endpoint", "serving_image", "replicas", "max_replicas")]
     if options.deploy is None and options.config is None:
         found.append("--config: missing. Expected a YAML file; configs/ has examples.")
     if options.image and options.package:

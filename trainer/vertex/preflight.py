@@ -80,8 +80,8 @@ def _bucket(options: Options) -> str:
         within = options.region.startswith(MULTI_REGIONS.get(location, "-"))
         if not within or options.tensorboard:
             why = "TensorBoard needs one of the region itself" if within else "every step would cross regions, which is slow and is paid for"
-            raise ConfigError(f"--bucket: gs://{bucket} lies in {location}, the job in {options.region}: {why}. Take --region={location.lower()}"
-                              f"{'' if not within else ' or a regional bucket'}, or make one: {makes}")
+            take = f"Take --region={location.lower()}, or make one there" if location.lower() in accelerators.table().regions else "Make one there"
+            raise ConfigError(f"--bucket: gs://{bucket} lies in {location}, the job in {options.region}: {why}. {take}: {makes}")
     mirror.probe(mirror.local(f"{options.bucket}/preflight"))
     return f"gs://{bucket} in {location.lower() if location else 'a place that it does not tell'}: written, replaced, removed"
 

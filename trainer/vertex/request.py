@@ -17,8 +17,12 @@ SPOT_RESTARTS = "restartJobOnWorkerRestart"
 
 def own_image(options: Options, machine: Machine) -> str:
     """The image that cloudbuild.yaml pushes for that kind of machine."""
-    project = options.project.replace(":", "/")  # of a domain
-    return f"{options.region}-docker.pkg.dev/{project}/podtune/{machine.kind}:{trainer.__version__}"
+    return registry_image(options, f"{machine.kind}:{trainer.__version__}")
+
+
+def registry_image(options: Options, name: str) -> str:
+    """An image of the project's own registry."""
+    return f"{options.region}-docker.pkg.dev/{options.project.replace(':', '/')}/podtune/{name}"  # a domain's project has a colon
 
 
 def job_spec(options: Options, machine: Machine, *, folder: str, config: str, package: str | None) -> dict[str, Any]:

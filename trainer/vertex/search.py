@@ -125,7 +125,10 @@ def _allowed(setting: str, value: Any, config: Config) -> str | None:
 
 
 def _number(text: str) -> float | int | None:
-    value = yaml.safe_load(text)
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return None
     if isinstance(value, str):  # YAML 1.1 takes 1e-5 for text
         try:
             value = float(value)

@@ -160,7 +160,7 @@ class Service:
             raise ConfigError(f"Vertex AI does not accept this, {doing}: {_first(error)}") from None
         except api.Forbidden as error:
             raise ConfigError(f"{gcs.identity()} may not do this in project {self.project}, {doing}: {_first(error)}. To grant it: gcloud projects "
-                              f"add-iam-policy-binding {self.project} --member=user:YOU --role=roles/aiplatform.user. Where the API is off: "
+                              f"add-iam-policy-binding {self.project} --member={gcs.member()} --role=roles/aiplatform.user. Where the API is off: "
                               f"gcloud services enable aiplatform.googleapis.com --project={self.project}") from None
         except api.NotFound as error:
             raise ConfigError(f"not found, {doing}: {_first(error)}. Check --project={self.project} and --region={self.region}.") from None

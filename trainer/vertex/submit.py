@@ -10,7 +10,9 @@ from typing import Any
 import yaml
 
 from trainer import gcs, mirror
+from trainer.config import Config
 from trainer.display import Display, print_result
+from trainer.errors import ConfigError
 from trainer.resolve import Resolved, Setting, Settings, resolve
 from trainer.vertex import accelerators, inputs, package, preflight, request, search
 from trainer.vertex.options import Options
@@ -33,6 +35,7 @@ def submit(options: Options, overrides: Settings, now: str) -> None:
     resolved = resolve(file, overrides)
     mirror.use_cache(resolved.config.data.cache_dir)
     machine = accelerators.choose(options)
+    _require_fit(options, machine, resolved.config)
     study = search.study_spec(options.tune, options.goal, resolved.config) if options.tune else None
     places = inputs.place(inputs.find(resolved.config), options.bucket)
     remote = resolve(file, {**overrides, **inputs.settings(places), **_for_the_job(resolved)})
@@ -63,18 +66,38 @@ def submit(options: Options, overrides: Settings, now: str) -> None:
 
 
 def _for_the_job(resolved: Resolved) -> Settings:
-    """Without what holds on this machine alone: where it keeps encoded data."""
-    return {("data", "cache_dir"): Setting(None, "trainer.vertex")} if resolved.config.data.cache_dir else {}
+    """Without folders of this machine, which a job's would lose with it: it exports into its job_dir."""
+    config = resolved.config
+    found = {("data", "cache_dir"): config.data.cache_dir, ("export", "directory"): config.export.directory}
+    return {setting: Setting(None, "trainer.vertex") for setting, path in found.items() if path and not path.startswith(mirror.SCHEME)}
+
+
+def _require_fit(options: Options, machine: accelerators.Machine, config: Config) -> None:
+    """Raises ConfigError for settings that the job would refuse once its machines are paid for."""
+    problems, train, strategy = [], config.train, config.distribution.strategy
+    if train.precision == "mixed_bfloat16" and machine.kind == "gpu" and not machine.bfloat16:
+        problems.append(f"train.precision: {options.accelerator} has no bfloat16. Received 'mixed_bfloat16'. Set --train.precision=mixed_float16.")
+    if train.precision == "mixed_float16" and machine.kind == "tpu":
+        problems.append("train.precision: a TPU computes in bfloat16. Received 'mixed_float16'. Set --train.precision=mixed_bfloat16.")
+    able = {"tpu": ("auto", "tpu"), "gpu": ("auto", "mirrored", "one_device"), "cpu": ("auto", "mirrored", "one_device")}[machine.kind]
+    able = ("auto", "multi_worker") if options.workers > 1 else able
+    if strategy not in able:
+        problems.append(f"distribution.strategy: expected {' or '.join(able)} on {options.workers} x {options.accelerator}. Received {strategy!r}.")
+    if problems:
+        raise ConfigError("\n".join(problems))
 
 
 def _send(options: Options, remote: Resolved, places: Mapping[inputs.Input, str], folder: str, display: Display) -> None:
+    target = mirror.local(f"{folder}/submitted.yaml")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(remote.to_yaml(), encoding="utf-8")
+    before = gcs.listing(f"{folder}/submitted.yaml", key="--bucket")
+    if before and before[0].crc32c != gcs.crc32c(target):
+        raise ConfigError(f"--name: another run was submitted as {folder}, and reads its config there. Give another --name.")
     for found, url in places.items():
         display.line(f"{'.'.join(found.setting)}: {len(found.files)} files of {found.base}, {found.total_bytes() / 1e6:,.1f} MB, as {url}")
     if places:
         display.line(f"uploaded {inputs.upload(places) / 1e6:,.1f} MB that the bucket did not have")
-    target = mirror.local(f"{folder}/submitted.yaml")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(remote.to_yaml(), encoding="utf-8")
     gcs.upload(target, f"{folder}/submitted.yaml", key="--bucket")
 
 
