@@ -251,7 +251,8 @@ class Training:
         self._report("validation", metrics)
         self.display.line(f"step {self.state.step:,}: validation " + "  ".join(f"{name} {value:.4f}" for name, value in metrics.items()),
                           step=self.state.step)
-        self.trial_metrics.report("validation", metrics, self.state.step)
+        if self.job.writes:
+            self.trial_metrics.report("validation", metrics, self.state.step)
         if self.best_metric:
             self._compare(metrics)
 

@@ -397,4 +397,4 @@ def test_questions_are_learnt_exported_and_answered(tmp_path, weights, capsys):
     assert "unknown field 'context'" in capsys.readouterr().err
     (tmp_path / "in.jsonl").write_text("[]\n")
     assert toy.run_main(None, tmp_path / "job", "--mode=predict", f"--input={tmp_path / 'in.jsonl'}") == 2
-    assert 'in.jsonl:1: expected an object such as {"question": "…", "context": "…"}. Received list.' in capsys.readouterr().err
+    assert "in.jsonl:1: expected a JSON object, found a list: '[]'." in capsys.readouterr().err
