@@ -160,7 +160,7 @@ def add(path: pathlib.Path) -> None:
         ConfigError: it cannot be written.
     """
     if url_of(path) is not None:
-        files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
+        files = [path] if path.is_file() else _visible(path)
         gcs.each(_publish, [file for file in files if _published.get(file) != _state(file)])
 
 
@@ -175,7 +175,7 @@ def publish(path: pathlib.Path, *, last: Sequence[str] = ()) -> None:
     url = url_of(path)
     if url is None:
         return
-    here = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
+    here = _visible(path)
     there = {_file(item): item for item in gcs.listing(url, key=KEY)}
     changed = [file for file in here if file not in there or (_published.get(file) != _state(file) and not _is_copy(file, there[file]))]
     if changed or set(there) - set(here):
@@ -231,6 +231,11 @@ def probe(path: pathlib.Path) -> None:
         for _ in range(2):
             gcs.upload(pathlib.Path(file.name), name, key=KEY)
         gcs.delete(gcs.listing(name, key=KEY), key=KEY)
+
+
+def _visible(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The files below a folder, without those that are being written."""
+    return sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
 
 
 def _file(item: gcs.RemoteObject) -> pathlib.Path:

@@ -75,6 +75,11 @@ def expand(pattern: str, *, key: str) -> list[pathlib.Path]:
     return found
 
 
+def config_file(path: str) -> pathlib.Path:
+    """The file that --config names, fetched where it is in Cloud Storage; whether it exists here is not asked."""
+    return mirror.fetch(path, key="--config")[0] if path.startswith(mirror.SCHEME) else pathlib.Path(path)
+
+
 def local_path(path: str, key: str) -> pathlib.Path:
     """Where a path or glob of this machine, or one below pkg://, points to, whether or not something is there. Raises ConfigError for other schemes."""
     if not path.strip():

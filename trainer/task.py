@@ -14,6 +14,7 @@ from typing import IO
 from trainer import flags, mirror, on_vertex
 from trainer.errors import ConfigError, UserError
 from trainer.resolve import Resolved, resolve
+from trainer.storage import config_file
 
 MODES_ON_A_JOB = ("evaluate", "predict", "export")
 
@@ -58,13 +59,9 @@ def _resolve(command: flags.CommandLine) -> tuple[Resolved, on_vertex.Folders]:
     overrides = {**(on_vertex.data_settings() if command.mode == "train" and not own_data else {}), **command.overrides}
     if config is None and not overrides:
         raise ConfigError("--config: missing. Expected a YAML file; configs/ has examples, --help lists every setting.")
-    resolved = resolve(_config_file(config) if config else None, overrides)
+    resolved = resolve(config_file(config) if config else None, overrides)
     mirror.use_cache(resolved.config.data.cache_dir)
     return resolved, named._replace(job_dir=job_dir or f"runs/{pathlib.PurePath(config).stem if config else 'run'}")
-
-
-def _config_file(config: str) -> pathlib.Path:
-    return mirror.fetch(config, key="--config")[0] if config.startswith(mirror.SCHEME) else pathlib.Path(config)
 
 
 def _run(command: flags.CommandLine, resolved: Resolved, folders: on_vertex.Folders, log: IO[str] | None) -> None:

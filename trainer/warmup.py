@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import tensorflow as tf
+from trainer.lazy import tf
 
 BATCHING_FILE = "batching_parameters.txt"
 # Requests that come together are answered together. Threads are left to TensorFlow Serving: one a core.

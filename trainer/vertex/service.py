@@ -138,15 +138,15 @@ class Service:
 
     def logs(self, name: str) -> str:
         """The command that follows a job's log."""
-        number = name.rpartition("/")[2]
-        if "/customJobs/" in name:
-            return f"gcloud ai custom-jobs stream-logs {number} --region={self.region} --project={self.project}"
-        return f"gcloud ai hp-tuning-jobs stream-logs {number} --region={self.region} --project={self.project}"
+        return self._command("stream-logs", name)
 
     def cancel_command(self, name: str) -> str:
         """The command that cancels a job."""
+        return self._command("cancel", name)
+
+    def _command(self, verb: str, name: str) -> str:
         kind = "custom-jobs" if "/customJobs/" in name else "hp-tuning-jobs"
-        return f"gcloud ai {kind} cancel {name.rpartition('/')[2]} --region={self.region} --project={self.project}"
+        return f"gcloud ai {kind} {verb} {name.rpartition('/')[2]} --region={self.region} --project={self.project}"
 
     @contextlib.contextmanager
     def _explained(self, doing: str) -> Iterator[None]:

@@ -14,6 +14,7 @@ from trainer.config import Config
 from trainer.display import Display, print_result
 from trainer.errors import ConfigError
 from trainer.resolve import Resolved, Setting, Settings, resolve
+from trainer.storage import config_file
 from trainer.vertex import accelerators, inputs, package, preflight, request, search
 from trainer.vertex.options import Options
 from trainer.vertex.service import Service, as_message
@@ -31,7 +32,7 @@ def submit(options: Options, overrides: Settings, now: str) -> None:
         JobFailedError: the job was waited for and failed.
     """
     display = Display()
-    file = mirror.fetch(options.config, key="--config")[0] if options.config.startswith(mirror.SCHEME) else pathlib.Path(options.config)
+    file = config_file(options.config)
     resolved = resolve(file, overrides)
     mirror.use_cache(resolved.config.data.cache_dir)
     machine = accelerators.choose(options)
