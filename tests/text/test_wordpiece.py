@@ -57,8 +57,8 @@ def test_folders_are_read_as_auto_tokenizer_reads_them(case: str, tmp_path: path
     write(tmp_path, folders()[case])
     tokenizer = load_tokenizer(tmp_path)
     expected = GOLDEN[case]
-    assert [tokenizer.pad_id, tokenizer.unk_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id] == expected["special"]
-    ids, starts, ends = tokenizer.tokenize_with_offsets(tf.constant(texts()))
+    assert [tokenizer.pad_id, tokenizer.unk_id, *tokenizer.template.before, *tokenizer.template.after, tokenizer.mask_id] == expected["special"]
+    ids, starts, ends, _ = tokenizer.tokenize_with_offsets(tf.constant(texts()))
     offsets = [[list(span) for span in zip(*row, strict=True)] for row in zip(starts.to_list(), ends.to_list(), strict=True)]
     for text, *ours_and_theirs in zip(texts(), ids.to_list(), expected["ids"], offsets, expected["offsets"], strict=True):
         assert ours_and_theirs[0::2] == ours_and_theirs[1::2], ascii(text)
@@ -139,7 +139,7 @@ def test_works_inside_a_graph_and_a_dataset() -> None:
     assert next(iter(dataset)).to_list() == expected
     dense = tf.function(lambda texts: tokenizer.tokenize(texts).to_tensor(default_value=tokenizer.pad_id))
     assert dense(tf.constant(batch)).numpy()[2].tolist() == expected[2]
-    ids, starts, ends = tokenizer.tokenize_with_offsets(tf.constant(batch))
+    ids, starts, ends, _ = tokenizer.tokenize_with_offsets(tf.constant(batch))
     assert ids.dtype == starts.dtype == ends.dtype == tf.int32
     assert tokenizer.tokenize(tf.constant([], tf.string)).to_list() == []
 
@@ -163,7 +163,7 @@ def test_saved_model_answers_alike_in_a_process_without_the_trainer(tmp_path: pa
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
     def serve(text):
-        ids, starts, _ = module.tokenizer.tokenize_with_offsets(text)
+        ids, starts, *_ = module.tokenizer.tokenize_with_offsets(text)
         return {"ids": ids.to_tensor(default_value=-1), "starts": starts.to_tensor(default_value=-1)}
 
     tf.saved_model.save(module, str(tmp_path / "model"), signatures=serve)
@@ -193,16 +193,16 @@ def _error(folder: pathlib.Path) -> str:
 def test_a_folder_without_a_tokenizer_lists_what_it_has(tmp_path: pathlib.Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     assert _error(tmp_path) == (
-        "FOLDER: no tokenizer found. Expected tokenizer.json or vocab.txt. Received: config.json. "
+        "FOLDER: no tokenizer found. Expected tokenizer.json, vocab.txt, or vocab.json and merges.txt. Received: config.json. "
         "Point backbone.weights at a folder that transformers' save_pretrained wrote, tokenizer included."
     )
     assert "Received: no such folder." in _error(tmp_path / "absent")
 
 
 def test_other_kinds_of_tokenizer_are_refused(tmp_path: pathlib.Path) -> None:
-    (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"type": "BPE"}}))
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"type": "WordLevel"}}))
     assert _error(tmp_path) == (
-        "FOLDER/tokenizer.json: the tokenizer is of kind BPE. Allowed: WordPiece. Choose a checkpoint with one of these."
+        "FOLDER/tokenizer.json: the tokenizer is of kind WordLevel. Allowed: WordPiece, BPE. Choose a checkpoint with one of these."
     )
 
 

@@ -39,7 +39,7 @@ def reference_tokenizer(
 
 def assert_same_tokens(tokenizer: WordPieceTokenizer, reference: Tokenizer, texts: Sequence[str]) -> None:
     """Compares ids and offsets, naming the first text that differs."""
-    ids, starts, ends = (values.to_list() for values in tokenizer.tokenize_with_offsets(tf.constant(list(texts), tf.string)))
+    ids, starts, ends, _ = (values.to_list() for values in tokenizer.tokenize_with_offsets(tf.constant(list(texts), tf.string)))
     plain_ids = tokenizer.tokenize(tf.constant(list(texts), tf.string)).to_list()
     for index, (text, encoding) in enumerate(zip(texts, reference.encode_batch(list(texts), add_special_tokens=False), strict=True)):
         offsets = list(zip(starts[index], ends[index], strict=True))

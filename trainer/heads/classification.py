@@ -50,7 +50,7 @@ class Head:
         self.fields = [data.text] if isinstance(data.text, str) else list(data.text)
         self.classes: int | None = None  # known when built
         self.text_names = ("text", "text_pair")[:len(self.fields)]
-        self.more_inputs = ("segment_ids",)[:len(self.fields) - 1]
+        self.more_inputs = ("segment_ids",) if len(self.fields) > 1 and tokenizer.template.segments else ()
         self.overflow = data.overflow or OVERFLOWS[0]
         if self.overflow not in OVERFLOWS:
             raise ConfigError(f"data.overflow: head classification takes one of {', '.join(OVERFLOWS)}. Received {data.overflow!r}.")
@@ -145,8 +145,8 @@ class Head:
         unknown = tf.add_n([tf.reduce_sum(tf.cast(row == self.tokenizer.unk_id, tf.int32), axis=1) for row in ids])
         token_ids, segment_ids, truncated = assemble(
             ids[0], ids[1] if len(ids) > 1 else None, seq_len=self.data.seq_len, overflow=self.overflow,
-            cls_id=self.tokenizer.cls_id, sep_id=self.tokenizer.sep_id)
-        columns = {"token_ids": token_ids} if len(ids) == 1 else {"token_ids": token_ids, "segment_ids": segment_ids}
+            template=self.tokenizer.template)
+        columns = {"token_ids": token_ids, "segment_ids": segment_ids} if self.more_inputs else {"token_ids": token_ids}
         return columns, {"truncated_tokens": truncated, "unknown_tokens": unknown}
 
     def build(self, encoder: Any, vocabulary: Mapping[str, Any], seed: int) -> list[keras.layers.Layer]:

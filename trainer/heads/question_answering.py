@@ -22,7 +22,6 @@ from trainer.sources import Example, require_field
 DROPOUT_SITE = 1_000_000  # far above the encoder's
 NEVER = -1e9  # the score of what is no candidate
 NEAR = 100  # characters within which a misplaced answer is looked for
-SPECIAL = 3  # [CLS] question [SEP] context [SEP]
 
 
 class Settings(HeadSettings):
@@ -58,7 +57,6 @@ class Head:
     keeps_texts = True
     grouping = slice(1, None)  # the questions of a context stay together
     text_names = ("question", "context")
-    more_inputs = ("segment_ids", "candidate")
     per_token: tuple[str, ...] = ()
 
     def __init__(self, settings: Settings, data: DataSettings, tokenizer: Any) -> None:
@@ -68,7 +66,9 @@ class Head:
             raise ConfigError(f"data.text: head question_answering takes two fields, [question, context]. Received {data.text!r}.")
         if data.overflow not in (None, "window", "error"):
             raise ConfigError(f"data.overflow: head question_answering takes window or error, so that no answer goes unseen. Received {data.overflow!r}.")
-        room = data.seq_len - SPECIAL - settings.max_question_tokens
+        self.special = tokenizer.template.size(pair=True)
+        self.more_inputs = (*(("segment_ids",) if tokenizer.template.segments else ()), "candidate")
+        room = data.seq_len - self.special - settings.max_question_tokens
         self.overlap = room // 3 if data.window_overlap is None else data.window_overlap
         if not 0 <= self.overlap < room:
             raise ConfigError(f"data.seq_len: {data.seq_len} leaves {room} tokens beside a question of "
@@ -169,15 +169,18 @@ class Head:
         asked = self.tokenizer.tokenize(question)
         cut = tf.maximum(asked.row_lengths() - self.settings.max_question_tokens, 0)
         asked = asked[:, :self.settings.max_question_tokens]
-        ids, start, end = self.tokenizer.tokenize_with_offsets(context)
-        room = self.data.seq_len - SPECIAL - asked.row_lengths()
+        tokens = self.tokenizer.tokenize_with_offsets(context)
+        ids, template = tokens.ids, self.tokenizer.template
+        room = self.data.seq_len - self.special - asked.row_lengths()
         windows = make_windows(ids.row_lengths(), room, tf.fill(tf.shape(room), tf.constant(self.overlap, tf.int64)))
         before = tf.gather(asked, windows.text)
         nowhere = -tf.ones_like(before)
-        columns = {"token_ids": join(before, windows.take(ids), cls=self.tokenizer.cls_id, sep=self.tokenizer.sep_id),
-                   "segment_ids": join(tf.zeros_like(before), tf.ones_like(windows.take(ids)), cls=0, sep=0, last_sep=1),
-                   "candidate": join(tf.zeros_like(before), 1 + windows.owned(), cls=0, sep=0),
-                   "start": join(nowhere, windows.take(start), cls=-1, sep=-1), "end": join(nowhere, windows.take(end), cls=-1, sep=-1)}
+        columns = {"token_ids": join(before, windows.take(ids), template=template),
+                   "candidate": join(tf.zeros_like(before), 1 + windows.owned(), template=template.filled(0)),
+                   "start": join(nowhere, windows.take(tokens.starts), template=template.filled(-1)),
+                   "end": join(nowhere, windows.take(tokens.ends), template=template.filled(-1))}
+        if template.segments:
+            columns["segment_ids"] = join(tf.zeros_like(before), tf.ones_like(windows.take(ids)), template=template.filled(0, last=1))
         count = tf.size(room)
         extra = tf.math.bincount(tf.cast(windows.text, tf.int32), minlength=count, maxlength=count) - 1
         unknown = tf.add_n([tf.reduce_sum(tf.cast(row == self.tokenizer.unk_id, tf.int32), axis=1) for row in (asked, ids)])

@@ -58,7 +58,7 @@ class Head:
             raise ConfigError(f"data.overflow: head token_classification takes window or error, so that no word goes unseen. Received {data.overflow!r}.")
         if settings.crf and settings.scheme == "none":
             raise ConfigError("head.crf: chooses among spans, and head.scheme is none. Set one of the two otherwise.")
-        self.overlap = window_overlap(data.seq_len, 2, data.window_overlap)
+        self.overlap = window_overlap(data.seq_len, tokenizer.template.size(pair=False), data.window_overlap)
 
     # --- examples -------------------------------------------------------------------------------------------------
 
@@ -180,19 +180,23 @@ class Head:
         from trainer.text.assemble import join
         from trainer.text.windows import make_windows
 
-        ids, start, end = self.tokenizer.tokenize_with_offsets(text)
-        begins = self.tokenizer.begins_word(ids)
+        ids, start, end, begins = self.tokenizer.tokenize_with_offsets(text)
+        template = self.tokenizer.template
         lengths = ids.row_lengths()
-        within = tf.ragged.range(lengths)
-        words = begins.with_values(tf.where(begins.values, tf.where(within.values == 0, 2, 1), 0))
-        group = tf.cumsum(tf.cast(begins.values | (within.values == 0), tf.int32)) - 1
+        opens = tf.ragged.range(lengths).values == 0
+        begin = tf.cast(begins.values == 1, tf.int32)
+        before = tf.cumsum(begin, exclusive=True)  # words, in all texts
+        first = before == tf.gather(before, tf.gather(begins.row_splits, begins.value_rowids()))
+        words = begins.with_values(tf.where(first, 2, 1) * begin)
+        group = tf.cumsum(tf.cast((begins.values != 0) | opens, tf.int32)) - 1  # a word, or the white space between two
         word_end = tf.gather(tf.math.segment_max(end.values, group), group)
         words = words.with_values(tf.where(words.values == 1, 1 + _joins(text, start, word_end, group), words.values))
-        room = tf.fill(tf.shape(lengths), tf.constant(self.data.seq_len - 2, tf.int64))
+        room = tf.fill(tf.shape(lengths), tf.constant(self.data.seq_len - template.size(pair=False), tf.int64))
         windows = make_windows(lengths, room, tf.fill(tf.shape(lengths), tf.constant(self.overlap, tf.int64)))
-        columns = {"token_ids": join(windows.take(ids), cls=self.tokenizer.cls_id, sep=self.tokenizer.sep_id),
-                   "words": join(windows.take(words), cls=0, sep=0), "owned": join(windows.owned(), cls=0, sep=0),
-                   "start": join(windows.take(start), cls=-1, sep=-1), "end": join(windows.take(end.with_values(word_end)), cls=-1, sep=-1)}
+        columns = {"token_ids": join(windows.take(ids), template=template),
+                   "words": join(windows.take(words), template=template.filled(0)), "owned": join(windows.owned(), template=template.filled(0)),
+                   "start": join(windows.take(start), template=template.filled(-1)),
+                   "end": join(windows.take(end.with_values(word_end)), template=template.filled(-1))}
         extra = tf.math.bincount(tf.cast(windows.text, tf.int32), minlength=tf.size(lengths), maxlength=tf.size(lengths)) - 1
         unknown = tf.reduce_sum(tf.cast(ids == self.tokenizer.unk_id, tf.int32), axis=1)
         return {**columns, "example": tf.cast(windows.text, tf.int32)}, {"unknown_tokens": unknown, "extra_windows": extra}
@@ -412,7 +416,7 @@ def _joins(text: tf.Tensor, start: tf.RaggedTensor, word_end: tf.Tensor, word: t
     place = tf.gather(characters.row_splits, start.value_rowids()) + tf.cast(start.values, tf.int64)
     first = tf.math.segment_min(tf.range(tf.size(word)), word)  # the first token of each word
     before = tf.gather(first, tf.maximum(word - 1, 0))
-    character = tf.gather(characters.values, place)
+    character = tf.gather(characters.values, tf.minimum(place, tf.size(characters.values, tf.int64) - 1))  # of white space at the very end none
     spaced = character < EAST_ASIAN
     direct = (tf.gather(word_end, before) == start.values) & spaced & tf.gather(spaced, before)
     mark = tf.reduce_any(character[:, None] == tf.constant([ord(mark) for mark in JOINING]), axis=1) & (word_end == start.values + 1)

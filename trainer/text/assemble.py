@@ -1,10 +1,10 @@
-"""One or two texts' tokens into BERT's input: [CLS] first [SEP] second [SEP], cut to seq_len.
+"""One or two texts' tokens into a row, with the special tokens of the tokenizer's template, cut to seq_len.
 
 What to keep of each text is decided once, by `keep_ranges`, and applied by `keep` to ids, offsets or any other value
 per token, so that they stay aligned; `join` then lays out whichever values were kept:
 
-    kept, _ = keep_ranges(ids, None, seq_len=seq_len, overflow=overflow)
-    starts = join(keep(starts, kept), cls=-1, sep=-1)
+    kept, _ = keep_ranges(ids, None, seq_len=seq_len, special=template.size(pair=False), overflow=overflow)
+    starts = join(keep(starts, kept), template=template.filled(-1))
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from trainer.errors import ConfigError
+from trainer.text.tokenizer import Template
 
 OVERFLOWS = ("truncate", "head_tail", "error")
 
@@ -26,7 +27,7 @@ class Kept(NamedTuple):
 
 
 def assemble(
-    first: tf.RaggedTensor, second: tf.RaggedTensor | None, *, seq_len: int, overflow: str, cls_id: int, sep_id: int
+    first: tf.RaggedTensor, second: tf.RaggedTensor | None, *, seq_len: int, overflow: str, template: Template
 ) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.Tensor]:
     """Cuts, adds the special tokens and numbers the segments.
 
@@ -34,8 +35,7 @@ def assemble(
         first: (B, None) int32 token ids.
         second: (B, None) int32, or None for single texts.
         seq_len: S, in tokens, special tokens included; these are always kept.
-        cls_id: the id of [CLS].
-        sep_id: the id of [SEP].
+        template: the special tokens.
         overflow: see `keep_ranges`. With "error" ids are cut as well; it is for the caller to refuse `truncated` > 0.
     Returns:
         token_ids: (B, None) int32, at most S a row.
@@ -45,23 +45,25 @@ def assemble(
         ConfigError: seq_len has no room for the special tokens.
     Source: Devlin et al. 2019, section 3; cutting: `keep_ranges`.
     """
-    first_kept, second_kept = keep_ranges(first, second, seq_len=seq_len, overflow=overflow)
+    special = template.size(pair=second is not None)
+    first_kept, second_kept = keep_ranges(first, second, seq_len=seq_len, special=special, overflow=overflow)
     before = first.row_lengths() + (0 if second is None else second.row_lengths())
     first = keep(first, first_kept)
     second = None if second is None else keep(second, second_kept)
     after = first.row_lengths() + (0 if second is None else second.row_lengths())
-    token_ids = join(first, second, cls=cls_id, sep=sep_id)
-    segment_ids = join(tf.zeros_like(first), None if second is None else tf.ones_like(second), cls=0, sep=0, last_sep=1)
+    segment_ids = join(tf.zeros_like(first), None if second is None else tf.ones_like(second), template=template.filled(0, last=None if second is None else 1))
+    token_ids = join(first, second, template=template)
     return token_ids, segment_ids, tf.cast(before - after, tf.int32)
 
 
-def keep_ranges(first: tf.RaggedTensor, second: tf.RaggedTensor | None, *, seq_len: int, overflow: str) -> tuple[Kept, Kept | None]:
+def keep_ranges(first: tf.RaggedTensor, second: tf.RaggedTensor | None, *, seq_len: int, special: int, overflow: str) -> tuple[Kept, Kept | None]:
     """Decides which tokens of each text are kept.
 
     Args:
         first: (B, None), any value per token.
         second: the same, or None.
         seq_len: S, in tokens, special tokens included.
+        special: how many those are.
         overflow: "truncate" and "error" keep the start; "head_tail" the first quarter and the last three quarters of
             the room. A pair shares the room longest-first: tokens go from the longer text until both are equal, then
             from both, an odd token staying with the longer (the second when equal).
@@ -74,8 +76,7 @@ def keep_ranges(first: tf.RaggedTensor, second: tf.RaggedTensor | None, *, seq_l
     """
     if overflow not in OVERFLOWS:
         raise ValueError(f"overflow: expected one of {', '.join(OVERFLOWS)}. Received: {overflow!r}.")
-    special = 2 if second is None else 3
-    if seq_len < special:
+    if seq_len < max(special, 1):
         raise ConfigError(
             f"data.seq_len: {seq_len} has no room for the {special} special tokens of "
             f"{'a text' if second is None else 'a pair of texts'}. Allowed: {special} or more, up to the backbone's longest."
@@ -113,25 +114,29 @@ def keep(values: tf.RaggedTensor, kept: Kept) -> tf.RaggedTensor:
     return tf.RaggedTensor.from_row_splits(tf.gather(values.values, places.values), places.row_splits[::2], validate=False)
 
 
-def join(
-    first: tf.RaggedTensor, second: tf.RaggedTensor | None = None, *, cls: int, sep: int, last_sep: int | None = None
-) -> tf.RaggedTensor:
-    """Lays out values per token as the model reads them: cls, first, sep, and where there is one second, sep.
+def join(first: tf.RaggedTensor, second: tf.RaggedTensor | None = None, *, template: Template) -> tf.RaggedTensor:
+    """Lays out values per token as the model reads them: before, first, after; of a pair before, first, between, second, after.
 
     Args:
         first: (B, None), any value per token.
         second: the same, or None.
-        cls: the value at [CLS].
-        sep: the value at each [SEP].
-        last_sep: the value at the [SEP] after `second`, when it differs.
+        template: the special tokens, or the values in their places (`Template.filled`).
     Returns:
         (B, None) of the type of `first`.
     """
-    column = tf.ones([first.nrows(), 1], first.dtype)
-    parts = [column * cls, first, column * sep]
-    if second is not None:
-        parts += [second, column * (sep if last_sep is None else last_sep)]
-    return tf.concat(parts, 1)
+    def column(values: tuple[int, ...]) -> list[tf.Tensor]:
+        return [tf.tile(tf.constant([values], first.dtype), [first.nrows(), 1])] if values else []
+
+    middle = [] if second is None else [*column(template.between), second]
+    parts = [*column(template.before), first, *middle, *column(template.after)]
+    row = tf.concat(parts, 1) if len(parts) > 1 else first
+    return row if template.before or template.after else _fill_empty(row, template.empty)
+
+
+def _fill_empty(rows: tf.RaggedTensor, value: int) -> tf.RaggedTensor:
+    empty = rows.row_lengths() == 0
+    one = tf.RaggedTensor.from_row_lengths(tf.fill([tf.math.count_nonzero(empty)], tf.constant(value, rows.dtype)), tf.cast(empty, tf.int64), validate=False)
+    return tf.concat([rows, one], 1)
 
 
 def _split(lengths: tf.Tensor, kept: tf.Tensor, overflow: str) -> Kept:

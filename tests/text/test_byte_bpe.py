@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import functools
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tensorflow.core.protobuf import saved_model_pb2
+from tokenizers import Tokenizer, pre_tokenizers
+
+from tests.text.byte_bpe_reference import SPECIAL, assert_same_tokens, reference, texts, write_byte_bpe
+from trainer.errors import WeightsError
+from trainer.prove import ops_of
+from trainer.text import load_tokenizer
+from trainer.text.byte_bpe import ByteBPETokenizer, _word_starts
+from trainer.text.integer_table import IntegerTable
+
+CASES = {"gpt2": {}, "gpt2 whole": {"whole": True}, "gpt2 spaced": {"prefix_space": True}, "roberta": {}, "roberta whole": {"whole": True},
+         "roberta spaced": {"prefix_space": True}}
+
+
+@functools.cache
+def _pair(name: str) -> tuple[ByteBPETokenizer, Tokenizer]:
+    family = name.split()[0]
+    folder = write_byte_bpe(pathlib.Path(tempfile.mkdtemp()), family, **CASES[name])
+    return load_tokenizer(folder), reference(folder, family)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_hard_texts_equal_hugging_face(name: str) -> None:
+    assert_same_tokens(*_pair(name), list(texts()))
+    for text in texts():  # alone, so that no neighbour in the batch sends it down another branch
+        assert_same_tokens(*_pair(name), [text])
+
+
+_pieces = st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from("  \n\t\u00a0\u0085\u3000aAbs'tdm12中文天éß=.!"),
+                    st.sampled_from(["'s", "'ll", " '", "==", "<mask>", " <|endoftext|>", "the ", " other", "aaaa", "    "]))
+
+
+@pytest.mark.parametrize("name", ["gpt2", "roberta spaced"])
+@settings(max_examples=150, deadline=None)
+@given(batch=st.lists(st.lists(_pieces, max_size=30).map("".join), max_size=8))
+def test_any_text_equals_hugging_face(name: str, batch: list[str]) -> None:
+    assert_same_tokens(*_pair(name), batch)
+
+
+@settings(max_examples=150, deadline=None)
+@given(batch=st.lists(st.lists(_pieces, max_size=30).map("".join), max_size=8))
+def test_decoding_gives_the_text_back(batch: list[str]) -> None:
+    tokenizer, _ = _pair("gpt2")
+    ids = tokenizer.tokenize(tf.constant(batch, tf.string))
+    assert [text.decode() for text in tokenizer.decode(ids, special=True).numpy()] == batch
+    assert [text.decode() for text in tokenizer.decode(ids).numpy()] == [text.replace("<|endoftext|>", "") for text in batch]
+
+
+@settings(max_examples=60, deadline=None)
+@given(batch=st.lists(st.binary(max_size=20), min_size=1, max_size=20))
+def test_invalid_utf8_counts_as_replacement_characters(batch: list[bytes]) -> None:
+    tokenizer, _ = _pair("gpt2")
+    repaired = [text.decode("utf-8", errors="replace") for text in batch]
+    for ours, theirs in zip(tokenizer.tokenize_with_offsets(tf.constant(batch)), tokenizer.tokenize_with_offsets(tf.constant(repaired)), strict=True):
+        assert ours.to_list() == theirs.to_list()
+
+
+def test_every_code_point_is_cut_off_where_hugging_face_does() -> None:
+    """Between a letter, a number, a mark and a space; as many words, at the same places."""
+    from trainer.text import byte_bpe
+
+    split = pre_tokenizers.ByteLevel(add_prefix_space=False).pre_tokenize_str
+    classes = byte_bpe._classes()
+    code_points = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
+    for start in range(0, len(code_points), 1 << 14):
+        text = "".join(f"a{chr(c)}1{chr(c)}!{chr(c)}\n" for c in code_points[start:start + (1 << 14)])
+        codes = np.array([ord(character) for character in text], np.int32)
+        kinds = classes[np.minimum(codes, byte_bpe._ASSIGNED)]
+        kinds = np.where(kinds == byte_bpe._IDEOGRAPH, byte_bpe._LETTER, kinds).astype(np.int8)
+        first = np.zeros(len(codes) + 1, bool)
+        first[[0, -1]] = True
+        found = np.flatnonzero(_word_starts(tf.constant(codes), tf.constant(kinds), tf.constant(first)).numpy())
+        assert found.tolist() == [begin for _, (begin, _) in split(text)]
+
+
+def test_words_of_a_text() -> None:
+    tokenizer, _ = _pair("gpt2")
+    text = "The  others' film, 天他x 12!\n \U0001f600"
+    tokens = tokenizer.tokenize_with_offsets(tf.constant([text]))
+    spans = [(text[start:end], word) for start, end, word in zip(*(values.to_list()[0] for values in tokens[1:]), strict=True)]
+    whole = []
+    for part, word in spans:
+        if word == 1:
+            whole.append(part)
+        elif word == 0 and part != "\U0001f600":  # of which each byte is a token
+            whole[-1] += part
+    assert whole == ["The", "others", "'", "film", ",", "天", "他", "x", "12", "!", "\U0001f600"]
+    assert all(not part.strip() for part, word in spans if word == -1)
+
+
+def test_special_tokens_are_known(tmp_path: pathlib.Path) -> None:
+    gpt2, roberta = _pair("gpt2")[0], _pair("roberta")[0]
+    end = gpt2.vocabulary.index("<|endoftext|>")
+    assert gpt2.template == ((), (), (), end, False)
+    assert (gpt2.eos_id, gpt2.mask_id, gpt2.unk_id) == (end, None, -1)
+    ids = {token: roberta.vocabulary.index(token) for token in SPECIAL["roberta"]}
+    assert roberta.template[:3] == ((ids["<s>"],), (ids["</s>"], ids["</s>"]), (ids["</s>"],))
+    assert (roberta.pad_id, roberta.mask_id, roberta.template.segments) == (ids["<pad>"], ids["<mask>"], False)
+
+
+_READ_BACK = """
+import json, sys, tensorflow as tf
+serve = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
+answer = serve(text=tf.constant(json.loads(sys.argv[2])))
+print(json.dumps({name: value.numpy().tolist() for name, value in answer.items()}))
+"""
+
+
+def test_saved_model_answers_alike_with_core_ops_only(tmp_path: pathlib.Path) -> None:
+    module = tf.Module()
+    module.tokenizer, backend = _pair("gpt2")
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+    def serve(text):
+        return {"ids": module.tokenizer.tokenize_with_offsets(text).ids.to_tensor(default_value=-1)}
+
+    tf.saved_model.save(module, str(tmp_path / "model"), signatures=serve)
+    batch = ["hello others's <|endoftext|>", "", "今天 ==========="]
+    command = [sys.executable, "-c", _READ_BACK, str(tmp_path / "model"), json.dumps(batch)]
+    answer = json.loads(subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout)
+    assert [[id for id in row if id >= 0] for row in answer["ids"]] == [e.ids for e in backend.encode_batch(batch, add_special_tokens=False)]
+    meta_graph = saved_model_pb2.SavedModel.FromString((tmp_path / "model" / "saved_model.pb").read_bytes()).meta_graphs[0]
+    assert not [operation for operation in ops_of(meta_graph.graph_def) if ">" in operation or "Table" in operation]
+
+
+def test_fingerprint_changes_with_what_determines_ids() -> None:
+    prints = {name: _pair(name)[0].fingerprint for name in CASES}
+    assert prints["gpt2"] == prints["gpt2 whole"] and prints["roberta"] == prints["roberta whole"]
+    assert len(set(prints.values())) == 4
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 1000, 60_000])
+def test_integer_table_finds_its_keys_and_no_others(count: int) -> None:
+    draw = np.random.default_rng(count)
+    keys = np.unique(draw.integers(0, 2**62, 2 * count + 10))
+    draw.shuffle(keys)
+    table = IntegerTable(keys[:count])
+    assert table.find(tf.constant(keys)).numpy().tolist() == [*range(count), *[-1] * (len(keys) - count)]
+
+
+def _error(folder: pathlib.Path) -> str:
+    with pytest.raises(WeightsError) as raised:
+        load_tokenizer(folder)
+    return str(raised.value).replace(str(folder), "FOLDER")
+
+
+def test_damaged_and_foreign_tokenizers_are_refused(tmp_path: pathlib.Path) -> None:
+    folder = write_byte_bpe(tmp_path / "a")
+    (folder / "vocab.json").write_text("{")
+    assert _error(folder).startswith("FOLDER: transformers cannot read the tokenizer: ")
+    folder = write_byte_bpe(tmp_path / "b", whole=True)
+    content = json.loads((folder / "tokenizer.json").read_text())
+    content["pre_tokenizer"] = {"type": "Whitespace"}
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}))
+    assert _error(folder) == ("FOLDER: the tokenizer's pre_tokenizer must be ByteLevel with GPT-2's pattern. Received: {'type': 'Whitespace'}. "
+                              "Choose a checkpoint with one of the tokenizers that README lists.")
+    folder = write_byte_bpe(tmp_path / "c")
+    left = {token: id for token, id in json.loads((folder / "vocab.json").read_text()).items() if token not in "Āā"}
+    (folder / "vocab.json").write_text(json.dumps(left))
+    assert "must be one with a token for each of the 256 bytes. Received: none for 2, such as ['Ā', 'ā']." in _error(folder)

@@ -1,0 +1,104 @@
+"""A checkpoint's tokenizer as transformers builds it, for the kinds whose files are not read here one by one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+from typing import Any
+
+from trainer.errors import WeightsError
+from trainer.text.folder import AddedToken, read_json
+from trainer.text.tokenizer import Template
+
+# Where no file names a class: a vocabulary with this token is of that class.
+_CLASS_OF = {"<|endoftext|>": "GPT2Tokenizer", "<s>": "RobertaTokenizer"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Backend:
+    """What determines a tokenizer's ids, as the `tokenizers` library writes it.
+
+    Attributes:
+        content: its JSON: model, normalizer, pre_tokenizer, post_processor, decoder.
+        added_tokens: those found in raw texts.
+        special: ids of them that are no text, such as the end of a text.
+        template: what it puts around a text or a pair.
+        pad_id, unk_id, mask_id, eos_id: None where there is none.
+    """
+
+    folder: pathlib.Path
+    content: dict[str, Any]
+    added_tokens: tuple[AddedToken, ...]
+    special: frozenset[int]
+    template: Template
+    pad_id: int | None
+    unk_id: int | None
+    mask_id: int | None
+    eos_id: int | None
+
+    def require(self, condition: bool, where: str, expected: str, received: Any) -> None:
+        """Raises WeightsError where the tokenizer does something else than what is built here."""
+        if not condition:
+            raise WeightsError(f"{self.folder}: the tokenizer's {where} must be {expected}. Received: {str(received)[:120]}. "
+                               "Choose a checkpoint with one of the tokenizers that README lists.")
+
+    def vocabulary(self, ids: dict[str, int]) -> list[str]:
+        """The token of each id, added ones included; "" where an id has none."""
+        names = {id: token for token, id in ids.items()} | {token.id: token.content for token in self.added_tokens}
+        return [names.get(id, "") for id in range(max(names) + 1)]
+
+
+def read_backend(folder: pathlib.Path) -> Backend:
+    """Lets AutoTokenizer read the folder; no code of it is run, and nothing is fetched.
+
+    Raises:
+        WeightsError: it cannot, or single words only are matched by an added token, or the special tokens of a pair are not around its texts.
+    """
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    import transformers
+
+    try:
+        tokenizer = getattr(transformers, _class_name(folder)).from_pretrained(str(folder), local_files_only=True)
+        backend = tokenizer.backend_tokenizer
+        content = json.loads(backend.to_str())
+    except Exception as error:  # of many kinds, by what is wrong with the files
+        raise WeightsError(f"{folder}: transformers cannot read the tokenizer: {str(error).strip()[:300]}. "
+                           "Copy the folder again from its source, tokenizer_config.json included.") from error
+    added = tuple(AddedToken(token["content"], token["id"], **{key: token[key] for key in ("lstrip", "rstrip", "single_word", "normalized")})
+                  for token in content["added_tokens"])
+    if words := [token.content for token in added if token.single_word]:
+        raise WeightsError(f"{folder}: added tokens with single_word=true are not supported. Received: {', '.join(map(repr, words))}. "
+                           "Save the tokenizer with single_word=false for them.")
+    return Backend(folder, content, added, frozenset(token["id"] for token in content["added_tokens"] if token["special"]), _template(folder, tokenizer),
+                   tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.mask_token_id, tokenizer.eos_token_id)
+
+
+def _class_name(folder: pathlib.Path) -> str:
+    if (folder / "tokenizer.json").exists() or read_json(folder / "tokenizer_config.json").get("tokenizer_class") or (folder / "config.json").exists():
+        return "AutoTokenizer"
+    pieces = read_json(folder / "vocab.json")
+    return next((name for token, name in _CLASS_OF.items() if token in pieces), "AutoTokenizer")
+
+
+def _template(folder: pathlib.Path, tokenizer: Any) -> Template:
+    """Found by encoding a text and a pair."""
+    def parts(encoding: Any) -> dict[Any, list[tuple[int, int]]]:
+        found: dict[Any, list[tuple[int, int]]] = {"before": [], 0: [], "between": [], 1: [], "after": []}
+        place = "before"
+        for id, kind, of in zip(encoding.ids, encoding.type_ids, encoding.sequence_ids, strict=True):
+            if of is not None:
+                place = {0: "between", 1: "after"}[of]
+            found[place if of is None else of].append((id, kind))
+        return found
+
+    backend = tokenizer.backend_tokenizer
+    one, two = parts(backend.encode("a")), parts(backend.encode("a", "a"))
+    before, between, after = (tuple(id for id, _ in two[place]) for place in ("before", "between", "after"))
+    alone = tuple(tuple(id for id, _ in one[place]) for place in ("before", "between"))
+    if alone != (before, after):
+        raise WeightsError(f"{folder}: the tokenizer puts other special tokens around a text ({alone}) than around a pair ({(before, after)}), "
+                           "which is not implemented. Choose another checkpoint.")
+    segments = bool(before) and any(kind for _, kind in (*two[1], *two["after"]))
+    return Template(before, between, after, tokenizer.eos_token_id or tokenizer.pad_token_id or 0, segments)

@@ -1,0 +1,93 @@
+"""What every tokenizer is to the rest: ids of raw strings, where they stand, and how a row is laid out around them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from trainer.text.added_tokens import Added, Spans, Tokens, around_added
+
+
+class Template(NamedTuple):
+    """The special tokens around one text or a pair: before first between second after. All empty for GPT-2.
+
+    Attributes:
+        empty: what a row has that would have nothing else: a model needs something to look at.
+        segments: whether the second text of a pair is told apart by segment_ids.
+    """
+
+    before: tuple[int, ...] = ()
+    between: tuple[int, ...] = ()
+    after: tuple[int, ...] = ()
+    empty: int = 0
+    segments: bool = False
+
+    def size(self, *, pair: bool) -> int:
+        """How many special tokens a row has."""
+        return len(self.before) + len(self.after) + (len(self.between) if pair else 0)
+
+    def filled(self, value: int, *, last: int | None = None) -> Template:
+        """The same with a value in place of each token; `last` in place of those behind the second text."""
+        return self._replace(before=(value,) * len(self.before), between=(value,) * len(self.between),
+                             after=(value if last is None else last,) * len(self.after), empty=value)
+
+
+class Tokenizer(tf.Module):
+    """Tokenizes raw strings; may be held by a tf.Module, called in a tf.function and exported in a SavedModel.
+
+    Attributes:
+        vocabulary: list of V str, the token of each id.
+        template: the special tokens of a row.
+        pad_id: int; 0 where there is no padding token.
+        unk_id: int; -1 where every text has tokens.
+        mask_id, eos_id: int, or None where there is none.
+        fingerprint: str, sha256 of everything that determines ids and offsets.
+        resources: what a SavedModel must keep besides constants.
+    """
+
+    vocabulary: list[str]
+    template: Template
+    pad_id: int
+    unk_id: int
+    mask_id: int | None = None
+    eos_id: int | None = None
+    fingerprint: str
+    resources: tuple = ()
+    _added: Added | None = None
+
+    def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """Splits each text into token ids, special tokens not added.
+
+        Args:
+            texts: (B,) string, UTF-8. Invalid bytes count as U+FFFD, as after Python's `decode(errors="replace")`.
+        Returns:
+            (B, None) int32.
+        """
+        ids, splits = self._graph_ids(texts)
+        return tf.RaggedTensor.from_row_splits(ids, splits, validate=False)
+
+    def tokenize_with_offsets(self, texts: tf.Tensor) -> Tokens:
+        """As `tokenize`, and where in the text each token stands.
+
+        Args:
+            texts: (B,) string.
+        """
+        return Spans(*self._graph_spans(texts)).ragged()
+
+    # Apart from the public methods, which must hold the tokenizer: a tf.function of a method holds it weakly.
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+    def _graph_ids(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return self._spans(texts, with_offsets=False)[:2]
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+    def _graph_spans(self, texts: tf.Tensor) -> Spans:
+        return self._spans(texts, with_offsets=True)
+
+    def _spans(self, texts: tf.Tensor, *, with_offsets: bool) -> Spans:
+        with tf.device("CPU:0"):  # where the string ops are, also in a process that has a GPU
+            return around_added(texts, self._added, "UTF8_CHAR", lambda plain: self._split(plain, with_offsets=with_offsets))
+
+    def _split(self, texts: tf.Tensor, *, with_offsets: bool) -> Spans:
+        """Tokenizes texts without added tokens; without offsets those are of any length."""
+        raise NotImplementedError
