@@ -14,7 +14,8 @@ import unittest.mock
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PYTHONS = {"cpu": "3.11", "gpu": "3.11", "tpu": "3.10"}  # 3.10 is that of Vertex AI's base image for TPU pods
-TPU = ["tensorflow-tpu==2.20.0", "libtpu==0.0.21"]  # the newest with wheels for Python 3.10
+TPU = ["tensorflow-tpu==2.20.0", "libtpu==0.0.21",  # the newest with wheels for Python 3.10
+       "tensorflow-metadata>=1.17"]  # else a newer protobuf is taken, and a release of years ago that does not bound it
 HEADER = "# By scripts/lock_images.py, for Python {python}. Change setup.py and write it anew.\n"
 
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tests import toy
 from trainer.backbones import huggingface
-from trainer.backbones.encoder import set_frozen
+from trainer.backbones.layers import set_frozen
 from trainer.config import DataSettings, DistributionSettings, TrainSettings, plugin_module
 from trainer.data.batching import TrainingPlan, evaluation_batches, lay_out
 from trainer.data.store import StoreWriter, TokenStore
@@ -81,11 +81,11 @@ class Setup:
         settings = {"name": "classification", **(head or {})}
         module = plugin_module("trainer.heads", settings["name"])
         data = DataSettings(source="jsonl", train="", seq_len=SEQ_LEN, text=TEXT.get(settings["name"], "text"))
-        self.head = module.Head(module.Settings(**settings), data, None)
+        self.head = module.Head(module.Settings(**settings), data, toy.TEMPLATE)
         labels = TAGS if settings["name"] == "token_classification" else [] if settings.get("kind") == "regression" else CLASSES
         vocabulary = {"labels": labels, "train_counts": {"a": 6, "b": 3, "c": 2}, "scheme": "bio", "unanswerable": True}
         with self.strategy.scope():
-            encoder, _ = huggingface.load_encoder(weights)
+            encoder, _ = huggingface.load_backbone(weights)
             self.model = Model(encoder, self.head, vocabulary, seed=3)
             set_frozen(encoder, **(frozen or {}))
             self.optimizer = Optimizer(self.settings, make_schedule(self.settings, 100), self.model.trainable())

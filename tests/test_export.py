@@ -29,7 +29,7 @@ def folders(tmp_path_factory):
 
 def model_of(weights, *, text="text", labels=("neg", "pos"), **settings):
     head = Head(Settings(**settings), DataSettings(source="jsonl", train="", text=text, seq_len=16), load_tokenizer(weights))
-    encoder, _ = huggingface.load_encoder(weights)
+    encoder, _ = huggingface.load_backbone(weights)
     return Model(encoder, head, {"labels": list(labels), "train_counts": {}}, seed=1), head
 
 
@@ -184,11 +184,11 @@ def test_answers_are_compared_number_by_number_and_label_by_label(served, messag
 def test_a_hugging_face_folder_reads_back_bit_for_bit(folders, tmp_path):
     model, head = model_of(folders, labels=("neg", "pos"))
     export_huggingface(model, head, folders, folders, tmp_path / "hf")
-    encoder, report = huggingface.load_encoder(tmp_path / "hf")
+    encoder, report = huggingface.load_backbone(tmp_path / "hf")
     task_head = huggingface.read_task_head(tmp_path / "hf")
     assert report.new == []
     for path, weight in encoder.weights_by_path().items():
-        np.testing.assert_array_equal(weight.numpy(), model.encoder.weights_by_path()[path].numpy(), err_msg=path)
+        np.testing.assert_array_equal(weight.numpy(), model.backbone.weights_by_path()[path].numpy(), err_msg=path)
     assert task_head.id2label == {0: "neg", 1: "pos"} and task_head.problem_type == "single_label_classification"
     again, _ = model_of(tmp_path / "hf")
     assert again._head.load_tensors(task_head.tensors, ["neg", "pos"])

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tests import toy
 from tests.stepping import KINDS, SEQ_LEN, Setup, make_store
-from trainer.backbones.encoder import dropout
+from trainer.backbones.layers import dropout
 from trainer.data.batching import lay_out
 from trainer.data.pipeline import fill
 from trainer.steps import LOGGED, make_gradients

@@ -50,7 +50,7 @@ def test_padding_is_the_share_of_cells_without_a_token():
 
 
 def test_the_memory_of_the_weights_is_about_their_number(toy_weights):
-    from trainer.backbones.huggingface import load_encoder, read_config
+    from trainer.backbones.huggingface import load_backbone, read_config
 
     config = read_config(toy_weights)
     layouts = [lay_out(np.arange(4), np.full(4, 8), batching="fixed", seq_len=8, capacity=4)]
@@ -60,7 +60,7 @@ def test_the_memory_of_the_weights_is_about_their_number(toy_weights):
     assert estimate["gradients_mb"] == estimate["weights_mb"] and estimate["optimizer_mb"] == pytest.approx(2 * estimate["weights_mb"], abs=1)
     assert estimate["total_mb"] == pytest.approx(sum(value for name, value in estimate.items() if name != "total_mb"), abs=3)
     assert memory(large, layouts, TrainSettings(precision="mixed_bfloat16"))["activations_mb"] == pytest.approx(estimate["activations_mb"] / 2, abs=1)
-    encoder, _ = load_encoder(toy_weights)
+    encoder, _ = load_backbone(toy_weights)
     assert sum(np.prod(weight.shape) for weight in encoder.weights) == pytest.approx(count_of(config), rel=0.01)
 
 

@@ -74,7 +74,7 @@ train:
     lines = message.splitlines()
     assert lines[0] == "9 problems in the configuration:"
     for part in (
-            "head.name: expected one of classification, question_answering, token_classification. Received 'classificaton' (",
+            "head.name: expected one of causal_lm, classification, masked_lm, question_answering, token_classification. Received 'classificaton' (",
                 "run.yaml:1). Did you mean classification?",
             "backbone.weigths: unknown key (", "run.yaml:2). Did you mean backbone.weights?",
             "backbone.weights: missing. Expected text: checkpoint in Hugging Face's format",
@@ -111,9 +111,9 @@ def test_a_problem_is_named_with_what_is_allowed(tmp_path, content, expected):
     ("data: {source: jsonl, train: d, validation: 1.5}", "data.validation: expected number > 0, < 1 or text or null. Received 1.5 ("),
     ("data: {source: jsonl, train: d, header: true}", "data.header: unknown key"),
     ("data: {source: jsonl, train: d, header: true}", "It belongs to source csv, tsv."),
-    ("data: {train: d}", "data.source: missing. Expected one of conll, csv, folders, jsonl, managed_dataset, parallel, squad, tfds, tfrecord, tsv."),
+    ("data: {train: d}", "data.source: missing. Expected one of conll, csv, folders, jsonl, managed_dataset, parallel, squad, text, tfds, tfrecord, tsv."),
     ("data: {source: [jsonl], train: d}",
-     "data.source: expected one of conll, csv, folders, jsonl, managed_dataset, parallel, squad, tfds, tfrecord, tsv. Received ['jsonl']"),
+     "data.source: expected one of conll, csv, folders, jsonl, managed_dataset, parallel, squad, text, tfds, tfrecord, tsv. Received ['jsonl']"),
     ("data: {source: jsonl, train: d, text: [a, b, c]}", "data.text: expected text or list of text. Received ['a', 'b', 'c'] ("),
 ])
 def test_a_problem_of_the_data_section_is_named(tmp_path, content, expected):

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tests import toy
 from trainer.backbones import huggingface
-from trainer.backbones.encoder import set_frozen
+from trainer.backbones.layers import set_frozen
 from trainer.throughput import peak_flops, training_flops
 
 LENGTH = 16
@@ -41,7 +41,7 @@ def products(graph):
 @pytest.mark.parametrize("frozen", [{}, {"layers": 1}, {"embeddings": True, "layers": 1}, {"embeddings": True, "layers": 2}])
 @pytest.mark.parametrize("hidden", [32, 48])
 def test_flops_are_counted_as_the_graph_computes_them(tmp_path, frozen, hidden):
-    encoder, _ = huggingface.load_encoder(toy.write_checkpoint(tmp_path, layers=3, hidden=hidden))
+    encoder, _ = huggingface.load_backbone(toy.write_checkpoint(tmp_path, layers=3, hidden=hidden))
     set_frozen(encoder, **frozen)
     weights = [weight.value for weight in encoder.trainable_variables]
 

@@ -6,11 +6,14 @@ import json
 import pathlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import yaml
 from safetensors.numpy import save_file
+
+from trainer.text.tokenizer import Template
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 KEYWORDS = {"neg": "awful", "neutral": "ordinary", "pos": "great"}
@@ -18,6 +21,9 @@ FILLER = ("the a film book was is and very plot actor scene story it this that w
           "read they think one two three red blue house tree").split()
 CHINESE = "今天气很好不电影书看了我们他"
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *KEYWORDS.values(), *FILLER, *CHINESE, *"!?.,", "##s", "##ly"]
+
+# All that a head asks of a tokenizer before there are texts.
+TEMPLATE = SimpleNamespace(template=Template((2,), (3,), (3,), segments=True), unk_id=1)
 
 
 def write_checkpoint(folder: pathlib.Path, *, family: str = "bert", layers: int = 2, hidden: int = 32, seed: int = 0, dropout: float = 0.0,

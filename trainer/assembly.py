@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from trainer import mirror
 from trainer.backbones import huggingface
-from trainer.backbones.encoder import set_frozen
+from trainer.backbones.layers import set_frozen
 from trainer.config import Config
 from trainer.data.prepare import Prepared, prepare
 from trainer.display import Display
@@ -121,11 +121,11 @@ def build_model(parts: Parts, strategy: tf.distribute.Strategy, vocabulary: Mapp
     """
     config = parts.config
     with strategy.scope():
-        encoder, report = huggingface.load_encoder(
+        backbone, report = huggingface.load_backbone(
             parts.weights, dtype=config.train.precision, seed=config.train.seed,
             hidden_dropout=config.backbone.hidden_dropout, attention_dropout=config.backbone.attention_dropout)
-        model = Model(encoder, parts.head, vocabulary, config.train.seed)
-        set_frozen(encoder, embeddings=config.backbone.freeze_embeddings, layers=config.backbone.freeze_layers)
+        model = Model(backbone, parts.head, vocabulary, config.train.seed)
+        set_frozen(backbone, embeddings=config.backbone.freeze_embeddings, layers=config.backbone.freeze_layers)
         taken = _carry_over(parts, report)
     _check_metric(config, parts.head)  # again, now that the number of classes is known
     if not to_restore:
@@ -136,7 +136,7 @@ def build_model(parts: Parts, strategy: tf.distribute.Strategy, vocabulary: Mapp
 def _announce_weights(parts: Parts, report: Any, taken: list[str]) -> None:
     config, display = parts.config, parts.display
     if not huggingface.has_weights(parts.weights):
-        display.warn(f"{config.backbone.weights} has no weights: the encoder starts from random values (seed {config.train.seed})")
+        display.warn(f"{config.backbone.weights} has no weights: the backbone starts from random values (seed {config.train.seed})")
     elif report.new:
         display.line(f"weights: {_few(report.new)} not in the checkpoint, starting from random values")
     unused = [name for name in report.unused if name not in taken]

@@ -53,7 +53,7 @@ class DataSettings(Section):
 
 
 class BackboneSettings(Section):
-    """The pretrained encoder."""
+    """The pretrained backbone."""
 
     weights: str = Field(description="checkpoint in Hugging Face's format: a folder, pkg://module/folder, hf://org/name[@revision];"
                                      " a folder with config.json alone starts from random values")

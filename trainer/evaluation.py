@@ -12,7 +12,7 @@ from trainer.config import Config
 from trainer.data.batching import evaluation_batches
 from trainer.data.store import TokenStore
 from trainer.model import Model
-from trainer.steps import make_results_call, split_results, use_xla
+from trainer.steps import drawer, make_results_call, split_results, use_xla
 
 LOWER_IS_BETTER = ("loss", "mse", "perplexity")
 
@@ -37,7 +37,7 @@ class Evaluator:
         return split_results(
             self.strategy, self._results_call, store, plan, per_token=self.head.per_token, batching=self.config.data.batching, seq_len=self.config.data.seq_len,
             batch_size=self.config.train.evaluation_batch_size, xla=self._xla,
-            between=(lambda: on_batch(next(done), len(plan))) if on_batch else None)
+            draw=drawer(self.head, self.config.train.seed), between=(lambda: on_batch(next(done), len(plan))) if on_batch else None)
 
 
 def is_better(metric: str, value: float, best: float | None, min_delta: float) -> bool:

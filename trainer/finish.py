@@ -27,6 +27,7 @@ from trainer.export import (
     export_huggingface,
     export_saved_model,
     make_proof,
+    serving_proof,
     version_folder,
 )
 from trainer.job import Job
@@ -141,6 +142,8 @@ class Kept:
         split = next(split for split in (*REPORTED, "train") if split in prepared.splits)
         store: TokenStore = prepared.splits[split]
         samples = store.meta["samples"][:self.parts.config.export.check_examples]
+        if not self.parts.head.evaluated_as_served:
+            return serving_proof(self.model, self.parts.head, samples, tolerance=tolerance)
         rows = store.rows_of(len(samples))
         if split not in self._results:
             self._results[split] = self.evaluator.results(store, first=rows)

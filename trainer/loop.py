@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from trainer.evaluation import Evaluator, is_better
 from trainer.job import Job, MetricsFile
 from trainer.on_vertex import TrialMetrics
 from trainer.optimization import Optimizer, make_schedule
-from trainer.steps import LOGGED, feed, make_train_call, use_xla
+from trainer.steps import LOGGED, drawer, feed, make_train_call, use_xla
 from trainer.stopping import StoppedError, StopSignal
 from trainer.throughput import training_flops
 from trainer.timeline import Timeline
@@ -75,7 +76,7 @@ class Training:
     def train(self) -> None:
         """Steps until the last one, an early stop, or a signal."""
         with self.stop:
-            self._loop(iter(feed(self.strategy, self.store, self._layouts, self.settings.micro_batches)))
+            self._loop(iter(feed(self.strategy, self.store, self._layouts, self.settings.micro_batches, drawer(self.head, self.settings.seed))))
             self.timeline.enter("checkpoint_s")
             self.checkpoints.wait(last=True)
         require_agreement(self.strategy, "the last step", str(self.state.step), "")  # the others wait until the chief has written it
@@ -121,7 +122,7 @@ class Training:
         layouts = training_layouts(self.config, self.store, self.plan, steps, shards=self._shards, static_shapes=use_xla(self.settings))
         for step, layout in zip(steps, layouts, strict=True):
             self._shapes[step] = layout.rows, layout.row_length
-            yield layout
+            yield dataclasses.replace(layout, step=step)
 
     def _due_every(self) -> dict[str, int]:
         return {"log": self.settings.log_every_steps, "checkpoint": self.settings.checkpoint_every_steps,
@@ -148,7 +149,7 @@ class Training:
             lengths = self.store.lengths[self.plan.indices(step)]
             self.state.real_tokens += int(lengths.sum())
             self.state.examples += len(lengths)
-            self.state.model_flops += training_flops(self.model.encoder.config, lengths, frozen_embeddings=self.config.backbone.freeze_embeddings,
+            self.state.model_flops += training_flops(self.model.backbone.config, lengths, frozen_embeddings=self.config.backbone.freeze_embeddings,
                                                      frozen_layers=self.config.backbone.freeze_layers)
 
     def _record(self, rows: np.ndarray) -> None:

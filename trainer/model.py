@@ -1,4 +1,4 @@
-"""Encoder and head as one model."""
+"""Backbone and head as one model."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import tensorflow as tf
 
 
 class Model(tf.Module):
-    """The encoder with the layers of a head on it; what is trained, saved and served.
+    """The backbone with the layers of a head on it; what is trained, saved and served.
 
     Attributes:
         weights: every weight by a stable name such as encoder/layer_0/attention/query_key_value/kernel.
     """
 
-    def __init__(self, encoder: Any, head: Any, vocabulary: Mapping[str, Any], seed: int) -> None:
+    def __init__(self, backbone: Any, head: Any, vocabulary: Mapping[str, Any], seed: int) -> None:
         super().__init__(name="model")
-        self.encoder = encoder
-        self.head_layers = head.build(encoder, vocabulary, seed)
+        self.backbone = backbone
+        self.head_layers = head.build(backbone, vocabulary, seed)
         self._head = head
         self.weights = {path: variable.value for path, variable in self._keras_variables().items()}
 
@@ -30,9 +30,9 @@ class Model(tf.Module):
             seed: (2,) int32, of this step, replica and micro-batch; needed for training with dropout.
         """
         names = ("token_ids", "segment_ids", "position_ids", "padding_mask", "sequence_ids")
-        outputs = self.encoder({name: batch[name] for name in names if name in batch}, training=training, dropout_seed=seed)
+        outputs = self.backbone({name: batch[name] for name in names if name in batch}, training=training, dropout_seed=seed)
         with tf.name_scope("head"):
-            return self._head.logits(self.encoder, outputs, batch, training=training, seed=seed)
+            return self._head.logits(self.backbone, outputs, batch, training=training, seed=seed)
 
     def results(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """What evaluation keeps of a batch: the head's `results` of the logits."""
@@ -46,4 +46,4 @@ class Model(tf.Module):
 
     def _keras_variables(self) -> dict[str, Any]:
         head = {f"head/{layer.name}/{variable.name}": variable for layer in self.head_layers for variable in layer.variables}
-        return {**{f"encoder/{path}": variable for path, variable in self.encoder.weights_by_path().items()}, **head}
+        return {**{f"{self.backbone.name}/{path}": variable for path, variable in self.backbone.weights_by_path().items()}, **head}

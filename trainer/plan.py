@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from trainer import tpu_plan
 from trainer.assembly import Parts, build_model, make_parts, prepare_data
-from trainer.backbones.encoder import EncoderConfig
+from trainer.backbones.layers import BackboneConfig
 from trainer.config import Config, TrainSettings
 from trainer.data.batching import Layout, TrainingPlan, evaluation_batches
 from trainer.data.prepare import Prepared
@@ -131,7 +131,7 @@ def _padding(layouts: list[Layout], store: TokenStore) -> dict[str, Any]:
             "common_shapes": [{"rows": rows, "row_length": length, "steps": count} for (rows, length), count in shapes.most_common(SHOWN_SHAPES)]}
 
 
-def memory(config: EncoderConfig, layouts: list[Layout], settings: TrainSettings) -> dict[str, int]:
+def memory(config: BackboneConfig, layouts: list[Layout], settings: TrainSettings) -> dict[str, int]:
     """An estimate, in MB, of one replica: weights, gradients, optimizer slots, and what the largest step keeps for its backward pass.
 
     Per layer and token: the inputs of the matrix products and of the nonlinear functions (about 8 H + 2 I numbers, for
@@ -140,7 +140,7 @@ def memory(config: EncoderConfig, layouts: list[Layout], settings: TrainSettings
     width, inner, heads = config.hidden_size, config.intermediate_size, config.heads
     per_layer = 4 * width * width + 2 * width * inner + 9 * width + inner
     embeddings = (config.vocabulary_size + config.max_positions + config.segment_types) * config.embedding_size
-    weights = 4 * (embeddings + config.layers * per_layer + width * width)
+    weights = 4 * (embeddings + config.own_layers * per_layer + width * width)
     slots = sum(math.prod(shape) for shape in OPTIMIZERS[settings.optimizer].slots((weights // (4 * width), width)).values())
     kept = 4 * slots + (weights if settings.ema_decay else 0)
     number = 4 if settings.precision == "float32" else 2

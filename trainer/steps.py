@@ -6,6 +6,7 @@ weights meet once, over all replicas; then, compiled again, the mean is formed, 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ import tensorflow as tf
 
 from trainer.config import TrainSettings
 from trainer.data.batching import Layout, lay_out
-from trainer.data.pipeline import batches
+from trainer.data.pipeline import Draw, batches
 from trainer.data.store import TokenStore
 from trainer.distribution import local_replicas, on_tpu
 from trainer.model import Model
@@ -149,10 +150,16 @@ def make_results_call(strategy: tf.distribute.Strategy, model: Model, *, xla: bo
     return results_call
 
 
-def feed(strategy: tf.distribute.Strategy, store: TokenStore, layouts: Callable[[], Iterator[Layout]], micro_batches: int = 1) -> tf.data.Dataset:
+def drawer(head: Any, seed: int) -> Draw | None:
+    """What the head draws of each example at each step; None where it draws nothing."""
+    return functools.partial(head.draw, seed) if head.draws else None
+
+
+def feed(strategy: tf.distribute.Strategy, store: TokenStore, layouts: Callable[[], Iterator[Layout]], micro_batches: int = 1,
+         draw: Draw | None = None) -> tf.data.Dataset:
     """What this host reads of each layout: the shards of its own replicas, and no others."""
     shards = [replica * micro_batches + index for replica in local_replicas(strategy) for index in range(micro_batches)]
-    return batches(store, layouts, shards)
+    return batches(store, layouts, shards, draw)
 
 
 def evaluation_layouts(store: TokenStore, plan: Sequence[np.ndarray], *, batching: str, seq_len: int, batch_size: int, shards: int,
@@ -165,12 +172,13 @@ def evaluation_layouts(store: TokenStore, plan: Sequence[np.ndarray], *, batchin
 
 def split_results(strategy: tf.distribute.Strategy, results_call: Callable[[Any], Mapping[str, tf.Tensor]], store: TokenStore,
                   plan: Sequence[np.ndarray], *, per_token: Collection[str], batching: str, seq_len: int, batch_size: int, xla: bool,
-                  between: Callable[[], None] | None = None) -> dict[str, np.ndarray]:
+                  draw: Draw | None = None, between: Callable[[], None] | None = None) -> dict[str, np.ndarray]:
     """The results of every example of a split, each computed exactly once.
 
     Args:
         plan: the examples of each batch; together the first n of the split, each once.
         per_token: the names of the results that have a value a token.
+        draw: what is drawn of each example, such as masks.
         between: called after each batch.
     Returns:
         (n, …) in the store's order; per token (tokens of the n examples, …).
@@ -180,7 +188,7 @@ def split_results(strategy: tf.distribute.Strategy, results_call: Callable[[Any]
     count = sum(map(len, plan))
     results: dict[str, np.ndarray] = {}
     seen = np.zeros(count, np.int32)
-    for layout, element in zip(layouts, feed(strategy, store, lambda: iter(layouts)), strict=True):
+    for layout, element in zip(layouts, feed(strategy, store, lambda: iter(layouts), draw=draw), strict=True):
         index = layout.index.reshape(-1)
         present = np.flatnonzero(index >= 0)
         index = index[present]

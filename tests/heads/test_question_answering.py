@@ -57,7 +57,7 @@ def prepared_of(folder, weights, rows, *, head=None, **keys):
 
 
 def model_of(weights, head, vocabulary):
-    encoder, _ = huggingface.load_encoder(weights)
+    encoder, _ = huggingface.load_backbone(weights)
     return Model(encoder, head, vocabulary, seed=1)
 
 
@@ -100,7 +100,7 @@ def test_an_answer_is_checked_against_its_text(tmp_path, weights, answer, start,
     ("this tree", [("is", 9)], -1, "lost"), ("it is a tree", [("is", 9)], 3, "moved"), ("is it is", [("is", 4)], -1, "lost"),
     ("他今天很好", [("今天", 3)], 1, "moved"), ("(film)", [("film", 3)], 1, "moved"), ("aaa", [("aa", 5)], -1, "lost")])
 def test_the_first_answer_that_stands_in_the_context_is_learnt(weights, context, answers, place, state):
-    head = Head(Settings(**SMALL), DataSettings(source="jsonl", train="", text=["q", "c"], label="answers", seq_len=20), None)
+    head = Head(Settings(**SMALL), DataSettings(source="jsonl", train="", text=["q", "c"], label="answers", seq_len=20), toy.TEMPLATE)
     row = {"q": "?", "c": context, "answers": [{"text": text, "answer_start": start} for text, start in answers]}
     gold = head.label(Example(row, Origin("x", 1)))
     assert (gold.start, gold.state) == (place, state) and gold.texts == tuple(text for text, _ in answers)
@@ -146,7 +146,7 @@ def test_answers_as_lists_side_by_side_are_read_too(tmp_path, weights):
 ])
 def test_settings_that_do_not_go_together_are_refused(head, data, message):
     with pytest.raises(ConfigError) as caught:
-        Head(Settings(**{**SMALL, **head}), DataSettings(**{"source": "jsonl", "train": "", "text": ["question", "context"], **data}), None)
+        Head(Settings(**{**SMALL, **head}), DataSettings(**{"source": "jsonl", "train": "", "text": ["question", "context"], **data}), toy.TEMPLATE)
     assert message in str(caught.value)
 
 
@@ -190,7 +190,7 @@ def test_a_train_without_answers_is_refused(tmp_path, weights):
 @pytest.mark.parametrize("packed", [False, True])
 def test_the_best_spans_are_those_of_all_pairs_tried(weights, packed):
     """Against every beginning and every end, in rows of one example and of two."""
-    head = Head(Settings(**SMALL), DataSettings(source="jsonl", train="", text=["question", "context"], seq_len=20), None)
+    head = Head(Settings(**SMALL), DataSettings(source="jsonl", train="", text=["question", "context"], seq_len=20), toy.TEMPLATE)
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(1, 24, 2)).astype(np.float32)
     ids = np.array([[1] * 10 + [2] * 12 + [0] * 2] if packed else [[1] * 22 + [0] * 2], np.int32)
@@ -261,7 +261,7 @@ def test_the_answers_are_the_best_of_all_windows(threshold):
     """Against the candidates of every window, sorted by hand."""
     rng, count = np.random.default_rng(0), 3
     example = np.array([0, 0, 1, 2, 2, 2])  # windows of three texts
-    head = Head(Settings(**{**SMALL, "top_k": 3}), DataSettings(source="jsonl", train="", text=["q", "c"], seq_len=20), None)
+    head = Head(Settings(**{**SMALL, "top_k": 3}), DataSettings(source="jsonl", train="", text=["q", "c"], seq_len=20), toy.TEMPLATE)
     head.threshold, contexts = threshold, ["0123456789" * 3] * 3
     shift = np.array([0, 10, 0, 0, 10, 20])[:, None]
     start = tf.RaggedTensor.from_tensor((np.tile(np.r_[-1, np.arange(10), -1], (6, 1)) + shift).astype(np.int32))
@@ -354,11 +354,11 @@ def test_figures_over_windows_and_the_threshold_that_suits_them_best(tmp_path, w
 
 
 def test_a_checkpoints_layer_is_taken_over(weights):
-    head = Head(Settings(**SMALL), DataSettings(source="jsonl", train="", text=["q", "c"], seq_len=20), None)
+    head = Head(Settings(**SMALL), DataSettings(source="jsonl", train="", text=["q", "c"], seq_len=20), toy.TEMPLATE)
     model_of(weights, head, {"labels": [], "unanswerable": False})
     tensors, updates = head.save_tensors()
     assert updates["architectures"] == ["BertForQuestionAnswering"] and tensors["qa_outputs.weight"].shape == (2, 16)
-    other = Head(Settings(**SMALL), head.data, None)
+    other = Head(Settings(**SMALL), head.data, toy.TEMPLATE)
     model_of(weights, other, {"labels": [], "unanswerable": False})
     assert other.load_tensors({}, None) == []
     assert other.load_tensors({name: tensor + 1 for name, tensor in tensors.items()}, None) == ["qa_outputs.weight", "qa_outputs.bias"]

@@ -61,7 +61,7 @@ def prepared_of(folder, weights, rows, *, head=None, name="train.jsonl", **keys)
 
 
 def model_of(weights, head, vocabulary):
-    encoder, _ = huggingface.load_encoder(weights)
+    encoder, _ = huggingface.load_backbone(weights)
     return Model(encoder, head, vocabulary, seed=1)
 
 
@@ -265,7 +265,7 @@ def test_a_split_without_any_tag_of_train_is_refused(tmp_path, weights):
     ({"crf": True, "scheme": "none"}, {}, "head.crf: chooses among spans, and head.scheme is none.")])
 def test_settings_that_do_not_go_together_are_refused(tmp_path, head, data, message):
     with pytest.raises(ConfigError) as caught:
-        Head(Settings(**head), DataSettings(**{"source": "jsonl", "train": "", **data}), None)
+        Head(Settings(**head), DataSettings(**{"source": "jsonl", "train": "", **data}), toy.TEMPLATE)
     assert message in str(caught.value)
 
 

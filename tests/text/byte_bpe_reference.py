@@ -76,8 +76,8 @@ def assert_same_tokens(tokenizer: ByteBPETokenizer, backend: Tokenizer, texts: S
     for text, *row, back, encoding in zip(texts, ids, plain, starts, ends, decoded, encodings, strict=True):
         assert row[0] == encoding.ids, f"ids of {text!r}: expected {encoding.tokens}"
         assert row[1] == encoding.ids, f"ids without offsets of {text!r}"
-        assert list(zip(*row[2:], strict=True)) == [
-            _without_spaces(text, token, *span) for token, span in zip(encoding.tokens, encoding.offsets, strict=True)], f"offsets of {text!r}, {encoding.tokens}"
+        expected = [_without_spaces(text, token, *span) for token, span in zip(encoding.tokens, encoding.offsets, strict=True)]
+        assert list(zip(*row[2:], strict=True)) == expected, f"offsets of {text!r}, {encoding.tokens}"
         assert back.decode() == backend.decode(encoding.ids, skip_special_tokens=False), f"decoded {text!r}"
 
 

@@ -193,7 +193,8 @@ def _error(folder: pathlib.Path) -> str:
 def test_a_folder_without_a_tokenizer_lists_what_it_has(tmp_path: pathlib.Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     assert _error(tmp_path) == (
-        "FOLDER: no tokenizer found. Expected tokenizer.json, vocab.txt, or vocab.json and merges.txt. Received: config.json. "
+        "FOLDER: no tokenizer found. Expected tokenizer.json, vocab.txt, vocab.json and merges.txt, spiece.model or "
+        "sentencepiece.bpe.model. Received: config.json. "
         "Point backbone.weights at a folder that transformers' save_pretrained wrote, tokenizer included."
     )
     assert "Received: no such folder." in _error(tmp_path / "absent")
@@ -202,7 +203,7 @@ def test_a_folder_without_a_tokenizer_lists_what_it_has(tmp_path: pathlib.Path) 
 def test_other_kinds_of_tokenizer_are_refused(tmp_path: pathlib.Path) -> None:
     (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"type": "WordLevel"}}))
     assert _error(tmp_path) == (
-        "FOLDER/tokenizer.json: the tokenizer is of kind WordLevel. Allowed: WordPiece, BPE. Choose a checkpoint with one of these."
+        "FOLDER/tokenizer.json: the tokenizer is of kind WordLevel. Allowed: WordPiece, BPE, Unigram. Choose a checkpoint with one of these."
     )
 
 

@@ -1,6 +1,6 @@
-"""Checkpoints in Hugging Face's format, read into our encoders and written back: config.json and safetensors.
+"""Checkpoints in Hugging Face's format, read into our backbones and written back: config.json and safetensors.
 
-One table per family relates our weights to Hugging Face's tensors; reading and writing both follow it.
+One table per family (families.py) relates our weights to Hugging Face's tensors; reading and writing both follow it.
 Pickled checkpoints (pytorch_model.bin) are never read: they can run code.
 """
 
@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import shutil
 import struct
 import tempfile
@@ -17,10 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trainer.backbones.families import FAMILIES, FIRST_BEHIND_PADDING
 from trainer.errors import WeightsError
 
 if TYPE_CHECKING:
-    from trainer.backbones.encoder import Encoder, EncoderConfig
+    from trainer.backbones.decoder import Decoder
+    from trainer.backbones.encoder import Encoder
+    from trainer.backbones.layers import BackboneConfig
+
+    Backbone = Encoder | Decoder
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -32,89 +38,16 @@ _CONVERT = ("""Where PyTorch is installed, in that folder: python -c "import tor
 TOKENIZER_FILES = ("vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
                    "merges.txt", "spiece.model", "sentencepiece.bpe.model")
 
-_BERT_KEYS = {  # field of EncoderConfig: (key of config.json, its default)
-    "vocabulary_size": ("vocab_size", 30522),
-    "hidden_size": ("hidden_size", 768),
-    "layers": ("num_hidden_layers", 12),
-    "heads": ("num_attention_heads", 12),
-    "intermediate_size": ("intermediate_size", 3072),
-    "max_positions": ("max_position_embeddings", 512),
-    "segment_types": ("type_vocab_size", 2),
-    "activation": ("hidden_act", "gelu"),
-    "layer_norm_epsilon": ("layer_norm_eps", 1e-12),
-    "hidden_dropout": ("hidden_dropout_prob", 0.1),
-    "attention_dropout": ("attention_probs_dropout_prob", 0.1),
-    "classifier_dropout": ("classifier_dropout", None),
-    "token_classifier_dropout": ("classifier_dropout", None),
-    "initializer_range": ("initializer_range", 0.02),
-    "pad_token_id": ("pad_token_id", 0),
-}
-CONFIG_KEYS: dict[str, dict[str, tuple[str, Any]]] = {
-    "bert": _BERT_KEYS,
-    "electra": _BERT_KEYS | {
-        "embedding_size": ("embedding_size", 128),
-        "hidden_size": ("hidden_size", 256),
-        "heads": ("num_attention_heads", 4),
-        "intermediate_size": ("intermediate_size", 1024),
-    },
-    "distilbert": {
-        "vocabulary_size": ("vocab_size", 30522),
-        "hidden_size": ("dim", 768),
-        "layers": ("n_layers", 6),
-        "heads": ("n_heads", 12),
-        "intermediate_size": ("hidden_dim", 3072),
-        "max_positions": ("max_position_embeddings", 512),
-        "activation": ("activation", "gelu"),
-        "hidden_dropout": ("dropout", 0.1),
-        "attention_dropout": ("attention_dropout", 0.1),
-        "classifier_dropout": ("seq_classif_dropout", 0.2),
-        "token_classifier_dropout": ("dropout", 0.1),
-        "qa_dropout": ("qa_dropout", 0.1),
-        "initializer_range": ("initializer_range", 0.02),
-        "pad_token_id": ("pad_token_id", 0),
-        "sinusoidal_positions": ("sinusoidal_pos_embds", False),
-    },
-}
-_FIXED = {"bert": {"pooler": True, "qa_dropout": 0.0}, "electra": {"pooler": False, "qa_dropout": 0.0},
-          "distilbert": {"pooler": False, "segment_types": 0, "layer_norm_epsilon": 1e-12}}
 _HEAD_DROPOUTS = ("classifier_dropout", "token_classifier_dropout")
-_MAY_BE_NULL = (*_HEAD_DROPOUTS, "pad_token_id")
-
-_BERT_MODULES = {  # ours: Hugging Face's; three of theirs are concatenated in one of ours
-    "embeddings/word": "embeddings.word_embeddings",
-    "embeddings/position": "embeddings.position_embeddings",
-    "embeddings/segment": "embeddings.token_type_embeddings",
-    "embeddings/norm": "embeddings.LayerNorm",
-    "layer_#/attention/query_key_value": tuple(f"encoder.layer.#.attention.self.{part}" for part in ("query", "key", "value")),
-    "layer_#/attention/output": "encoder.layer.#.attention.output.dense",
-    "layer_#/attention/norm": "encoder.layer.#.attention.output.LayerNorm",
-    "layer_#/feed_forward/intermediate": "encoder.layer.#.intermediate.dense",
-    "layer_#/feed_forward/output": "encoder.layer.#.output.dense",
-    "layer_#/feed_forward/norm": "encoder.layer.#.output.LayerNorm",
-    "pooler": "pooler.dense",
-}
-MODULES: dict[str, dict[str, str | tuple[str, ...]]] = {
-    "bert": _BERT_MODULES,
-    "electra": _BERT_MODULES | {"embeddings/project": "embeddings_project"},
-    "distilbert": {
-        "embeddings/word": "embeddings.word_embeddings",
-        "embeddings/position": "embeddings.position_embeddings",
-        "embeddings/norm": "embeddings.LayerNorm",
-        "layer_#/attention/query_key_value": tuple(f"transformer.layer.#.attention.{part}_lin" for part in "qkv"),
-        "layer_#/attention/output": "transformer.layer.#.attention.out_lin",
-        "layer_#/attention/norm": "transformer.layer.#.sa_layer_norm",
-        "layer_#/feed_forward/intermediate": "transformer.layer.#.ffn.lin1",
-        "layer_#/feed_forward/output": "transformer.layer.#.ffn.lin2",
-        "layer_#/feed_forward/norm": "transformer.layer.#.output_layer_norm",
-    },
-}
+_MAY_BE_NULL = (*_HEAD_DROPOUTS, "pad_token_id", "intermediate_size")
 _LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias"}  # embeddings have none: their path is the tensor
 _LEGACY = {"gamma": "weight", "beta": "bias"}  # names in checkpoints converted from TensorFlow 1
-_NO_POOLER = ("ForTokenClassification", "ForQuestionAnswering", "ForMaskedLM", "LMHeadModel")  # BERT classes built without one
+_NO_POOLER = ("ForTokenClassification", "ForQuestionAnswering", "ForMaskedLM", "LMHeadModel")  # classes built without one
 _OTHER_PARTS = (  # tensors that task models add to an encoder, and buffers: not needed, hence not a mistake
     "cls.", "classifier.", "pre_classifier.", "qa_outputs.", "vocab_transform.", "vocab_layer_norm.", "vocab_projector.", "lm_head.",
-    "discriminator_predictions.", "generator_predictions.", "generator_lm_head.", "sequence_summary.", "pooler.")
-_BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
+    "discriminator_predictions.", "generator_predictions.", "generator_lm_head.", "sequence_summary.", "pooler.", "predictions.",
+    "sop_classifier.", "score.", "multiple_choice_head.")
+_BUFFERS = re.compile(r"embeddings\.(position_ids|token_type_ids)|h\.\d+\.attn\.(bias|masked_bias)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +60,7 @@ class LoadReport:
 
 @dataclasses.dataclass(frozen=True)
 class TaskHead:
-    """The part of a fine-tuned checkpoint that is not the encoder."""
+    """The part of a fine-tuned checkpoint that is not the backbone."""
 
     tensors: dict[str, np.ndarray]  # float32 under Hugging Face's names, such as classifier.weight (C, H)
     id2label: dict[int, str] | None
@@ -136,8 +69,8 @@ class TaskHead:
     num_labels: int | None
 
 
-def read_config(folder: str | os.PathLike) -> "EncoderConfig":
-    """Reads the config.json of a BERT, DistilBERT or ELECTRA.
+def read_config(folder: str | os.PathLike) -> "BackboneConfig":
+    """Reads a checkpoint's config.json.
 
     Args:
         folder: with the checkpoint.
@@ -164,9 +97,9 @@ def has_weights(folder: str | os.PathLike) -> bool:
     return False
 
 
-def load_encoder(folder: str | os.PathLike, *, dtype: str = "float32", seed: int = 0, hidden_dropout: float | None = None,
-                 attention_dropout: float | None = None, pooler: bool = True) -> tuple["Encoder", LoadReport]:
-    """Builds the encoder of a checkpoint and fills it.
+def load_backbone(folder: str | os.PathLike, *, dtype: str = "float32", seed: int = 0, hidden_dropout: float | None = None,
+                 attention_dropout: float | None = None, pooler: bool = True) -> tuple["Backbone", LoadReport]:
+    """Builds the encoder or decoder of a checkpoint and fills it.
 
     Args:
         folder: with config.json and the weights; without weights everything is freshly initialised.
@@ -176,33 +109,36 @@ def load_encoder(folder: str | os.PathLike, *, dtype: str = "float32", seed: int
         attention_dropout: in place of what config.json says.
         pooler: False leaves BERT's pooler out, for heads that do not use it.
     Returns:
-        encoder; report of what is new and what was left unused.
+        backbone; report of what is new and what was left unused.
     Raises:
         WeightsError: see `read_config` and `has_weights`; or the tensors are damaged, missing, unknown or of another
             shape, all of them listed.
     """
-    from trainer.backbones.encoder import Encoder, initial_value
+    from trainer.backbones.decoder import Decoder
+    from trainer.backbones.encoder import Encoder
+    from trainer.backbones.layers import initial_value
 
-    changes = {"hidden_dropout": hidden_dropout, "attention_dropout": attention_dropout, "pooler": None if pooler else False}
+    changes = {"hidden_dropout": hidden_dropout, "embedding_dropout": hidden_dropout, "attention_dropout": attention_dropout,
+               "pooler": None if pooler else False}
     config = dataclasses.replace(read_config(folder), **{key: value for key, value in changes.items() if value is not None})
     pretrained = has_weights(folder)
-    encoder = Encoder(config, seed=None, dtype=dtype)
-    weights = encoder.weights_by_path()
+    backbone = (Decoder if config.causal else Encoder)(config, seed=None, dtype=dtype)
+    weights = backbone.weights_by_path()
     with _Tensors.open(folder, config.architecture) if pretrained else contextlib.nullcontext(_Tensors({}, {})) as tensors:
         unused = tensors.check({path: tuple(weight.shape) for path, weight in weights.items()}, config) if pretrained else []
         new = []
         for path, weight in weights.items():
             names = _tensor_names(path, config.architecture)
             if all(name in tensors.shapes for name in names):
-                weight.assign(_fuse(path, [tensors.read(name) for name in names]))
+                weight.assign(_fuse(path, [tensors.read(name) for name in names], config.architecture))
             else:
                 weight.assign(initial_value(config, path, tuple(weight.shape), seed))
                 new += names
-    return encoder, LoadReport(new, unused)
+    return backbone, LoadReport(new, unused)
 
 
 def read_task_head(folder: str | os.PathLike) -> TaskHead:
-    """Reads what a fine-tuned checkpoint adds to its encoder.
+    """Reads what a fine-tuned checkpoint adds to its backbone.
 
     Args:
         folder: with config.json; without weights the tensors are empty.
@@ -222,48 +158,48 @@ def read_task_head(folder: str | os.PathLike) -> TaskHead:
                     len(id2label) or content.get("num_labels"))
 
 
-def encoder_tensors(encoder: "Encoder") -> dict[str, np.ndarray]:
-    """The weights of an encoder as float32 arrays under Hugging Face's names, without the family's prefix."""
+def backbone_tensors(backbone: "Backbone") -> dict[str, np.ndarray]:
+    """The weights of a backbone as float32 arrays under Hugging Face's names, without the family's prefix."""
     tensors = {}
-    for path, weight in encoder.weights_by_path().items():
-        names = _tensor_names(path, encoder.config.architecture)
-        tensors |= zip(names, _split(path, np.asarray(weight.value), len(names)), strict=True)
+    for path, weight in backbone.weights_by_path().items():
+        names = _tensor_names(path, backbone.config.architecture)
+        tensors |= zip(names, _split(path, np.asarray(weight.value), len(names), backbone.config.architecture), strict=True)
     return tensors
 
 
-def save_huggingface(folder: str | os.PathLike, encoder: "Encoder", source: str | os.PathLike | Mapping[str, Any], *,
+def save_huggingface(folder: str | os.PathLike, backbone: "Backbone", source: str | os.PathLike | Mapping[str, Any], *,
                      head_tensors: Mapping[str, np.ndarray] | None = None, config_updates: Mapping[str, Any] | None = None,
                      tokenizer_folder: str | os.PathLike | None = None) -> None:
     """Writes a folder that `AutoModelFor….from_pretrained` loads; on failure nothing of it is left.
 
     Args:
         folder: to make; one that exists is replaced once the new one is complete.
-        encoder: with the weights.
-        source: the folder the encoder came from, or the content of its config.json, which is kept.
+        backbone: with the weights.
+        source: the folder it came from, or the content of its config.json, which is kept.
         head_tensors: the task head under Hugging Face's names, such as classifier.weight (C, H).
         config_updates: keys of config.json to set, or None to leave out. `architectures` decides what is written: with ["BertModel"] the tensors
             are bare, otherwise prefixed; with a class that has no pooler there is none. `id2label` replaces `num_labels`.
         tokenizer_folder: its tokenizer files are copied.
     Raises:
         WeightsError: the source's config.json is missing or wrong.
-        ValueError: the source describes another encoder, or the head is not one.
+        ValueError: the source describes another backbone, or the head is not one.
     """
     content = dict(source) if isinstance(source, Mapping) else _read_json(Path(source), CONFIG_FILE)
     config = _parse_config(content, where="source config.json")
     sizes = [field.name for field in dataclasses.fields(config) if "dropout" not in field.name and field.name != "pooler"]
-    if differing := [name for name in sizes if getattr(config, name) != getattr(encoder.config, name)]:
-        raise ValueError(f"expected a source config.json that describes the encoder. Received one that differs in {', '.join(differing)}")
+    if differing := [name for name in sizes if getattr(config, name) != getattr(backbone.config, name)]:
+        raise ValueError(f"expected a source config.json that describes the backbone. Received one that differs in {', '.join(differing)}")
     content |= config_updates or {}
     content = {key: value for key, value in content.items() if value is not None or key not in (config_updates or {})}
     content.pop("torch_dtype", None)  # older name of dtype
     if "id2label" in (config_updates or {}):
         content.pop("num_labels", None)
     architecture = (content.get("architectures") or [""])[0]
-    prefix = "" if architecture.endswith("Model") and not architecture.endswith("LMHeadModel") else f"{config.architecture}."
+    prefix = "" if architecture.endswith("Model") and not architecture.endswith("LMHeadModel") else FAMILIES[config.architecture].prefix
     head = {name: np.asarray(tensor, np.float32) for name, tensor in (head_tensors or {}).items()}
     if strangers := [name for name in head if not name.startswith(_OTHER_PARTS)]:
         raise ValueError(f"expected head tensors named {', '.join(_OTHER_PARTS)}…. Received {', '.join(strangers)}")
-    body = {prefix + name: tensor for name, tensor in encoder_tensors(encoder).items()
+    body = {prefix + name: tensor for name, tensor in backbone_tensors(backbone).items()
             if not (name.startswith("pooler.") and architecture.endswith(_NO_POOLER))}
     with _replaced_folder(Path(folder)) as partial:
         _write_folder(partial, content | {"dtype": "float32"}, body | head, tokenizer_folder)
@@ -296,24 +232,30 @@ def _replaced_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _parse_config(content: dict[str, Any], *, where: str) -> "EncoderConfig":
-    from trainer.backbones.encoder import EncoderConfig
+def _parse_config(content: dict[str, Any], *, where: str) -> "BackboneConfig":
+    from trainer.backbones.layers import BackboneConfig
 
-    family = content.get("model_type")
-    if family not in CONFIG_KEYS:
-        raise WeightsError(f"{where}: model_type is {family!r}, which is not implemented: expected one of {', '.join(CONFIG_KEYS)}")
-    problems = _unsupported(content)
-    values = {"architecture": family, **_FIXED[family]}
-    for field, (key, default) in CONFIG_KEYS[family].items():
+    name = content.get("model_type")
+    if name not in FAMILIES:
+        raise WeightsError(f"{where}: model_type is {name!r}, which is not implemented: expected one of {', '.join(FAMILIES)}")
+    family = FAMILIES[name]
+    problems = [f"{key} is {json.dumps(content[key])}: only {json.dumps(needed)} is implemented" for key, needed in family.unsupported.items()
+                if content.get(key) not in (None, needed)]
+    values = {"architecture": name, **family.fixed}
+    for field, (key, default) in family.keys.items():
         values[field] = content.get(key, default)
         if not _is_valid(field, values[field], default):
             problems.append(f"{key} is {values[field]!r}: expected a value like {default or 0.1!r}")
     if problems:
         raise WeightsError(f"{where}: " + "; ".join(problems))
     values.setdefault("embedding_size", values["hidden_size"])
+    values["intermediate_size"] = values["intermediate_size"] or 4 * values["hidden_size"]  # GPT-2's n_inner may be null
+    if name in FIRST_BEHIND_PADDING:
+        values["first_position"] = 1 + (values["pad_token_id"] or 0)
+        values["max_positions"] -= values["first_position"]
     values |= {field: values["hidden_dropout"] for field in _HEAD_DROPOUTS if values[field] is None}
     try:
-        return EncoderConfig(**values)
+        return BackboneConfig(**values)
     except WeightsError as error:
         raise WeightsError(f"{where}: {error}") from None
 
@@ -323,16 +265,9 @@ def _is_valid(field: str, value: Any, default: Any) -> bool:
         return field in _MAY_BE_NULL
     if isinstance(default, str | bool):
         return type(value) is type(default)
-    if isinstance(default, int):
+    if isinstance(default, int) or (default is None and field not in _HEAD_DROPOUTS):
         return type(value) is int and value >= (field != "pad_token_id")
     return type(value) in (int, float) and 0 <= value < 1
-
-
-def _unsupported(content: dict[str, Any]) -> list[str]:
-    positions = content.get("position_embedding_type") or "absolute"
-    problems = [] if positions == "absolute" else [f"position_embedding_type is {positions!r}: only 'absolute' is implemented"]
-    return problems + [f"{key} is true: decoders are not implemented here, set it to false if the weights are an encoder's"
-                       for key in ("is_decoder", "add_cross_attention") if content.get(key)]
 
 
 def _list(folder: Path) -> list[str]:
@@ -361,18 +296,22 @@ def _tensor_names(path: str, architecture: str) -> list[str]:
     if leaf not in _LEAVES:
         module = path
     layer = module.split("/", 1)[0].removeprefix("layer_")
-    theirs = MODULES[architecture][module.replace(f"layer_{layer}/", "layer_#/", 1)]
+    theirs = FAMILIES[architecture].modules[module.replace(f"layer_{layer}/", "layer_#/", 1)]
     return [f"{name.replace('#', layer)}.{_LEAVES.get(leaf, 'weight')}" for name in ([theirs] if isinstance(theirs, str) else theirs)]
 
 
-def _split(path: str, weight: np.ndarray, parts: int) -> list[np.ndarray]:
-    """One of our weights as Hugging Face's tensors: kernels are (outputs, inputs) there."""
-    return [part.T if path.endswith("/kernel") else part for part in np.split(weight, parts, axis=-1)]
+def _split(path: str, weight: np.ndarray, parts: int, architecture: str) -> list[np.ndarray]:
+    """One of our weights as Hugging Face's tensors: kernels are (outputs, inputs) in most families."""
+    return [part.T if _is_transposed(path, architecture) else part for part in np.split(weight, parts, axis=-1)]
 
 
-def _fuse(path: str, tensors: list[np.ndarray]) -> np.ndarray:
+def _fuse(path: str, tensors: list[np.ndarray], architecture: str) -> np.ndarray:
     """The inverse of `_split`."""
-    return np.concatenate([tensor.T if path.endswith("/kernel") else tensor for tensor in tensors], axis=-1)
+    return np.concatenate([tensor.T if _is_transposed(path, architecture) else tensor for tensor in tensors], axis=-1)
+
+
+def _is_transposed(path: str, architecture: str) -> bool:
+    return path.endswith("/kernel") and FAMILIES[architecture].kernels_transposed
 
 
 class _Tensors:
@@ -395,7 +334,7 @@ class _Tensors:
                     raise WeightsError(f"{path} does not have {', '.join(absent[:10])}, which {INDEX_FILE} places there:"
                                        " download the checkpoint again")
                 for name in names:
-                    bare = _present_name(name).removeprefix(f"{architecture}.")
+                    bare = _present_name(name).removeprefix(FAMILIES[architecture].prefix)
                     shapes[bare] = tuple(file.get_slice(name).get_shape())
                     readers[bare] = lambda file=file, name=name: file.get_tensor(name)
             yield cls(shapes, readers)
@@ -404,7 +343,7 @@ class _Tensors:
         """The tensor as float32."""
         return self.readers[name]().astype(np.float32)
 
-    def check(self, weights: dict[str, tuple[int, ...]], config: "EncoderConfig") -> list[str]:
+    def check(self, weights: dict[str, tuple[int, ...]], config: "BackboneConfig") -> list[str]:
         """Compares with our weights' shapes; returns what is not needed.
 
         Raises:
@@ -413,10 +352,10 @@ class _Tensors:
         expected = {}
         for path, shape in weights.items():
             names = _tensor_names(path, config.architecture)
-            expected |= {name: part.shape for name, part in zip(names, _split(path, np.broadcast_to(0, shape), len(names)), strict=True)}
+            expected |= {name: part.shape for name, part in zip(names, _split(path, np.broadcast_to(0, shape), len(names), config.architecture), strict=True)}
         missing = [name for name in expected if name not in self.shapes and not name.startswith("pooler.")]
         extra = sorted(set(self.shapes) - set(expected))
-        unused = [name for name in extra if name.startswith(_OTHER_PARTS) or name in _BUFFERS]
+        unused = [name for name in extra if name.startswith(_OTHER_PARTS) or _BUFFERS.fullmatch(name)]
         unexpected = [name for name in extra if name not in unused]
         shape = [f"{name} expected {expected[name]} found {self.shapes[name]}" for name in expected
                  if self.shapes.get(name, expected[name]) != expected[name]]

@@ -62,6 +62,7 @@ class Layout:
         index: (K, E) int64, the example in its split; -1 fills up.
         row: (K, E) int32, its row within the shard.
         start: (K, E) int32, its first token within the row.
+        step: the optimizer step, for what is drawn anew at each; -1 in evaluation.
     """
 
     row_length: int
@@ -69,6 +70,7 @@ class Layout:
     index: np.ndarray
     row: np.ndarray
     start: np.ndarray
+    step: int = -1
 
 
 def lay_out(indices: np.ndarray, lengths: np.ndarray, *, batching: str, seq_len: int, shards: int = 1, capacity: int,

@@ -26,6 +26,7 @@ from trainer.storage import write_json
 
 ENCODE_BATCH = 512  # texts per call of the graph: long enough to amortise the call, short enough to spread over the cores
 SAMPLES = 256  # raw examples of each split kept in the store, for the export's proof
+SAMPLE_CHARACTERS = 2000  # of a document, which may be a book
 SPLITS = ("train", "validation", "test")
 
 
@@ -177,7 +178,8 @@ class _Preparation:
         if not all(texts):
             self.ledger.add(split.name, "empty_texts", str(example.origin))
         if len(split.samples) < SAMPLES:
-            split.samples.append(dict(zip(self.head.text_names, texts, strict=True)))
+            shown = (text[:SAMPLE_CHARACTERS] for text in texts) if self.head.recuts else texts
+            split.samples.append(dict(zip(self.head.text_names, shown, strict=True)))
         file = split.files.setdefault(example.origin.file, len(split.files))
         split.waiting.append((split.count, texts))
         split.places.append((file, example.origin.line))
@@ -206,6 +208,8 @@ class _Preparation:
                         self._refuse_overflow(origin, f"{self.settings.seq_len + int(values[row]):,} tokens, over")
                     if kind == "extra_windows":
                         self._refuse_overflow(origin, "more tokens than")
+            if self.head.recuts:
+                tokens = self.head.finish_rows(tokens, example, split.labels[first:first + len(next(iter(counts.values())))])
             example = first + example
             files, lines = np.array(split.places, np.int32)[example].T
             columns = {"content_hash": np.array(split.hashes, np.uint64)[example], "origin_file": files, "origin_line": lines}
@@ -227,11 +231,13 @@ class _Preparation:
         for name, split in splits.items():
             self._count_duplicates(split, splits["train"])
             columns, token_columns, extras = {}, {}, {}
+            if self.head.recuts:
+                self.head.recut(split)
             if self.head.windows:
                 columns, token_columns, extras = self.head.align(split, vocabulary, self.ledger)
             else:
                 columns = self.head.label_columns(split.labels, vocabulary, split.origin, name)
-            meta = {"files": list(split.files), "samples": split.samples, "examples": split.count}
+            meta = {"files": list(split.files), "samples": split.samples, "examples": split.count, "scored_share": self.head.scored_share}
             split.writer.close(columns, token_columns, meta, extras=extras)
         write_json(folder / "ledger.json", {"ledger": self.ledger.entries, "vocabulary": vocabulary})
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from trainer.errors import JobDirError
 
-FORMAT = 4  # part of the fingerprint: raised when the files' meaning changes
+FORMAT = 5  # part of the fingerprint: raised when the files' meaning changes
 
 
 class TokenStore:
@@ -107,6 +107,12 @@ class StoreWriter:
         lengths = np.concatenate(self._lengths) if self._lengths else np.zeros(0, np.int64)
         return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
 
+    def recut(self, row_splits: np.ndarray) -> None:
+        """Lets rows begin elsewhere in the same tokens; each has the example columns of the one that its first token was in."""
+        of = np.searchsorted(self.row_splits(), row_splits[:-1], side="right") - 1
+        self._columns = {name: [self.column(name)[of]] for name in self._columns}
+        self._lengths = [np.diff(row_splits)]
+
     def close(self, columns: Mapping[str, np.ndarray], token_columns: Mapping[str, np.ndarray], meta: Mapping[str, Any], *,
               extras: Mapping[str, np.ndarray] | None = None) -> None:
         """Adds whole columns (the labels, known only at the end) and extras, and finishes the files."""
@@ -120,7 +126,7 @@ class StoreWriter:
             _save(self.folder / f"{name}.npy", values)
         for name, values in (extras or {}).items():
             _save(self.folder / f"extra.{name}.npy", values)
-        meta = {**meta, "extras": list(extras or {}), "columns": list(everything), "token_columns": [*self._files, *token_columns]}
+        meta = {**meta, "extras": list(extras or {}), "columns": list(everything), "token_columns": list({**self._files, **token_columns})}
         (self.folder / "meta.json").write_text(json.dumps(meta, ensure_ascii=False), encoding="utf-8")
 
 

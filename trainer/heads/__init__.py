@@ -5,7 +5,7 @@ A head's file has a `Settings` and a `Head(settings, data_settings, tokenizer)` 
     texts, label          raw text and label of an example; DataError names file:line
     learn, label_columns  what train teaches (the label names), and labels as numbers
     encode                texts -> token columns, in the graph; the same function serves
-    build, logits, loss   the layers above the encoder, and their loss as (sum, weight)
+    build, logits, loss   the layers above the backbone, and their loss as (sum, weight)
     results               what evaluation keeps of the logits, in the graph; `per_token` names those with a value a token
     metrics, main_metric  of the results over a whole split, on the host; per_label for the kept model
     answers, decode       what the SavedModel makes of the results, in the graph, and one of them as JSON, for the example that
@@ -16,6 +16,11 @@ A head's file has a `Settings` and a `Head(settings, data_settings, tokenizer)` 
 
 A head with `windows` cuts long texts into several rows, so that none of their tokens is lost: its `encode` has a column
 `example`, which text each row is of, and it has `align`, which finds the labels' tokens, in place of `label_columns`.
+A head that `recuts` lets rows begin anywhere in the split's tokens (language models): `finish_rows` sees each batch of rows, `recut`
+all. One that `draws` makes token columns anew at each step (`draw`). The column `target` says what is predicted where; of `scored_share`
+of the tokens at most. What it needs besides in a served batch `served` makes. With `evaluated_as_served` false evaluation's results are
+not those of the raw texts, so that the export is proved by the serving graph itself.
+
 `grouping` says by which of its texts an example falls into train or a fraction held out of it. With `keeps_texts` its
 metrics need the texts of validation and test: `align` finds the last of each as `split.kept`.
 """

@@ -10,17 +10,23 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
+from trainer.backbones.families import FAMILIES
 from trainer.config import DataSettings, HeadSettings
 from trainer.errors import ConfigError, DataError
-from trainer.heads._families import FAMILIES
 from trainer.heads._per_label import scores_per_label
+from trainer.heads._plain import Plain
 from trainer.lazy import keras, tf
 from trainer.sources import Example, require_field
 
 Labels = Annotated[list[str], Field(min_length=1)]
 OVERFLOWS = ("truncate", "head_tail", "error")
-DROPOUT_SITES = (1_000_000, 1_000_001)  # far above the encoder's
+DROPOUT_SITES = (1_000_000, 1_000_001)  # far above the backbone's
 SHOWN_LABELS = 30  # in a message
+# What the families have before the output layer: a layer of their own with this activation, or the backbone's pooler, or nothing.
+HIDDEN = {"distilbert": "relu", "electra": "gelu", "roberta": "tanh", "xlm-roberta": "tanh"}
+DROPPED_BEFORE = ("electra", "roberta", "xlm-roberta")  # whose layer drops from its input, too
+TENSORS = {"distilbert": ("pre_classifier", "classifier"), "gpt2": ("score",),
+           **dict.fromkeys(("bert", "albert"), ("classifier",)), **dict.fromkeys(DROPPED_BEFORE, ("classifier.dense", "classifier.out_proj"))}
 
 
 class Settings(HeadSettings):
@@ -36,14 +42,10 @@ class Settings(HeadSettings):
     threshold: Annotated[float, Field(gt=0, lt=1)] = Field(0.5, description="multi_label: probability from which a label is given")
 
 
-class Head:
+class Head(Plain):
     """See trainer/heads/__init__.py for what each method is for."""
 
     Settings = Settings
-    windows = False
-    keeps_texts = False
-    grouping = slice(None)
-    per_token: tuple[str, ...] = ()
 
     def __init__(self, settings: Settings, data: DataSettings, tokenizer: Any) -> None:
         self.settings, self.data, self.tokenizer = settings, data, tokenizer
@@ -149,37 +151,37 @@ class Head:
         columns = {"token_ids": token_ids, "segment_ids": segment_ids} if self.more_inputs else {"token_ids": token_ids}
         return columns, {"truncated_tokens": truncated, "unknown_tokens": unknown}
 
-    def build(self, encoder: Any, vocabulary: Mapping[str, Any], seed: int) -> list[keras.layers.Layer]:
-        """Makes the layers above the encoder, as Hugging Face's …ForSequenceClassification of each family has them."""
-        config = encoder.config
-        self.vocabulary, self.architecture = vocabulary, config.architecture
+    def build(self, backbone: Any, vocabulary: Mapping[str, Any], seed: int) -> list[keras.layers.Layer]:
+        """Makes the layers above the backbone, as Hugging Face's …ForSequenceClassification of each family has them."""
+        config = backbone.config
+        self.vocabulary, self.architecture, self.from_last = vocabulary, config.architecture, config.causal
         self.classes = len(vocabulary["labels"]) or 1
         self.dropout = self.settings.dropout if self.settings.dropout is not None else config.classifier_dropout
         initial = [keras.initializers.TruncatedNormal(stddev=config.initializer_range, seed=seed + site) for site in DROPOUT_SITES]
         layers = []
-        if config.architecture != "bert":
+        if config.architecture in HIDDEN:
             layers.append(keras.layers.Dense(config.hidden_size, kernel_initializer=initial[0], name="dense", dtype="float32"))
-        layers.append(keras.layers.Dense(self.classes, kernel_initializer=initial[1], name="output", dtype="float32"))
+        layers.append(keras.layers.Dense(self.classes, kernel_initializer=initial[1], name="output", dtype="float32", use_bias=not config.causal))
         for layer in layers:
             layer.build((None, config.hidden_size))
         self.layers = layers
         self.weights = _class_weights(self.settings.class_weights, vocabulary)
         return layers
 
-    def logits(self, encoder: Any, outputs: Mapping[str, tf.Tensor], batch: Mapping[str, tf.Tensor], *, training: bool, seed: Any) -> tf.Tensor:
-        """(E, C) float32, from the hidden state of each example's first token."""
-        from trainer.backbones.encoder import dropout
+    def logits(self, backbone: Any, outputs: Mapping[str, tf.Tensor], batch: Mapping[str, tf.Tensor], *, training: bool, seed: Any) -> tf.Tensor:
+        """(E, C) float32, from the hidden state of each example's first token; of its last one where tokens see only those before."""
+        from trainer.backbones.layers import ACTIVATIONS, dropout
 
         def drop(x: tf.Tensor, site: int) -> tf.Tensor:
             return dropout(x, self.dropout, seed, site) if training and self.dropout else x
 
-        first = tf.gather_nd(outputs["sequence_output"], tf.stack([batch["example_row"], batch["example_start"]], axis=1))  # (E, H)
-        if self.architecture == "bert":
-            hidden = encoder.pool(first)
-        elif self.architecture == "distilbert":
-            hidden = tf.nn.relu(self.layers[0](first))
-        else:
-            hidden = tf.nn.gelu(self.layers[0](drop(first, DROPOUT_SITES[1])), approximate=False)
+        place = batch["example_start"] + (tf.maximum(batch["example_length"] - 1, 0) if self.from_last else 0)
+        hidden = tf.gather_nd(outputs["sequence_output"], tf.stack([batch["example_row"], place], axis=1))  # (E, H)
+        if self.architecture in HIDDEN:
+            hidden = drop(hidden, DROPOUT_SITES[1]) if self.architecture in DROPPED_BEFORE else hidden
+            hidden = ACTIVATIONS[HIDDEN[self.architecture]](self.layers[0](tf.cast(hidden, tf.float32)))
+        elif not self.from_last:
+            hidden = backbone.pool(hidden)
         return self.layers[-1](tf.cast(drop(hidden, DROPOUT_SITES[0]), tf.float32))
 
     def loss(self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
@@ -282,10 +284,6 @@ class Head:
 
     # --- Hugging Face ---------------------------------------------------------------------------------------------
 
-    def _tensor_names(self) -> list[str]:
-        return {"bert": ["classifier"], "distilbert": ["pre_classifier", "classifier"],
-                "electra": ["classifier.dense", "classifier.out_proj"]}[self.architecture]
-
     def load_tensors(self, tensors: Mapping[str, np.ndarray], labels: Sequence[str] | None) -> list[str]:
         """Takes over the checkpoint's own classifier where its labels are ours; returns what was taken.
 
@@ -295,23 +293,25 @@ class Head:
         """
         if self.settings.kind != "regression" and list(labels or []) != self.vocabulary["labels"]:
             return []
-        names = self._tensor_names()
-        shapes = [(tuple(layer.kernel.shape[::-1]), tensors[f"{name}.weight"].shape if f"{name}.weight" in tensors else None)
-                  for name, layer in zip(names, self.layers, strict=True)]
-        if any(ours != theirs for ours, theirs in shapes) or any(f"{name}.bias" not in tensors for name in names):
+        parts = self._parts()
+        if any(name not in tensors or tensors[name].T.shape != tuple(weight.shape) for name, weight in parts.items()):
             return []
-        for name, layer in zip(names, self.layers, strict=True):
-            layer.kernel.assign(tensors[f"{name}.weight"].T)
-            layer.bias.assign(tensors[f"{name}.bias"])
-        return [f"{name}.{part}" for name in names for part in ("weight", "bias")]
+        for name, weight in parts.items():
+            weight.assign(tensors[name].T)
+        return list(parts)
+
+    def _parts(self) -> dict[str, Any]:
+        """The weights by Hugging Face's names; kernels are (outputs, inputs) there."""
+        parts = {}
+        for name, layer in zip(TENSORS[self.architecture], self.layers, strict=True):
+            parts |= {f"{name}.weight": layer.kernel, **({f"{name}.bias": layer.bias} if layer.use_bias else {})}
+        return parts
 
     def save_tensors(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """The layers under Hugging Face's names, and what config.json says of them."""
-        tensors = {}
-        for name, layer in zip(self._tensor_names(), self.layers, strict=True):
-            tensors[f"{name}.weight"], tensors[f"{name}.bias"] = np.ascontiguousarray(layer.kernel.numpy().T), layer.bias.numpy()
+        tensors = {name: np.ascontiguousarray(weight.numpy().T) for name, weight in self._parts().items()}
         labels = self.vocabulary["labels"] or ["LABEL_0"]
-        family = FAMILIES[self.architecture]
+        family = FAMILIES[self.architecture].class_name
         problem = {"single_label": "single_label_classification", "multi_label": "multi_label_classification", "regression": "regression"}
         return tensors, {"architectures": [f"{family}ForSequenceClassification"], "problem_type": problem[self.settings.kind],
                          "id2label": {str(i): name for i, name in enumerate(labels)}, "label2id": {name: i for i, name in enumerate(labels)}}

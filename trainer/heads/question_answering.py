@@ -12,14 +12,15 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
+from trainer.backbones.families import FAMILIES
 from trainer.config import DataSettings, HeadSettings
 from trainer.errors import ConfigError, DataError
-from trainer.heads._families import FAMILIES
+from trainer.heads._plain import Plain
 from trainer.heads._scripts import EAST_ASIAN
 from trainer.lazy import keras, tf
 from trainer.sources import Example, require_field
 
-DROPOUT_SITE = 1_000_000  # far above the encoder's
+DROPOUT_SITE = 1_000_000  # far above the backbone's
 NEVER = -1e9  # the score of what is no candidate
 NEAR = 100  # characters within which a misplaced answer is looked for
 
@@ -49,7 +50,7 @@ class Gold:
     state: str  # found, moved, lost or none
 
 
-class Head:
+class Head(Plain):
     """See trainer/heads/__init__.py for what each method is for."""
 
     Settings = Settings
@@ -57,7 +58,6 @@ class Head:
     keeps_texts = True
     grouping = slice(1, None)  # the questions of a context stay together
     text_names = ("question", "context")
-    per_token: tuple[str, ...] = ()
 
     def __init__(self, settings: Settings, data: DataSettings, tokenizer: Any) -> None:
         self.settings, self.data, self.tokenizer = settings, data, tokenizer
@@ -187,9 +187,9 @@ class Head:
         counts = {"unknown_tokens": unknown, "extra_windows": extra, "cut_questions": tf.cast(cut > 0, tf.int32)}
         return {**columns, "example": tf.cast(windows.text, tf.int32)}, counts
 
-    def build(self, encoder: Any, vocabulary: Mapping[str, Any], seed: int) -> list[keras.layers.Layer]:
-        """The layer above the encoder, as Hugging Face's …ForQuestionAnswering has it."""
-        config = encoder.config
+    def build(self, backbone: Any, vocabulary: Mapping[str, Any], seed: int) -> list[keras.layers.Layer]:
+        """The layer above the backbone, as Hugging Face's …ForQuestionAnswering has it."""
+        config = backbone.config
         self.vocabulary, self.architecture = vocabulary, config.architecture
         self.dropout = config.qa_dropout if self.settings.dropout is None else self.settings.dropout
         initial = keras.initializers.TruncatedNormal(stddev=config.initializer_range, seed=seed + DROPOUT_SITE)
@@ -197,9 +197,9 @@ class Head:
         self.output.build((None, config.hidden_size))
         return [self.output]
 
-    def logits(self, encoder: Any, outputs: Mapping[str, tf.Tensor], batch: Mapping[str, tf.Tensor], *, training: bool, seed: Any) -> tf.Tensor:
+    def logits(self, backbone: Any, outputs: Mapping[str, tf.Tensor], batch: Mapping[str, tf.Tensor], *, training: bool, seed: Any) -> tf.Tensor:
         """(E, L, 2) float32: for the beginning and the end, of each token of the example's row; NEVER at tokens of others."""
-        from trainer.backbones.encoder import dropout
+        from trainer.backbones.layers import dropout
 
         hidden = outputs["sequence_output"]
         if training and self.dropout:
@@ -369,7 +369,7 @@ class Head:
 
     def save_tensors(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """The output layer under Hugging Face's names, and what config.json says of it."""
-        family = FAMILIES[self.architecture]
+        family = FAMILIES[self.architecture].class_name
         tensors = {"qa_outputs.weight": np.ascontiguousarray(self.output.kernel.numpy().T), "qa_outputs.bias": self.output.bias.numpy()}
         sides = {"LABEL_0": 0, "LABEL_1": 1}  # Hugging Face takes the layer's width from the number of labels
         return tensors, {"architectures": [f"{family}ForQuestionAnswering"], "id2label": {str(side): name for name, side in sides.items()},

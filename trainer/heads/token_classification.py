@@ -11,18 +11,19 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
+from trainer.backbones.families import FAMILIES
 from trainer.config import DataSettings, HeadSettings
 from trainer.errors import ConfigError, DataError
 from trainer.heads._crf import Chain, forbidden_moves
-from trainer.heads._families import FAMILIES
 from trainer.heads._gold import TEXT_BITS, Gold, Words, are_tags, bio_tags, read_spans, scheme_of, tag_numbers
 from trainer.heads._per_label import scores_per_label
+from trainer.heads._plain import Plain
 from trainer.heads._scripts import EAST_ASIAN
 from trainer.heads._tags import OUTSIDE, continued, repaired
 from trainer.lazy import keras, tf
 from trainer.sources import Example, require_field
 
-DROPOUT_SITE = 1_000_000  # far above the encoder's
+DROPOUT_SITE = 1_000_000  # far above the backbone's
 JOINING = ".-'&\u2010\u2011\u2019"  # marks within names: U.S., Jean-Paul, O'Neil, AT&T
 
 
@@ -36,13 +37,11 @@ class Settings(HeadSettings):
     crf: bool = Field(False, description="score whole sequences of tags with a linear-chain CRF instead of each tag alone")
 
 
-class Head:
+class Head(Plain):
     """See trainer/heads/__init__.py for what each method is for."""
 
     Settings = Settings
     windows = True
-    keeps_texts = False
-    grouping = slice(None)
     text_names = ("text",)
     more_inputs = ("words",)
     per_token = ("tag", "score", "loss", "margin")
@@ -201,9 +200,9 @@ class Head:
         unknown = tf.reduce_sum(tf.cast(ids == self.tokenizer.unk_id, tf.int32), axis=1)
         return {**columns, "example": tf.cast(windows.text, tf.int32)}, {"unknown_tokens": unknown, "extra_windows": extra}
 
-    def build(self, encoder: Any, vocabulary: Mapping[str, Any], seed: int) -> list[keras.layers.Layer]:
-        """The layers above the encoder, as Hugging Face's …ForTokenClassification has them, and the CRF's scores."""
-        config = encoder.config
+    def build(self, backbone: Any, vocabulary: Mapping[str, Any], seed: int) -> list[keras.layers.Layer]:
+        """The layers above the backbone, as Hugging Face's …ForTokenClassification has them, and the CRF's scores."""
+        config = backbone.config
         self.vocabulary, self.architecture = vocabulary, config.architecture
         self.classes = len(vocabulary["labels"])
         self.spans = vocabulary["scheme"] != "none"
@@ -221,9 +220,9 @@ class Head:
         self.moves.built = True
         return [self.output, self.moves]
 
-    def logits(self, encoder: Any, outputs: Mapping[str, tf.Tensor], batch: Mapping[str, tf.Tensor], *, training: bool, seed: Any) -> tf.Tensor:
+    def logits(self, backbone: Any, outputs: Mapping[str, tf.Tensor], batch: Mapping[str, tf.Tensor], *, training: bool, seed: Any) -> tf.Tensor:
         """(R, L, C) float32."""
-        from trainer.backbones.encoder import dropout
+        from trainer.backbones.layers import dropout
 
         hidden = outputs["sequence_output"]
         if training and self.dropout:
@@ -401,7 +400,7 @@ class Head:
         """The output layer under Hugging Face's names, and what config.json says of it. A CRF has no place there."""
         if self.settings.crf:
             raise ConfigError("export.format: Hugging Face's models for token classification have no CRF. Export a savedmodel, or train with head.crf false.")
-        family = FAMILIES[self.architecture]
+        family = FAMILIES[self.architecture].class_name
         labels = self.vocabulary["labels"]
         tensors = {"classifier.weight": np.ascontiguousarray(self.output.kernel.numpy().T), "classifier.bias": self.output.bias.numpy()}
         return tensors, {"architectures": [f"{family}ForTokenClassification"], "id2label": {str(i): name for i, name in enumerate(labels)},

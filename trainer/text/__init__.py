@@ -8,21 +8,23 @@ from trainer.errors import WeightsError
 from trainer.text.backend import read_backend
 from trainer.text.byte_bpe import ByteBPETokenizer
 from trainer.text.folder import read_json, read_wordpiece
+from trainer.text.sentencepiece import SentencePieceTokenizer
 from trainer.text.tokenizer import Tokenizer
 from trainer.text.wordpiece import WordPieceTokenizer
 
 # Kind of tokenizer, as model.type of tokenizer.json says it → how to read one.
 TOKENIZERS = {"WordPiece": lambda folder: WordPieceTokenizer(read_wordpiece(folder)),
-              "BPE": lambda folder: ByteBPETokenizer(read_backend(folder))}
+              "BPE": lambda folder: ByteBPETokenizer(read_backend(folder)),
+              "Unigram": lambda folder: SentencePieceTokenizer(read_backend(folder))}
 # Where there is no tokenizer.json: the files of each kind.
-_FILES = {"WordPiece": ("vocab.txt",), "BPE": ("vocab.json", "merges.txt")}
+_FILES = (("WordPiece", {"vocab.txt"}), ("BPE", {"vocab.json", "merges.txt"}), ("Unigram", {"spiece.model"}), ("Unigram", {"sentencepiece.bpe.model"}))
 
 
 def load_tokenizer(folder: pathlib.Path) -> Tokenizer:
     """Reads the tokenizer of a checkpoint folder.
 
     Args:
-        folder: has tokenizer.json, vocab.txt, or vocab.json and merges.txt, and where the checkpoint has them tokenizer_config.json,
+        folder: has tokenizer.json, vocab.txt, vocab.json and merges.txt, or a SentencePiece model, and where the checkpoint has them tokenizer_config.json,
             special_tokens_map.json and added_tokens.json.
     Raises:
         WeightsError: the folder has no tokenizer, or one of a kind that is not supported, or it is damaged.
@@ -41,11 +43,12 @@ def _kind(folder: pathlib.Path) -> str:
         model = read_json(folder / "tokenizer.json").get("model", {})
         # Files of before 2020 do not say the kind; only WordPiece has a limit on the characters of a word.
         return model.get("type") or ("WordPiece" if "max_input_chars_per_word" in model else "unknown")
-    for kind, names in _FILES.items():
+    for kind, names in _FILES:
         if all((folder / name).exists() for name in names):
             return kind
     found = ", ".join(sorted(path.name for path in folder.iterdir())) if folder.is_dir() else "no such folder"
     raise WeightsError(
-        f"{folder}: no tokenizer found. Expected tokenizer.json, vocab.txt, or vocab.json and merges.txt. Received: {found or 'an empty folder'}. "
+        f"{folder}: no tokenizer found. Expected tokenizer.json, vocab.txt, vocab.json and merges.txt, spiece.model or "
+        f"sentencepiece.bpe.model. Received: {found or 'an empty folder'}. "
         "Point backbone.weights at a folder that transformers' save_pretrained wrote, tokenizer included."
     )

@@ -64,8 +64,10 @@ def read_backend(folder: pathlib.Path) -> Backend:
         backend = tokenizer.backend_tokenizer
         content = json.loads(backend.to_str())
     except Exception as error:  # of many kinds, by what is wrong with the files
-        raise WeightsError(f"{folder}: transformers cannot read the tokenizer: {str(error).strip()[:300]}. "
-                           "Copy the folder again from its source, tokenizer_config.json included.") from error
+        remedy = "Copy the folder again from its source, tokenizer_config.json included."
+        if not (folder / "tokenizer.json").exists() and any((folder / name).exists() for name in ("spiece.model", "sentencepiece.bpe.model")):
+            remedy += " Without its tokenizer.json the SentencePiece model needs a library: pip install 'podtune[sentencepiece]'."
+        raise WeightsError(f"{folder}: transformers cannot read the tokenizer: {str(error).strip()[:300]}. {remedy}") from error
     added = tuple(AddedToken(token["content"], token["id"], **{key: token[key] for key in ("lstrip", "rstrip", "single_word", "normalized")})
                   for token in content["added_tokens"])
     if words := [token.content for token in added if token.single_word]:

@@ -21,17 +21,17 @@ from tokenizers import Regex, normalizers
 
 from trainer.text.added_tokens import RAW_SPACES, Spans, make_added
 from trainer.text.backend import Backend
+from trainer.text.characters import IDEOGRAPHS, every_other, utf8_widths
 from trainer.text.integer_table import IntegerTable
+from trainer.text.piece_table import PieceTable, whole_pieces
 from trainer.text.tokenizer import Tokenizer
 
 _LETTER, _NUMBER, _OTHER, _WHITE, _SPACE = range(5)  # classes of code points to GPT-2's pattern; _SPACE is U+0020
 _IDEOGRAPH = 5  # a letter that is a word of its own to taggers
 _ASSIGNED = 0x34000  # what Unicode has beyond is marks, private use, or nothing yet: other
-_IDEOGRAPHS = ((0x3400, 0x4DC0), (0x4E00, 0xA000), (0xF900, 0xFB00), (0x20000, 0x34000))  # as BERT's tokenizer parts them
 _APOSTROPHE = ord("'")
 _ONE, _TWO = "stmd", ("re", "ve", "ll")  # endings that an apostrophe begins
 _NEVER = np.int32(2**31 - 1)  # the rank of a pair that is not merged
-_HASHES = 2**62
 
 
 class ByteBPETokenizer(Tokenizer):
@@ -66,7 +66,9 @@ class ByteBPETokenizer(Tokenizer):
             self._widths = tf.constant([len(part) for part in text], tf.int32)
             self._leading = tf.constant([len(part) - len(part.lstrip(b" ")) for part in text], tf.int32)
             self._trailing = tf.constant([len(part) - len(part.rstrip(b" ")) for part in text], tf.int32)
-            self._learn_words(text, set(ids.values()), ignore_merges=bool(model.get("ignore_merges")))
+            candidates = [id for id in sorted(ids.values()) if text[id] and _is_text(text[id])]
+            make_table = PieceTable if model.get("ignore_merges") else functools.partial(whole_pieces, split=self._merge)
+            self._table = make_table([text[id] for id in candidates], candidates)
         facts = [self.vocabulary, merges, prefix, self._added, self.template, hashlib.sha256(classes.tobytes()).hexdigest()]
         self.fingerprint = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
@@ -85,18 +87,6 @@ class ByteBPETokenizer(Tokenizer):
                 texts = tf.where(tf.gather(self._special, ids.values), "", texts)
             return tf.strings.unicode_transcode(tf.strings.reduce_join(ids.with_values(texts), axis=1), "UTF-8", "UTF-8")
 
-    def _learn_words(self, text: list[bytes], ids: set[int], *, ignore_merges: bool) -> None:
-        """Makes the table of the tokens that are whole words: their text, tokenized, is the token again."""
-        candidates = np.array([id for id in sorted(ids) if text[id] and _is_text(text[id])])
-        words = tf.constant([text[id] for id in candidates])
-        if not ignore_merges:
-            symbols, splits = tf.function(self._merge, autograph=False)(words)
-            alone = np.diff(splits.numpy()) == 1
-            candidates = candidates[alone][symbols.numpy()[splits.numpy()[:-1][alone]] == candidates[alone]]
-        self._words = tf.constant([text[id] for id in candidates])
-        self._word_ids = tf.constant(candidates, tf.int32)
-        self._word_table = IntegerTable(tf.strings.to_hash_bucket_fast(self._words, _HASHES).numpy())
-
     def _split(self, texts: tf.Tensor, *, with_offsets: bool) -> Spans:
         if self._prefix_space:
             bare = (tf.strings.length(texts) > 0) & (tf.strings.substr(texts, 0, 1) != b" ")
@@ -110,7 +100,7 @@ class ByteBPETokenizer(Tokenizer):
         starts = tf.reshape(tf.where(cut), [-1])
         splits = tf.concat([starts, [tf.size(codes, tf.int64)]], 0)
         pieces = tf.strings.unicode_encode(tf.RaggedTensor.from_row_splits(codes, splits, validate=False), "UTF-8")
-        ids, piece_splits = self._look_up(pieces)
+        ids, piece_splits = self._table.tokens(pieces, self._merge)
         counted = tf.concat([[0], tf.cumsum(tf.cast(cut, tf.int64))], 0)  # of characters, how many pieces begin before
         token_splits = tf.gather(piece_splits, tf.gather(counted, rows))
         if not with_offsets:
@@ -130,24 +120,6 @@ class ByteBPETokenizer(Tokenizer):
             return tf.tensor_scatter_nd_update(tf.zeros_like(wide), places[:, None], ~tf.gather(self._joined, last * 256 + lead))
 
         return tf.cond(tf.size(places) > 0, cuts, lambda: tf.zeros_like(wide))
-
-    def _look_up(self, pieces: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The tokens of each piece: ids, and (pieces + 1,) int64 where those of each begin."""
-        row = self._word_table.find(tf.strings.to_hash_bucket_fast(pieces, _HASHES))
-        known = (row >= 0) & (tf.gather(self._words, tf.maximum(row, 0)) == pieces)
-        whole = tf.gather(self._word_ids, tf.maximum(row, 0))
-
-        def merge() -> tuple[tf.Tensor, tf.Tensor]:
-            rest, which = tf.unique(tf.boolean_mask(pieces, ~known))
-            symbols, splits = self._merge(rest)
-            places = tf.reshape(tf.where(~known), [-1])
-            start = tf.tensor_scatter_nd_update(tf.range(tf.size(pieces, tf.int64)), places[:, None],
-                                                tf.size(pieces, tf.int64) + tf.gather(splits, which))
-            count = tf.tensor_scatter_nd_update(tf.ones_like(start), places[:, None], tf.gather(splits[1:] - splits[:-1], which))
-            taken = tf.ragged.range(start, start + count, row_splits_dtype=tf.int64)
-            return tf.gather(tf.concat([whole, symbols], 0), taken.values), taken.row_splits
-
-        return tf.cond(tf.reduce_all(known), lambda: (whole, tf.range(tf.size(pieces, tf.int64) + 1)), merge)
 
     def _merge(self, pieces: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Byte-pair encoding of each of (U,) strings, none empty: ids, and (U + 1,) int64 where those of each begin.
@@ -169,7 +141,7 @@ class ByteBPETokenizer(Tokenizer):
             """`rank` is of the pair that a symbol begins."""
             least = tf.gather(tf.math.segment_min(rank, of), of)
             active = least < _NEVER
-            chosen = _every_other((rank == least) & active)
+            chosen = every_other((rank == least) & active)
             gone = tf.concat([[False], chosen[:-1]], 0)
             merged = tf.gather(self._merged, tf.boolean_mask(rank, chosen))
             out = tf.tensor_scatter_nd_update(out, tf.boolean_mask(place, chosen)[:, None], merged)
@@ -196,8 +168,7 @@ class ByteBPETokenizer(Tokenizer):
     def _place(self, ids: tf.Tensor, token_splits: tf.Tensor, codes: tf.Tensor, kinds: tf.Tensor, rows: tf.Tensor, word: tf.Tensor,
                prefixed: tf.Tensor | None) -> Spans:
         """Finds the characters of each token: those that it has a byte of, spaces around them left out."""
-        widths = 1 + sum(tf.cast(codes >= least, tf.int32) for least in (0x80, 0x800, 0x10000))
-        of_byte = tf.repeat(tf.range(tf.size(codes)), widths)
+        of_byte = tf.repeat(tf.range(tf.size(codes)), utf8_widths(codes))
         end_byte = tf.cumsum(tf.gather(self._widths, ids))
         start_byte = end_byte - tf.gather(self._widths, ids)
         first, last = tf.gather(of_byte, start_byte), tf.gather(of_byte, end_byte - 1) + 1
@@ -252,17 +223,6 @@ def _word_starts(codes: tf.Tensor, kinds: tf.Tensor, first: tf.Tensor) -> tf.Ten
     return tf.cond(tf.reduce_any(opens), with_endings, lambda: starts)
 
 
-def _every_other(chosen: tf.Tensor) -> tf.Tensor:
-    """Of neighbours that overlap, the first, third, …: aaa is (aa)a."""
-    def thin() -> tf.Tensor:
-        opens = chosen & ~tf.concat([[False], chosen[:-1]], 0)
-        run = tf.cumsum(tf.cast(opens, tf.int32)) - 1
-        begin = tf.gather(tf.reshape(tf.where(opens), [-1]), tf.maximum(run, 0))
-        return chosen & ((tf.range(tf.size(chosen, tf.int64)) - begin) % 2 == 0)
-
-    return tf.cond(tf.reduce_any(chosen[1:] & chosen[:-1]), thin, lambda: chosen)
-
-
 @functools.cache
 def _classes() -> np.ndarray:
     """(0x34001,) int8: the class of each code point, as the regular expressions of `tokenizers` see it; the last is that of all beyond."""
@@ -273,7 +233,7 @@ def _classes() -> np.ndarray:
         left = normalizers.Replace(Regex(pattern), "").normalize_str(text)
         classes[[ord(character) for character in set(asked).difference(left)]] = kind
     classes[ord(" ")] = _SPACE
-    for start, stop in _IDEOGRAPHS:
+    for start, stop in IDEOGRAPHS:
         part = classes[start:stop]
         part[part == _LETTER] = _IDEOGRAPH
     return classes

@@ -19,8 +19,9 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from tokenizers import normalizers, pre_tokenizers
 
+from trainer.text.characters import PAGE_BITS, two_levels
+
 CODE_POINTS = 0x110000
-PAGE_BITS = 8  # code points to a page: 256 keeps the table of a vocabulary near 100 KB
 # Start, stop, size: within a block of that size all code points are treated alike, so its ends are asked only.
 _BLOCKS = (
     (0, 0x20000, 1),
@@ -215,7 +216,7 @@ def make_table(alphabet: Alphabet, normalization: Normalization) -> CodePointTab
             entries[code_point] = isolated.get(answer[1], UNKNOWN_ISOLATED)
         else:
             entries[code_point] = known[answer] if answer in known else _add_sequence(answer, names, sequences, known)
-    return _two_levels(entries, np.array(sequences or [SPACE], np.int32))
+    return CodePointTable(*two_levels(entries), np.array(sequences or [SPACE], np.int32))
 
 
 def _add_sequence(answer: str, names: np.ndarray, sequences: list[int], known: dict[str, int]) -> int:
@@ -232,10 +233,3 @@ def _add_sequence(answer: str, names: np.ndarray, sequences: list[int], known: d
 
 def _is_letter(name: int) -> bool:
     return chr(name).isalnum() if name < 0x80 else not (0x3400 <= name < 0xE000 or 0x20000 <= name < 0x30000)
-
-
-def _two_levels(entries: np.ndarray, sequences: np.ndarray) -> CodePointTable:
-    numbers: dict[bytes, int] = {}
-    rows = entries.reshape(-1, 1 << PAGE_BITS)
-    pages = [numbers.setdefault(row.tobytes(), len(numbers)) for row in rows]
-    return CodePointTable(np.array(pages, np.int32), np.frombuffer(b"".join(numbers), np.int32), sequences)

@@ -43,7 +43,6 @@ class Tokenizer(tf.Module):
         unk_id: int; -1 where every text has tokens.
         mask_id, eos_id: int, or None where there is none.
         fingerprint: str, sha256 of everything that determines ids and offsets.
-        resources: what a SavedModel must keep besides constants.
     """
 
     vocabulary: list[str]
@@ -53,7 +52,6 @@ class Tokenizer(tf.Module):
     mask_id: int | None = None
     eos_id: int | None = None
     fingerprint: str
-    resources: tuple = ()
     _added: Added | None = None
 
     def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:

@@ -14,8 +14,9 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 
 from trainer.text.added_tokens import RAW_SPACES, Spans, around_added, make_added
+from trainer.text.characters import look_up, utf8_widths
 from trainer.text.folder import WordPieceFiles
-from trainer.text.normalization import PAGE_BITS, UNKNOWN_LETTER, Alphabet, CodePointTable, make_alphabet, make_table
+from trainer.text.normalization import UNKNOWN_LETTER, Alphabet, CodePointTable, make_alphabet, make_table
 from trainer.text.tokenizer import Template, Tokenizer
 
 _SUFFIX = "##"
@@ -69,9 +70,7 @@ class WordPieceTokenizer(Tokenizer):
             sources: (M,) int32, the character each was made from (empty without offsets).
         """
         values = characters.flat_values
-        pages = tf.gather(self._pages, tf.bitwise.right_shift(values, PAGE_BITS))
-        low = tf.bitwise.bitwise_and(values, (1 << PAGE_BITS) - 1)
-        entries = tf.gather(self._entries, tf.bitwise.bitwise_or(tf.bitwise.left_shift(pages, PAGE_BITS), low))
+        entries = look_up(self._pages, self._entries, values)
         count = tf.size(entries)
 
         def expand() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -146,7 +145,7 @@ def _is_boundary(codes: tf.Tensor) -> tf.Tensor:
 def _to_source(spans: Spans, codes: tf.Tensor, splits: tf.Tensor, sources: tf.Tensor, source_splits: tf.Tensor) -> Spans:
     """Offsets in bytes of the normalised strings into characters of the original ones."""
     ids, token_splits, starts, ends, words = spans
-    widths = 1 + sum(tf.cast(codes >= least, tf.int32) for least in (0x80, 0x800, 0x10000))
+    widths = utf8_widths(codes)
     numbers = 4 * tf.range(tf.size(codes))
     by_byte = tf.ragged.range(numbers, numbers + widths, row_splits_dtype=tf.int64)  # v >> 2: the code that has the byte
     source_of_byte = tf.gather(sources, tf.bitwise.right_shift(by_byte.flat_values, 2))

@@ -1,0 +1,247 @@
+"""Language models: PyTorch's logits, every token's loss once, rows and masks."""
+
+import math
+import pathlib
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests import toy
+from trainer.backbones import huggingface
+from trainer.config import DataSettings
+from trainer.data.batching import lay_out
+from trainer.data.pipeline import fill
+from trainer.data.store import StoreWriter, TokenStore
+from trainer.errors import ConfigError
+from trainer.heads import causal_lm, masked_lm
+from trainer.heads._projection import losses_and_hits, weighted_loss
+from trainer.model import Model
+from trainer.steps import drawer
+
+GOLDEN = pathlib.Path(__file__).parent.parent / "golden" / "backbones"
+MASKED_CASES = ["bert_words", "distilbert_words", "electra_words", "roberta_words", "albert_words"]
+TOKENIZER = SimpleNamespace(template=toy.TEMPLATE.template, mask_id=4, pad_id=0, unk_id=1, eos_id=5, vocabulary=[str(number) for number in range(61)])
+
+
+def head_of(module, *, seq_len=16, **settings):
+    return module.Head(module.Settings(**settings), DataSettings(source="text", train="", seq_len=seq_len), TOKENIZER)
+
+
+def model_of(case):
+    module = causal_lm if case.startswith("gpt2") else masked_lm
+    head = head_of(module)
+    backbone, report = huggingface.load_backbone(GOLDEN / case, pooler=False)
+    model = Model(backbone, head, {"labels": []}, seed=1)
+    taken = head.load_tensors(huggingface.read_task_head(GOLDEN / case).tensors, None)
+    assert report.new == [] and set(taken) == {name for name in report.unused if not name.startswith("pooler.")}
+    return head, model
+
+
+@pytest.mark.parametrize("case", [*MASKED_CASES, "gpt2_words"])
+def test_logits_are_pytorchs(case):
+    _, model = model_of(case)
+    inputs = dict(np.load(GOLDEN / "inputs.npz"))
+    hidden, embeddings, bias = model.logits({**inputs, "scored": tf.range(27)})
+    logits = tf.matmul(hidden, embeddings, transpose_b=True).numpy() + (0 if bias is None else bias.numpy())
+    expected = np.load(GOLDEN / case / "outputs.npz")["logits"]
+    real = inputs["padding_mask"].astype(bool)
+    np.testing.assert_allclose(logits.reshape(expected.shape)[real], expected[real], atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("case", [*MASKED_CASES, "gpt2_words"])
+def test_what_is_written_is_what_was_read(case, tmp_path):
+    head, model = model_of(case)
+    tensors, updates = head.save_tensors()
+    huggingface.save_huggingface(tmp_path / "saved", model.backbone, GOLDEN / case, head_tensors=tensors, config_updates=updates)
+    written, original = (huggingface.read_task_head(folder) for folder in (tmp_path / "saved", GOLDEN / case))
+    assert set(written.tensors) == set(original.tensors) - set(masked_lm.COPIES)
+    assert all((written.tensors[name] == original.tensors[name]).all() for name in written.tensors)
+
+
+@pytest.mark.parametrize(("places", "words", "bias"), [(7, 11, True), (40, 300, False), (1, 5, True)])
+@pytest.mark.parametrize("xla", [False, True])
+def test_projected_loss_and_its_gradients_are_the_plain_ones(places, words, bias, xla, monkeypatch):
+    monkeypatch.setattr("trainer.heads._projection.BLOCK_BYTES", 4 * words * 8)  # blocks of 8 places
+    draw = np.random.default_rng(places)
+    x, table = (tf.constant(draw.normal(size=size), tf.float32) for size in ((places, 6), (words, 6)))
+    offset = tf.constant(draw.normal(size=words), tf.float32) if bias else None
+    target, weight = tf.constant(draw.integers(0, words, places), tf.int32), tf.constant(draw.integers(0, 2, places), tf.float32)
+    sources = [x, table, *([offset] if bias else [])]
+
+    def ours(x, table, *offset):
+        return weighted_loss(x, table, offset[0] if offset else None, target, weight)
+
+    def plain(x, table, *offset):
+        logits = tf.matmul(x, table, transpose_b=True) + (offset[0] if offset else 0)
+        return tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits(target, logits) * weight)
+
+    outcomes = []
+    for function in (tf.function(ours, jit_compile=xla), plain):
+        with tf.GradientTape() as tape:
+            tape.watch(sources)
+            loss = 0.5 * function(*sources)
+        outcomes.append([loss, *tape.gradient(loss, sources)])
+    for one, other in zip(*outcomes, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+    losses, hits = losses_and_hits(x, table, offset, target)
+    logits = x.numpy() @ table.numpy().T + (offset.numpy() if bias else 0)
+    np.testing.assert_allclose(losses, tf.nn.sparse_softmax_cross_entropy_with_logits(target, logits), rtol=1e-5)
+    assert hits.numpy().tolist() == (logits.argmax(1) == target.numpy()).tolist()
+
+
+def split_of(head, folder, documents, ends=None):
+    """A split as preparation makes it, of documents of token ids; ends: whether a document ends with each."""
+    labels = [(True if ends is None else ends[number], 3, 10) for number in range(len(documents))]
+    split = SimpleNamespace(name="train", labels=labels, writer=StoreWriter(folder), origin=lambda index: f"x:{index}")
+    lengths = np.array([len(document) for document in documents])
+    tokens = {"token_ids": (np.concatenate([np.array(d, np.int32) for d in documents]), lengths)}
+    tokens = head.finish_rows(tokens, np.arange(len(documents)), labels)
+    split.writer.append(tokens, {"example": np.arange(len(documents), dtype=np.int32)})
+    head.recut(split)
+    columns, token_columns, extras = head.align(split, {}, None)
+    split.writer.close(columns, token_columns, {"files": [], "samples": [], "scored_share": head.scored_share}, extras=extras)
+    return TokenStore(folder)
+
+
+DOCUMENTS = [[10, 11, 12], [], [20, 21, 22, 23, 24, 25, 26], [30]]
+
+
+def test_joined_documents_fill_rows_and_every_token_but_the_first_is_predicted(tmp_path):
+    store = split_of(head_of(causal_lm, seq_len=4), tmp_path / "s", DOCUMENTS)
+    flat = [10, 11, 12, 5, 5, 20, 21, 22, 23, 24, 25, 26, 5, 30, 5]  # 5 ends a document
+    assert store.tokens["token_ids"].tolist() == flat
+    assert store.lengths.tolist() == [4, 4, 4, 3]
+    assert store.tokens["target"].tolist() == [token + 1 for token in flat[1:]] + [0]
+    assert store.columns["example"].tolist() == [0, 1, 2, 2]  # the document of a row's first token
+    assert store.extras["text_size"].tolist() == [12, 40]
+
+
+def test_separate_documents_predict_nothing_of_each_other(tmp_path):
+    store = split_of(head_of(causal_lm, seq_len=4, documents="separate"), tmp_path / "s", DOCUMENTS)
+    assert [store.example(row)["token_ids"].tolist() for row in range(len(store))] == [[10, 11, 12, 5], [5], [20, 21, 22, 23], [24, 25, 26, 5], [30, 5]]
+    assert [store.example(row)["target"].tolist() for row in range(len(store))] == [[12, 13, 6, 0], [0], [22, 23, 24, 25], [26, 27, 6, 0], [6, 0]]
+
+
+def test_a_document_in_parts_is_one(tmp_path):
+    for documents in ("joined", "separate"):
+        head = head_of(causal_lm, seq_len=4, documents=documents)
+        parts = split_of(head, tmp_path / f"{documents} parts", [[10, 11, 12, 13], [14, 15], [20]], ends=[False, True, True])
+        whole = split_of(head, tmp_path / f"{documents} whole", [[10, 11, 12, 13, 14, 15], [20]])
+        for name in whole.tokens:
+            assert parts.tokens[name].tolist() == whole.tokens[name].tolist()
+        assert parts.lengths.tolist() == whole.lengths.tolist()
+
+
+def random_store(head, folder, count=40, longest=50):
+    draw = np.random.default_rng(3)
+    return split_of(head, folder, [draw.integers(6, 61, draw.integers(1, longest)).tolist() for _ in range(count)])
+
+
+@pytest.mark.parametrize("batching", ["packed", "bucketed", "fixed"])
+def test_perplexity_is_that_of_each_token_once(tmp_path, batching):
+    """Beside a second way: every row alone, the whole softmax in numpy."""
+    head, model = model_of("gpt2_words")
+    head.data = DataSettings(source="text", train="", seq_len=16)
+    store = random_store(head, tmp_path / "s")
+    results = {"loss": np.zeros(len(store)), "predicted": np.zeros(len(store)), "correct": np.zeros(len(store))}
+    for start in range(0, len(store), 8):
+        indices = np.arange(start, min(start + 8, len(store)))
+        layout = lay_out(indices, store.lengths[indices], batching=batching, seq_len=16, shards=2, capacity=8)
+        for shard in range(2):
+            batch = {name: values[0] for name, values in fill(store, layout, [shard]).items()}
+            found, mine = model.results(batch), layout.index[shard]
+            for name in results:
+                results[name][mine[mine >= 0]] = found[name].numpy()[mine >= 0]
+    total = count = correct = 0
+    for row in range(len(store)):
+        tokens = store.example(row)
+        hidden, embeddings, _ = model.logits({"token_ids": tokens["token_ids"][None], "scored": tf.range(len(tokens["token_ids"]))})
+        logits = hidden.numpy().astype(np.float64) @ embeddings.numpy().T
+        logits -= np.log(np.exp(logits - logits.max(1, keepdims=True)).sum(1, keepdims=True)) + logits.max(1, keepdims=True)
+        asked = np.flatnonzero(tokens["target"])
+        gold = tokens["target"][asked] - 1
+        total, count, correct = total - logits[asked, gold].sum(), count + len(asked), correct + (logits[asked].argmax(1) == gold).sum()
+    metrics = head.metrics(results, store)
+    assert count == int(store.row_splits[-1]) - 1
+    assert metrics["loss"] == pytest.approx(total / count, rel=1e-5) and metrics["perplexity"] == pytest.approx(math.exp(total / count), rel=1e-4)
+    assert metrics["accuracy"] == correct / count
+    assert metrics["word_perplexity"] == pytest.approx(math.exp(min(total / 120, 700))) and metrics["bits_per_byte"] == pytest.approx(total / math.log(2) / 400)
+
+
+def masked_store(head, folder, lengths, words=None):
+    draw = np.random.default_rng(5)
+    ids = np.concatenate([np.r_[2, draw.integers(6, 61, length - 2), 3] for length in lengths]).astype(np.int32)
+    writer = StoreWriter(folder)
+    tokens = {"token_ids": (ids, np.array(lengths))}
+    if words is not None:
+        tokens["words"] = (words(len(ids), draw).astype(np.int32), np.array(lengths))
+    writer.append(tokens, {"example": np.arange(len(lengths), dtype=np.int32)})
+    writer.close({}, {"target": np.zeros(len(ids), np.int32)}, {"files": [], "samples": [], "scored_share": head.scored_share})
+    return TokenStore(folder)
+
+
+def test_masks_are_a_function_of_seed_step_and_example(tmp_path):
+    head = head_of(masked_lm)
+    store = masked_store(head, tmp_path / "s", [30] * 20)
+    drawn = {key: head.draw(*key[:1], store, *key[1:]) for key in ((0, 1, 2), (0, 1, 3), (0, 2, 2), (1, 1, 2), (0, 1, -1))}
+    again = head.draw(0, store, 1, 2)
+    assert all((drawn[0, 1, 2][name] == again[name]).all() for name in again)
+    assert len({values["target"].tobytes() for values in drawn.values()}) == len(drawn)
+
+
+def test_as_many_tokens_are_masked_as_asked_and_eight_in_ten_are_hidden(tmp_path):
+    head = head_of(masked_lm, mask_probability=0.2)
+    store = masked_store(head, tmp_path / "s", [52] * 200)
+    masked = same = other = 0
+    for index in range(200):
+        before, after = store.example(index)["token_ids"], head.draw(0, store, index, 0)
+        hidden = after["target"] > 0
+        assert hidden.sum() == 10 and not hidden[[0, -1]].any()  # of 50, special tokens left out
+        assert (after["target"][hidden] - 1 == before[hidden]).all() and (after["token_ids"][~hidden] == before[~hidden]).all()
+        masked += (after["token_ids"][hidden] == TOKENIZER.mask_id).sum()
+        same += (after["token_ids"][hidden] == before[hidden]).sum()
+        other += ((after["token_ids"][hidden] != before[hidden]) & (after["token_ids"][hidden] != TOKENIZER.mask_id)).sum()
+    assert masked / 2000 == pytest.approx(0.8, abs=0.03) and same / 2000 == pytest.approx(0.1, abs=0.03) and other / 2000 == pytest.approx(0.1, abs=0.03)
+
+
+def test_whole_words_are_hidden_or_none_of_their_tokens(tmp_path):
+    head = head_of(masked_lm, whole_words=True, mask_probability=0.3)
+    store = masked_store(head, tmp_path / "s", [42] * 50, words=lambda count, draw: draw.random(count) < 0.5)
+    for index in range(50):
+        tokens, after = store.example(index), head.draw(0, store, index, 0)
+        inner = np.flatnonzero(~np.isin(tokens["token_ids"], head.special))
+        word = np.cumsum(tokens["words"][inner] != 0)
+        hidden = after["target"][inner] > 0
+        shares = [hidden[word == number].mean() for number in np.unique(word)]
+        assert 0 < hidden.sum() <= 12
+        assert sum(0 < share < 1 for share in shares) <= (hidden.sum() == 12)  # a first word longer than all that may be hidden is cut
+
+
+def test_places_that_are_predicted_fit_whatever_the_rows(tmp_path):
+    head = head_of(masked_lm)
+    store = masked_store(head, tmp_path / "s", [3, 4, 5, 30, 9, 30, 3, 17])
+    for batching in ("packed", "bucketed", "fixed"):
+        layout = lay_out(np.arange(8), store.lengths, batching=batching, seq_len=32, shards=2, capacity=8)
+        batch = fill(store, layout, [0, 1], drawer(head, 0))
+        assert batch["scored_weight"].sum() == sum((head.draw(0, store, index, -1)["target"] > 0).sum() for index in range(8))
+        for shard in range(2):
+            used = batch["scored_weight"][shard] > 0
+            row, place = np.divmod(batch["scored"][shard][used], layout.row_length)
+            example = layout.index[shard][batch["scored_example"][shard][used]]
+            inside = place - layout.start[shard][batch["scored_example"][shard][used]]
+            assert (row == layout.row[shard][batch["scored_example"][shard][used]]).all()
+            originals = [store.example(int(number))["token_ids"][int(offset)] for number, offset in zip(example, inside, strict=True)]
+            assert originals == batch["scored_target"][shard][used].tolist()
+
+
+def test_the_wrong_backbone_is_refused():
+    for module, case, kind, other in ((causal_lm, "bert", "decoder", "masked_lm"), (masked_lm, "gpt2", "encoder", "causal_lm")):
+        backbone, _ = huggingface.load_backbone(GOLDEN / case)
+        with pytest.raises(ConfigError, match=rf"head\.name: {module.Settings().name} needs an? {kind} such as .* For it take {other}"):
+            Model(backbone, head_of(module), {"labels": []}, seed=0)
+    with pytest.raises(ConfigError, match="masked_lm needs a tokenizer with a mask token"):
+        masked_lm.Head(masked_lm.Settings(), DataSettings(source="text", train=""), SimpleNamespace(mask_id=None, template=None))
+    with pytest.raises(ConfigError, match=r"data\.overflow: head causal_lm takes window or error, so that no token goes unseen\. Received 'truncate'\."):
+        causal_lm.Head(causal_lm.Settings(), DataSettings(source="text", train="", overflow="truncate"), TOKENIZER)

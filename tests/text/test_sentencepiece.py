@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import functools
+import io
+import json
+import pathlib
+import tempfile
+import unicodedata
+
+import numpy as np
+import pytest
+import sentencepiece
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tensorflow.core.protobuf import saved_model_pb2
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer
+
+from tests.text.byte_bpe_reference import HARD
+from tests.text.wordpiece_reference import ADVERSARIAL
+from tests.toy import CHINESE, FILLER, KEYWORDS
+from trainer.errors import WeightsError
+from trainer.prove import ops_of
+from trainer.text import load_tokenizer
+from trainer.text.sentencepiece import SentencePieceTokenizer
+
+NAMES = {"xlm-roberta": ("XLMRobertaTokenizer", "sentencepiece.bpe.model"), "albert": ("AlbertTokenizer", "spiece.model")}
+MORE = ("e\u0301 u\u0308 \u1ea5 a\u0323\u0302 …\u0301 ª\u0301 ﬁ\u0301x", "①½ ㎏ ％ ．（", "``quoted'' ```a ''", "▁a▁b ▁▁ a▁",
+        "222 aaaaa ooooo", "x\u200by\u200dz\ufeff",
+        "가각 \u1112\u1161\u11ab", "a\r\nb\r\n", "éé\u0301\u0301", "İİ", "<mask>a <mask>b [MASK] [CLS]", "中" * 300 + "国")
+
+
+@functools.cache
+def _folder(family: str) -> pathlib.Path:
+    """A model learnt from a few texts, in Hugging Face's folder."""
+    folder, content = pathlib.Path(tempfile.mkdtemp()), io.BytesIO()
+    words = [*FILLER, *KEYWORDS.values()]
+    lines = [" ".join(words[start:start + 7]) for start in range(len(words))] * 3 + [CHINESE] * 4
+    lines += [text for text in (*ADVERSARIAL, *HARD) if "\x00" not in text]
+    special = {"albert": {"pad_id": 0, "unk_id": 1, "bos_id": -1, "eos_id": -1, "control_symbols": ["[CLS]", "[SEP]", "[MASK]"]}}.get(family, {})
+    sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(lines), model_writer=content, vocab_size=400, model_type="unigram", minloglevel=2,
+                                             character_coverage=0.98, hard_vocab_limit=False, normalization_rule_name="nmt_nfkc", **special)
+    kind, file = NAMES[family]
+    (folder / file).write_bytes(content.getvalue())
+    (folder / "config.json").write_text(json.dumps({"model_type": family}))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind}))
+    return folder
+
+
+@functools.cache
+def _pair(family: str) -> tuple[SentencePieceTokenizer, Tokenizer]:
+    return load_tokenizer(_folder(family)), AutoTokenizer.from_pretrained(_folder(family)).backend_tokenizer
+
+
+def assert_same_tokens(family: str, texts: list[str]) -> None:
+    """Ids of all; places where Hugging Face's are unquestionable: of tokens that have characters, in texts without marks on letters."""
+    tokenizer, backend = _pair(family)
+    tokens = tokenizer.tokenize_with_offsets(tf.constant(texts, tf.string))
+    plain = tokenizer.tokenize(tf.constant(texts, tf.string)).to_list()
+    encodings = backend.encode_batch(texts, add_special_tokens=False)
+    for text, *row, ids, encoding in zip(texts, *(values.to_list() for values in tokens), plain, encodings, strict=True):
+        assert row[0] == encoding.ids, f"ids of {text!r}: expected {encoding.tokens}"
+        assert ids == encoding.ids, f"ids without offsets of {text!r}"
+        places = list(zip(*row[1:3], strict=True))
+        assert all(0 <= start <= end <= len(text) for start, end in places)
+        if unicodedata.normalize("NFKD", text) == text and not any(unicodedata.category(ch)[0] in "CM" or ch in "`'" for ch in text.replace("\n", "")):
+            for token, ours, theirs in zip(encoding.tokens, places, encoding.offsets, strict=True):
+                assert ours == theirs or token == "▁", f"{token} of {text!r}"
+
+
+@pytest.mark.parametrize("family", NAMES)
+def test_hard_texts_equal_hugging_face(family: str) -> None:
+    assert_same_tokens(family, [*ADVERSARIAL, *HARD, *MORE])
+    for text in (*ADVERSARIAL, *HARD, *MORE):
+        assert_same_tokens(family, [text])
+
+
+_characters = st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from(sorted({*"".join(MORE), *"".join(ADVERSARIAL)})),
+                        st.sampled_from(["the ", " film", "aaa", "oo", "``", "''", "e\u0301", "中文", "\u0301"]))
+
+
+@pytest.mark.parametrize("family", NAMES)
+@settings(max_examples=150, deadline=None)
+@given(batch=st.lists(st.lists(_characters, max_size=25).map("".join), max_size=8))
+def test_any_text_equals_hugging_face(family: str, batch: list[str]) -> None:
+    assert_same_tokens(family, batch)
+
+
+def test_equally_likely_tokens_are_hugging_faces(tmp_path: pathlib.Path) -> None:
+    """Rounding does not choose between "o oo oo" and "oo oo o": float64 adds these scores exactly."""
+    scores = {"▁": -2.0123, "o": -4.1234567, "oo": -5.7654321, "ooo": -11.1, "▁b": -3.3}
+    pieces = [*([name, 0.0] for name in ("<s>", "<pad>", "</s>", "<unk>")), *([piece, float(np.float32(score))] for piece, score in scores.items())]
+    backend = AutoTokenizer.from_pretrained(_folder("xlm-roberta")).backend_tokenizer
+    content = json.loads(backend.to_str())
+    content["model"]["vocab"], content["added_tokens"] = pieces, []
+    content["post_processor"] = None
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": "<unk>"}))
+    tokenizer = load_tokenizer(tmp_path)
+    texts = ["o" * count for count in range(1, 60)] + ["b" + "o" * 5 + "xx" + "o" * 7 + "yx o"]
+    expected = [encoding.ids for encoding in Tokenizer.from_str(json.dumps(content)).encode_batch(texts, add_special_tokens=False)]
+    assert tokenizer.tokenize(tf.constant(texts)).to_list() == expected
+
+
+def test_special_tokens_segments_and_words() -> None:
+    xlm, albert = _pair("xlm-roberta")[0], _pair("albert")[0]
+    assert [xlm.vocabulary[id] for id in (*xlm.template.before, *xlm.template.between, *xlm.template.after)] == ["<s>", "</s>", "</s>", "</s>"]
+    assert [albert.vocabulary[id] for id in (*albert.template.before, *albert.template.between, *albert.template.after)] == ["[CLS]", "[SEP]", "[SEP]"]
+    assert (xlm.template.segments, albert.template.segments) == (False, True)
+    text = "the  film 电影"
+    tokens = xlm.tokenize_with_offsets(tf.constant([text]))
+    whole: list[str] = []
+    for start, end, word in zip(*(values.to_list()[0] for values in tokens[1:]), strict=True):
+        if word == 1:
+            whole.append("")
+        if word >= 0:
+            whole[-1] += text[start:end]
+    assert whole == ["the", "film", "电", "影"]
+
+
+def test_core_ops_only(tmp_path: pathlib.Path) -> None:
+    module = tf.Module()
+    module.tokenizer, backend = _pair("xlm-roberta")
+    serve = tf.function(lambda text: {"ids": module.tokenizer.tokenize(text).to_tensor(-1)}, input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+    tf.saved_model.save(module, str(tmp_path / "model"), signatures=serve)
+    meta_graph = saved_model_pb2.SavedModel.FromString((tmp_path / "model" / "saved_model.pb").read_bytes()).meta_graphs[0]
+    assert not [operation for operation in ops_of(meta_graph.graph_def) if ">" in operation or "Sentencepiece" in operation or "Table" in operation]
+    batch = ["the film", "", "电影 ½x"]
+    answer = tf.saved_model.load(str(tmp_path / "model")).signatures["serving_default"](text=tf.constant(batch))["ids"].numpy()
+    assert [[id for id in row if id >= 0] for row in answer.tolist()] == [encoding.ids for encoding in backend.encode_batch(batch, add_special_tokens=False)]
+
+
+def test_other_normalizers_are_refused(tmp_path: pathlib.Path) -> None:
+    content = json.loads(_pair("xlm-roberta")[1].to_str())
+    content["normalizer"] = {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "x"}]}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}))
+    with pytest.raises(WeightsError, match=r"the tokenizer's normalizer must be made of Replace, NFKD, NFD, .*Precompiled\. Received: Prepend\."):
+        load_tokenizer(tmp_path)

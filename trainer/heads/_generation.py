@@ -1,0 +1,250 @@
+"""Generation with a cache of keys and values: greedy, sampled, or by beams, in one loop that can be compiled.
+
+A batch's prompts are padded behind to P tokens. Slot p < P of the cache is a prompt's token p, and slot P + t the t-th new
+one of every row, whatever the prompt's length: so a step writes one slot. Positions, and what is seen, follow the lengths.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from trainer.lazy import tf
+
+NEVER = -1e9  # the score of a beam that is none
+State = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoding:
+    """How tokens are chosen; the names are those of Hugging Face's GenerationConfig.
+
+    Attributes:
+        eos_id: ends a text; None: nothing does.
+        pad_id: behind the end.
+        stop: texts that end one, as bytes.
+        token_bytes: of each token; only needed for `stop`.
+    """
+
+    max_new_tokens: int
+    eos_id: int | None
+    pad_id: int
+    num_beams: int = 1
+    do_sample: bool = False
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    repetition_penalty: float = 1.0
+    length_penalty: float = 1.0
+    early_stopping: bool | Literal["never"] = False
+    stop: tuple[bytes, ...] = ()
+    token_bytes: Sequence[bytes] = ()
+
+
+class Generator:
+    """Continues prompts with a decoder."""
+
+    def __init__(self, backbone: Any, decoding: Decoding) -> None:
+        self.backbone, self.decoding = backbone, decoding
+        self._stops = [np.frombuffer(stop, np.uint8).astype(np.int32) for stop in decoding.stop]
+        if self._stops:
+            widest = max(map(len, decoding.token_bytes))
+            table = np.full((len(decoding.token_bytes), widest), -1, np.int32)
+            for row, part in zip(table, decoding.token_bytes, strict=True):
+                row[:len(part)] = np.frombuffer(part, np.uint8)
+            self._bytes, self._widths = tf.constant(table), tf.constant([len(part) for part in decoding.token_bytes], tf.int32)
+
+    def generate(self, token_ids: tf.Tensor, lengths: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+        """All new tokens of each prompt.
+
+        Args:
+            token_ids: (B, P) int32, anything behind a prompt's end.
+            lengths: (B,) int32, of the prompts, at least 1.
+            seed: (2,) int32, of sampling.
+        Returns:
+            `token_ids` (B, M) int32, pad_id behind the end; `score` (B,) float32, of beams: the sum of the log-probabilities,
+            divided by the length to the power of length_penalty; else the sum.
+        """
+        state = self.start(token_ids, lengths)
+        return self.outcome(self.run(state, seed, self.decoding.max_new_tokens))
+
+    def start(self, token_ids: tf.Tensor, lengths: tf.Tensor) -> State:
+        """Reads the prompts."""
+        d, beams = self.decoding, self.decoding.num_beams
+        batch, length = (static or dynamic for static, dynamic in zip(token_ids.shape, tf.unstack(tf.shape(token_ids)), strict=True))
+        real = tf.range(length)[None, :] < lengths[:, None]
+        out = self.backbone({"token_ids": tf.where(real, token_ids, 0), "padding_mask": tf.cast(real, tf.int32)}, output_cache=True)
+        hidden = tf.gather(out["sequence_output"], lengths - 1, batch_dims=1)
+        cache = tuple(tf.pad(values, [[0, 0], [0, 0], [0, d.max_new_tokens], [0, 0]]) for values in out["cache"])
+        state: State = {"step": tf.constant(0), "prompt": tf.constant(length) if isinstance(length, int) else length, "lengths": lengths,
+                        "hidden": hidden, "cache": cache, "tokens": tf.fill([batch, d.max_new_tokens], d.pad_id),
+                        "score": tf.zeros([batch]), "finished": tf.zeros([batch], tf.bool)}
+        if d.repetition_penalty != 1.0:
+            words = self.backbone.config.vocabulary_size
+            state["used"] = tf.reduce_max(tf.where(real[:, :, None], tf.one_hot(token_ids, words), 0.0), axis=1) > 0
+        if self._stops:
+            state["tail"] = tf.fill([batch, max(map(len, self._stops))], -1)
+        if beams > 1:
+            state = {name: self._repeat(value) if name not in ("step", "prompt") else value for name, value in state.items()}
+            state |= {"score": tf.tile([[0.0, *[NEVER] * (beams - 1)]], [batch, 1]), "best": tf.fill([batch, beams, d.max_new_tokens], d.pad_id),
+                      "best_score": tf.fill([batch, beams], NEVER), "best_finished": tf.zeros([batch, beams], tf.bool), "open": tf.ones([batch], tf.bool)}
+        return state
+
+    def run(self, state: State, seed: tf.Tensor, steps: int | tf.Tensor) -> State:
+        """So many tokens more, or fewer where all rows have ended."""
+        advance = self._advance_beams if self.decoding.num_beams > 1 else self._advance
+        last = state["step"] + steps
+        names = list(state)
+
+        def unfinished(*values: Any) -> tf.Tensor:
+            now = dict(zip(names, values, strict=True))
+            left = (now["step"] < last) & (now["step"] < self.decoding.max_new_tokens)
+            return left & (self._beams_left(now) if self.decoding.num_beams > 1 else ~tf.reduce_all(now["finished"]))
+
+        def body(*values: Any) -> tuple:
+            after = advance(dict(zip(names, values, strict=True)), seed)
+            return tuple(after[name] for name in names)
+
+        values = tf.while_loop(unfinished, body, tuple(state[name] for name in names), maximum_iterations=self.decoding.max_new_tokens, parallel_iterations=1)
+        return dict(zip(names, values, strict=True))
+
+    def outcome(self, state: State) -> dict[str, tf.Tensor]:
+        """What `generate` returns, of the last state."""
+        if self.decoding.num_beams == 1:
+            return {"token_ids": state["tokens"], "score": state["score"]}
+        return {"token_ids": state["best"][:, 0], "score": state["best_score"][:, 0]}
+
+    # --- one token more -------------------------------------------------------------------------------------------
+
+    def _logits(self, state: State) -> tf.Tensor:
+        table = tf.cast(self.backbone.embeddings.word.value, self.backbone.compute_dtype)
+        return tf.cast(tf.matmul(state["hidden"], table, transpose_b=True), tf.float32)
+
+    def _penalized(self, scores: tf.Tensor, state: State) -> tf.Tensor:
+        penalty = self.decoding.repetition_penalty
+        if penalty == 1.0:
+            return scores
+        return tf.where(state["used"], tf.where(scores < 0, scores * penalty, scores / penalty), scores)
+
+    def _advance(self, state: State, seed: tf.Tensor) -> State:
+        d = self.decoding
+        raw = self._logits(state)
+        scores = self._penalized(raw, state)
+        if d.do_sample:
+            token = self._sample(scores, tf.random.experimental.stateless_fold_in(seed, state["step"], alg="philox"))
+        else:
+            token = tf.argmax(scores, axis=-1, output_type=tf.int32)
+        score = state["score"] + tf.where(state["finished"], 0.0, tf.gather(tf.nn.log_softmax(raw), token, batch_dims=1))
+        token = tf.where(state["finished"], d.pad_id, token)
+        state, ended = self._noted(state, token)
+        finished = state["finished"] | ended
+        column = tf.range(d.max_new_tokens)[None, :] == state["step"]
+        return self._read({**state, "tokens": tf.where(column, token[:, None], state["tokens"]), "score": score, "finished": finished}, token)
+
+    def _sample(self, scores: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """One token of each row, of those that top_k and top_p leave, by the Gumbel trick."""
+        d = self.decoding
+        scores /= d.temperature
+        if d.top_k is not None:
+            least = tf.math.top_k(scores, min(d.top_k, scores.shape[-1]))[0][:, -1:]
+            scores = tf.where(scores < least, NEVER, scores)
+        if d.top_p is not None:
+            ordered = tf.sort(scores, direction="DESCENDING")
+            shares = tf.nn.softmax(ordered)
+            kept = tf.cumsum(shares, axis=-1, exclusive=True) < d.top_p  # the first always
+            least = tf.reduce_min(tf.where(kept, ordered, float("inf")), axis=-1, keepdims=True)
+            scores = tf.where(scores < least, NEVER, scores)
+        uniform = tf.random.stateless_uniform(tf.shape(scores), seed, minval=1e-20, alg="philox")  # the same where it is compiled
+        return tf.argmax(scores - tf.math.log(-tf.math.log(uniform)), axis=-1, output_type=tf.int32)
+
+    def _noted(self, state: State, token: tf.Tensor) -> tuple[State, tf.Tensor]:
+        """The state with what these tokens leave behind, and which rows they end."""
+        ended = tf.zeros_like(token, tf.bool) if self.decoding.eos_id is None else token == self.decoding.eos_id
+        state = dict(state)
+        if "used" in state:
+            state["used"] |= tf.one_hot(token, tf.shape(state["used"])[1], on_value=True, off_value=False)
+        if "tail" in state:
+            state["tail"], hit = self._tail(state["tail"], token)
+            ended |= hit
+        return state, ended
+
+    def _tail(self, tail: tf.Tensor, token: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The last bytes with those of the tokens, and which have a stop text in them."""
+        together = tf.concat([tail, tf.gather(self._bytes, token)], axis=1)
+        kept = tf.gather(together, tf.gather(self._widths, token)[:, None] + tf.range(tail.shape[1])[None, :], batch_dims=1)
+        hit = tf.zeros_like(token, tf.bool)
+        for stop in self._stops:
+            starts = np.arange(together.shape[1] - len(stop) + 1)[:, None] + np.arange(len(stop))
+            hit |= tf.reduce_any(tf.reduce_all(tf.gather(together, starts, axis=1) == stop, axis=2), axis=1)
+        return kept, hit
+
+    def _read(self, state: State, token: tf.Tensor) -> State:
+        """Lets the decoder read one more token of each row."""
+        slot = state["prompt"] + state["step"]
+        places = tf.range(tf.shape(state["cache"][0])[2])[None, :]
+        seen = (places < state["lengths"][:, None]) | ((places >= state["prompt"]) & (places <= slot))
+        hidden, cache = self.backbone.step(token, state["lengths"] + state["step"], state["cache"], slot, seen)
+        return {**state, "hidden": hidden, "cache": cache, "step": state["step"] + 1}
+
+    # --- beams ----------------------------------------------------------------------------------------------------
+
+    def _repeat(self, value: Any) -> Any:
+        return tf.nest.map_structure(lambda part: tf.repeat(part, self.decoding.num_beams, axis=0), value)
+
+    def _advance_beams(self, state: State, seed: tf.Tensor) -> State:
+        """Every row's beams by one token; those that end leave their place to the next best.
+
+        Source: the algorithm of Hugging Face's generate, of which the best 2 K candidates are K that do not end at least.
+        """
+        d, beams = self.decoding, self.decoding.num_beams
+        batch = tf.shape(state["score"])[0]
+        log_probabilities = self._penalized(tf.nn.log_softmax(self._logits(state)), state)
+        words = log_probabilities.shape[-1]
+        candidates = tf.reshape(log_probabilities, [batch, beams, words]) + state["score"][:, :, None]
+        score, place = tf.math.top_k(tf.reshape(candidates, [batch, beams * words]), 2 * beams)
+        beam, token = place // words, place % words  # (B, 2K)
+        flat = tf.reshape(beam + tf.range(batch)[:, None] * beams, [-1])
+        moved, ended = self._noted({name: tf.gather(state[name], flat) for name in ("used", "tail") if name in state}, tf.reshape(token, [-1]))
+        column = tf.range(d.max_new_tokens)[None, None, :] == state["step"]
+        tokens = tf.where(column, token[:, :, None], tf.gather(tf.reshape(state["tokens"], [batch, beams, -1]), beam, batch_dims=1))
+        ended = tf.reshape(ended, [batch, -1]) | (state["step"] + 1 == d.max_new_tokens)
+        state = self._take_finished(state, tokens, score, ended)
+        running, chosen = tf.math.top_k(score + tf.where(ended, NEVER, 0.0), beams)
+        of = tf.reshape(tf.gather(beam, chosen, batch_dims=1) + tf.range(batch)[:, None] * beams, [-1])
+        taken = tf.reshape(chosen + tf.range(batch)[:, None] * 2 * beams, [-1])
+        state |= {name: tf.gather(values, taken) for name, values in moved.items()}
+        state |= {"score": running, "tokens": tf.reshape(tf.gather(tokens, chosen, batch_dims=1), [batch * beams, -1]),
+                  "cache": tuple(tf.gather(values, of) for values in state["cache"]), "hidden": tf.gather(state["hidden"], of)}
+        state = self._read(state, tf.reshape(tf.gather(token, chosen, batch_dims=1), [-1]))
+        return {**state, "open": state["open"] & self._may_improve(state)}
+
+    def _take_finished(self, state: State, tokens: tf.Tensor, score: tf.Tensor, ended: tf.Tensor) -> State:
+        """The best ended beams so far, with those of the first K candidates that have just ended."""
+        d, beams = self.decoding, self.decoding.num_beams
+        just = ended & (tf.range(2 * beams) < beams)[None, :]
+        length = tf.cast(state["step"] + 1, tf.float32) ** d.length_penalty
+        allowed = just & state["open"][:, None]
+        if d.early_stopping is True:
+            allowed &= ~tf.reduce_all(state["best_finished"], axis=1, keepdims=True)
+        scores = tf.concat([state["best_score"], tf.where(allowed, score / length, NEVER)], axis=1)
+        best_score, chosen = tf.math.top_k(scores, beams)
+        return {**state, "best_score": best_score, "best": tf.gather(tf.concat([state["best"], tokens], axis=1), chosen, batch_dims=1),
+                "best_finished": tf.gather(tf.concat([state["best_finished"], allowed], axis=1), chosen, batch_dims=1)}
+
+    def _may_improve(self, state: State) -> tf.Tensor:
+        """(B,) bool: whether a running beam may still be better than the worst ended one."""
+        d = self.decoding
+        longest = d.max_new_tokens if d.early_stopping == "never" and d.length_penalty > 0 else state["step"]
+        best = state["score"][:, :1] / tf.cast(longest, tf.float32) ** d.length_penalty
+        worst = tf.where(state["best_finished"], tf.reduce_min(state["best_score"], axis=1, keepdims=True), NEVER)
+        return tf.reduce_any(best > worst, axis=1)
+
+    def _beams_left(self, state: State) -> tf.Tensor:
+        left = tf.reduce_any(state["open"])
+        if self.decoding.early_stopping is True:
+            left &= ~tf.reduce_all(state["best_finished"])
+        return left
+

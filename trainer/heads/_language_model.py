@@ -1,0 +1,131 @@
+"""What language models have in common: documents into rows, every token's loss once, perplexity."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from trainer.config import DataSettings, HeadSettings
+from trainer.errors import ConfigError, DataError
+from trainer.heads._plain import Plain
+from trainer.lazy import tf
+from trainer.sources import Example, require_field
+
+SHOWN = 80  # characters of a value in a message
+
+
+class LanguageModelSettings(HeadSettings):
+    """What every language model has."""
+
+    documents: Literal["joined", "separate"] = Field(
+        "joined", description="joined: end to end in full rows, attention crosses from one to the next; separate: it stays inside a document")
+
+
+class LanguageModel(Plain):
+    """The part of a head that is the same for all language models; see trainer/heads/__init__.py for what each method is for."""
+
+    windows = True
+    recuts = True
+    evaluated_as_served = False
+    text_names = ("text",)
+
+    def __init__(self, settings: LanguageModelSettings, data: DataSettings, tokenizer: Any) -> None:
+        self.settings, self.data, self.tokenizer = settings, data, tokenizer
+        if not isinstance(data.text, str):
+            raise ConfigError(f"data.text: head {settings.name} takes one field. Received {data.text!r}.")
+        if data.overflow not in (None, "window", "error"):
+            raise ConfigError(f"data.overflow: head {settings.name} takes window or error, so that no token goes unseen. Received {data.overflow!r}.")
+        self.fields = [data.text]
+
+    # --- examples -------------------------------------------------------------------------------------------------
+
+    def texts(self, example: Example) -> tuple[str, ...]:
+        """The document, or a part of one. Raises DataError where it is missing or no text."""
+        text = require_field(example, self.data.text)
+        if not isinstance(text, str):
+            raise DataError(f"{example.origin}: field {self.data.text!r} should be text. Received {text!r:.{SHOWN}}. Name the text field with --data.text.")
+        return (text,)
+
+    def label(self, example: Example) -> tuple[bool, int, int]:
+        """Whether a document ends here, and how many words and bytes of text this is."""
+        text = example.features[self.data.text]
+        return bool(example.features.get("ends", True)), len(text.split()), len(text.encode("utf-8", "replace"))
+
+    def preparation_settings(self) -> dict[str, Any]:
+        """What of the settings changes the stored examples."""
+        return self.settings.model_dump(include={"name", "documents"})
+
+    def learn(self, labels: Sequence[Any], names: list[str] | None, origin: Callable[[int], str]) -> dict[str, Any]:
+        """Nothing: the vocabulary is the tokenizer's."""
+        return {"labels": []}
+
+    def recut(self, split: Any) -> None:
+        """Lets rows begin every seq_len tokens of all, or of each document; notes where documents end, as `split.document_ends`."""
+        row_splits, example = split.writer.row_splits(), split.writer.column("example")
+        length, total = self.data.seq_len, int(row_splits[-1])
+        if not total:
+            raise DataError(f"data.{split.name}: {len(split.labels):,} texts and no token in them. Name the text field with --data.text.")
+        last = np.r_[example[1:] != example[:-1], True] & np.array([end for end, *_ in split.labels], bool)[example]
+        split.document_ends = np.unique(np.r_[row_splits[1:][last], total])
+        borders = np.r_[0, split.document_ends if self.settings.documents == "separate" else total]
+        starts = [np.arange(start, stop, length) for start, stop in itertools.pairwise(borders[borders <= total].tolist())]
+        split.writer.recut(np.r_[np.concatenate(starts), total])
+
+    def counts(self, split: Any) -> dict[str, np.ndarray]:
+        """Words and bytes of a split, by which its loss is also told."""
+        return {"text_size": np.array([[words, size] for _, words, size in split.labels], np.int64).sum(0)}
+
+    # --- graph ----------------------------------------------------------------------------------------------------
+
+    def embeddings(self, backbone: Any) -> tf.Tensor:
+        """(V, E), the tokens' own, in the compute dtype."""
+        return tf.cast(backbone.embeddings.word.value, backbone.compute_dtype)
+
+    def loss(self, logits: Any, batch: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        """Sum of the losses of the predicted tokens, and their number."""
+        from trainer.heads._projection import weighted_loss
+
+        weight = batch["scored_weight"]
+        return weighted_loss(*logits, batch["scored_target"], weight), tf.reduce_sum(weight)
+
+    def results(self, logits: Any, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Of each example: `loss` (E,), the sum over its predicted tokens; `predicted` (E,), how many; `correct` (E,), of how many the target was likeliest."""
+        from trainer.heads._projection import losses_and_hits
+
+        losses, hits = losses_and_hits(*logits, batch["scored_target"])
+        weight, slots = batch["scored_weight"], tf.shape(batch["example_row"])[0]
+
+        def total(values: tf.Tensor) -> tf.Tensor:
+            return tf.math.unsorted_segment_sum(values * weight, batch["scored_example"], slots)
+
+        return {"loss": total(losses), "predicted": total(tf.ones_like(losses)), "correct": total(tf.cast(hits, tf.float32))}
+
+    # --- results --------------------------------------------------------------------------------------------------
+
+    main_metric = "perplexity"
+
+    def metric_names(self) -> tuple[str, ...]:
+        """The names that `metrics` may give."""
+        return ("loss", "perplexity", "accuracy")
+
+    def metrics(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, float]:
+        """Over every predicted token once: mean loss, its exponential, and how often the token was the likeliest."""
+        tokens = max(float(results["predicted"].sum(dtype=np.float64)), 1.0)
+        loss = float(results["loss"].sum(dtype=np.float64)) / tokens
+        return {"loss": loss, "perplexity": math.exp(min(loss, 700)), "accuracy": float(results["correct"].sum(dtype=np.float64)) / tokens}
+
+    def per_label(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, dict[str, float]]:
+        """There are no labels."""
+        return {}
+
+    def calibrate(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, float]:
+        """Nothing here is chosen by validation."""
+        return {}
+
+    def load_calibration(self, values: Mapping[str, float]) -> None:
+        """Nothing to take over."""

@@ -1,0 +1,25 @@
+"""What a head has that needs nothing special of the data's way to the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from trainer.lazy import tf
+
+
+class Plain:
+    """Defaults, which a head overrides where it differs; see trainer/heads/__init__.py for what each is for."""
+
+    windows = False
+    recuts = False
+    draws = False
+    keeps_texts = False
+    evaluated_as_served = True
+    scored_share = 1.0
+    grouping: ClassVar[slice] = slice(None)
+    per_token: tuple[str, ...] = ()
+
+    def served(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """What evaluation's batches have besides, for rows of one example each."""
+        return {}

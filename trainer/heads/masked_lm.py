@@ -1,0 +1,227 @@
+"""Masked language modelling: some tokens are hidden and predicted from both sides; continues the pretraining of an encoder on another domain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from trainer.backbones.families import FAMILIES
+from trainer.config import DataSettings
+from trainer.errors import ConfigError
+from trainer.heads._language_model import LanguageModel, LanguageModelSettings
+from trainer.lazy import keras, tf
+
+DROPOUT_SITE = 1_000_000  # far above the backbone's
+KEPT, MASKED = 0.1, 0.8  # of the hidden tokens: left as they are, replaced by [MASK]; the rest by any token
+# What stands between the backbone and the vocabulary, in Hugging Face's names: a layer, its norm, and the vocabulary's bias.
+TENSORS = {
+    "bert": ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions.bias"),
+    "electra": ("generator_predictions.dense", "generator_predictions.LayerNorm", "generator_lm_head.bias"),
+    "distilbert": ("vocab_transform", "vocab_layer_norm", "vocab_projector.bias"),
+    "roberta": ("lm_head.dense", "lm_head.layer_norm", "lm_head.bias"),
+    "xlm-roberta": ("lm_head.dense", "lm_head.layer_norm", "lm_head.bias"),
+    "albert": ("predictions.dense", "predictions.LayerNorm", "predictions.bias"),
+}
+# Copies of the embeddings and of the bias, which Hugging Face ties.
+COPIES = ("cls.predictions.decoder.weight", "cls.predictions.decoder.bias", "generator_lm_head.weight", "vocab_projector.weight", "lm_head.decoder.weight",
+          "lm_head.decoder.bias", "predictions.decoder.weight", "predictions.decoder.bias")
+
+
+class Settings(LanguageModelSettings):
+    """Masked language modelling."""
+
+    name: Literal["masked_lm"] = Field("masked_lm")
+    mask_probability: Annotated[float, Field(gt=0, lt=0.9)] = Field(0.15, description="share of the tokens that are hidden and predicted")
+    whole_words: bool = Field(False, description="hide all tokens of a word, or none")
+    top_k: int = Field(5, ge=1, description="words to give for each mask, likeliest first")
+
+
+class Head(LanguageModel):
+    """See trainer/heads/__init__.py for what each method is for."""
+
+    Settings = Settings
+    draws = True
+    more_inputs: tuple[str, ...] = ()
+    per_token = ("top_id", "top_score")
+
+    def __init__(self, settings: Settings, data: DataSettings, tokenizer: Any) -> None:
+        super().__init__(settings, data, tokenizer)
+        if tokenizer.mask_id is None:
+            raise ConfigError("head.name: masked_lm needs a tokenizer with a mask token, and this one has none. For a decoder take causal_lm.")
+        self.scored_share = settings.mask_probability
+        template = tokenizer.template
+        self.special = np.array(sorted({*template.before, *template.between, *template.after, tokenizer.pad_id, tokenizer.mask_id}), np.int32)
+
+    def preparation_settings(self) -> dict[str, Any]:
+        """What of the settings changes the stored examples."""
+        return self.settings.model_dump(include={"name", "documents", "whole_words", "mask_probability"})
+
+    def finish_rows(self, tokens: dict[str, Any], example: np.ndarray, labels: Sequence[Any]) -> dict[str, Any]:
+        """Nothing: a document's rows have their special tokens already."""
+        return tokens
+
+    def align(self, split: Any, vocabulary: Mapping[str, Any], ledger: Any) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Targets are drawn at each step: the column says that there are some."""
+        return {}, {"target": np.zeros(int(split.writer.row_splits()[-1]), np.int32)}, self.counts(split)
+
+    def draw(self, seed: int, store: Any, index: int, step: int) -> dict[str, np.ndarray]:
+        """Hides tokens of an example: a pure function of seed, step and example. In evaluation, step -1, always the same.
+
+        Returns:
+            token_ids (S,) int32 with some replaced; `target` (S,) int32, 1 + the token where one is hidden.
+        Source: Devlin et al. 2019, section 3.1; whole words as in the code released in May 2019.
+        """
+        tokens = store.example(index)
+        ids = np.array(tokens["token_ids"])
+        random = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, step + 1, index])))
+        places = np.flatnonzero(~np.isin(ids, self.special))
+        count = max(1, round(self.settings.mask_probability * len(places)))
+        if len(places) == 0:
+            return {"token_ids": ids, "target": np.zeros_like(ids)}
+        if self.settings.whole_words:
+            word = np.cumsum(tokens["words"][places] != 0)  # of each place; what goes on with one has 0
+            order = random.permutation(np.unique(word))
+            sizes = np.bincount(word)[order]
+            fits, taken = [], 0
+            for number, size in zip(order, sizes, strict=True):
+                if taken + size <= count or not taken:
+                    fits.append(number)
+                    taken += size
+            hidden = places[np.isin(word, fits)][:max(count, 1)]
+        else:
+            hidden = np.sort(random.choice(places, count, replace=False))
+        target = np.zeros_like(ids)
+        target[hidden] = ids[hidden] + 1
+        chance = random.random(len(hidden))
+        ids[hidden[chance < MASKED]] = self.tokenizer.mask_id
+        replaced = hidden[chance >= MASKED + KEPT]
+        ids[replaced] = random.integers(0, len(self.tokenizer.vocabulary), len(replaced))
+        return {"token_ids": ids, "target": target}
+
+    # --- graph ----------------------------------------------------------------------------------------------------
+
+    def encode(self, text: tf.Tensor) -> tuple[dict[str, Any], dict[str, tf.Tensor]]:
+        """Token columns and counts; the very function that serves.
+
+        Args:
+            text: (B,) string.
+        Returns:
+            token_ids, special tokens included, and with head.whole_words `words`, 0 where a token goes on with a word: each ragged
+            (U, None) int32. `example` (U,) int32, the text of each row of at most seq_len tokens. Counts, (B,) int32 each.
+        """
+        from trainer.text.assemble import join
+        from trainer.text.windows import make_windows
+
+        template = self.tokenizer.template
+        tokens = self.tokenizer.tokenize_with_offsets(text)
+        lengths = tokens.ids.row_lengths()
+        room = tf.fill(tf.shape(lengths), tf.constant(self.data.seq_len - template.size(pair=False), tf.int64))
+        windows = make_windows(lengths, room, tf.zeros_like(lengths))
+        columns = {"token_ids": join(windows.take(tokens.ids), template=template)}
+        if self.settings.whole_words:
+            columns["words"] = join(windows.take(tokens.words), template=template.filled(1))
+        unknown = tf.reduce_sum(tf.cast(tokens.ids == self.tokenizer.unk_id, tf.int32), axis=1)
+        return {**columns, "example": tf.cast(windows.text, tf.int32)}, {"unknown_tokens": unknown}
+
+    def build(self, backbone: Any, vocabulary: Mapping[str, Any], seed: int) -> list[keras.layers.Layer]:
+        """The layer and norm before the vocabulary, as Hugging Face's …ForMaskedLM has them.
+
+        Raises:
+            ConfigError: the backbone is a decoder.
+        """
+        config = backbone.config
+        if config.causal:
+            raise ConfigError(f"head.name: masked_lm needs an encoder such as BERT. Received a backbone of kind {config.architecture}. For it take causal_lm.")
+        self.vocabulary, self.architecture = vocabulary, config.architecture
+        self.activation = "gelu" if config.architecture in ("electra", "roberta", "xlm-roberta") else config.activation
+        initial = keras.initializers.TruncatedNormal(stddev=config.initializer_range, seed=seed + DROPOUT_SITE)
+        self.dense = keras.layers.Dense(config.embedding_size, kernel_initializer=initial, name="dense", dtype="float32")
+        self.dense.build((None, config.hidden_size))
+        self.norm = keras.layers.LayerNormalization(epsilon=config.layer_norm_epsilon, name="norm", dtype="float32")
+        self.norm.build((None, config.embedding_size))
+        self.words = keras.layers.Layer(name="words", dtype="float32")
+        self.words.bias = self.words.add_weight((config.vocabulary_size,), initializer="zeros", name="bias")
+        self.words.built = True
+        return [self.dense, self.norm, self.words]
+
+    def logits(self, backbone: Any, outputs: Mapping[str, tf.Tensor], batch: Mapping[str, tf.Tensor], *, training: bool, seed: Any) -> Any:
+        """What the projection takes: the predicted places transformed (M, E), embeddings (V, E), bias (V,)."""
+        from trainer.backbones.layers import ACTIVATIONS
+
+        hidden = tf.gather(tf.reshape(outputs["sequence_output"], [-1, backbone.config.hidden_size]), batch["scored"])
+        hidden = self.norm(ACTIVATIONS[self.activation](self.dense(tf.cast(hidden, tf.float32))))
+        return tf.cast(hidden, backbone.compute_dtype), self.embeddings(backbone), tf.convert_to_tensor(self.words.bias.value)
+
+    def served(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The places of the masks in the text."""
+        return {"scored": tf.reshape(tf.where(tf.reshape(batch["token_ids"] == self.tokenizer.mask_id, [-1])), [-1])}
+
+    def results(self, logits: Any, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """In evaluation as every language model; served, of each token `top_id` (R, L, K) int32 and `top_score` (R, L, K), -1 where it is no mask."""
+        if "scored_target" in batch:
+            return super().results(logits, batch)
+        x, embeddings, bias = logits
+        scores, ids = tf.math.top_k(tf.nn.softmax(tf.cast(tf.matmul(x, embeddings, transpose_b=True), tf.float32) + bias), self.settings.top_k)
+        shape = tf.concat([[tf.size(batch["token_ids"])], [self.settings.top_k]], 0)
+
+        def spread(values: tf.Tensor) -> tf.Tensor:
+            flat = tf.tensor_scatter_nd_update(tf.fill(shape, tf.constant(-1, values.dtype)), batch["scored"][:, None], values)
+            return tf.reshape(flat, tf.concat([tf.shape(batch["token_ids"]), shape[1:]], 0))
+
+        return {"top_id": spread(ids), "top_score": spread(scores)}
+
+    def answers(self, results: Mapping[str, Any], columns: Mapping[str, Any], texts: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
+        """For each mask of each text the K likeliest words: `token` (B, N, K) string, `score` (B, N, K) float32; padded with "" and -1."""
+        rows = columns["token_ids"].value_rowids()
+        masks = tf.reshape(tf.where(columns["token_ids"].values == self.tokenizer.mask_id), [-1])
+        text = tf.gather(columns["example"], tf.gather(rows, masks))
+        counts = tf.math.bincount(text, minlength=tf.size(texts[0]), maxlength=tf.size(texts[0]))
+        names = tf.gather(tf.constant(self.tokenizer.vocabulary), tf.gather(results["top_id"].values, masks))
+        ragged = tf.RaggedTensor.from_row_lengths(names, counts, validate=False)
+        scores = tf.RaggedTensor.from_row_lengths(tf.gather(results["top_score"].values, masks), counts, validate=False)
+        return {"token": ragged.to_tensor(""), "score": scores.to_tensor(-1.0)}
+
+    def token_answers(self, results: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """To token ids (B, S): `token` (B, S, K) string, `score` (B, S, K), "" and -1 where there is no mask."""
+        names = tf.gather(tf.constant(self.tokenizer.vocabulary), tf.maximum(results["top_id"], 0))
+        return {"token": tf.where(results["top_id"] < 0, "", names), "score": results["top_score"]}
+
+    # --- results --------------------------------------------------------------------------------------------------
+
+    def decode(self, outputs: Mapping[str, np.ndarray], row: int, example: Any = None) -> dict[str, Any]:
+        """One row of the answers as JSON for --mode=predict."""
+        masks = [[{"token": token.decode(), "score": float(score)} for token, score in zip(tokens, scores, strict=True)]
+                 for tokens, scores in zip(outputs["token"][row], outputs["score"][row], strict=True) if scores[0] >= 0]
+        return {"masks": masks}
+
+    def ambiguous(self, answers: Mapping[str, np.ndarray], results: Mapping[str, Any], columns: Mapping[str, Any],
+                  tolerance: float) -> dict[str, np.ndarray]:
+        """Where two words are nearly as likely, their order may turn out otherwise."""
+        score = answers["score"]
+        near = (score[..., :-1] - score[..., 1:] <= 2 * tolerance) & (score[..., 1:] >= 0)
+        return {"token": near.any(axis=(1, 2)) if score.size else np.zeros(len(score), bool)}
+
+    # --- Hugging Face ---------------------------------------------------------------------------------------------
+
+    def _parts(self) -> dict[str, Any]:
+        dense, norm, bias = TENSORS[self.architecture]
+        return {f"{dense}.weight": self.dense.kernel, f"{dense}.bias": self.dense.bias, f"{norm}.weight": self.norm.gamma, f"{norm}.bias": self.norm.beta,
+                bias: self.words.bias}
+
+    def load_tensors(self, tensors: Mapping[str, np.ndarray], labels: Sequence[str] | None) -> list[str]:
+        """Takes over the checkpoint's own prediction layers; returns what was taken."""
+        parts = self._parts()
+        if any(name not in tensors or tensors[name].T.shape != tuple(weight.shape) for name, weight in parts.items()):
+            return []
+        for name, weight in parts.items():
+            weight.assign(tensors[name].T)
+        return [*parts, *(name for name in COPIES if name in tensors)]
+
+    def save_tensors(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """The layers under Hugging Face's names; the embeddings are tied."""
+        tensors = {name: np.ascontiguousarray(weight.numpy().T) for name, weight in self._parts().items()}
+        return tensors, {"architectures": [f"{FAMILIES[self.architecture].class_name}ForMaskedLM"], "tie_word_embeddings": True, "id2label": None,
+                         "label2id": None, "problem_type": None}

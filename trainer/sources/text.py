@@ -1,0 +1,64 @@
+"""Plain text (also .gz): documents are files, lines, or what blank lines part; for language models."""
+
+import functools
+from collections.abc import Iterator
+from typing import Literal
+
+from pydantic import Field
+
+from trainer.config import DataSettings
+from trainer.errors import ConfigError
+from trainer.sources import Example, Origin, Source
+from trainer.sources._files import FileSource, Lines, files_of
+
+PART = 1 << 18  # characters of a document that are read at once, about: longer ones come in several examples
+
+
+class Settings(DataSettings):
+    """The data section for plain text."""
+
+    source: Literal["text"] = Field("text", description="files of plain text")
+    document: Literal["file", "line", "blank_line"] = Field("file", description="what a document is: a file, a line, or lines up to a blank one")
+
+
+def open(settings: Settings, split: str, spec: str) -> Source:
+    """The documents of text files; see `trainer.sources.open_source`.
+
+    Raises:
+        ConfigError: there is no file; two text fields.
+    """
+    if not isinstance(settings.text, str):
+        raise ConfigError(f"data.text: source text has one text a document. Received {settings.text}. Use jsonl, csv or tsv for pairs.")
+    read = {"file": _by_file, "line": _by_line, "blank_line": _by_blank_line}[settings.document]
+    return FileSource(files_of(spec, split), functools.partial(read, settings.text), {"source": settings.source, "document": settings.document})
+
+
+def _by_file(field: str, lines: Lines) -> Iterator[Example]:
+    """Parts of a long file are cut before white space, where every tokenizer cuts, so that their tokens are those of the whole."""
+    origin, text = Origin(lines.name, 1), ""
+    for line in lines:
+        text += line
+        kept = len(text.rstrip()) if len(text) >= PART else 0
+        if kept:
+            yield Example({field: text[:kept], "ends": False}, origin)
+            origin, text = lines.origin, text[kept:]
+    yield Example({field: text, "ends": True}, origin)
+
+
+def _by_line(field: str, lines: Lines) -> Iterator[Example]:
+    for line in lines:
+        if not line.isspace():
+            yield Example({field: line.rstrip("\r\n")}, lines.origin)
+
+
+def _by_blank_line(field: str, lines: Lines) -> Iterator[Example]:
+    origin, text = Origin(lines.name, 1), ""
+    for line in lines:
+        if not line.isspace():
+            origin = origin if text else lines.origin
+            text += line
+        elif text:
+            yield Example({field: text.rstrip("\r\n")}, origin)
+            text = ""
+    if text:
+        yield Example({field: text.rstrip("\r\n")}, origin)
