@@ -37,7 +37,8 @@ class Server(tf.Module):
     """The graph from raw strings to answers.
 
     Signatures: `serving_default` takes the head's texts, (B,) string each; `token_ids` takes token_ids (B, S) int32,
-    0 being padding told apart by padding_mask (B, S) int32, and what else the head takes of each token.
+    0 being padding told apart by padding_mask (B, S) int32, and what else the head takes of each token; `generate`, of heads that
+    do, takes a text, (B,) string.
     """
 
     def __init__(self, model: Model, head: Any) -> None:
@@ -67,9 +68,15 @@ class Server(tf.Module):
         def from_token_ids(*tokens: tf.Tensor) -> dict[str, tf.Tensor]:
             return head.token_answers(results(dict(zip(inputs, tokens, strict=True))))
 
+        def generate(text: tf.Tensor) -> dict[str, tf.Tensor]:
+            return head.generate(model.backbone, text)
+
         inputs = ("token_ids", "padding_mask", *head.more_inputs)
         self.texts = tf.function(from_texts, autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=name) for name in head.text_names])
         self.token_ids = tf.function(from_token_ids, autograph=False, input_signature=[tf.TensorSpec([None, None], tf.int32, name=name) for name in inputs])
+        self.entries = {"serving_default": self.texts, "token_ids": self.token_ids}
+        if head.generates:
+            self.entries["generate"] = tf.function(generate, autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="text")])
 
 
 def _in_parts(call: Callable[[Mapping[str, tf.RaggedTensor]], dict[str, tf.Tensor]], columns: Mapping[str, tf.RaggedTensor]) -> dict[str, tf.Tensor]:
@@ -147,7 +154,7 @@ def export_saved_model(model: Model, head: Any, folder: pathlib.Path, proof: Pro
     temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         server = Server(model, head)
-        tf.saved_model.save(server, str(temporary), signatures={"serving_default": server.texts, "token_ids": server.token_ids})
+        tf.saved_model.save(server, str(temporary), signatures=dict(server.entries))
         _write_extras(temporary, head, proof.samples)
         worst = _prove(temporary, proof, tolerance)
         _replace(temporary, folder)

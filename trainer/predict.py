@@ -68,8 +68,10 @@ def _answers(server: Server, head: Any, rows: list[Row], batch_size: int) -> lis
     answers: list[dict[str, Any]] = [{}] * len(rows)
     for start in range(0, len(order), batch_size):
         members = order[start:start + batch_size]
-        columns = zip(*(rows[row][2] for row in members), strict=True)
-        outputs = {name: value.numpy() for name, value in server.texts(*(tf.constant([t.encode("utf-8", "replace") for t in c]) for c in columns)).items()}
+        columns = list(zip(*(rows[row][2] for row in members), strict=True))
+        texts = [tf.constant([text.encode("utf-8", "replace") for text in column]) for column in columns]
+        found = server.entries["generate"](texts[0]) if head.generates else server.texts(*texts)
+        outputs = {name: value.numpy() for name, value in found.items()}
         for place, row in enumerate(members):
             line, example, _ = rows[row]
             found = head.decode(outputs, place, example)
@@ -82,7 +84,7 @@ def _rows(lines: Iterator[Line], head: Any, label: str) -> Iterator[Row]:
         features = {field: item for field, item in found.features.items() if field != label}  # a text with its gold tags is a text
         served = {field: features[text] for field, text in zip(head.fields, head.text_names, strict=False) if text in features}
         example = Example({**served, **features}, found.origin)
-        yield value, example, head.texts(example)
+        yield value, example, head.asked(example)
 
 
 def _json_lines(lines: Lines) -> Iterator[Line]:

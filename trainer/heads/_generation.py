@@ -134,7 +134,7 @@ class Generator:
         raw = self._logits(state)
         scores = self._penalized(raw, state)
         if d.do_sample:
-            token = self._sample(scores, tf.random.experimental.stateless_fold_in(seed, state["step"], alg="philox"))
+            token = self._sample(scores, tf.random.experimental.stateless_fold_in(seed, state["step"]))
         else:
             token = tf.argmax(scores, axis=-1, output_type=tf.int32)
         score = state["score"] + tf.where(state["finished"], 0.0, tf.gather(tf.nn.log_softmax(raw), token, batch_dims=1))
@@ -157,7 +157,7 @@ class Generator:
             kept = tf.cumsum(shares, axis=-1, exclusive=True) < d.top_p  # the first always
             least = tf.reduce_min(tf.where(kept, ordered, float("inf")), axis=-1, keepdims=True)
             scores = tf.where(scores < least, NEVER, scores)
-        uniform = tf.random.stateless_uniform(tf.shape(scores), seed, minval=1e-20, alg="philox")  # the same where it is compiled
+        uniform = tf.random.stateless_uniform(tf.shape(scores), seed, minval=1e-20)
         return tf.argmax(scores - tf.math.log(-tf.math.log(uniform)), axis=-1, output_type=tf.int32)
 
     def _noted(self, state: State, token: tf.Tensor) -> tuple[State, tf.Tensor]:
@@ -209,14 +209,14 @@ class Generator:
         flat = tf.reshape(beam + tf.range(batch)[:, None] * beams, [-1])
         moved, ended = self._noted({name: tf.gather(state[name], flat) for name in ("used", "tail") if name in state}, tf.reshape(token, [-1]))
         column = tf.range(d.max_new_tokens)[None, None, :] == state["step"]
-        tokens = tf.where(column, token[:, :, None], tf.gather(tf.reshape(state["tokens"], [batch, beams, -1]), beam, batch_dims=1))
+        tokens = tf.where(column, token[:, :, None], tf.gather(tf.reshape(state["tokens"], [batch, beams, d.max_new_tokens]), beam, batch_dims=1))
         ended = tf.reshape(ended, [batch, -1]) | (state["step"] + 1 == d.max_new_tokens)
         state = self._take_finished(state, tokens, score, ended)
         running, chosen = tf.math.top_k(score + tf.where(ended, NEVER, 0.0), beams)
         of = tf.reshape(tf.gather(beam, chosen, batch_dims=1) + tf.range(batch)[:, None] * beams, [-1])
         taken = tf.reshape(chosen + tf.range(batch)[:, None] * 2 * beams, [-1])
         state |= {name: tf.gather(values, taken) for name, values in moved.items()}
-        state |= {"score": running, "tokens": tf.reshape(tf.gather(tokens, chosen, batch_dims=1), [batch * beams, -1]),
+        state |= {"score": running, "tokens": tf.reshape(tf.gather(tokens, chosen, batch_dims=1), [batch * beams, d.max_new_tokens]),
                   "cache": tuple(tf.gather(values, of) for values in state["cache"]), "hidden": tf.gather(state["hidden"], of)}
         state = self._read(state, tf.reshape(tf.gather(token, chosen, batch_dims=1), [-1]))
         return {**state, "open": state["open"] & self._may_improve(state)}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from trainer.lazy import tf
+from trainer.sources import Example
 
 
 class Plain:
@@ -15,10 +16,15 @@ class Plain:
     recuts = False
     draws = False
     keeps_texts = False
+    generates = False
     evaluated_as_served = True
     scored_share = 1.0
     grouping: ClassVar[slice] = slice(None)
     per_token: tuple[str, ...] = ()
+
+    def asked(self, example: Example) -> tuple[str, ...]:
+        """The raw texts that predict answers; raises DataError where one is missing or no text."""
+        return self.texts(example)
 
     def served(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """What evaluation's batches have besides, for rows of one example each."""

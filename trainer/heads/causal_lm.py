@@ -3,24 +3,41 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
 from trainer.backbones.families import FAMILIES
-from trainer.errors import ConfigError
+from trainer.config import DataSettings
+from trainer.errors import ConfigError, DataError
+from trainer.heads._generation import Decoding, Generator
 from trainer.heads._language_model import LanguageModel, LanguageModelSettings
 from trainer.lazy import keras, tf
+from trainer.sources import Example, require_field
 
 Columns = dict[str, tuple[np.ndarray, np.ndarray]]  # of tokens: their values, and the lengths of the rows
 
 
 class Settings(LanguageModelSettings):
-    """Causal language modelling, from random values or continued."""
+    """Causal language modelling, from random values or continued; with a target, from a prompt to a text."""
 
     name: Literal["causal_lm"] = Field("causal_lm")
+    target: str | None = Field(None, description="field with the text to write for data.text, which alone is learnt; null: all of data.text is learnt")
+    prompt: str = Field("{text}", description="what is continued, with {text} for data.text, such as 'Translate: {text}\nEnglish:'")
+    max_new_tokens: int = Field(64, ge=1, description="of a generated text")
+    num_beams: int = Field(1, ge=1, description="texts that are followed at once; 1: the likeliest token each time, or a drawn one")
+    do_sample: bool = Field(False, description="draw tokens")
+    temperature: float = Field(1.0, gt=0, le=100, description="of drawing: below 1 likelier ones are preferred")
+    top_k: int | None = Field(None, ge=1, description="draw from the k likeliest tokens only")
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = Field(None, description="draw from the likeliest tokens that have this share together")
+    sampling_seed: int = Field(0, ge=0, lt=2**31, description="of drawing")
+    repetition_penalty: float = Field(1.0, gt=0, le=10, description="above 1, tokens of the prompt and the text so far are less likely")
+    length_penalty: float = Field(1.0, description="of beams: above 0 longer texts are preferred")
+    early_stopping: bool = Field(False, description="end when as many beams have ended as are followed")
+    stop: list[Annotated[str, Field(min_length=1)]] = Field([], description="texts at which a generated text ends, themselves left out")
 
 
 class Head(LanguageModel):
@@ -28,6 +45,49 @@ class Head(LanguageModel):
 
     Settings = Settings
     more_inputs = ("target",)
+    generates = True
+
+    def __init__(self, settings: Settings, data: DataSettings, tokenizer: Any) -> None:
+        super().__init__(settings, data, tokenizer)
+        if settings.prompt.count("{text}") != 1:
+            raise ConfigError(f"head.prompt: expected a text with {{text}} once, where data.text goes. Received {settings.prompt!r}.")
+        if settings.do_sample and settings.num_beams > 1:
+            raise ConfigError(f"head.num_beams: {settings.num_beams} beams are not drawn. Set head.do_sample to false, or head.num_beams to 1.")
+        if settings.target is not None:
+            self.recuts = self.windows = False
+            self.evaluated_as_served = True
+            self.fields, self.text_names = [data.text, settings.target], ("text", "target")
+
+    # --- examples -------------------------------------------------------------------------------------------------
+
+    def texts(self, example: Example) -> tuple[str, ...]:
+        """The document, or the text and its target."""
+        texts = super().texts(example)
+        if self.settings.target is None:
+            return texts
+        target = require_field(example, self.settings.target)
+        if not isinstance(target, str):
+            raise DataError(f"{example.origin}: field {self.settings.target!r} should be text. Received {target!r:.80}. Name it with --head.target.")
+        return (*texts, target)
+
+    def asked(self, example: Example) -> tuple[str, ...]:
+        """The text that is continued: no target is asked for."""
+        return super().texts(example)
+
+    def label(self, example: Example) -> tuple[bool, int, int]:
+        """Whether a document ends here, and how many words and bytes of text are learnt."""
+        if self.settings.target is None:
+            return super().label(example)
+        text = example.features[self.settings.target]
+        return True, len(text.split()), len(text.encode("utf-8", "replace"))
+
+    def label_columns(self, labels: Sequence[tuple[bool, int, int]], vocabulary: Mapping[str, Any], origin: Any, split: str) -> dict[str, np.ndarray]:
+        """Of each example the words and bytes that are learnt."""
+        return {"text_size": np.array([[words, size] for _, words, size in labels], np.int32)}
+
+    def preparation_settings(self) -> dict[str, Any]:
+        """What of the settings changes the stored examples."""
+        return self.settings.model_dump(include={"name", "documents", "target", *(("prompt",) if self.settings.target is not None else ())})
 
     def finish_rows(self, tokens: Columns, example: np.ndarray, labels: Sequence[tuple[bool, int, int]]) -> Columns:
         """Puts the end-of-text token behind each document; targets are made when the rows are."""
@@ -49,17 +109,21 @@ class Head(LanguageModel):
 
     # --- graph ----------------------------------------------------------------------------------------------------
 
-    def encode(self, text: tf.Tensor) -> tuple[dict[str, Any], dict[str, tf.Tensor]]:
+    def encode(self, text: tf.Tensor, target: tf.Tensor | None = None) -> tuple[dict[str, Any], dict[str, tf.Tensor]]:
         """Token columns and counts; the very function that serves.
 
         Args:
             text: (B,) string.
+            target: the same, with head.target: then a row is the prompt, the target and the end of the text, and the target and
+                the end are predicted. Where that is more than seq_len, the prompt loses its beginning; then the target its end.
         Returns:
             token_ids; `target`, 1 + the token that follows in the text, 0 behind the last: each ragged (U, None) int32. `example`
             (U,) int32, the text of each row of at most seq_len tokens. Counts, (B,) int32 each.
         """
         from trainer.text.windows import make_windows
 
+        if target is not None:
+            return self._encode_pair(text, target)
         ids = self.tokenizer.tokenize(text)
         unknown = tf.reduce_sum(tf.cast(ids == self.tokenizer.unk_id, tf.int32), axis=1)
         following = tf.concat([ids.values[1:] + 1, [0]], 0)[:tf.size(ids.values)]
@@ -68,6 +132,27 @@ class Head(LanguageModel):
         lengths = ids.row_lengths()
         windows = make_windows(lengths, tf.fill(tf.shape(lengths), tf.constant(self.data.seq_len, tf.int64)), tf.zeros_like(lengths))
         return ({"token_ids": windows.take(ids), "target": windows.take(target), "example": tf.cast(windows.text, tf.int32)}, {"unknown_tokens": unknown})
+
+    def _encode_pair(self, text: tf.Tensor, target: tf.Tensor) -> tuple[dict[str, Any], dict[str, tf.Tensor]]:
+        asked, answer = self.tokenizer.tokenize(self._prompts(text)), self.tokenizer.tokenize(target)
+        wanted = asked.row_lengths() + answer.row_lengths()
+        if self.tokenizer.eos_id is not None:
+            answer = tf.concat([answer, tf.fill([answer.nrows(), 1], self.tokenizer.eos_id)], 1)
+        answer = answer[:, :self.data.seq_len - 1]
+        room = tf.minimum(asked.row_lengths(), self.data.seq_len - answer.row_lengths())
+        asked = _last(asked, room, self.tokenizer.template.empty)
+        ids = tf.concat([asked, answer], 1)
+        # The last token of the prompt predicts the first of the answer; the last of all predicts nothing.
+        predicted = tf.concat([tf.zeros_like(asked), answer + 1], 1)
+        following = tf.concat([predicted.values[1:], [0]], 0)
+        last = tf.boolean_mask(predicted.row_splits[1:] - 1, predicted.row_lengths() > 0)
+        following = tf.tensor_scatter_nd_update(following[:tf.size(ids.values)], last[:, None], tf.zeros_like(last, tf.int32))
+        cut = tf.cast(tf.maximum(wanted + (self.tokenizer.eos_id is not None) - ids.row_lengths(), 0), tf.int32)
+        return {"token_ids": ids, "target": ids.with_values(following)}, {"truncated_tokens": cut}
+
+    def _prompts(self, text: tf.Tensor) -> tf.Tensor:
+        before, behind = self.settings.prompt.split("{text}")
+        return tf.strings.join([before, text, behind])
 
     def build(self, backbone: Any, vocabulary: Mapping[str, Any], seed: int) -> list[keras.layers.Layer]:
         """No layers: tokens are compared with their own embeddings.
@@ -93,14 +178,54 @@ class Head(LanguageModel):
         return {"scored": tf.range(tf.size(target)), "scored_target": tf.maximum(target - 1, 0), "scored_weight": tf.cast(target > 0, tf.float32),
                 "scored_example": tf.repeat(tf.range(shape[0]), shape[1])}
 
+    def generate(self, backbone: Any, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What follows each text: `generated_text` (B,) string, `score` (B,) float32, the log-probability of its tokens; of beams over
+        the length to the power of head.length_penalty. A prompt that leaves no room loses its beginning.
+        """
+        generator = self.generator(backbone)
+        prompts, lengths = self.prompt_tokens(backbone, text)
+        found = generator.generate(prompts, lengths, tf.constant([self.settings.sampling_seed, 0]))
+        return {"generated_text": self.written(found["token_ids"]), "score": found["score"]}
+
+    def generator(self, backbone: Any) -> Generator:
+        """As head's settings say."""
+        s = self.settings
+        end = self.tokenizer.pad_id if self.tokenizer.eos_id is None else self.tokenizer.eos_id
+        return Generator(backbone, Decoding(
+            s.max_new_tokens, self.tokenizer.eos_id, end, s.num_beams, s.do_sample, s.temperature, s.top_k, s.top_p, s.repetition_penalty,
+            s.length_penalty, s.early_stopping, tuple(stop.encode() for stop in s.stop), self.tokenizer.token_bytes if s.stop else ()))
+
+    def prompt_tokens(self, backbone: Any, text: tf.Tensor, multiple: int = 1) -> tuple[tf.Tensor, tf.Tensor]:
+        """(B, P) int32 and (B,) int32, the prompts' tokens and how many there are of each; P is a multiple, so that few are compiled.
+
+        Raises:
+            ConfigError: the generated text alone has more positions than the backbone.
+        """
+        room = backbone.config.max_positions - self.settings.max_new_tokens
+        if room < 1:
+            raise ConfigError(f"head.max_new_tokens: expected less than {backbone.config.max_positions}, the positions of the backbone. "
+                              f"Received {self.settings.max_new_tokens}.")
+        ids = self.tokenizer.tokenize(self._prompts(text))
+        ids = _last(ids, tf.minimum(ids.row_lengths(), room), self.tokenizer.template.empty)
+        longest = tf.cast(ids.bounding_shape(1), tf.int32)
+        dense = ids.to_tensor()
+        return tf.pad(dense, [[0, 0], [0, -longest % multiple]]), tf.cast(ids.row_lengths(), tf.int32)
+
+    def written(self, token_ids: tf.Tensor) -> tf.Tensor:
+        """(B, M) int32 -> (B,) string, the texts of generated tokens up to their end or a stop text."""
+        end = self.tokenizer.pad_id if self.tokenizer.eos_id is None else self.tokenizer.eos_id
+        open_ = tf.cumsum(tf.cast(token_ids == end, tf.int32), axis=1) == 0
+        text = self.tokenizer.decode(tf.ragged.boolean_mask(token_ids, open_))
+        for stop in self.settings.stop:
+            text = tf.strings.regex_replace(text, "(?s)" + re.escape(stop) + ".*", "")
+        return text
+
     def answers(self, results: Mapping[str, tf.Tensor], columns: Mapping[str, Any], texts: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
         """Of each text: `log_probability` (B,) float32, of its tokens but the first; `tokens` (B,) int32, how many those are; `perplexity` (B,)."""
-        count = tf.size(texts[0])
-
-        def total(name: str) -> tf.Tensor:
-            return tf.math.unsorted_segment_sum(results[name], columns["example"], count)
-
-        return _answers(total("loss"), total("predicted"))
+        if self.settings.target is not None:  # a row each
+            return self.token_answers(results)
+        loss, predicted = (tf.math.unsorted_segment_sum(results[name], columns["example"], tf.size(texts[0])) for name in ("loss", "predicted"))
+        return _answers(loss, predicted)
 
     def token_answers(self, results: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The same, to token ids and targets: 1 + the id that follows, 0 where none is asked for."""
@@ -115,11 +240,14 @@ class Head(LanguageModel):
     def metrics(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, float]:
         """Also the perplexity of a word, as white space parts them, and the bits of a byte of text, which no tokenizer changes."""
         total = float(results["loss"].sum(dtype=np.float64))
-        words, size = (max(int(number), 1) for number in store.extras["text_size"])
+        sizes = np.asarray(store.columns["text_size"]).sum(0) if self.settings.target is not None else store.extras["text_size"]
+        words, size = (max(int(number), 1) for number in sizes)
         return {**super().metrics(results, store), "word_perplexity": math.exp(min(total / words, 700)), "bits_per_byte": total / math.log(2) / size}
 
     def decode(self, outputs: Mapping[str, np.ndarray], row: int, example: Any = None) -> dict[str, Any]:
         """One row of the answers as JSON for --mode=predict."""
+        if "generated_text" in outputs:
+            return {"generated_text": outputs["generated_text"][row].decode(), "score": float(outputs["score"][row])}
         return {"log_probability": float(outputs["log_probability"][row]), "tokens": int(outputs["tokens"][row]),
                 "perplexity": float(outputs["perplexity"][row])}
 
@@ -138,6 +266,16 @@ class Head(LanguageModel):
         """Nothing but the backbone's, whose embeddings are tied, and the class in config.json."""
         return {}, {"architectures": [f"{FAMILIES[self.architecture].class_name}LMHeadModel"], "tie_word_embeddings": True, "id2label": None, "label2id": None,
                     "problem_type": None}
+
+
+def _last(rows: tf.RaggedTensor, count: tf.Tensor, empty: int) -> tf.RaggedTensor:
+    """The last so many tokens of each row; one where there is none."""
+    from trainer.text.assemble import join
+    from trainer.text.tokenizer import Template
+
+    limits = rows.row_splits[1:]
+    places = tf.ragged.range(limits - count, limits, row_splits_dtype=tf.int64)
+    return join(places.with_values(tf.gather(rows.values, places.values)), template=Template(empty=empty))
 
 
 def _answers(loss: tf.Tensor, predicted: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -54,6 +54,7 @@ class ByteBPETokenizer(Tokenizer):
         self._added = make_added([(token, token.content) for token in backend.added_tokens], RAW_SPACES)
         ids = model["vocab"]
         pairs = np.array([(ids[left], ids[right]) for left, right in merges], np.int64).reshape(-1, 2)
+        self.token_bytes = [b"" if id in backend.special else part for id, part in enumerate(text)]
         classes = _classes()
         with tf.device("CPU:0"):
             self._classes = tf.constant(classes)
