@@ -1,5 +1,6 @@
 """A model under a strategy with its compiled steps, on stores of random tokens: what the tests of the steps drive."""
 
+import dataclasses
 import json
 import pathlib
 
@@ -15,12 +16,13 @@ from trainer.data.store import StoreWriter, TokenStore
 from trainer.distribution import make_strategy
 from trainer.model import Model
 from trainer.optimization import Optimizer, make_schedule
-from trainer.steps import feed, make_results_call, make_train_call, split_results
+from trainer.steps import drawer, feed, make_results_call, make_train_call, split_results
 
 CLASSES = ["a", "b", "c"]
 SEQ_LEN = 24
 PLAIN_SGD = {"optimizer": "sgd", "learning_rate": 0.5, "schedule": "constant", "warmup_fraction": 0, "momentum": 0, "clip_norm": None, "xla": "off"}
-KINDS = ("single_label", "multi_label", "regression", "tags", "crf", "questions")
+KINDS = ("single_label", "multi_label", "regression", "tags", "crf", "questions", "causal", "masked", "last")
+DECODER_KINDS = ("causal", "last")  # of which "last" is a classification
 TEXT = {"question_answering": ["question", "context"]}
 TAGS = ["O", "B-x", "I-x"]
 
@@ -34,11 +36,27 @@ def make_store(folder: pathlib.Path, kind: str, count: int) -> TokenStore:
         return _store_of_tags(folder, rng, tokens, lengths)
     if kind == "questions":
         return _store_of_questions(folder, rng, tokens, lengths)
-    labels = {"single_label": lambda: rng.integers(0, 3, count, np.int32), "multi_label": lambda: rng.integers(0, 2, (count, 3)).astype(np.float32),
+    if kind in ("causal", "masked"):
+        return _store_of_words(folder, kind, tokens, lengths)
+    labels = {"last": lambda: rng.integers(0, 3, count, np.int32), "single_label": lambda: rng.integers(0, 3, count, np.int32),
+              "multi_label": lambda: rng.integers(0, 2, (count, 3)).astype(np.float32),
               "regression": lambda: rng.normal(size=count).astype(np.float32)}[kind]()
     writer = StoreWriter(folder)
     writer.append({"token_ids": (tokens, lengths), "segment_ids": (tokens % 2, lengths)}, {"label": labels})
     writer.close({}, {}, {"files": [], "samples": []})
+    return TokenStore(folder)
+
+
+def _store_of_words(folder: pathlib.Path, kind: str, tokens: np.ndarray, lengths: np.ndarray) -> TokenStore:
+    """Each token predicts the next one of its example, or some are hidden at each step."""
+    target = np.zeros(len(tokens), np.int32)
+    if kind == "causal":
+        target[:-1] = tokens[1:] + 1
+        target[np.cumsum(lengths) - 1] = 0
+    writer = StoreWriter(folder)
+    writer.append({"token_ids": (tokens, lengths)}, {"example": np.arange(len(lengths), dtype=np.int32)})
+    writer.close({}, {"target": target}, {"files": [], "samples": [], "scored_share": 1.0 if kind == "causal" else 0.3},
+                 extras={"text_size": np.array([100, 500])})
     return TokenStore(folder)
 
 
@@ -107,10 +125,11 @@ class Setup:
         def layouts():
             for step in range(steps):
                 indices = plan.indices(step)
-                yield lay_out(indices, store.lengths[indices], batching=batching, seq_len=SEQ_LEN, capacity=batch_size,
-                              shards=self.strategy.num_replicas_in_sync * self.settings.micro_batches)
+                layout = lay_out(indices, store.lengths[indices], batching=batching, seq_len=SEQ_LEN, capacity=batch_size,
+                                 shards=self.strategy.num_replicas_in_sync * self.settings.micro_batches)
+                yield dataclasses.replace(layout, step=step)
 
-        iterator = iter(feed(self.strategy, store, layouts, self.settings.micro_batches))
+        iterator = iter(feed(self.strategy, store, layouts, self.settings.micro_batches, drawer(self.head, 0)))
         rows = [self.train_call(iterator, tf.constant(per_call), tf.constant(0.0)).numpy() for _ in range(steps // per_call)]
         return np.concatenate(rows), self.state()
 
@@ -120,4 +139,4 @@ class Setup:
     def results(self, store, **keywords):
         call = make_results_call(self.strategy, self.model, xla=False)
         return split_results(self.strategy, call, store, evaluation_batches(store.lengths, 4), seq_len=SEQ_LEN, batch_size=4, xla=False,
-                             per_token=self.head.per_token, **{"batching": "packed", **keywords})
+                             per_token=self.head.per_token, draw=drawer(self.head, 0), **{"batching": "packed", **keywords})

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tests import toy
-from tests.stepping import KINDS, SEQ_LEN, Setup, make_store
+from tests.stepping import DECODER_KINDS, KINDS, SEQ_LEN, Setup, make_store
 from trainer.backbones.layers import dropout
 from trainer.data.batching import lay_out
 from trainer.data.pipeline import fill
@@ -16,13 +16,16 @@ EXAMPLES = {"full": 16, "short": 11}  # steps of 8 and 8, or of 8 and 3: most of
 CLIPPED = {"clip_norm": 0.05, "momentum": 0.9}
 HEADS = {"single_label": {"class_weights": {"a": 0.5, "c": 4.0}, "label_smoothing": 0.1}, "multi_label": {"kind": "multi_label"},
          "regression": {"kind": "regression"}, "tags": {"name": "token_classification"}, "crf": {"name": "token_classification", "crf": True},
-         "questions": {"name": "question_answering", "max_question_tokens": 4, "max_answer_tokens": 4, "n_best": 2}}
+         "questions": {"name": "question_answering", "max_question_tokens": 4, "max_answer_tokens": 4, "n_best": 2},
+         "causal": {"name": "causal_lm"}, "masked": {"name": "masked_lm", "mask_probability": 0.3}, "last": {}}
 SUMMED = slice(0, LOGGED.index("stop"))
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    return toy.write_checkpoint(tmp_path_factory.mktemp("weights"), layers=1, hidden=16)
+    encoder = toy.write_checkpoint(tmp_path_factory.mktemp("weights"), layers=1, hidden=16)
+    decoder = toy.write_gpt2(tmp_path_factory.mktemp("weights"), layers=1, hidden=16, tokenizer=False)
+    return {kind: decoder if kind in DECODER_KINDS else encoder for kind in KINDS}
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +44,7 @@ def outcome(setup, store):
 @pytest.fixture(scope="module")
 def references(weights, stores):
     """Of one replica and one micro-batch."""
-    setups = {kind: Setup(weights, head=HEADS[kind], train=CLIPPED) for kind in KINDS}
+    setups = {kind: Setup(weights[kind], head=HEADS[kind], train=CLIPPED) for kind in KINDS}
     return {key: outcome(setups[key[0]], store) for key, store in stores.items()}
 
 
@@ -50,9 +53,9 @@ def references(weights, stores):
 @pytest.mark.parametrize("replicas", [1, 2, 4])
 def test_replicas_micro_batches_and_short_batches_change_nothing(weights, stores, references, replicas, micro_batches, kind):
     if replicas == micro_batches == 1:
-        setup = Setup(weights, strategy="mirrored", replicas=1, head=HEADS[kind], train=CLIPPED)
+        setup = Setup(weights[kind], strategy="mirrored", replicas=1, head=HEADS[kind], train=CLIPPED)
     else:
-        setup = Setup(weights, strategy="mirrored" if replicas > 1 else "one_device", replicas=replicas, head=HEADS[kind],
+        setup = Setup(weights[kind], strategy="mirrored" if replicas > 1 else "one_device", replicas=replicas, head=HEADS[kind],
                       train={**CLIPPED, "micro_batches": micro_batches})
     assert setup.strategy.num_replicas_in_sync == replicas
     for batches in EXAMPLES:
@@ -67,7 +70,7 @@ def test_replicas_micro_batches_and_short_batches_change_nothing(weights, stores
 
 @pytest.mark.parametrize("xla", ["off", "on"])
 def test_whole_steps_under_xla_and_without_agree_on_two_replicas(weights, stores, references, xla):
-    setup = Setup(weights, strategy="mirrored", replicas=2, head=HEADS["single_label"], train={**CLIPPED, "micro_batches": 2, "xla": xla})
+    setup = Setup(weights["single_label"], strategy="mirrored", replicas=2, head=HEADS["single_label"], train={**CLIPPED, "micro_batches": 2, "xla": xla})
     rows, after, _ = outcome(setup, stores["single_label", "short"])
     expected_rows, expected_after, _ = references["single_label", "short"]
     np.testing.assert_allclose(rows, expected_rows, rtol=1e-5)

@@ -119,6 +119,26 @@ def test_all_that_a_run_keeps_outlives_a_kill(launcher, config, tmp_path, flags)
         assert any(name.startswith("average/") for name in names) and any("loss_scale" in name for name in names)
 
 
+@pytest.mark.parametrize(("weights", "head"), [(toy.write_checkpoint, {"name": "masked_lm", "whole_words": True}), (toy.write_gpt2, {"name": "causal_lm"})],
+                         ids=["masked", "causal"])
+def test_a_language_model_on_several_files_goes_on_with_the_same_masks(launcher, tmp_path, weights, head):
+    for number in range(3):
+        (tmp_path / f"train{number}.txt").write_text("\n".join(row["text"] for row in toy.sentences(60, seed=number)), encoding="utf-8")
+    config = toy.write_config(tmp_path, weights(tmp_path / "weights", layers=1, dropout=0.1), str(tmp_path / "train*.txt"), head=head,
+                              data={"source": "text", "document": "line", "validation": 0.2, "seq_len": 24},
+                              train={"steps": 60, "checkpoint_every_steps": 7, "evaluate_every_steps": 20, "best_metric": "perplexity"})
+    for job, kill_after in ((tmp_path / "whole", None), (tmp_path / "job", 20)):
+        process = start(launcher, config, job)
+        if kill_after:
+            wait_for_step(job, kill_after)
+            os.kill(process, signal.SIGKILL)
+            assert launcher.wait() == -signal.SIGKILL
+            start(launcher, config, job)
+        assert launcher.wait() == 0, job.with_suffix(".log").read_text()
+    assert "resuming after step" in (tmp_path / "job.log").read_text()
+    assert_same_run(tmp_path / "job", tmp_path / "whole")
+
+
 def half_written(job):
     """A checkpoint folder without its last file."""
     return any(not (folder / "state.json").exists() for folder in job.glob("checkpoints/step_*"))

@@ -115,11 +115,14 @@ def question(row):
 
 
 @pytest.mark.parametrize("flag", [pytest.param("--plan.tpu=v3", marks=needs_libtpu), pytest.param("--plan.tpu=v5e", marks=needs_libtpu), "--plan.xla"])
-@pytest.mark.parametrize(("head", "make", "text"), [
-    ({"name": "token_classification", "crf": True}, tags, "text"),
-    ({"name": "question_answering", "max_question_tokens": 8}, question, ["question", "context"])], ids=["tags", "questions"])
-def test_the_steps_of_every_head_compile(tmp_path, head, make, text, flag):
-    config = toy.write_config(tmp_path, toy.write_checkpoint(tmp_path / "weights", layers=1),
+@pytest.mark.parametrize(("weights", "head", "make", "text"), [
+    (toy.write_checkpoint, {"name": "token_classification", "crf": True}, tags, "text"),
+    (toy.write_checkpoint, {"name": "question_answering", "max_question_tokens": 8}, question, ["question", "context"]),
+    (toy.write_checkpoint, {"name": "masked_lm"}, dict, "text"),
+    (toy.write_gpt2, {"name": "causal_lm"}, dict, "text"),
+    (toy.write_gpt2, {"name": "classification"}, dict, "text")], ids=["tags", "questions", "masked", "causal", "last token"])
+def test_the_steps_of_every_head_compile(tmp_path, weights, head, make, text, flag):
+    config = toy.write_config(tmp_path, weights(tmp_path / "weights", layers=1),
                               toy.write_jsonl(tmp_path / "train.jsonl", map(make, toy.sentences(40))), head=head, data={"validation": 0.3, "text": text})
     assert toy.run_main(config, tmp_path / "job", "--mode=plan", flag, "--plan.replicas=2") == 0
     compiled = json.loads((tmp_path / "job" / "plan.json").read_text())["compiled"]

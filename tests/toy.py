@@ -23,7 +23,7 @@ CHINESE = "今天气很好不电影书看了我们他"
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *KEYWORDS.values(), *FILLER, *CHINESE, *"!?.,", "##s", "##ly"]
 
 # All that a head asks of a tokenizer before there are texts.
-TEMPLATE = SimpleNamespace(template=Template((2,), (3,), (3,), segments=True), unk_id=1)
+TEMPLATE = SimpleNamespace(template=Template((2,), (3,), (3,), segments=True), pad_id=0, unk_id=1, mask_id=4, eos_id=3, vocabulary=VOCABULARY)
 
 
 def write_checkpoint(folder: pathlib.Path, *, family: str = "bert", layers: int = 2, hidden: int = 32, seed: int = 0, dropout: float = 0.0,
@@ -38,6 +38,21 @@ def write_checkpoint(folder: pathlib.Path, *, family: str = "bert", layers: int 
     (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True, "tokenizer_class": "BertTokenizer"}))
     if weights:
         save_file(bert_tensors(hidden, layers, seed), folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def write_gpt2(folder: pathlib.Path, *, layers: int = 2, hidden: int = 32, positions: int = 64, dropout: float = 0.0, tokenizer: bool = True) -> pathlib.Path:
+    """A GPT-2 without weights, so that it starts from random values, with a byte-level BPE."""
+    from tests.text.byte_bpe_reference import learnt, write_byte_bpe
+
+    folder.mkdir(parents=True, exist_ok=True)
+    words = len(VOCABULARY)
+    if tokenizer:
+        write_byte_bpe(folder, "gpt2", whole=True)
+        words = len(learnt()[0]) + 1
+    content = {"model_type": "gpt2", "vocab_size": words, "n_embd": hidden, "n_layer": layers, "n_head": 2, "n_positions": positions,
+               "bos_token_id": words - 1, "eos_token_id": words - 1, **{f"{place}_pdrop": dropout for place in ("attn", "embd", "resid")}}
+    (folder / "config.json").write_text(json.dumps(content))
     return folder
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.errors import ConfigError
-from trainer.text.windows import make_windows, window_overlap
+from trainer.text.windows import cut_rows, make_windows, window_overlap
 
 
 @settings(max_examples=60, deadline=None)
@@ -38,3 +38,12 @@ def test_an_overlap_that_leaves_no_room_is_refused():
     assert window_overlap(128, 2, None) == 31
     with pytest.raises(ConfigError, match=r"data.window_overlap: expected less than 14, the tokens of a window of data.seq_len = 16.*Received 14."):
         window_overlap(16, 2, 14)
+
+
+def test_rows_that_are_cut_share_nothing_and_leave_nothing_out() -> None:
+    lengths = [0, 1, 7, 8, 9, 30]
+    values = tf.ragged.constant([list(range(100 * row, 100 * row + length)) for row, length in enumerate(lengths)], tf.int32, ragged_rank=1)
+    windows = cut_rows(values.row_lengths(), 8)
+    assert windows.take(values).values.numpy().tolist() == values.values.numpy().tolist()
+    assert windows.text.numpy().tolist() == [0, 1, 2, 3, 4, 4, 5, 5, 5, 5]
+    assert windows.take(values).row_lengths().numpy().tolist() == [0, 1, 7, 8, 8, 1, 8, 8, 8, 6] and windows.owned().values.numpy().all()

@@ -21,13 +21,16 @@ from trainer.sources import Example, require_field
 Columns = dict[str, tuple[np.ndarray, np.ndarray]]  # of tokens: their values, and the lengths of the rows
 
 
+NEW_TOKENS = 64  # generated unless the config says how many
+
+
 class Settings(LanguageModelSettings):
     """Causal language modelling, from random values or continued; with a target, from a prompt to a text."""
 
     name: Literal["causal_lm"] = Field("causal_lm")
     target: str | None = Field(None, description="field with the text to write for data.text, which alone is learnt; null: all of data.text is learnt")
     prompt: str = Field("{text}", description="what is continued, with {text} for data.text, such as 'Translate: {text}\nEnglish:'")
-    max_new_tokens: int = Field(64, ge=1, description="of a generated text")
+    max_new_tokens: int | None = Field(None, ge=1, description=f"of a generated text; null: {NEW_TOKENS}, or half the backbone's positions if that is less")
     num_beams: int = Field(1, ge=1, description="texts that are followed at once; 1: the likeliest token each time, or a drawn one")
     do_sample: bool = Field(False, description="draw tokens")
     temperature: float = Field(1.0, gt=0, le=100, description="of drawing: below 1 likelier ones are preferred")
@@ -120,7 +123,7 @@ class Head(LanguageModel):
             token_ids; `target`, 1 + the token that follows in the text, 0 behind the last: each ragged (U, None) int32. `example`
             (U,) int32, the text of each row of at most seq_len tokens. Counts, (B,) int32 each.
         """
-        from trainer.text.windows import make_windows
+        from trainer.text.windows import cut_rows
 
         if target is not None:
             return self._encode_pair(text, target)
@@ -129,8 +132,7 @@ class Head(LanguageModel):
         following = tf.concat([ids.values[1:] + 1, [0]], 0)[:tf.size(ids.values)]
         ends = tf.boolean_mask(ids.row_splits[1:] - 1, ids.row_lengths() > 0)
         target = ids.with_values(tf.tensor_scatter_nd_update(following, ends[:, None], tf.zeros_like(ends, tf.int32)))
-        lengths = ids.row_lengths()
-        windows = make_windows(lengths, tf.fill(tf.shape(lengths), tf.constant(self.data.seq_len, tf.int64)), tf.zeros_like(lengths))
+        windows = cut_rows(ids.row_lengths(), self.data.seq_len)
         return ({"token_ids": windows.take(ids), "target": windows.take(target), "example": tf.cast(windows.text, tf.int32)}, {"unknown_tokens": unknown})
 
     def _encode_pair(self, text: tf.Tensor, target: tf.Tensor) -> tuple[dict[str, Any], dict[str, tf.Tensor]]:
@@ -158,11 +160,15 @@ class Head(LanguageModel):
         """No layers: tokens are compared with their own embeddings.
 
         Raises:
-            ConfigError: the backbone sees what it would have to predict.
+            ConfigError: the backbone sees what it would have to predict, or has fewer positions than a generated text.
         """
         if not backbone.config.causal:
             raise ConfigError(f"head.name: causal_lm needs a decoder such as GPT-2. Received a backbone of kind {backbone.config.architecture}, "
                               "whose tokens see those behind them. For it take masked_lm.")
+        positions = backbone.config.max_positions
+        self.new_tokens = min(NEW_TOKENS, positions // 2) if self.settings.max_new_tokens is None else self.settings.max_new_tokens
+        if self.new_tokens >= positions:
+            raise ConfigError(f"head.max_new_tokens: expected less than {positions}, the positions of the backbone. Received {self.new_tokens}.")
         self.vocabulary, self.architecture = vocabulary, backbone.config.architecture
         return []
 
@@ -192,19 +198,12 @@ class Head(LanguageModel):
         s = self.settings
         end = self.tokenizer.pad_id if self.tokenizer.eos_id is None else self.tokenizer.eos_id
         return Generator(backbone, Decoding(
-            s.max_new_tokens, self.tokenizer.eos_id, end, s.num_beams, s.do_sample, s.temperature, s.top_k, s.top_p, s.repetition_penalty,
+            self.new_tokens, self.tokenizer.eos_id, end, s.num_beams, s.do_sample, s.temperature, s.top_k, s.top_p, s.repetition_penalty,
             s.length_penalty, s.early_stopping, tuple(stop.encode() for stop in s.stop), self.tokenizer.token_bytes if s.stop else ()))
 
     def prompt_tokens(self, backbone: Any, text: tf.Tensor, multiple: int = 1) -> tuple[tf.Tensor, tf.Tensor]:
-        """(B, P) int32 and (B,) int32, the prompts' tokens and how many there are of each; P is a multiple, so that few are compiled.
-
-        Raises:
-            ConfigError: the generated text alone has more positions than the backbone.
-        """
-        room = backbone.config.max_positions - self.settings.max_new_tokens
-        if room < 1:
-            raise ConfigError(f"head.max_new_tokens: expected less than {backbone.config.max_positions}, the positions of the backbone. "
-                              f"Received {self.settings.max_new_tokens}.")
+        """(B, P) int32 and (B,) int32, the prompts' tokens and how many there are of each; P is a multiple, so that few are compiled."""
+        room = backbone.config.max_positions - self.new_tokens
         ids = self.tokenizer.tokenize(self._prompts(text))
         ids = _last(ids, tf.minimum(ids.row_lengths(), room), self.tokenizer.template.empty)
         longest = tf.cast(ids.bounding_shape(1), tf.int32)

@@ -113,13 +113,11 @@ class Head(LanguageModel):
             (U, None) int32. `example` (U,) int32, the text of each row of at most seq_len tokens. Counts, (B,) int32 each.
         """
         from trainer.text.assemble import join
-        from trainer.text.windows import make_windows
+        from trainer.text.windows import cut_rows
 
         template = self.tokenizer.template
         tokens = self.tokenizer.tokenize_with_offsets(text)
-        lengths = tokens.ids.row_lengths()
-        room = tf.fill(tf.shape(lengths), tf.constant(self.data.seq_len - template.size(pair=False), tf.int64))
-        windows = make_windows(lengths, room, tf.zeros_like(lengths))
+        windows = cut_rows(tokens.ids.row_lengths(), self.data.seq_len - template.size(pair=False))
         columns = {"token_ids": join(windows.take(tokens.ids), template=template)}
         if self.settings.whole_words:
             columns["words"] = join(windows.take(tokens.words), template=template.filled(1))

@@ -39,6 +39,20 @@ class Windows(NamedTuple):
         return places.with_values(tf.cast(mine, tf.int32))
 
 
+def cut_rows(lengths: tf.Tensor, room: int) -> Windows:
+    """Cuts texts into rows that share nothing, each answering for all that it has; an empty text has one.
+
+    Args:
+        lengths: (B,) int64, tokens of each text.
+        room: tokens of a row at most.
+    """
+    counts = tf.maximum(tf.constant(1, tf.int64), -(-lengths // room))
+    numbers = tf.ragged.range(tf.zeros_like(counts), counts, row_splits_dtype=tf.int64)
+    text, start = numbers.value_rowids(), numbers.values * room
+    limit = tf.minimum(start + room, tf.gather(lengths, text))
+    return Windows(text, start, limit, start, limit)
+
+
 def make_windows(lengths: tf.Tensor, room: tf.Tensor, overlap: tf.Tensor) -> Windows:
     """Covers texts with as few windows as their overlap allows; a text that fits has one, an empty one too.
 

@@ -1,0 +1,54 @@
+"""Plain text: documents, and parts of long ones."""
+
+import gzip
+
+import pytest
+import tensorflow as tf
+
+from tests.text.byte_bpe_reference import write_byte_bpe
+from trainer.errors import ConfigError
+from trainer.sources import open_source, text
+from trainer.text import load_tokenizer
+
+
+def examples(spec, **settings):
+    return list(open_source(text.Settings(train=str(spec), **settings), "train", str(spec)).examples())
+
+
+def write(folder, content, name="a.txt"):
+    (folder / name).write_bytes(content.encode())
+    return folder / name
+
+
+def test_documents_are_files_lines_or_what_blank_lines_part(tmp_path):
+    file = write(tmp_path, "\n\none\ntwo \n\n \n三\r\nfour\n")
+    found = {kind: [(example.features["text"], example.features.get("ends", True), example.origin.line) for example in examples(file, document=kind)]
+             for kind in ("file", "line", "blank_line")}
+    assert found["file"] == [("\n\none\ntwo \n\n \n三\r\nfour\n", True, 1)]
+    assert found["line"] == [("one", True, 3), ("two ", True, 4), ("三", True, 7), ("four", True, 8)]
+    assert found["blank_line"] == [("one\ntwo ", True, 3), ("三\r\nfour", True, 7)]
+
+
+def test_several_files_and_zipped_ones_come_in_order(tmp_path):
+    write(tmp_path, "a b", "2.txt")
+    write(tmp_path, "c", "1.txt")
+    (tmp_path / "3.txt.gz").write_bytes(gzip.compress(b"d\ne"))
+    assert [example.features["text"] for example in examples(tmp_path / "*")] == ["c", "a b", "d\ne"]
+
+
+def test_a_long_file_comes_in_parts_whose_tokens_are_those_of_the_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(text, "PART", 50)
+    content = "".join(f"the film  was {number}\n" + "\n" * (number % 3) + "  we'll see  \t\n" * (number % 2) for number in range(60))
+    parts = examples(write(tmp_path, content))
+    assert len(parts) > 10 and [part.features["ends"] for part in parts] == [False] * (len(parts) - 1) + [True]
+    texts = [part.features["text"] for part in parts]
+    assert "".join(texts) == content
+    tokenizer = load_tokenizer(write_byte_bpe(tmp_path / "bpe"))
+    whole = tokenizer.tokenize(tf.constant([content])).to_list()[0]
+    assert [token for row in tokenizer.tokenize(tf.constant(texts)).to_list() for token in row] == whole
+    assert [part.origin.line for part in parts] == sorted(part.origin.line for part in parts)
+
+
+def test_two_fields_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"data\.text: source text has one text a document\. Received \['a', 'b'\]\. Use jsonl, csv or tsv"):
+        examples(write(tmp_path, "x"), text=["a", "b"])

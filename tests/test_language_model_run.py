@@ -1,0 +1,131 @@
+"""A language model as its user meets it: trained, evaluated, asked, exported."""
+
+import io
+import json
+import math
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests import toy
+from trainer.data.store import TokenStore
+from trainer.text import load_tokenizer
+
+TEXT = "we saw the great film. we saw the old house. they read the new book. they think of the red tree.\n"
+
+
+@pytest.fixture(scope="module")
+def gpt2(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("gpt2")
+    (folder / "train.txt").write_text(TEXT * 60, encoding="utf-8")
+    (folder / "val.txt").write_text(TEXT * 4, encoding="utf-8")
+    weights = toy.write_gpt2(folder / "weights", layers=1)
+    config = toy.write_config(folder, weights, folder / "train.txt", head={"name": "causal_lm", "max_new_tokens": 12, "stop": ["book"]},
+                              data={"source": "text", "validation": str(folder / "val.txt")}, train={"steps": 120, "learning_rate": 1e-2},
+                              export={"format": "savedmodel"})
+    assert toy.run_main(config, folder / "job") == 0
+    return folder
+
+
+def ask(folder, monkeypatch, capsys, *rows, flags=()):
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO("".join(json.dumps(row) + "\n" for row in rows).encode())))
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
+    assert toy.run_main(None, folder / "job", "--mode=predict", "--input=-", *flags) == 0
+    sys.stdout.seek(0)
+    return [json.loads(line) for line in sys.stdout.read().splitlines()]
+
+
+def test_it_learns_what_follows_and_says_how_well(gpt2):
+    validation = json.loads((gpt2 / "job" / "results.json").read_text())["validation"]
+    assert validation["perplexity"] < 2 and validation["accuracy"] > 0.8 and validation["perplexity"] == pytest.approx(math.exp(validation["loss"]), rel=1e-6)
+    tokens, size = validation["bits_per_byte"] * math.log(2) * len(TEXT) * 4 / validation["loss"], len(TEXT.split()) * 4
+    assert validation["word_perplexity"] == pytest.approx(math.exp(validation["loss"] * tokens / size), rel=1e-4)
+
+
+def test_every_token_of_the_files_is_in_one_row(gpt2):
+    """And but for the first of each split predicted once."""
+    tokenizer = load_tokenizer(gpt2 / "weights")
+    cache = next(folder for folder in (gpt2 / "cache").iterdir() if (folder / "train").exists())
+    for split, times in (("train", 60), ("validation", 4)):
+        store = TokenStore(cache / split)
+        assert store.tokens["token_ids"].tolist() == [*tokenizer.tokenize(tf.constant([TEXT * times])).to_list()[0], tokenizer.eos_id]
+        assert (store.tokens["target"] > 0).sum() == len(store.tokens["token_ids"]) - 1 and store.lengths[:-1].tolist() == [32] * (len(store) - 1)
+
+
+def test_predict_continues_a_prompt_up_to_a_stop_text(gpt2, monkeypatch, capsys):
+    one, two, three = ask(gpt2, monkeypatch, capsys, {"text": "we saw the great"}, {"text": "they read the new", "id": 7}, {"text": ""})
+    assert one["generated_text"].startswith(" film.") and one["score"] <= 0
+    assert two == {"text": "they read the new", "id": 7, "generated_text": " ", "score": two["score"]}
+    assert isinstance(three["generated_text"], str)
+    (beams,) = ask(gpt2, monkeypatch, capsys, {"text": "we saw the great"}, flags=("--head.num_beams=3",))
+    assert beams["generated_text"].startswith(" film.")
+
+
+def test_the_saved_model_generates_and_scores(gpt2):
+    signatures = tf.saved_model.load(str(gpt2 / "job" / "model")).signatures
+    assert set(signatures) == {"serving_default", "token_ids", "generate"}
+    found = signatures["generate"](text=tf.constant(["we saw the great", "", "they think of"]))
+    assert found["generated_text"].numpy()[0].decode().startswith(" film.") and b"book" not in found["generated_text"].numpy()[2]
+    scored = signatures["serving_default"](text=tf.constant([TEXT, "tree red the of", "", "."]))
+    likely, unlikely = scored["perplexity"].numpy()[:2]
+    assert likely < 3 < unlikely and scored["tokens"].numpy()[2:].tolist() == [0, 0]
+
+
+def test_a_text_longer_than_a_row_is_scored_whole(gpt2):
+    signatures = tf.saved_model.load(str(gpt2 / "job" / "model")).signatures
+    tokens = len(load_tokenizer(gpt2 / "weights").tokenize(tf.constant([TEXT * 20])).values)
+    assert tokens > 5 * 32  # rows have 32 tokens
+    assert signatures["serving_default"](text=tf.constant([TEXT * 20, TEXT]))["tokens"].numpy()[0] == tokens - 1
+
+
+@pytest.mark.parametrize(("flags", "said"), [
+    (("--head.do_sample=true", "--head.num_beams=2"), "head.num_beams: 2 beams are not drawn. Set head.do_sample to false, or head.num_beams to 1."),
+    (("--head.prompt=x",), "head.prompt: expected a text with {text} once, where data.text goes. Received 'x'."),
+    (("--head.max_new_tokens=64",), "head.max_new_tokens: expected less than 64, the positions of the backbone. Received 64.")])
+def test_settings_that_cannot_be_are_refused(gpt2, capsys, flags, said):
+    (gpt2 / "in.jsonl").write_text('{"text": "we"}\n')
+    assert toy.run_main(None, gpt2 / "job", "--mode=predict", f"--input={gpt2}/in.jsonl", *flags) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_from_a_prompt_to_its_target(tmp_path, monkeypatch, capsys):
+    """Only the target is learnt: the loss is of its tokens and the end."""
+    colours = {"red": "rot", "blue": "blau", "old": "alt", "new": "neu"}
+    rows = [{"text": f"the {english} house", "target": f"das Haus ist {german}"} for _ in range(40) for english, german in colours.items()]
+    weights = toy.write_gpt2(tmp_path / "weights", layers=1)
+    config = toy.write_config(tmp_path, weights, toy.write_jsonl(tmp_path / "train.jsonl", rows),
+                              head={"name": "causal_lm", "target": "target", "prompt": "{text} ="},
+                              data={"validation": str(toy.write_jsonl(tmp_path / "val.jsonl", rows[:4])), "seq_len": 40},
+                              train={"steps": 150, "learning_rate": 1e-2}, export={"format": "savedmodel"})
+    assert toy.run_main(config, tmp_path / "job") == 0
+    assert json.loads((tmp_path / "job" / "results.json").read_text())["validation"]["accuracy"] == 1
+    answers = ask(tmp_path, monkeypatch, capsys, {"text": "the blue house"}, {"text": "the new house"})
+    assert [answer["generated_text"] for answer in answers] == ["das Haus ist blau", "das Haus ist neu"]
+    signatures = tf.saved_model.load(str(tmp_path / "job" / "model")).signatures
+    scored = signatures["serving_default"](text=tf.constant(["the red house"] * 2), target=tf.constant(["das Haus ist rot", "das Haus ist blau"]))
+    assert scored["log_probability"].numpy()[0] > -1 > scored["log_probability"].numpy()[1]
+
+
+def test_a_masked_language_model_fills_masks_and_goes_on_as_a_classifier(tmp_path, monkeypatch, capsys):
+    weights = toy.write_checkpoint(tmp_path / "weights", layers=1, hidden=32)
+    sentences = ["we saw the old house", "they read the new book", "this film was great"]
+    config = toy.write_config(tmp_path, weights, toy.write_jsonl(tmp_path / "train.jsonl", [{"text": sentences[number % 3]} for number in range(240)]),
+                              head={"name": "masked_lm", "documents": "separate", "mask_probability": 0.3, "top_k": 2}, data={"validation": 0.3},
+                              train={"steps": 250, "learning_rate": 1e-2}, export={"format": "savedmodel"})
+    (tmp_path / "val.jsonl").write_text("".join(json.dumps({"text": sentence}) + "\n" for sentence in sentences))
+    assert toy.run_main(config, tmp_path / "job", f"--data.validation={tmp_path}/val.jsonl") == 0
+    assert json.loads((tmp_path / "job" / "results.json").read_text())["validation"]["perplexity"] < 4
+    one, two = ask(tmp_path, monkeypatch, capsys, {"text": "we saw the [MASK] house"}, {"text": "they [MASK] the new [MASK]"})
+    assert [mask[0]["token"] for mask in one["masks"]] == ["old"] and len(one["masks"][0]) == 2
+    assert [mask[0]["token"] for mask in two["masks"]] == ["read", "book"]
+    assert toy.run_main(None, tmp_path / "job", "--mode=export", "--export.format=huggingface") == 0
+    content = json.loads((tmp_path / "job" / "huggingface" / "config.json").read_text())
+    assert content["architectures"] == ["BertForMaskedLM"]
+    folder = tmp_path / "second"
+    folder.mkdir()
+    second = toy.write_config(folder, tmp_path / "job" / "huggingface", toy.write_sentences(folder / "train.jsonl", 60), train={"steps": 3})
+    assert toy.run_main(second, folder / "job") == 0
+    assert np.isfinite(json.loads((folder / "job" / "metrics.jsonl").read_text().splitlines()[-1])["loss"])
