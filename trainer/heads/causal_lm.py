@@ -29,7 +29,7 @@ class Settings(LanguageModelSettings):
 
     name: Literal["causal_lm"] = Field("causal_lm")
     target: str | None = Field(None, description="field with the text to write for data.text, which alone is learnt; null: all of data.text is learnt")
-    prompt: str = Field("{text}", description="what is continued, with {text} for data.text, such as 'Translate: {text}\nEnglish:'")
+    prompt: str = Field("{text}", description="what is continued, with {text} for data.text, such as 'German: {text} English:'")
     max_new_tokens: int | None = Field(None, ge=1, description=f"of a generated text; null: {NEW_TOKENS}, or half the backbone's positions if that is less")
     num_beams: int = Field(1, ge=1, description="texts that are followed at once; 1: the likeliest token each time, or a drawn one")
     do_sample: bool = Field(False, description="draw tokens")
