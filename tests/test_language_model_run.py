@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tests import toy
 from trainer.data.store import TokenStore
+from trainer.heads._judged import bleu_and_rouge
 from trainer.text import load_tokenizer
 
 TEXT = "we saw the great film. we saw the old house. they read the new book. they think of the red tree.\n"
@@ -81,6 +82,34 @@ def test_a_text_longer_than_a_row_is_scored_whole(gpt2):
     assert signatures["serving_default"](text=tf.constant([TEXT * 20, TEXT]))["tokens"].numpy()[0] == tokens - 1
 
 
+def test_on_a_terminal_the_text_appears_as_it_is_written(gpt2, monkeypatch):
+    (whole,) = ask(gpt2, monkeypatch, None, {"text": "we saw the great"})
+
+    class Terminal(io.StringIO):
+        written: list = []
+
+        def isatty(self):
+            return True
+
+        def write(self, text):
+            self.written.append(text)
+
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b'{"text": "we saw the great"}\n')))
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    assert toy.run_main(None, gpt2 / "job", "--mode=predict", "--input=-") == 0
+    assert "".join(Terminal.written) == "we saw the great" + whole["generated_text"] + "\n\n" and len(Terminal.written) > 3
+
+
+def test_bleu_and_rouge_are_their_packages(gpt2):
+    """Beside figures worked out by hand."""
+    same = bleu_and_rouge(["the cat sat on the mat"], ["the cat sat on the mat"], "13a")
+    assert same == pytest.approx({"bleu": 100, "chrf": 100, "rouge1": 100, "rouge2": 100, "rouge_l": 100})
+    half = bleu_and_rouge(["a b c d"], ["a b x d"], "none")
+    assert half["rouge1"] == pytest.approx(75) and half["rouge2"] == pytest.approx(100 / 3) and half["rouge_l"] == pytest.approx(75)
+    chinese = bleu_and_rouge(["今天天气好"], ["今天天气坏"], "zh")
+    assert chinese["rouge1"] == pytest.approx(80) and 0 < chinese["bleu"] < 100
+
+
 @pytest.mark.parametrize(("flags", "said"), [
     (("--head.do_sample=true", "--head.num_beams=2"), "head.num_beams: 2 beams are not drawn. Set head.do_sample to false, or head.num_beams to 1."),
     (("--head.prompt=x",), "head.prompt: expected a text with {text} once, where data.text goes. Received 'x'."),
@@ -101,7 +130,8 @@ def test_from_a_prompt_to_its_target(tmp_path, monkeypatch, capsys):
                               data={"validation": str(toy.write_jsonl(tmp_path / "val.jsonl", rows[:4])), "seq_len": 40},
                               train={"steps": 150, "learning_rate": 1e-2}, export={"format": "savedmodel"})
     assert toy.run_main(config, tmp_path / "job") == 0
-    assert json.loads((tmp_path / "job" / "results.json").read_text())["validation"]["accuracy"] == 1
+    validation = json.loads((tmp_path / "job" / "results.json").read_text())["validation"]
+    assert validation["accuracy"] == 1 and validation["bleu"] == pytest.approx(100) and validation["rouge_l"] == pytest.approx(100)
     answers = ask(tmp_path, monkeypatch, capsys, {"text": "the blue house"}, {"text": "the new house"})
     assert [answer["generated_text"] for answer in answers] == ["das Haus ist blau", "das Haus ist neu"]
     signatures = tf.saved_model.load(str(tmp_path / "job" / "model")).signatures

@@ -53,6 +53,9 @@ def predict(resolved: Resolved, job: Job, display: Display, source: str | None, 
     Kept(parts, job, strategy, model)
     server, head = Server(model, parts.head), parts.head
     batch_size = resolved.config.train.evaluation_batch_size
+    if head.generates and source == (target or "-") == "-" and sys.stdout.isatty():
+        _stream(head, model, lines, resolved.config.data.label)
+        return
     with _writing(target or "-") as output:
         for number, rows in enumerate(_chunks(_rows(lines, head, resolved.config.data.label), 8 * batch_size if source != "-" else batch_size)):
             for answer in _answers(server, head, rows, batch_size):
@@ -60,6 +63,16 @@ def predict(resolved: Resolved, job: Job, display: Display, source: str | None, 
             output.flush()
             display.progress("predicting", (number + 1) * len(rows), None)
     display.done()
+
+
+def _stream(head: Any, model: Any, lines: Iterator[Line], label: str) -> None:
+    """On a terminal: the prompt, and what follows it as it is written."""
+    for _, _, (text,) in _rows(lines, head, label):
+        sys.stdout.write(text)
+        for piece in head.stream(model.backbone, text):
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+        sys.stdout.write("\n\n")
 
 
 def _answers(server: Server, head: Any, rows: list[Row], batch_size: int) -> list[dict[str, Any]]:

@@ -236,7 +236,7 @@ class _Preparation:
             if self.head.windows:
                 columns, token_columns, extras = self.head.align(split, vocabulary, self.ledger)
             else:
-                columns = self.head.label_columns(split.labels, vocabulary, split.origin, name)
+                columns, extras = self.head.label_columns(split.labels, vocabulary, split.origin, name), self.head.kept(split)
             meta = {"files": list(split.files), "samples": split.samples, "examples": split.count, "scored_share": self.head.scored_share}
             split.writer.close(columns, token_columns, meta, extras=extras)
         write_json(folder / "ledger.json", {"ledger": self.ledger.entries, "vocabulary": vocabulary})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
 
 from trainer.lazy import tf
 from trainer.sources import Example
@@ -21,6 +23,14 @@ class Plain:
     scored_share = 1.0
     grouping: ClassVar[slice] = slice(None)
     per_token: tuple[str, ...] = ()
+
+    def kept(self, split: Any) -> dict[str, np.ndarray]:
+        """What else of a split the head keeps, for `judge`; heads with `windows` return it from `align`."""
+        return {}
+
+    def judge(self, backbone: Any, store: Any, batch_size: int, on_batch: Callable[[int, int], None]) -> dict[str, float]:
+        """Metrics of the kept model that take more than evaluation's results, such as of generated texts."""
+        return {}
 
     def asked(self, example: Example) -> tuple[str, ...]:
         """The raw texts that predict answers; raises DataError where one is missing or no text."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -40,6 +40,8 @@ class Settings(LanguageModelSettings):
     repetition_penalty: float = Field(1.0, gt=0, le=10, description="above 1, tokens of the prompt and the text so far are less likely")
     length_penalty: float = Field(1.0, description="of beams: above 0 longer texts are preferred")
     early_stopping: bool = Field(False, description="end when as many beams have ended as are followed")
+    judged_examples: int | None = Field(500, ge=1, description="of validation and test, so many are generated and compared with their target; null: all")
+    judged_by: Literal["13a", "intl", "zh", "char", "ja-mecab", "ko-mecab", "none"] = Field("13a", description="sacreBLEU's tokenizer: zh for Chinese targets")
     stop: list[Annotated[str, Field(min_length=1)]] = Field([], description="texts at which a generated text ends, themselves left out")
 
 
@@ -58,6 +60,7 @@ class Head(LanguageModel):
             raise ConfigError(f"head.num_beams: {settings.num_beams} beams are not drawn. Set head.do_sample to false, or head.num_beams to 1.")
         if settings.target is not None:
             self.recuts = self.windows = False
+            self.keeps_texts = True
             self.evaluated_as_served = True
             self.fields, self.text_names = [data.text, settings.target], ("text", "target")
 
@@ -183,6 +186,62 @@ class Head(LanguageModel):
         shape = tf.shape(batch["target"])
         return {"scored": tf.range(tf.size(target)), "scored_target": tf.maximum(target - 1, 0), "scored_weight": tf.cast(target > 0, tf.float32),
                 "scored_example": tf.repeat(tf.range(shape[0]), shape[1])}
+
+    def kept(self, split: Any) -> dict[str, np.ndarray]:
+        """The targets of a split but train, for `judge`."""
+        if self.settings.target is None or split.name == "train":
+            return {}
+        texts = [text.encode("utf-8", "surrogatepass") for text in split.kept]
+        return {"target_text": np.frombuffer(b"".join(texts), np.uint8), "target_splits": np.cumsum([0, *map(len, texts)])}
+
+    def judge(self, backbone: Any, store: Any, batch_size: int, on_batch: Callable[[int, int], None]) -> dict[str, float]:
+        """What the texts that are generated for a split's prompts are worth: bleu, chrf, rouge1, rouge2 and rouge_l."""
+        if self.settings.target is None:
+            return {}
+        from trainer.heads._judged import bleu_and_rouge
+
+        count = min(len(store), self.settings.judged_examples or len(store))
+        prompts = [store.example(index) for index in range(count)]
+        prompts = [tokens["token_ids"][:np.argmax(tokens["target"] > 0) + 1] for tokens in prompts]
+        written = [""] * count
+        order = sorted(range(count), key=lambda index: -len(prompts[index]))
+        compiled = tf.function(self.generator(backbone).generate, jit_compile=True, autograph=False)
+        room = backbone.config.max_positions - self.new_tokens
+        for start in range(0, count, batch_size):
+            members = order[start:start + batch_size]
+            width = min(room, max(8, 2 ** int(np.ceil(np.log2(len(prompts[members[0]]))))))
+            ids, lengths = np.zeros((batch_size, width), np.int32), np.ones(batch_size, np.int32)
+            for row, index in enumerate(members):
+                prompt = prompts[index][-width:]
+                ids[row, :len(prompt)], lengths[row] = prompt, len(prompt)
+            found = compiled(tf.constant(ids), tf.constant(lengths), tf.constant([self.settings.sampling_seed, start]))
+            texts = self.written(found["token_ids"]).numpy()
+            for row, index in enumerate(members):
+                written[index] = texts[row].decode()
+            on_batch(min(start + batch_size, count), count)
+        splits, targets = store.extras["target_splits"], np.asarray(store.extras["target_text"]).tobytes()
+        golds = [targets[splits[index]:splits[index + 1]].decode("utf-8", "replace") for index in range(count)]
+        return bleu_and_rouge(written, golds, self.settings.judged_by)
+
+    def stream(self, backbone: Any, text: str, tokens_at_once: int = 4) -> Iterator[str]:
+        """What follows a text, piece by piece as it is generated; without beams."""
+        generator = self.generator(backbone)
+        prompts, lengths = self.prompt_tokens(backbone, tf.constant([text.encode("utf-8", "replace")]))
+        seed = tf.constant([self.settings.sampling_seed, 0])
+        start, run = (tf.function(function, autograph=False) for function in (generator.start, generator.run))
+        state, shown = start(prompts, lengths), ""
+        while int(state["step"]) < self.new_tokens and not bool(state["finished"][0]):
+            state = run(state, seed, tf.constant(tokens_at_once))
+            whole = self.written(state["tokens"])[0].numpy().decode()
+            # A character may have half of its bytes, and a stop text half of its letters, until the next token.
+            held = max([len(stop) - 1 for stop in self.settings.stop], default=0)
+            safe = whole.rstrip("\ufffd")[:len(whole) - held]
+            if len(safe) > len(shown) and safe.startswith(shown):
+                yield safe[len(shown):]
+                shown = safe
+        whole = self.written(state["tokens"])[0].numpy().decode()
+        if whole[len(shown):]:
+            yield whole[len(shown):]
 
     def generate(self, backbone: Any, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """What follows each text: `generated_text` (B,) string, `score` (B,) float32, the log-probability of its tokens; of beams over
