@@ -1,6 +1,7 @@
 """The schema: defaults, descriptions, configs/ and its JSON Schema."""
 
 import json
+from typing import get_origin
 
 import pytest
 import yaml
@@ -19,7 +20,7 @@ by_name = pytest.mark.parametrize(("section", "cls"), [case[1:] for case in CLAS
 
 @by_name
 def test_every_default_is_valid(section, cls):
-    required = {name: "x" for name, field in cls.model_fields.items() if field.is_required()}
+    required = {name: {"x": "y"} if get_origin(field.annotation) is dict else "x" for name, field in cls.model_fields.items() if field.is_required()}
     defaults = {name: field.default for name, field in cls.model_fields.items() if field.default is not PydanticUndefined}
     again = cls.model_validate({**required, **defaults})  # pydantic itself takes defaults unseen
     assert again.model_dump(include=set(defaults)) == defaults

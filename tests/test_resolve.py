@@ -74,7 +74,7 @@ train:
     lines = message.splitlines()
     assert lines[0] == "9 problems in the configuration:"
     for part in (
-            "head.name: expected one of causal_lm, classification, masked_lm, question_answering, token_classification. Received 'classificaton' (",
+            "head.name: expected one of causal_lm, classification, masked_lm, prompt, question_answering, token_classification. Received 'classificaton' (",
                 "run.yaml:1). Did you mean classification?",
             "backbone.weigths: unknown key (", "run.yaml:2). Did you mean backbone.weights?",
             "backbone.weights: missing. Expected text: checkpoint in Hugging Face's format",

@@ -24,9 +24,9 @@ def head_of(labels=("a", "b", "c"), counts=(6, 3, 2), text="text", overflow="tru
     head = Head(Settings(**settings), DataSettings(source="jsonl", train="", text=text, overflow=overflow), toy.TEMPLATE)
     head.vocabulary = {"labels": list(labels), "train_counts": dict(zip(labels, counts, strict=False))}
     head.classes, head.architecture = max(1, len(labels)), "bert"
-    from trainer.heads.classification import _class_weights
+    from trainer.heads._classifier import class_weights_of
 
-    head.weights = _class_weights(head.settings.class_weights, head.vocabulary)
+    head.weights = class_weights_of(head.settings.class_weights, head.vocabulary)
     return head
 
 

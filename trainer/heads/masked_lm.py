@@ -8,26 +8,13 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from trainer.backbones.families import FAMILIES
 from trainer.config import DataSettings
 from trainer.errors import ConfigError
 from trainer.heads._language_model import LanguageModel, LanguageModelSettings
+from trainer.heads._masked_output import MaskedOutput
 from trainer.lazy import keras, tf
 
-DROPOUT_SITE = 1_000_000  # far above the backbone's
 KEPT, MASKED = 0.1, 0.8  # of the hidden tokens: left as they are, replaced by [MASK]; the rest by any token
-# What stands between the backbone and the vocabulary, in Hugging Face's names: a layer, its norm, and the vocabulary's bias.
-TENSORS = {
-    "bert": ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions.bias"),
-    "electra": ("generator_predictions.dense", "generator_predictions.LayerNorm", "generator_lm_head.bias"),
-    "distilbert": ("vocab_transform", "vocab_layer_norm", "vocab_projector.bias"),
-    "roberta": ("lm_head.dense", "lm_head.layer_norm", "lm_head.bias"),
-    "xlm-roberta": ("lm_head.dense", "lm_head.layer_norm", "lm_head.bias"),
-    "albert": ("predictions.dense", "predictions.LayerNorm", "predictions.bias"),
-}
-# Copies of the embeddings and of the bias, which Hugging Face ties.
-COPIES = ("cls.predictions.decoder.weight", "cls.predictions.decoder.bias", "generator_lm_head.weight", "vocab_projector.weight", "lm_head.decoder.weight",
-          "lm_head.decoder.bias", "predictions.decoder.weight", "predictions.decoder.bias")
 
 
 class Settings(LanguageModelSettings):
@@ -130,28 +117,17 @@ class Head(LanguageModel):
         Raises:
             ConfigError: the backbone is a decoder.
         """
-        config = backbone.config
-        if config.causal:
-            raise ConfigError(f"head.name: masked_lm needs an encoder such as BERT. Received a backbone of kind {config.architecture}. For it take causal_lm.")
-        self.vocabulary, self.architecture = vocabulary, config.architecture
-        self.activation = "gelu" if config.architecture in ("electra", "roberta", "xlm-roberta") else config.activation
-        initial = keras.initializers.TruncatedNormal(stddev=config.initializer_range, seed=seed + DROPOUT_SITE)
-        self.dense = keras.layers.Dense(config.embedding_size, kernel_initializer=initial, name="dense", dtype="float32")
-        self.dense.build((None, config.hidden_size))
-        self.norm = keras.layers.LayerNormalization(epsilon=config.layer_norm_epsilon, name="norm", dtype="float32")
-        self.norm.build((None, config.embedding_size))
-        self.words = keras.layers.Layer(name="words", dtype="float32")
-        self.words.bias = self.words.add_weight((config.vocabulary_size,), initializer="zeros", name="bias")
-        self.words.built = True
-        return [self.dense, self.norm, self.words]
+        if backbone.config.causal:
+            raise ConfigError(f"head.name: masked_lm needs an encoder such as BERT. Received a backbone of kind {backbone.config.architecture}. "
+                              "For it take causal_lm.")
+        self.vocabulary, self.architecture = vocabulary, backbone.config.architecture
+        self.output = MaskedOutput(backbone, seed)
+        return self.output.layers
 
     def logits(self, backbone: Any, outputs: Mapping[str, tf.Tensor], batch: Mapping[str, tf.Tensor], *, training: bool, seed: Any) -> Any:
         """What the projection takes: the predicted places transformed (M, E), embeddings (V, E), bias (V,)."""
-        from trainer.backbones.layers import ACTIVATIONS
-
         hidden = tf.gather(tf.reshape(outputs["sequence_output"], [-1, backbone.config.hidden_size]), batch["scored"])
-        hidden = self.norm(ACTIVATIONS[self.activation](self.dense(tf.cast(hidden, tf.float32))))
-        return tf.cast(hidden, backbone.compute_dtype), self.embeddings(backbone), tf.convert_to_tensor(self.words.bias.value)
+        return tf.cast(self.output.transform(hidden), backbone.compute_dtype), self.embeddings(backbone), self.output.bias()
 
     def served(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The places of the masks in the text."""
@@ -204,22 +180,10 @@ class Head(LanguageModel):
 
     # --- Hugging Face ---------------------------------------------------------------------------------------------
 
-    def _parts(self) -> dict[str, Any]:
-        dense, norm, bias = TENSORS[self.architecture]
-        return {f"{dense}.weight": self.dense.kernel, f"{dense}.bias": self.dense.bias, f"{norm}.weight": self.norm.gamma, f"{norm}.bias": self.norm.beta,
-                bias: self.words.bias}
-
     def load_tensors(self, tensors: Mapping[str, np.ndarray], labels: Sequence[str] | None) -> list[str]:
         """Takes over the checkpoint's own prediction layers; returns what was taken."""
-        parts = self._parts()
-        if any(name not in tensors or tensors[name].T.shape != tuple(weight.shape) for name, weight in parts.items()):
-            return []
-        for name, weight in parts.items():
-            weight.assign(tensors[name].T)
-        return [*parts, *(name for name in COPIES if name in tensors)]
+        return self.output.load(tensors)
 
     def save_tensors(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """The layers under Hugging Face's names; the embeddings are tied."""
-        tensors = {name: np.ascontiguousarray(weight.numpy().T) for name, weight in self._parts().items()}
-        return tensors, {"architectures": [f"{FAMILIES[self.architecture].class_name}ForMaskedLM"], "tie_word_embeddings": True, "id2label": None,
-                         "label2id": None, "problem_type": None}
+        return self.output.save()

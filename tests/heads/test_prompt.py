@@ -1,0 +1,134 @@
+"""Prompting: the pattern, the words, and the masked language model's own answer."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests import toy
+from tests.text.byte_bpe_reference import write_byte_bpe
+from trainer.backbones import huggingface
+from trainer.config import DataSettings
+from trainer.errors import ConfigError, DataError
+from trainer.heads import masked_lm, prompt
+from trainer.model import Model
+from trainer.text import load_tokenizer
+
+WORDS = {"pos": "great", "neg": "awful"}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return toy.write_checkpoint(tmp_path_factory.mktemp("weights"), layers=1)
+
+
+def head_of(weights, *, text="text", seq_len=32, **settings):
+    settings = {"pattern": "{text} it was {mask}.", "label_words": WORDS, **settings}
+    return prompt.Head(prompt.Settings(**settings), DataSettings(source="jsonl", train="", text=text, seq_len=seq_len), load_tokenizer(weights))
+
+
+def words_of(head, ids):
+    return [" ".join(head.tokenizer.vocabulary[id] for id in row) for row in ids.to_list()]
+
+
+def test_texts_are_set_into_the_pattern_and_cut_and_it_never_is(weights):
+    head = head_of(weights, seq_len=10)
+    columns, counts = head.encode(tf.constant(["the film", "", "the old book was of the red house"]))
+    assert words_of(head, columns["token_ids"]) == ["[CLS] the film it was [MASK] . [SEP]", "[CLS] it was [MASK] . [SEP]",
+                                                   "[CLS] the old book was it was [MASK] . [SEP]"]
+    assert columns["asked"].to_list() == [[0, 0, 0, 0, 0, 1, 0, 0], [0, 0, 0, 1, 0, 0], [0, 0, 0, 0, 0, 0, 0, 1, 0, 0]]
+    assert counts["truncated_tokens"].numpy().tolist() == [0, 0, 4]
+    pair = head_of(weights, text=["a", "b"], pattern="{text_pair} ? {mask} , {text}")
+    columns, _ = pair.encode(tf.constant(["the film"]), tf.constant(["old [MASK]"]))
+    assert words_of(pair, columns["token_ids"]) == ["[CLS] old [MASK] ? [MASK] , the film [SEP]"]
+    assert columns["asked"].to_list() == [[0, 0, 0, 0, 1, 0, 0, 0, 0]]  # not the one in the text
+
+
+def test_roberta_writes_the_space_into_the_word(tmp_path):
+    folder = write_byte_bpe(tmp_path, "roberta")
+    head = head_of(folder)
+    columns, _ = head.encode(tf.constant(["the film"]))
+    assert words_of(head, columns["token_ids"])[0].endswith("<mask> . </s>")
+    assert [head.tokenizer.vocabulary[head._word(word)] for word in ("the", "film")] == ["Ġthe", "Ġfilm"]
+
+
+def test_answers_are_the_masked_language_models_own(weights):
+    """Beside masked_lm on the pattern written out: its probabilities of the two words."""
+    head = head_of(weights)
+    backbone, _ = huggingface.load_backbone(weights)
+    model = Model(backbone, head, head.learn(["pos", "neg"], None, str), seed=1)
+    masked = masked_lm.Head(masked_lm.Settings(), DataSettings(source="text", train="", seq_len=32), head.tokenizer)
+    other = Model(backbone, masked, {"labels": []}, seed=1)
+    text = ["the film", "we saw the old house of one two three"]
+    columns, _ = head.encode(tf.constant(text))
+    dense = {name: values.to_tensor() for name, values in columns.items()}
+    lengths = tf.cast(columns["token_ids"].row_lengths(), tf.int32)
+    mask = tf.sequence_mask(lengths, dtype=tf.int32)
+    logits = model.logits({**dense, "padding_mask": mask, "example_row": tf.range(2), "example_start": tf.zeros(2, tf.int32), "example_length": lengths})
+    plain, _ = masked.encode(tf.constant([f"{line} it was [MASK]." for line in text]))
+    assert plain["token_ids"].to_list() == columns["token_ids"].to_list()
+    batch = {"token_ids": dense["token_ids"], "padding_mask": mask}
+    hidden, table, bias = other.logits({**batch, **masked.served(batch)})
+    everything = (tf.matmul(hidden, table, transpose_b=True) + bias).numpy()
+    np.testing.assert_allclose(logits, everything[:, [head.tokenizer.vocabulary.index(word) for word in WORDS.values()]], atol=1e-5)
+
+
+def test_it_is_trained_exported_and_asked(weights, tmp_path):
+    (tmp_path / "job").mkdir()
+    config = toy.write_config(tmp_path, weights, toy.write_sentences(tmp_path / "train.jsonl", 60),
+                              head={"name": "prompt", "pattern": "{text} it was {mask}.", "label_words": WORDS}, data={"validation": 0.3},
+                              train={"steps": 3}, export={"format": "savedmodel"})
+    assert toy.run_main(config, tmp_path / "job") == 0
+    validation = json.loads((tmp_path / "job" / "results.json").read_text())["validation"]
+    assert {"accuracy", "f1_macro", "loss", "auc_roc"} <= set(validation)
+    answer = tf.saved_model.load(str(tmp_path / "job" / "model")).signatures["serving_default"](text=tf.constant(["this great film", ""]))
+    assert set(answer["label"].numpy()) <= {b"pos", b"neg"} and answer["probabilities"].shape == (2, 2)
+
+
+@pytest.mark.slow
+def test_a_pretrained_masked_model_classifies_from_few_examples(tmp_path):
+    """First it learns what follows "it was", then labels from sixteen sentences, better than one that has not."""
+    folder = toy.write_checkpoint(tmp_path / "weights", layers=1)
+    rows = toy.sentences(400)
+    pretrain = toy.write_jsonl(tmp_path / "pretrain.jsonl", [{"text": f"{row['text']} it was {toy.KEYWORDS[row['label']]}."} for row in rows])
+    config = toy.write_config(tmp_path, folder, pretrain, head={"name": "masked_lm", "documents": "separate", "mask_probability": 0.3},
+                              train={"steps": 700, "learning_rate": 1e-2})
+    assert toy.run_main(config, tmp_path / "job") == 0
+    assert toy.run_main(None, tmp_path / "job", "--mode=export", "--export.format=huggingface") == 0
+    scores = []
+    for name, start in (("few", tmp_path / "job" / "huggingface"), ("none", folder)):
+        (tmp_path / name).mkdir()
+        validation = toy.write_sentences(tmp_path / name / "val.jsonl", 100, seed=2)
+        few = toy.write_config(tmp_path / name, start, toy.write_sentences(tmp_path / name / "train.jsonl", 16, seed=1),
+                               head={"name": "prompt", "pattern": "{text} it was {mask}.", "label_words": WORDS},
+                               data={"validation": str(validation)}, train={"steps": 20, "learning_rate": 2e-3}, export={"format": "savedmodel"})
+        assert toy.run_main(few, tmp_path / name / "job") == 0
+        scores.append(json.loads((tmp_path / name / "job" / "results.json").read_text())["validation"]["accuracy"])
+    assert scores[0] > 0.9 > scores[1] + 0.1, scores
+    answer = tf.saved_model.load(str(tmp_path / "few" / "job" / "model")).signatures["serving_default"](text=tf.constant(["this great film"]))
+    assert answer["label"].numpy().tolist() == [b"pos"]
+
+
+@pytest.mark.parametrize(("settings", "said"), [
+    ({"pattern": "{text} it was"}, r"head\.pattern: expected \{mask\}, \{text\}, each once\. Received '\{text\} it was'"),
+    ({"pattern": "{text} {mask} {mask}"}, "each once"),
+    ({"label_words": {"pos": "great"}}, "head.label_words: expected a word for each of two labels or more"),
+    ({"labels": ["a", "b"]}, "Leave head.labels out")])
+def test_wrong_settings_are_refused(weights, settings, said):
+    with pytest.raises(ConfigError, match=said):
+        head_of(weights, **settings)
+
+
+def test_words_and_labels_must_fit(weights):
+    backbone, _ = huggingface.load_backbone(weights)
+    for words, said in (({"pos": "housely", "neg": "awful"}, r"'housely' is no single token of this vocabulary, but \['house', '##ly'\]"),
+                        ({"pos": "great", "neg": "great"}, "expected different words")):
+        head = head_of(weights, label_words=words)
+        with pytest.raises(ConfigError, match=said):
+            Model(backbone, head, {"labels": list(words), "train_counts": {}}, seed=0)
+    with pytest.raises(DataError, match=r"x:2: label 'neutral' has no word\. Those with one: pos, neg\."):
+        head_of(weights).learn(["pos", "neutral"], None, lambda index: f"x:{index + 1}")
+    with pytest.raises(ConfigError, match="prompt needs a tokenizer with a mask token"):
+        prompt.Head(prompt.Settings(pattern="{text} {mask}", label_words=WORDS), DataSettings(source="jsonl", train=""), SimpleNamespace(mask_id=None))
