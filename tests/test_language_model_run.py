@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tests import toy
+from trainer import export
 from trainer.data.store import TokenStore
 from trainer.heads._judged import bleu_and_rouge
 from trainer.text import load_tokenizer
@@ -73,6 +74,15 @@ def test_the_saved_model_generates_and_scores(gpt2):
     scored = signatures["serving_default"](text=tf.constant([TEXT, "tree red the of", "", "."]))
     likely, unlikely = scored["perplexity"].numpy()[:2]
     assert likely < 3 < unlikely and scored["tokens"].numpy()[2:].tolist() == [0, 0]
+
+
+def test_an_export_that_writes_other_texts_is_refused(gpt2):
+    """The proof is asked for texts that the model does not write."""
+    written = {"generated_text": np.array([b"a", b"b"]), "score": np.array([-1.0, -2.0], np.float32)}
+    served = {"generated_text": ["a", "x"], "score": [-1.0, -2.00001]}
+    assert export.compare_generated(served, written, 1e-4) < 1e-4  # as likely
+    with pytest.raises(export.ExportRefusedError, match="generated_text of example 1 differs: b trained, x served"):
+        export.compare_generated({**served, "score": [-1.0, -2.5]}, written, 1e-4)
 
 
 def test_a_text_longer_than_a_row_is_scored_whole(gpt2):

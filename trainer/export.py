@@ -105,11 +105,13 @@ class Proof:
         samples: raw texts of validation examples.
         answers: the head's answers to them, made of what evaluation found.
         ambiguous: answer -> (n,) bool, where a number within the tolerance of its own may give another one.
+        generated: what `generate` answers to the first few, in this process; empty where the head does not.
     """
 
     samples: Sequence[Mapping[str, str]]
     answers: Mapping[str, np.ndarray]
     ambiguous: Mapping[str, np.ndarray]
+    generated: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 def make_proof(head: Any, samples: Sequence[Mapping[str, str]], results: Mapping[str, np.ndarray], store: TokenStore, *, tolerance: float) -> Proof:
@@ -154,6 +156,9 @@ def export_saved_model(model: Model, head: Any, folder: pathlib.Path, proof: Pro
     temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         server = Server(model, head)
+        if head.generates:
+            asked = tf.constant([sample[head.text_names[0]].encode("utf-8", "replace") for sample in proof.samples[:prove.GENERATED]])
+            proof = dataclasses.replace(proof, generated={name: value.numpy() for name, value in server.entries["generate"](asked).items()})
         tf.saved_model.save(server, str(temporary), signatures=dict(server.entries))
         _write_extras(temporary, head, proof.samples)
         worst = _prove(temporary, proof, tolerance)
@@ -190,7 +195,17 @@ def _prove(folder: pathlib.Path, proof: Proof, tolerance: float) -> float:
         if run.returncode:
             raise ExportRefusedError(f"a fresh process could not serve {folder}:\n{run.stderr[-2000:]}")
         outputs = json.loads(answers.read_text(encoding="utf-8"))["outputs"]
-    return compare(outputs, proof.answers, tolerance, proof.ambiguous)
+    worst = compare(outputs["serving_default"], proof.answers, tolerance, proof.ambiguous)
+    if not proof.generated:
+        return worst
+    return max(worst, compare_generated(outputs["generate"], proof.generated, tolerance))
+
+
+def compare_generated(served: Mapping[str, Any], written: Mapping[str, np.ndarray], tolerance: float) -> float:
+    """As `compare`, of generated texts and their scores: where two texts are as likely, either may be written."""
+    alike = np.abs(np.subtract(served["score"], written["score"])) <= tolerance * np.maximum(1, np.abs(written["score"]))
+    return compare({name: served[name] for name in ("generated_text", "score")}, {name: written[name] for name in ("generated_text", "score")}, tolerance,
+                   {"generated_text": alike})
 
 
 def compare(outputs: Mapping[str, Any], expected: Mapping[str, np.ndarray], tolerance: float, ambiguous: Mapping[str, np.ndarray]) -> float:

@@ -14,6 +14,7 @@ import sys
 # Of tensorflow-text, what TensorFlow Serving links. Python callbacks can never be served.
 SERVED_TEXT_OPS = {"TFText>FastWordpieceTokenizeWithOffsets": "_fast_wordpiece_tokenizer.so"}
 ABSENT = ("keras", "tf_keras", "trainer", "transformers", "tokenizers")
+GENERATED = 4  # texts, which take a step a token
 REFUSED_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc", "XlaLaunch"}
 
 
@@ -41,7 +42,7 @@ def check_ops(ops: set[str]) -> None:
 
 
 def main(saved_model: str, requests: str, answers: str) -> None:
-    """Answers every request, one batch, through the serving_default signature."""
+    """Answers every request, one batch, through the signature serving_default; the first few through generate, where there is one."""
     sys.modules.update(dict.fromkeys(ABSENT))  # None: importing them fails, as where a model is served
     import tensorflow as tf
 
@@ -51,12 +52,15 @@ def main(saved_model: str, requests: str, answers: str) -> None:
         meta_graph = tf.compat.v1.saved_model.load(session, ["serve"], saved_model)
         ops = ops_of(meta_graph.graph_def)
         check_ops(ops)
-        signature = meta_graph.signature_def["serving_default"]
-        feed = {info.name: [example[name].encode("utf-8", "replace") for example in examples] for name, info in signature.inputs.items()}
-        fetched = session.run({name: info.name for name, info in signature.outputs.items()}, feed)
+        outputs = {}
+        for name, asked in (("serving_default", examples), ("generate", examples[:GENERATED])):
+            if name in meta_graph.signature_def:
+                signature = meta_graph.signature_def[name]
+                feed = {info.name: [example[field].encode("utf-8", "replace") for example in asked] for field, info in signature.inputs.items()}
+                fetched = session.run({field: info.name for field, info in signature.outputs.items()}, feed)
+                outputs[name] = {field: plain(values.tolist()) for field, values in fetched.items()}
     if loaded := [name for name in ABSENT if sys.modules[name] is not None]:
         raise RuntimeError(f"imported although it must not be: {', '.join(loaded)}")
-    outputs = {name: plain(values.tolist()) for name, values in fetched.items()}
     pathlib.Path(answers).write_text(json.dumps({"outputs": outputs, "ops": sorted(ops)}), encoding="utf-8")
 
 
