@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import pathlib
+import random
+import signal
 import statistics
 import subprocess
 import sys
@@ -28,50 +30,85 @@ flags.DEFINE_list("batches", ["1", "16"], "prompts at once")
 flags.DEFINE_integer("prompt", 32, "tokens of a prompt")
 flags.DEFINE_integer("new", 100, "tokens to write")
 flags.DEFINE_integer("rounds", 5, "turns of each system")
+flags.DEFINE_string("ours", None, "for the benchmark itself: answer prompts with the model in this folder")
 flags.DEFINE_string("peer_python", sys.executable, "a Python with torch and transformers")
 
 
+SYSTEMS = {"podtune, compiled": ["ours", "compiled"], "podtune, as served": ["ours", "as served"], "Hugging Face generate": ["peer", ""]}
+
+
+class Child:
+    """A process that answers prompts; stopped while it is not asked, so that no thread of it spins beside the other's."""
+
+    def __init__(self, command: list[str]) -> None:
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process.stdout.readline()  # ready
+        self._process.send_signal(signal.SIGSTOP)
+
+    def ask(self, request: dict) -> dict:
+        """Its answer: seconds and tokens."""
+        self._process.send_signal(signal.SIGCONT)
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        answer = json.loads(self._process.stdout.readline())
+        self._process.send_signal(signal.SIGSTOP)
+        return answer
+
+    def close(self) -> None:
+        """Ends it."""
+        self._process.kill()
+        self._process.wait()
+
+
 def main(argv: list[str]) -> None:
-    del argv
-    import numpy as np
+    if FLAGS.ours:
+        answer_prompts(pathlib.Path(FLAGS.ours))
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        settings = {"folder": scratch, "words": FLAGS.words, "hidden": FLAGS.hidden, "layers": FLAGS.layers, "heads": FLAGS.heads,
+                    "positions": FLAGS.prompt + FLAGS.new, "new": FLAGS.new}
+        children = {"peer": Child([FLAGS.peer_python, str(HERE / "peers" / "hf_generate.py"), json.dumps(settings)])}  # which writes the model
+        children["ours"] = Child([sys.executable, __file__, f"--ours={scratch}", f"--new={FLAGS.new}"])
+        for batch in map(int, FLAGS.batches):
+            random.seed(batch)
+            prompts = [[random.randrange(1, FLAGS.words) for _ in range(FLAGS.prompt)] for _ in range(batch)]
+            answers: dict[str, list[dict]] = {name: [] for name in SYSTEMS}
+            for _ in range(FLAGS.rounds + 1):
+                for name, (child, how) in SYSTEMS.items():
+                    answers[name].append(children[child].ask({"prompts": prompts, "how": how}))
+            show(batch, answers)
+        for child in children.values():
+            child.close()
+
+
+def show(batch: int, answers: dict[str, list[dict]]) -> None:
+    """A line a system; the first call is told apart."""
+    seconds = {name: [answer["seconds"] for answer in found[1:]] for name, found in answers.items()}
+    theirs = seconds["Hugging Face generate"]
+    for name, times in seconds.items():
+        ratios = [other / mine for mine, other in zip(times, theirs, strict=True)]
+        same = answers[name][-1]["tokens"] == answers["Hugging Face generate"][-1]["tokens"]
+        print(f"batch {batch:3d}  {name:22s} {batch * FLAGS.new / statistics.median(times):9.1f} tokens/s  first call {answers[name][0]['seconds']:6.2f} s  "
+              f"{statistics.median(ratios):5.2f} times the peer ({min(ratios):.2f} to {max(ratios):.2f}){'' if same else '  OTHER TOKENS'}", flush=True)
+
+
+def answer_prompts(folder: pathlib.Path) -> None:
+    """Our side: a JSON object a line in, one out."""
     import tensorflow as tf
 
     from trainer.backbones import huggingface
     from trainer.heads._generation import Decoding, Generator
 
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = pathlib.Path(scratch)
-        settings = {"folder": scratch, "words": FLAGS.words, "hidden": FLAGS.hidden, "layers": FLAGS.layers, "heads": FLAGS.heads,
-                    "positions": FLAGS.prompt + FLAGS.new, "new": FLAGS.new}
-        command = [FLAGS.peer_python, str(HERE / "peers" / "hf_generate.py"), json.dumps(settings)]
-        peer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        peer.stdout.readline()  # the model is written
-        backbone, _ = huggingface.load_backbone(folder)
-        generator = Generator(backbone, Decoding(FLAGS.new, eos_id=None, pad_id=0))
-        systems = {"podtune, compiled": tf.function(generator.generate, jit_compile=True, autograph=False),
-                   "podtune, as served": tf.function(generator.generate, autograph=False)}
-        for batch in map(int, FLAGS.batches):
-            prompts = np.random.default_rng(batch).integers(1, FLAGS.words, (batch, FLAGS.prompt)).astype(np.int32)
-            seconds: dict[str, list[float]] = {name: [] for name in (*systems, "Hugging Face generate")}
-            for _ in range(FLAGS.rounds + 1):
-                written = {}
-                for name, function in systems.items():
-                    start = time.perf_counter()
-                    written[name] = function(tf.constant(prompts), tf.fill([batch], FLAGS.prompt), tf.constant([0, 0]))["token_ids"].numpy().tolist()
-                    seconds[name].append(time.perf_counter() - start)
-                peer.stdin.write(json.dumps(prompts.tolist()) + "\n")
-                peer.stdin.flush()
-                answer = json.loads(peer.stdout.readline())
-                seconds["Hugging Face generate"].append(answer["seconds"])
-                same = {name: tokens == answer["tokens"] for name, tokens in written.items()}
-            theirs = statistics.median(seconds["Hugging Face generate"][1:])
-            for name, times in seconds.items():
-                ratios = sorted(other / mine for mine, other in zip(times[1:], seconds["Hugging Face generate"][1:], strict=True))
-                print(f"batch {batch:3d}  {name:22s} {batch * FLAGS.new / statistics.median(times[1:]):9.1f} tokens/s  first call {times[0]:6.2f} s  "
-                      f"{theirs / statistics.median(times[1:]):5.2f} times the peer (turn by turn {ratios[0]:.2f} to {ratios[-1]:.2f})"
-                      f"{'' if same.get(name, True) else '  OTHER TOKENS'}", flush=True)
-        peer.stdin.close()
-        peer.wait()
+    backbone, _ = huggingface.load_backbone(folder)
+    generator = Generator(backbone, Decoding(FLAGS.new, eos_id=None, pad_id=0))
+    functions = {how: tf.function(generator.generate, jit_compile=how == "compiled", autograph=False) for how in ("compiled", "as served")}
+    print("ready", flush=True)
+    for line in sys.stdin:
+        request = json.loads(line)
+        prompts = tf.constant(request["prompts"], tf.int32)
+        start = time.perf_counter()
+        tokens = functions[request["how"]](prompts, tf.fill([len(prompts)], prompts.shape[1]), tf.constant([0, 0]))["token_ids"].numpy()
+        print(json.dumps({"seconds": time.perf_counter() - start, "tokens": tokens.tolist()}), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The other side of benchmarks/generation.py: writes a random GPT-2, then answers prompts, a JSON list a line.
+"""The other side of benchmarks/generation.py: writes a random GPT-2, then answers prompts, a JSON object a line.
 
 usage: hf_generate.py '{"folder", "words", "hidden", "layers", "heads", "positions", "new"}'        (pip install torch transformers)
 """
@@ -20,7 +20,7 @@ def main(settings: dict) -> None:
     model.save_pretrained(settings["folder"])
     print("ready", flush=True)
     for line in sys.stdin:
-        prompts = torch.tensor(json.loads(line))
+        prompts = torch.tensor(json.loads(line)["prompts"])
         start = time.perf_counter()
         with torch.no_grad():
             out = model.generate(prompts, attention_mask=torch.ones_like(prompts), max_new_tokens=settings["new"], do_sample=False, pad_token_id=0)
