@@ -27,7 +27,8 @@ from trainer.text.sentencepiece import SentencePieceTokenizer
 
 NAMES = {"xlm-roberta": ("XLMRobertaTokenizer", "sentencepiece.bpe.model"), "albert": ("AlbertTokenizer", "spiece.model")}
 MORE = ("e\u0301 u\u0308 \u1ea5 a\u0323\u0302 …\u0301 ª\u0301 ﬁ\u0301x", "①½ ㎏ ％ ．（", "``quoted'' ```a ''", "▁a▁b ▁▁ a▁",
-        "222 aaaaa ooooo", "x\u200by\u200dz\ufeff",
+        "e\u0301\U000e0020", "e\u0301\U0001f3fb", "e\u0301\U0001d165", "\u0600e\u0301", "\u00aa\u0301 \u0600\u00aa\u0301\U000e0020 \u0d4ee\u0301",
+        "\u00a9\u200d\u00a9 \u00a9\u200d\u2122 e\u0301\u200d\U0001f468\u0301", "222 aaaaa ooooo", "x\u200by\u200dz\ufeff",
         "가각 \u1112\u1161\u11ab", "a\r\nb\r\n", "éé\u0301\u0301", "İİ", "<mask>a <mask>b [MASK] [CLS]", "中" * 300 + "国")
 
 

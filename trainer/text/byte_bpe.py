@@ -22,7 +22,7 @@ from tokenizers import Regex, normalizers
 from trainer.text.added_tokens import RAW_SPACES, Spans, make_added
 from trainer.text.backend import Backend
 from trainer.text.characters import IDEOGRAPHS, every_other, utf8_widths
-from trainer.text.integer_table import IntegerTable
+from trainer.text.integer_table import IntegerTable, pair_key, pair_keys
 from trainer.text.piece_table import PieceTable, whole_pieces
 from trainer.text.tokenizer import Tokenizer
 
@@ -60,7 +60,7 @@ class ByteBPETokenizer(Tokenizer):
             self._classes = tf.constant(classes)
             self._joined = tf.constant(_joined_bytes(text))
             self._byte_ids = tf.constant(_byte_ids(backend, ids))
-            self._ranks = IntegerTable(pairs[:, 0] << 32 | pairs[:, 1])
+            self._ranks = IntegerTable(pair_key(pairs[:, 0], pairs[:, 1]))
             self._merged = tf.constant([ids[left + right] for left, right in merges], tf.int32)
             self._texts = tf.constant(text)
             self._special = tf.constant([id in backend.special for id in range(len(text))])
@@ -135,7 +135,7 @@ class ByteBPETokenizer(Tokenizer):
         place = tf.range(tf.size(symbols))
 
         def ranks(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
-            rank = self._ranks.find(tf.bitwise.bitwise_or(tf.bitwise.left_shift(tf.cast(left, tf.int64), 32), tf.cast(right, tf.int64)))
+            rank = self._ranks.find(pair_keys(left, right))
             return tf.where(rank >= 0, rank, _NEVER)
 
         def round_(out: tf.Tensor, symbols: tf.Tensor, rank: tf.Tensor, of: tf.Tensor, place: tf.Tensor) -> tuple[tf.Tensor, ...]:

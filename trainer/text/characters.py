@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 PAGE_BITS = 8  # code points to a page: 256 keeps the table of a vocabulary near 100 KB
+WHITE_SPACE = "\t\n\x0b\x0c\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"  # to Unicode and Rust
 IDEOGRAPHS = ((0x3400, 0x4DC0), (0x4E00, 0xA000), (0xF900, 0xFB00), (0x20000, 0x34000))  # words of their own, as to BERT's tokenizer
 
 
@@ -17,6 +18,11 @@ def is_ideograph(codes: tf.Tensor) -> tf.Tensor:
 def utf8_widths(codes: tf.Tensor) -> tf.Tensor:
     """(n,) int32 -> (n,) int32, bytes of each in UTF-8."""
     return 1 + sum(tf.cast(codes >= least, tf.int32) for least in (0x80, 0x800, 0x10000))
+
+
+def begins_row(splits: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    """(B + 1,) int64, where each of B rows begins, and the end -> (count,) bool: what a row begins with."""
+    return tf.scatter_nd(splits[:, None], tf.ones_like(splits), [count + 1])[:-1] > 0
 
 
 def every_other(chosen: tf.Tensor) -> tf.Tensor:

@@ -8,10 +8,9 @@ import pathlib
 from typing import Any
 
 from trainer.errors import WeightsError
+from trainer.text.characters import WHITE_SPACE
 from trainer.text.normalization import Normalization
 
-# Whitespace to Rust, which reads vocab.txt for transformers; Python's rstrip() takes four control characters more.
-_WHITESPACE = "\t\n\x0b\x0c\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 _SPECIAL_NAMES = {"unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]", "mask_token": "[MASK]"}
 # Classes that take tokenizer.json as it is; every other one rebuilds the normaliser from tokenizer_config.json.
 _VERBATIM_CLASSES = ("PreTrainedTokenizerFast", "TokenizersBackend")
@@ -126,7 +125,8 @@ def _read_vocabulary(path: pathlib.Path) -> dict[str, int]:
         raise WeightsError(f"{path}: expected one piece a line in UTF-8. Received: {error}. Copy the file again.") from error
     if lines[-1] == "":
         lines.pop()
-    return {line.rstrip(_WHITESPACE): id for id, line in enumerate(lines)}  # of equal lines the last counts, as in Rust
+    # Rust reads vocab.txt for transformers; Python's rstrip() takes four control characters more.
+    return {line.rstrip(WHITE_SPACE): id for id, line in enumerate(lines)}  # of equal lines the last counts, as in Rust
 
 
 def _content(token: Any) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
@@ -9,6 +11,16 @@ _SLOTS_PER_KEY = 2.5  # over both tables
 _MULTIPLIERS = (0x1E3779B97F4A7C15, 0x42B2AE3D27D4EB4F)  # odd; the products' upper bits are decided by all bits of the key
 _SHIFT = 31
 _TURNS = 500  # of moving keys about, before the tables are taken to be too small
+
+
+def pair_key(first: Any, second: Any) -> Any:
+    """The key of two numbers below 2^31."""
+    return first << 32 | second
+
+
+def pair_keys(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
+    """`pair_key` in the graph: (n,) integers each -> (n,) int64."""
+    return tf.bitwise.bitwise_or(tf.bitwise.left_shift(tf.cast(first, tf.int64), 32), tf.cast(second, tf.int64))
 
 
 class IntegerTable:

@@ -25,16 +25,16 @@ from tokenizers import models, normalizers
 
 from trainer.text.added_tokens import RAW_SPACES, Spans, make_added
 from trainer.text.backend import Backend
-from trainer.text.characters import every_other, is_ideograph, look_up, two_levels, utf8_widths
-from trainer.text.integer_table import IntegerTable
+from trainer.text.characters import WHITE_SPACE, begins_row, every_other, is_ideograph, look_up, two_levels, utf8_widths
+from trainer.text.integer_table import IntegerTable, pair_key, pair_keys
 from trainer.text.piece_table import whole_pieces
 from trainer.text.tokenizer import Tokenizer
 
 _MARK = "\u2581"  # how a piece writes the space before a word
-_WHITE = (*range(9, 14), 32, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000)  # to Rust
 _BY_CHARACTER = ("NFKD", "NFD", "StripAccents", "Lowercase", "Precompiled")  # normalizers that are a table
 _MAPPED_TOGETHER = 6  # a letter with its marks is looked up at once where it has fewer bytes
-_JOINERS = (0xE33, 0xEB3, 0x200C, 0x200D, 0xFF9E, 0xFF9F)  # attach to what stands before them, as marks do
+_EXTENDS, _PREPENDS, _CONTROLS, _MAPPED = 1, 2, 4, 8  # what a character is to its neighbours; bits
+_MAY_ATTACH = (*range(0x80, 0x3400), *range(0xA000, 0xAC00), *range(0xF900, 0x20000), *range(0xE0000, 0xE0200))  # no ideographs, no Hangul syllables
 _UNKNOWN_PENALTY = 10  # below the lowest score
 _BASE = np.uint64(0x9E3779B97F4A7C15)  # of the hash of a piece's code points; odd, so that it has an inverse modulo 2^64
 _INVERSE = np.uint64(pow(int(_BASE), -1, 2**64))
@@ -64,7 +64,7 @@ class SentencePieceTokenizer(Tokenizer):
         table, marks = _character_table(answers), _marks(steps, answers)
         pieces = [piece for piece in ids if piece]
         keys = {_hash(piece): id for piece, id in ids.items() if piece and id != self.unk_id}
-        joined = sorted({ord(a) << 21 | ord(b) for piece in pieces for a, b in itertools.pairwise(piece)})
+        joined = sorted({pair_key(ord(a), ord(b)) for piece in pieces for a, b in itertools.pairwise(piece)})
         with tf.device("CPU:0"):
             self._characters = tuple(map(tf.constant, table))
             self._marks = marks
@@ -83,7 +83,7 @@ class SentencePieceTokenizer(Tokenizer):
         codes, rows, sources = self._marked_words(*self._normalize(characters))
         count = tf.size(codes, tf.int64)
         word = codes == ord(_MARK)  # each begins with one
-        follows = self._joined.find(_pair(codes[:-1], codes[1:])) >= 0
+        follows = self._joined.find(pair_keys(codes[:-1], codes[1:])) >= 0
         cut = word | tf.concat([[True], ~follows], 0)[:count]
         piece_splits = tf.concat([tf.reshape(tf.where(cut), [-1]), [count]], 0)
         pieces = tf.strings.unicode_encode(tf.RaggedTensor.from_row_splits(codes, piece_splits, validate=False), "UTF-8")
@@ -125,9 +125,9 @@ class SentencePieceTokenizer(Tokenizer):
 
     def _marked_words(self, codes: tf.Tensor, splits: tf.Tensor, sources: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """White space left out, and a mark before each word that has none of its own."""
-        white = tf.reduce_any(codes[:, None] == tf.constant(_WHITE), 1)
+        white = tf.reduce_any(codes[:, None] == tf.constant([ord(character) for character in WHITE_SPACE]), 1)
         count = tf.size(codes, tf.int64)
-        opens = tf.scatter_nd(splits[:, None], tf.ones_like(splits), [count + 1])[:-1] > 0
+        opens = begins_row(splits, count)
         begins = ~white & (opens | tf.concat([[True], white[:-1]], 0)[:count])
         marked = begins & (codes != ord(_MARK))
         copies = tf.where(white, 0, tf.where(marked, 2, 1))
@@ -201,26 +201,29 @@ class SentencePieceTokenizer(Tokenizer):
 class _Marks:
     """What the character map does to a letter and the marks on it together."""
 
-    def __init__(self, extends: np.ndarray, controls: np.ndarray, mapped: np.ndarray, pairs: dict[int, int]) -> None:
-        self._extends, self._controls, self._mapped = tf.constant(extends), tf.constant(controls), tf.constant(mapped)
+    def __init__(self, kinds: np.ndarray, pairs: dict[int, int]) -> None:
+        """Takes the kind of every code point, (0x110000,) int32 of bits, and what pairs of characters compose to."""
+        self._kinds = tuple(map(tf.constant, two_levels(kinds)))
         self._pairs, self._composed = IntegerTable(np.array(list(pairs), np.int64)), tf.constant(list(pairs.values()), tf.int32)
 
     def join(self, codes: tf.Tensor, splits: tf.Tensor, sources: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
         """Replaces letters with marks by what they are together; short ones whose letter is mapped alone lose the marks."""
-        limited = tf.minimum(codes, len(self._extends) - 1)
-        extends = tf.gather(self._extends, limited)
+        kinds = look_up(*self._kinds, codes)
+
+        def are(bit: int) -> tf.Tensor:
+            return tf.bitwise.bitwise_and(kinds, bit) > 0
 
         def join() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
             count = tf.size(codes, tf.int64)
-            opens = tf.scatter_nd(splits[:, None], tf.ones_like(splits), [count + 1])[:-1] > 0
-            parted = tf.concat([[True], tf.gather(self._controls, limited[:-1])], 0)  # nothing attaches to a control character
-            group = tf.cumsum(tf.cast(~extends | opens | parted, tf.int32)) - 1
-            group -= group[0]
+            opens = begins_row(splits, count)
+            controls = are(_CONTROLS)  # nothing attaches to them
+            attached = are(_EXTENDS)[1:] | (are(_PREPENDS)[:-1] & ~controls[1:])
+            group = tf.cumsum(tf.cast(opens | tf.concat([[True], controls[:-1] | ~attached], 0), tf.int32)) - 1
             small = tf.gather(tf.math.segment_sum(utf8_widths(codes), group) < _MAPPED_TOGETHER, group)
             base = tf.gather(tf.math.segment_min(tf.range(count), group), group)
             second = tf.minimum(base + 1, count - 1)
-            number = self._pairs.find(_pair(tf.gather(codes, base), tf.gather(codes, second)))
-            alone = tf.gather(self._mapped, tf.minimum(tf.gather(codes, base), len(self._extends) - 1))
+            number = self._pairs.find(pair_keys(tf.gather(codes, base), tf.gather(codes, second)))
+            alone = tf.gather(are(_MAPPED), base)
             composes = small & ~alone & (number >= 0) & (tf.gather(group, second) == group)
             is_base = base == tf.range(count)
             gone = ~is_base & (composes | (small & alone))
@@ -232,11 +235,7 @@ class _Marks:
             final = tf.boolean_mask(composes, ~gone)  # already mapped
             return kept, tf.gather(before, splits), tf.boolean_mask(whole, ~gone), tf.where(final, ord("a"), kept)
 
-        return tf.cond(tf.reduce_any(extends), join, lambda: (codes, splits, sources, codes))
-
-
-def _pair(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
-    return tf.bitwise.bitwise_or(tf.bitwise.left_shift(tf.cast(first, tf.int64), 21), tf.cast(second, tf.int64))
+        return tf.cond(tf.reduce_any(are(_EXTENDS | _PREPENDS)), join, lambda: (codes, splits, sources, codes))
 
 
 def _hash(piece: str) -> int:
@@ -264,7 +263,7 @@ def _replace_pairs(double: int, single: int, codes: tf.Tensor, splits: tf.Tensor
     """A character that stands twice becomes another one, as ALBERT writes quotation marks."""
     def replace() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         count = tf.size(codes, tf.int64)
-        opens = tf.scatter_nd(splits[:, None], tf.ones_like(splits), [count + 1])[:-1] > 0
+        opens = begins_row(splits, count)
         same = codes == double
         pairs = every_other(tf.concat([same[:-1] & same[1:] & ~opens[1:], [False]], 0))
         kept = ~tf.concat([[False], pairs[:-1]], 0)
@@ -330,17 +329,37 @@ def _marks(steps: Sequence[dict[str, Any]], answers: dict[str, str]) -> _Marks |
     """None where there is no character map, or accents are gone before it."""
     if not any(step["type"] == "Precompiled" for step in steps) or any(step["type"] == "StripAccents" for step in steps):
         return None
-    size = 0x10000  # marks beyond have four bytes, too many for a group
-    categories = [unicodedata.category(chr(c)) for c in range(size)]
-    extends = np.array([category in ("Mn", "Me", "Mc") or c in _JOINERS for c, category in enumerate(categories)] + [False])
-    controls = np.array([category in ("Cc", "Cf", "Zl", "Zp") and c not in _JOINERS for c, category in enumerate(categories)] + [False])
     normalizer, pairs = _normalizer(steps), {}
-    mapped = np.array([answers.get(chr(c), "\ufffd") != chr(c) for c in range(size)] + [False])
+    kinds = np.zeros(0x110000, np.int32)
+    extends, prepends = _attaching(normalizer, answers)
+    kinds[extends], kinds[prepends] = _EXTENDS, _PREPENDS
+    kinds[[code for code in range(len(kinds)) if not kinds[code] and unicodedata.category(chr(code)) in ("Cc", "Cf", "Zl", "Zp")]] = _CONTROLS
+    kinds[[ord(character) for character, answer in answers.items() if answer != character]] |= _MAPPED
     for code_point in range(0x110000):
         parts = unicodedata.decomposition(chr(code_point)).split()
         if len(parts) == 2 and not parts[0].startswith("<"):
             first, second = (int(part, 16) for part in parts)
             together = normalizer.normalize_str(chr(first) + chr(second))
             if len(together) == 1 and together != answers[chr(first)] + answers[chr(second)]:
-                pairs[first << 21 | second] = ord(together)
-    return _Marks(extends, controls, mapped, pairs)
+                pairs[pair_key(first, second)] = ord(together)
+    return _Marks(kinds, pairs)
+
+
+def _attaching(normalizer: normalizers.Normalizer, answers: dict[str, str]) -> tuple[list[int], list[int]]:
+    """The characters that are one with what stands before them, such as marks, and those that are with what stands behind.
+
+    They are asked for, as Unicode adds some every year: a letter that is mapped loses the mark on it, unless another character makes
+    the group too long to be looked up together.
+    """
+    letter = next((chr(code) for code in range(0x80, 0x800) if answers[chr(code)] != chr(code) and chr(code).isalpha()), None)
+    if letter is None:
+        return [], []
+    marked, end, separator = letter + "\u0301", "\n", "\ue000"  # nothing attaches to a line's end
+
+    def differ(texts: list[str], expected: list[str]) -> list[int]:
+        found = normalizer.normalize_str(separator.join(text + end for text in texts)).split(separator)
+        return [code for code, one, other in zip(_MAY_ATTACH, found, expected, strict=True) if one != other + answers[end]]
+
+    characters = [chr(code) for code in _MAY_ATTACH]
+    return (differ([marked + character for character in characters], [answers[letter] + answers[character] for character in characters]),
+            differ([character + marked for character in characters], [answers[character] + answers[letter] for character in characters]))
