@@ -155,7 +155,7 @@ def test_too_many_positions_are_refused():
 
 
 def test_pooling_without_a_pooler_is_refused():
-    with pytest.raises(ValueError, match=r"expected an encoder with a pooler. Received one of architecture 'electra' without"):
+    with pytest.raises(ValueError, match=r"expected a backbone with a pooler. Received one of architecture 'electra' without"):
         Encoder(ELECTRA).pool(tf.zeros([1, 24]))
 
 

@@ -116,7 +116,7 @@ def test_questions_that_cannot_be_refused_are_counted(tmp_path, weights):
     ({"question": "a", "context": "b", "answers": None},
      "train.jsonl:2: field 'answers' is null. Expected a list of answers, or [] for a question that has none."),
     ({"question": "a", "context": "b", "answers": [{"text": "b", "answer_start": True}]}, "expected answers {\"text\", \"answer_start\"}."),
-    ({"question": "a", "context": 3, "answers": []}, "train.jsonl:2: field 'context' should be text. Received 3."),
+    ({"question": "a", "context": 3, "answers": []}, "train.jsonl:2: field 'context' should be text. Received 3 (int)."),
     ({"question": "a", "context": "b", "answers": "b"}, "field 'answers': expected a list of {\"text\", \"answer_start\"}. Received 'b'."),
     ({"question": "a", "context": "b", "answers": [{"text": "b"}]}, "train.jsonl:2: field 'answers': expected answers {\"text\", \"answer_start\"}."),
     ({"question": "a", "context": "b", "answers": {"text": ["b"], "answer_start": []}}, "expected as many texts as answer_starts."),

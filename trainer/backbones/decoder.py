@@ -2,12 +2,12 @@
 
 import math
 
-import keras
 import tensorflow as tf
 
 from trainer.backbones.layers import (
     ACTIVATIONS,
     MASKED,
+    Backbone,
     BackboneConfig,
     Dense,
     LayerNorm,
@@ -16,7 +16,6 @@ from trainer.backbones.layers import (
     checked_seed,
     dropout,
     embedding_dropout,
-    initial_value,
     look_up_positions,
 )
 
@@ -88,34 +87,23 @@ class _Block(Piece):
         self.feed_forward.build()
 
 
-class Decoder(keras.layers.Layer):
-    """A GPT-2; its weights exist as soon as it does, named like the encoder's: `decoder/layer_0/attention/query_key_value/kernel`.
+class Decoder(Backbone):
+    """A GPT-2.
 
     Source: Radford et al. 2019.
     """
 
     def __init__(self, config: BackboneConfig, *, seed: int | None = 0, dtype: str = "float32", name: str = "decoder") -> None:
-        """Makes the weights; see `Encoder`."""
-        super().__init__(dtype=dtype, name=name, autocast=False)
-        self.config = config
-        layer = {"dtype": self.dtype_policy}
-        self.embeddings = _Embeddings(config, name="embeddings", **layer)
-        self.blocks = [_Block(config, name=f"layer_{i}", **layer) for i in range(config.layers)]
-        self.norm = LayerNorm(config, config.hidden_size, name="norm", **layer)
-        self.pooler = None
-        self.build()
-        if seed is not None:
-            for path, weight in self.weights_by_path().items():
-                weight.assign(initial_value(config, path, tuple(weight.shape), seed))
+        """Makes the weights; see `Backbone`."""
+        super().__init__(config, seed=seed, dtype=dtype, name=name)
 
-    def build(self) -> None:
-        """Called once, by the constructor."""
-        for piece in (self.embeddings, *self.blocks, self.norm):
-            piece.build()
-
-    def weights_by_path(self) -> dict[str, keras.Variable]:
-        """Every weight under its path inside the decoder, such as `layer_0/attention/output/kernel`."""
-        return {weight.path[len(self.path) + 1:]: weight for weight in self.weights}
+    def make(self) -> list[Piece]:
+        """Embeddings, layers and the last norm."""
+        c, layer = self.config, {"dtype": self.dtype_policy}
+        self.embeddings = _Embeddings(c, name="embeddings", **layer)
+        self.blocks = [_Block(c, name=f"layer_{i}", **layer) for i in range(c.layers)]
+        self.norm = LayerNorm(c, c.hidden_size, name="norm", **layer)
+        return [self.embeddings, *self.blocks, self.norm]
 
     def call(self, inputs: dict[str, tf.Tensor], *, training: bool = False, dropout_seed: tf.Tensor | None = None,
              output_hidden_states: bool = False, output_attentions: bool = False, output_cache: bool = False) -> dict[str, tf.Tensor | list[tf.Tensor]]:
@@ -178,7 +166,3 @@ class Decoder(keras.layers.Layer):
             x = block.feed_forward.apply(x + block.attention.attend(query, key, value, mask, None, 0)[0], None, 0)
             filled += [key, value]
         return self.norm.apply(x), tuple(filled)
-
-    def pool(self, x: tf.Tensor) -> tf.Tensor:
-        """Raises ValueError: there is no pooler."""
-        raise ValueError("expected a backbone with a pooler. Received a GPT-2")

@@ -5,11 +5,11 @@ Tokens stay flattened, (B*S, H), from the embeddings to the end; only attention 
 
 import math
 
-import keras
 import tensorflow as tf
 
 from trainer.backbones.layers import (
     ACTIVATIONS,
+    Backbone,
     BackboneConfig,
     Dense,
     LayerNorm,
@@ -18,7 +18,6 @@ from trainer.backbones.layers import (
     checked_seed,
     dropout,
     embedding_dropout,
-    initial_value,
     look_up_positions,
 )
 
@@ -106,43 +105,24 @@ class _Block(Piece):
             return self.feed_forward.apply(x, seed, site + 2), probabilities
 
 
-class Encoder(keras.layers.Layer):
-    """A BERT, DistilBERT, ELECTRA, RoBERTa, XLM-R or ALBERT encoder; its weights exist as soon as it does.
-
-    Weights are float32 and named `encoder/layer_0/attention/query_key_value/kernel` and so on: kernels
-    are (inputs, outputs), norms have `scale` and `bias`, embeddings are `word`, `position` and `segment`.
+class Encoder(Backbone):
+    """A BERT, DistilBERT, ELECTRA, RoBERTa, XLM-R or ALBERT encoder.
 
     Source: Devlin et al. 2019; Sanh et al. 2019; Clark et al. 2020; Liu et al. 2019; Conneau et al. 2020; Lan et al. 2020.
     """
 
     def __init__(self, config: BackboneConfig, *, seed: int | None = 0, dtype: str = "float32", name: str = "encoder") -> None:
-        """Makes the weights.
+        """Makes the weights; see `Backbone`."""
+        super().__init__(config, seed=seed, dtype=dtype, name=name)
 
-        Args:
-            config: sizes and rates.
-            seed: of the initial values; None leaves zeros, for a loader to fill.
-            dtype: "float32" or "mixed_bfloat16" (matrix products in bfloat16).
-            name: first part of the weights' names.
-        """
-        super().__init__(dtype=dtype, name=name, autocast=False)
-        self.config = config
-        layer = {"dtype": self.dtype_policy}
-        self.embeddings = _Embeddings(config, name="embeddings", **layer)
-        self.blocks = [_Block(config, name=f"layer_{i}", **layer) for i in range(config.own_layers)]
-        self.pooler = Dense(config, config.hidden_size, config.hidden_size, name="pooler", **layer) if config.pooler else None
-        self.build()
-        if seed is not None:
-            for path, weight in self.weights_by_path().items():
-                weight.assign(initial_value(config, path, tuple(weight.shape), seed))
-
-    def build(self) -> None:
-        """Called once, by the constructor."""
-        for piece in (self.embeddings, *self.blocks, *([self.pooler] if self.pooler else [])):
-            piece.build()
-
-    def weights_by_path(self) -> dict[str, keras.Variable]:
-        """Every weight under its path inside the encoder, such as `layer_0/attention/output/kernel`."""
-        return {weight.path[len(self.path) + 1:]: weight for weight in self.weights}
+    def make(self) -> list[Piece]:
+        """Embeddings, layers, and the pooler if there is one."""
+        c, layer = self.config, {"dtype": self.dtype_policy}
+        self.embeddings = _Embeddings(c, name="embeddings", **layer)
+        self.blocks = [_Block(c, name=f"layer_{i}", **layer) for i in range(c.own_layers)]
+        if c.pooler:
+            self.pooler = Dense(c, c.hidden_size, c.hidden_size, name="pooler", **layer)
+        return [self.embeddings, *self.blocks, *([self.pooler] if c.pooler else [])]
 
     def call(self, inputs: dict[str, tf.Tensor], *, training: bool = False, dropout_seed: tf.Tensor | None = None,
              output_hidden_states: bool = False, output_attentions: bool = False) -> dict[str, tf.Tensor | list[tf.Tensor]]:
@@ -181,18 +161,3 @@ class Encoder(keras.layers.Layer):
         outputs |= {"pooled_output": self.pool(states[-1][:, 0])} if self.pooler else {}
         outputs |= {"hidden_states": states} if output_hidden_states else {}
         return outputs | ({"attentions": attentions} if output_attentions else {})
-
-    def pool(self, x: tf.Tensor) -> tf.Tensor:
-        """BERT's pooler, on the vectors of any [CLS] tokens.
-
-        Args:
-            x: (..., H).
-        Returns:
-            (..., H), in (-1, 1).
-        Raises:
-            ValueError: this encoder has no pooler.
-        """
-        if self.pooler is None:
-            raise ValueError(f"expected an encoder with a pooler. Received one of architecture {self.config.architecture!r} without")
-        x = tf.cast(x, self.compute_dtype)
-        return tf.reshape(tf.tanh(self.pooler.apply(tf.reshape(x, [-1, self.config.hidden_size]))), tf.shape(x))

@@ -15,7 +15,7 @@ from trainer.errors import ConfigError, DataError
 from trainer.heads._per_label import scores_per_label
 from trainer.heads._plain import Plain
 from trainer.lazy import tf
-from trainer.sources import Example, require_field
+from trainer.sources import Example, require_field, require_text
 
 Labels = Annotated[list[str], Field(min_length=1)]
 SHOWN_LABELS = 30  # in a message
@@ -46,20 +46,11 @@ class Classifier(Plain):
         if settings.kind == "regression" and settings.labels is not None:
             raise ConfigError("head.labels: a regression has none. Remove head.labels, or set head.kind.")
 
-    def weights_of(self, vocabulary: Mapping[str, Any]) -> np.ndarray | None:
-        """(C,) float32, what an example of each label weighs; None where all weigh the same."""
-        return class_weights_of(self.settings.class_weights, vocabulary)
-
     # --- examples -------------------------------------------------------------------------------------------------
 
     def texts(self, example: Example) -> tuple[str, ...]:
         """The raw text, or the two of a pair. Raises DataError where a field is missing or no text."""
-        texts = tuple(require_field(example, field) for field in self.fields)
-        for field, text in zip(self.fields, texts, strict=True):
-            if not isinstance(text, str):
-                raise DataError(f"{example.origin}: field {field!r} should be text. Received {text!r} ({type(text).__name__}). "
-                                "Name the text field with --data.text.")
-        return texts
+        return tuple(require_text(example, field) for field in self.fields)
 
     def label(self, example: Example) -> Any:
         """The raw label: a name, a tuple of names, or a number. Raises DataError where it is missing or NaN."""

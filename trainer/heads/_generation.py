@@ -120,8 +120,7 @@ class Generator:
     # --- one token more -------------------------------------------------------------------------------------------
 
     def _logits(self, state: State) -> tf.Tensor:
-        table = tf.cast(self.backbone.embeddings.word.value, self.backbone.compute_dtype)
-        return tf.cast(tf.matmul(state["hidden"], table, transpose_b=True), tf.float32)
+        return tf.cast(tf.matmul(state["hidden"], self.backbone.word_embeddings(), transpose_b=True), tf.float32)
 
     def _penalized(self, scores: tf.Tensor, state: State) -> tf.Tensor:
         penalty = self.decoding.repetition_penalty

@@ -14,9 +14,12 @@ from trainer.config import DataSettings, HeadSettings
 from trainer.errors import ConfigError, DataError
 from trainer.heads._plain import Plain
 from trainer.lazy import tf
-from trainer.sources import Example, require_field
+from trainer.sources import Example, require_text
 
-SHOWN = 80  # characters of a value in a message
+
+def ends_document(example: np.ndarray, labels: Sequence[tuple[bool, int, int]]) -> np.ndarray:
+    """(rows,) bool: the last row of an example that a document ends with; `example` says which one each row is of."""
+    return np.r_[example[1:] != example[:-1], True] & np.array([end for end, *_ in labels], bool)[example]
 
 
 class LanguageModelSettings(HeadSettings):
@@ -31,6 +34,7 @@ class LanguageModel(Plain):
 
     windows = True
     recuts = True
+    streams = True
     evaluated_as_served = False
     text_names = ("text",)
 
@@ -46,10 +50,7 @@ class LanguageModel(Plain):
 
     def texts(self, example: Example) -> tuple[str, ...]:
         """The document, or a part of one. Raises DataError where it is missing or no text."""
-        text = require_field(example, self.data.text)
-        if not isinstance(text, str):
-            raise DataError(f"{example.origin}: field {self.data.text!r} should be text. Received {text!r:.{SHOWN}}. Name the text field with --data.text.")
-        return (text,)
+        return (require_text(example, self.data.text),)
 
     def label(self, example: Example) -> tuple[bool, int, int]:
         """Whether a document ends here, and how many words and bytes of text this is."""
@@ -70,8 +71,7 @@ class LanguageModel(Plain):
         length, total = self.data.seq_len, int(row_splits[-1])
         if not total:
             raise DataError(f"data.{split.name}: {len(split.labels):,} texts and no token in them. Name the text field with --data.text.")
-        last = np.r_[example[1:] != example[:-1], True] & np.array([end for end, *_ in split.labels], bool)[example]
-        split.document_ends = np.unique(np.r_[row_splits[1:][last], total])
+        split.document_ends = np.unique(np.r_[row_splits[1:][ends_document(example, split.labels)], total])
         borders = np.r_[0, split.document_ends if self.settings.documents == "separate" else total]
         starts = [np.arange(start, stop, length) for start, stop in itertools.pairwise(borders[borders <= total].tolist())]
         split.writer.recut(np.r_[np.concatenate(starts), total])
@@ -81,10 +81,6 @@ class LanguageModel(Plain):
         return {"text_size": np.array([[words, size] for _, words, size in split.labels], np.int64).sum(0)}
 
     # --- graph ----------------------------------------------------------------------------------------------------
-
-    def embeddings(self, backbone: Any) -> tf.Tensor:
-        """(V, E), the tokens' own, in the compute dtype."""
-        return tf.cast(backbone.embeddings.word.value, backbone.compute_dtype)
 
     def loss(self, logits: Any, batch: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         """Sum of the losses of the predicted tokens, and their number."""

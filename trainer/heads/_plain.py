@@ -19,6 +19,7 @@ class Plain:
     draws = False
     keeps_texts = False
     generates = False
+    streams = False
     evaluated_as_served = True
     scored_share = 1.0
     grouping: ClassVar[slice] = slice(None)

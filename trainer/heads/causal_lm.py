@@ -12,14 +12,13 @@ from pydantic import Field
 
 from trainer.backbones.families import FAMILIES
 from trainer.config import DataSettings
-from trainer.errors import ConfigError, DataError
+from trainer.errors import ConfigError
 from trainer.heads._generation import Decoding, Generator
-from trainer.heads._language_model import LanguageModel, LanguageModelSettings
+from trainer.heads._language_model import LanguageModel, LanguageModelSettings, ends_document
 from trainer.lazy import keras, tf
-from trainer.sources import Example, require_field
+from trainer.sources import Example, require_text
 
 Columns = dict[str, tuple[np.ndarray, np.ndarray]]  # of tokens: their values, and the lengths of the rows
-
 
 NEW_TOKENS = 64  # generated unless the config says how many
 
@@ -71,10 +70,7 @@ class Head(LanguageModel):
         texts = super().texts(example)
         if self.settings.target is None:
             return texts
-        target = require_field(example, self.settings.target)
-        if not isinstance(target, str):
-            raise DataError(f"{example.origin}: field {self.settings.target!r} should be text. Received {target!r:.80}. Name it with --head.target.")
-        return (*texts, target)
+        return (*texts, require_text(example, self.settings.target, "Name it with --head.target."))
 
     def asked(self, example: Example) -> tuple[str, ...]:
         """The text that is continued: no target is asked for."""
@@ -100,7 +96,7 @@ class Head(LanguageModel):
         ids, lengths = tokens["token_ids"]
         if self.tokenizer.eos_id is None:
             return {"token_ids": (ids, lengths)}
-        last = np.r_[example[1:] != example[:-1], True] & np.array([end for end, *_ in labels], bool)[example]
+        last = ends_document(example, labels)
         ids = np.insert(ids, np.cumsum(lengths)[last], self.tokenizer.eos_id)
         return {"token_ids": (ids, lengths + last)}
 
@@ -132,9 +128,7 @@ class Head(LanguageModel):
             return self._encode_pair(text, target)
         ids = self.tokenizer.tokenize(text)
         unknown = tf.reduce_sum(tf.cast(ids == self.tokenizer.unk_id, tf.int32), axis=1)
-        following = tf.concat([ids.values[1:] + 1, [0]], 0)[:tf.size(ids.values)]
-        ends = tf.boolean_mask(ids.row_splits[1:] - 1, ids.row_lengths() > 0)
-        target = ids.with_values(tf.tensor_scatter_nd_update(following, ends[:, None], tf.zeros_like(ends, tf.int32)))
+        target = _following(ids.with_values(ids.values + 1))
         windows = cut_rows(ids.row_lengths(), self.data.seq_len)
         return ({"token_ids": windows.take(ids), "target": windows.take(target), "example": tf.cast(windows.text, tf.int32)}, {"unknown_tokens": unknown})
 
@@ -148,12 +142,9 @@ class Head(LanguageModel):
         asked = _last(asked, room, self.tokenizer.template.empty)
         ids = tf.concat([asked, answer], 1)
         # The last token of the prompt predicts the first of the answer; the last of all predicts nothing.
-        predicted = tf.concat([tf.zeros_like(asked), answer + 1], 1)
-        following = tf.concat([predicted.values[1:], [0]], 0)
-        last = tf.boolean_mask(predicted.row_splits[1:] - 1, predicted.row_lengths() > 0)
-        following = tf.tensor_scatter_nd_update(following[:tf.size(ids.values)], last[:, None], tf.zeros_like(last, tf.int32))
+        predicted = _following(tf.concat([tf.zeros_like(asked), answer + 1], 1))
         cut = tf.cast(tf.maximum(wanted + (self.tokenizer.eos_id is not None) - ids.row_lengths(), 0), tf.int32)
-        return {"token_ids": ids, "target": ids.with_values(following)}, {"truncated_tokens": cut}
+        return {"token_ids": ids, "target": predicted}, {"truncated_tokens": cut}
 
     def _prompts(self, text: tf.Tensor) -> tf.Tensor:
         before, behind = self.settings.prompt.split("{text}")
@@ -178,7 +169,7 @@ class Head(LanguageModel):
     def logits(self, backbone: Any, outputs: Mapping[str, tf.Tensor], batch: Mapping[str, tf.Tensor], *, training: bool, seed: Any) -> Any:
         """What the projection takes: hidden states of the predicted places (M, H), embeddings (V, H), no bias."""
         hidden = outputs["sequence_output"]
-        return tf.gather(tf.reshape(hidden, [-1, backbone.config.hidden_size]), batch["scored"]), self.embeddings(backbone), None
+        return tf.gather(tf.reshape(hidden, [-1, backbone.config.hidden_size]), batch["scored"]), backbone.word_embeddings(), None
 
     def served(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """What evaluation's batches have besides, for rows of one example each with the column `target`."""
@@ -255,24 +246,26 @@ class Head(LanguageModel):
     def generator(self, backbone: Any) -> Generator:
         """As head's settings say."""
         s = self.settings
-        end = self.tokenizer.pad_id if self.tokenizer.eos_id is None else self.tokenizer.eos_id
         return Generator(backbone, Decoding(
-            self.new_tokens, self.tokenizer.eos_id, end, s.num_beams, s.do_sample, s.temperature, s.top_k, s.top_p, s.repetition_penalty,
-            s.length_penalty, s.early_stopping, tuple(stop.encode() for stop in s.stop), self.tokenizer.token_bytes if s.stop else ()))
+            max_new_tokens=self.new_tokens, eos_id=self.tokenizer.eos_id, pad_id=self._end, num_beams=s.num_beams, do_sample=s.do_sample,
+            temperature=s.temperature, top_k=s.top_k, top_p=s.top_p, repetition_penalty=s.repetition_penalty, length_penalty=s.length_penalty,
+            early_stopping=s.early_stopping, stop=tuple(stop.encode() for stop in s.stop), token_bytes=self.tokenizer.token_bytes if s.stop else ()))
 
-    def prompt_tokens(self, backbone: Any, text: tf.Tensor, multiple: int = 1) -> tuple[tf.Tensor, tf.Tensor]:
-        """(B, P) int32 and (B,) int32, the prompts' tokens and how many there are of each; P is a multiple, so that few are compiled."""
+    @property
+    def _end(self) -> int:
+        """What stands behind a generated text."""
+        return self.tokenizer.pad_id if self.tokenizer.eos_id is None else self.tokenizer.eos_id
+
+    def prompt_tokens(self, backbone: Any, text: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """(B, P) int32 and (B,) int32, the prompts' tokens and how many there are of each."""
         room = backbone.config.max_positions - self.new_tokens
         ids = self.tokenizer.tokenize(self._prompts(text))
         ids = _last(ids, tf.minimum(ids.row_lengths(), room), self.tokenizer.template.empty)
-        longest = tf.cast(ids.bounding_shape(1), tf.int32)
-        dense = ids.to_tensor()
-        return tf.pad(dense, [[0, 0], [0, -longest % multiple]]), tf.cast(ids.row_lengths(), tf.int32)
+        return ids.to_tensor(), tf.cast(ids.row_lengths(), tf.int32)
 
     def written(self, token_ids: tf.Tensor) -> tf.Tensor:
         """(B, M) int32 -> (B,) string, the texts of generated tokens up to their end or a stop text."""
-        end = self.tokenizer.pad_id if self.tokenizer.eos_id is None else self.tokenizer.eos_id
-        open_ = tf.cumsum(tf.cast(token_ids == end, tf.int32), axis=1) == 0
+        open_ = tf.cumsum(tf.cast(token_ids == self._end, tf.int32), axis=1) == 0
         text = self.tokenizer.decode(tf.ragged.boolean_mask(token_ids, open_))
         for stop in self.settings.stop:
             text = tf.strings.regex_replace(text, "(?s)" + re.escape(stop) + ".*", "")
@@ -324,6 +317,13 @@ class Head(LanguageModel):
         """Nothing but the backbone's, whose embeddings are tied, and the class in config.json."""
         return {}, {"architectures": [f"{FAMILIES[self.architecture].class_name}LMHeadModel"], "tie_word_embeddings": True, "id2label": None, "label2id": None,
                     "problem_type": None}
+
+
+def _following(rows: tf.RaggedTensor) -> tf.RaggedTensor:
+    """At each place of a row the next one's value; 0 at its last."""
+    values = tf.concat([rows.values[1:], [0]], 0)[:tf.size(rows.values)]
+    ends = tf.boolean_mask(rows.row_splits[1:] - 1, rows.row_lengths() > 0)
+    return rows.with_values(tf.tensor_scatter_nd_update(values, ends[:, None], tf.zeros_like(ends, tf.int32)))
 
 
 def _last(rows: tf.RaggedTensor, count: tf.Tensor, empty: int) -> tf.RaggedTensor:

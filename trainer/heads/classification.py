@@ -10,7 +10,7 @@ import numpy as np
 from trainer.backbones.families import FAMILIES
 from trainer.config import DataSettings
 from trainer.errors import ConfigError
-from trainer.heads._classifier import Classifier, ClassifierSettings
+from trainer.heads._classifier import Classifier, ClassifierSettings, class_weights_of
 from trainer.lazy import keras, tf
 
 OVERFLOWS = ("truncate", "head_tail", "error")
@@ -74,7 +74,7 @@ class Head(Classifier):
         for layer in layers:
             layer.build((None, config.hidden_size))
         self.layers = layers
-        self.weights = self.weights_of(vocabulary)
+        self.weights = class_weights_of(self.settings.class_weights, vocabulary)
         return layers
 
     def logits(self, backbone: Any, outputs: Mapping[str, tf.Tensor], batch: Mapping[str, tf.Tensor], *, training: bool, seed: Any) -> tf.Tensor:

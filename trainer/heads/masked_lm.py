@@ -127,7 +127,7 @@ class Head(LanguageModel):
     def logits(self, backbone: Any, outputs: Mapping[str, tf.Tensor], batch: Mapping[str, tf.Tensor], *, training: bool, seed: Any) -> Any:
         """What the projection takes: the predicted places transformed (M, E), embeddings (V, E), bias (V,)."""
         hidden = tf.gather(tf.reshape(outputs["sequence_output"], [-1, backbone.config.hidden_size]), batch["scored"])
-        return tf.cast(self.output.transform(hidden), backbone.compute_dtype), self.embeddings(backbone), self.output.bias()
+        return tf.cast(self.output.transform(hidden), backbone.compute_dtype), backbone.word_embeddings(), self.output.bias()
 
     def served(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The places of the masks in the text."""

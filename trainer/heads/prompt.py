@@ -8,6 +8,7 @@ Source: Schick and Schütze 2021, "Exploiting Cloze Questions for Few Shot Text 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -16,7 +17,7 @@ from pydantic import Field
 
 from trainer.config import DataSettings
 from trainer.errors import ConfigError, DataError
-from trainer.heads._classifier import Classifier, ClassifierSettings
+from trainer.heads._classifier import Classifier, ClassifierSettings, class_weights_of
 from trainer.heads._masked_output import MaskedOutput
 from trainer.lazy import keras, tf
 
@@ -68,8 +69,8 @@ class Head(Classifier):
         for index, label in enumerate(labels):
             if label not in words:
                 raise DataError(f"{origin(index)}: label {label!r} has no word. Those with one: {', '.join(words)}. Give it one with --head.label_words.")
-        return {"labels": list(words), "train_counts": {name: labels.count(name) if isinstance(labels, list) else sum(label == name for label in labels)
-                                                        for name in words}}
+        counts = Counter(labels)
+        return {"labels": list(words), "train_counts": {name: counts[name] for name in words}}
 
     # --- graph ----------------------------------------------------------------------------------------------------
 
@@ -134,7 +135,7 @@ class Head(Classifier):
         if backbone.config.causal:
             raise ConfigError(f"head.name: prompt needs an encoder such as BERT. Received a backbone of kind {backbone.config.architecture}.")
         self.vocabulary, self.architecture = vocabulary, backbone.config.architecture
-        self.classes, self.weights = len(vocabulary["labels"]), self.weights_of(vocabulary)
+        self.classes, self.weights = len(vocabulary["labels"]), class_weights_of(self.settings.class_weights, vocabulary)
         with tf.init_scope():
             self.words = [self._word(self.settings.label_words[label]) for label in vocabulary["labels"]]
         if len(set(self.words)) < len(self.words):

@@ -16,9 +16,9 @@ from trainer.backbones.families import FAMILIES
 from trainer.config import DataSettings, HeadSettings
 from trainer.errors import ConfigError, DataError
 from trainer.heads._plain import Plain
-from trainer.heads._scripts import EAST_ASIAN
+from trainer.heads._spans import EAST_ASIAN
 from trainer.lazy import keras, tf
-from trainer.sources import Example, require_field
+from trainer.sources import Example, require_field, require_text
 
 DROPOUT_SITE = 1_000_000  # far above the backbone's
 NEVER = -1e9  # the score of what is no candidate
@@ -82,11 +82,7 @@ class Head(Plain):
 
     def texts(self, example: Example) -> tuple[str, ...]:
         """Question and context. Raises DataError where one is missing or no text."""
-        texts = tuple(require_field(example, field) for field in self.data.text)
-        for field, text in zip(self.data.text, texts, strict=True):
-            if not isinstance(text, str):
-                raise DataError(f"{example.origin}: field {field!r} should be text. Received {text!r:.80}. Name question and context with --data.text.")
-        return texts
+        return tuple(require_text(example, field, "Name question and context with --data.text.") for field in self.data.text)
 
     def label(self, example: Example) -> Gold:
         """The gold answers, looked up in the context. Raises DataError where they are no answers."""

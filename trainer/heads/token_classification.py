@@ -18,13 +18,12 @@ from trainer.heads._crf import Chain, forbidden_moves
 from trainer.heads._gold import TEXT_BITS, Gold, Words, are_tags, bio_tags, read_spans, scheme_of, tag_numbers
 from trainer.heads._per_label import scores_per_label
 from trainer.heads._plain import Plain
-from trainer.heads._scripts import EAST_ASIAN
+from trainer.heads._spans import joined, joins, slices
 from trainer.heads._tags import OUTSIDE, continued, repaired
 from trainer.lazy import keras, tf
 from trainer.sources import Example, require_field
 
 DROPOUT_SITE = 1_000_000  # far above the backbone's
-JOINING = ".-'&\u2010\u2011\u2019"  # marks within names: U.S., Jean-Paul, O'Neil, AT&T
 
 
 class Settings(HeadSettings):
@@ -189,7 +188,7 @@ class Head(Plain):
         words = begins.with_values(tf.where(first, 2, 1) * begin)
         group = tf.cumsum(tf.cast((begins.values != 0) | opens, tf.int32)) - 1  # a word, or the white space between two
         word_end = tf.gather(tf.math.segment_max(end.values, group), group)
-        words = words.with_values(tf.where(words.values == 1, 1 + _joins(text, start, word_end, group), words.values))
+        words = words.with_values(tf.where(words.values == 1, 1 + joins(text, start, word_end, group), words.values))
         room = tf.fill(tf.shape(lengths), tf.constant(self.data.seq_len - template.size(pair=False), tf.int64))
         windows = make_windows(lengths, room, tf.fill(tf.shape(lengths), tf.constant(self.overlap, tf.int64)))
         columns = {"token_ids": join(windows.take(ids), template=template),
@@ -267,7 +266,7 @@ class Head(Plain):
         entity, begins = ~tf.gather(outside, tag), tf.gather(begins, tag)
         tagged = tf.cast(entity, tf.float32)
         if self.spans and self.vocabulary["tagged"] == "words":  # whose tagger learnt to see U.S. as one; spans of raw text may end anywhere
-            tag, entity, begins = _joined(tag, entity, begins, tf.boolean_mask(columns["words"].values, mine))
+            tag, entity, begins = joined(tag, entity, begins, tf.boolean_mask(columns["words"].values, mine))
         kind = tf.gather(names, tag)
         same = tf.concat([[False], (kind[1:] == kind[:-1]) & (text[1:] == text[:-1]) & entity[:-1]], 0)[:tf.size(tag)]
         opens = entity & (begins | ~same)
@@ -278,7 +277,7 @@ class Head(Plain):
         counts = tf.math.bincount(of, minlength=batch, maxlength=batch)
         weight = tf.boolean_mask(tagged, entity)  # not of what only joins
         mean = tf.math.segment_sum(tf.boolean_mask(score, entity) * weight, span) / tf.math.segment_sum(weight, span)
-        found = {"start": (first, -1), "end": (last, -1), "type": (tf.boolean_mask(kind, opens), ""), "text": (_slices(texts[0], of, first, last), ""),
+        found = {"start": (first, -1), "end": (last, -1), "type": (tf.boolean_mask(kind, opens), ""), "text": (slices(texts[0], of, first, last), ""),
                  "score": (mean, -1.0)}
         return {name: tf.RaggedTensor.from_row_lengths(values, counts, validate=False).to_tensor(fill) for name, (values, fill) in found.items()}
 
@@ -405,46 +404,6 @@ class Head(Plain):
         tensors = {"classifier.weight": np.ascontiguousarray(self.output.kernel.numpy().T), "classifier.bias": self.output.bias.numpy()}
         return tensors, {"architectures": [f"{family}ForTokenClassification"], "id2label": {str(i): name for i, name in enumerate(labels)},
                          "label2id": {name: i for i, name in enumerate(labels)}, "problem_type": None}
-
-
-def _joins(text: tf.Tensor, start: tf.RaggedTensor, word_end: tf.Tensor, word: tf.Tensor) -> tf.Tensor:
-    """(T,) int32 of each token's word: 0 behind a space, 2 right behind the word before, 3 where it is also a joining mark; 0 in
-    scripts that do not part words by spaces.
-    """
-    characters = tf.strings.unicode_decode(text, "UTF-8")
-    place = tf.gather(characters.row_splits, start.value_rowids()) + tf.cast(start.values, tf.int64)
-    first = tf.math.segment_min(tf.range(tf.size(word)), word)  # the first token of each word
-    before = tf.gather(first, tf.maximum(word - 1, 0))
-    character = tf.gather(characters.values, tf.minimum(place, tf.size(characters.values, tf.int64) - 1))  # of white space at the very end none
-    spaced = character < EAST_ASIAN
-    direct = (tf.gather(word_end, before) == start.values) & spaced & tf.gather(spaced, before)
-    mark = tf.reduce_any(character[:, None] == tf.constant([ord(mark) for mark in JOINING]), axis=1) & (word_end == start.values + 1)
-    return tf.where(direct, tf.where(mark, 3, 2), 0)
-
-
-def _joined(tag: tf.Tensor, entity: tf.Tensor, begins: tf.Tensor, words: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """What no space parts is one span, of the type that its first part has, also across joining marks: U.S. is no three places.
-
-    Args:
-        tag: (N,) int32; entity, begins: (N,) bool, of it; words: (N,) int32, as `encode` has it.
-    Returns:
-        the same of the words after joining.
-    """
-    place, count = tf.range(tf.size(tag)), tf.size(tag)
-    run = tf.cumsum(tf.cast((words < 3) | (~entity & (words != 4)), tf.int32))
-    run -= run[:1]
-    first = tf.gather(tf.math.segment_min(tf.where(entity, place, count), run), run)
-    last = tf.gather(tf.math.segment_max(tf.where(entity, place, -1), run), run)
-    inside = (place >= first) & (place <= last)
-    return tf.where(inside, tf.gather(tag, tf.minimum(first, count - 1)), tag), inside, begins & (place == first)
-
-
-def _slices(texts: tf.Tensor, of: tf.Tensor, first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
-    """(N,) string: characters first to last of a text each. Decodes every text once, however many slices it has."""
-    characters = tf.strings.unicode_decode(texts, "UTF-8")
-    begin = tf.gather(characters.row_splits, of)
-    places = tf.ragged.range(begin + tf.cast(first, tf.int64), begin + tf.cast(last, tf.int64))
-    return tf.strings.unicode_encode(tf.gather(characters.values, places), "UTF-8")
 
 
 def _fresh(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:

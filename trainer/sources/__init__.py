@@ -14,6 +14,7 @@ from trainer.errors import DataError
 
 FIELDS_SHOWN = 12
 NAME_SHOWN = 40  # characters
+VALUE_SHOWN = 80
 
 
 class Origin(NamedTuple):
@@ -90,6 +91,14 @@ def require_field(example: Example, field: str) -> Any:
         if isinstance(item, float) and not math.isfinite(item):
             raise DataError(f"{example.origin}: field {field!r} is {item}, not a number. Leave the example out, or correct it.")
     return value
+
+
+def require_text(example: Example, field: str, remedy: str = "Name the text field with --data.text.") -> str:
+    """The value of a field that holds text; raises DataError where it is missing or something else."""
+    text = require_field(example, field)
+    if not isinstance(text, str):
+        raise DataError(f"{example.origin}: field {field!r} should be text. Received {text!r:.{VALUE_SHOWN}} ({type(text).__name__}). {remedy}")
+    return text
 
 
 def _missing(example: Example, field: str) -> DataError:
