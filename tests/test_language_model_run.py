@@ -47,6 +47,34 @@ def test_it_learns_what_follows_and_says_how_well(gpt2):
     assert validation["word_perplexity"] == pytest.approx(math.exp(validation["loss"] * tokens / size), rel=1e-4)
 
 
+def test_a_stream_of_one_block_has_the_numbers_of_the_stored_split(gpt2):
+    """As long as the first pass goes; then a block is shuffled as an epoch is."""
+    for name, flags in (("stored", ()), ("streamed", ("--data.stream_characters=1000000",))):
+        assert toy.run_main(gpt2 / "config.yaml", gpt2 / name, "--train.steps=12", "--train.global_batch_size=8", "--train.evaluate_every_steps=5",
+                            "--train.log_every_steps=1", "--export.format=none", *flags) == 0
+    stored, streamed = ([json.loads(line) for line in (gpt2 / name / "metrics.jsonl").read_text().splitlines()] for name in ("stored", "streamed"))
+    assert [{name: value for name, value in line.items() if name != "epoch"} for line in stored] == streamed and len(streamed) == 15
+    facts = json.loads((gpt2 / "streamed" / "plan.json").read_text())
+    assert facts["steps"] == 12 and facts["epochs"] is facts["steps_per_epoch"] is None
+
+
+def test_only_language_models_stream(tmp_path, toy_weights, capsys):
+    config = toy.write_config(tmp_path, toy_weights, toy.write_sentences(tmp_path / "train.jsonl", 20), data={"stream_characters": 2000})
+    assert toy.run_main(config, tmp_path / "job") == 2
+    assert "data.stream_characters: for language models only, as head classification learns its labels from all of train" in capsys.readouterr().err
+
+
+def test_a_bad_line_of_a_later_block_ends_the_run_with_its_place(tmp_path, capsys):
+    toy.write_jsonl(tmp_path / "0.jsonl", [{"text": "we saw the film"}] * 300)
+    (tmp_path / "1.jsonl").write_text('{"text": "we saw it"}\n{"text": 5}\n', encoding="utf-8")
+    config = toy.write_config(tmp_path, toy.write_gpt2(tmp_path / "weights", layers=1), str(tmp_path / "*.jsonl"), head={"name": "causal_lm"},
+                              data={"stream_characters": 1000}, train={"steps": 200, "checkpoint_every_steps": 2, "global_batch_size": 2})
+    assert toy.run_main(config, tmp_path / "job") == 2
+    error = capsys.readouterr().err
+    assert f"{tmp_path}/1.jsonl:2: field 'text' should be text. Received 5 (int)." in error and "Traceback" not in error
+    assert any((tmp_path / "job" / "checkpoints").glob("step_*"))
+
+
 def test_every_token_of_the_files_is_in_one_row(gpt2):
     """And but for the first of each split predicted once."""
     tokenizer = load_tokenizer(gpt2 / "weights")

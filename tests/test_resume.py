@@ -119,13 +119,16 @@ def test_all_that_a_run_keeps_outlives_a_kill(launcher, config, tmp_path, flags)
         assert any(name.startswith("average/") for name in names) and any("loss_scale" in name for name in names)
 
 
-@pytest.mark.parametrize(("weights", "head"), [(toy.write_checkpoint, {"name": "masked_lm", "whole_words": True}), (toy.write_gpt2, {"name": "causal_lm"})],
-                         ids=["masked", "causal"])
-def test_a_language_model_on_several_files_goes_on_with_the_same_masks(launcher, tmp_path, weights, head):
+@pytest.mark.parametrize(("weights", "head", "stream"), [
+    (toy.write_checkpoint, {"name": "masked_lm", "whole_words": True}, None), (toy.write_gpt2, {"name": "causal_lm"}, None),
+    (toy.write_checkpoint, {"name": "masked_lm"}, 3000), (toy.write_gpt2, {"name": "causal_lm", "documents": "separate"}, 1000)],
+    ids=["masked", "causal", "masked, streamed", "causal, streamed"])
+def test_a_language_model_on_several_files_goes_on_with_the_same_masks(launcher, tmp_path, weights, head, stream):
     for number in range(3):
         (tmp_path / f"train{number}.txt").write_text("\n".join(row["text"] for row in toy.sentences(60, seed=number)), encoding="utf-8")
     config = toy.write_config(tmp_path, weights(tmp_path / "weights", layers=1, dropout=0.1), str(tmp_path / "train*.txt"), head=head,
-                              data={"source": "text", "document": "line", "validation": 0.2, "seq_len": 24},
+                              data={"source": "text", "document": "line", "validation": str(tmp_path / "train0.txt") if stream else 0.2, "seq_len": 24,
+                                    "stream_characters": stream},
                               train={"steps": 60, "checkpoint_every_steps": 7, "evaluate_every_steps": 20, "best_metric": "perplexity"})
     for job, kill_after in ((tmp_path / "whole", None), (tmp_path / "job", 20)):
         process = start(launcher, config, job)
@@ -137,6 +140,10 @@ def test_a_language_model_on_several_files_goes_on_with_the_same_masks(launcher,
         assert launcher.wait() == 0, job.with_suffix(".log").read_text()
     assert "resuming after step" in (tmp_path / "job.log").read_text()
     assert_same_run(tmp_path / "job", tmp_path / "whole")
+    assert (tmp_path / "job" / "ledger.json").read_bytes() == (tmp_path / "whole" / "ledger.json").read_bytes()
+    if stream:
+        state = json.loads((tmp_path / "whole" / "checkpoints" / "step_00000060" / "state.json").read_text())["stream"]
+        assert state["block"] > 1 and state["passes"] > 0
 
 
 def half_written(job):

@@ -14,6 +14,7 @@ from trainer.backbones import huggingface
 from trainer.backbones.layers import set_frozen
 from trainer.config import Config
 from trainer.data.prepare import Prepared, prepare
+from trainer.data.stream import Block, Place, Stream
 from trainer.display import Display
 from trainer.distribution import host, hosts, make_strategy, read_cluster, require_agreement, require_precision
 from trainer.errors import ConfigError
@@ -73,6 +74,9 @@ def make_parts(config: Config, display: Display) -> Parts:
         raise ConfigError(f"backbone.tokenizer: {tokenizer_folder} has {len(tokenizer.vocabulary):,} tokens, "
                           f"{config.backbone.weights} embeds {backbone.vocabulary_size:,}. Give the tokenizer that belongs to the weights.")
     head = make_head(config.head, config.data, tokenizer)
+    if config.data.stream_characters and not head.streams:
+        raise ConfigError(f"data.stream_characters: for language models only, as head {config.head.name} learns its labels from all of train. "
+                          "Remove data.stream_characters.")
     _check_metric(config, head)
     return Parts(config, weights, tokenizer_folder, backbone, head, tokenizer, display)
 
@@ -92,7 +96,9 @@ def prepare_data(parts: Parts, strategy: tf.distribute.Strategy | None = None, j
     display = parts.display
 
     def here() -> Prepared:
-        return prepare(parts.config.data, parts.head, parts.tokenizer.fingerprint, progress=lambda done, total: display.progress("preparing", done, total))
+        stream = make_stream(parts)
+        return prepare(parts.config.data, parts.head, parts.tokenizer.fingerprint, train=Block(stream, Place()) if stream else None,
+                       progress=lambda done, total: display.progress("preparing", done, total))
 
     if strategy is None or hosts(strategy) == 1 or mirror.url_of(job.folder) is None:
         prepared = here()
@@ -103,11 +109,19 @@ def prepare_data(parts: Parts, strategy: tf.distribute.Strategy | None = None, j
     display.done("preparing")
     counts = ", ".join(f"{split} {len(store):,}" for split, store in prepared.splits.items())
     display.line(f"data: {counts} examples ({'encoded before' if prepared.reused else 'encoded'})")
+    if parts.config.data.stream_characters:
+        display.line("  train is streamed: what is said of it here is of its first block")
     if scheme := prepared.vocabulary.get("scheme"):
         display.line(f"  tags: {'one a word, no spans' if scheme == 'none' else f'spans, scheme {scheme}'}")
     for line in prepared.ledger.lines():
         display.line(f"  ledger: {line}")
     return prepared
+
+
+def make_stream(parts: Parts) -> Stream | None:
+    """Train as a stream, if it is one."""
+    settings = parts.config.train
+    return Stream(parts.config.data, parts.head, batch_size=settings.global_batch_size, seed=settings.seed) if parts.config.data.stream_characters else None
 
 
 def build_model(parts: Parts, strategy: tf.distribute.Strategy, vocabulary: Mapping[str, Any], *, to_restore: bool = False) -> Model:

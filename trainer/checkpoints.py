@@ -25,7 +25,7 @@ from trainer.storage import write_json
 
 @dataclasses.dataclass
 class RunState:
-    """What the loop knows besides the weights. The position in the data is a function of `step`.
+    """What the loop knows besides the weights. The position in stored data is a function of `step`.
 
     Attributes:
         step: optimizer steps done.
@@ -36,6 +36,7 @@ class RunState:
         best_value, best_step: of the best evaluation so far.
         evaluations_without_improvement, stopped_early: for early stopping.
         examples, real_tokens, model_flops: trained so far, without the calls that compiled.
+        stream: where train is streamed, where in it the run is.
         timeline: seconds by phase, over all processes so far.
     """
 
@@ -52,6 +53,7 @@ class RunState:
     examples: int = 0
     real_tokens: int = 0
     model_flops: float = 0.0
+    stream: dict[str, Any] | None = None
     timeline: dict[str, float] = dataclasses.field(default_factory=dict)
 
 

@@ -48,6 +48,9 @@ class DataSettings(Section):
     window_overlap: int | None = Field(None, ge=0, description="overflow window: tokens that neighbouring rows share; null: a quarter of a row")
     batching: Literal["packed", "bucketed", "fixed"] = Field(
         "packed", description="rows hold several examples; one example each, as long as the longest; one each, seq_len long")
+    stream_characters: int | None = Field(
+        None, ge=1000, description="language models: do not store train, but read so many characters at a time, train on their rows in random order,"
+                                   " then on the next; for corpora too large to store")
     limit: int | None = Field(None, ge=1, description="use the first N examples of train only")
     cache_dir: str | None = Field(None, description="where encoded splits are kept; null: ~/.cache/podtune")
 

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from trainer import mirror
+from trainer.data.ledger import Ledger
 from trainer.data.prepare import Prepared, load
 from trainer.errors import ConfigError, JobDirError
 from trainer.resolve import Resolved
@@ -108,8 +109,12 @@ class Job:
             raise JobDirError(f"--job_dir={self.folder} belongs to a run on other data: the files, their texts or their labels have changed since it began. "
                               "To go on with that run, put the data back. To start anew: another --job_dir, or remove the folder.")
         write_text(file, digest)
-        write_json(self.folder / "ledger.json", prepared.ledger.entries)
+        self.write_ledger(prepared.ledger)
         write_json(self.folder / "vocabulary.json", prepared.vocabulary)
+
+    def write_ledger(self, ledger: Ledger) -> None:
+        """Keeps what was changed or lost."""
+        write_json(self.folder / "ledger.json", ledger.entries)
 
     def share(self, prepare: Callable[[], Prepared]) -> Prepared:
         """What `prepare` returns, published for the other workers."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -15,8 +16,10 @@ import tensorflow as tf
 from trainer.checkpoints import Checkpoints, RunState
 from trainer.config import DEFAULT_EPOCHS
 from trainer.data.batching import Layout, TrainingPlan, lay_out
+from trainer.data.ledger import Ledger
 from trainer.data.prepare import Prepared
 from trainer.data.store import TokenStore
+from trainer.data.stream import Stream
 from trainer.display import Display, seconds
 from trainer.distribution import SHARED, hosts, require_agreement
 from trainer.errors import ConfigError, TrainingError
@@ -37,9 +40,9 @@ class Training:
     """One run of the loop: the compiled step, the position, and what is due at which step."""
 
     def __init__(self, config: Any, job: Job, display: Display, stop: StopSignal, timeline: Timeline, prepared: Prepared,
-                 strategy: tf.distribute.Strategy, model: Any, head: Any) -> None:
+                 strategy: tf.distribute.Strategy, model: Any, head: Any, stream: Stream | None = None) -> None:
         self.config, self.settings, self.job, self.display, self.stop, self.timeline = config, config.train, job, display, stop, timeline
-        self.model = model
+        self.model, self.stream, self.ledger = model, stream, prepared.ledger
         self.store, self.splits, self.strategy, self.head = prepared.splits["train"], prepared.splits, strategy, head
         self.plan = TrainingPlan(len(self.store), self.settings.global_batch_size, self.settings.seed)
         self.steps = total_steps(self.settings, self.plan)
@@ -57,7 +60,7 @@ class Training:
         self.evaluated: dict[int, dict[str, np.ndarray]] = {}  # step -> validation's results, of the last evaluation
         self.state = RunState()
         self.trial_metrics = TrialMetrics()
-        self._shapes: dict[int, tuple[int, int]] = {}  # (rows, row length) of each step laid out
+        self._laid_out: dict[int, tuple[tuple[int, int], np.ndarray]] = {}  # of each step the rows, their length, and the lengths of its examples
         self._compiled: set[tuple[int, int]] = set()
         self._planned = {(layout.rows, layout.row_length) for layout in planned_layouts(
             config, self.store, shards=self._shards, static_shapes=True)} if use_xla(self.settings) else None
@@ -68,6 +71,8 @@ class Training:
         require_agreement(self.strategy, "the step to go on from", str(state.step if state else 0), SHARED)
         if state is not None:
             self.state = state
+            if self.stream:
+                self.stream.go_on(state.stream)
             self.timeline.add(state.timeline)
             self.display.line(f"resuming after step {state.step:,} of {self.steps:,}")
         self.metrics_file = MetricsFile(self.job.metrics_file, self.state.metrics_bytes) if self.job.writes else None
@@ -79,6 +84,8 @@ class Training:
             self._loop(iter(feed(self.strategy, self.store, self._layouts, self.settings.micro_batches, drawer(self.head, self.settings.seed))))
             self.timeline.enter("checkpoint_s")
             self.checkpoints.wait(last=True)
+        if self.stream and self.job.writes:
+            self.job.write_ledger(Ledger({**self.ledger.entries, **self.stream.ledger.entries}))
         require_agreement(self.strategy, "the last step", str(self.state.step), "")  # the others wait until the chief has written it
         self.timeline.enter("evaluate_s")
         self.display.done("training")
@@ -93,7 +100,12 @@ class Training:
             count = self._steps_until_due()
             self.timeline.enter("train_s")
             start = time.monotonic()
-            rows = self.train_call(iterator, tf.constant(count, tf.int32), tf.constant(float(self.stop.requested))).numpy()
+            try:
+                rows = self.train_call(iterator, tf.constant(count, tf.int32), tf.constant(float(self.stop.requested))).numpy()
+            except tf.errors.OpError:
+                if self.stream and self.stream.failure:
+                    raise self.stream.failure from None
+                raise
             self._count(range(self.state.step, self.state.step + count), time.monotonic() - start, float(rows[:, LOGGED.index("input_wait_s")].sum()))
             self._record(rows)
             self._settle()
@@ -114,19 +126,22 @@ class Training:
         with self.timeline.inside("checkpoint_s"):
             self.state.metrics_bytes = self.metrics_file.bytes() if self.metrics_file else 0
             self.state.timeline = self.timeline.as_dict()
+            self.state.stream = self.stream.state(self.state.step) if self.stream else None
             self.checkpoints.save(self.state)
 
     def _layouts(self) -> Iterator[Layout]:
         """From the current step on; the same examples whatever came before."""
         steps = range(self.state.step, self.steps)
-        layouts = training_layouts(self.config, self.store, self.plan, steps, shards=self._shards, static_shapes=use_xla(self.settings))
-        for step, layout in zip(steps, layouts, strict=True):
-            self._shapes[step] = layout.rows, layout.row_length
-            yield dataclasses.replace(layout, step=step)
+        lay_out_step = step_layout(self.config, self.store, self.plan, shards=self._shards, static_shapes=use_xla(self.settings))
+        taken = self.stream.steps(steps.start) if self.stream else ((self.store, self.plan.indices(step)) for step in steps)
+        for step, (store, indices) in zip(steps, taken, strict=False):  # a stream has no end
+            layout = lay_out_step(store, indices)
+            self._laid_out[step] = (layout.rows, layout.row_length), store.lengths[indices]
+            yield dataclasses.replace(layout, step=step, store=store)
 
     def _due_every(self) -> dict[str, int]:
         return {"log": self.settings.log_every_steps, "checkpoint": self.settings.checkpoint_every_steps,
-                "evaluate": self.settings.evaluate_every_steps or self.plan.steps_per_epoch}
+                "evaluate": self.settings.evaluate_every_steps or (self.steps if self.stream else self.plan.steps_per_epoch)}
 
     def _steps_until_due(self) -> int:
         left = [every - self.state.step % every for every in self._due_every().values()]
@@ -134,7 +149,8 @@ class Training:
 
     def _count(self, steps: range, seconds: float, waited: float) -> None:
         """Adds a call to the throughput, unless it compiled: then its time is no training time."""
-        shapes = {self._shapes.pop(step) for step in steps}
+        laid_out = [self._laid_out.pop(step) for step in steps]
+        shapes = {shape for shape, _ in laid_out}
         compiled = not self._compiled or (self._planned is not None and not shapes <= self._compiled)
         self._compiled |= shapes
         for rows, row_length in shapes - self._planned if self._planned is not None else ():
@@ -145,8 +161,7 @@ class Training:
             self.timeline.move(seconds, "compile_s")
             return
         self.timeline.move(waited, "input_wait_s")
-        for step in steps:
-            lengths = self.store.lengths[self.plan.indices(step)]
+        for _, lengths in laid_out:
             self.state.real_tokens += int(lengths.sum())
             self.state.examples += len(lengths)
             self.state.model_flops += training_flops(self.model.backbone.config, lengths, frozen_embeddings=self.config.backbone.freeze_embeddings,
@@ -193,7 +208,7 @@ class Training:
     def _log(self) -> None:
         state = self.state
         values = {"loss": state.loss_sum / max(state.weight, 1e-12), "learning_rate": float(self.schedule(state.step - 1)),
-                  "gradient_norm": state.gradient_norm, "epoch": state.step / self.plan.steps_per_epoch}
+                  "gradient_norm": state.gradient_norm, **({} if self.stream else {"epoch": state.step / self.plan.steps_per_epoch})}
         state.loss_sum = state.weight = 0.0
         self._report("train", values, {"real_tokens_per_s": self.rate()})
 
@@ -272,25 +287,31 @@ class Training:
             self.display.line(f"stopping early: {patience} evaluations without a better {self.best_metric} (best: {best})")
 
 
-def training_layouts(config: Any, store: TokenStore, plan: TrainingPlan, steps: range, *, shards: int, static_shapes: bool) -> Iterator[Layout]:
-    """Where the examples of each of `steps` stand: what is trained, and what --mode=plan foretells.
+def step_layout(config: Any, store: TokenStore, plan: TrainingPlan, *, shards: int, static_shapes: bool) -> Callable[[TokenStore, np.ndarray], Layout]:
+    """Where the examples of a step stand: what is trained, and what --mode=plan foretells.
 
     With static shapes every step has the rows that the first ones need at most, or more: most runs then have one shape.
-    """
-    def layout(step: int, rows_at_least: int = 1) -> Layout:
-        indices = plan.indices(step)
-        return lay_out(indices, store.lengths[indices], batching=config.data.batching, seq_len=config.data.seq_len, shards=shards,
-                       capacity=config.train.global_batch_size, longest=int(store.lengths.max()) if static_shapes else None, rows_at_least=rows_at_least)
 
-    rows = max(layout(step).rows for step in range(min(plan.steps_per_epoch, SHAPING_STEPS))) if static_shapes else 1
-    return (layout(step, rows) for step in steps)
+    Args:
+        store, plan: train, or the first block of its stream.
+    Returns:
+        (store, examples of a step) -> their layout.
+    """
+    longest = None if not static_shapes else config.data.seq_len if config.data.stream_characters else int(store.lengths.max())
+
+    def layout(store: TokenStore, indices: np.ndarray, rows_at_least: int = 1) -> Layout:
+        return lay_out(indices, store.lengths[indices], batching=config.data.batching, seq_len=config.data.seq_len, shards=shards,
+                       capacity=config.train.global_batch_size, longest=longest, rows_at_least=rows_at_least)
+
+    first = range(min(plan.steps_per_epoch, SHAPING_STEPS)) if static_shapes else ()
+    return functools.partial(layout, rows_at_least=max((layout(store, plan.indices(step)).rows for step in first), default=1))
 
 
 def planned_layouts(config: Any, store: TokenStore, *, shards: int, static_shapes: bool) -> list[Layout]:
     """Of the first steps of a run, by which its shapes, padding and memory are foretold."""
     plan = TrainingPlan(len(store), config.train.global_batch_size, config.train.seed)
-    steps = range(min(total_steps(config.train, plan), PLANNED_STEPS[static_shapes]))
-    return list(training_layouts(config, store, plan, steps, shards=shards, static_shapes=static_shapes))
+    lay_out_step = step_layout(config, store, plan, shards=shards, static_shapes=static_shapes)
+    return [lay_out_step(store, plan.indices(step)) for step in range(min(total_steps(config.train, plan), PLANNED_STEPS[static_shapes]))]
 
 
 def total_steps(settings: Any, plan: TrainingPlan) -> int:

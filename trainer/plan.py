@@ -50,8 +50,9 @@ def plan(resolved: Resolved, job_dir: pathlib.Path | None, display: Display) -> 
     if config.plan.tpu or config.plan.xla:
         checked = facts["compiled"] = _compile(parts, prepared, replicas, display)
     if checked and checked["tpu"]:
-        checked["estimate"] = tpu_plan.estimate(checked, real_tokens_per_step=facts["train"]["tokens_per_step"], steps_per_epoch=facts["steps_per_epoch"],
-                                                replicas=replicas, price=config.plan.price_per_chip_hour)
+        checked["estimate"] = tpu_plan.estimate(checked, real_tokens_per_step=facts["train"]["tokens_per_step"],
+                                                steps_per_epoch=facts["steps_per_epoch"] or facts["steps"], replicas=replicas,
+                                                price=config.plan.price_per_chip_hour)
     if job_dir is not None:
         write_json(job_dir / "plan.json", facts)
     display.table("Plan", _rows(facts))
@@ -68,10 +69,12 @@ def describe(parts: Parts, prepared: Prepared, *, replicas: int) -> dict[str, An
     steps_plan = TrainingPlan(len(store), settings.global_batch_size, settings.seed)
     steps = total_steps(settings, steps_plan)
     layouts = _layouts(parts, prepared, replicas)
+    streamed = bool(parts.config.data.stream_characters)  # then these splits have the first block of train
+    steps_per_epoch = None if streamed else steps_plan.steps_per_epoch
     return {
         "splits": {split: _lengths(store) for split, store in prepared.splits.items()},
         "labels": prepared.vocabulary.get("train_counts", {}),
-        "steps": steps, "steps_per_epoch": steps_plan.steps_per_epoch, "epochs": round(steps / steps_plan.steps_per_epoch, 3),
+        "steps": steps, "steps_per_epoch": steps_per_epoch, "epochs": None if streamed else round(steps / steps_per_epoch, 3),
         "train": _padding(layouts, store),
         "replicas": replicas, "micro_batches": settings.micro_batches, "xla": _static_shapes(parts.config),
         "memory": memory(parts.backbone, layouts, settings),
@@ -159,7 +162,8 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, Any]]:
         rows.append(("labels", ", ".join(f"{name} {count:,}" for name, count in list(facts["labels"].items())[:20])))
     train = facts["train"]
     shapes = ", ".join(f"{shape['rows']}x{shape['row_length']} ({shape['steps']})" for shape in train["common_shapes"])
-    steps = f"{facts['steps']:,} ({facts['steps_per_epoch']:,} an epoch, {facts['epochs']:g} epochs)"
+    passes = f"{facts['steps_per_epoch']:,} an epoch, {facts['epochs']:g} epochs" if facts["epochs"] else "train is streamed: of it, its first block is shown"
+    steps = f"{facts['steps']:,} ({passes})"
     rows += [("steps", f"{steps}, {train['tokens_per_step']:,.0f} real tokens a step"),
              ("padding", f"{train['padding_share']:.1%} of the tokens computed"),
              ("shapes", f"{train['shapes']} in {train['sampled_steps']:,} steps "
@@ -179,7 +183,7 @@ def _compiled_rows(checked: dict[str, Any], facts: dict[str, Any]) -> list[tuple
     if estimate := checked.get("estimate"):
         cost = f" for {estimate['cost_per_epoch']:.2f}" if estimate["cost_per_epoch"] is not None else ""
         rows.append(("at best", f"{1000 * estimate['step_s']:.2f} ms a step, {estimate['real_tokens_per_s']:,.0f} tokens/s on {facts['replicas']} replicas, "
-                                f"an epoch in {estimate['epoch_s']:,.1f} s{cost} (from published peaks, not measured)"))
+                                f"{'an epoch' if facts['epochs'] else 'all'} in {estimate['epoch_s']:,.1f} s{cost} (from published peaks, not measured)"))
     if checked["note"]:
         rows.append(("note", checked["note"]))
     return rows

@@ -227,6 +227,11 @@ def _contradictions(sections: dict[str, Any]) -> list[str]:
     held_out = [value for value in (data.validation, data.test) if isinstance(value, float)]
     if sum(held_out) >= 1:
         problems.append(f"data.validation + data.test: the fractions held out of train must sum to less than 1. Received {sum(held_out):g}.")
+    if data.stream_characters is not None:
+        problems += [f"data.stream_characters: {problem}" for problem, found in (
+            ("how many steps a pass has is not known beforehand. Set train.steps.", train.steps is None),
+            ("a fraction of train cannot be held out of what is not read beforehand. Name files in data.validation and data.test.", held_out),
+            ("data.limit is of what is stored. Remove one of the two.", data.limit is not None)) if found]
     return problems
 
 

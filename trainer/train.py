@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from trainer.assembly import build_model, make_parts, prepare_data, start_strategy
+from trainer.assembly import build_model, make_parts, make_stream, prepare_data, start_strategy
 from trainer.display import Display, print_result
 from trainer.distribution import SHARED, hosts, require_agreement, stop_when_a_worker_is_lost
 from trainer.finish import finish
@@ -41,7 +41,7 @@ def _train(resolved: Resolved, strategy: tf.distribute.Strategy, job: Job, displ
         write_json(job.folder / "plan.json", describe(parts, prepared, replicas=strategy.num_replicas_in_sync))
     timeline.enter("startup_s")
     model = build_model(parts, strategy, prepared.vocabulary)
-    run = Training(config, job, display, stop, timeline, prepared, strategy, model, parts.head)
+    run = Training(config, job, display, stop, timeline, prepared, strategy, model, parts.head, make_stream(parts))
     run.resume()
     run.train()
     results = finish(parts, job, prepared, run)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -63,6 +64,7 @@ class Layout:
         row: (K, E) int32, its row within the shard.
         start: (K, E) int32, its first token within the row.
         step: the optimizer step, for what is drawn anew at each; -1 in evaluation.
+        store: that the examples are of, where train is streamed; None: the split's.
     """
 
     row_length: int
@@ -71,6 +73,7 @@ class Layout:
     row: np.ndarray
     start: np.ndarray
     step: int = -1
+    store: Any = None
 
 
 def lay_out(indices: np.ndarray, lengths: np.ndarray, *, batching: str, seq_len: int, shards: int = 1, capacity: int,

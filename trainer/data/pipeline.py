@@ -31,6 +31,7 @@ def fill(store: TokenStore, layout: Layout, shards: Sequence[int], draw: Draw | 
         `scored` int32, its place among the R * L; `scored_target` int32; `scored_example` int32; `scored_weight` float32, 0
         fills up: M is the most that the rows can have.
     """
+    store = store if layout.store is None else layout.store
     fed = [name for name in store.tokens if name not in NOT_FED]
     index, row_of, start_of = layout.index[shards], layout.row[shards], layout.start[shards]
     batch = {name: np.zeros((len(index), layout.rows, layout.row_length), np.int32) for name in (*fed, "position_ids", "sequence_ids")}

@@ -50,17 +50,20 @@ class Prepared:
         return digest.hexdigest()
 
 
-def prepare(settings: DataSettings, head: Any, tokenizer_fingerprint: str, *, progress: Callable[[int, int | None], None] | None = None) -> Prepared:
+def prepare(settings: DataSettings, head: Any, tokenizer_fingerprint: str, *, train: Source | None = None,
+            progress: Callable[[int, int | None], None] | None = None) -> Prepared:
     """Encodes every split, or finds them encoded by an earlier run.
 
     Args:
         head: gives parse, encode, label_column and so on (see trainer/heads).
+        train: in place of what data.train names, such as the first block of a stream.
         progress: called with (bytes or examples read, how many there are).
     Raises:
         DataError: a split without examples, an unknown field, a label that only a later split has, …
     """
     use_cache(settings.cache_dir)
-    sources = {split: open_source(settings, split, spec) for split in SPLITS if isinstance(spec := getattr(settings, split), str)}
+    sources = {split: train if split == "train" and train else open_source(settings, split, spec)
+               for split in SPLITS if isinstance(spec := getattr(settings, split), str)}
     fingerprint = _fingerprint(settings, head, tokenizer_fingerprint, sources)
     folder = cache_folder() / fingerprint
     reused = (folder / "ledger.json").exists()
@@ -69,8 +72,19 @@ def prepare(settings: DataSettings, head: Any, tokenizer_fingerprint: str, *, pr
             reused = (folder / "ledger.json").exists()  # by a worker beside this one, meanwhile
             if not reused:
                 with store_module.building(folder) as temporary:
-                    _Preparation(settings, head, sources, progress).write(temporary)
+                    write_splits(temporary, settings, head, sources, progress=progress)
     return load(folder, reused=reused)
+
+
+def encoder(head: Any) -> Callable[..., Any]:
+    """The head's encoding as a graph: one (B,) string tensor for each of its texts."""
+    return tf.function(head.encode, autograph=False, input_signature=[tf.TensorSpec([None], tf.string)] * len(head.text_names))
+
+
+def write_splits(folder: pathlib.Path, settings: DataSettings, head: Any, sources: dict[str, Source], *, graph: Callable[..., Any] | None = None,
+                 progress: Callable[[int, int | None], None] | None = None) -> None:
+    """Encodes what the sources have into stores in `folder`, for `load`; `graph` is what `encoder` returned, if it was called before."""
+    _Preparation(settings, head, sources, progress, graph or encoder(head)).write(folder)
 
 
 def load(folder: pathlib.Path, *, reused: bool) -> Prepared:
@@ -129,10 +143,9 @@ class _Split:
 
 
 class _Preparation:
-    def __init__(self, settings: DataSettings, head: Any, sources: dict[str, Source], progress: Any) -> None:
-        self.settings, self.head, self.sources, self.progress = settings, head, sources, progress
+    def __init__(self, settings: DataSettings, head: Any, sources: dict[str, Source], progress: Any, graph: Callable[..., Any]) -> None:
+        self.settings, self.head, self.sources, self.progress, self.graph = settings, head, sources, progress, graph
         self.ledger = Ledger()
-        self.graph = tf.function(head.encode, autograph=False, input_signature=[tf.TensorSpec([None], tf.string)] * len(head.text_names))
         self.pending: deque[tuple[_Split, int, Future]] = deque()  # the number of a batch's first example
 
     def write(self, folder: pathlib.Path) -> None:
