@@ -1,6 +1,6 @@
 """Makes a folder to train a small GPT-2 from: a byte-level BPE learnt from texts, and config.json; no weights.
 
-usage: make_small_gpt2.py TEXT_FILE… --folder=FOLDER [--vocabulary=4096] [--layers=6] [--hidden=384] [--heads=6] [--positions=256] [--dropout=0.1]
+usage: make_small_gpt2.py TEXT_FILE… --folder=FOLDER [--vocabulary=4096] [--layers=6] [--hidden=352] [--heads=11] [--positions=256] [--dropout=0.1]
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("texts", nargs="+")
     parser.add_argument("--folder", required=True, type=pathlib.Path)
-    for name, value in {"vocabulary": 4096, "layers": 6, "hidden": 384, "heads": 6, "positions": 256}.items():
+    for name, value in {"vocabulary": 4096, "layers": 6, "hidden": 352, "heads": 11, "positions": 256}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--dropout", type=float, default=0.1)
     options = parser.parse_args()

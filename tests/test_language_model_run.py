@@ -120,11 +120,28 @@ def test_a_text_longer_than_a_row_is_scored_whole(gpt2):
     assert signatures["serving_default"](text=tf.constant([TEXT * 20, TEXT]))["tokens"].numpy()[0] == tokens - 1
 
 
-def test_on_a_terminal_the_text_appears_as_it_is_written(gpt2, monkeypatch):
-    (whole,) = ask(gpt2, monkeypatch, None, {"text": "we saw the great"})
+def test_a_file_is_continued_as_each_of_its_lines(gpt2, monkeypatch):
+    """By the compiled loop, longest prompts first, three at a time."""
+    rows = [{"text": text, "id": number} for number, text in enumerate(("we saw", "", "they think of the red tree. we saw the great", "the old", "film " * 60,
+                                                                        "they read", "red"))]
+    toy.write_jsonl(gpt2 / "in.jsonl", rows)
+    flags = ("--mode=predict", f"--input={gpt2 / 'in.jsonl'}", f"--output={gpt2 / 'out.jsonl'}", "--train.evaluation_batch_size=3")
+    for beams in ("1", "2"):
+        assert toy.run_main(None, gpt2 / "job", *flags, f"--head.num_beams={beams}") == 0
+        answers, single = toy.read_jsonl(gpt2 / "out.jsonl"), ask(gpt2, monkeypatch, None, *rows, flags=(f"--head.num_beams={beams}",))
+        assert [(answer["id"], answer["generated_text"]) for answer in answers] == [(answer["id"], answer["generated_text"]) for answer in single]
+        assert [answer["score"] for answer in answers] == pytest.approx([answer["score"] for answer in single], abs=1e-3)
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_on_a_terminal_the_text_appears_as_it_is_written(gpt2, monkeypatch, beams):
+    flag = f"--head.num_beams={beams}"
+    (whole,) = ask(gpt2, monkeypatch, None, {"text": "we saw the great"}, flags=(flag,))
 
     class Terminal(io.StringIO):
-        written: list = []
+        def __init__(self):
+            super().__init__()
+            self.written = []
 
         def isatty(self):
             return True
@@ -133,9 +150,10 @@ def test_on_a_terminal_the_text_appears_as_it_is_written(gpt2, monkeypatch):
             self.written.append(text)
 
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b'{"text": "we saw the great"}\n')))
-    monkeypatch.setattr(sys, "stdout", Terminal())
-    assert toy.run_main(None, gpt2 / "job", "--mode=predict", "--input=-") == 0
-    assert "".join(Terminal.written) == "we saw the great" + whole["generated_text"] + "\n\n" and len(Terminal.written) > 3
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    assert toy.run_main(None, gpt2 / "job", "--mode=predict", "--input=-", flag) == 0
+    assert "".join(terminal.written) == "we saw the great" + whole["generated_text"] + "\n\n" and (len(terminal.written) > 3 or beams > 1)
 
 
 def test_bleu_and_rouge_are_their_packages(gpt2):

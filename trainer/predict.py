@@ -6,7 +6,7 @@ import contextlib
 import json
 import pathlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 import tensorflow as tf
@@ -56,9 +56,10 @@ def predict(resolved: Resolved, job: Job, display: Display, source: str | None, 
     if head.generates and source == (target or "-") == "-" and sys.stdout.isatty():
         _stream(head, model, lines, resolved.config.data.label)
         return
+    many = head.generate_many(model.backbone, batch_size) if head.generates else None
     with _writing(target or "-") as output:
         for number, rows in enumerate(_chunks(_rows(lines, head, resolved.config.data.label), 8 * batch_size if source != "-" else batch_size)):
-            for answer in _answers(server, head, rows, batch_size):
+            for answer in _answers(server, head, rows, batch_size, many if len(rows) > batch_size else None):
                 output.write(json.dumps(answer, ensure_ascii=False) + "\n")
             output.flush()
             display.progress("predicting", (number + 1) * len(rows), None)
@@ -75,8 +76,11 @@ def _stream(head: Any, model: Any, lines: Iterator[Line], label: str) -> None:
         sys.stdout.write("\n\n")
 
 
-def _answers(server: Server, head: Any, rows: list[Row], batch_size: int) -> list[dict[str, Any]]:
-    """Long texts with long ones, so that little is padding; the answers in the order of the rows."""
+def _answers(server: Server, head: Any, rows: list[Row], batch_size: int, many: Callable[[list[str]], Any] | None) -> list[dict[str, Any]]:
+    """Long texts with long ones, so that little is padding; the answers in the order of the rows. `many` generates them all, if it is given."""
+    if many:
+        outputs = many([text for _, _, (text,) in rows])
+        return [_answer(head, outputs, place, row) for place, row in enumerate(rows)]
     order = sorted(range(len(rows)), key=lambda row: -sum(map(len, rows[row][2])))
     answers: list[dict[str, Any]] = [{}] * len(rows)
     for start in range(0, len(order), batch_size):
@@ -86,10 +90,14 @@ def _answers(server: Server, head: Any, rows: list[Row], batch_size: int) -> lis
         found = server.entries["generate"](texts[0]) if head.generates else server.texts(*texts)
         outputs = {name: value.numpy() for name, value in found.items()}
         for place, row in enumerate(members):
-            line, example, _ = rows[row]
-            found = head.decode(outputs, place, example)
-            answers[row] = {**line, **{f"predicted_{name}" if name in line else name: value for name, value in found.items()}}
+            answers[row] = _answer(head, outputs, place, rows[row])
     return answers
+
+
+def _answer(head: Any, outputs: dict[str, Any], place: int, row: Row) -> dict[str, Any]:
+    line, example, _ = row
+    found = head.decode(outputs, place, example)
+    return {**line, **{f"predicted_{name}" if name in line else name: value for name, value in found.items()}}
 
 
 def _rows(lines: Iterator[Line], head: Any, label: str) -> Iterator[Row]:

@@ -7,7 +7,7 @@ one of every row, whatever the prompt's length: so a step writes one slot. Posit
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -42,6 +42,38 @@ class Decoding:
     early_stopping: bool | Literal["never"] = False
     stop: tuple[bytes, ...] = ()
     token_bytes: Sequence[bytes] = ()
+
+
+class ManyPrompts:
+    """Continues any number of prompts: long ones with long ones, padded to few lengths, for each of which the loop is compiled once."""
+
+    def __init__(self, generator: Generator, batch_size: int) -> None:
+        self.generator, self.batch_size = generator, batch_size
+        self.longest = generator.backbone.config.max_positions - generator.decoding.max_new_tokens
+        self._generate = tf.function(generator.generate, jit_compile=True, autograph=False)
+
+    def generate(self, prompts: Sequence[np.ndarray], seed: int, on_batch: Callable[[int, int], None] = lambda done, total: None) -> dict[str, np.ndarray]:
+        """What `Generator.generate` gives, in the order of the prompts.
+
+        Args:
+            prompts: (S,) int32 each, at least one token; a longer one than there is room for loses its beginning.
+            seed: of sampling.
+            on_batch: called with how many are done, and how many there are.
+        """
+        found: dict[str, np.ndarray] = {}
+        order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
+        for start in range(0, len(order), self.batch_size):
+            members = order[start:start + self.batch_size]
+            width = min(self.longest, max(8, 1 << (len(prompts[members[0]]) - 1).bit_length()))
+            ids, lengths = np.zeros((self.batch_size, width), np.int32), np.ones(self.batch_size, np.int32)
+            for row, index in enumerate(members):
+                prompt = prompts[index][-width:]
+                ids[row, :len(prompt)], lengths[row] = prompt, len(prompt)
+            outcome = self._generate(tf.constant(ids), tf.constant(lengths), tf.constant([seed, start]))
+            for name, values in outcome.items():
+                found.setdefault(name, np.zeros((len(prompts), *values.shape[1:]), values.dtype.as_numpy_dtype))[members] = values.numpy()[:len(members)]
+            on_batch(start + len(members), len(prompts))
+        return found
 
 
 class Generator:
