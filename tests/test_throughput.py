@@ -1,6 +1,7 @@
 """Model FLOPs are those of the products in the graph that is trained."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import tensorflow as tf
 from tests import toy
 from trainer.backbones import huggingface
 from trainer.backbones.layers import set_frozen
+from trainer.config import DataSettings
+from trainer.heads import causal_lm
 from trainer.throughput import peak_flops, training_flops
 
 LENGTH = 16
@@ -56,6 +59,23 @@ def test_flops_are_counted_as_the_graph_computes_them(tmp_path, frozen, hidden):
     expected = products(step.get_concrete_function().graph)
     counted = training_flops(encoder.config, np.full(2, LENGTH), frozen_embeddings=frozen.get("embeddings", False), frozen_layers=frozen.get("layers", 0))
     assert counted == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_predicted_token_costs_its_products_with_the_embeddings(frozen):
+    config, places = SimpleNamespace(vocabulary_size=61, embedding_size=12), 7
+    table = tf.Variable(tf.ones((61, 12)), trainable=not frozen)
+
+    @tf.function(autograph=False)
+    def step():
+        x = tf.ones((places, 12)) * 2
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            loss = tf.reduce_sum(tf.nn.log_softmax(tf.matmul(x, table.value(), transpose_b=True)))
+        return tape.gradient(loss, [x, *tape.watched_variables()])
+
+    head = causal_lm.Head(causal_lm.Settings(), DataSettings(source="text", train=""), toy.TEMPLATE)
+    assert places * head.prediction_flops(config, frozen_embeddings=frozen) == products(step.get_concrete_function().graph)
 
 
 def test_the_peak_is_of_this_machine():

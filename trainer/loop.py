@@ -106,7 +106,7 @@ class Training:
                 if self.stream and self.stream.failure:
                     raise self.stream.failure from None
                 raise
-            self._count(range(self.state.step, self.state.step + count), time.monotonic() - start, float(rows[:, LOGGED.index("input_wait_s")].sum()))
+            self._count(rows, time.monotonic() - start)
             self._record(rows)
             self._settle()
             if rows[-1][LOGGED.index("stop")] or (self.stop.requested and hosts(self.strategy) == 1):
@@ -147,9 +147,9 @@ class Training:
         left = [every - self.state.step % every for every in self._due_every().values()]
         return min(self.settings.steps_per_call, self.steps - self.state.step, *left)
 
-    def _count(self, steps: range, seconds: float, waited: float) -> None:
+    def _count(self, logged: np.ndarray, seconds: float) -> None:
         """Adds a call to the throughput, unless it compiled: then its time is no training time."""
-        laid_out = [self._laid_out.pop(step) for step in steps]
+        laid_out = [self._laid_out.pop(self.state.step + index) for index in range(len(logged))]
         shapes = {shape for shape, _ in laid_out}
         compiled = not self._compiled or (self._planned is not None and not shapes <= self._compiled)
         self._compiled |= shapes
@@ -160,12 +160,13 @@ class Training:
         if compiled:
             self.timeline.move(seconds, "compile_s")
             return
-        self.timeline.move(waited, "input_wait_s")
+        self.timeline.move(float(logged[:, LOGGED.index("input_wait_s")].sum()), "input_wait_s")
+        backbone, frozen = self.model.backbone.config, self.config.backbone.freeze_embeddings
+        self.state.model_flops += float(logged[:, LOGGED.index("weight")].sum()) * self.head.prediction_flops(backbone, frozen_embeddings=frozen)
         for _, lengths in laid_out:
             self.state.real_tokens += int(lengths.sum())
             self.state.examples += len(lengths)
-            self.state.model_flops += training_flops(self.model.backbone.config, lengths, frozen_embeddings=self.config.backbone.freeze_embeddings,
-                                                     frozen_layers=self.config.backbone.freeze_layers)
+            self.state.model_flops += training_flops(backbone, lengths, frozen_embeddings=frozen, frozen_layers=self.config.backbone.freeze_layers)
 
     def _record(self, rows: np.ndarray) -> None:
         """Takes in the steps just made."""

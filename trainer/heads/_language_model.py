@@ -82,6 +82,10 @@ class LanguageModel(Plain):
 
     # --- graph ----------------------------------------------------------------------------------------------------
 
+    def prediction_flops(self, config: Any, *, frozen_embeddings: bool) -> float:
+        """Of a predicted token: its product with all embeddings, and backward the two for their gradients."""
+        return (2 + 2 * (not frozen_embeddings) + 2) * config.vocabulary_size * config.embedding_size
+
     def loss(self, logits: Any, batch: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         """Sum of the losses of the predicted tokens, and their number."""
         from trainer.heads._projection import weighted_loss

@@ -33,6 +33,10 @@ class Plain:
         """Metrics of the kept model that take more than evaluation's results, such as of generated texts."""
         return {}
 
+    def prediction_flops(self, config: Any, *, frozen_embeddings: bool) -> float:
+        """Operations of a training step for each unit of the loss's weight, where those are worth counting beside the backbone's."""
+        return 0.0
+
     def asked(self, example: Example) -> tuple[str, ...]:
         """The raw texts that predict answers; raises DataError where one is missing or no text."""
         return self.texts(example)
