@@ -14,7 +14,7 @@ from trainer.backbones import huggingface
 from trainer.backbones.layers import set_frozen
 from trainer.config import Config
 from trainer.data.prepare import Prepared, prepare
-from trainer.data.stream import Block, Place, Stream
+from trainer.data.stream import Stream
 from trainer.display import Display
 from trainer.distribution import host, hosts, make_strategy, read_cluster, require_agreement, require_precision
 from trainer.errors import ConfigError
@@ -97,7 +97,7 @@ def prepare_data(parts: Parts, strategy: tf.distribute.Strategy | None = None, j
 
     def here() -> Prepared:
         stream = make_stream(parts)
-        return prepare(parts.config.data, parts.head, parts.tokenizer.fingerprint, train=Block(stream, Place()) if stream else None,
+        return prepare(parts.config.data, parts.head, parts.tokenizer.fingerprint, train=stream.first_block() if stream else None,
                        progress=lambda done, total: display.progress("preparing", done, total))
 
     if strategy is None or hosts(strategy) == 1 or mirror.url_of(job.folder) is None:

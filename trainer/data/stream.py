@@ -87,9 +87,11 @@ class Stream:
         return {**dataclasses.asdict(self._place(step)), "files": self.fingerprint}
 
     def _place(self, step: int) -> Place:
-        begun = [place for place in self._places if place.step <= step]
-        self._places = self._places[len(begun) - 1:]
-        return begun[-1]
+        return next(place for place in reversed(self._places) if place.step <= step)
+
+    def first_block(self) -> Block:
+        """What is prepared in train's place, to plan by."""
+        return Block(self, Place())
 
     def steps(self, first: int) -> Iterator[tuple[TokenStore, np.ndarray]]:
         """Of each optimizer step from `first` on, the block, and which of its examples are taken."""

@@ -34,6 +34,7 @@ _MARK = "\u2581"  # how a piece writes the space before a word
 _BY_CHARACTER = ("NFKD", "NFD", "StripAccents", "Lowercase", "Precompiled")  # normalizers that are a table
 _MAPPED_TOGETHER = 6  # a letter with its marks is looked up at once where it has fewer bytes
 _EXTENDS, _PREPENDS, _CONTROLS, _MAPPED = 1, 2, 4, 8  # what a character is to its neighbours; bits
+_ASSIGNED = (*range(0xD800), *range(0xE000, 0x32400), *range(0xE0000, 0xE0200))  # nothing becomes of what Unicode has not given a meaning
 _MAY_ATTACH = (*range(0x80, 0x3400), *range(0xA000, 0xAC00), *range(0xF900, 0x20000), *range(0xE0000, 0xE0200))  # no ideographs, no Hangul syllables
 _UNKNOWN_PENALTY = 10  # below the lowest score
 _BASE = np.uint64(0x9E3779B97F4A7C15)  # of the hash of a piece's code points; odd, so that it has an inverse modulo 2^64
@@ -304,7 +305,7 @@ def _normalizer(steps: Sequence[dict[str, Any]]) -> normalizers.Normalizer:
 
 def _answers(steps: Sequence[dict[str, Any]]) -> dict[str, str]:
     """What becomes of each character alone."""
-    asked = [chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000]
+    asked = list(map(chr, _ASSIGNED))
     if not steps:
         return dict(zip(asked, asked, strict=True))
     separator = "\ue000"  # private use: nothing becomes it, and it changes nothing beside it
@@ -333,9 +334,9 @@ def _marks(steps: Sequence[dict[str, Any]], answers: dict[str, str]) -> _Marks |
     kinds = np.zeros(0x110000, np.int32)
     extends, prepends = _attaching(normalizer, answers)
     kinds[extends], kinds[prepends] = _EXTENDS, _PREPENDS
-    kinds[[code for code in range(len(kinds)) if not kinds[code] and unicodedata.category(chr(code)) in ("Cc", "Cf", "Zl", "Zp")]] = _CONTROLS
+    kinds[[code for code in _ASSIGNED if not kinds[code] and unicodedata.category(chr(code)) in ("Cc", "Cf", "Zl", "Zp")]] = _CONTROLS
     kinds[[ord(character) for character, answer in answers.items() if answer != character]] |= _MAPPED
-    for code_point in range(0x110000):
+    for code_point in _ASSIGNED:
         parts = unicodedata.decomposition(chr(code_point)).split()
         if len(parts) == 2 and not parts[0].startswith("<"):
             first, second = (int(part, 16) for part in parts)
