@@ -17,12 +17,13 @@ from trainer.distribution import make_strategy
 from trainer.model import Model
 from trainer.optimization import Optimizer, make_schedule
 from trainer.steps import drawer, feed, make_results_call, make_train_call, split_results
+from trainer.text import load_tokenizer
 
 CLASSES = ["a", "b", "c"]
 SEQ_LEN = 24
 PLAIN_SGD = {"optimizer": "sgd", "learning_rate": 0.5, "schedule": "constant", "warmup_fraction": 0, "momentum": 0, "clip_norm": None, "xla": "off"}
-KINDS = ("single_label", "multi_label", "regression", "tags", "crf", "questions", "causal", "masked", "last")
-DECODER_KINDS = ("causal", "last")  # of which "last" is a classification
+KINDS = ("single_label", "multi_label", "regression", "tags", "crf", "questions", "causal", "target", "masked", "prompt", "last")
+DECODER_KINDS = ("causal", "target", "last")  # of which "last" is a classification
 TEXT = {"question_answering": ["question", "context"]}
 TAGS = ["O", "B-x", "I-x"]
 
@@ -36,26 +37,34 @@ def make_store(folder: pathlib.Path, kind: str, count: int) -> TokenStore:
         return _store_of_tags(folder, rng, tokens, lengths)
     if kind == "questions":
         return _store_of_questions(folder, rng, tokens, lengths)
-    if kind in ("causal", "masked"):
+    if kind in ("causal", "target", "masked"):
         return _store_of_words(folder, kind, tokens, lengths)
-    labels = {"last": lambda: rng.integers(0, 3, count, np.int32), "single_label": lambda: rng.integers(0, 3, count, np.int32),
+    labels = {**dict.fromkeys(("single_label", "last", "prompt"), lambda: rng.integers(0, 3, count, np.int32)),
               "multi_label": lambda: rng.integers(0, 2, (count, 3)).astype(np.float32),
               "regression": lambda: rng.normal(size=count).astype(np.float32)}[kind]()
     writer = StoreWriter(folder)
-    writer.append({"token_ids": (tokens, lengths), "segment_ids": (tokens % 2, lengths)}, {"label": labels})
+    more = {"segment_ids": (tokens % 2, lengths)}
+    if kind == "prompt":
+        starts = np.cumsum(lengths) - lengths
+        more = {"asked": (np.isin(np.arange(len(tokens)), starts + rng.integers(0, lengths)).astype(np.int32), lengths)}
+    writer.append({"token_ids": (tokens, lengths), **more}, {"label": labels})
     writer.close({}, {}, {"files": [], "samples": []})
     return TokenStore(folder)
 
 
 def _store_of_words(folder: pathlib.Path, kind: str, tokens: np.ndarray, lengths: np.ndarray) -> TokenStore:
-    """Each token predicts the next one of its example, or some are hidden at each step."""
+    """Each token predicts the next one of its example, or does so from its middle on, or some are hidden at each step."""
     target = np.zeros(len(tokens), np.int32)
-    if kind == "causal":
+    if kind != "masked":
         target[:-1] = tokens[1:] + 1
         target[np.cumsum(lengths) - 1] = 0
+    columns = {"example": np.arange(len(lengths), dtype=np.int32)}
+    if kind == "target":
+        target[np.arange(len(tokens)) - np.repeat(np.cumsum(lengths) - lengths, lengths) < np.repeat(lengths // 2, lengths)] = 0
+        columns = {"text_size": np.full((len(lengths), 2), 5, np.int32)}
     writer = StoreWriter(folder)
-    writer.append({"token_ids": (tokens, lengths)}, {"example": np.arange(len(lengths), dtype=np.int32)})
-    writer.close({}, {"target": target}, {"files": [], "samples": [], "scored_share": 1.0 if kind == "causal" else 0.3},
+    writer.append({"token_ids": (tokens, lengths)}, columns)
+    writer.close({}, {"target": target}, {"files": [], "samples": [], "scored_share": 0.3 if kind == "masked" else 1.0},
                  extras={"text_size": np.array([100, 500])})
     return TokenStore(folder)
 
@@ -99,7 +108,7 @@ class Setup:
         settings = {"name": "classification", **(head or {})}
         module = plugin_module("trainer.heads", settings["name"])
         data = DataSettings(source="jsonl", train="", seq_len=SEQ_LEN, text=TEXT.get(settings["name"], "text"))
-        self.head = module.Head(module.Settings(**settings), data, toy.TEMPLATE)
+        self.head = module.Head(module.Settings(**settings), data, load_tokenizer(weights) if settings["name"] == "prompt" else toy.TEMPLATE)
         labels = TAGS if settings["name"] == "token_classification" else [] if settings.get("kind") == "regression" else CLASSES
         vocabulary = {"labels": labels, "train_counts": {"a": 6, "b": 3, "c": 2}, "scheme": "bio", "unanswerable": True}
         with self.strategy.scope():

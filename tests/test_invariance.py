@@ -17,7 +17,9 @@ CLIPPED = {"clip_norm": 0.05, "momentum": 0.9}
 HEADS = {"single_label": {"class_weights": {"a": 0.5, "c": 4.0}, "label_smoothing": 0.1}, "multi_label": {"kind": "multi_label"},
          "regression": {"kind": "regression"}, "tags": {"name": "token_classification"}, "crf": {"name": "token_classification", "crf": True},
          "questions": {"name": "question_answering", "max_question_tokens": 4, "max_answer_tokens": 4, "n_best": 2},
-         "causal": {"name": "causal_lm"}, "masked": {"name": "masked_lm", "mask_probability": 0.3}, "last": {}}
+         "causal": {"name": "causal_lm"}, "target": {"name": "causal_lm", "target": "en"},
+         "prompt": {"name": "prompt", "pattern": "{text} it was {mask}.", "label_words": {"a": "great", "b": "awful", "c": "ordinary"}},
+         "masked": {"name": "masked_lm", "mask_probability": 0.3}, "last": {}}
 SUMMED = slice(0, LOGGED.index("stop"))
 
 

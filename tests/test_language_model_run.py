@@ -48,11 +48,13 @@ def test_it_learns_what_follows_and_says_how_well(gpt2):
 
 
 def test_a_stream_of_one_block_has_the_numbers_of_the_stored_split(gpt2):
-    """As long as the first pass goes; then a block is shuffled as an epoch is."""
+    """In the second pass, too: a block is shuffled as an epoch is."""
     for name, flags in (("stored", ()), ("streamed", ("--data.stream_characters=1000000",))):
         assert toy.run_main(gpt2 / "config.yaml", gpt2 / name, "--train.steps=12", "--train.global_batch_size=8", "--train.evaluate_every_steps=5",
                             "--train.log_every_steps=1", "--export.format=none", *flags) == 0
     stored, streamed = ([json.loads(line) for line in (gpt2 / name / "metrics.jsonl").read_text().splitlines()] for name in ("stored", "streamed"))
+    epochs = [line["epoch"] for line in stored if line["split"] == "train"]
+    assert [line.pop("passes") for line in streamed if line["split"] == "train"] == [math.ceil(epoch) - 1 for epoch in epochs] and epochs[-1] > 1
     assert [{name: value for name, value in line.items() if name != "epoch"} for line in stored] == streamed and len(streamed) == 15
     facts = json.loads((gpt2 / "streamed" / "plan.json").read_text())
     assert facts["steps"] == 12 and facts["epochs"] is facts["steps_per_epoch"] is None
@@ -64,15 +66,25 @@ def test_only_language_models_stream(tmp_path, toy_weights, capsys):
     assert "data.stream_characters: for language models only, as head classification learns its labels from all of train" in capsys.readouterr().err
 
 
-def test_a_bad_line_of_a_later_block_ends_the_run_with_its_place(tmp_path, capsys):
+def test_a_block_with_less_than_a_step_is_refused(gpt2, capsys):
+    flags = ("--data.stream_characters=1500", "--train.steps=12", "--train.global_batch_size=64")
+    assert toy.run_main(gpt2 / "config.yaml", gpt2 / "small", *flags) == 2
+    error = capsys.readouterr().err
+    assert "data.stream_characters: a block of 1,500 characters has " in error and " rows, and a step takes 64 (train.global_batch_size). Raise it to " in error
+
+
+def test_a_bad_line_of_a_later_block_ends_the_run_with_its_place_and_can_be_mended(tmp_path, capsys):
     toy.write_jsonl(tmp_path / "0.jsonl", [{"text": "we saw the film"}] * 300)
-    (tmp_path / "1.jsonl").write_text('{"text": "we saw it"}\n{"text": 5}\n', encoding="utf-8")
+    (tmp_path / "1.jsonl").write_text('{"text": "we saw it"}\n' * 300 + '{"text": 5}\n', encoding="utf-8")
     config = toy.write_config(tmp_path, toy.write_gpt2(tmp_path / "weights", layers=1), str(tmp_path / "*.jsonl"), head={"name": "causal_lm"},
                               data={"stream_characters": 1000}, train={"steps": 200, "checkpoint_every_steps": 2, "global_batch_size": 2})
     assert toy.run_main(config, tmp_path / "job") == 2
     error = capsys.readouterr().err
-    assert f"{tmp_path}/1.jsonl:2: field 'text' should be text. Received 5 (int)." in error and "Traceback" not in error
+    assert f"{tmp_path}/1.jsonl:301: field 'text' should be text. Received 5 (int)." in error and "Traceback" not in error
     assert any((tmp_path / "job" / "checkpoints").glob("step_*"))
+    (tmp_path / "1.jsonl").write_text('{"text": "we saw it"}\n' * 300 + '{"text": "and the film"}\n', encoding="utf-8")
+    assert toy.run_main(config, tmp_path / "job") == 0
+    assert "resuming after step" in capsys.readouterr().err
 
 
 def test_every_token_of_the_files_is_in_one_row(gpt2):

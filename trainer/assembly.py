@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -25,6 +26,7 @@ from trainer.storage import local_folder
 from trainer.text import load_tokenizer
 
 SHOWN_TENSORS = 6
+STEPS_OF_A_BLOCK = 10
 
 
 @dataclasses.dataclass
@@ -111,11 +113,20 @@ def prepare_data(parts: Parts, strategy: tf.distribute.Strategy | None = None, j
     display.line(f"data: {counts} examples ({'encoded before' if prepared.reused else 'encoded'})")
     if parts.config.data.stream_characters:
         display.line("  train is streamed: what is said of it here is of its first block")
+        _check_block(parts.config, prepared)
     if scheme := prepared.vocabulary.get("scheme"):
         display.line(f"  tags: {'one a word, no spans' if scheme == 'none' else f'spans, scheme {scheme}'}")
     for line in prepared.ledger.lines():
         display.line(f"  ledger: {line}")
     return prepared
+
+
+def _check_block(config: Config, prepared: Prepared) -> None:
+    """A block should have many steps, unless it is all there is: the last one of each has what is left."""
+    store, size, batch = prepared.splits["train"], config.data.stream_characters, config.train.global_batch_size
+    if len(store) < batch and sum(store.lengths) and store.meta["characters"] >= size:
+        raise ConfigError(f"data.stream_characters: a block of {size:,} characters has {len(store):,} rows, and a step takes {batch:,} "
+                          f"(train.global_batch_size). Raise it to {math.ceil(size * STEPS_OF_A_BLOCK * batch / len(store)):,}, for {STEPS_OF_A_BLOCK} steps.")
 
 
 def make_stream(parts: Parts) -> Stream | None:

@@ -91,7 +91,7 @@ class TrainSettings(Section):
     clip_norm: float | None = Field(1.0, gt=0, description="global norm of the gradients at most; null: no clipping")
     steps_per_call: int = Field(1, ge=1, description="optimizer steps per call from Python")
     log_every_steps: int = Field(10, ge=1, description="one line of metrics.jsonl each")
-    evaluate_every_steps: int = Field(0, ge=0, description="0: at the end of each epoch")
+    evaluate_every_steps: int = Field(0, ge=0, description="0: at the end of each epoch; of streamed data, at the end")
     evaluation_batch_size: int = Field(64, ge=1, description="examples per evaluation batch")
     checkpoint_every_steps: int = Field(200, ge=1, description="also at every evaluation and at the end")
     keep_checkpoints: int = Field(2, ge=1, description="the newest N, plus the best")

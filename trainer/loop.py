@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import numpy as np
@@ -19,7 +19,7 @@ from trainer.data.batching import Layout, TrainingPlan, lay_out
 from trainer.data.ledger import Ledger
 from trainer.data.prepare import Prepared
 from trainer.data.store import TokenStore
-from trainer.data.stream import Stream
+from trainer.data.stream import Place, Stream
 from trainer.display import Display, seconds
 from trainer.distribution import SHARED, hosts, require_agreement
 from trainer.errors import ConfigError, TrainingError
@@ -34,6 +34,15 @@ from trainer.timeline import Timeline
 
 SHAPING_STEPS = 50  # the first steps of a run, which decide the shape of all
 PLANNED_STEPS = {True: 5000, False: 200}  # laid out beforehand, by whether each new shape is compiled
+
+
+@dataclasses.dataclass(frozen=True)
+class _LaidOut:
+    """Of a step the rows and their length, the lengths of its examples, and where its block began, if train is streamed."""
+
+    shape: tuple[int, int]
+    lengths: np.ndarray
+    place: Place | None
 
 
 class Training:
@@ -60,7 +69,7 @@ class Training:
         self.evaluated: dict[int, dict[str, np.ndarray]] = {}  # step -> validation's results, of the last evaluation
         self.state = RunState()
         self.trial_metrics = TrialMetrics()
-        self._laid_out: dict[int, tuple[tuple[int, int], np.ndarray]] = {}  # of each step the rows, their length, and the lengths of its examples
+        self._laid_out: dict[int, _LaidOut] = {}  # by step
         self._compiled: set[tuple[int, int]] = set()
         self._planned = {(layout.rows, layout.row_length) for layout in planned_layouts(
             config, self.store, shards=self._shards, static_shapes=True)} if use_xla(self.settings) else None
@@ -71,7 +80,7 @@ class Training:
         require_agreement(self.strategy, "the step to go on from", str(state.step if state else 0), SHARED)
         if state is not None:
             self.state = state
-            if self.stream:
+            if self.stream and state.stream:
                 self.stream.go_on(state.stream)
             self.timeline.add(state.timeline)
             self.display.line(f"resuming after step {state.step:,} of {self.steps:,}")
@@ -80,12 +89,13 @@ class Training:
 
     def train(self) -> None:
         """Steps until the last one, an early stop, or a signal."""
-        with self.stop:
+        self._streamed = self.stream.steps(range(self.state.step, self.steps)) if self.stream else None
+        with self.stop, contextlib.closing(self.stream) if self.stream else contextlib.nullcontext():
             self._loop(iter(feed(self.strategy, self.store, self._layouts, self.settings.micro_batches, drawer(self.head, self.settings.seed))))
             self.timeline.enter("checkpoint_s")
             self.checkpoints.wait(last=True)
-        if self.stream and self.job.writes:
-            self.job.write_ledger(Ledger({**self.ledger.entries, **self.stream.ledger.entries}))
+        if self.state.stream and self.job.writes:
+            self.job.write_ledger(Ledger({**self.ledger.entries, **self.state.stream["lost"]}))
         require_agreement(self.strategy, "the last step", str(self.state.step), "")  # the others wait until the chief has written it
         self.timeline.enter("evaluate_s")
         self.display.done("training")
@@ -100,6 +110,7 @@ class Training:
             count = self._steps_until_due()
             self.timeline.enter("train_s")
             start = time.monotonic()
+            self._await_block(self.state.step + count)
             try:
                 rows = self.train_call(iterator, tf.constant(count, tf.int32), tf.constant(float(self.stop.requested))).numpy()
             except tf.errors.OpError:
@@ -111,6 +122,13 @@ class Training:
             self._settle()
             if rows[-1][LOGGED.index("stop")] or (self.stop.requested and hosts(self.strategy) == 1):
                 self._leave()
+
+    def _await_block(self, step: int) -> None:
+        """Waits here, where a signal is seen, and not inside TensorFlow; several hosts leave together, after a step."""
+        while self.stream and hosts(self.strategy) == 1 and not self.stream.ready(step):
+            if self.stop.requested:
+                self._leave()
+            time.sleep(0.02)
 
     def _leave(self) -> NoReturn:
         """After a signal, to this host or to another: everything is saved, then the process ends."""
@@ -126,17 +144,16 @@ class Training:
         with self.timeline.inside("checkpoint_s"):
             self.state.metrics_bytes = self.metrics_file.bytes() if self.metrics_file else 0
             self.state.timeline = self.timeline.as_dict()
-            self.state.stream = self.stream.state(self.state.step) if self.stream else None
             self.checkpoints.save(self.state)
 
     def _layouts(self) -> Iterator[Layout]:
         """From the current step on; the same examples whatever came before."""
         steps = range(self.state.step, self.steps)
         lay_out_step = step_layout(self.config, self.store, self.plan, shards=self._shards, static_shapes=use_xla(self.settings))
-        taken = self.stream.steps(steps.start) if self.stream else ((self.store, self.plan.indices(step)) for step in steps)
-        for step, (store, indices) in zip(steps, taken, strict=False):  # a stream has no end
+        taken = self._streamed or ((None, self.store, self.plan.indices(step)) for step in steps)
+        for step, (place, store, indices) in zip(steps, taken, strict=True):
             layout = lay_out_step(store, indices)
-            self._laid_out[step] = (layout.rows, layout.row_length), store.lengths[indices]
+            self._laid_out[step] = _LaidOut((layout.rows, layout.row_length), store.lengths[indices], place)
             yield dataclasses.replace(layout, step=step, store=store)
 
     def _due_every(self) -> dict[str, int]:
@@ -150,7 +167,9 @@ class Training:
     def _count(self, logged: np.ndarray, seconds: float) -> None:
         """Adds a call to the throughput, unless it compiled: then its time is no training time."""
         laid_out = [self._laid_out.pop(self.state.step + index) for index in range(len(logged))]
-        shapes = {shape for shape, _ in laid_out}
+        if self.stream:
+            self.state.stream = self.stream.state(laid_out[-1].place)
+        shapes = {laid.shape for laid in laid_out}
         compiled = not self._compiled or (self._planned is not None and not shapes <= self._compiled)
         self._compiled |= shapes
         for rows, row_length in shapes - self._planned if self._planned is not None else ():
@@ -163,10 +182,10 @@ class Training:
         self.timeline.move(float(logged[:, LOGGED.index("input_wait_s")].sum()), "input_wait_s")
         backbone, frozen = self.model.backbone.config, self.config.backbone.freeze_embeddings
         self.state.model_flops += float(logged[:, LOGGED.index("weight")].sum()) * self.head.prediction_flops(backbone, frozen_embeddings=frozen)
-        for _, lengths in laid_out:
-            self.state.real_tokens += int(lengths.sum())
-            self.state.examples += len(lengths)
-            self.state.model_flops += training_flops(backbone, lengths, frozen_embeddings=frozen, frozen_layers=self.config.backbone.freeze_layers)
+        for laid in laid_out:
+            self.state.real_tokens += int(laid.lengths.sum())
+            self.state.examples += len(laid.lengths)
+            self.state.model_flops += training_flops(backbone, laid.lengths, frozen_embeddings=frozen, frozen_layers=self.config.backbone.freeze_layers)
 
     def _record(self, rows: np.ndarray) -> None:
         """Takes in the steps just made."""
@@ -208,8 +227,9 @@ class Training:
 
     def _log(self) -> None:
         state = self.state
+        progress = {"passes": state.stream["passes"]} if self.stream else {"epoch": state.step / self.plan.steps_per_epoch}
         values = {"loss": state.loss_sum / max(state.weight, 1e-12), "learning_rate": float(self.schedule(state.step - 1)),
-                  "gradient_norm": state.gradient_norm, **({} if self.stream else {"epoch": state.step / self.plan.steps_per_epoch})}
+                  "gradient_norm": state.gradient_norm, **progress}
         state.loss_sum = state.weight = 0.0
         self._report("train", values, {"real_tokens_per_s": self.rate()})
 
@@ -247,7 +267,7 @@ class Training:
             self.display.done("evaluating")
         return metrics
 
-    @contextmanager
+    @contextlib.contextmanager
     def _averages(self) -> Iterator[None]:
         """Inside, the weights are their moving averages, where those are kept."""
         if not self.optimizer.averages:

@@ -7,6 +7,7 @@ paths that stand for nothing in Cloud Storage alone, so that callers need not as
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import functools
 import os
@@ -14,11 +15,11 @@ import pathlib
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import IO
 
 from trainer import gcs
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, JobDirError
 
 KEY = "job_dir"  # names the setting in messages: what is written belongs to a job
 SCHEME = "gs://"
@@ -83,6 +84,34 @@ def fetch(url: str, *, key: str, only: Collection[str] = ()) -> list[pathlib.Pat
     if not is_folder:
         return paths
     return [paths[0].parents[len(pathlib.PurePosixPath(found[0].name.removeprefix(folder).lstrip("/")).parts) - 1]]
+
+
+@contextlib.contextmanager
+def borrowed(url: str, *, key: str) -> Iterator[pathlib.Path]:
+    """A local file with an object's content, which is removed afterwards. Raises ConfigError where it cannot be read."""
+    (item,) = gcs.find(url, key=key)
+    with scratch(cache_folder() / "gs" / "fetched") as folder:  # where `shown` knows its URL
+        path = folder / item.bucket / item.name
+        path.parent.mkdir(parents=True)
+        gcs.download({item: path}, key=key)
+        yield path
+
+
+@contextlib.contextmanager
+def scratch(parent: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A folder for a while; what killed processes left of theirs is removed. Raises JobDirError where the disk is full or cannot be written."""
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for left in parent.glob(".scratch.*/lock"):
+            with contextlib.suppress(OSError), left.open("w") as lock:  # whose owner lives, is locked
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left.parent, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=".scratch.", dir=parent, ignore_cleanup_errors=True) as folder, open(f"{folder}/lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield pathlib.Path(folder)
+    except OSError as error:
+        raise JobDirError(f"data.cache_dir: writing below {parent} failed: {error.strerror or error}. "
+                          "Free some space or give another --data.cache_dir.") from error
 
 
 # --- what is written --------------------------------------------------------------------------------------------------

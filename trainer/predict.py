@@ -59,7 +59,7 @@ def predict(resolved: Resolved, job: Job, display: Display, source: str | None, 
     many = head.generate_many(model.backbone, batch_size) if head.generates else None
     with _writing(target or "-") as output:
         for number, rows in enumerate(_chunks(_rows(lines, head, resolved.config.data.label), 8 * batch_size if source != "-" else batch_size)):
-            for answer in _answers(server, head, rows, batch_size, many if len(rows) > batch_size else None):
+            for answer in _answers(server, head, rows, batch_size, many):
                 output.write(json.dumps(answer, ensure_ascii=False) + "\n")
             output.flush()
             display.progress("predicting", (number + 1) * len(rows), None)
@@ -77,7 +77,7 @@ def _stream(head: Any, model: Any, lines: Iterator[Line], label: str) -> None:
 
 
 def _answers(server: Server, head: Any, rows: list[Row], batch_size: int, many: Callable[[list[str]], Any] | None) -> list[dict[str, Any]]:
-    """Long texts with long ones, so that little is padding; the answers in the order of the rows. `many` generates them all, if it is given."""
+    """Long texts with long ones, so that little is padding; the answers in the order of the rows. `many` is the head's `generate_many`, if it generates."""
     if many:
         outputs = many([text for _, _, (text,) in rows])
         return [_answer(head, outputs, place, row) for place, row in enumerate(rows)]
@@ -87,8 +87,7 @@ def _answers(server: Server, head: Any, rows: list[Row], batch_size: int, many: 
         members = order[start:start + batch_size]
         columns = list(zip(*(rows[row][2] for row in members), strict=True))
         texts = [tf.constant([text.encode("utf-8", "replace") for text in column]) for column in columns]
-        found = server.entries["generate"](texts[0]) if head.generates else server.texts(*texts)
-        outputs = {name: value.numpy() for name, value in found.items()}
+        outputs = {name: value.numpy() for name, value in server.texts(*texts).items()}
         for place, row in enumerate(members):
             answers[row] = _answer(head, outputs, place, rows[row])
     return answers

@@ -231,7 +231,9 @@ def _contradictions(sections: dict[str, Any]) -> list[str]:
         problems += [f"data.stream_characters: {problem}" for problem, found in (
             ("how many steps a pass has is not known beforehand. Set train.steps.", train.steps is None),
             ("a fraction of train cannot be held out of what is not read beforehand. Name files in data.validation and data.test.", held_out),
-            ("data.limit is of what is stored. Remove one of the two.", data.limit is not None)) if found]
+            ("data.limit is of what is stored. Remove one of the two.", data.limit is not None),
+            ("an early stop or a best checkpoint needs evaluations on the way. Set train.evaluate_every_steps.",
+             (train.early_stopping_patience or train.best_metric) and not train.evaluate_every_steps)) if found]
     return problems
 
 

@@ -134,7 +134,7 @@ class _Split:
         self.places: list[tuple[int, int]] = []  # file, line of each example
         self.hashes: list[int] = []
         self.kept: list[str] = []
-        self.count = 0
+        self.count = self.characters = 0
 
     def origin(self, index: int) -> str:
         file, line = self.places[index]
@@ -200,6 +200,7 @@ class _Preparation:
         if self.head.keeps_texts and split.name != "train":
             split.kept.append(texts[-1])
         split.count += 1
+        split.characters += sum(map(len, texts))
 
     def _encode(self, split: _Split, pool: ThreadPoolExecutor) -> None:
         if split.waiting:
@@ -242,7 +243,8 @@ class _Preparation:
         names = self.sources["train"].label_names()
         vocabulary = self.head.learn(splits["train"].labels, names, lambda index: splits["train"].origin(index))
         for name, split in splits.items():
-            self._count_duplicates(split, splits["train"])
+            if name != "train" or self.settings.stream_characters is None:
+                self._count_duplicates(split, splits["train"])
             columns, token_columns, extras = {}, {}, {}
             if self.head.recuts:
                 self.head.recut(split)
@@ -250,7 +252,8 @@ class _Preparation:
                 columns, token_columns, extras = self.head.align(split, vocabulary, self.ledger)
             else:
                 columns, extras = self.head.label_columns(split.labels, vocabulary, split.origin, name), self.head.kept(split)
-            meta = {"files": list(split.files), "samples": split.samples, "examples": split.count, "scored_share": self.head.scored_share}
+            meta = {"files": list(split.files), "samples": split.samples, "examples": split.count, "characters": split.characters,
+                    "scored_share": self.head.scored_share}
             split.writer.close(columns, token_columns, meta, extras=extras)
         write_json(folder / "ledger.json", {"ledger": self.ledger.entries, "vocabulary": vocabulary})
 
@@ -258,7 +261,7 @@ class _Preparation:
         hashes, train_hashes = np.array(split.hashes, np.uint64), np.array(train.hashes, np.uint64)
         _, first = np.unique(hashes, return_index=True)
         repeated = np.setdiff1d(np.arange(len(hashes)), first)
-        also_train = np.flatnonzero(np.isin(hashes, train_hashes)) if split.name != "train" else []
+        also_train = np.flatnonzero(np.isin(hashes, train_hashes)) if split.name != "train" and self.settings.stream_characters is None else []
         for kind, found in (("duplicates", repeated), ("duplicates_of_train", also_train)):
             if len(found):
                 self.ledger.add(split.name, kind, split.origin(int(found[0])), len(found))

@@ -7,13 +7,13 @@ alone: a run that goes on reads again from the beginning of the block that it wa
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
-import pathlib
-import tempfile
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, TimeoutError
 from typing import Any
 
 import numpy as np
@@ -24,10 +24,12 @@ from trainer.data.batching import TrainingPlan
 from trainer.data.ledger import Ledger
 from trainer.data.prepare import encoder, load, write_splits
 from trainer.data.store import TokenStore
-from trainer.errors import JobDirError
-from trainer.mirror import cache_folder
+from trainer.errors import DataError, JobDirError
 from trainer.sources import Example, open_source
 from trainer.sources._files import files_of, relative_names
+
+CLOSING_SECONDS = 5.0
+BY_FILE = ("csv", "jsonl", "text", "tfrecord", "tsv")  # sources whose files may be read in any order; others are read as one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Place:
         passes: how often all files were read before.
         file: the file, in this pass's order.
         example: of that file.
-        lost: the ledger of all blocks before.
+        lost: the ledger of the first pass, up to and with this block; None until it is read.
     """
 
     block: int = 0
@@ -48,114 +50,168 @@ class Place:
     passes: int = 0
     file: int = 0
     example: int = 0
-    lost: dict[str, Any] = dataclasses.field(default_factory=dict)
+    lost: dict[str, Any] | None = None
 
 
 class Stream:
-    """The blocks of train, one after the other, without end.
-
-    The first pass takes the files in the order of their names, each later one in another.
+    """The blocks of train, one after the other, without end; in each pass the files come in another order.
 
     Attributes:
-        ledger: what was lost up to and with the block that was begun last.
+        fingerprint: of the files' names and sizes; their content is not read beforehand.
         failure: what ended the reading; TensorFlow, in whose threads it happens, passes on no more than its text.
     """
 
     def __init__(self, settings: DataSettings, head: Any, *, batch_size: int, seed: int) -> None:
         self.settings = settings.model_copy(update={"validation": None, "test": None})
         self.head, self.batch_size, self.seed = head, batch_size, seed
-        self.files, self.fingerprint = _files(settings)
+        self._files = _files(settings)
+        self.fingerprint = _digest([seed, self._files])
         self.graph = encoder(head)
-        self.ledger = Ledger()
         self.failure: Exception | None = None
-        self._places = [Place()]
+        self._closed = threading.Event()
+        self._first = Place()
+        self._loaded = 0  # steps whose blocks are there
+        self._ahead: Future | None = None
 
     def go_on(self, state: Mapping[str, Any]) -> None:
         """Takes up what `state` returned in an earlier process.
 
         Raises:
-            JobDirError: other files are there than were then.
+            JobDirError: other files are there than were then. What was not yet read may be another.
         """
-        place = dict(state)
-        if place.pop("files") != self.fingerprint:
-            raise JobDirError(f"data.train = {self.settings.train}: the names or sizes of the files have changed since the run began, so that it cannot go on "
-                              "where it was. Put the files back, or start anew in another --job_dir.")
-        self._places = [Place(**place)]
+        place = Place(**{name: value for name, value in state.items() if name != "files"})
+        if state["files"] != self._read_so_far(place):
+            raise JobDirError(f"data.train = {self.settings.train}: there are other files than when the run began, or some that it has read have "
+                              "another size, so that it cannot go on where it was. Put them back, or start anew in another --job_dir.")
+        self._first = place
 
-    def state(self, step: int) -> dict[str, Any]:
-        """What another process needs to go on from optimizer step `step`."""
-        return {**dataclasses.asdict(self._place(step)), "files": self.fingerprint}
+    def state(self, place: Place) -> dict[str, Any]:
+        """What another process needs to go on in the block that begins there."""
+        return {**dataclasses.asdict(place), "files": self._read_so_far(place)}
 
-    def _place(self, step: int) -> Place:
-        return next(place for place in reversed(self._places) if place.step <= step)
+    def _read_so_far(self, place: Place) -> str:
+        read = [self._files[index] for index in self._order(place.passes)[:place.file]]
+        return _digest([[name for name, _ in self._files], read])
 
     def first_block(self) -> Block:
         """What is prepared in train's place, to plan by."""
-        return Block(self, Place())
+        return Block(self, self._examples(Place()))
 
-    def steps(self, first: int) -> Iterator[tuple[TokenStore, np.ndarray]]:
-        """Of each optimizer step from `first` on, the block, and which of its examples are taken."""
-        place = self._place(first)
-        with ThreadPoolExecutor(1) as pool:
-            ahead = pool.submit(self._read, place)
-            while True:
-                try:
-                    store, lost, after = ahead.result()
-                except Exception as error:
-                    self.failure = error
-                    raise
-                plan = TrainingPlan(len(store), self.batch_size, self.seed)
-                self.ledger = lost
-                after = dataclasses.replace(after, block=place.block + 1, step=place.step + plan.steps_per_epoch, lost=lost.entries)
-                ahead = pool.submit(self._read, after)
-                for step in range(max(first, place.step), after.step):
-                    yield store, plan.indices(place.block * plan.steps_per_epoch + step - place.step)
-                place = after
-                self._places.append(place)
+    # --- steps ----------------------------------------------------------------------------------------------------
 
-    def _read(self, place: Place) -> tuple[TokenStore, Ledger, Place]:
-        """A block, what was lost up to its end, and where the next begins."""
-        block = Block(self, place)
-        cache_folder().mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".block.", dir=cache_folder()) as folder:
-            write_splits(pathlib.Path(folder), self.settings, self.head, {"train": block}, graph=self.graph)
-            prepared = load(pathlib.Path(folder), reused=False)  # mapped: the files stay until the block is let go
-        lost = Ledger(json.loads(json.dumps(place.lost)))
-        for kind, entry in prepared.ledger.entries.get("train", {}).items():
-            lost.add("train", kind, entry["first"], entry["count"])
-        return prepared.splits["train"], lost, block.after
+    def steps(self, steps: range) -> Iterator[tuple[Place, TokenStore, np.ndarray]]:
+        """Of each optimizer step the block, and which of its examples are taken. The first block is read from now on."""
+        block = Block(self, self._examples(self._first))
+        self._ahead = _in_background(self._read, self._first, block)
+
+        def each() -> Iterator[tuple[Place, TokenStore, np.ndarray]]:
+            try:
+                while True:
+                    place, store = self._ahead.result()
+                    plan = TrainingPlan(len(store), self.batch_size, self.seed)
+                    after = dataclasses.replace(block.next, block=place.block + 1, step=place.step + plan.steps_per_epoch)
+                    self._loaded = after.step
+                    if after.step < steps.stop:
+                        self._ahead = _in_background(self._read, after, block, place.lost)
+                    for step in range(max(steps.start, place.step), min(steps.stop, after.step)):
+                        yield place, store, plan.indices(place.block * plan.steps_per_epoch + step - place.step)
+                    if after.step >= steps.stop:
+                        return
+            except Exception as error:
+                self.failure = error
+                raise
+
+        return each()
+
+    def close(self) -> None:
+        """Ends the reading at the next example, but does not wait for ever for a file that gives none."""
+        self._closed.set()
+        with contextlib.suppress(TimeoutError):
+            if self._ahead is not None:
+                self._ahead.exception(timeout=CLOSING_SECONDS)
+
+    def ready(self, step: int) -> bool:
+        """Whether the steps before this one need not wait for a block."""
+        return step <= self._loaded or self._ahead is None or self._ahead.done()
+
+    def _read(self, place: Place, block: Block, lost: dict[str, Any] | None = None) -> tuple[Place, TokenStore]:
+        """The next block, which begins at `place`; `lost` is the ledger up to there."""
+        with mirror.scratch(mirror.cache_folder()) as folder:
+            write_splits(folder / "block", self.settings, self.head, {"train": block}, graph=self.graph)
+            prepared = load(folder / "block", reused=False)  # mapped: the files stay until the block is let go
+        if place.lost is None:
+            ledger = Ledger(json.loads(json.dumps(lost or {})))
+            for kind, entry in prepared.ledger.entries.get("train", {}).items() if place.passes == 0 else ():
+                ledger.add("train", kind, entry["first"], entry["count"])
+            place = dataclasses.replace(place, lost=ledger.entries)
+        return place, prepared.splits["train"]
+
+    # --- examples -------------------------------------------------------------------------------------------------
+
+    def _order(self, passes: int) -> list[int]:
+        return np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, passes]))).permutation(len(self._files)).tolist()
+
+    def _examples(self, first: Place) -> Iterator[tuple[Place, Example]]:
+        """Every example with its place, from `first` on, pass after pass."""
+        place = first
+        while True:
+            found = False
+            for file, index in enumerate(self._order(place.passes)):
+                if file < place.file:
+                    continue
+                with self._opened(self._files[index][0]) as source:
+                    for number, example in enumerate(source.examples()):
+                        if self._closed.is_set():
+                            raise InterruptedError
+                        found = True
+                        if file > place.file or number >= place.example:
+                            yield Place(passes=place.passes, file=file, example=number), example
+            if not found and place.file == 0:
+                raise DataError(f"data.train = {self.settings.train}: no examples. Check the path.")
+            place = Place(passes=place.passes + 1)
+
+    @contextlib.contextmanager
+    def _opened(self, name: str) -> Iterator[Any]:
+        """The source that reads a file; one of gs:// is here only meanwhile. TFRecords are read where they are."""
+        if name.startswith(mirror.SCHEME) and self.settings.source in BY_FILE and self.settings.source != "tfrecord":
+            with mirror.borrowed(name, key="data.train") as path:
+                yield open_source(self.settings, "train", str(path))
+        else:
+            yield open_source(self.settings, "train", name)
 
 
 class Block:
-    """A `Source` of the examples of one block, which ends with its pass at the latest."""
+    """A `Source` of the examples of one block after the other: each call of `examples` goes on where the last has ended.
 
-    def __init__(self, stream: Stream, place: Place) -> None:
-        self._stream, self._place = stream, place
+    A block has one example at least, and ends with its pass at the latest.
+
+    Attributes:
+        next: where the next one begins.
+    """
+
+    def __init__(self, stream: Stream, examples: Iterator[tuple[Place, Example]]) -> None:
+        self._stream, self._examples = stream, examples
+        self._waiting: tuple[Place, Example] | None = None
         self._characters = 0
-        self.after = place  # known when the examples were read
+
+    @property
+    def next(self) -> Place:
+        """See the class."""
+        return self._waiting[0]
 
     def examples(self) -> Iterator[Example]:
-        """The examples; sets `after`."""
-        stream, place = self._stream, self._place
-        order = np.arange(len(stream.files))
-        if place.passes:
-            order = np.random.Generator(np.random.Philox(np.random.SeedSequence([place.passes]))).permutation(order)
-        for file in range(place.file, len(order)):
-            source = open_source(stream.settings, "train", stream.files[order[file]])
-            skipped = place.example if file == place.file else 0
-            for number, example in enumerate(source.examples()):
-                if number < skipped:
-                    continue
-                if self._characters >= stream.settings.stream_characters:
-                    self.after = dataclasses.replace(place, file=file, example=number)
-                    return
-                self._characters += sum(map(len, stream.head.texts(example)))
-                yield example
-        self.after = dataclasses.replace(place, passes=place.passes + 1, file=0, example=0)
+        """The examples of the next block."""
+        self._waiting = self._waiting or next(self._examples)
+        passes, self._characters = self.next.passes, 0
+        while self._characters < self.size() and self.next.passes == passes:
+            example = self._waiting[1]
+            self._characters += sum(map(len, self._stream.head.texts(example)))
+            yield example
+            self._waiting = next(self._examples)
 
     def fingerprint(self) -> str:
-        """Of the files' names and sizes: their content is not read beforehand."""
-        return f"{self._stream.fingerprint} {self._place.block}"
+        """Of the files and their order."""
+        return self._stream.fingerprint
 
     def label_names(self) -> None:
         """There are no labels."""
@@ -169,14 +225,29 @@ class Block:
         return min(self._characters, self.size())
 
 
-def _files(settings: DataSettings) -> tuple[list[str], str]:
-    """What data.train names, each to be opened alone, and a fingerprint. Of gs:// nothing is fetched yet."""
-    if settings.source == "tfds":
-        return [settings.train], open_source(settings, "train", settings.train).fingerprint()
+def _in_background(function: Callable[..., Any], *args: Any) -> Future:
+    """The function's result, from a thread that no exit of the process waits for."""
+    future: Future = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(function(*args))
+        except BaseException as error:  # whoever asks for the result is told
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="stream", daemon=True).start()
+    return future
+
+
+def _digest(facts: Any) -> str:
+    return hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
+
+
+def _files(settings: DataSettings) -> list[tuple[str, Any]]:
+    """What data.train names, each to be opened alone, with its size, or what else tells it from another. Of gs:// nothing is fetched yet."""
+    if settings.source not in BY_FILE:
+        return [(settings.train, open_source(settings, "train", settings.train).size())]
     if settings.train.startswith(mirror.SCHEME):
-        remote = gcs.find(settings.train, key="data.train")
-        found, facts = [str(item) for item in remote], [[str(item), item.size, item.crc32c] for item in remote]
-    else:
-        paths = files_of(settings.train, "train")
-        found, facts = [str(path) for path in paths], [[name, path.stat().st_size] for name, path in zip(relative_names(paths), paths, strict=True)]
-    return found, hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
+        return [(str(item), [item.size, item.crc32c]) for item in gcs.find(settings.train, key="data.train")]
+    paths = files_of(settings.train, "train")
+    return [(str(path), [name, path.stat().st_size]) for name, path in zip(relative_names(paths), paths, strict=True)]

@@ -45,12 +45,18 @@ class Decoding:
 
 
 class ManyPrompts:
-    """Continues any number of prompts: long ones with long ones, padded to few lengths, for each of which the loop is compiled once."""
+    """Continues any number of prompts, long ones with long ones. More than a batch are padded to few lengths, for each of which the loop is compiled once.
+
+    Args:
+        batch_size: texts that are followed at once; of beams there are as many fewer prompts.
+    """
 
     def __init__(self, generator: Generator, batch_size: int) -> None:
-        self.generator, self.batch_size = generator, batch_size
+        self.generator, self.batch_size = generator, max(1, batch_size // generator.decoding.num_beams)
+        self._batches = 0
         self.longest = generator.backbone.config.max_positions - generator.decoding.max_new_tokens
-        self._generate = tf.function(generator.generate, jit_compile=True, autograph=False)
+        self._generate = {compiled: tf.function(generator.generate, jit_compile=compiled, autograph=False, reduce_retracing=not compiled)
+                          for compiled in (False, True)}
 
     def generate(self, prompts: Sequence[np.ndarray], seed: int, on_batch: Callable[[int, int], None] = lambda done, total: None) -> dict[str, np.ndarray]:
         """What `Generator.generate` gives, in the order of the prompts.
@@ -61,15 +67,18 @@ class ManyPrompts:
             on_batch: called with how many are done, and how many there are.
         """
         found: dict[str, np.ndarray] = {}
-        order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
+        order, compiled = sorted(range(len(prompts)), key=lambda index: -len(prompts[index])), len(prompts) > self.batch_size
         for start in range(0, len(order), self.batch_size):
             members = order[start:start + self.batch_size]
-            width = min(self.longest, max(8, 1 << (len(prompts[members[0]]) - 1).bit_length()))
-            ids, lengths = np.zeros((self.batch_size, width), np.int32), np.ones(self.batch_size, np.int32)
+            rows, width = len(members), min(self.longest, len(prompts[members[0]]))
+            if compiled:
+                rows, width = self.batch_size, min(self.longest, max(8, 1 << (width - 1).bit_length()))
+            ids, lengths = np.zeros((rows, width), np.int32), np.zeros(rows, np.int32)
             for row, index in enumerate(members):
                 prompt = prompts[index][-width:]
                 ids[row, :len(prompt)], lengths[row] = prompt, len(prompt)
-            outcome = self._generate(tf.constant(ids), tf.constant(lengths), tf.constant([seed, start]))
+            outcome = self._generate[compiled](tf.constant(ids), tf.constant(lengths), tf.constant([seed, self._batches]))
+            self._batches += 1  # never the same draws twice
             for name, values in outcome.items():
                 found.setdefault(name, np.zeros((len(prompts), *values.shape[1:]), values.dtype.as_numpy_dtype))[members] = values.numpy()[:len(members)]
             on_batch(start + len(members), len(prompts))
@@ -94,7 +103,7 @@ class Generator:
 
         Args:
             token_ids: (B, P) int32, anything behind a prompt's end.
-            lengths: (B,) int32, of the prompts, at least 1.
+            lengths: (B,) int32, of the prompts; 0 fills up a batch: nothing is generated there.
             seed: (2,) int32, of sampling.
         Returns:
             `token_ids` (B, M) int32, pad_id behind the end; `score` (B,) float32, of beams: the sum of the log-probabilities,
@@ -109,20 +118,22 @@ class Generator:
         batch, length = (static or dynamic for static, dynamic in zip(token_ids.shape, tf.unstack(tf.shape(token_ids)), strict=True))
         real = tf.range(length)[None, :] < lengths[:, None]
         out = self.backbone({"token_ids": tf.where(real, token_ids, 0), "padding_mask": tf.cast(real, tf.int32)}, output_cache=True)
-        hidden = tf.gather(out["sequence_output"], lengths - 1, batch_dims=1)
+        hidden = tf.gather(out["sequence_output"], tf.maximum(lengths - 1, 0), batch_dims=1)
         cache = tuple(tf.pad(values, [[0, 0], [0, 0], [0, d.max_new_tokens], [0, 0]]) for values in out["cache"])
         state: State = {"step": tf.constant(0), "prompt": tf.constant(length) if isinstance(length, int) else length, "lengths": lengths,
                         "hidden": hidden, "cache": cache, "tokens": tf.fill([batch, d.max_new_tokens], d.pad_id),
-                        "score": tf.zeros([batch]), "finished": tf.zeros([batch], tf.bool)}
+                        "score": tf.zeros([batch]), "finished": lengths == 0}
         if d.repetition_penalty != 1.0:
             words = self.backbone.config.vocabulary_size
-            state["used"] = tf.reduce_max(tf.where(real[:, :, None], tf.one_hot(token_ids, words), 0.0), axis=1) > 0
+            row = tf.repeat(tf.range(batch), length)
+            places = tf.stack([row, tf.reshape(tf.where(real, token_ids, 0), [-1])], axis=1)
+            state["used"] = tf.scatter_nd(places, tf.reshape(tf.cast(real, tf.int32), [-1]), [batch, words]) > 0
         if self._stops:
             state["tail"] = tf.fill([batch, max(map(len, self._stops))], -1)
         if beams > 1:
             state = {name: self._repeat(value) if name not in ("step", "prompt") else value for name, value in state.items()}
             state |= {"score": tf.tile([[0.0, *[NEVER] * (beams - 1)]], [batch, 1]), "best": tf.fill([batch, beams, d.max_new_tokens], d.pad_id),
-                      "best_score": tf.fill([batch, beams], NEVER), "best_finished": tf.zeros([batch, beams], tf.bool), "open": tf.ones([batch], tf.bool)}
+                      "best_score": tf.fill([batch, beams], NEVER), "best_finished": tf.repeat((lengths == 0)[:, None], beams, axis=1), "open": lengths > 0}
         return state
 
     def run(self, state: State, seed: tf.Tensor, steps: int | tf.Tensor) -> State:

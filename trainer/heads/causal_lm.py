@@ -38,7 +38,8 @@ class Settings(LanguageModelSettings):
     sampling_seed: int = Field(0, ge=0, lt=2**31, description="of drawing")
     repetition_penalty: float = Field(1.0, gt=0, le=10, description="above 1, tokens of the prompt and the text so far are less likely")
     length_penalty: float = Field(1.0, description="of beams: above 0 longer texts are preferred")
-    early_stopping: bool = Field(False, description="end when as many beams have ended as are followed")
+    early_stopping: bool | Literal["never"] = Field(
+        False, description="of beams: true: end when as many have ended as are followed; false: when no better one is likely; never: when none can be")
     judged_examples: int | None = Field(500, ge=1, description="of validation and test, so many are generated and compared with their target; null: all")
     judged_by: Literal["13a", "intl", "zh", "char", "ja-mecab", "ko-mecab", "none"] = Field("13a", description="sacreBLEU's tokenizer: zh for Chinese targets")
     stop: list[Annotated[str, Field(min_length=1)]] = Field([], description="texts at which a generated text ends, themselves left out")
@@ -233,7 +234,7 @@ class Head(LanguageModel):
         return {"generated_text": self.written(found["token_ids"]), "score": found["score"]}
 
     def generate_many(self, backbone: Any, batch_size: int) -> Callable[[Sequence[str]], dict[str, np.ndarray]]:
-        """A function that gives what `generate` does, of many texts and compiled: faster, where it is worth a minute of compiling."""
+        """A function that gives what `generate` does, compiled where there are many texts; drawn tokens are others at each call."""
         many = ManyPrompts(self.generator(backbone), batch_size)
 
         def generate(texts: Sequence[str]) -> dict[str, np.ndarray]:
