@@ -108,9 +108,10 @@ class Training:
             self._settle()
         while self.state.step < self.steps and not self.state.stopped_early:
             count = self._steps_until_due()
+            self.timeline.enter("input_wait_s")
+            self._await_block(self.state.step + count)
             self.timeline.enter("train_s")
             start = time.monotonic()
-            self._await_block(self.state.step + count)
             try:
                 rows = self.train_call(iterator, tf.constant(count, tf.int32), tf.constant(float(self.stop.requested))).numpy()
             except tf.errors.OpError:
