@@ -145,6 +145,19 @@ def test_a_file_is_continued_as_each_of_its_lines(gpt2, monkeypatch):
         assert [answer["score"] for answer in answers] == pytest.approx([answer["score"] for answer in single], abs=1e-3)
 
 
+def test_a_chinese_decoder_with_word_pieces_writes_without_spaces(tmp_path, monkeypatch):
+    (tmp_path / "train.txt").write_text("今天天气很好。\n我们看了电影。\n" * 120, encoding="utf-8")
+    weights = toy.write_gpt2(tmp_path / "weights", layers=1, tokenizer=False)
+    toy.write_checkpoint(tmp_path / "bert", layers=1)
+    for name in ("vocab.txt", "tokenizer_config.json"):
+        (weights / name).write_bytes((tmp_path / "bert" / name).read_bytes())
+    config = toy.write_config(tmp_path, weights, tmp_path / "train.txt", head={"name": "causal_lm", "max_new_tokens": 12, "documents": "separate"},
+                              data={"source": "text", "document": "line"}, train={"steps": 80, "learning_rate": 1e-2}, export={"format": "savedmodel"})
+    assert toy.run_main(config, tmp_path / "job") == 0
+    one, stopped = (ask(tmp_path, monkeypatch, None, {"text": "我们"}, flags=flags)[0]["generated_text"] for flags in ((), ("--head.stop=[电影]",)))
+    assert one == "看了电影[UNK]" and stopped == "看了"
+
+
 @pytest.mark.parametrize("beams", [1, 3])
 def test_on_a_terminal_the_text_appears_as_it_is_written(gpt2, monkeypatch, beams):
     flag = f"--head.num_beams={beams}"

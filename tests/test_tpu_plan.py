@@ -120,7 +120,9 @@ def question(row):
     (toy.write_checkpoint, {"name": "question_answering", "max_question_tokens": 8}, question, ["question", "context"]),
     (toy.write_checkpoint, {"name": "masked_lm"}, dict, "text"),
     (toy.write_gpt2, {"name": "causal_lm"}, dict, "text"),
-    (toy.write_gpt2, {"name": "classification"}, dict, "text")], ids=["tags", "questions", "masked", "causal", "last token"])
+    (toy.write_gpt2, {"name": "causal_lm", "target": "label"}, dict, "text"),
+    (toy.write_checkpoint, {"name": "prompt", "pattern": "{text} it was {mask}.", "label_words": {"pos": "great", "neg": "awful"}}, dict, "text"),
+    (toy.write_gpt2, {"name": "classification"}, dict, "text")], ids=["tags", "questions", "masked", "causal", "target", "prompt", "last token"])
 def test_the_steps_of_every_head_compile(tmp_path, weights, head, make, text, flag):
     config = toy.write_config(tmp_path, weights(tmp_path / "weights", layers=1),
                               toy.write_jsonl(tmp_path / "train.jsonl", map(make, toy.sentences(40))), head=head, data={"validation": 0.3, "text": text})

@@ -168,6 +168,9 @@ def _announce_weights(parts: Parts, report: Any, taken: list[str]) -> None:
     if unused:
         display.line(f"weights: {_few(unused)} in the checkpoint, not used")
     display.line(f"weights: the head's layers {'come from the checkpoint' if taken else 'start from random values'}")
+    if parts.head.lives_on_pretraining and not taken and huggingface.has_weights(parts.weights):
+        display.warn(f"{config.backbone.weights} has no layers of a masked language model, such as cls.predictions.transform: "
+                     "until they are learnt, words at a mask mean nothing")
 
 
 def _carry_over(parts: Parts, report: Any) -> list[str]:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, pre_tokenizers
 from wordpiece_reference import ADVERSARIAL, assert_same_tokens, folders, reference_tokenizer, texts, toy_pieces, write
 
+from tests import toy
 from trainer.errors import WeightsError
 from trainer.text import load_tokenizer, normalization
 from trainer.text.normalization import Normalization
@@ -174,6 +175,14 @@ def test_saved_model_answers_alike_in_a_process_without_the_trainer(tmp_path: pa
     assert [[id for id in row if id >= 0] for row in answer["ids"]] == [encoding.ids for encoding in encodings]
     assert [[s for s in row if s >= 0] for row in answer["starts"]] == [[start for start, _ in encoding.offsets] for encoding in encodings]
     assert (tmp_path / "model" / "saved_model.pb").stat().st_size < 1_000_000
+
+
+def test_decoding_parts_words_but_not_chinese_nor_before_punctuation(tmp_path: pathlib.Path) -> None:
+    tokenizer = load_tokenizer(toy.write_checkpoint(tmp_path, weights=False))
+    texts = ["the films was great, sadly!", "今天气很好 the film 不了.", "", "the"]
+    ids = tokenizer.tokenize(tf.constant(texts))
+    marked = tf.concat([tf.fill([4, 1], 2), ids, tf.fill([4, 1], 3), tf.fill([4, 1], 10_000)], 1)  # special tokens, and embeddings to spare
+    assert [text.decode() for text in tokenizer.decode(marked).numpy()] == ["the films was great, [UNK]!", "今天气很好the film不了.", "", "the"]
 
 
 def test_fingerprint_changes_with_what_determines_ids(tmp_path: pathlib.Path) -> None:

@@ -93,10 +93,11 @@ class Generator:
         self._stops = [np.frombuffer(stop, np.uint8).astype(np.int32) for stop in decoding.stop]
         if self._stops:
             widest = max(map(len, decoding.token_bytes))
-            table = np.full((len(decoding.token_bytes), widest), -1, np.int32)
-            for row, part in zip(table, decoding.token_bytes, strict=True):
+            parts = [*decoding.token_bytes, *[b""] * (backbone.config.vocabulary_size - len(decoding.token_bytes))]  # of embeddings to spare nothing
+            table = np.full((len(parts), widest), -1, np.int32)
+            for row, part in zip(table, parts, strict=True):
                 row[:len(part)] = np.frombuffer(part, np.uint8)
-            self._bytes, self._widths = tf.constant(table), tf.constant([len(part) for part in decoding.token_bytes], tf.int32)
+            self._bytes, self._widths = tf.constant(table), tf.constant([len(part) for part in parts], tf.int32)
 
     def generate(self, token_ids: tf.Tensor, lengths: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
         """All new tokens of each prompt.

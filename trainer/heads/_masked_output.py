@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from trainer.backbones.families import FAMILIES
+from trainer.errors import WeightsError
 from trainer.lazy import keras, tf
 
 SEED_SITE = 1_000_000  # of the layer's initial values, far above the backbone's
@@ -30,7 +31,7 @@ class MaskedOutput:
 
     def __init__(self, backbone: Any, seed: int) -> None:
         config = backbone.config
-        self.architecture = config.architecture
+        self.architecture, self._embeddings = config.architecture, backbone.embeddings.word
         self.activation = "gelu" if config.architecture in ("electra", "roberta", "xlm-roberta") else config.activation
         initial = keras.initializers.TruncatedNormal(stddev=config.initializer_range, seed=seed + SEED_SITE)
         self.dense = keras.layers.Dense(config.embedding_size, kernel_initializer=initial, name="dense", dtype="float32")
@@ -58,7 +59,15 @@ class MaskedOutput:
                 bias: self.words.bias}
 
     def load(self, tensors: Mapping[str, np.ndarray]) -> list[str]:
-        """Takes over a checkpoint's own layers where it has them; returns the names of what was taken."""
+        """Takes over a checkpoint's own layers where it has them; returns the names of what was taken.
+
+        Raises:
+            WeightsError: its words before and behind the encoder have different embeddings.
+        """
+        embeddings = self._embeddings.numpy()
+        for name in COPIES:
+            if name.endswith(".weight") and name in tensors and not np.array_equal(tensors[name].astype(np.float32), embeddings):
+                raise WeightsError(f"{name} is no copy of the word embeddings: tie_word_embeddings false is not supported. Take a checkpoint that ties them.")
         parts = self._parts()
         if any(name not in tensors or tensors[name].T.shape != tuple(weight.shape) for name, weight in parts.items()):
             return []

@@ -20,6 +20,7 @@ class Plain:
     keeps_texts = False
     generates = False
     streams = False
+    lives_on_pretraining = False
     evaluated_as_served = True
     scored_share = 1.0
     grouping: ClassVar[slice] = slice(None)

@@ -41,7 +41,7 @@ class Settings(LanguageModelSettings):
     early_stopping: bool | Literal["never"] = Field(
         False, description="of beams: true: end when as many have ended as are followed; false: when no better one is likely; never: when none can be")
     judged_examples: int | None = Field(500, ge=1, description="of validation and test, so many are generated and compared with their target; null: all")
-    judged_by: Literal["13a", "intl", "zh", "char", "ja-mecab", "ko-mecab", "none"] = Field("13a", description="sacreBLEU's tokenizer: zh for Chinese targets")
+    judged_by: Literal["13a", "intl", "zh", "char", "none"] = Field("13a", description="sacreBLEU's tokenizer: zh for Chinese targets")
     stop: list[Annotated[str, Field(min_length=1)]] = Field([], description="texts at which a generated text ends, themselves left out")
 
 

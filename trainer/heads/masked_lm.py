@@ -31,6 +31,7 @@ class Head(LanguageModel):
 
     Settings = Settings
     draws = True
+    lives_on_pretraining = True
     more_inputs: tuple[str, ...] = ()
     per_token = ("top_id", "top_score")
 

@@ -38,6 +38,7 @@ class Head(Classifier):
 
     Settings = Settings
     more_inputs = ("asked",)
+    lives_on_pretraining = True
 
     def __init__(self, settings: Settings, data: DataSettings, tokenizer: Any) -> None:
         super().__init__(settings, data, tokenizer)

@@ -83,6 +83,7 @@ class ByteBPETokenizer(Tokenizer):
             (B,) string; bytes that are no UTF-8 become U+FFFD.
         """
         with tf.device("CPU:0"):
+            ids = tf.ragged.boolean_mask(ids, (ids >= 0) & (ids < tf.size(self._texts)))  # a model may have embeddings to spare
             texts = tf.gather(self._texts, ids.values)
             if not special:
                 texts = tf.where(tf.gather(self._special, ids.values), "", texts)

@@ -282,18 +282,19 @@ def _check(backend: Backend) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     backend.require(model.get("unk_id") is not None, "model.unk_id", "the number of a token", None)
     normalizer = content["normalizer"] or {"type": "Sequence", "normalizers": []}
     steps = normalizer["normalizers"] if normalizer["type"] == "Sequence" else [normalizer]
-    # A pattern is for runs of spaces, and so is Strip: words are split at them anyway.
-    steps = [step for step in steps if step["type"] != "Strip" and not (step["type"] == "Replace" and "Regex" in step["pattern"])]
+    # Words are split at spaces, however many there are.
+    steps = [step for step in steps if step["type"] != "Strip" and not (step["type"] == "Replace" and step["pattern"].get("Regex") == " {2,}")]
     for step in steps:
         known = step["type"] in (*_BY_CHARACTER, "Replace")
         backend.require(known, "normalizer", f"made of Replace, {', '.join(_BY_CHARACTER)}", step["type"])
         if step["type"] == "Replace":
-            old, new = step["pattern"]["String"], step["content"]
+            old, new = step["pattern"].get("String", ""), step["content"]
             backend.require(len(old) == 2 and old[0] == old[1] and len(new) == 1, "normalizer's Replace", "of a pair of equal characters by one", step)
     split = content["pre_tokenizer"] or {}
     parts = split.get("pretokenizers", [split])
-    last = parts[-1]
+    *others, last = parts
     spaces = last.get("type") == "Metaspace" and last.get("prepend_scheme", "always") == "always" and last.get("replacement") == _MARK
+    spaces &= all(part.get("type") == "WhitespaceSplit" for part in others)
     backend.require(spaces, "pre_tokenizer", "Metaspace, with a space before each text", split)
     return model, steps
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 
 from trainer.text.added_tokens import RAW_SPACES, Spans, around_added, make_added
-from trainer.text.characters import look_up, utf8_widths
+from trainer.text.characters import begins_row, look_up, utf8_widths
 from trainer.text.folder import WordPieceFiles
 from trainer.text.normalization import UNKNOWN_LETTER, Alphabet, CodePointTable, make_alphabet, make_table
 from trainer.text.tokenizer import Template, Tokenizer
@@ -22,6 +22,8 @@ from trainer.text.tokenizer import Template, Tokenizer
 _SUFFIX = "##"
 _UNKNOWN = "[UNK]"
 _NORMALIZED_SPACES = " *"
+_EAST_ASIAN = "\u2e80"  # from this character on scripts do not part words by spaces
+_CLINGING, _OPENING = tuple(".,!?:;)]}%"), tuple("([{")  # marks that no space stands before, or behind
 
 
 class WordPieceTokenizer(Tokenizer):
@@ -34,7 +36,10 @@ class WordPieceTokenizer(Tokenizer):
         self.vocabulary = list(files.vocabulary)
         self.pad_id, self.unk_id, cls, sep = (ids[files.special[f"{name}_token"]] for name in ("pad", "unk", "cls", "sep"))
         self.template = Template((cls,), (sep,), (sep,), segments=True)
-        self.mask_id = ids.get(files.special["mask_token"])
+        self.mask_id, self.eos_id = ids.get(files.special["mask_token"]), sep
+        written = [_written(piece, files.continuing_prefix) for piece in files.vocabulary]
+        special = {self.pad_id, cls, sep, self.mask_id}
+        self.token_bytes = [b"" if id in special else (b" " if opens else b"") + text.encode() for id, (text, opens, _) in enumerate(written)]
         self._word_limit = files.word_limit
         normalized_added = [(token, files.normalization.normalize(token.content)) for token in files.added_tokens if token.normalized]
         alphabet = make_alphabet({*"".join(files.pieces), *"".join(text for _, text in normalized_added)}, files.normalization)
@@ -46,12 +51,25 @@ class WordPieceTokenizer(Tokenizer):
         # Constants live on the CPU, where the string ops are, also in a process that has a GPU.
         with tf.device("CPU:0"):
             self._pages, self._entries = tf.constant(table.pages), tf.constant(table.entries)
+            self._texts = tf.constant(["" if id in special else text for id, (text, *_) in enumerate(written)])
+            self._opens, self._closes = (tf.constant(column) for column in list(zip(*written, strict=True))[1:])
             self._begins = tf.constant([int(not piece.startswith(files.continuing_prefix)) for piece in files.vocabulary])
             self._sequences, self._piece_ids = tf.constant(table.sequences), tf.constant(piece_ids, tf.int32)
             self._wordpiece = tf_text.FastWordpieceTokenizer(
                 pieces, suffix_indicator=_SUFFIX, unknown_token=_UNKNOWN, max_bytes_per_word=4 * max(files.word_limit, 1)
             )
         self.fingerprint = _fingerprint(files, table, [pieces, piece_ids, self._added, self._normalized_added])
+
+    def decode(self, ids: tf.RaggedTensor) -> tf.Tensor:
+        """The texts of rows of tokens, (B, None) int32 -> (B,) string: words parted by spaces, but not in Chinese and not before punctuation."""
+        with tf.device("CPU:0"):
+            ids = tf.ragged.boolean_mask(ids, (ids >= 0) & (ids < tf.size(self._texts)))
+            ids = tf.ragged.boolean_mask(ids, ids.with_values(tf.gather(self._texts, ids.values) != ""))
+            count = tf.size(ids.values, tf.int64)
+            closes = tf.concat([[True], tf.gather(self._closes, ids.values)[:-1]], 0)[:count]
+            spaced = tf.gather(self._opens, ids.values) & ~closes & ~begins_row(ids.row_splits, count)
+            texts = tf.strings.join([tf.where(spaced, " ", ""), tf.gather(self._texts, ids.values)])
+            return tf.strings.reduce_join(ids.with_values(texts), axis=1)
 
     def _split(self, texts: tf.Tensor, *, with_offsets: bool) -> Spans:
         """Tokenizes texts without raw added tokens."""
@@ -118,6 +136,13 @@ def _fingerprint(files: WordPieceFiles, table: CodePointTable, built: list) -> s
     for array in (table.pages, table.entries, table.sequences):
         digest.update(array.astype("<i4").tobytes())
     return digest.hexdigest()
+
+
+def _written(piece: str, prefix: str) -> tuple[str, bool, bool]:
+    """A piece's text, whether a space stands before it, and whether none stands behind it."""
+    if piece.startswith(prefix):
+        return piece.removeprefix(prefix), False, piece[-1:] >= _EAST_ASIAN
+    return piece, not (piece[:1] >= _EAST_ASIAN or piece[:1] in _CLINGING), piece[-1:] >= _EAST_ASIAN or piece in _OPENING
 
 
 def _rename_pieces(files: WordPieceFiles, alphabet: Alphabet, unk_id: int) -> tuple[list[str], list[int]]:
