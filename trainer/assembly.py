@@ -124,7 +124,7 @@ def prepare_data(parts: Parts, strategy: tf.distribute.Strategy | None = None, j
 def _check_block(config: Config, prepared: Prepared) -> None:
     """A block should have many steps, unless it is all there is: the last one of each has what is left."""
     store, size, batch = prepared.splits["train"], config.data.stream_characters, config.train.global_batch_size
-    if len(store) < batch and sum(store.lengths) and store.meta["characters"] >= size:
+    if len(store) < batch and store.meta["characters"] >= size:
         raise ConfigError(f"data.stream_characters: a block of {size:,} characters has {len(store):,} rows, and a step takes {batch:,} "
                           f"(train.global_batch_size). Raise it to {math.ceil(size * STEPS_OF_A_BLOCK * batch / len(store)):,}, for {STEPS_OF_A_BLOCK} steps.")
 

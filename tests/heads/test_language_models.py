@@ -20,6 +20,7 @@ from trainer.heads._masked_output import COPIES
 from trainer.heads._projection import losses_and_hits, weighted_loss
 from trainer.model import Model
 from trainer.steps import drawer
+from trainer.text import load_tokenizer
 
 GOLDEN = pathlib.Path(__file__).parent.parent / "golden" / "backbones"
 MASKED_CASES = ["bert_words", "distilbert_words", "electra_words", "roberta_words", "albert_words"]
@@ -133,6 +134,17 @@ def test_a_document_in_parts_is_one(tmp_path):
         for name in whole.tokens:
             assert parts.tokens[name].tolist() == whole.tokens[name].tolist()
         assert parts.lengths.tolist() == whole.lengths.tolist()
+
+
+def test_a_space_at_the_end_of_a_prompt_goes_with_the_target(tmp_path):
+    """As a byte-level vocabulary has words: " rot", not " " and "rot"."""
+    tokenizer = load_tokenizer(toy.write_gpt2(tmp_path / "weights"))
+    data = DataSettings(source="jsonl", train="", seq_len=16)
+    spaced, plain = (causal_lm.Head(causal_lm.Settings(target="target", prompt=prompt), data, tokenizer) for prompt in ("{text} is ", "{text} is"))
+    one, two = spaced.encode(tf.constant(["red"]), tf.constant(["rot"]))[0], plain.encode(tf.constant(["red"]), tf.constant([" rot"]))[0]
+    assert one["token_ids"].to_list() == two["token_ids"].to_list() and one["target"].to_list() == two["target"].to_list()
+    generated = tokenizer.tokenize(tf.constant([" rot", "rot", "  rot"])).to_tensor(tokenizer.eos_id)
+    assert spaced.written(generated).numpy().tolist() == [b"rot", b"rot", b" rot"]
 
 
 def random_store(head, folder, count=40, longest=50):

@@ -64,9 +64,8 @@ class MaskedOutput:
         Raises:
             WeightsError: its words before and behind the encoder have different embeddings.
         """
-        embeddings = self._embeddings.numpy()
         for name in COPIES:
-            if name.endswith(".weight") and name in tensors and not np.array_equal(tensors[name].astype(np.float32), embeddings):
+            if name.endswith(".weight") and name in tensors and not np.array_equal(tensors[name].astype(np.float32), self._embeddings.numpy()):
                 raise WeightsError(f"{name} is no copy of the word embeddings: tie_word_embeddings false is not supported. Take a checkpoint that ties them.")
         parts = self._parts()
         if any(name not in tensors or tensors[name].T.shape != tuple(weight.shape) for name, weight in parts.items()):

@@ -58,6 +58,9 @@ class Head(LanguageModel):
             raise ConfigError(f"head.prompt: expected a text with {{text}} once, where data.text goes. Received {settings.prompt!r}.")
         if settings.do_sample and settings.num_beams > 1:
             raise ConfigError(f"head.num_beams: {settings.num_beams} beams are not drawn. Set head.do_sample to false, or head.num_beams to 1.")
+        self._before, behind = settings.prompt.split("{text}")
+        self._behind = behind.rstrip(" ")
+        self._opening = behind[len(self._behind):]
         if settings.target is not None:
             self.recuts = self.windows = False
             self.keeps_texts = True
@@ -134,7 +137,7 @@ class Head(LanguageModel):
         return ({"token_ids": windows.take(ids), "target": windows.take(target), "example": tf.cast(windows.text, tf.int32)}, {"unknown_tokens": unknown})
 
     def _encode_pair(self, text: tf.Tensor, target: tf.Tensor) -> tuple[dict[str, Any], dict[str, tf.Tensor]]:
-        asked, answer = self.tokenizer.tokenize(self._prompts(text)), self.tokenizer.tokenize(target)
+        asked, answer = self.tokenizer.tokenize(self._prompts(text)), self.tokenizer.tokenize(tf.strings.join([self._opening, target]))
         wanted = asked.row_lengths() + answer.row_lengths()
         if self.tokenizer.eos_id is not None:
             answer = tf.concat([answer, tf.fill([answer.nrows(), 1], self.tokenizer.eos_id)], 1)
@@ -148,8 +151,8 @@ class Head(LanguageModel):
         return {"token_ids": ids, "target": predicted}, {"truncated_tokens": cut}
 
     def _prompts(self, text: tf.Tensor) -> tf.Tensor:
-        before, behind = self.settings.prompt.split("{text}")
-        return tf.strings.join([before, text, behind])
+        """Without the spaces at the end: they belong to the first token of what follows, as a byte-level vocabulary writes words."""
+        return tf.strings.join([self._before, text, self._behind])
 
     def build(self, backbone: Any, vocabulary: Mapping[str, Any], seed: int) -> list[keras.layers.Layer]:
         """No layers: tokens are compared with their own embeddings.
@@ -204,18 +207,18 @@ class Head(LanguageModel):
     def stream(self, backbone: Any, text: str, tokens_at_once: int = 4) -> Iterator[str]:
         """What follows a text, piece by piece as it is generated; by beams at once, as which text is best is known at the end."""
         if self.settings.num_beams > 1:
-            yield self.generate(backbone, tf.constant([text.encode("utf-8", "replace")]))["generated_text"][0].numpy().decode()
+            yield self.generate(backbone, _strings([text]))["generated_text"][0].numpy().decode()
             return
         generator = self.generator(backbone)
-        prompts, lengths = self.prompt_tokens(backbone, tf.constant([text.encode("utf-8", "replace")]))
+        prompts, lengths = self.prompt_tokens(backbone, _strings([text]))
         seed = tf.constant([self.settings.sampling_seed, 0])
         start, run = (tf.function(function, autograph=False) for function in (generator.start, generator.run))
         state, shown = start(prompts, lengths), ""
+        # A character may have half of its bytes, and a stop text half of its letters, until the next token.
+        held = max([len(stop) - 1 for stop in self.settings.stop], default=0)
         while int(state["step"]) < self.new_tokens and not bool(state["finished"][0]):
             state = run(state, seed, tf.constant(tokens_at_once))
             whole = self.written(state["tokens"])[0].numpy().decode()
-            # A character may have half of its bytes, and a stop text half of its letters, until the next token.
-            held = max([len(stop) - 1 for stop in self.settings.stop], default=0)
             safe = whole.rstrip("\ufffd")[:len(whole) - held]
             if len(safe) > len(shown) and safe.startswith(shown):
                 yield safe[len(shown):]
@@ -238,7 +241,7 @@ class Head(LanguageModel):
         many = ManyPrompts(self.generator(backbone), batch_size)
 
         def generate(texts: Sequence[str]) -> dict[str, np.ndarray]:
-            ids, lengths = (values.numpy() for values in self.prompt_tokens(backbone, tf.constant([text.encode("utf-8", "replace") for text in texts])))
+            ids, lengths = (values.numpy() for values in self.prompt_tokens(backbone, _strings(texts)))
             found = many.generate([row[:length] for row, length in zip(ids, lengths, strict=True)], self.settings.sampling_seed)
             return {"generated_text": self.written(tf.constant(found["token_ids"])).numpy(), "score": found["score"]}
 
@@ -270,7 +273,7 @@ class Head(LanguageModel):
         text = self.tokenizer.decode(tf.ragged.boolean_mask(token_ids, open_))
         for stop in self.settings.stop:
             text = tf.strings.regex_replace(text, "(?s)" + re.escape(stop) + ".*", "")
-        return text
+        return tf.strings.regex_replace(text, "^" + self._opening, "")
 
     def answers(self, results: Mapping[str, tf.Tensor], columns: Mapping[str, Any], texts: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
         """Of each text: `log_probability` (B,) float32, of its tokens but the first; `tokens` (B,) int32, how many those are; `perplexity` (B,)."""
@@ -318,6 +321,10 @@ class Head(LanguageModel):
         """Nothing but the backbone's, whose embeddings are tied, and the class in config.json."""
         return {}, {"architectures": [f"{FAMILIES[self.architecture].class_name}LMHeadModel"], "tie_word_embeddings": True, "id2label": None, "label2id": None,
                     "problem_type": None}
+
+
+def _strings(texts: Sequence[str]) -> tf.Tensor:
+    return tf.constant([text.encode("utf-8", "replace") for text in texts])
 
 
 def _following(rows: tf.RaggedTensor) -> tf.RaggedTensor:
