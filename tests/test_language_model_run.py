@@ -209,8 +209,11 @@ def test_from_a_prompt_to_its_target(tmp_path, monkeypatch, capsys):
     config = toy.write_config(tmp_path, weights, toy.write_jsonl(tmp_path / "train.jsonl", rows),
                               head={"name": "causal_lm", "target": "target", "prompt": "{text} ="},
                               data={"validation": str(toy.write_jsonl(tmp_path / "val.jsonl", rows[:4])), "seq_len": 40},
-                              train={"steps": 150, "learning_rate": 1e-2}, export={"format": "savedmodel"})
+                              train={"steps": 150, "learning_rate": 1e-2, "evaluate_every_steps": 50, "best_metric": "bleu"}, export={"format": "savedmodel"})
     assert toy.run_main(config, tmp_path / "job") == 0
+    results, lines = json.loads((tmp_path / "job" / "results.json").read_text()), toy.read_jsonl(tmp_path / "job" / "metrics.jsonl")
+    bleu = {line["step"]: line["bleu"] for line in lines if line["split"] == "validation"}
+    assert results["step"] == max(bleu, key=lambda step: (bleu[step], -step)) and results["validation"]["bleu"] == pytest.approx(max(bleu.values()))
     validation = json.loads((tmp_path / "job" / "results.json").read_text())["validation"]
     assert validation["accuracy"] == 1 and validation["bleu"] == pytest.approx(100) and validation["rouge_l"] == pytest.approx(100)
     answers = ask(tmp_path, monkeypatch, capsys, {"text": "the blue house"}, {"text": "the new house"})

@@ -142,7 +142,8 @@ def test_a_stopped_run_stays_stopped_and_can_be_evaluated_and_exported_again(sto
 
 @pytest.mark.parametrize(("metric", "value", "best", "min_delta", "better"), [
     ("accuracy", 0.5, None, 0.0, True), ("accuracy", 0.6, 0.5, 0.0, True), ("accuracy", 0.5, 0.5, 0.0, False), ("accuracy", 0.55, 0.5, 0.1, False),
-    ("loss", 0.4, 0.5, 0.0, True), ("loss", 0.6, 0.5, 0.0, False), ("mse", 0.45, 0.5, 0.1, False), ("accuracy", float("nan"), None, 0.0, False)])
+    ("loss", 0.4, 0.5, 0.0, True), ("loss", 0.6, 0.5, 0.0, False), ("mse", 0.45, 0.5, 0.1, False), ("bits_per_byte", 0.4, 0.5, 0.0, True),
+    ("word_perplexity", 6.0, 5.0, 0.0, False), ("bleu", 6.0, 5.0, 0.0, True), ("accuracy", float("nan"), None, 0.0, False)])
 def test_what_counts_as_better(metric, value, best, min_delta, better):
     assert is_better(metric, value, best, min_delta) is better
 

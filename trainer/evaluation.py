@@ -14,7 +14,7 @@ from trainer.data.store import TokenStore
 from trainer.model import Model
 from trainer.steps import drawer, make_results_call, split_results, use_xla
 
-LOWER_IS_BETTER = ("loss", "mse", "perplexity")
+LOWER_IS_BETTER = ("loss", "mse", "perplexity", "word_perplexity", "bits_per_byte")
 
 
 class Evaluator:

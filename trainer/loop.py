@@ -265,7 +265,11 @@ class Training:
                 self.head.calibrate(results, self.splits["validation"])
                 self.evaluated = {self.state.step: results}
                 metrics = self.head.metrics(results, self.splits["validation"])
+                if self.best_metric in self.head.judged:
+                    metrics |= self.head.judge(self.model.backbone, self.splits["validation"], self.settings.evaluation_batch_size,
+                                               functools.partial(self._on_evaluation_batch, doing="generating"))
             self.display.done("evaluating")
+            self.display.done("generating")
         return metrics
 
     @contextlib.contextmanager
@@ -280,8 +284,8 @@ class Training:
         finally:
             self.swap_averages()
 
-    def _on_evaluation_batch(self, done: int, total: int) -> None:
-        self.display.progress("evaluating", done, total)
+    def _on_evaluation_batch(self, done: int, total: int, doing: str = "evaluating") -> None:
+        self.display.progress(doing, done, total)
         if self.stop.requested and hosts(self.strategy) == 1:  # several hosts leave together, after a step
             raise StoppedError
 

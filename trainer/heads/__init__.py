@@ -21,10 +21,11 @@ all. One that `draws` makes token columns anew at each step (`draw`). The column
 of the tokens at most. What it needs besides in a served batch `served` makes. With `evaluated_as_served` false evaluation's results are
 not those of the raw texts, so that the export is proved by the serving graph itself.
 
-A head that `generates` has `generate`, from texts to texts, `generate_many` for files, and `stream`. `judge` adds metrics of the kept
-model that take more than evaluation's results, from what `kept` has stored of a split. `asked` are the texts that predict answers,
-where those are fewer than what is learnt from. One that `streams` learns nothing from train as a whole, so that train may be read in blocks.
-One that `lives_on_pretraining` is of little use where the checkpoint has not its layers.
+A head that `generates` has `generate`, from texts to texts, `generate_many` for files, and `stream`. `judge` adds the metrics that
+`judged` names and that take more than evaluation's results, from what `kept` has stored of a split: of the kept model, and after each
+evaluation where one of them is train.best_metric. `asked` are the texts that predict answers, where those are fewer than what is
+learnt from. One that `streams` learns nothing from train as a whole, so that train may be read in blocks. One that
+`lives_on_pretraining` is of little use where the checkpoint has not its layers.
 
 `grouping` says by which of its texts an example falls into train or a fraction held out of it. With `keeps_texts` its
 metrics need the texts of validation and test: `align` finds the last of each as `split.kept`.

@@ -53,23 +53,28 @@ class ManyPrompts:
 
     def __init__(self, generator: Generator, batch_size: int) -> None:
         self.generator, self.batch_size = generator, max(1, batch_size // generator.decoding.num_beams)
-        self._batches = 0
         self.longest = generator.backbone.config.max_positions - generator.decoding.max_new_tokens
         self._generate = {compiled: tf.function(generator.generate, jit_compile=compiled, autograph=False, reduce_retracing=not compiled)
                           for compiled in (False, True)}
 
-    def generate(self, prompts: Sequence[np.ndarray], seed: int, on_batch: Callable[[int, int], None] = lambda done, total: None) -> dict[str, np.ndarray]:
+    def batches(self, prompts: int) -> int:
+        """How many so many prompts make."""
+        return -(-prompts // self.batch_size)
+
+    def generate(self, prompts: Sequence[np.ndarray], seed: int, on_batch: Callable[[int, int], None] = lambda done, total: None,
+                 *, drawn: int = 0) -> dict[str, np.ndarray]:
         """What `Generator.generate` gives, in the order of the prompts.
 
         Args:
             prompts: (S,) int32 each, at least one token; a longer one than there is room for loses its beginning.
             seed: of sampling.
+            drawn: batches that were drawn with this seed before, so that the same draws never come twice.
             on_batch: called with how many are done, and how many there are.
         """
         found: dict[str, np.ndarray] = {}
         order, compiled = sorted(range(len(prompts)), key=lambda index: -len(prompts[index])), len(prompts) > self.batch_size
-        for start in range(0, len(order), self.batch_size):
-            members = order[start:start + self.batch_size]
+        for batch in range(self.batches(len(order))):
+            members = order[batch * self.batch_size:(batch + 1) * self.batch_size]
             rows, width = len(members), min(self.longest, len(prompts[members[0]]))
             if compiled:
                 rows, width = self.batch_size, min(self.longest, max(8, 1 << (width - 1).bit_length()))
@@ -77,11 +82,10 @@ class ManyPrompts:
             for row, index in enumerate(members):
                 prompt = prompts[index][-width:]
                 ids[row, :len(prompt)], lengths[row] = prompt, len(prompt)
-            outcome = self._generate[compiled](tf.constant(ids), tf.constant(lengths), tf.constant([seed, self._batches]))
-            self._batches += 1  # never the same draws twice
+            outcome = self._generate[compiled](tf.constant(ids), tf.constant(lengths), tf.constant([seed, drawn + batch]))
             for name, values in outcome.items():
                 found.setdefault(name, np.zeros((len(prompts), *values.shape[1:]), values.dtype.as_numpy_dtype))[members] = values.numpy()[:len(members)]
-            on_batch(start + len(members), len(prompts))
+            on_batch(batch * self.batch_size + len(members), len(prompts))
         return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 ROUGE = {"rouge1": "rouge1", "rouge2": "rouge2", "rouge_l": "rougeL"}  # ours: rouge-score's
+JUDGED = ("bleu", "chrf", *ROUGE)
 
 
 class _Characters:

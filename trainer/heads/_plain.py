@@ -23,6 +23,7 @@ class Plain:
     lives_on_pretraining = False
     evaluated_as_served = True
     scored_share = 1.0
+    judged: tuple[str, ...] = ()
     grouping: ClassVar[slice] = slice(None)
     per_token: tuple[str, ...] = ()
 
@@ -31,7 +32,7 @@ class Plain:
         return {}
 
     def judge(self, backbone: Any, store: Any, batch_size: int, on_batch: Callable[[int, int], None]) -> dict[str, float]:
-        """Metrics of the kept model that take more than evaluation's results, such as of generated texts."""
+        """The metrics named by `judged`, which take more than evaluation's results, such as generated texts."""
         return {}
 
     def prediction_flops(self, config: Any, *, frozen_embeddings: bool) -> float:

@@ -14,6 +14,7 @@ from trainer.backbones.families import FAMILIES
 from trainer.config import DataSettings
 from trainer.errors import ConfigError
 from trainer.heads._generation import Decoding, Generator, ManyPrompts
+from trainer.heads._judged import JUDGED, bleu_and_rouge
 from trainer.heads._language_model import LanguageModel, LanguageModelSettings, ends_document
 from trainer.lazy import keras, tf
 from trainer.sources import Example, require_text
@@ -61,10 +62,12 @@ class Head(LanguageModel):
         self._before, behind = settings.prompt.split("{text}")
         self._behind = behind.rstrip(" ")
         self._opening = behind[len(self._behind):]
+        self._many: ManyPrompts | None = None  # of judge, compiled once
         if settings.target is not None:
             self.recuts = self.windows = False
             self.keeps_texts = True
             self.evaluated_as_served = True
+            self.judged = JUDGED
             self.fields, self.text_names = [data.text, settings.target], ("text", "target")
 
     # --- examples -------------------------------------------------------------------------------------------------
@@ -193,12 +196,11 @@ class Head(LanguageModel):
         """What the texts that are generated for a split's prompts are worth: bleu, chrf, rouge1, rouge2 and rouge_l."""
         if self.settings.target is None:
             return {}
-        from trainer.heads._judged import bleu_and_rouge
-
+        self._many = self._many or ManyPrompts(self.generator(backbone), batch_size)
         count = min(len(store), self.settings.judged_examples or len(store))
         prompts = [store.example(index) for index in range(count)]
         prompts = [tokens["token_ids"][:np.argmax(tokens["target"] > 0) + 1] for tokens in prompts]
-        found = ManyPrompts(self.generator(backbone), batch_size).generate(prompts, self.settings.sampling_seed, on_batch)
+        found = self._many.generate(prompts, self.settings.sampling_seed, on_batch)
         written = [text.decode() for text in self.written(tf.constant(found["token_ids"])).numpy()]
         splits, targets = store.extras["target_splits"], np.asarray(store.extras["target_text"]).tobytes()
         golds = [targets[splits[index]:splits[index + 1]].decode("utf-8", "replace") for index in range(count)]
@@ -238,11 +240,13 @@ class Head(LanguageModel):
 
     def generate_many(self, backbone: Any, batch_size: int) -> Callable[[Sequence[str]], dict[str, np.ndarray]]:
         """A function that gives what `generate` does, compiled where there are many texts; drawn tokens are others at each call."""
-        many = ManyPrompts(self.generator(backbone), batch_size)
+        many, drawn = ManyPrompts(self.generator(backbone), batch_size), 0
 
         def generate(texts: Sequence[str]) -> dict[str, np.ndarray]:
+            nonlocal drawn
             ids, lengths = (values.numpy() for values in self.prompt_tokens(backbone, _strings(texts)))
-            found = many.generate([row[:length] for row, length in zip(ids, lengths, strict=True)], self.settings.sampling_seed)
+            found = many.generate([row[:length] for row, length in zip(ids, lengths, strict=True)], self.settings.sampling_seed, drawn=drawn)
+            drawn += many.batches(len(texts))
             return {"generated_text": self.written(tf.constant(found["token_ids"])).numpy(), "score": found["score"]}
 
         return generate
@@ -290,7 +294,7 @@ class Head(LanguageModel):
 
     def metric_names(self) -> tuple[str, ...]:
         """The names that `metrics` may give."""
-        return (*super().metric_names(), "word_perplexity", "bits_per_byte")
+        return (*super().metric_names(), "word_perplexity", "bits_per_byte", *self.judged)
 
     def metrics(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, float]:
         """Also the perplexity of a word, as white space parts them, and the bits of a byte of text, which no tokenizer changes."""
