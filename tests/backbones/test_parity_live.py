@@ -16,8 +16,8 @@ FAMILIES = {
     "Bert": SIZES,
     "DistilBert": {"vocab_size": 97, "dim": 36, "n_layers": 3, "n_heads": 3, "hidden_dim": 50, "sinusoidal_pos_embds": True},
     "Electra": {**SIZES, "embedding_size": 20},
-    "Roberta": {**SIZES, "type_vocab_size": 1, "pad_token_id": 0},
-    "XLMRoberta": {**SIZES, "type_vocab_size": 1, "pad_token_id": 0},
+    "Roberta": {**SIZES, "type_vocab_size": 1, "pad_token_id": 1},
+    "XLMRoberta": {**SIZES, "type_vocab_size": 1, "pad_token_id": 1},
     "Albert": {**SIZES, "embedding_size": 20, "pad_token_id": 0},
     "GPT2": {"vocab_size": 97, "n_embd": 36, "n_layer": 3, "n_head": 3, "n_inner": 50, "pad_token_id": 0},
 }
@@ -45,7 +45,7 @@ def run_both(ours, theirs, ids, mask, segments):
 def make_inputs(vocabulary):
     rng = np.random.default_rng(1)
     mask = (np.arange(13) < np.array([[13], [6], [1], [10]])).astype(np.int32)
-    return rng.integers(1, vocabulary, (4, 13), np.int32) * mask, mask, rng.integers(0, 2, (4, 13), np.int32) * mask
+    return rng.integers(2, vocabulary, (4, 13), np.int32) * mask, mask, rng.integers(0, 2, (4, 13), np.int32) * mask
 
 
 @pytest.mark.parametrize("family", FAMILIES)

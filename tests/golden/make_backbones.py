@@ -19,6 +19,7 @@ DISTILBERT = {"vocab_size": 61, "dim": 30, "n_layers": 2, "n_heads": 3, "hidden_
               "initializer_range": 0.3, "num_labels": 4}
 ELECTRA = SIZES | {"embedding_size": 20}
 ROBERTA = SIZES | {"type_vocab_size": 1, "pad_token_id": 0, "max_position_embeddings": 17}  # the inputs are padded with 0
+XLM_ROBERTA = ROBERTA | {"pad_token_id": 2, "max_position_embeddings": 19}  # positions begin behind it; no input has a 2
 ALBERT = SIZES | {"embedding_size": 20, "num_hidden_layers": 3, "num_hidden_groups": 2, "pad_token_id": 0}
 GPT2 = {"vocab_size": 61, "n_embd": 30, "n_layer": 2, "n_head": 3, "n_inner": 42, "n_positions": 16, "initializer_range": 0.3, "num_labels": 4,
         "pad_token_id": 0}
@@ -36,17 +37,20 @@ CASES = {  # folder: (class, its config, dtype of the file)
     "roberta": ("RobertaForSequenceClassification", ROBERTA, torch.float16),
     "roberta_tokens": ("RobertaForTokenClassification", ROBERTA, torch.float16),
     "roberta_questions": ("RobertaForQuestionAnswering", ROBERTA | {"num_labels": 2}, torch.float16),
-    "xlm_roberta": ("XLMRobertaForSequenceClassification", ROBERTA, torch.float16),
+    "xlm_roberta": ("XLMRobertaForSequenceClassification", XLM_ROBERTA, torch.float16),
+    "xlm_roberta_tokens": ("XLMRobertaForTokenClassification", XLM_ROBERTA, torch.float16),
+    "xlm_roberta_questions": ("XLMRobertaForQuestionAnswering", XLM_ROBERTA | {"num_labels": 2}, torch.float16),
     "albert": ("AlbertForSequenceClassification", ALBERT, torch.float16),
     "albert_tokens": ("AlbertForTokenClassification", ALBERT | {"num_hidden_groups": 1}, torch.float16),
     "albert_questions": ("AlbertForQuestionAnswering", ALBERT | {"num_labels": 2}, torch.float16),
     "gpt2": ("GPT2ForSequenceClassification", GPT2, torch.float16),
-    "gpt2_tokens": ("GPT2ForTokenClassification", GPT2 | {"scale_attn_by_inverse_layer_idx": True, "n_inner": None}, torch.float16),
+    "gpt2_tokens": ("GPT2ForTokenClassification", GPT2 | {"scale_attn_by_inverse_layer_idx": True, "n_inner": None, "layer_norm_epsilon": 0.01}, torch.float16),
     "gpt2_questions": ("GPT2ForQuestionAnswering", GPT2 | {"num_labels": 2, "scale_attn_weights": False, "activation_function": "relu"}, torch.float16),
     "bert_words": ("BertForMaskedLM", SIZES, torch.float16),
     "distilbert_words": ("DistilBertForMaskedLM", DISTILBERT, torch.float16),
     "electra_words": ("ElectraForMaskedLM", ELECTRA, torch.float16),
     "roberta_words": ("RobertaForMaskedLM", ROBERTA, torch.float16),
+    "xlm_roberta_words": ("XLMRobertaForMaskedLM", XLM_ROBERTA, torch.float16),
     "albert_words": ("AlbertForMaskedLM", ALBERT, torch.float16),
     "gpt2_words": ("GPT2LMHeadModel", GPT2, torch.float16),
 }
@@ -82,9 +86,9 @@ def make(folder: Path, name: str, settings: dict, dtype: torch.dtype) -> None:
         arrays["logits"] = torch.stack([outputs.start_logits, outputs.end_logits], dim=2)
     else:
         arrays |= {"logits": outputs.logits} if "logits" in outputs else {"pooled": outputs.pooler_output}
-    shared = {id(value) for key, value in model.named_parameters()}  # a tied matrix is written once, as save_pretrained does
+    shared = {id(value) for key, value in model.named_parameters()}  # a tied matrix is written once, as the embeddings, as save_pretrained does
     tensors = {}
-    for key, value in model.state_dict(keep_vars=True).items():
+    for key, value in sorted(model.state_dict(keep_vars=True).items(), key=lambda item: not item[0].startswith(model.base_model_prefix)):
         if id(value) in shared:
             shared.remove(id(value))
             tensors[key] = value.detach().to(dtype).contiguous()

@@ -22,8 +22,8 @@ HEADS = {
 }
 CASES = {
     "classification": ["bert", "distilbert", "electra", "roberta", "xlm_roberta", "albert", "gpt2"],
-    "token_classification": ["bert_no_pooler", *(f"{family}_tokens" for family in ("distilbert", "electra", "roberta", "albert", "gpt2"))],
-    "question_answering": [f"{family}_questions" for family in ("bert", "distilbert", "electra", "roberta", "albert", "gpt2")],
+    "token_classification": ["bert_no_pooler", *(f"{family}_tokens" for family in ("distilbert", "electra", "roberta", "xlm_roberta", "albert", "gpt2"))],
+    "question_answering": [f"{family}_questions" for family in ("bert", "distilbert", "electra", "roberta", "xlm_roberta", "albert", "gpt2")],
 }
 PAIRS = [(name, case) for name, cases in CASES.items() for case in cases]
 

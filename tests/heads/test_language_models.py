@@ -23,7 +23,7 @@ from trainer.steps import drawer
 from trainer.text import load_tokenizer
 
 GOLDEN = pathlib.Path(__file__).parent.parent / "golden" / "backbones"
-MASKED_CASES = ["bert_words", "distilbert_words", "electra_words", "roberta_words", "albert_words"]
+MASKED_CASES = ["bert_words", "distilbert_words", "electra_words", "roberta_words", "xlm_roberta_words", "albert_words"]
 TOKENIZER = SimpleNamespace(template=toy.TEMPLATE.template, mask_id=4, pad_id=0, unk_id=1, eos_id=5, vocabulary=[str(number) for number in range(61)])
 
 

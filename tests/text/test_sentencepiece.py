@@ -5,7 +5,6 @@ import io
 import json
 import pathlib
 import tempfile
-import unicodedata
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from tests.text.byte_bpe_reference import HARD
+from tests.text.sentencepiece_reference import NAMES, assert_same_tokens
 from tests.text.wordpiece_reference import ADVERSARIAL
 from tests.toy import CHINESE, FILLER, KEYWORDS
 from trainer.errors import WeightsError
@@ -25,7 +25,6 @@ from trainer.prove import ops_of
 from trainer.text import load_tokenizer
 from trainer.text.sentencepiece import SentencePieceTokenizer
 
-NAMES = {"xlm-roberta": ("XLMRobertaTokenizer", "sentencepiece.bpe.model"), "albert": ("AlbertTokenizer", "spiece.model")}
 MORE = ("e\u0301 u\u0308 \u1ea5 a\u0323\u0302 …\u0301 ª\u0301 ﬁ\u0301x", "①½ ㎏ ％ ．（", "``quoted'' ```a ''", "▁a▁b ▁▁ a▁",
         "e\u0301\U000e0020", "e\u0301\U0001f3fb", "e\u0301\U0001d165", "\u0600e\u0301", "\u00aa\u0301 \u0600\u00aa\u0301\U000e0020 \u0d4ee\u0301",
         "\u00a9\u200d\u00a9 \u00a9\u200d\u2122 e\u0301\u200d\U0001f468\u0301", "222 aaaaa ooooo", "x\u200by\u200dz\ufeff",
@@ -54,27 +53,11 @@ def _pair(family: str) -> tuple[SentencePieceTokenizer, Tokenizer]:
     return load_tokenizer(_folder(family)), AutoTokenizer.from_pretrained(_folder(family)).backend_tokenizer
 
 
-def assert_same_tokens(family: str, texts: list[str]) -> None:
-    """Ids of all; places where Hugging Face's are unquestionable: of tokens that have characters, in texts without marks on letters."""
-    tokenizer, backend = _pair(family)
-    tokens = tokenizer.tokenize_with_offsets(tf.constant(texts, tf.string))
-    plain = tokenizer.tokenize(tf.constant(texts, tf.string)).to_list()
-    encodings = backend.encode_batch(texts, add_special_tokens=False)
-    for text, *row, ids, encoding in zip(texts, *(values.to_list() for values in tokens), plain, encodings, strict=True):
-        assert row[0] == encoding.ids, f"ids of {text!r}: expected {encoding.tokens}"
-        assert ids == encoding.ids, f"ids without offsets of {text!r}"
-        places = list(zip(*row[1:3], strict=True))
-        assert all(0 <= start <= end <= len(text) for start, end in places)
-        if unicodedata.normalize("NFKD", text) == text and not any(unicodedata.category(ch)[0] in "CM" or ch in "`'" for ch in text.replace("\n", "")):
-            for token, ours, theirs in zip(encoding.tokens, places, encoding.offsets, strict=True):
-                assert ours == theirs or token == "▁", f"{token} of {text!r}"
-
-
 @pytest.mark.parametrize("family", NAMES)
 def test_hard_texts_equal_hugging_face(family: str) -> None:
-    assert_same_tokens(family, [*ADVERSARIAL, *HARD, *MORE])
+    assert_same_tokens(*_pair(family), [*ADVERSARIAL, *HARD, *MORE])
     for text in (*ADVERSARIAL, *HARD, *MORE):
-        assert_same_tokens(family, [text])
+        assert_same_tokens(*_pair(family), [text])
 
 
 _characters = st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from(sorted({*"".join(MORE), *"".join(ADVERSARIAL)})),
@@ -85,7 +68,7 @@ _characters = st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_fro
 @settings(max_examples=150, deadline=None)
 @given(batch=st.lists(st.lists(_characters, max_size=25).map("".join), max_size=8))
 def test_any_text_equals_hugging_face(family: str, batch: list[str]) -> None:
-    assert_same_tokens(family, batch)
+    assert_same_tokens(*_pair(family), batch)
 
 
 def test_equally_likely_tokens_are_hugging_faces(tmp_path: pathlib.Path) -> None:
