@@ -146,6 +146,22 @@ def test_a_language_model_on_several_files_goes_on_with_the_same_masks(launcher,
         assert state["block"] > 1 and state["passes"] > 0
 
 
+@pytest.mark.parametrize("kind", ["tags", "questions, decoder", "target", "prompt"])
+def test_every_head_goes_on_exactly(launcher, tmp_path, kind):
+    train = {"steps": 60, "checkpoint_every_steps": 7, "evaluate_every_steps": 20, **({"best_metric": "rouge1"} if kind == "target" else {})}
+    config = toy.write_head_config(tmp_path, kind, 120, dropout=0.1, train=train)
+    start(launcher, config, tmp_path / "whole")
+    assert launcher.wait() == 0, (tmp_path / "whole.log").read_text()
+    process = start(launcher, config, tmp_path / "job")
+    wait_for_step(tmp_path / "job", 22)
+    os.kill(process, signal.SIGKILL)
+    assert launcher.wait() == -signal.SIGKILL
+    start(launcher, config, tmp_path / "job")
+    assert launcher.wait() == 0, (tmp_path / "job.log").read_text()
+    assert "resuming after step" in (tmp_path / "job.log").read_text()
+    assert_same_run(tmp_path / "job", tmp_path / "whole")
+
+
 def half_written(job):
     """A checkpoint folder without its last file."""
     return any(not (folder / "state.json").exists() for folder in job.glob("checkpoints/step_*"))

@@ -105,27 +105,10 @@ def test_without_libtpu_the_message_says_what_to_install(tmp_path, monkeypatch, 
     assert "plan.tpu: needs libtpu, which this Python has not." in said and "podtune[tpu-plan]" in said
 
 
-def tags(row):
-    words = row["text"].split()
-    return {"text": words, "label": ["B-x" if word in toy.KEYWORDS.values() else "O" for word in words]}
-
-
-def question(row):
-    return {"question": "film?", "context": row["text"], "label": [{"text": row["text"].split()[0], "answer_start": 0}]}
-
-
 @pytest.mark.parametrize("flag", [pytest.param("--plan.tpu=v3", marks=needs_libtpu), pytest.param("--plan.tpu=v5e", marks=needs_libtpu), "--plan.xla"])
-@pytest.mark.parametrize(("weights", "head", "make", "text"), [
-    (toy.write_checkpoint, {"name": "token_classification", "crf": True}, tags, "text"),
-    (toy.write_checkpoint, {"name": "question_answering", "max_question_tokens": 8}, question, ["question", "context"]),
-    (toy.write_checkpoint, {"name": "masked_lm"}, dict, "text"),
-    (toy.write_gpt2, {"name": "causal_lm"}, dict, "text"),
-    (toy.write_gpt2, {"name": "causal_lm", "target": "label"}, dict, "text"),
-    (toy.write_checkpoint, {"name": "prompt", "pattern": "{text} it was {mask}.", "label_words": {"pos": "great", "neg": "awful"}}, dict, "text"),
-    (toy.write_gpt2, {"name": "classification"}, dict, "text")], ids=["tags", "questions", "masked", "causal", "target", "prompt", "last token"])
-def test_the_steps_of_every_head_compile(tmp_path, weights, head, make, text, flag):
-    config = toy.write_config(tmp_path, weights(tmp_path / "weights", layers=1),
-                              toy.write_jsonl(tmp_path / "train.jsonl", map(make, toy.sentences(40))), head=head, data={"validation": 0.3, "text": text})
+@pytest.mark.parametrize("kind", toy.HEADS)
+def test_the_steps_of_every_head_compile(tmp_path, kind, flag):
+    config = toy.write_head_config(tmp_path, kind, 40)
     assert toy.run_main(config, tmp_path / "job", "--mode=plan", flag, "--plan.replicas=2") == 0
     compiled = json.loads((tmp_path / "job" / "plan.json").read_text())["compiled"]
     assert {shape["step"] for shape in compiled["shapes"]} == {"train", "evaluate"} and not any("error" in shape for shape in compiled["shapes"])

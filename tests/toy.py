@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pathlib
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -112,6 +112,34 @@ def write_config(folder: pathlib.Path, weights: pathlib.Path, train_file: pathli
     file = folder / "config.yaml"
     file.write_text(yaml.safe_dump(config_values(folder, weights, train_file, **sections), allow_unicode=True, sort_keys=False), encoding="utf-8")
     return file
+
+
+def _tags(row: Mapping[str, Any]) -> dict[str, Any]:
+    words = row["text"].split()
+    return {"text": words, "label": ["B-x" if word in KEYWORDS.values() else "O" for word in words]}
+
+
+def _question(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {"question": "film?", "context": row["text"], "label": [{"text": row["text"].split()[0], "answer_start": 0}]}
+
+
+HEADS: dict[str, tuple[Callable[..., pathlib.Path], dict[str, Any], Callable[[Mapping[str, Any]], dict[str, Any]], str | list[str]]] = {
+    "tags": (write_checkpoint, {"name": "token_classification", "crf": True}, _tags, "text"),
+    "tags, decoder": (write_gpt2, {"name": "token_classification"}, _tags, "text"),
+    "questions": (write_checkpoint, {"name": "question_answering", "max_question_tokens": 8}, _question, ["question", "context"]),
+    "questions, decoder": (write_gpt2, {"name": "question_answering", "max_question_tokens": 8}, _question, ["question", "context"]),
+    "masked": (write_checkpoint, {"name": "masked_lm"}, dict, "text"),
+    "causal": (write_gpt2, {"name": "causal_lm"}, dict, "text"),
+    "target": (write_gpt2, {"name": "causal_lm", "target": "label", "prompt": "{text} = ", "judged_examples": 4, "max_new_tokens": 3}, dict, "text"),
+    "prompt": (write_checkpoint, {"name": "prompt", "pattern": "{text} it was {mask}.", "label_words": {"pos": "great", "neg": "awful"}}, dict, "text"),
+    "last token": (write_gpt2, {"name": "classification"}, dict, "text")}
+
+
+def write_head_config(folder: pathlib.Path, kind: str, count: int, *, dropout: float = 0.0, **sections: Mapping[str, Any]) -> pathlib.Path:
+    """A run of each kind of head on `sentences`, three in ten of them for validation."""
+    weights, head, make, text = HEADS[kind]
+    return write_config(folder, weights(folder / "weights", layers=1, dropout=dropout), write_jsonl(folder / "train.jsonl", map(make, sentences(count))),
+                        **{**sections, "head": head, "data": {"validation": 0.3, "text": text}})
 
 
 def run_main(config: pathlib.Path | None, job_dir: pathlib.Path | None = None, *arguments: str) -> int:

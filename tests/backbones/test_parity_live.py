@@ -21,6 +21,8 @@ FAMILIES = {
     "Albert": {**SIZES, "embedding_size": 20, "pad_token_id": 0},
     "GPT2": {"vocab_size": 97, "n_embd": 36, "n_layer": 3, "n_head": 3, "n_inner": 50, "pad_token_id": 0},
 }
+WITHOUT_POOLER = ("Roberta", "XLMRoberta")  # ours: no head of theirs has a use for it
+POOLER = ["pooler.dense.bias", "pooler.dense.weight"]
 SENTENCES = ["A gripping, well acted film that never lets go.", "ok", "Die Straße führt nach Köln – und zurück, 1999.",
              "你好，世界！这家酒店的服务很好。", "It was the worst two hours of my life; avoid. " * 12]
 
@@ -59,7 +61,7 @@ def test_random_model(family, activation, tmp_path):
     theirs = getattr(transformers, f"{family}Model")(config).eval()
     theirs.save_pretrained(tmp_path)
     ours, report = load_backbone(tmp_path)
-    assert report.new == [] and report.unused == []
+    assert report.new == [] and report.unused == (POOLER if family in WITHOUT_POOLER else [])
     for got, expected in run_both(ours, theirs, *make_inputs(97)):
         np.testing.assert_allclose(got, expected, atol=1e-5, rtol=0)
 
@@ -79,7 +81,8 @@ def test_what_we_write_loads_in_auto_model(family, task, tmp_path):
     save_huggingface(tmp_path / "ours", ours, tmp_path / "original", head_tensors=head,
                      config_updates={"architectures": [type(original).__name__]})
     again, info = auto.from_pretrained(tmp_path / "ours", output_loading_info=True)
-    assert not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"]
+    assert sorted(info["missing_keys"]) == (POOLER if family in WITHOUT_POOLER and not task else [])
+    assert not info["unexpected_keys"] and not info["mismatched_keys"]
     ids, mask, _ = make_inputs(97)
     with torch.no_grad():
         one, two = (model(input_ids=torch.tensor(ids).long(), attention_mask=torch.tensor(mask))[0] for model in (original, again.eval()))

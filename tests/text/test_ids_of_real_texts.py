@@ -82,7 +82,8 @@ def _sentencepiece(folder: pathlib.Path, family: str) -> tuple[Any, Tokenizer, C
     (model,) = (DATA / "vocab" / "sentencepiece").glob("*.model")
     (folder / file).write_bytes(model.read_bytes())
     (folder / "config.json").write_text(json.dumps({"model_type": family}))
-    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind}))
+    special = {"cls_token": "<cls>", "sep_token": "<sep>", "mask_token": "<mask>"} if family == "albert" else {}  # as this model calls them
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind, **special}))
     return load_tokenizer(folder), AutoTokenizer.from_pretrained(folder).backend_tokenizer, sentencepiece_reference.assert_same_tokens
 
 
