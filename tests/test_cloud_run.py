@@ -142,6 +142,45 @@ def assert_same_weights(job, other):
         assert first.tobytes() == second.tobytes(), name
 
 
+def test_a_corpus_is_streamed_from_the_bucket_and_goes_on_on_another_machine(launcher, faults, tmp_path):
+    """Two workers, of which one is killed; a file is there only while it is read."""
+    weights = toy.write_gpt2(tmp_path / "weights", layers=1, dropout=0.1)
+    for shard in range(3):
+        (tmp_path / f"part-{shard}.txt").write_text("\n".join(row["text"] for row in toy.sentences(60, seed=shard)))
+        gcs.upload(tmp_path / f"part-{shard}.txt", f"{BUCKET}/corpus/part-{shard}.txt", key="test")
+    config = toy.write_config(tmp_path, weights, f"{tmp_path}/part-*.txt", head={"name": "causal_lm", "documents": "separate"},
+                              distribution={"strategy": "auto"},
+                              data={"source": "text", "document": "line", "validation": f"{tmp_path}/part-0.txt", "stream_characters": 1500, "cache_dir": None},
+                              train={"steps": STEPS, "checkpoint_every_steps": 7, "micro_batches": 2})
+    launcher.start(f"--config={config}", f"--job_dir={tmp_path}/whole", log=tmp_path / "whole.log", environment={"XDG_CACHE_HOME": str(tmp_path / "here")})
+    assert launcher.wait() == 0, (tmp_path / "whole.log").read_text()
+
+    def run(stage, *, kill):
+        processes = [launcher.start(f"--config={config}", f"--job_dir={BUCKET}/streamed", f"--data.train={BUCKET}/corpus/part-*.txt", "--train.micro_batches=1",
+                                    log=tmp_path / f"{stage}{index}.log",
+                                    environment={**JOB, **environment, "XDG_CACHE_HOME": str(tmp_path / f"{stage}{index}")})
+                     for index, environment in enumerate(environments(2, "TF_CONFIG"))]
+        if kill:
+            while not any("step_00000014/state.json" in item.name for item in gcs.listing(f"{BUCKET}/streamed", key="test")):
+                time.sleep(0.1)
+            os.kill(processes[1], signal.SIGKILL)
+        return [launcher.wait(process) for process in processes]
+
+    faults.plan = lambda method, path: 503 if "part-1" in path and "alt=media" in path and len(faults.requests) % 2 else None
+    assert run("first", kill=True)[1] == -signal.SIGKILL
+    assert run("second", kill=False) == [0, 0], "\n".join((tmp_path / f"second{index}.log").read_text() for index in range(2))
+    assert faults.fired and any("resuming after step" in entry["message"] for entry in entries(tmp_path / "second0.log"))
+    job = download("streamed", tmp_path / "job")
+    for line, wanted in zip(toy.read_jsonl(job / "metrics.jsonl"), toy.read_jsonl(tmp_path / "whole" / "metrics.jsonl"), strict=True):
+        assert {**line, "split": 0} == pytest.approx({**wanted, "split": 0}, rel=1e-4, abs=1e-5)
+    states = [json.loads((folder / "checkpoints" / f"step_{STEPS:08d}" / "state.json").read_text())["stream"] for folder in (job, tmp_path / "whole")]
+    for state in states:
+        assert state.pop("files") and state["lost"].pop("train", True)
+    assert states[0] == states[1] and states[0]["block"] > 2
+    left = [path for index in range(2) for path in (tmp_path / f"second{index}").rglob("part-*")]
+    assert not left
+
+
 def test_the_model_is_loaded_evaluated_and_asked_from_the_bucket(launcher, config, whole, tmp_path):
     for file in sorted(path for path in whole.rglob("*") if path.is_file()):
         gcs.upload(file, f"{BUCKET}/copied/{file.relative_to(whole)}", key="test")

@@ -194,7 +194,8 @@ def test_bleu_and_rouge_are_their_packages(gpt2):
 @pytest.mark.parametrize(("flags", "said"), [
     (("--head.do_sample=true", "--head.num_beams=2"), "head.num_beams: 2 beams are not drawn. Set head.do_sample to false, or head.num_beams to 1."),
     (("--head.prompt=x",), "head.prompt: expected a text with {text} once, where data.text goes. Received 'x'."),
-    (("--head.max_new_tokens=64",), "head.max_new_tokens: expected less than 64, the positions of the backbone. Received 64.")])
+    (("--head.max_new_tokens=64",), "head.max_new_tokens: expected less than 64, the positions of the backbone. Received 64."),
+    (("--head.min_new_tokens=9", "--head.max_new_tokens=8"), "head.min_new_tokens: expected at most 8, head.max_new_tokens. Received 9.")])
 def test_settings_that_cannot_be_are_refused(gpt2, capsys, flags, said):
     (gpt2 / "in.jsonl").write_text('{"text": "we"}\n')
     assert toy.run_main(None, gpt2 / "job", "--mode=predict", f"--input={gpt2}/in.jsonl", *flags) == 2

@@ -22,6 +22,12 @@ CASES = {
     "3 beams, early": {"num_beams": 3, "early_stopping": True},
     "3 beams, never": {"num_beams": 3, "early_stopping": "never"},
     "3 beams, repetition": {"num_beams": 3, "repetition_penalty": 1.4},
+    "greedy, no pair twice": {"no_repeat_ngram_size": 2},
+    "greedy, no token twice": {"no_repeat_ngram_size": 1, "min_new_tokens": 6},
+    "3 beams, no pair twice": {"num_beams": 3, "no_repeat_ngram_size": 2, "min_new_tokens": 4},
+    "2 beams, no triple twice": {"num_beams": 2, "no_repeat_ngram_size": 3},
+    "greedy, five at least": {"min_new_tokens": 5},
+    "4 beams, five at least": {"num_beams": 4, "min_new_tokens": 5},
     "greedy, one token": {"max_new_tokens": 1},
     "5 beams, one token": {"num_beams": 5, "max_new_tokens": 1},
 }
@@ -36,17 +42,20 @@ def main() -> None:
     model.tie_weights()
     rng = np.random.default_rng(11)
     prompts = [rng.integers(8, 61, length).tolist() for length in (1, 6, 3, 5, 2, 4, 6, 6)]
-    longest = max(map(len, prompts))
-    ids = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in prompts])
-    mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
     found = {}
     for ends in (7, 28, 42):
         for name, settings in CASES.items():
-            out = model.generate(ids, attention_mask=mask, do_sample=False, eos_token_id=ends, pad_token_id=0, bos_token_id=0, return_dict_in_generate=True,
-                                 output_scores=True, **{"max_new_tokens": 9, **settings})
-            new = out.sequences[:, longest:].tolist()
-            scores = out.sequences_scores.tolist() if "num_beams" in settings else None
-            found[f"{name}, {ends} ends"] = {"settings": {"max_new_tokens": 9, **settings}, "eos_id": ends, "tokens": new, "scores": scores}
+            new, scores = [], []
+            for some in [[prompt] for prompt in prompts] if "no_repeat_ngram_size" in settings else [prompts]:  # which would count padding, too
+                longest = max(map(len, some))
+                ids = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in some])
+                mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in some])
+                out = model.generate(ids, attention_mask=mask, do_sample=False, eos_token_id=ends, pad_token_id=0, bos_token_id=0,
+                                     return_dict_in_generate=True, output_scores=True, **{"max_new_tokens": 9, **settings})
+                new += out.sequences[:, longest:].tolist()
+                scores += out.sequences_scores.tolist() if "num_beams" in settings else []
+            new = [row + [0] * (max(map(len, new)) - len(row)) for row in new]
+            found[f"{name}, {ends} ends"] = {"settings": {"max_new_tokens": 9, **settings}, "eos_id": ends, "tokens": new, "scores": scores or None}
     (HERE / "generation.json").write_text(json.dumps({"prompts": prompts, "cases": found}) + "\n")
 
 

@@ -47,7 +47,8 @@ def test_tokens_are_hugging_faces(decoder, case):
         np.testing.assert_allclose(found["score"], expected["scores"], rtol=1e-4)
 
 
-@pytest.mark.parametrize("settings", [{}, {"num_beams": 3, "eos_id": 28}, {"repetition_penalty": 1.3}])
+@pytest.mark.parametrize("settings", [{}, {"num_beams": 3, "eos_id": 28}, {"repetition_penalty": 1.3},
+                                      {"num_beams": 2, "no_repeat_ngram_size": 2, "min_new_tokens": 3, "eos_id": 28}])
 def test_compiled_and_not_are_alike(decoder, settings):
     one, two = (generate(decoder, EXPECTED["prompts"], xla=xla, **settings) for xla in (False, True))
     assert (one["token_ids"] == two["token_ids"]).all()

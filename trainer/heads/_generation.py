@@ -38,6 +38,8 @@ class Decoding:
     top_k: int | None = None
     top_p: float | None = None
     repetition_penalty: float = 1.0
+    no_repeat_ngram_size: int | None = None
+    min_new_tokens: int = 0
     length_penalty: float = 1.0
     early_stopping: bool | Literal["never"] = False
     stop: tuple[bytes, ...] = ()
@@ -133,6 +135,8 @@ class Generator:
             row = tf.repeat(tf.range(batch), length)
             places = tf.stack([row, tf.reshape(tf.where(real, token_ids, 0), [-1])], axis=1)
             state["used"] = tf.scatter_nd(places, tf.reshape(tf.cast(real, tf.int32), [-1]), [batch, words]) > 0
+        if n := d.no_repeat_ngram_size:
+            state["history"] = tf.pad(tf.where(real, token_ids, 0), [[0, 0], [0, d.max_new_tokens + n]])
         if self._stops:
             state["tail"] = tf.fill([batch, max(map(len, self._stops))], -1)
         if beams > 1:
@@ -170,23 +174,41 @@ class Generator:
     def _logits(self, state: State) -> tf.Tensor:
         return tf.cast(tf.matmul(state["hidden"], self.backbone.word_embeddings(), transpose_b=True), tf.float32)
 
-    def _penalized(self, scores: tf.Tensor, state: State) -> tf.Tensor:
-        penalty = self.decoding.repetition_penalty
-        if penalty == 1.0:
-            return scores
-        return tf.where(state["used"], tf.where(scores < 0, scores * penalty, scores / penalty), scores)
+    def _weighed(self, scores: tf.Tensor, state: State) -> tf.Tensor:
+        """(B, V), by what the texts already have: repeated tokens less likely, what is forbidden next NEVER."""
+        d = self.decoding
+        if d.repetition_penalty != 1.0:
+            scores = tf.where(state["used"], tf.where(scores < 0, scores * d.repetition_penalty, scores / d.repetition_penalty), scores)
+        if d.no_repeat_ngram_size:
+            scores = tf.where(self._repeating(state, scores.shape[-1]), NEVER, scores)
+        if d.min_new_tokens and d.eos_id is not None:
+            too_early = (tf.range(scores.shape[-1]) == d.eos_id) & (state["step"] < d.min_new_tokens)
+            scores = tf.where(too_early[None, :], NEVER, scores)
+        return scores
+
+    def _repeating(self, state: State, words: int) -> tf.Tensor:
+        """(B, V) bool: tokens that would end an n-gram which prompt and text already have."""
+        n, history, length = self.decoding.no_repeat_ngram_size, state["history"], state["lengths"] + state["step"]
+        starts = tf.shape(history)[1] - n + 1
+        before = tf.gather(history, tf.maximum(length[:, None] - n + 1 + tf.range(n - 1)[None, :], 0), batch_dims=1)  # the last n - 1 tokens
+        found = (tf.range(starts)[None, :] + n <= length[:, None]) & (length[:, None] >= n)
+        for place in range(n - 1):
+            found &= history[:, place:starts + place] == before[:, place:place + 1]
+        row = tf.repeat(tf.range(tf.shape(history)[0]), starts)
+        places = tf.stack([row, tf.reshape(history[:, n - 1:starts + n - 1], [-1])], axis=1)
+        return tf.scatter_nd(places, tf.reshape(tf.cast(found, tf.int32), [-1]), [tf.shape(history)[0], words]) > 0
 
     def _advance(self, state: State, seed: tf.Tensor) -> State:
         d = self.decoding
         raw = self._logits(state)
-        scores = self._penalized(raw, state)
+        scores = self._weighed(raw, state)
         if d.do_sample:
             token = self._sample(scores, tf.random.experimental.stateless_fold_in(seed, state["step"]))
         else:
             token = tf.argmax(scores, axis=-1, output_type=tf.int32)
         score = state["score"] + tf.where(state["finished"], 0.0, tf.gather(tf.nn.log_softmax(raw), token, batch_dims=1))
         token = tf.where(state["finished"], d.pad_id, token)
-        state, ended = self._noted(state, token)
+        state, ended = self._noted(state, token, state["lengths"] + state["step"])
         finished = state["finished"] | ended
         column = tf.range(d.max_new_tokens)[None, :] == state["step"]
         return self._read({**state, "tokens": tf.where(column, token[:, None], state["tokens"]), "score": score, "finished": finished}, token)
@@ -207,12 +229,15 @@ class Generator:
         uniform = tf.random.stateless_uniform(tf.shape(scores), seed, minval=1e-20)
         return tf.argmax(scores - tf.math.log(-tf.math.log(uniform)), axis=-1, output_type=tf.int32)
 
-    def _noted(self, state: State, token: tf.Tensor) -> tuple[State, tf.Tensor]:
-        """The state with what these tokens leave behind, and which rows they end."""
+    def _noted(self, state: State, token: tf.Tensor, place: tf.Tensor) -> tuple[State, tf.Tensor]:
+        """The state with what these tokens leave behind at their place in each text, and which rows they end."""
         ended = tf.zeros_like(token, tf.bool) if self.decoding.eos_id is None else token == self.decoding.eos_id
         state = dict(state)
         if "used" in state:
             state["used"] |= tf.one_hot(token, tf.shape(state["used"])[1], on_value=True, off_value=False)
+        if "history" in state:
+            at = tf.range(tf.shape(state["history"])[1])[None, :] == place[:, None]
+            state["history"] = tf.where(at, token[:, None], state["history"])
         if "tail" in state:
             state["tail"], hit = self._tail(state["tail"], token)
             ended |= hit
@@ -248,13 +273,14 @@ class Generator:
         """
         d, beams = self.decoding, self.decoding.num_beams
         batch = tf.shape(state["score"])[0]
-        log_probabilities = self._penalized(tf.nn.log_softmax(self._logits(state)), state)
+        log_probabilities = self._weighed(tf.nn.log_softmax(self._logits(state)), state)
         words = log_probabilities.shape[-1]
         candidates = tf.reshape(log_probabilities, [batch, beams, words]) + state["score"][:, :, None]
         score, place = tf.math.top_k(tf.reshape(candidates, [batch, beams * words]), 2 * beams)
         beam, token = place // words, place % words  # (B, 2K)
         flat = tf.reshape(beam + tf.range(batch)[:, None] * beams, [-1])
-        moved, ended = self._noted({name: tf.gather(state[name], flat) for name in ("used", "tail") if name in state}, tf.reshape(token, [-1]))
+        kept = {name: tf.gather(state[name], flat) for name in ("used", "history", "tail") if name in state}
+        moved, ended = self._noted(kept, tf.reshape(token, [-1]), tf.gather(state["lengths"], flat) + state["step"])
         column = tf.range(d.max_new_tokens)[None, None, :] == state["step"]
         tokens = tf.where(column, token[:, :, None], tf.gather(tf.reshape(state["tokens"], [batch, beams, d.max_new_tokens]), beam, batch_dims=1))
         ended = tf.reshape(ended, [batch, -1]) | (state["step"] + 1 == d.max_new_tokens)

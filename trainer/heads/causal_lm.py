@@ -38,6 +38,8 @@ class Settings(LanguageModelSettings):
     top_p: Annotated[float, Field(gt=0, le=1)] | None = Field(None, description="draw from the likeliest tokens that have this share together")
     sampling_seed: int = Field(0, ge=0, lt=2**31, description="of drawing")
     repetition_penalty: float = Field(1.0, gt=0, le=10, description="above 1, tokens of the prompt and the text so far are less likely")
+    no_repeat_ngram_size: int | None = Field(None, ge=1, description="no so many tokens in a row come twice in the prompt and the text")
+    min_new_tokens: int = Field(0, ge=0, description="the end of the text comes no earlier")
     length_penalty: float = Field(1.0, description="of beams: above 0 longer texts are preferred")
     early_stopping: bool | Literal["never"] = Field(
         False, description="of beams: true: end when as many have ended as are followed; false: when no better one is likely; never: when none can be")
@@ -170,6 +172,8 @@ class Head(LanguageModel):
         self.new_tokens = min(NEW_TOKENS, positions // 2) if self.settings.max_new_tokens is None else self.settings.max_new_tokens
         if self.new_tokens >= positions:
             raise ConfigError(f"head.max_new_tokens: expected less than {positions}, the positions of the backbone. Received {self.new_tokens}.")
+        if self.settings.min_new_tokens > self.new_tokens:
+            raise ConfigError(f"head.min_new_tokens: expected at most {self.new_tokens}, head.max_new_tokens. Received {self.settings.min_new_tokens}.")
         self.vocabulary, self.architecture = vocabulary, backbone.config.architecture
         return []
 
@@ -256,7 +260,8 @@ class Head(LanguageModel):
         s = self.settings
         return Generator(backbone, Decoding(
             max_new_tokens=self.new_tokens, eos_id=self.tokenizer.eos_id, pad_id=self._end, num_beams=s.num_beams, do_sample=s.do_sample,
-            temperature=s.temperature, top_k=s.top_k, top_p=s.top_p, repetition_penalty=s.repetition_penalty, length_penalty=s.length_penalty,
+            temperature=s.temperature, top_k=s.top_k, top_p=s.top_p, repetition_penalty=s.repetition_penalty,
+            no_repeat_ngram_size=s.no_repeat_ngram_size, min_new_tokens=s.min_new_tokens, length_penalty=s.length_penalty,
             early_stopping=s.early_stopping, stop=tuple(stop.encode() for stop in s.stop), token_bytes=self.tokenizer.token_bytes if s.stop else ()))
 
     @property
