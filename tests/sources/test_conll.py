@@ -2,8 +2,8 @@ import io
 
 import pytest
 
-from trainer.errors import ConfigError, DataError
-from trainer.sources import Origin, _files, conll, parallel
+from trainer.errors import DataError
+from trainer.sources import Origin, _files, conll
 
 
 def read(content, *, word=0, tag=-1, conllu=False):
@@ -67,29 +67,3 @@ def test_words_and_tags_that_cannot_be_told_apart_are_refused(content, message):
     with pytest.raises(DataError) as caught:
         read(content)
     assert message in str(caught.value)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    (tmp_path / "seq.in").write_text("a flight\nto boston", encoding="utf-8")
-    (tmp_path / "seq.out").write_text("O O\r\nO B-city\n", encoding="utf-8")
-    return tmp_path
-
-
-def test_files_go_line_by_line_together(folder):
-    source = parallel.open(parallel.Settings(train=str(folder), text="seq.in", label="seq.out"), "train", str(folder))
-    assert [example.features for example in source.examples()] == [{"seq.in": "a flight", "seq.out": "O O"}, {"seq.in": "to boston", "seq.out": "O B-city"}]
-    assert [example.origin.line for example in source.examples()] == [1, 2]
-    assert source.progress() == source.size()
-    before = source.fingerprint()
-    (folder / "seq.out").write_text("O O\nO O\n")
-    assert source.fingerprint() != before
-
-
-def test_a_file_that_ends_early_or_is_not_there_is_named(folder):
-    settings = parallel.Settings(train=str(folder), text="seq.in", label="seq.out")
-    (folder / "seq.out").write_text("O O\n")
-    with pytest.raises(DataError, match=r"seq.in:2: .*seq.out ends before this line. Line-aligned files have as many lines each."):
-        list(parallel.open(settings, "train", str(folder)).examples())
-    with pytest.raises(ConfigError, match=r"data.train: no file 'label' in .*; files there: seq.in, seq.out. Correct data.text or data.label."):
-        parallel.open(parallel.Settings(train=str(folder), text="seq.in"), "train", str(folder))

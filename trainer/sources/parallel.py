@@ -1,8 +1,9 @@
-"""A folder of files that go line by line together, such as seq.in and seq.out: a field is a file's name."""
+"""Files that go line by line together, such as seq.in and seq.out, or train.de and train.en: a field is a file's name, or how it ends."""
 
 import contextlib
+import functools
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 from pydantic import Field
@@ -14,32 +15,40 @@ from trainer.sources import Example, Source
 from trainer.sources._files import Lines, fingerprint, open_bytes
 from trainer.storage import expand
 
+SHOWN_FILES = 12
+
 
 class Settings(DataSettings):
     """The data section for line-aligned files."""
 
-    source: Literal["parallel"] = Field("parallel", description="a folder of line-aligned files; data.text and data.label are their names")
+    source: Literal["parallel"] = Field(
+        "parallel", description="line-aligned files of a folder or a glob; data.text and data.label are their names, or their endings")
 
 
 def open(settings: Settings, split: str, spec: str) -> Source:
-    """The examples of a folder.
+    """The examples of a folder, or of the files of a glob.
 
     Args:
         settings: the data section.
         split: names the setting in messages.
-        spec: the folder.
+        spec: the folder or glob.
     Raises:
-        ConfigError: no such folder, or no such file in it.
+        ConfigError: nothing is there, or not one file of each field.
     """
     key = f"data.{split}"
-    folders = [path for path in expand(spec, key=key) if path.is_dir()]
-    if len(folders) != 1:
-        raise ConfigError(f"{key}: expected one folder of line-aligned files, {spec!r} names {len(folders)} folders.")
+    named = expand(spec, key=key)
+    files = [path for entry in named for path in (sorted(entry.iterdir()) if entry.is_dir() else [entry]) if path.is_file()]
     texts = [settings.text] if isinstance(settings.text, str) else settings.text
-    paths = {name: folders[0] / name for name in (*texts, settings.label)}
-    if missing := [name for name, path in paths.items() if not path.is_file()]:
-        there = ", ".join(sorted(path.name for path in folders[0].iterdir() if path.is_file())[:12]) or "none"
-        raise ConfigError(f"{key}: no file {', '.join(map(repr, missing))} in {folders[0]}; files there: {there}. Correct data.text or data.label.")
+    paths = {}
+    for name in (*texts, settings.label):
+        whole = [path for path in files if path.name in (name, f"{name}.gz")]
+        found = whole or [path for path in files if path.name.endswith((f".{name}", f".{name}.gz"))]
+        if len(found) != 1:
+            there = ", ".join(path.name for path in (found or files)[:SHOWN_FILES]) or "none"
+            remedy = "Name those of one split, as with a glob such as PATH/train.*." if found else "Correct data.text or data.label."
+            what = "several files" if found else "no file"
+            raise ConfigError(f"{key}: {spec!r} has {what} named {name!r} or ending in '.{name}': {there}. {remedy}")
+        paths[name] = found[0]
     return ParallelSource(paths)
 
 
@@ -49,7 +58,7 @@ class ParallelSource:
     def __init__(self, paths: dict[str, pathlib.Path]):
         """`paths`: field -> file; the first gives the examples their origin."""
         self._paths = paths
-        self._lines: list[Lines] = []
+        self._positions: list[Callable[[], int]] = []
 
     def examples(self) -> Iterator[Example]:
         """One a line; see `Source`.
@@ -58,16 +67,19 @@ class ParallelSource:
             DataError: one file ends before another.
         """
         with contextlib.ExitStack() as stack:
-            self._lines = [Lines(stack.enter_context(open_bytes(path))[0], shown(path)) for path in self._paths.values()]
-            readers = [iter(lines) for lines in self._lines]
+            opened = [stack.enter_context(open_bytes(path)) for path in self._paths.values()]
+            files = [Lines(stream, shown(path)) for (stream, _), path in zip(opened, self._paths.values(), strict=True)]
+            self._positions = [compressed or functools.partial(getattr, lines, "position") for (_, compressed), lines in zip(opened, files, strict=True)]
+            readers = [iter(lines) for lines in files]
             while True:
                 row = [next(reader, None) for reader in readers]
-                if ended := [lines for lines, line in zip(self._lines, row, strict=True) if line is None]:
+                if ended := [lines for lines, line in zip(files, row, strict=True) if line is None]:
                     if len(ended) < len(row):
-                        longer = next(lines for lines, line in zip(self._lines, row, strict=True) if line is not None)
+                        longer = next(lines for lines, line in zip(files, row, strict=True) if line is not None)
                         raise DataError(f"{longer.origin}: {ended[0].name} ends before this line. Line-aligned files have as many lines each.")
+                    self._positions = [self.size]
                     return
-                yield Example({name: line.rstrip("\r\n") for name, line in zip(self._paths, row, strict=True)}, self._lines[0].origin)
+                yield Example({name: line.rstrip("\r\n") for name, line in zip(self._paths, row, strict=True)}, files[0].origin)
 
     def fingerprint(self) -> str:
         """Of contents and names; see `Source`."""
@@ -82,4 +94,4 @@ class ParallelSource:
 
     def progress(self) -> int:
         """Bytes read so far."""
-        return sum(lines.position for lines in self._lines)
+        return sum(position() for position in self._positions)
