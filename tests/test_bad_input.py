@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import resource
+import shutil
 
 import numpy as np
 import pytest
@@ -74,6 +75,14 @@ def test_a_mode_that_needs_a_trained_job(base, capsys):
     assert_says(capsys.readouterr().err, "--job_dir: missing. --mode=predict works on the job_dir of a training run.")
     assert toy.run_main(None, base / "nowhere", "--mode=export") == 2
     assert_says(capsys.readouterr().err, "nowhere: no config.yaml there.")
+    assert toy.run_main(config_of(base), base / "once") == 0
+    export = (None, base / "once", "--mode=export", "--export.format=huggingface")
+    shutil.rmtree(base / "once" / "checkpoints")
+    assert toy.run_main(*export) == 2
+    assert_says(capsys.readouterr().err, f"no intact checkpoint. Train first: --mode=train --job_dir={base / 'once'}.")
+    (base / "once" / "vocabulary.json").unlink()
+    assert toy.run_main(*export) == 2
+    assert_says(capsys.readouterr().err, f"vocabulary.json: missing. Train first: --mode=train --job_dir={base / 'once'}.")
 
 
 def test_a_metric_that_the_head_does_not_have(base, capsys):
@@ -159,6 +168,8 @@ def test_a_label_that_only_a_later_split_has(base, capsys):
     ("rows.jsonl", '{"text": "a", "label": 1}\n{"text": "b", "label": NaN}\n', "single_label", "rows.jsonl:2: field 'label' is nan"),
     ("rows.csv", "text,label\na,1.5\nb,nan\n", "regression", "rows.csv:3: field 'label' is nan. Expected a finite number."),
     ("rows.csv", "text,label\na,x\nb,\n", "single_label", "rows.csv:3: field 'label' is empty. Expected a label."),
+    ("rows.jsonl", '{"text": "a", "label": ["x"]}\n{"text": "b", "label": [["y"]]}\n', "multi_label",
+     "rows.jsonl:2: field 'label' should be a label. Received ['y'] (list)."),
     ("rows.jsonl", '{"text": "a", "label": 1}\n{"text": "b", "label": null}\n', "regression", "rows.jsonl:2: field 'label' should be a number"),
 ])
 def test_a_label_that_is_not_a_number_or_missing(base, capsys, name, content, kind, expected):

@@ -185,3 +185,11 @@ def test_names_that_leave_the_folder_are_refused(faults, tmp_path):
     with pytest.raises(ConfigError, match=r"data.train: gs://bucket/unsafe/../../../evil has a name that no file of this machine can have. Rename it: gcloud"):
         gcs.fetch(gcs.find("gs://bucket/unsafe/**", key=KEY), tmp_path / "cache", key=KEY)
     assert not list(tmp_path.rglob("*evil*"))
+
+
+def test_what_is_marked_as_gzip_and_is_none_is_named(faults, tmp_path):
+    blob = gcs.client().bucket("bucket").blob("damaged.jsonl")
+    blob.content_encoding = "gzip"
+    blob.upload_from_string(gzip.compress(b"text" * 1000)[:40])
+    with pytest.raises(ConfigError, match=r"gs://bucket/damaged\.jsonl.* is marked as gzip \(Content-Encoding\) and cannot be unzipped: .*Upload it"):
+        gcs.fetch(gcs.find("gs://bucket/damaged.jsonl", key=KEY), tmp_path, key=KEY)

@@ -235,6 +235,18 @@ def test_config_that_is_not_supported(folder, changes, message):
         read_config(folder)
 
 
+@pytest.mark.parametrize("case, changes, message", [
+    ("albert", {"num_hidden_groups": 4}, "config.json: 4 groups of layers: expected 1 to 3, the number of layers"),
+    ("albert", {"inner_group_num": 2}, "inner_group_num is 2: only 1 is implemented"),
+    ("gpt2", {"add_cross_attention": True}, "add_cross_attention is true: only false is implemented"),
+    ("gpt2", {"tie_word_embeddings": False}, "tie_word_embeddings is false: only true is implemented")])
+def test_config_of_a_family_that_is_not_supported(tmp_path, case, changes, message):
+    folder = Path(shutil.copytree(GOLDEN / case, tmp_path / case))
+    edit_config(folder, **changes)
+    with pytest.raises(WeightsError, match=message):
+        read_config(folder)
+
+
 @pytest.mark.parametrize("name, remedy", [("pytorch_model.bin", "Where PyTorch is installed.*weights_only=True"), ("tf_model.h5", "from_tf=True")])
 def test_pickles_are_not_read(folder, name, remedy):
     (folder / "model.safetensors").rename(folder / name)

@@ -14,7 +14,7 @@ from trainer.config import DataSettings
 from trainer.data.batching import lay_out
 from trainer.data.pipeline import fill
 from trainer.data.store import StoreWriter, TokenStore
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, WeightsError
 from trainer.heads import causal_lm, masked_lm
 from trainer.heads._masked_output import COPIES
 from trainer.heads._projection import losses_and_hits, weighted_loss
@@ -247,6 +247,15 @@ def test_places_that_are_predicted_fit_whatever_the_rows(tmp_path):
             assert (row == layout.row[shard][batch["scored_example"][shard][used]]).all()
             originals = [store.example(int(number))["token_ids"][int(offset)] for number, offset in zip(example, inside, strict=True)]
             assert originals == batch["scored_target"][shard][used].tolist()
+
+
+def test_words_that_are_not_tied_are_refused():
+    head, model = model_of("bert_words")
+    tensors = huggingface.read_task_head(GOLDEN / "bert_words").tensors
+    copy = model.backbone.embeddings.word.numpy()
+    assert "cls.predictions.decoder.weight" in head.load_tensors({**tensors, "cls.predictions.decoder.weight": copy}, None)
+    with pytest.raises(WeightsError, match=r"cls\.predictions\.decoder\.weight is no copy of the word embeddings: tie_word_embeddings false is not supported"):
+        head.load_tensors({**tensors, "cls.predictions.decoder.weight": copy + 1}, None)
 
 
 def test_the_wrong_backbone_is_refused():

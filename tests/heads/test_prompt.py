@@ -130,5 +130,10 @@ def test_words_and_labels_must_fit(weights):
             Model(backbone, head, {"labels": list(words), "train_counts": {}}, seed=0)
     with pytest.raises(DataError, match=r"x:2: label 'neutral' has no word\. Those with one: pos, neg\."):
         head_of(weights).learn(["pos", "neutral"], None, lambda index: f"x:{index + 1}")
+    decoder, _ = huggingface.load_backbone(toy.write_gpt2(weights.parent / "decoder"))
+    with pytest.raises(ConfigError, match=r"head\.name: prompt needs an encoder such as BERT\. Received a backbone of kind gpt2\."):
+        Model(decoder, head_of(weights), {"labels": list(WORDS), "train_counts": {}}, seed=0)
+    with pytest.raises(ConfigError, match=r"data\.overflow: head prompt takes truncate or error\. Received 'window'\."):
+        prompt.Head(prompt.Settings(pattern="{text} {mask}", label_words=WORDS), DataSettings(source="jsonl", train="", overflow="window"), toy.TEMPLATE)
     with pytest.raises(ConfigError, match="prompt needs a tokenizer with a mask token"):
         prompt.Head(prompt.Settings(pattern="{text} {mask}", label_words=WORDS), DataSettings(source="jsonl", train=""), SimpleNamespace(mask_id=None))

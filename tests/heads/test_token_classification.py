@@ -451,3 +451,8 @@ def test_a_tagger_learns_exports_and_predicts(tmp_path, weights, capsys, crf):
     source.write_bytes(source.read_bytes()[:-9])
     assert toy.run_main(None, tmp_path / "job", "--mode=predict", f"--input={source}", f"--output={tmp_path / 'out2.jsonl'}") == 2
     assert "cannot be read beyond this line: Compressed file ended before" in capsys.readouterr().err
+
+
+def test_a_train_without_any_tag_is_refused(tmp_path, weights):
+    with pytest.raises(DataError, match=r"data\.train: no example has a tag in field 'tags'\."):
+        prepared_of(tmp_path, weights, [{"words": [], "tags": []}, {"words": [], "tags": []}])

@@ -6,6 +6,8 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -158,17 +160,33 @@ def _error(folder: pathlib.Path) -> str:
     return str(raised.value).replace(str(folder), "FOLDER")
 
 
+def _altered(folder: pathlib.Path, change: Callable[[dict[str, Any]], None]) -> pathlib.Path:
+    """A folder whose tokenizer.json is another, of no class that would put it right."""
+    content = json.loads((write_byte_bpe(folder, whole=True) / "tokenizer.json").read_text())
+    change(content)
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}))
+    return folder
+
+
 def test_damaged_and_foreign_tokenizers_are_refused(tmp_path: pathlib.Path) -> None:
     folder = write_byte_bpe(tmp_path / "a")
     (folder / "vocab.json").write_text("{")
     assert _error(folder).startswith("FOLDER: transformers cannot read the tokenizer: ")
-    folder = write_byte_bpe(tmp_path / "b", whole=True)
-    content = json.loads((folder / "tokenizer.json").read_text())
-    content["pre_tokenizer"] = {"type": "Whitespace"}
-    (folder / "tokenizer.json").write_text(json.dumps(content))
-    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}))
-    assert _error(folder) == ("FOLDER: the tokenizer's pre_tokenizer must be ByteLevel with GPT-2's pattern. Received: {'type': 'Whitespace'}. "
-                              "Choose a checkpoint with one of the tokenizers that README lists.")
+    assert _error(_altered(tmp_path / "b", lambda content: content.update(pre_tokenizer={"type": "Whitespace"}))) == (
+        "FOLDER: the tokenizer's pre_tokenizer must be ByteLevel with GPT-2's pattern. Received: {'type': 'Whitespace'}. "
+        "Choose a checkpoint with one of the tokenizers that README lists.")
+    assert _error(_altered(tmp_path / "d", lambda content: content["model"].update(dropout=0.1))).startswith(
+        "FOLDER: the tokenizer's model.dropout must be unset. Received: 0.1.")
+    assert _error(_altered(tmp_path / "e", lambda content: content.update(normalizer={"type": "Lowercase"}))).startswith(
+        "FOLDER: the tokenizer's normalizer must be none, for a byte-level BPE. Received: {'type': 'Lowercase'}.")
+    assert _error(_altered(tmp_path / "f", lambda content: content["added_tokens"][0].update(single_word=True))) == (
+        "FOLDER: added tokens with single_word=true are not supported. Received: '<|endoftext|>'. Save the tokenizer with single_word=false for them.")
+    pair = {"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [{"SpecialToken": {"id": "<|endoftext|>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 0}}]}
+    folder = _altered(tmp_path / "g", lambda content: content.update(post_processor={**pair, "special_tokens": {"<|endoftext|>": {
+        "id": "<|endoftext|>", "ids": [content["added_tokens"][0]["id"]], "tokens": ["<|endoftext|>"]}}}))
+    assert "the tokenizer puts other special tokens around a text (((), ())) than around a pair" in _error(folder)
     folder = write_byte_bpe(tmp_path / "c")
     left = {token: id for token, id in json.loads((folder / "vocab.json").read_text()).items() if token not in "Āā"}
     (folder / "vocab.json").write_text(json.dumps(left))

@@ -5,6 +5,7 @@ import io
 import json
 import pathlib
 import tempfile
+from typing import Any
 
 import numpy as np
 import pytest
@@ -115,10 +116,16 @@ def test_core_ops_only(tmp_path: pathlib.Path) -> None:
     assert [[id for id in row if id >= 0] for row in answer.tolist()] == [encoding.ids for encoding in backend.encode_batch(batch, add_special_tokens=False)]
 
 
-def test_other_normalizers_are_refused(tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize(("part", "value", "said"), [
+    ("normalizer", {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "x"}]},
+     r"normalizer must be made of Replace, NFKD, NFD, .*Precompiled\. Received: Prepend\."),
+    ("normalizer", {"type": "Replace", "pattern": {"String": "ab"}, "content": "c"}, r"normalizer's Replace must be of a pair of equal characters by one\."),
+    ("pre_tokenizer", {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "never", "split": True},
+     r"pre_tokenizer must be Metaspace, with a space before each text\. Received: .*never")])
+def test_other_steps_are_refused(tmp_path: pathlib.Path, part: str, value: dict[str, Any], said: str) -> None:
     content = json.loads(_pair("xlm-roberta")[1].to_str())
-    content["normalizer"] = {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "x"}]}
+    content[part] = value
     (tmp_path / "tokenizer.json").write_text(json.dumps(content))
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}))
-    with pytest.raises(WeightsError, match=r"the tokenizer's normalizer must be made of Replace, NFKD, NFD, .*Precompiled\. Received: Prepend\."):
+    with pytest.raises(WeightsError, match=f"the tokenizer's {said}"):
         load_tokenizer(tmp_path)
