@@ -105,7 +105,8 @@ def test_without_libtpu_the_message_says_what_to_install(tmp_path, monkeypatch, 
     assert "plan.tpu: needs libtpu, which this Python has not." in said and "podtune[tpu-plan]" in said
 
 
-@pytest.mark.parametrize("flag", [pytest.param("--plan.tpu=v3", marks=needs_libtpu), pytest.param("--plan.tpu=v5e", marks=needs_libtpu), "--plan.xla"])
+@pytest.mark.parametrize("flag", [pytest.param("--plan.tpu=v3", marks=[needs_libtpu, pytest.mark.slow]), pytest.param("--plan.tpu=v5e", marks=needs_libtpu),
+                                  "--plan.xla"])
 @pytest.mark.parametrize("kind", toy.HEADS)
 def test_the_steps_of_every_head_compile(tmp_path, kind, flag):
     config = toy.write_head_config(tmp_path, kind, 40)
