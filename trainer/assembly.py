@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import pathlib
 from collections.abc import Mapping
@@ -40,6 +41,12 @@ class Parts:
     head: Any
     tokenizer: Any
     display: Display
+
+    @functools.cached_property
+    def stream(self) -> Stream | None:
+        """Train as a stream, if it is one; its files are looked up when it is first asked for."""
+        data, train = self.config.data, self.config.train
+        return Stream(data, self.head, batch_size=train.global_batch_size, seed=train.seed) if data.stream_characters else None
 
 
 def start_strategy(config: Config, job: Job, display: Display) -> tf.distribute.Strategy:
@@ -98,8 +105,7 @@ def prepare_data(parts: Parts, strategy: tf.distribute.Strategy | None = None, j
     display = parts.display
 
     def here() -> Prepared:
-        stream = make_stream(parts)
-        return prepare(parts.config.data, parts.head, parts.tokenizer.fingerprint, train=stream.first_block() if stream else None,
+        return prepare(parts.config.data, parts.head, parts.tokenizer.fingerprint, train=parts.stream.first_block() if parts.stream else None,
                        progress=lambda done, total: display.progress("preparing", done, total))
 
     if strategy is None or hosts(strategy) == 1 or mirror.url_of(job.folder) is None:
@@ -127,12 +133,6 @@ def _check_block(config: Config, prepared: Prepared) -> None:
     if len(store) < batch and store.meta["characters"] >= size:
         raise ConfigError(f"data.stream_characters: a block of {size:,} characters has {len(store):,} rows, and a step takes {batch:,} "
                           f"(train.global_batch_size). Raise it to {math.ceil(size * STEPS_OF_A_BLOCK * batch / len(store)):,}, for {STEPS_OF_A_BLOCK} steps.")
-
-
-def make_stream(parts: Parts) -> Stream | None:
-    """Train as a stream, if it is one."""
-    settings = parts.config.train
-    return Stream(parts.config.data, parts.head, batch_size=settings.global_batch_size, seed=settings.seed) if parts.config.data.stream_characters else None
 
 
 def build_model(parts: Parts, strategy: tf.distribute.Strategy, vocabulary: Mapping[str, Any], *, to_restore: bool = False) -> Model:

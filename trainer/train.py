@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from trainer.assembly import build_model, make_parts, make_stream, prepare_data, start_strategy
+from trainer.assembly import build_model, make_parts, prepare_data, start_strategy
 from trainer.display import Display, print_result
 from trainer.distribution import SHARED, hosts, require_agreement, stop_when_a_worker_is_lost
 from trainer.finish import finish
@@ -35,15 +35,14 @@ def _train(resolved: Resolved, strategy: tf.distribute.Strategy, job: Job, displ
         require_agreement(strategy, "the job_dir", job.mark(lambda: require_agreement(strategy, "the start", "", "")), SHARED)
     timeline.enter("prepare_s")
     prepared = prepare_data(parts, strategy, job)
-    stream = make_stream(parts)
-    digest = prepared.digest() + (stream.fingerprint if stream else "")
+    digest = prepared.digest() + (parts.stream.fingerprint if parts.stream else "")
     require_agreement(strategy, "the prepared data", digest, "All workers must read the same files with the same config.")
     job.write_preparation(prepared)
     if job.writes:
         write_json(job.folder / "plan.json", describe(parts, prepared, replicas=strategy.num_replicas_in_sync))
     timeline.enter("startup_s")
     model = build_model(parts, strategy, prepared.vocabulary)
-    run = Training(config, job, display, stop, timeline, prepared, strategy, model, parts.head, stream)
+    run = Training(config, job, display, stop, timeline, prepared, strategy, model, parts.head, parts.stream)
     run.resume()
     run.train()
     results = finish(parts, job, prepared, run)
