@@ -259,8 +259,9 @@ class _Preparation:
 
     def _count_duplicates(self, split: _Split, train: _Split) -> None:
         hashes, train_hashes = np.array(split.hashes, np.uint64), np.array(train.hashes, np.uint64)
-        _, first = np.unique(hashes, return_index=True)
-        repeated = np.setdiff1d(np.arange(len(hashes)), first)
+        again = np.ones(len(hashes), bool)
+        again[np.unique(hashes, return_index=True)[1]] = False
+        repeated = np.flatnonzero(again)
         also_train = np.flatnonzero(np.isin(hashes, train_hashes)) if split.name != "train" and self.settings.stream_characters is None else []
         for kind, found in (("duplicates", repeated), ("duplicates_of_train", also_train)):
             if len(found):

@@ -58,8 +58,10 @@ def _place(keys: np.ndarray, bits: int) -> np.ndarray | None:
     numbers = np.full(2 * size, -1, np.int32)
     taken, firsts = np.unique(slots[0], return_index=True)
     numbers[taken] = firsts
+    left = np.ones(len(keys), bool)
+    left[firsts] = False
     of_first, of_second = slots.tolist()
-    for number in np.setdiff1d(np.arange(len(keys)), firsts).tolist():
+    for number in np.flatnonzero(left).tolist():
         slot = of_second[number]
         for _ in range(_TURNS):
             number, numbers[slot] = int(numbers[slot]), number
