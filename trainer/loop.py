@@ -266,8 +266,10 @@ class Training:
                 self.evaluated = {self.state.step: results}
                 metrics = self.head.metrics(results, self.splits["validation"])
                 if self.best_metric in self.head.judged:
-                    metrics |= self.head.judge(self.model.backbone, self.splits["validation"], self.settings.evaluation_batch_size,
-                                               functools.partial(self._on_evaluation_batch, doing="generating"))
+                    judged = self.head.judge(self.model.backbone, self.splits["validation"], self.settings.evaluation_batch_size,
+                                             functools.partial(self._on_evaluation_batch, doing="generating"))
+                    require_agreement(self.strategy, f"what is generated after step {self.state.step}", str(judged), "Pick the checkpoint by another metric.")
+                    metrics |= judged
             self.display.done("evaluating")
             self.display.done("generating")
         return metrics

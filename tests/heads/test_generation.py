@@ -143,3 +143,13 @@ def test_stop_texts_end_rows_also_across_tokens(decoder):
         whole = b"".join(token_bytes[token] for token in row)
         if stop not in whole:
             assert row.tolist() == new.tolist()
+
+
+def test_no_stop_is_looked_for_in_what_opens_a_text(decoder):
+    """The space before the first word; that before the second ends the text."""
+    token_bytes = [b" " + bytes([97 + number % 26, 97 + number // 26]) for number in range(61)]
+    settings = {"stop": (b" ",), "token_bytes": token_bytes}
+    free = generate(decoder, EXPECTED["prompts"])["token_ids"]
+    for opening, kept in ((b"", 1), (b" ", 2)):
+        found = generate(decoder, EXPECTED["prompts"], opening=opening, **settings)["token_ids"]
+        assert (found[:, :kept] == free[:, :kept]).all() and (found[:, kept:] == PAD).all()

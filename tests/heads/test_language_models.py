@@ -145,6 +145,9 @@ def test_a_space_at_the_end_of_a_prompt_goes_with_the_target(tmp_path):
     assert one["token_ids"].to_list() == two["token_ids"].to_list() and one["target"].to_list() == two["target"].to_list()
     generated = tokenizer.tokenize(tf.constant([" rot", "rot", "  rot"])).to_tensor(tokenizer.eos_id)
     assert spaced.written(generated).numpy().tolist() == [b"rot", b"rot", b" rot"]
+    one_word = causal_lm.Head(causal_lm.Settings(target="target", prompt="{text} is ", stop=[" "]), data, tokenizer)
+    generated = tokenizer.tokenize(tf.constant([" rot und", " rot"])).to_tensor(tokenizer.eos_id)
+    assert one_word.written(generated).numpy().tolist() == [b"rot", b"rot"]
 
 
 def random_store(head, folder, count=40, longest=50):

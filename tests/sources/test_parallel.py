@@ -50,6 +50,16 @@ def test_a_field_is_how_the_file_of_a_glob_ends(captions):
     assert source.progress() == source.size() > 0
 
 
+def test_hidden_and_packed_files_beside_their_own_do_not_matter(captions):
+    (captions / "._train.de").write_bytes(b"\0")
+    (captions / "train.de.gz").write_bytes(gzip.compress(b"rot\nblau\n"))
+    (captions / "deep").mkdir()
+    (captions / "deep" / "en").write_text("RED\nBLUE\n")
+    for spec, text, label, words in ((f"{captions}/train.*", "de", "en", ["red", "blue"]), (str(captions), "train.de", "deep/en", ["RED", "BLUE"])):
+        source = parallel.open(parallel.Settings(train=spec, text=text, label=label), "train", spec)
+        assert [example.features[label] for example in source.examples()] == words
+
+
 def test_files_of_several_splits_are_not_mixed(captions):
     with pytest.raises(ConfigError, match=r"has several files named 'de' or ending in '.de': train.de, val.de. Name those of one split, as with a glob"):
         parallel.open(parallel.Settings(train=str(captions), text="de", label="en"), "train", str(captions))

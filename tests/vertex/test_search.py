@@ -40,7 +40,9 @@ def test_ranges_and_choices_become_parameters(config):
     ("optimizer:adamw|adam9", "maximize:validation.accuracy", "'adam9'"),
     ("learning_rate:1e-5..1e-4,train.learning_rate:1|2", "maximize:validation.accuracy", "--tune: train.learning_rate is given twice."),
     ("learning_rate:1e-5..1e-4", "accuracy", "--goal: expected maximize:validation.METRIC or minimize:validation.METRIC, such as maximize:validation.accuracy. "
-                                             "Received 'accuracy'.")])
+                                             "Received 'accuracy'."),
+    ("learning_rate:1e-5..1e-4", "maximize:validation.bleu", "--goal: validation.bleu is measured while training only where the checkpoint is picked by one of "
+                                                             "bleu, chrf, rouge1, rouge2, rouge_l. Set --train.best_metric=bleu.")])
 def test_what_cannot_be_searched_is_named(config, tune, goal, message):
     with pytest.raises(ConfigError) as caught:
         search.study_spec(tune, goal, config)

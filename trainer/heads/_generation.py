@@ -26,6 +26,7 @@ class Decoding:
         eos_id: ends a text; None: nothing does.
         pad_id: behind the end.
         stop: texts that end one, as bytes.
+        opening: what a text may begin with, a byte at most, in which no stop is looked for.
         token_bytes: of each token; only needed for `stop`.
     """
 
@@ -43,6 +44,7 @@ class Decoding:
     length_penalty: float = 1.0
     early_stopping: bool | Literal["never"] = False
     stop: tuple[bytes, ...] = ()
+    opening: bytes = b""
     token_bytes: Sequence[bytes] = ()
 
 
@@ -208,7 +210,7 @@ class Generator:
             token = tf.argmax(scores, axis=-1, output_type=tf.int32)
         score = state["score"] + tf.where(state["finished"], 0.0, tf.gather(tf.nn.log_softmax(raw), token, batch_dims=1))
         token = tf.where(state["finished"], d.pad_id, token)
-        state, ended = self._noted(state, token, state["lengths"] + state["step"])
+        state, ended = self._noted(state, token, state["lengths"], state["step"])
         finished = state["finished"] | ended
         column = tf.range(d.max_new_tokens)[None, :] == state["step"]
         return self._read({**state, "tokens": tf.where(column, token[:, None], state["tokens"]), "score": score, "finished": finished}, token)
@@ -229,23 +231,27 @@ class Generator:
         uniform = tf.random.stateless_uniform(tf.shape(scores), seed, minval=1e-20)
         return tf.argmax(scores - tf.math.log(-tf.math.log(uniform)), axis=-1, output_type=tf.int32)
 
-    def _noted(self, state: State, token: tf.Tensor, place: tf.Tensor) -> tuple[State, tf.Tensor]:
-        """The state with what these tokens leave behind at their place in each text, and which rows they end."""
+    def _noted(self, state: State, token: tf.Tensor, prompt: tf.Tensor, step: tf.Tensor) -> tuple[State, tf.Tensor]:
+        """The state with what these tokens leave behind, and which rows they end; `prompt` is the length of each one's prompt."""
         ended = tf.zeros_like(token, tf.bool) if self.decoding.eos_id is None else token == self.decoding.eos_id
         state = dict(state)
         if "used" in state:
             state["used"] |= tf.one_hot(token, tf.shape(state["used"])[1], on_value=True, off_value=False)
         if "history" in state:
-            at = tf.range(tf.shape(state["history"])[1])[None, :] == place[:, None]
+            at = tf.range(tf.shape(state["history"])[1])[None, :] == prompt[:, None] + step
             state["history"] = tf.where(at, token[:, None], state["history"])
         if "tail" in state:
-            state["tail"], hit = self._tail(state["tail"], token)
+            state["tail"], hit = self._tail(state["tail"], token, step == 0)
             ended |= hit
         return state, ended
 
-    def _tail(self, tail: tf.Tensor, token: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The last bytes with those of the tokens, and which have a stop text in them."""
-        together = tf.concat([tail, tf.gather(self._bytes, token)], axis=1)
+    def _tail(self, tail: tf.Tensor, token: tf.Tensor, first: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The last bytes with those of the tokens, and which have a stop text in them; the opening of the `first` token is none."""
+        added = tf.gather(self._bytes, token)
+        if self.decoding.opening:
+            opens = first & (added[:, :1] == self.decoding.opening[0])
+            added = tf.concat([tf.where(opens, -1, added[:, :1]), added[:, 1:]], axis=1)
+        together = tf.concat([tail, added], axis=1)
         kept = tf.gather(together, tf.gather(self._widths, token)[:, None] + tf.range(tail.shape[1])[None, :], batch_dims=1)
         hit = tf.zeros_like(token, tf.bool)
         for stop in self._stops:
@@ -280,7 +286,7 @@ class Generator:
         beam, token = place // words, place % words  # (B, 2K)
         flat = tf.reshape(beam + tf.range(batch)[:, None] * beams, [-1])
         kept = {name: tf.gather(state[name], flat) for name in ("used", "history", "tail") if name in state}
-        moved, ended = self._noted(kept, tf.reshape(token, [-1]), tf.gather(state["lengths"], flat) + state["step"])
+        moved, ended = self._noted(kept, tf.reshape(token, [-1]), tf.gather(state["lengths"], flat), state["step"])
         column = tf.range(d.max_new_tokens)[None, None, :] == state["step"]
         tokens = tf.where(column, token[:, :, None], tf.gather(tf.reshape(state["tokens"], [batch, beams, d.max_new_tokens]), beam, batch_dims=1))
         ended = tf.reshape(ended, [batch, -1]) | (state["step"] + 1 == d.max_new_tokens)

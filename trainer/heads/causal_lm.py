@@ -39,7 +39,7 @@ class Settings(LanguageModelSettings):
     sampling_seed: int = Field(0, ge=0, lt=2**31, description="of drawing")
     repetition_penalty: float = Field(1.0, gt=0, le=10, description="above 1, tokens of the prompt and the text so far are less likely")
     no_repeat_ngram_size: int | None = Field(None, ge=1, description="no so many tokens in a row come twice in the prompt and the text")
-    min_new_tokens: int = Field(0, ge=0, description="the end of the text comes no earlier")
+    min_new_tokens: int = Field(0, ge=0, description="the end-of-text token comes no earlier; a text of `stop` may")
     length_penalty: float = Field(1.0, description="of beams: above 0 longer texts are preferred")
     early_stopping: bool | Literal["never"] = Field(
         False, description="of beams: true: end when as many have ended as are followed; false: when no better one is likely; never: when none can be")
@@ -62,7 +62,7 @@ class Head(LanguageModel):
         if settings.do_sample and settings.num_beams > 1:
             raise ConfigError(f"head.num_beams: {settings.num_beams} beams are not drawn. Set head.do_sample to false, or head.num_beams to 1.")
         self._before, behind = settings.prompt.split("{text}")
-        self._behind = behind.rstrip(" ")
+        self._behind = behind.removesuffix(" ")
         self._opening = behind[len(self._behind):]
         self._many: ManyPrompts | None = None  # of judge, compiled once
         if settings.target is not None:
@@ -156,7 +156,7 @@ class Head(LanguageModel):
         return {"token_ids": ids, "target": predicted}, {"truncated_tokens": cut}
 
     def _prompts(self, text: tf.Tensor) -> tf.Tensor:
-        """Without the spaces at the end: they belong to the first token of what follows, as a byte-level vocabulary writes words."""
+        """Without a space at the end: it belongs to the first token of what follows, as a byte-level vocabulary writes words."""
         return tf.strings.join([self._before, text, self._behind])
 
     def build(self, backbone: Any, vocabulary: Mapping[str, Any], seed: int) -> list[keras.layers.Layer]:
@@ -200,7 +200,8 @@ class Head(LanguageModel):
         """What the texts that are generated for a split's prompts are worth: bleu, chrf, rouge1, rouge2 and rouge_l."""
         if self.settings.target is None:
             return {}
-        self._many = self._many or ManyPrompts(self.generator(backbone), batch_size)
+        if self._many is None or self._many.generator.backbone is not backbone:
+            self._many = ManyPrompts(self.generator(backbone), batch_size)
         count = min(len(store), self.settings.judged_examples or len(store))
         prompts = [store.example(index) for index in range(count)]
         prompts = [tokens["token_ids"][:np.argmax(tokens["target"] > 0) + 1] for tokens in prompts]
@@ -225,7 +226,7 @@ class Head(LanguageModel):
         while int(state["step"]) < self.new_tokens and not bool(state["finished"][0]):
             state = run(state, seed, tf.constant(tokens_at_once))
             whole = self.written(state["tokens"])[0].numpy().decode()
-            safe = whole.rstrip("\ufffd")[:len(whole) - held]
+            safe = whole.rstrip("\ufffd")[:max(0, len(whole) - held)]
             if len(safe) > len(shown) and safe.startswith(shown):
                 yield safe[len(shown):]
                 shown = safe
@@ -262,7 +263,8 @@ class Head(LanguageModel):
             max_new_tokens=self.new_tokens, eos_id=self.tokenizer.eos_id, pad_id=self._end, num_beams=s.num_beams, do_sample=s.do_sample,
             temperature=s.temperature, top_k=s.top_k, top_p=s.top_p, repetition_penalty=s.repetition_penalty,
             no_repeat_ngram_size=s.no_repeat_ngram_size, min_new_tokens=s.min_new_tokens, length_penalty=s.length_penalty,
-            early_stopping=s.early_stopping, stop=tuple(stop.encode() for stop in s.stop), token_bytes=self.tokenizer.token_bytes if s.stop else ()))
+            early_stopping=s.early_stopping, stop=tuple(stop.encode() for stop in s.stop), opening=self._opening.encode(),
+            token_bytes=self.tokenizer.token_bytes if s.stop else ()))
 
     @property
     def _end(self) -> int:
@@ -280,9 +282,11 @@ class Head(LanguageModel):
         """(B, M) int32 -> (B,) string, the texts of generated tokens up to their end or a stop text."""
         open_ = tf.cumsum(tf.cast(token_ids == self._end, tf.int32), axis=1) == 0
         text = self.tokenizer.decode(tf.ragged.boolean_mask(token_ids, open_))
+        if self._opening:
+            text = tf.strings.regex_replace(text, "^" + self._opening, "")
         for stop in self.settings.stop:
             text = tf.strings.regex_replace(text, "(?s)" + re.escape(stop) + ".*", "")
-        return tf.strings.regex_replace(text, "^" + self._opening, "")
+        return text
 
     def answers(self, results: Mapping[str, tf.Tensor], columns: Mapping[str, Any], texts: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
         """Of each text: `log_probability` (B,) float32, of its tokens but the first; `tokens` (B,) int32, how many those are; `perplexity` (B,)."""

@@ -37,12 +37,12 @@ def open(settings: Settings, split: str, spec: str) -> Source:
     """
     key = f"data.{split}"
     named = expand(spec, key=key)
-    files = [path for entry in named for path in (sorted(entry.iterdir()) if entry.is_dir() else [entry]) if path.is_file()]
+    files = [path for entry in named for path in (sorted(entry.iterdir()) if entry.is_dir() else [entry])
+             if path.is_file() and not path.name.startswith(".")]
     texts = [settings.text] if isinstance(settings.text, str) else settings.text
     paths = {}
     for name in (*texts, settings.label):
-        whole = [path for path in files if path.name in (name, f"{name}.gz")]
-        found = whole or [path for path in files if path.name.endswith((f".{name}", f".{name}.gz"))]
+        found = _called(name, named, files)
         if len(found) != 1:
             there = ", ".join(path.name for path in (found or files)[:SHOWN_FILES]) or "none"
             remedy = "Name those of one split, as with a glob such as PATH/train.*." if found else "Correct data.text or data.label."
@@ -50,6 +50,16 @@ def open(settings: Settings, split: str, spec: str) -> Source:
             raise ConfigError(f"{key}: {spec!r} has {what} named {name!r} or ending in '.{name}': {there}. {remedy}")
         paths[name] = found[0]
     return ParallelSource(paths)
+
+
+def _called(name: str, named: list[pathlib.Path], files: list[pathlib.Path]) -> list[pathlib.Path]:
+    """The files that may be meant by a field: one of exactly that name, else all that end so; a compressed one only where it is not there unpacked."""
+    for ending in ("", ".gz"):
+        exact = [entry / (name + ending) for entry in named if (entry / (name + ending)).is_file()] + [path for path in files if path.name == name + ending]
+        if exact:
+            return exact[:1]
+    ending = [path for path in files if path.name.endswith((f".{name}", f".{name}.gz"))]
+    return [path for path in ending if path.suffix != ".gz" or path.with_suffix("") not in ending]
 
 
 class ParallelSource:

@@ -15,6 +15,7 @@ import yaml
 from trainer import config as schema
 from trainer.config import Config
 from trainer.errors import ConfigError
+from trainer.heads._judged import JUDGED
 from trainer.resolve import suggest
 
 SCALES = {"linear": "UNIT_LINEAR_SCALE", "log": "UNIT_LOG_SCALE", "reverse_log": "UNIT_REVERSE_LOG_SCALE"}
@@ -42,6 +43,9 @@ def study_spec(tune: str, goal: str, config: Config) -> dict[str, Any]:
         problems.append(f"--goal: expected maximize:validation.METRIC or minimize:validation.METRIC, such as maximize:validation.accuracy. Received {goal!r}.")
     elif config.data.validation is None:
         problems.append("data.validation: missing. A search compares trials by it: give a path, a split or a fraction such as 0.1.")
+    elif metric.removeprefix("validation.") in JUDGED and config.train.best_metric not in JUDGED:
+        problems.append(f"--goal: {metric} is measured while training only where the checkpoint is picked by one of {', '.join(JUDGED)}. "
+                        f"Set --train.best_metric={metric.removeprefix('validation.')}.")
     if problems:
         raise ConfigError("\n".join(problems))
     # Where a run keeps its best checkpoint, the best measurement is that of the model that is exported.
