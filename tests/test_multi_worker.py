@@ -141,6 +141,18 @@ def test_what_workers_trained_they_evaluate_and_export(launcher, whole, tmp_path
     assert "error: --mode=predict: runs in one process, and the environment names 2 workers. Start it without TF_CONFIG" in log_of(job, 0).read_text()
 
 
+def test_workers_pick_the_checkpoint_by_what_they_generate(launcher, tmp_path):
+    config = toy.write_head_config(tmp_path, "target", 120, distribution={"strategy": "auto"},
+                                   train={"steps": STEPS, "evaluate_every_steps": 20, "best_metric": "rouge1", "learning_rate": 0.01})
+    job, alone = tmp_path / "job", tmp_path / "alone"
+    finish(launcher, job, start(launcher, config, job))
+    process = launcher.start(f"--config={config}", f"--job_dir={alone}", "--train.micro_batches=2", log=log_of(alone, 0))
+    assert launcher.wait(process) == 0, logs(alone, 1)
+    assert_near(job, alone)
+    scores = {line["step"]: line["rouge1"] for line in metrics_of(job) if line["split"] == "validation"}
+    assert len(scores) == 3 and json.loads((job / "results.json").read_text())["step"] == max(scores, key=lambda step: (scores[step], -step))
+
+
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_worker_stops_the_others_and_the_job_goes_on(launcher, config, whole, tmp_path, victim):
     job = tmp_path / "job"
