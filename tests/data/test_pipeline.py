@@ -1,5 +1,9 @@
 """Batches: the plan's examples, set into rows."""
 
+import functools
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
@@ -65,3 +69,16 @@ def test_the_dataset_gives_one_element_a_layout_with_the_shards_asked_for(store,
         for name in wanted:
             np.testing.assert_array_equal(element[name], wanted[name][mine])
             assert element[name].dtype == wanted[name].dtype
+
+
+def test_what_a_dataset_has_read_is_let_go(store):
+    """An evaluation's layouts, for one, of which a long run makes thousands."""
+    class Layouts(list):
+        pass
+
+    layouts = Layouts([layout_of(store, [0, 1, 2], batching="fixed", capacity=4)])
+    alive = weakref.ref(layouts)
+    assert len(list(batches(store, functools.partial(iter, layouts), [0]))) == 1
+    del layouts
+    gc.collect()
+    assert alive() is None

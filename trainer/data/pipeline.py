@@ -81,7 +81,7 @@ class _Targets:
 
 
 def batches(store: TokenStore, layouts: Callable[[], Iterator[Layout]], shards: Sequence[int], draw: Draw | None = None) -> tf.data.Dataset:
-    """A dataset with one element a layout: what `fill` returns, made in a thread ahead of the steps.
+    """A dataset with one element a layout: what `fill` returns, made in a thread ahead of the steps. It can be read once.
 
     The number of rows, slots and tokens are left open: they differ from step to step.
     """
@@ -89,7 +89,13 @@ def batches(store: TokenStore, layouts: Callable[[], Iterator[Layout]], shards: 
     rows = {*store.tokens, "position_ids", "sequence_ids"}
     signature = {name: tf.TensorSpec((len(shards), None, None) if name in rows else (len(shards), None, *values.shape[2:]), values.dtype)
                  for name, values in empty.items()}
-    dataset = tf.data.Dataset.from_generator(lambda: (fill(store, layout, shards, draw) for layout in layouts()), output_signature=signature)
+    source = [(store, layouts, draw)]
+
+    def filled() -> Iterator[dict[str, np.ndarray]]:
+        store, layouts, draw = source.pop()  # once: TensorFlow keeps this function for as long as the process lives
+        return (fill(store, layout, shards, draw) for layout in layouts())
+
+    dataset = tf.data.Dataset.from_generator(filled, output_signature=signature)
     options = tf.data.Options()
     options.autotune.enabled = False  # its thread sleeps up to a minute at a time, and freeing an iterator may wait for it
     return dataset.prefetch(PREFETCHED).with_options(options)
