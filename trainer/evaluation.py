@@ -21,7 +21,7 @@ class Evaluator:
     """Evaluates splits with one compiled function."""
 
     def __init__(self, config: Config, strategy: tf.distribute.Strategy, model: Model, head: Any) -> None:
-        self.config, self.strategy, self.head = config, strategy, head
+        self.config, self.strategy, self.model, self.head = config, strategy, model, head
         self._xla = use_xla(config.train)
         self._results_call = make_results_call(strategy, model, xla=self._xla)
 
@@ -38,6 +38,10 @@ class Evaluator:
             self.strategy, self._results_call, store, plan, per_token=self.head.per_token, batching=self.config.data.batching, seq_len=self.config.data.seq_len,
             batch_size=self.config.train.evaluation_batch_size, xla=self._xla,
             draw=drawer(self.head, self.config.train.seed), between=(lambda: on_batch(next(done), len(plan))) if on_batch else None)
+
+    def judged(self, store: TokenStore, on_batch: Callable[[int, int], None]) -> dict[str, float]:
+        """The metrics that `head.judged` names."""
+        return self.head.judge(self.model.backbone, store, self.config.train.evaluation_batch_size, on_batch)
 
 
 def is_better(metric: str, value: float, best: float | None, min_delta: float) -> bool:

@@ -110,8 +110,7 @@ class Kept:
                     write_json(self._calibration, chosen)
                 metrics[split] = self.parts.head.metrics(self._results[split], store)
                 if self.job.writes:
-                    metrics[split] |= self.parts.head.judge(self.model.backbone, store, self.parts.config.train.evaluation_batch_size,
-                                                            lambda done, total: self.display.progress("generating", done, total))
+                    metrics[split] |= self.evaluator.judged(store, lambda done, total: self.display.progress("generating", done, total))
                     self.display.done("generating")
                 if scores := self.parts.head.per_label(self._results[split], store):
                     per_label[split] = scores

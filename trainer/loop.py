@@ -266,8 +266,7 @@ class Training:
                 self.evaluated = {self.state.step: results}
                 metrics = self.head.metrics(results, self.splits["validation"])
                 if self.best_metric in self.head.judged:
-                    judged = self.head.judge(self.model.backbone, self.splits["validation"], self.settings.evaluation_batch_size,
-                                             functools.partial(self._on_evaluation_batch, doing="generating"))
+                    judged = self.evaluator.judged(self.splits["validation"], functools.partial(self._on_evaluation_batch, doing="generating"))
                     require_agreement(self.strategy, f"what is generated after step {self.state.step}", str(judged), "Pick the checkpoint by another metric.")
                     metrics |= judged
             self.display.done("evaluating")
