@@ -2,10 +2,14 @@
 
 Run as a file it imports everything once, then answers requests, a JSON line each: {"argv", "log", "environment"} forks a
 child and gives its process id, {"wait": process id} its return code. No TensorFlow op has run before the fork.
+
+There are two of them, which take turns: children of one have its memory's addresses and its hashes of strings in common, and
+what goes on, or trains together, has neither.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pathlib
@@ -20,26 +24,34 @@ class Launcher:
 
     def __init__(self) -> None:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
-        self._server = subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
+        servers = [subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
+                                    env={**environment, "PYTHONHASHSEED": str(seed)}) for seed in (1, 2)]
+        self._servers, self._next = servers, itertools.cycle(servers)
+        self._server_of: dict[int, subprocess.Popen] = {}
 
     def start(self, *arguments: str, log: pathlib.Path, environment: dict[str, str] | None = None) -> int:
         """Starts `python -m trainer.task ARGUMENTS`; its output goes to `log`. Returns its process id."""
-        self._last = int(self._ask({"argv": ["task.py", *arguments], "log": str(log), "environment": environment or {}}))
+        server = next(self._next)
+        self._last = int(_ask(server, {"argv": ["task.py", *arguments], "log": str(log), "environment": environment or {}}))
+        self._server_of[self._last] = server
         return self._last
 
     def wait(self, process: int | None = None) -> int:
         """The return code of a process, by default of the one started last; -9 after kill -9."""
-        return int(self._ask({"wait": process or self._last}))
-
-    def _ask(self, request: dict) -> str:
-        self._server.stdin.write(json.dumps(request) + "\n")
-        self._server.stdin.flush()
-        return self._server.stdout.readline()
+        process = process or self._last
+        return int(_ask(self._server_of[process], {"wait": process}))
 
     def close(self) -> None:
-        """Ends the server."""
-        self._server.stdin.close()
-        self._server.wait(10)
+        """Ends the servers."""
+        for server in self._servers:
+            server.stdin.close()
+            server.wait(10)
+
+
+def _ask(server: subprocess.Popen, request: dict) -> str:
+    server.stdin.write(json.dumps(request) + "\n")
+    server.stdin.flush()
+    return server.stdout.readline()
 
 
 def _child(request: dict) -> None:

@@ -92,6 +92,20 @@ def kill_and_finish(launcher, config, job, kills, rng):
     return resumed
 
 
+def assert_goes_on_exactly(launcher, config, folder, kill_after, *flags):
+    """A run that is killed once at that step or later, folder/job, beside an undisturbed one, folder/whole."""
+    for job, killed in ((folder / "whole", False), (folder / "job", True)):
+        process = start(launcher, config, job, *flags)
+        if killed:
+            wait_for_step(job, kill_after)
+            os.kill(process, signal.SIGKILL)
+            assert launcher.wait() == -signal.SIGKILL
+            start(launcher, config, job, *flags)
+        assert launcher.wait() == 0, job.with_suffix(".log").read_text()
+    assert "resuming after step" in (folder / "job.log").read_text()
+    assert_same_run(folder / "job", folder / "whole")
+
+
 def test_a_run_that_is_killed_twice_ends_bit_for_bit_the_same(launcher, config, whole, tmp_path):
     resumed = kill_and_finish(launcher, config, tmp_path / "job", 2, random.Random(os.urandom(8)))
     assert all(step < STEPS for step in resumed)
@@ -102,17 +116,8 @@ def test_a_run_that_is_killed_twice_ends_bit_for_bit_the_same(launcher, config, 
     ("--train.ema_decay=0.9", "--train.precision=mixed_float16"),
     ("--train.early_stopping_patience=3", "--train.evaluate_every_steps=9", "--train.learning_rate=0.01")], ids=["average and loss scale", "early stop"])
 def test_all_that_a_run_keeps_outlives_a_kill(launcher, config, tmp_path, flags):
-    for job, kill_after in ((tmp_path / "whole", None), (tmp_path / "job", 40)):
-        process = start(launcher, config, job, *flags)
-        if kill_after:
-            wait_for_step(job, kill_after)
-            os.kill(process, signal.SIGKILL)
-            assert launcher.wait() == -signal.SIGKILL
-            start(launcher, config, job, *flags)
-        assert launcher.wait() == 0, job.with_suffix(".log").read_text()
-    assert_same_run(tmp_path / "job", tmp_path / "whole")
+    assert_goes_on_exactly(launcher, config, tmp_path, 40, *flags)
     log, names = (tmp_path / "job.log").read_text(), set(weights_of(tmp_path / "job", complete(tmp_path / "job")[-1]))
-    assert "resuming after step" in log
     if "early" in flags[0]:
         assert "stopping early: 3 evaluations without a better loss" in log and complete(tmp_path / "job")[-1] < STEPS
     else:
@@ -130,16 +135,7 @@ def test_a_language_model_on_several_files_goes_on_with_the_same_masks(launcher,
                               data={"source": "text", "document": "line", "validation": str(tmp_path / "train0.txt") if stream else 0.2, "seq_len": 24,
                                     "stream_characters": stream},
                               train={"steps": 60, "checkpoint_every_steps": 7, "evaluate_every_steps": 20, "best_metric": "perplexity"})
-    for job, kill_after in ((tmp_path / "whole", None), (tmp_path / "job", 20)):
-        process = start(launcher, config, job)
-        if kill_after:
-            wait_for_step(job, kill_after)
-            os.kill(process, signal.SIGKILL)
-            assert launcher.wait() == -signal.SIGKILL
-            start(launcher, config, job)
-        assert launcher.wait() == 0, job.with_suffix(".log").read_text()
-    assert "resuming after step" in (tmp_path / "job.log").read_text()
-    assert_same_run(tmp_path / "job", tmp_path / "whole")
+    assert_goes_on_exactly(launcher, config, tmp_path, 20)
     assert (tmp_path / "job" / "ledger.json").read_bytes() == (tmp_path / "whole" / "ledger.json").read_bytes()
     if stream:
         state = json.loads((tmp_path / "whole" / "checkpoints" / "step_00000060" / "state.json").read_text())["stream"]
@@ -150,16 +146,7 @@ def test_a_language_model_on_several_files_goes_on_with_the_same_masks(launcher,
 def test_every_head_goes_on_exactly(launcher, tmp_path, kind):
     train = {"steps": 60, "checkpoint_every_steps": 7, "evaluate_every_steps": 20, **({"best_metric": "rouge1"} if kind == "target" else {})}
     config = toy.write_head_config(tmp_path, kind, 120, dropout=0.1, train=train)
-    start(launcher, config, tmp_path / "whole")
-    assert launcher.wait() == 0, (tmp_path / "whole.log").read_text()
-    process = start(launcher, config, tmp_path / "job")
-    wait_for_step(tmp_path / "job", 22)
-    os.kill(process, signal.SIGKILL)
-    assert launcher.wait() == -signal.SIGKILL
-    start(launcher, config, tmp_path / "job")
-    assert launcher.wait() == 0, (tmp_path / "job.log").read_text()
-    assert "resuming after step" in (tmp_path / "job.log").read_text()
-    assert_same_run(tmp_path / "job", tmp_path / "whole")
+    assert_goes_on_exactly(launcher, config, tmp_path, 22)
 
 
 def half_written(job):

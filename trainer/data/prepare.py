@@ -45,7 +45,8 @@ class Prepared:
         digest = hashlib.blake2b(json.dumps(self.vocabulary, sort_keys=True).encode(), digest_size=16)
         for split, store in sorted(self.splits.items()):
             for name in ("content_hash", "label"):
-                digest.update(f"{split} {name}".encode() + np.ascontiguousarray(store.columns.get(name, store.tokens.get(name))).tobytes())
+                if (values := store.columns.get(name, store.tokens.get(name))) is not None:  # a language model's examples have no label
+                    digest.update(f"{split} {name}".encode() + np.ascontiguousarray(values).tobytes())
             digest.update(np.ascontiguousarray(store.lengths).tobytes())
         return digest.hexdigest()
 
