@@ -92,7 +92,7 @@ def _store_of_questions(folder: pathlib.Path, rng: np.random.Generator, tokens: 
     label[::5], label[::7] = 0, -1
     records = [json.dumps({"context": "x" * length, "answers": ["xx"] if number % 5 else []}).encode() for number, length in enumerate(lengths)]
     writer = StoreWriter(folder)
-    writer.append({"token_ids": (tokens, lengths), "segment_ids": (tokens % 2, lengths), "candidate": (2 * (within > 0), lengths),
+    writer.append({"token_ids": (tokens, lengths), "segment_ids": (tokens % 2, lengths), "candidate": (3 * (within > 0), lengths),
                    "start": (within - 1, lengths), "end": (within, lengths)}, {"example": np.arange(count, dtype=np.int32)})
     writer.close({"label": label}, {}, {"files": [], "samples": []}, extras={
         "record": np.frombuffer(b"".join(records), np.uint8), "record_splits": np.cumsum([0, *map(len, records)])})

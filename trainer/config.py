@@ -45,7 +45,8 @@ class DataSettings(Section):
     overflow: Literal["truncate", "head_tail", "window", "error"] | None = Field(
         None, description="texts over seq_len: keep the start; keep start and end; several rows; refuse;"
                           " null: window where every token is scored, else truncate")
-    window_overlap: int | None = Field(None, ge=0, description="overflow window: tokens that neighbouring rows share; null: a quarter of a row")
+    window_overlap: int | None = Field(
+        None, ge=0, description="overflow window: tokens that neighbouring rows share; null: a quarter of a row; for answers a third, or one's greatest length")
     batching: Literal["packed", "bucketed", "fixed"] = Field(
         "packed", description="rows hold several examples; one example each, as long as the longest; one each, seq_len long")
     stream_characters: int | None = Field(

@@ -119,7 +119,7 @@ def test_labels_become_numbers():
 @pytest.mark.parametrize(("settings", "message"), [
     ({"kind": "multi_label", "class_weights": "balanced"}, "head.class_weights: only for head.kind single_label. Received kind multi_label."),
     ({"class_weights": {"x": 2.0, "a": 1.0}}, "head.class_weights: x: no such label. The labels: a, b, c."),
-    ({"overflow": "window"}, "data.overflow: head classification takes one of truncate, head_tail, error. Received 'window'."),
+    ({"overflow": "window"}, "data.overflow: head classification takes truncate, head_tail or error. Received 'window'."),
 ])
 def test_settings_that_do_not_go_together_are_refused(settings, message):
     with pytest.raises(ConfigError) as caught:

@@ -18,7 +18,7 @@ from trainer.data.prepare import prepare
 from trainer.errors import ConfigError, DataError
 from trainer.export import Server
 from trainer.heads import _answers
-from trainer.heads.question_answering import NEVER, Head, Settings
+from trainer.heads.question_answering import EDGE, MIDDLE, NEVER, Head, Settings
 from trainer.model import Model
 from trainer.sources import Example, Origin, jsonl
 from trainer.text import load_tokenizer
@@ -98,12 +98,41 @@ def test_an_answer_is_checked_against_its_text(tmp_path, weights, answer, start,
     ("the film", [("Film!", 4), ("film", 4)], 4, "found"),  # the second stands where it says
     ("the film", [("Film!", 4), ("film", 6)], 4, "moved"), ("the film", [("film", 6), ("the", 0)], 0, "found"),
     ("this tree", [("is", 9)], -1, "lost"), ("it is a tree", [("is", 9)], 3, "moved"), ("is it is", [("is", 4)], -1, "lost"),
-    ("他今天很好", [("今天", 3)], 1, "moved"), ("(film)", [("film", 3)], 1, "moved"), ("aaa", [("aa", 5)], -1, "lost")])
+    ("他今天很好", [("今天", 3)], 1, "moved"), ("(film)", [("film", 3)], 1, "moved"), ("aaa", [("aa", 5)], -1, "lost"),
+    ("สวัสดีครับ", [("ครับ", 2)], 6, "moved")])
 def test_the_first_answer_that_stands_in_the_context_is_learnt(weights, context, answers, place, state):
     head = Head(Settings(**SMALL), DataSettings(source="jsonl", train="", text=["q", "c"], label="answers", seq_len=20), toy.TEMPLATE)
     row = {"q": "?", "c": context, "answers": [{"text": text, "answer_start": start} for text, start in answers]}
     gold = head.label(Example(row, Origin("x", 1)))
     assert (gold.start, gold.state) == (place, state) and gold.texts == tuple(text for text, _ in answers)
+
+
+def test_plausible_answers_to_a_question_that_has_none_are_not_learnt(weights):
+    head = Head(Settings(**SMALL), DataSettings(source="jsonl", train="", text=["q", "c"], label="answers", seq_len=20), toy.TEMPLATE)
+    row = {"q": "?", "c": "the film", "answers": [{"text": "film", "answer_start": 4}]}
+    assert [head.label(Example({**row, "is_impossible": value}, Origin("x", 1))).state for value in (True, False)] == ["none", "found"]
+
+
+@pytest.mark.parametrize("overlap", [None, 8])
+def test_every_answer_of_the_length_that_windows_share_can_be_chosen_in_one(tmp_path, weights, overlap):
+    """Wherever it stands, and in one window only, so that none is given twice."""
+    words = [WORDS[place % len(WORDS)] for place in range(60)]
+    answers = [(place, " ".join(words[place:place + size])) for size in (1, 2, 3, 5) for place in range(60 - size + 1)]
+    rows = [{"question": f"{number}?", "context": " ".join(words), "answers": [{"text": text, "answer_start": len(" ".join([*words[:place], ""]))}]}
+            for number, (place, text) in enumerate(answers)]
+    head, prepared = prepared_of(tmp_path, weights, rows, window_overlap=overlap)
+    assert head.overlap >= 5 and prepared.ledger.count("train", "unreachable_answers") == 0
+    store, chosen = prepared.splits["train"], np.zeros(len(rows), int)
+    for index in range(len(store)):
+        first, last = store.columns["label"][index]
+        chosen[store.columns["example"][index]] += bool(first and store.example(index)["candidate"][(first + last) // 2] & MIDDLE)
+    assert (chosen == 1).all()
+
+
+def test_questions_that_are_cut_are_counted(tmp_path, weights):
+    row = questions(1)[0]
+    _, prepared = prepared_of(tmp_path, weights, [row, {**row, "question": "the red film was great?"}])
+    assert prepared.ledger.entries["train"]["cut_questions"] == {"count": 1, "first": f"{tmp_path / 'train.jsonl'}:2"}
 
 
 def test_questions_that_cannot_be_refused_are_counted(tmp_path, weights):
@@ -194,7 +223,7 @@ def test_the_best_spans_are_those_of_all_pairs_tried(weights, packed):
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(1, 24, 2)).astype(np.float32)
     ids = np.array([[1] * 10 + [2] * 12 + [0] * 2] if packed else [[1] * 22 + [0] * 2], np.int32)
-    candidate = np.where(ids > 0, rng.integers(0, 3, ids.shape), 0).astype(np.int32)
+    candidate = np.where(ids > 0, rng.choice([0, 1, 2, 3, 3, 3], ids.shape), 0).astype(np.int32)
     starts = [0, 10] if packed else [0]
     batch = {"sequence_ids": ids, "candidate": candidate, "example_row": np.zeros(len(starts), np.int32), "example_start": np.array(starts, np.int32),
              "label": np.array([[2, 4], [0, 0]][:len(starts)], np.int32), "sample_weight": np.ones(len(starts), np.float32)}
@@ -204,7 +233,7 @@ def test_the_best_spans_are_those_of_all_pairs_tried(weights, packed):
     for number, start in enumerate(starts):
         mine = np.flatnonzero(ids[0] == number + 1)
         spans = sorted(((logits[0, a, 0] + logits[0, b, 1], a - start, b - start) for a in mine for b in mine
-                        if 0 <= b - a < 5 and candidate[0, a] == 2 and candidate[0, b] > 0), reverse=True)[:3]
+                        if 0 <= b - a < 5 and candidate[0, a] & candidate[0, b] & EDGE and candidate[0, (a + b) // 2] & MIDDLE), reverse=True)[:3]
         np.testing.assert_allclose(results["score"][number][:len(spans)], [score for score, _, _ in spans], rtol=1e-6)
         assert list(zip(results["first"][number], results["last"][number], strict=True))[:len(spans)] == [(a, b) for _, a, b in spans]
         assert results["none"][number] == pytest.approx(logits[0, start].sum(), abs=1e-5)
@@ -213,10 +242,11 @@ def test_the_best_spans_are_those_of_all_pairs_tried(weights, packed):
         assert results["loss"][number] == pytest.approx(expected, abs=1e-5)
 
 
-@pytest.fixture(scope="module", params=[(0.0, 1), (0.0, 3), (0.4, 3)], ids=str)
+@pytest.fixture(scope="module", params=[(0.0, 1, "bert"), (0.0, 3, "bert"), (0.4, 3, "bert"), (0.0, 3, "gpt2")], ids=str)
 def served(tmp_path_factory, weights, request):
-    share, top_k = request.param
+    share, top_k, family = request.param
     folder = tmp_path_factory.mktemp("served")
+    weights = toy.write_gpt2(folder / "gpt2", layers=1, hidden=16) if family == "gpt2" else weights
     head, prepared = prepared_of(folder, weights, questions(30, unanswerable=share), head={"top_k": top_k})
     model = model_of(weights, head, prepared.vocabulary)
     head.output.kernel.assign(np.random.default_rng(0).normal(size=head.output.kernel.shape))
@@ -245,6 +275,23 @@ def test_an_answer_is_always_a_slice_of_its_context(served, pairs):
         assert served.top_k == 1 or not found["score"] or found["n_best"][0] == best
         for other in found.get("n_best", []):
             assert other["answer"] == context[max(other["start"], 0):max(other["end"], 0)]
+
+
+def test_gold_answers_can_be_given_whole(tmp_path, weights):
+    """The span that is learnt is the answer to its last accent, at either end, between tabs and in the second of two windows, and is judged right."""
+    answers = ["cafe\u0301", "नहीं", "１９７３", "😀", "e\u0301\u0323", "今天", "ﬁlm", "İ", "\u0628\u0650", "U.S.\u0301"]
+    contexts = ["{}", "{} the film", "the film {}", "in\t{}\n(old)", "😀 {}, it was", "ｆ {} ｆ" + " the film" * 20]
+    texts = [(context.format(answer), answer) for context in contexts for answer in answers]
+    rows = [{"question": "great?", "context": text, "answers": [{"text": answer, "answer_start": text.index(answer)}]} for text, answer in texts]
+    head, prepared = prepared_of(tmp_path, weights, rows, validation=str(toy.write_jsonl(tmp_path / "dev.jsonl", rows)))
+    store = prepared.splits["validation"]
+    head.vocabulary, label = prepared.vocabulary, np.asarray(store.columns["label"])
+    results = {"score": np.where(label.any(1), 1.0, -1.0)[:, None], "first": label[:, :1], "last": label[:, 1:], "none": np.zeros(len(label)),
+               "loss": np.zeros(len(label))}
+    assert head.metrics(results, store)["exact_match"] == 100 and prepared.ledger.count("validation", "unreachable_answers") == 0
+    for row in np.flatnonzero(label.any(1)):
+        (text, answer), (first, last) = texts[store.columns["example"][row]], store.row_splits[row] + label[row]
+        assert text[store.tokens["start"][first]:store.tokens["end"][last]] == answer
 
 
 def test_windows_go_through_the_encoder_a_few_at_a_time(served, monkeypatch):

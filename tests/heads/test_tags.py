@@ -47,6 +47,18 @@ def test_a_scheme_is_found_and_read_as_seqeval_reads_it(scheme):
             assert read == found
 
 
+def test_spans_without_types_are_spans():
+    """As of keyphrases, and of word segmentation."""
+    for tags, scheme in {"O B I O": "bio", "B M E S": "bmes", "B I E S O": "bioes"}.items():
+        assert find_scheme([tags.split()]) == scheme
+    assert to_bio(["B", "M", "E", "S"], "bmes") == (["B-span", "I-span", "I-span", "B-span"], [])
+    assert find_scheme([["I", "E"]]) == "none" and find_scheme([["B", "X"]]) == "none" and find_scheme([["B", "B-PER"]]) == "none"
+
+
+def test_a_slip_does_not_make_iob1_another_scheme():
+    assert find_scheme([["I-A", "I-A", "O", "I-B"]] * 3 + [["B-A"]]) == "iob1" and find_scheme([["B-A", "I-A", "B-A"]] * 3 + [["I-A"]]) == "bio"
+
+
 def test_parts_of_speech_are_no_spans():
     assert find_scheme([["NNP", "O", "-LRB-"], ["B-X"]]) == "none" and find_scheme([["O", "O"]]) == "none"
     assert to_bio(["NNP", "I-x"], "none") == (["NNP", "I-x"], [])

@@ -22,7 +22,7 @@ from trainer.export import Server
 from trainer.heads._tags import repaired
 from trainer.heads.token_classification import Head, Settings
 from trainer.model import Model
-from trainer.sources import jsonl
+from trainer.sources import conll, jsonl
 from trainer.text import load_tokenizer
 
 NAMES = ["PER", "LOC"]
@@ -86,6 +86,29 @@ def test_every_gold_word_is_scored_once_whatever_the_length(tmp_path, weights, s
     for row, tags in zip(rows, predicted, strict=True):
         seen = ["O" if word == "\u200b" else tag for word, tag in zip(row["words"], row["tags"], strict=True)]
         assert tags == repaired(seen)  # a span that goes on behind a lost word begins anew
+
+
+@pytest.mark.parametrize(("rows", "separator"), [
+    ([{"words": ["the", "\u200b", "film", "red"], "tags": ["O", "B-LOC", "I-LOC", "I-LOC"]}, {"words": ["\u200b", "red"], "tags": ["B-LOC", "I-LOC"]}],
+     " "),
+    ([{"words": "16film red", "tags": [{"start": 2, "end": 10, "label": "LOC"}]}, {"words": "red film", "tags": [{"start": 1, "end": 8, "label": "LOC"}]}],
+     " "),
+    ([{"words": list("A98天"), "tags": ["O", "B-T", "I-T", "I-T"]}, {"words": list("今A98天"), "tags": ["B-X", "O", "B-T", "I-T", "I-T"]}], ""),
+    (None, " ")], ids=["lost words", "spans inside words", "shared tokens", "random"])
+@pytest.mark.parametrize("crf", [False, True])
+def test_what_is_learnt_never_breaks_the_scheme(tmp_path, weights, rows, separator, crf):
+    """A CRF forbids the moves that BIO has not: one of them in the gold tags would be a loss of ten thousand."""
+    rows = rows or tagged(60)
+    head, prepared = prepared_of(tmp_path, weights, rows, head={"crf": crf, "word_separator": separator})
+    store, names = prepared.splits["train"], ["", *prepared.vocabulary["labels"]]
+    for text in range(len(rows)):
+        mine = np.flatnonzero(np.repeat(store.columns["example"], store.lengths) == text)
+        tags = [names[label] for label in store.tokens["label"][mine] if label]
+        assert repaired(tags) == tags
+    model = model_of(weights, head, prepared.vocabulary)
+    tokens = {name: tf.RaggedTensor.from_row_splits(values, store.row_splits).to_tensor() for name, values in store.tokens.items()}
+    results = model.results({**tokens, "padding_mask": tf.sequence_mask(store.lengths, dtype=tf.int32)})
+    assert results["loss"].numpy().max() < 100
 
 
 def test_a_word_of_several_parts_is_labelled_at_each_and_scored_at_its_first(tmp_path, weights):
@@ -155,11 +178,15 @@ def test_tags_without_spans_are_scored_by_accuracy(tmp_path, weights):
 
 
 def test_one_slip_among_the_tags_is_named_instead_of_taking_the_spans_away(tmp_path, weights):
-    for slip in ("0", "b-LOC", "LOC"):
+    unknown = "has a prefix that no scheme has beside the others (bio B I, iob1 B I, bioes B I E S, bmes B M E S, bilou B I L U)"
+    missing = "has no prefix, and most others have, such as B-… and I-…"
+    for slip, problem in {"0": missing, "LOC": missing, "B": missing, "b-LOC": unknown, "M-LOC": unknown}.items():
         with pytest.raises(DataError) as caught:
             prepared_of(tmp_path, weights, [*tagged(20), {"words": ["a"], "tags": [slip]}])
-        assert str(caught.value) == (f"{tmp_path / 'train.jsonl'}:21: tag {slip!r} has no prefix, and most others have, such as B-… and I-…. "
+        assert str(caught.value) == (f"{tmp_path / 'train.jsonl'}:21: tag {slip!r} {problem}. "
                                      "Correct it (O is for words outside of spans), or set --head.scheme=none for a tag a word.")
+    with pytest.raises(DataError, match=r"train.jsonl:1: tag '_' has no prefix"):  # what stands outside may be the most frequent
+        prepared_of(tmp_path, weights, [{"words": ["a", "b", "c", "d"], "tags": ["_", "B-X", "_", "_"]}])
     _, prepared = prepared_of(tmp_path, weights, [*tagged(20), {"words": ["a", "U.S."], "tags": ["0", "B-NEW"]}], head={"scheme": "none"})
     assert prepared.vocabulary["scheme"] == "none" and {"0", "B-NEW", "I-LOC"} <= set(prepared.vocabulary["labels"])
 
@@ -182,6 +209,30 @@ def test_a_span_begins_at_its_first_token(tmp_path, weights, text, span, tags):
     gold, predicted = head.tags(learnt, store)
     assert gold[0] == tags and prepared.ledger.count("train", "spans_trimmed") == (" " in (text[span[0]], text[span[1] - 1]))
     assert predicted == gold or span == (3, 4)  # of which the tokenizer leaves nothing
+
+
+def test_no_tags_are_no_spans_only_where_there_are_spans(tmp_path, weights):
+    span, words = {"words": "in red", "tags": [{"start": 3, "end": 6, "label": "LOC"}]}, {"words": "in red", "tags": ["O", "B-LOC"]}
+    message = r":2: has no tags, and the other texts have one for each word. Give each word one, or leave the text out."
+    assert prepared_of(tmp_path, weights, [span, {"words": "red", "tags": []}])[1].vocabulary["tagged"] == "text"
+    with pytest.raises(DataError, match="train.jsonl" + message):
+        prepared_of(tmp_path, weights, [words, {"words": "red", "tags": []}])
+    other = toy.write_jsonl(tmp_path / "dev.jsonl", [words, {"words": "red", "tags": []}])
+    with pytest.raises(DataError, match="dev.jsonl" + message):
+        prepared_of(tmp_path, weights, [words, words], validation=str(other))
+
+
+def test_tags_that_break_the_scheme_are_counted_with_their_place(tmp_path, weights):
+    (tmp_path / "train.txt").write_text("the O\nred B-LOC\n\nred I-LOC\nfilm I-LOC\nhouse I-X\n")
+    data = conll.Settings(train=str(tmp_path / "train.txt"), cache_dir=str(tmp_path / "cache"), seq_len=16)
+    tokenizer = load_tokenizer(weights)
+    prepared = prepare(data, Head(Settings(scheme="bio"), data, tokenizer), tokenizer.fingerprint)
+    assert prepared.ledger.entries["train"]["scheme_violations"] == {"count": 2, "first": f"{tmp_path / 'train.txt'}:4"}
+
+
+def test_words_of_a_line_are_parted_by_spaces_alone(tmp_path, weights):
+    _, prepared = prepared_of(tmp_path, weights, [{"words": "the\u00a0film \t red", "tags": "B-X O"}])
+    assert np.diff(prepared.splits["train"].extras["word_splits"]).tolist() == [2]
 
 
 def test_a_field_called_lines_is_the_users_own(tmp_path, weights):
@@ -221,7 +272,14 @@ def test_spans_over_raw_text_are_found_by_their_characters(tmp_path, weights):
     ({"words": ["a"], "tags": ["X-PER"]}, "train.jsonl:2: tag 'X-PER' is none of scheme bio: O, B-…, I-…. Correct it, or set --head.scheme."),
     ({"words": "New York City", "tags": [{"start": 0, "end": 13, "label": "LOC"}, {"start": 4, "end": 8, "label": "ORG"}]},
      "spans overlap: LOC 'New York City' (0 to 13) and ORG 'York' (4 to 8). A word has one tag: keep one of them."),
-    ({"words": "ab", "tags": [{"start": 0, "end": 3, "label": "LOC"}]}, "a span must lie in the text, which has 2 characters. Received 0 to 3."),
+    ({"words": "ab", "tags": [{"start": 0, "end": 3, "label": "LOC"}]},
+     "a span must lie in the text, which has 2 characters, and hold one at least. Received 0 to 3."),
+    ({"words": "ab", "tags": [{"start": 1, "end": 1, "label": "LOC"}]}, "and hold one at least. Received 1 to 1."),
+    ({"words": "😀 in Rome", "tags": [{"start": 6, "end": 10, "label": "LOC", "text": "Rome"}]}, "must lie in the text"),
+    ({"words": "😀 in Rome, Italy", "tags": [{"start": 6, "end": 10, "label": "LOC", "text": "Rome"}]},
+     "the span from 6 to 10 says that its text is 'Rome', and 'ome,' stands there. They count UTF-16 units, as JavaScript does: count characters."),
+    ({"words": "in Rome", "tags": [{"start": 2, "end": 6, "label": "LOC", "text": "Rome"}]},
+     "the span from 2 to 6 says that its text is 'Rome', and ' Rom' stands there. Correct its place, or its text."),
     ({"words": "ab", "tags": [{"start": 0.0, "end": True, "label": "LOC"}]},
      "start and end of a span must be whole numbers, of characters of the text. Received 0.0 and True."),
     ({"words": "a  b", "tags": [{"start": 1, "end": 3, "label": "LOC"}]}, "the span from 1 to 3 holds white space alone: '  '."),
@@ -257,6 +315,13 @@ def test_a_split_without_any_tag_of_train_is_refused(tmp_path, weights):
         prepared_of(tmp_path, weights, tagged(5), validation=str(other))
     assert str(caught.value) == (f"data.validation: its tags are none of those of train (first: {other}:1). Received B-ORG, I-ORG. Expected some of "
                                  "O, B-LOC, I-LOC, B-PER, I-PER. Is it the right file, and are text and tags the right fields or columns?")
+
+
+def test_a_fraction_held_out_may_have_none_of_trains_types(tmp_path, weights):
+    """Each sentence of its own type: what falls into the fraction is never that of train."""
+    rows = [{"words": [word], "tags": [f"B-{word}"]} for word in toy.FILLER]
+    _, prepared = prepared_of(tmp_path, weights, rows, validation=0.2)
+    assert prepared.ledger.count("validation", "unseen_tags") == len(prepared.splits["validation"].meta["samples"]) > 0
 
 
 @pytest.mark.parametrize(("head", "data", "message"), [

@@ -43,6 +43,14 @@ def test_a_number_sign_is_a_comment_above_a_sentence_and_a_word_where_it_has_the
         [("#", "O"), ("EU", "B")], [("#", "O")], [("x", "O"), ("#", "B")]]
 
 
+def test_words_with_a_number_sign_are_no_comments_wherever_they_stand():
+    assert sentences("#NowPlaying O\nAdele B\n#music O\n") == [[("#NowPlaying", "O"), ("Adele", "B"), ("#music", "O")]]
+    assert sentences("# a header of five words\n#fail O\n#x O\n\nEU B\n") == [[("#fail", "O"), ("#x", "O")], [("EU", "B")]]
+    assert sentences("EU X O\n\n#fail NOUN Number=Sing\n", tag=1) == [[("EU", "X")], [("#fail", "NOUN")]]
+    assert sentences("-DOCSTART-\n\n#a O\n\nEU B\n") == [[("#a", "O")], [("EU", "B")]]
+    assert sentences("#a O\n\n#b B\n") == [[("#a", "O")], [("#b", "B")]]
+
+
 def test_conllu_leaves_out_ranges_and_empty_nodes():
     content = "# text = Vámonos al mar\n1-2\tVámonos\t_\t_\n1\tVamos\tir\tVERB\n2\tnos\tnosotros\tPRON\n2.1\tx\tx\tX\n# odd\n3\tal\tal\tADP\n"
     assert sentences(content, word=1, tag=3, conllu=True) == [[("Vamos", "VERB"), ("nos", "PRON"), ("al", "ADP")]]
@@ -57,6 +65,11 @@ def test_lines_without_their_columns_are_refused(content, message):
     with pytest.raises(DataError) as caught:
         read(content, tag=1)
     assert message in str(caught.value)
+
+
+def test_a_line_of_conllu_that_is_no_word_is_refused():
+    with pytest.raises(DataError, match=r"x.txt:2: expected the number of a word, such as 1, 1-2 or 1.1, found 'nos'. Correct the line, or for other columns"):
+        read("1\tVamos\tir\tVERB\nnos\tnosotros\tPRON\tX\n", word=1, tag=3, conllu=True)
 
 
 @pytest.mark.parametrize(("content", "message"), [

@@ -39,7 +39,11 @@ def test_a_question_without_answers_is_not_one_that_has_none(tmp_path):
     ({"data": [{"paragraphs": [{"context": "a", "qas": [{"question": 1}]}]}]}, "data[0].paragraphs[0].qas[0]: expected text in 'question'. Received 1."),
     ({"data": [{"paragraphs": [{"context": "a", "qas": [{"question": "b", "is_impossible": "false"}]}]}]},
      "data[0].paragraphs[0].qas[0]: expected true or false in 'is_impossible'. Received 'false'."),
-    ({"data": [{"paragraphs": [{"context": "a", "qas": [{"question": "b", "answers": "c"}]}]}]}, "expected a list in 'answers'. Received 'c'.")])
+    ({"data": [{"paragraphs": [{"context": "a", "qas": [{"question": "b", "answers": "c"}]}]}]}, "expected a list in 'answers'. Received 'c'."),
+    ({"data": [{"paragraphs": [{"context": "cut \ud83d", "qas": [{"question": "b", "answers": []}]}]}]},
+     "data[0].paragraphs[0].qas[0]: field 'context' holds half of a surrogate pair"),
+    ({"data": [{"paragraphs": [{"context": "😀", "qas": [{"question": "b", "answers": [{"text": "\ude00", "answer_start": 0}]}]}]}]},
+     "field 'answers' holds half of a surrogate pair")])
 def test_what_is_not_of_its_shape_is_refused_with_its_place(tmp_path, content, message):
     found, file = source(tmp_path, content)
     with pytest.raises(DataError) as caught:

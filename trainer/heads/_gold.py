@@ -101,8 +101,12 @@ def read_spans(text: str, spans: list[Any], where: str) -> Gold:
         if type(start) is not int or type(end) is not int:
             raise DataError(f"{where}: start and end of a span must be whole numbers, of characters of the text. Received {start!r} and {end!r}.")
         if not 0 <= start < end <= len(text):
-            raise DataError(f"{where}: a span must lie in the text, which has {len(text)} characters. Received {start!r} to {end!r}.")
+            raise DataError(f"{where}: a span must lie in the text, which has {len(text)} characters, and hold one at least. Received {start!r} to {end!r}.")
         inside = text[start:end]
+        if isinstance(said := span.get("text"), str) and said != inside:
+            units = text.encode("utf-16-le")[2 * start:2 * end].decode("utf-16-le", "replace") == said
+            advice = "They count UTF-16 units, as JavaScript does: count characters." if units else "Correct its place, or its text."
+            raise DataError(f"{where}: the span from {start} to {end} says that its text is {said!r:.60}, and {inside!r:.60} stands there. {advice}")
         if not inside.strip():
             raise DataError(f"{where}: the span from {start} to {end} holds white space alone: {inside!r}. Correct it, or leave it out.")
         if not isinstance(name, str) or not name:
@@ -143,9 +147,11 @@ def scheme_of(labels: Sequence[Gold], scheme: str, origin: Callable[[int], str])
     """The scheme of train's tags: the one given, or "auto" found.
 
     Raises:
-        DataError: a tag without a prefix among many that have one; or spans, where the scheme is to be none.
+        DataError: a tag that looks like a slip among those of spans; spans, where the scheme is to be none; no tags, where others have one a word.
     """
     spans = next((index for index, gold in enumerate(labels) if gold.spans), None)
+    if not any(gold.tags for gold in labels if gold.spans) and not all(gold.spans for gold in labels):
+        require_tags(labels, origin)
     if scheme == "none" and spans is not None:
         raise DataError(f"head.scheme: none is for a tag a word, and {origin(spans)} has spans. Leave head.scheme out.")
     if scheme != "auto":
@@ -156,20 +162,31 @@ def scheme_of(labels: Sequence[Gold], scheme: str, origin: Callable[[int], str])
     odd = odd_one_out(gold.tags for gold in labels) if found == "none" else None
     if odd:
         sentence, place = odd
-        where = origin_of(labels[sentence], lambda: origin(sentence), place)
-        raise DataError(f"{where}: tag {labels[sentence].tags[place]!r} has no prefix, and most others have, such as B-… and I-…. "
-                        "Correct it (O is for words outside of spans), or set --head.scheme=none for a tag a word.")
+        where, tag = origin_of(labels[sentence], lambda: origin(sentence), place), labels[sentence].tags[place]
+        known = ", ".join(f"{name} {' '.join(prefixes)}" for name, prefixes in PREFIXES.items())
+        problem = (f"has a prefix that no scheme has beside the others ({known})" if tag[1:2] == "-" else
+                   "has no prefix, and most others have, such as B-… and I-…")
+        raise DataError(f"{where}: tag {tag!r} {problem}. Correct it (O is for words outside of spans), or set --head.scheme=none for a tag a word.")
     return found
 
 
-def tag_numbers(split: Any, vocabulary: Mapping[str, Any], ledger: Any) -> tuple[list[np.ndarray], list[str]]:
+def require_tags(labels: Sequence[Gold], origin: Callable[[int], str]) -> None:
+    """Raises DataError where a text has [] in place of a tag a word: that says "no spans", in data that has none."""
+    empty = next((index for index, gold in enumerate(labels) if gold.spans and not gold.tags), None)
+    if empty is not None:
+        raise DataError(f"{origin(empty)}: has no tags, and the other texts have one for each word. Give each word one, or leave the text out.")
+
+
+def tag_numbers(split: Any, vocabulary: Mapping[str, Any], ledger: Any, *, held_out: bool) -> tuple[list[np.ndarray], list[str]]:
     """The tags of each text as numbers, and the names of those that train does not have, whose numbers come after the vocabulary's.
 
     Tags that break the scheme, and those that train does not have, go to the ledger.
 
     Raises:
-        DataError: train has none of the split's tags.
+        DataError: train has none of the split's tags, and it is not `held_out` of the same file.
     """
+    if vocabulary["tagged"] == "words":
+        require_tags(split.labels, split.origin)
     labels = list(vocabulary["labels"])
     numbers = {tag: number for number, tag in enumerate(labels)}
     result, seen = [], False
@@ -189,7 +206,7 @@ def tag_numbers(split: Any, vocabulary: Mapping[str, Any], ledger: Any) -> tuple
             seen |= tag != OUTSIDE and numbers[tag] < len(labels)
         result.append(np.array([numbers[tag] for tag in tags], np.int64))
     unseen = list(numbers)[len(labels):]
-    if unseen and not seen:
+    if unseen and not seen and not held_out:
         shown = [", ".join(tags[:SHOWN]) + (", …" if len(tags) > SHOWN else "") for tags in (unseen, labels)]
         raise DataError(f"data.{split.name}: its tags are none of those of train (first: {split.origin(0)}). Received {shown[0]}. "
                         f"Expected some of {shown[1]}. Is it the right file, and are text and tags the right fields or columns?")

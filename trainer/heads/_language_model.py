@@ -33,6 +33,7 @@ class LanguageModel(Plain):
     """The part of a head that is the same for all language models; see trainer/heads/__init__.py for what each method is for."""
 
     windows = True
+    overflows = ("window",)  # rows begin and end anywhere
     recuts = True
     streams = True
     evaluated_as_served = False
@@ -42,8 +43,7 @@ class LanguageModel(Plain):
         self.settings, self.data, self.tokenizer = settings, data, tokenizer
         if not isinstance(data.text, str):
             raise ConfigError(f"data.text: head {settings.name} takes one field. Received {data.text!r}.")
-        if data.overflow not in (None, "window", "error"):
-            raise ConfigError(f"data.overflow: head {settings.name} takes window or error, so that no token goes unseen. Received {data.overflow!r}.")
+        self.overflow_of(data)
         self.fields = [data.text]
 
     # --- examples -------------------------------------------------------------------------------------------------

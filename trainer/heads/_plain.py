@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
+from trainer.config import DataSettings
+from trainer.errors import ConfigError
 from trainer.lazy import tf
 from trainer.sources import Example
 
@@ -25,7 +27,16 @@ class Plain:
     scored_share = 1.0
     judged: tuple[str, ...] = ()
     grouping: ClassVar[slice] = slice(None)
+    overflows: tuple[str, ...] = ("truncate", "head_tail", "error")
     per_token: tuple[str, ...] = ()
+
+    def overflow_of(self, data: DataSettings, reason: str = "") -> str:
+        """What becomes of texts over data.seq_len: data.overflow, or the first of `overflows`. Raises ConfigError where it is none of them."""
+        overflow = data.overflow or self.overflows[0]
+        if overflow not in self.overflows:
+            allowed = " or ".join(filter(None, [", ".join(self.overflows[:-1]), self.overflows[-1]]))
+            raise ConfigError(f"data.overflow: head {self.Settings.model_fields['name'].default} takes {allowed}{reason}. Received {overflow!r}.")
+        return overflow
 
     def kept(self, split: Any) -> dict[str, np.ndarray]:
         """What else of a split the head keeps, for `judge`; heads with `windows` return it from `align`."""
@@ -42,6 +53,10 @@ class Plain:
     def asked(self, example: Example) -> tuple[str, ...]:
         """The raw texts that predict answers; raises DataError where one is missing or no text."""
         return self.texts(example)
+
+    def proof_samples(self, samples: Sequence[Mapping[str, str]]) -> Sequence[Mapping[str, str]]:
+        """The raw texts that prove an export, made of some that evaluation saw; only where those are not `evaluated_as_served`."""
+        return samples
 
     def served(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """What evaluation's batches have besides, for rows of one example each."""

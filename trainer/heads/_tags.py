@@ -3,48 +3,61 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 PREFIXES = {"bio": "BI", "iob1": "BI", "bioes": "BIES", "bmes": "BMES", "bilou": "BILU"}
 BEGIN, INSIDE, END, SINGLE = ("begin", "inside", "end", "single")
 MEANING = {"B": BEGIN, "I": INSIDE, "M": INSIDE, "E": END, "L": END, "S": SINGLE, "U": SINGLE}
-TYPED = re.compile(r"([BIESMLU])-(.+)", re.DOTALL)
+MARK = re.compile(r"([BIESMLU])(?:-(.+))?", re.DOTALL)
 OUTSIDE = "O"
+UNTYPED = "span"  # the type of spans whose tags have none: B I O, or the B M E S of word segmentation
 
 
 def find_scheme(sentences: Iterable[Sequence[str]]) -> str:
     """The scheme of some tags: a name of PREFIXES, or "none" where they are no spans, such as parts of speech."""
     prefixes: set[str] = set()
-    opens, after_own = 0, True  # I- that begin a span; whether every B- stands right after a span of its type
+    typed: set[bool] = set()
+    opens = apart = 0  # I- that begin a span, which BIO has not; B- that follow no span of their type, which IOB1 has not
     for tags in sentences:
         before = OUTSIDE
         for tag in tags:
             if tag != OUTSIDE:
-                if (match := TYPED.fullmatch(tag)) is None:
+                if (match := MARK.fullmatch(tag)) is None:
                     return "none"
                 prefixes.add(match[1])
+                typed.add(match[2] is not None)
                 same = before[1:] == tag[1:] and before != OUTSIDE
                 opens += match[1] == "I" and not same
-                after_own &= match[1] != "B" or same
+                apart += match[1] == "B" and not same
             before = tag
-    if not prefixes:
+    if not prefixes or len(typed) == 2 or (typed == {False} and "B" not in prefixes):
         return "none"
     if prefixes <= {"B", "I"}:
-        return "iob1" if opens and after_own else "bio"
+        return "iob1" if opens > apart else "bio"
     return next((name for name, known in PREFIXES.items() if prefixes <= set(known)), "none")
 
 
 def odd_one_out(sentences: Iterable[Sequence[str]]) -> tuple[int, int] | None:
-    """Sentence and place of the first tag without a prefix, where most have one: a slip among spans. None where there is no such tag."""
-    first, typed, plain = None, 0, 0
+    """Sentence and place of what looks like a slip among the tags of spans; None where they may well be single tags.
+
+    That is the first tag without prefix and type, where most have both or all the others without are the same; where every tag
+    has both, the first with the prefix that is rarest.
+    """
+    first: dict[str, tuple[int, int]] = {}  # tag without a type, or prefix
+    typed: Counter[str] = Counter()
+    plain: Counter[str] = Counter()
     for number, tags in enumerate(sentences):
         for place, tag in enumerate(tags):
-            if tag != OUTSIDE and TYPED.fullmatch(tag):
-                typed += 1
-            elif tag != OUTSIDE:
-                plain += 1
-                first = first or (number, place)
-    return first if typed > plain else None
+            if tag == OUTSIDE:
+                continue
+            match = MARK.fullmatch(tag)
+            kind, counts = (match[1], typed) if match and match[2] else (tag, plain)
+            counts[kind] += 1
+            first.setdefault(kind if counts is typed else f"-{kind}", (number, place))
+    if plain:
+        return min(place for kind, place in first.items() if kind.startswith("-")) if typed.total() > plain.total() or (typed and len(plain) == 1) else None
+    return first[min(typed, key=typed.__getitem__)] if typed else None
 
 
 def to_bio(tags: Sequence[str], scheme: str) -> tuple[list[str], list[int]]:
@@ -64,10 +77,10 @@ def to_bio(tags: Sequence[str], scheme: str) -> tuple[list[str], list[int]]:
             kind_before, type_before = "", ""
             result.append(OUTSIDE)
             continue
-        match = TYPED.fullmatch(tag)
+        match = MARK.fullmatch(tag)
         if match is None or match[1] not in PREFIXES[scheme]:
             raise ValueError(tag)
-        kind, name = MEANING[match[1]], match[2]
+        kind, name = MEANING[match[1]], match[2] or UNTYPED
         open_before = kind_before in (BEGIN, INSIDE)
         continues = kind in (INSIDE, END) and open_before and name == type_before
         if scheme == "bio":

@@ -9,11 +9,9 @@ import numpy as np
 
 from trainer.backbones.families import FAMILIES
 from trainer.config import DataSettings
-from trainer.errors import ConfigError
 from trainer.heads._classifier import Classifier, ClassifierSettings, class_weights_of
 from trainer.lazy import keras, tf
 
-OVERFLOWS = ("truncate", "head_tail", "error")
 DROPOUT_SITES = (1_000_000, 1_000_001)  # far above the backbone's
 # What the families have before the output layer: a layer of their own with this activation, or the backbone's pooler, or nothing.
 HIDDEN = {"distilbert": "relu", "electra": "gelu", "roberta": "tanh", "xlm-roberta": "tanh"}
@@ -36,9 +34,7 @@ class Head(Classifier):
     def __init__(self, settings: Settings, data: DataSettings, tokenizer: Any) -> None:
         super().__init__(settings, data, tokenizer)
         self.more_inputs = ("segment_ids",) if len(self.fields) > 1 and tokenizer.template.segments else ()
-        self.overflow = data.overflow or OVERFLOWS[0]
-        if self.overflow not in OVERFLOWS:
-            raise ConfigError(f"data.overflow: head classification takes one of {', '.join(OVERFLOWS)}. Received {data.overflow!r}.")
+        self.overflow = self.overflow_of(data)
 
     # --- graph ----------------------------------------------------------------------------------------------------
 

@@ -38,12 +38,12 @@ class Head(Classifier):
 
     Settings = Settings
     more_inputs = ("asked",)
+    overflows = ("truncate", "error")
     lives_on_pretraining = True
 
     def __init__(self, settings: Settings, data: DataSettings, tokenizer: Any) -> None:
         super().__init__(settings, data, tokenizer)
-        if data.overflow not in (None, "truncate", "error"):
-            raise ConfigError(f"data.overflow: head prompt takes truncate or error. Received {data.overflow!r}.")
+        self.overflow_of(data)
         if tokenizer.mask_id is None:
             raise ConfigError("head.name: prompt needs a tokenizer with a mask token, and this one has none.")
         self.parts = re.split(r"(\{text\}|\{text_pair\}|\{mask\})", settings.pattern)
@@ -54,6 +54,8 @@ class Head(Classifier):
             raise ConfigError("head.labels: others than those of head.label_words. Leave head.labels out: the words name all labels.")
         if len(settings.label_words) < 2:
             raise ConfigError(f"head.label_words: expected a word for each of two labels or more. Received {settings.label_words}.")
+        # A space goes with the word behind it, as byte-level vocabularies write words.
+        self.opening = [part[len(part.rstrip()):] if part not in PLACES and self.parts[index + 1:] else "" for index, part in enumerate(self.parts)]
         self.fixed = {index: self._fixed(index) for index, part in enumerate(self.parts) if part not in ("{text}", "{text_pair}")}
 
     def preparation_settings(self) -> dict[str, Any]:
@@ -85,7 +87,8 @@ class Head(Classifier):
         """
         from trainer.text.assemble import join, keep, keep_ranges
 
-        ids = [self.tokenizer.tokenize(text) for text in texts]
+        before = [self.opening[self.parts.index(f"{{{name}}}") - 1] if self.parts.index(f"{{{name}}}") else "" for name in self.text_names]
+        ids = [self.tokenizer.tokenize(tf.strings.join([opening, text])) for opening, text in zip(before, texts, strict=True)]
         special = self.tokenizer.template.size(pair=False) + sum(map(len, self.fixed.values()))
         kept = keep_ranges(ids[0], ids[1] if len(ids) > 1 else None, seq_len=self.data.seq_len, special=special, overflow="truncate")
         cut = [keep(row, part) for row, part in zip(ids, kept, strict=False)]
@@ -109,17 +112,18 @@ class Head(Classifier):
         part = self.parts[index]
         if part == "{mask}":
             return [self.tokenizer.mask_id]
-        if index + 1 < len(self.parts) and self.parts[index + 1] == "{mask}":
-            part = part.rstrip()  # the space goes with the word that the mask stands for
+        part = part.removesuffix(self.opening[index])
         return self.tokenizer.tokenize(tf.constant([part])).values.numpy().tolist() if part else []
 
     def _word(self, word: str) -> int:
-        """The token of a label's word, as it stands behind a space; else as it is in the vocabulary.
+        """The token of a label's word, as it stands behind what is before the mask; else as it is in the vocabulary.
 
         Raises:
             ConfigError: it has several tokens, or is unknown.
         """
-        found = self.tokenizer.tokenize(tf.constant([" " + word])).values.numpy().tolist()
+        mask = self.parts.index("{mask}")
+        space = " " if mask and self.opening[mask - 1].endswith(" ") else ""
+        found = self.tokenizer.tokenize(tf.constant([space + word])).values.numpy().tolist()
         if len(found) == 1 and found[0] != self.tokenizer.unk_id:
             return found[0]
         if word in self.tokenizer.vocabulary:

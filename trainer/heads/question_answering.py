@@ -23,6 +23,8 @@ from trainer.sources import Example, require_field, require_text
 DROPOUT_SITE = 1_000_000  # far above the backbone's
 NEVER = -1e9  # the score of what is no candidate
 NEAR = 100  # characters within which a misplaced answer is looked for
+EDGE, MIDDLE = 1, 2  # bits of `candidate`: an answer may begin and end at the token; its middle may be there
+UNSPACED = re.compile("[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff]")  # Thai, Lao, Tibetan, Burmese and Khmer do not part words by spaces
 
 
 class Settings(HeadSettings):
@@ -55,6 +57,7 @@ class Head(Plain):
 
     Settings = Settings
     windows = True
+    overflows = ("window", "error")
     keeps_texts = True
     grouping = slice(1, None)  # the questions of a context stay together
     text_names = ("question", "context")
@@ -64,12 +67,11 @@ class Head(Plain):
         self.fields = list(data.text)
         if isinstance(data.text, str) or len(data.text) != 2:
             raise ConfigError(f"data.text: head question_answering takes two fields, [question, context]. Received {data.text!r}.")
-        if data.overflow not in (None, "window", "error"):
-            raise ConfigError(f"data.overflow: head question_answering takes window or error, so that no answer goes unseen. Received {data.overflow!r}.")
+        self.overflow_of(data, ", so that no answer goes unseen")
         self.special = tokenizer.template.size(pair=True)
         self.more_inputs = (*(("segment_ids",) if tokenizer.template.segments else ()), "candidate")
         room = data.seq_len - self.special - settings.max_question_tokens
-        self.overlap = room // 3 if data.window_overlap is None else data.window_overlap
+        self.overlap = max(room // 3, min(settings.max_answer_tokens, room // 2)) if data.window_overlap is None else data.window_overlap
         if not 0 <= self.overlap < room:
             raise ConfigError(f"data.seq_len: {data.seq_len} leaves {room} tokens beside a question of "
                               f"head.max_question_tokens = {settings.max_question_tokens}, and neighbouring windows "
@@ -87,7 +89,7 @@ class Head(Plain):
     def label(self, example: Example) -> Gold:
         """The gold answers, looked up in the context. Raises DataError where they are no answers."""
         answers = _read_answers(example, self.data.label)
-        if not answers:
+        if not answers or example.features.get("is_impossible") is True:  # SQuAD v2.0 lists plausible ones
             return Gold((), -1, -1, "none")
         context = example.features[self.data.text[1]]
         located = [(*_locate(context, text, start), len(text)) for text, start in answers]
@@ -129,14 +131,14 @@ class Head(Plain):
                 label[row] = -1
             if gold.start < 0:
                 continue
-            inside = np.flatnonzero(candidate[splits[row]:splits[row + 1]])
+            inside = np.flatnonzero(candidate[splits[row]:splits[row + 1]] & EDGE)
             starts, ends = start[splits[row]:splits[row + 1]][inside], end[splits[row]:splits[row + 1]][inside]
             touched = inside[(ends > gold.start) & (starts < gold.end)]
             # Whole in this window: nothing of the answer lies before its first token or behind its last.
             if len(touched) and (starts[0] <= gold.start or _first(example, row)) and (ends[-1] >= gold.end or _last(example, row)):
                 label[row] = touched[0], touched[-1]
-                owner = candidate[splits[row] + touched[0]] == 2
-                reached[text] |= owner and touched[-1] - touched[0] < self.settings.max_answer_tokens
+                owner = candidate[splits[row] + (touched[0] + touched[-1]) // 2] & MIDDLE
+                reached[text] |= bool(owner) and touched[-1] - touched[0] < self.settings.max_answer_tokens
         kinds = {"moved": "answers_moved", "lost": "answers_not_found"}
         if not vocabulary["unanswerable"]:
             kinds["none"] = "answers_unforeseen"
@@ -155,9 +157,10 @@ class Head(Plain):
         Args:
             question, context: (B,) string.
         Returns:
-            token_ids, segment_ids; `candidate`, 1 where an answer may end, 2 where it may begin too, as this window has most
-            around it; `start`, `end`, the characters of the context that the token has: each ragged (U, None) int32, -1
-            outside the context. `example` (U,) int32, the text of each window. Counts, (B,) int32 each.
+            token_ids, segment_ids; `candidate`, the sum of EDGE where an answer may begin and end, which is where a character of
+            the context stands, and MIDDLE where its middle may be, as this window has most around it; `start`, `end`, the
+            characters of the context that the token has: each ragged (U, None) int32, -1 outside the context. `example` (U,) int32,
+            the text of each window. Counts, (B,) int32 each.
         """
         from trainer.text.assemble import join
         from trainer.text.windows import make_windows
@@ -171,8 +174,9 @@ class Head(Plain):
         windows = make_windows(ids.row_lengths(), room, tf.fill(tf.shape(room), tf.constant(self.overlap, tf.int64)))
         before = tf.gather(asked, windows.text)
         nowhere = -tf.ones_like(before)
+        edge = windows.take(ids.with_values(EDGE * tf.cast(tokens.ends.values > tokens.starts.values, tf.int32)))
         columns = {"token_ids": join(before, windows.take(ids), template=template),
-                   "candidate": join(tf.zeros_like(before), 1 + windows.owned(), template=template.filled(0)),
+                   "candidate": join(tf.zeros_like(before), edge + MIDDLE * windows.owned(), template=template.filled(0)),
                    "start": join(nowhere, windows.take(tokens.starts), template=template.filled(-1)),
                    "end": join(nowhere, windows.take(tokens.ends), template=template.filled(-1))}
         if template.segments:
@@ -218,10 +222,12 @@ class Head(Plain):
         the window; `none` (E,), the score of no answer; `loss` (E,) where labels are.
         """
         candidate = tf.where(_own(batch), tf.gather(batch["candidate"], batch["example_row"]), 0)  # (E, L)
-        begin, end = tf.where(candidate == 2, logits[:, :, 0], NEVER), tf.where(candidate > 0, logits[:, :, 1], NEVER)
+        edge, middle = candidate % 2 == EDGE, candidate >= MIDDLE
+        begin, end = (tf.where(edge, logits[:, :, side], NEVER) for side in (0, 1))
         length, most = logits.shape[1] or tf.shape(logits)[1], self.settings.max_answer_tokens
-        padded = tf.pad(end, [[0, 0], [0, most]], constant_values=NEVER)
-        sums = tf.stack([begin + padded[:, further:further + length] for further in range(most)], axis=2)  # (E, L, A)
+        end, middle = (tf.pad(values, [[0, 0], [0, most]], constant_values=NEVER) for values in (end, tf.where(middle, 0.0, NEVER)))
+        sums = tf.stack([begin + end[:, further:further + length] + middle[:, further // 2:further // 2 + length] for further in range(most)],
+                        axis=2)  # (E, L, A)
         count = self.settings.n_best
         flat = tf.pad(tf.reshape(sums, (logits.shape[0] or tf.shape(logits)[0], length * most)), [[0, 0], [0, count]], constant_values=2 * NEVER)
         score, place = tf.math.top_k(flat, count)
@@ -425,7 +431,8 @@ def _locate(context: str, text: str, start: int) -> tuple[int, str]:
 
 def _inside_word(context: str, place: int) -> bool:
     """Whether letters or digits of a script that parts words by spaces stand on both sides of a place."""
-    return 0 < place < len(context) and all(char.isalnum() and ord(char) < EAST_ASIAN for char in context[place - 1:place + 1])
+    around = context[max(place - 1, 0):place + 1]
+    return 0 < place < len(context) and all(char.isalnum() and ord(char) < EAST_ASIAN for char in around) and not UNSPACED.search(around)
 
 
 def _records(split: Any) -> dict[str, np.ndarray]:

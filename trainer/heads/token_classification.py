@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
@@ -41,6 +42,7 @@ class Head(Plain):
 
     Settings = Settings
     windows = True
+    overflows = ("window", "error")
     text_names = ("text",)
     more_inputs = ("words",)
     per_token = ("tag", "score", "loss", "margin")
@@ -52,8 +54,7 @@ class Head(Plain):
         self.fields = [data.text]
         if not isinstance(data.text, str):
             raise ConfigError(f"data.text: head token_classification takes one field. Received {data.text}.")
-        if data.overflow not in (None, "window", "error"):
-            raise ConfigError(f"data.overflow: head token_classification takes window or error, so that no word goes unseen. Received {data.overflow!r}.")
+        self.overflow_of(data, ", so that no word goes unseen")
         if settings.crf and settings.scheme == "none":
             raise ConfigError("head.crf: chooses among spans, and head.scheme is none. Set one of the two otherwise.")
         self.overlap = window_overlap(data.seq_len, tokenizer.template.size(pair=False), data.window_overlap)
@@ -73,7 +74,7 @@ class Head(Plain):
         where = f"{example.origin}: field {self.data.label!r}"
         if isinstance(text, str) and isinstance(tags, list) and not are_tags(tags):
             return read_spans(text, tags, where)
-        words, tags = self._words(example, text), tags.split() if isinstance(tags, str) else tags
+        words, tags = self._words(example, text), _parts(tags) if isinstance(tags, str) else tags
         if not isinstance(tags, list) or not all(isinstance(tag, str) and tag for tag in tags):
             numbers = isinstance(tags, list) and all(type(tag) is int for tag in tags)
             advice = " Write the tags' names in place of their numbers; data.source: tfds does so by itself." if tags and numbers else ""
@@ -85,7 +86,7 @@ class Head(Plain):
         return Gold(end - lengths, end, tuple(tags), example.lines)
 
     def _words(self, example: Example, text: Any) -> list[str]:
-        words = text.split() if isinstance(text, str) else text
+        words = _parts(text) if isinstance(text, str) else text
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise DataError(f"{example.origin}: field {self.data.text!r} should be text or a list of words. Received {text!r:.80}. Name it with --data.text.")
         if "" in words:
@@ -129,7 +130,7 @@ class Head(Plain):
             whether it shares it with the word before, `word_shares`; `word_splits` (texts + 1,) int64; `unseen_tags`, the tags
             that train does not have: their words are scored, as missed, and not learnt.
         """
-        tags, unseen = tag_numbers(split, vocabulary, ledger)
+        tags, unseen = tag_numbers(split, vocabulary, ledger, held_out=not isinstance(getattr(self.data, split.name), str))
         writer = split.writer
         rows = np.repeat(writer.column("example").astype(np.int64), np.diff(writer.row_splits()))
         mine = np.flatnonzero((writer.token_column("words") > 0) & (writer.token_column("owned") > 0))
@@ -144,7 +145,10 @@ class Head(Plain):
         label = np.zeros(len(rows), np.int32)
         names = [*vocabulary["labels"], *unseen]
         follow = np.array([names.index(continued(tag, vocabulary["scheme"])) for tag in names], np.int32)
-        label[mine[inside]] = 1 + np.where(first[inside], words.tag[word[inside]], follow[words.tag[word[inside]]])
+        tag = np.where(first[inside], words.tag[word[inside]], follow[words.tag[word[inside]]])
+        if vocabulary["scheme"] != "none":
+            tag = _opened(tag, rows[mine[inside]])
+        label[mine[inside]] = 1 + tag
         label[label > len(vocabulary["labels"])] = 0
         token = np.full(len(words.end), -1, np.int64)
         token[word[first]] = mine[first]
@@ -404,6 +408,22 @@ class Head(Plain):
         tensors = {"classifier.weight": np.ascontiguousarray(self.output.kernel.numpy().T), "classifier.bias": self.output.bias.numpy()}
         return tensors, {"architectures": [f"{family}ForTokenClassification"], "id2label": {str(i): name for i, name in enumerate(labels)},
                          "label2id": {name: i for i, name in enumerate(labels)}, "problem_type": None}
+
+
+def _parts(line: str) -> list[str]:
+    """Between spaces and tabs: other spaces, such as a no-break one, may stand in a word, as in CoNLL's columns."""
+    return [part for part in re.split("[ \t\r\n]+", line) if part]
+
+
+def _opened(tag: np.ndarray, text: np.ndarray) -> np.ndarray:
+    """Tags of the tokens of texts, in which no span begins with I-: where the word that has B- left no token, the next begins the span.
+
+    Args:
+        tag: (N,) int64, a place in O, B-x, I-x, B-y, I-y, …; text: (N,), which text each token is of.
+    """
+    inside = (tag > 0) & (tag % 2 == 0)
+    same = np.concatenate([[False], ((tag[1:] - 1) // 2 == (tag[:-1] - 1) // 2) & (text[1:] == text[:-1])])[:len(tag)]
+    return tag - (inside & ~same)
 
 
 def _fresh(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:

@@ -42,7 +42,7 @@ def parse(line: str, origin: Origin) -> dict[str, Any]:
     features: dict[str, Any] = {}
     _flatten(value, "", features, origin)
     if "\\u" in line:
-        _refuse_half_characters(features, origin)
+        refuse_half_characters(features, origin)
     return features
 
 
@@ -81,7 +81,8 @@ def _refuse_odd_numbers(value: Any, field: str, origin: Origin) -> None:
             _refuse_odd_numbers(item, f"{field}.{name}", origin)
 
 
-def _refuse_half_characters(features: dict[str, Any], origin: Origin) -> None:
+def refuse_half_characters(features: dict[str, Any], origin: Origin | str) -> None:
+    """Raises DataError where a text, also in a list or object, holds half of a surrogate pair."""
     for field, value in features.items():
         text = f"{field} {json.dumps(value, ensure_ascii=False)}"
         if any("\ud800" <= char <= "\udfff" for char in text):

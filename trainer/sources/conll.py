@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import re
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -39,19 +40,19 @@ def open(settings: Settings, split: str, spec: str) -> Source:
 def read(lines: Lines, *, word: int, tag: int, names: tuple[str, str], conllu: bool) -> Iterator[Example]:
     """An example for each sentence: its words, their tags, and where in the file each stands.
 
-    Comments begin with "#". Outside CoNLL-U "#" may be a word too: comments then stand above a sentence, and have a "=" or
-    not as many columns as its words.
+    Comments begin with "#". Outside CoNLL-U "#" may begin a word too: comments then stand above a sentence, and have a "=" as
+    a column or not as many columns as the words.
 
     Raises:
         DataError: a line without the word's or the tag's column, with more or fewer than the one before where they are counted
-            from the end, or an empty word or tag.
+            from the end, or an empty word or tag; in CoNLL-U one that begins with no number of a word.
     """
-    width = 0  # columns of the sentence before
-    for rows in _blocks(lines):
+    width, blocks = _first_width(_blocks(lines))
+    for rows in blocks:
         if conllu:
-            rows = [(cells, origin) for cells, origin in rows if cells[0].isdecimal()]
+            rows = [(cells, origin) for cells, origin in rows if _is_word(cells, origin)]
         else:
-            width = len(rows[-1][0]) if not rows[-1][0][0].startswith("#") else width
+            width = _width(rows) or width
             first = next((index for index, (cells, _) in enumerate(rows) if not _is_comment(cells, width)), len(rows))
             rows = [(cells, origin) for cells, origin in rows[first:] if cells[0] != DOCUMENT]
         if min(word, tag) < 0:
@@ -61,8 +62,31 @@ def read(lines: Lines, *, word: int, tag: int, names: tuple[str, str], conllu: b
             yield Example(features, rows[0][1], tuple(origin.line for _, origin in rows))
 
 
+def _is_word(cells: list[str], origin: Origin) -> bool:
+    """Whether a line of CoNLL-U is a word, and no comment, word range or empty node."""
+    if not cells[0].startswith("#") and not re.fullmatch(r"\d+([-.]\d+)?", cells[0]):
+        raise DataError(f"{origin}: expected the number of a word, such as 1, 1-2 or 1.1, found {cells[0]!r:.60}. "
+                        "Correct the line, or for other columns set data.variant=columns.")
+    return cells[0].isdecimal()
+
+
 def _is_comment(cells: list[str], width: int) -> bool:
-    return cells[0].startswith("#") and (len(cells) != width or any("=" in cell for cell in cells))
+    return cells[0].startswith("#") and (len(cells) != width or "=" in cells or (cells[0] == "#" and any("=" in cell for cell in cells)))
+
+
+def _width(rows: list[tuple[list[str], Origin]]) -> int:
+    """Columns of the first line that is surely a word; 0 where there is none."""
+    return next((len(cells) for cells, _ in rows if not cells[0].startswith("#") and cells[0] != DOCUMENT), 0)
+
+
+def _first_width(blocks: Iterator[list[tuple[list[str], Origin]]]) -> tuple[int, Iterator[list[tuple[list[str], Origin]]]]:
+    """The columns of the words, as the first sentence shows whose words do not all begin with "#"; and all the blocks."""
+    waiting = []
+    for block in blocks:
+        waiting.append(block)
+        if width := _width(block):
+            return width, itertools.chain(waiting, blocks)
+    return len(waiting[-1][-1][0]) if waiting else 0, iter(waiting)
 
 
 def _blocks(lines: Lines) -> Iterator[list[tuple[list[str], Origin]]]:

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from trainer.errors import DataError
 from trainer.mirror import shown
 from trainer.sources import Example, Origin, Source
 from trainer.sources._files import files_of, fingerprint, open_bytes, reading, relative_names
+from trainer.sources._json_lines import refuse_half_characters
 
 
 class Settings(DataSettings):
@@ -45,10 +47,11 @@ class SquadSource:
         for path in self._paths:
             with open_bytes(path) as (stream, _), reading(shown(path), 0):
                 content = stream.read()
-            yield from self._questions(_parse(content, path), shown(path))
+            yield from self._questions(_parse(content, path), shown(path), halves=re.search(rb"\\u[dD][89a-fA-F]", content) is not None)
             self._read_bytes += path.stat().st_size
 
-    def _questions(self, content: Any, name: str) -> Iterator[Example]:
+    def _questions(self, content: Any, name: str, *, halves: bool) -> Iterator[Example]:
+        """`halves`: whether there may be halves of surrogate pairs."""
         number = 0
         for article, paragraph, place in _paragraphs(content, name):
             context = _field(paragraph, "context", str, place)
@@ -64,7 +67,10 @@ class SquadSource:
                 values = [_field(question, "question", str, where), context]
                 if impossible or "answers" in question:  # a file of questions to answer has none, which is not to say that there is none
                     values.append([] if impossible else _field(question, "answers", list, where))
-                yield Example({**features, **dict(zip(self._names, values, strict=False))}, Origin(name, number))
+                features |= dict(zip(self._names, values, strict=False))
+                if halves:
+                    refuse_half_characters(features, where)
+                yield Example(features, Origin(name, number))
 
     def fingerprint(self) -> str:
         """Of contents, relative names and settings; see `Source`."""

@@ -1,4 +1,5 @@
-"""WordPiece in the TensorFlow graph, with the ids and offsets of Hugging Face's fast BERT tokenizers.
+"""WordPiece in the TensorFlow graph, with the ids of Hugging Face's fast BERT tokenizers, and their offsets but for one thing: where
+accents are stripped, a token has those behind its last letter too, so that a span that ends there is the whole word.
 
 Per batch: decode to code points, look up the table of `normalization`, encode, FastWordpiece. What is rare (characters
 that are dropped or become several, words over the length limit, special tokens written out in the text) is behind
@@ -7,9 +8,12 @@ that are dropped or become several, words over the length limit, special tokens 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+import unicodedata
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 
@@ -39,7 +43,6 @@ class WordPieceTokenizer(Tokenizer):
         self.mask_id, self.eos_id = ids.get(files.special["mask_token"]), sep
         written = [_written(piece, files.continuing_prefix) for piece in files.vocabulary]
         special = {self.pad_id, cls, sep, self.mask_id}
-        self.token_bytes = [b"" if id in special else (b" " if opens else b"") + text.encode() for id, (text, opens, _) in enumerate(written)]
         self._word_limit = files.word_limit
         normalized_added = [(token, files.normalization.normalize(token.content)) for token in files.added_tokens if token.normalized]
         alphabet = make_alphabet({*"".join(files.pieces), *"".join(text for _, text in normalized_added)}, files.normalization)
@@ -60,6 +63,11 @@ class WordPieceTokenizer(Tokenizer):
             )
         self.fingerprint = _fingerprint(files, table, [pieces, piece_ids, self._added, self._normalized_added])
 
+    @property
+    def token_bytes(self) -> list[bytes]:
+        """What each token writes, with the space before it; special ones nothing. Made when asked for: few runs do."""
+        return [text and b" " * opens + text for text, opens in zip(self._texts.numpy().tolist(), self._opens.numpy().tolist(), strict=True)]
+
     def decode(self, ids: tf.RaggedTensor) -> tf.Tensor:
         """The texts of rows of tokens, (B, None) int32 -> (B,) string: words parted by spaces, but not in Chinese and not before punctuation."""
         with tf.device("CPU:0"):
@@ -78,7 +86,7 @@ class WordPieceTokenizer(Tokenizer):
         codes = self._replace_long_words(codes, splits)
         encoded = tf.strings.unicode_encode(tf.RaggedTensor.from_row_splits(codes, splits, validate=False), "UTF-8")
         spans = around_added(encoded, self._normalized_added, "BYTE", self._split_words, clean=True)
-        return _to_source(spans, codes, splits, sources, characters.row_splits) if with_offsets else spans
+        return _to_source(spans, codes, splits, sources, characters) if with_offsets else spans
 
     def _normalize(self, characters: tf.RaggedTensor, *, with_offsets: bool) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Looks up every code point.
@@ -167,7 +175,7 @@ def _is_boundary(codes: tf.Tensor) -> tf.Tensor:
     return ascii_marks | ((codes >= 0x3400) & (codes < 0xE000)) | ((codes >= 0x20000) & (codes < 0x30000))
 
 
-def _to_source(spans: Spans, codes: tf.Tensor, splits: tf.Tensor, sources: tf.Tensor, source_splits: tf.Tensor) -> Spans:
+def _to_source(spans: Spans, codes: tf.Tensor, splits: tf.Tensor, sources: tf.Tensor, characters: tf.RaggedTensor) -> Spans:
     """Offsets in bytes of the normalised strings into characters of the original ones."""
     ids, token_splits, starts, ends, words = spans
     widths = utf8_widths(codes)
@@ -176,7 +184,27 @@ def _to_source(spans: Spans, codes: tf.Tensor, splits: tf.Tensor, sources: tf.Te
     source_of_byte = tf.gather(sources, tf.bitwise.right_shift(by_byte.flat_values, 2))
     rows = tf.RaggedTensor.from_row_splits(ids, token_splits, validate=False).value_rowids()
     first_byte = tf.cast(tf.gather(tf.gather(by_byte.row_splits, splits), rows), tf.int32)
-    first_source = tf.cast(tf.gather(source_splits, rows), tf.int32)
-    starts = tf.gather(source_of_byte, first_byte + starts) - first_source
-    ends = tf.gather(source_of_byte, first_byte + ends - 1) + 1 - first_source
-    return Spans(ids, token_splits, starts, ends, words)
+    first_source, last_source = (tf.cast(tf.gather(edges, rows), tf.int32) for edges in (characters.row_splits[:-1], characters.row_splits[1:]))
+    starts = tf.gather(source_of_byte, first_byte + starts)
+    ends = tf.gather(source_of_byte, first_byte + ends - 1) + 1
+    borders = _mark_borders()
+
+    def with_marks() -> tf.Tensor:
+        marks = tf.searchsorted(borders, characters.values, side="right") % 2 > 0
+        others = tf.cast(tf.reshape(tf.where(~marks), [-1]), tf.int32)
+        before = tf.cumsum(tf.pad(tf.cast(~marks, tf.int32), [[1, 0]]))  # others before a character
+        following = tf.gather(tf.concat([others, [tf.size(marks)]], 0), tf.gather(before, ends))
+        opens = begins_row(token_splits, tf.size(ids, tf.int64))
+        following = tf.minimum(following, tf.where(tf.concat([opens[1:], [True]], 0)[:tf.size(ids)], last_source, tf.roll(starts, -1, 0)))
+        return tf.maximum(ends, following)
+
+    ends = tf.cond(tf.reduce_any(characters.values >= borders[0]), with_marks, lambda: ends)
+    return Spans(ids, token_splits, starts - first_source, ends - first_source, words)
+
+
+@functools.cache
+def _mark_borders() -> np.ndarray:
+    """Where characters that stand on the one before (Mn) begin, end, begin again, …: (2 x ranges,) int32."""
+    marks = [unicodedata.category(chr(code)) == "Mn" for code in range(0x1F000)] + [False]
+    borders = np.flatnonzero(np.diff(marks)) + 1
+    return np.concatenate([borders, [0xE0100, 0xE01F0]]).astype(np.int32)
