@@ -9,6 +9,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+from rouge_score.rouge_scorer import RougeScorer
 
 from tests import toy
 from trainer import export
@@ -43,7 +46,10 @@ def ask(folder, monkeypatch, capsys, *rows, flags=()):
 def test_it_learns_what_follows_and_says_how_well(gpt2):
     validation = json.loads((gpt2 / "job" / "results.json").read_text())["validation"]
     assert validation["perplexity"] < 2 and validation["accuracy"] > 0.8 and validation["perplexity"] == pytest.approx(math.exp(validation["loss"]), rel=1e-6)
-    tokens, size = validation["bits_per_byte"] * math.log(2) * len(TEXT) * 4 / validation["loss"], len(TEXT.split()) * 4
+    tokenizer = load_tokenizer(gpt2 / "weights")
+    first = len(tokenizer.token_bytes[int(tokenizer.tokenize(tf.constant([TEXT])).values[0])])  # what nothing predicts is not counted
+    tokens = validation["bits_per_byte"] * math.log(2) * (len(TEXT) * 4 - first) / validation["loss"]
+    size = len(TEXT.split()) * 4 - 1
     assert validation["word_perplexity"] == pytest.approx(math.exp(validation["loss"] * tokens / size), rel=1e-4)
 
 
@@ -190,10 +196,22 @@ def test_bleu_and_rouge_are_their_packages(gpt2):
     assert half["rouge1"] == pytest.approx(75) and half["rouge2"] == pytest.approx(100 / 3) and half["rouge_l"] == pytest.approx(75)
     chinese = bleu_and_rouge(["今天天气好"], ["今天天气坏"], "zh")
     assert chinese["rouge1"] == pytest.approx(80) and 0 < chinese["bleu"] < 100
+    assert bleu_and_rouge(["für dich da"], ["für mich da"], "13a")["rouge1"] == pytest.approx(200 / 3)
+    assert bleu_and_rouge(["नहीं यह"], ["नहीं वह"], "13a")["rouge1"] == pytest.approx(50)
+
+
+@given(st.text("aZ09 .,_-'!\n\t", max_size=40), st.text("aZ09 .,_-'!\n\t", max_size=40))
+def test_rouge_of_ascii_is_the_packages_own(text, target):
+    own = RougeScorer(["rouge1", "rougeL"]).score(target, text)
+    ours = bleu_and_rouge([text], [target], "none")
+    assert ours["rouge1"] == pytest.approx(100 * own["rouge1"].fmeasure) and ours["rouge_l"] == pytest.approx(100 * own["rougeL"].fmeasure)
 
 
 @pytest.mark.parametrize(("flags", "said"), [
     (("--head.do_sample=true", "--head.num_beams=2"), "head.num_beams: 2 beams are not drawn. Set head.do_sample to false, or head.num_beams to 1."),
+    (("--head.temperature=0.7",), "head.temperature: is of drawing, and head.do_sample is false. Set that to true, or leave it out."),
+    (("--head.early_stopping=true",), "head.early_stopping: is of beams, and head.num_beams is 1. Raise that, or leave it out."),
+    (("--data.overflow=error",), "data.overflow: head causal_lm takes window. Received 'error'."),
     (("--head.prompt=x",), "head.prompt: expected a text with {text} once, where data.text goes. Received 'x'."),
     (("--head.max_new_tokens=64",), "head.max_new_tokens: expected less than 64, the positions of the backbone. Received 64."),
     (("--head.min_new_tokens=9", "--head.max_new_tokens=8"), "head.min_new_tokens: expected at most 8, head.max_new_tokens. Received 9.")])
@@ -216,8 +234,10 @@ def test_from_a_prompt_to_its_target(tmp_path, monkeypatch, capsys):
     results, lines = json.loads((tmp_path / "job" / "results.json").read_text()), toy.read_jsonl(tmp_path / "job" / "metrics.jsonl")
     bleu = {line["step"]: line["bleu"] for line in lines if line["split"] == "validation"}
     assert results["step"] == max(bleu, key=lambda step: (bleu[step], -step)) and results["validation"]["bleu"] == pytest.approx(max(bleu.values()))
-    validation = json.loads((tmp_path / "job" / "results.json").read_text())["validation"]
+    validation = results["validation"]
     assert validation["accuracy"] == 1 and validation["bleu"] == pytest.approx(100) and validation["rouge_l"] == pytest.approx(100)
+    assert toy.run_main(None, tmp_path / "job", "--mode=export", "--export.format=huggingface") == 0
+    assert json.loads((tmp_path / "job" / "huggingface" / "config.json").read_text())["eos_token_id"] == load_tokenizer(weights).eos_id
     answers = ask(tmp_path, monkeypatch, capsys, {"text": "the blue house"}, {"text": "the new house"})
     assert [answer["generated_text"] for answer in answers] == ["das Haus ist blau", "das Haus ist neu"]
     signatures = tf.saved_model.load(str(tmp_path / "job" / "model")).signatures
@@ -234,6 +254,8 @@ def test_a_masked_language_model_fills_masks_and_goes_on_as_a_classifier(tmp_pat
     (tmp_path / "val.jsonl").write_text("".join(json.dumps({"text": sentence}) + "\n" for sentence in sentences))
     assert toy.run_main(config, tmp_path / "job", f"--data.validation={tmp_path}/val.jsonl") == 0
     assert json.loads((tmp_path / "job" / "results.json").read_text())["validation"]["perplexity"] < 4
+    requests = list(tf.data.TFRecordDataset(str(tmp_path / "job" / "model" / "assets.extra" / "tf_serving_warmup_requests")).as_numpy_iterator())
+    assert requests and all(b"[MASK]" in request for request in requests)  # which also proved the export
     one, two = ask(tmp_path, monkeypatch, capsys, {"text": "we saw the [MASK] house"}, {"text": "they [MASK] the new [MASK]"})
     assert [mask[0]["token"] for mask in one["masks"]] == ["old"] and len(one["masks"][0]) == 2
     assert [mask[0]["token"] for mask in two["masks"]] == ["read", "book"]

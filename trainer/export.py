@@ -137,6 +137,7 @@ def make_proof(head: Any, samples: Sequence[Mapping[str, str]], results: Mapping
 
 def serving_proof(model: Model, head: Any, samples: Sequence[Mapping[str, str]], *, tolerance: float) -> Proof:
     """The proof by texts that evaluation sees otherwise, such as in rows that begin anywhere: what the serving graph answers in this process."""
+    samples = head.proof_samples(samples)
     texts = (tf.constant([sample[name].encode("utf-8", "replace") for sample in samples]) for name in head.text_names)
     answers = {name: value.numpy() for name, value in Server(model, head).texts(*texts).items()}
     return Proof(samples, answers, head.ambiguous(answers, {}, {}, tolerance))

@@ -2,6 +2,8 @@
 
 import os
 import random
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -12,9 +14,11 @@ from tests import toy
 from trainer.data import prepare as prepare_module
 from trainer.data.prepare import prepare
 from trainer.errors import DataError
+from trainer.heads import causal_lm, masked_lm
 from trainer.heads.classification import Head
 from trainer.heads.classification import Settings as HeadSettings
 from trainer.sources import _files, jsonl
+from trainer.sources import text as text_source
 from trainer.text import load_tokenizer
 
 UNKNOWN = 1
@@ -220,6 +224,41 @@ def test_a_pair_has_segments_and_its_samples_both_texts(tmp_path, tokenizer):
     assert [toy.VOCABULARY[token] for token in example["token_ids"]] == ["[CLS]", "the", "film", "[SEP]", "very", "long", "[SEP]"]
     assert example["segment_ids"].tolist() == [0, 0, 0, 0, 1, 1, 1]
     assert prepared.splits["train"].meta["samples"][1] == {"text": "we saw", "text_pair": "it"}
+
+
+@pytest.mark.parametrize("kind", ["classification", "masked_lm"])
+def test_another_process_reads_the_same_from_a_store(tmp_path, tokenizer, kind):
+    """What a run is told apart by: a job that goes on elsewhere, and workers that train together, compare it."""
+    settings = settings_of(tmp_path, toy.write_jsonl(tmp_path / "d.jsonl", rows(30)))
+    head = Head(HeadSettings(), settings, tokenizer) if kind == "classification" else masked_lm.Head(masked_lm.Settings(), settings, tokenizer)
+    prepared = prepare(settings, head, "t")
+    code = "import pathlib, sys; from trainer.data.prepare import load; print(load(pathlib.Path(sys.argv[1]), reused=True).digest())"
+    found = [subprocess.run([sys.executable, "-c", code, prepared.folder], cwd=toy.ROOT, capture_output=True, text=True, check=True) for _ in range(2)]
+    assert [process.stdout.strip() for process in found] == [prepared.digest()] * 2
+
+
+def test_a_document_stays_whole_and_the_targets_of_a_text_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(text_source, "PART", 40)
+    for number in range(30):
+        (tmp_path / f"{number}.txt").write_text("".join(f"{number} the film was great\n" for _ in range(20)))
+    data = text_source.Settings(train=str(tmp_path / "*.txt"), cache_dir=str(tmp_path / "cache"), seq_len=16, validation=0.3)
+    gpt2 = load_tokenizer(toy.write_gpt2(tmp_path / "gpt2"))
+    prepared = prepare(data, causal_lm.Head(causal_lm.Settings(), data, gpt2), "t")
+    files = [{store.meta["files"][index] for index in store.columns["origin_file"]} for store in prepared.splits.values()]
+    assert len(files[0]) + len(files[1]) == 30 and not files[0] & files[1] and files[1]
+    ends = [int((store.tokens["token_ids"] == gpt2.eos_id).sum()) for store in prepared.splits.values()]
+    assert ends == list(map(len, files))
+
+    pairs = [{"text": f"text {number}", "target": f"{number} {word}"} for number in range(30) for word in ("red", "blue", "old")]
+    data = settings_of(tmp_path, toy.write_jsonl(tmp_path / "d.jsonl", pairs), validation=0.3, seq_len=64)
+    prepared = prepare(data, causal_lm.Head(causal_lm.Settings(target="target"), data, gpt2), "t")
+    asked = [{sample["text"] for sample in store.meta["samples"]} for store in prepared.splits.values()]
+    assert not asked[0] & asked[1] and len(asked[0] | asked[1]) == 30 and asked[1]
+
+
+def test_a_fraction_that_nothing_falls_into_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"data.validation = 0.01: no examples: of the 3 of data.train none fell into this fraction. Hold out a larger"):
+        run(tmp_path, toy.write_jsonl(tmp_path / "d.jsonl", rows(3)), validation=0.01)
 
 
 def test_two_processes_of_one_machine_do_the_work_once(tmp_path):

@@ -41,7 +41,7 @@ CASES = {  # folder: (class, its config, dtype of the file)
     "xlm_roberta_tokens": ("XLMRobertaForTokenClassification", XLM_ROBERTA, torch.float16),
     "xlm_roberta_questions": ("XLMRobertaForQuestionAnswering", XLM_ROBERTA | {"num_labels": 2}, torch.float16),
     "albert": ("AlbertForSequenceClassification", ALBERT, torch.float16),
-    "albert_tokens": ("AlbertForTokenClassification", ALBERT | {"num_hidden_groups": 1}, torch.float16),
+    "albert_tokens": ("AlbertForTokenClassification", ALBERT | {"num_hidden_groups": 1, "embedding_size": 30}, torch.float16),
     "albert_questions": ("AlbertForQuestionAnswering", ALBERT | {"num_labels": 2}, torch.float16),
     "gpt2": ("GPT2ForSequenceClassification", GPT2, torch.float16),
     "gpt2_tokens": ("GPT2ForTokenClassification", GPT2 | {"scale_attn_by_inverse_layer_idx": True, "n_inner": None, "layer_norm_epsilon": 0.01}, torch.float16),

@@ -24,7 +24,9 @@ from trainer.text import load_tokenizer
 
 GOLDEN = pathlib.Path(__file__).parent.parent / "golden" / "backbones"
 MASKED_CASES = ["bert_words", "distilbert_words", "electra_words", "roberta_words", "xlm_roberta_words", "albert_words"]
-TOKENIZER = SimpleNamespace(template=toy.TEMPLATE.template, mask_id=4, pad_id=0, unk_id=1, eos_id=5, vocabulary=[str(number) for number in range(61)])
+WORDS = [str(number) for number in range(61)]
+TOKENIZER = SimpleNamespace(template=toy.TEMPLATE.template, mask_id=4, pad_id=0, unk_id=1, eos_id=5, vocabulary=WORDS,
+                            token_bytes=[b"" if number == 5 else b" " + word.encode() for number, word in enumerate(WORDS)])
 
 
 def head_of(module, *, seq_len=16, **settings):
@@ -117,13 +119,14 @@ def test_joined_documents_fill_rows_and_every_token_but_the_first_is_predicted(t
     assert store.lengths.tolist() == [4, 4, 4, 3]
     assert store.tokens["target"].tolist() == [token + 1 for token in flat[1:]] + [0]
     assert store.columns["example"].tolist() == [0, 1, 2, 2]  # the document of a row's first token
-    assert store.extras["text_size"].tolist() == [12, 40]
+    assert store.extras["text_size"].tolist() == [12 - 1, 40 - 2]  # without the first token, which nothing predicts
 
 
 def test_separate_documents_predict_nothing_of_each_other(tmp_path):
     store = split_of(head_of(causal_lm, seq_len=4, documents="separate"), tmp_path / "s", DOCUMENTS)
     assert [store.example(row)["token_ids"].tolist() for row in range(len(store))] == [[10, 11, 12, 5], [5], [20, 21, 22, 23], [24, 25, 26, 5], [30, 5]]
     assert [store.example(row)["target"].tolist() for row in range(len(store))] == [[12, 13, 6, 0], [0], [22, 23, 24, 25], [26, 27, 6, 0], [6, 0]]
+    assert store.extras["text_size"].tolist() == [12 - 3, 40 - 6]  # without the first of each, where there is one
 
 
 def test_a_document_in_parts_is_one(tmp_path):
@@ -183,7 +186,37 @@ def test_perplexity_is_that_of_each_token_once(tmp_path, batching):
     assert count == int(store.row_splits[-1]) - 1
     assert metrics["loss"] == pytest.approx(total / count, rel=1e-5) and metrics["perplexity"] == pytest.approx(math.exp(total / count), rel=1e-4)
     assert metrics["accuracy"] == correct / count
-    assert metrics["word_perplexity"] == pytest.approx(math.exp(min(total / 120, 700))) and metrics["bits_per_byte"] == pytest.approx(total / math.log(2) / 400)
+    size = 400 - len(str(store.tokens["token_ids"][0]))
+    assert metrics["word_perplexity"] == pytest.approx(math.exp(min(total / 119, 700)))
+    assert metrics["bits_per_byte"] == pytest.approx(total / math.log(2) / size)
+
+
+def test_words_and_bytes_are_those_of_whole_targets():
+    """Of five targets two do not fit: one ends with a row that is full, the other happens to fill it."""
+    head = causal_lm.Head(causal_lm.Settings(target="target"), DataSettings(source="jsonl", train="", seq_len=4), TOKENIZER)
+    rows = [[10, 11, 5], [10, 11, 12, 13], [10, 11, 12, 5], [10, 5]]
+    store = SimpleNamespace(tokens={"token_ids": np.concatenate(rows)}, lengths=np.array([3, 4, 4, 2]), row_splits=np.cumsum([0, 3, 4, 4, 2]),
+                            columns={"text_size": np.array([[2, 8], [90, 400], [3, 10], [1, 2]])})
+    results = {"loss": np.array([1.0, 9.0, 2.0, 0.5]), "predicted": np.array([2, 3, 3, 1]), "correct": np.zeros(4)}
+    metrics = head.metrics(results, store)
+    assert metrics["loss"] == pytest.approx(12.5 / 9)
+    assert metrics["word_perplexity"] == pytest.approx(math.exp(3.5 / 6)) and metrics["bits_per_byte"] == pytest.approx(3.5 / math.log(2) / 20)
+
+
+def test_a_text_without_an_end_token_ends_with_its_last_token(tmp_path):
+    """The token of number 0 is a character like others."""
+    tokenizer = load_tokenizer(toy.write_gpt2(tmp_path / "weights"))
+    head = causal_lm.Head(causal_lm.Settings(), DataSettings(source="text", train="", seq_len=16), tokenizer)
+    ids = tokenizer.tokenize(tf.constant(["a! b!"])).to_tensor()
+    assert 0 in ids.numpy() and tokenizer.vocabulary[0] == "!"
+    tokenizer.eos_id = None
+    assert head.written(ids).numpy().tolist() == [b"a! b!"]
+
+
+def test_a_word_of_each_text_is_hidden_to_prove_an_export():
+    head = head_of(masked_lm)
+    samples = [{"text": text} for text in ("one two three", "今天天气", "  one  4 two ", "", "\n")]
+    assert [sample["text"] for sample in head.proof_samples(samples)] == ["one 4 three", "今天4气", "  one    4 ", "4", "4"]
 
 
 def masked_store(head, folder, lengths, words=None):
@@ -268,5 +301,7 @@ def test_the_wrong_backbone_is_refused():
             Model(backbone, head_of(module), {"labels": []}, seed=0)
     with pytest.raises(ConfigError, match="masked_lm needs a tokenizer with a mask token"):
         masked_lm.Head(masked_lm.Settings(), DataSettings(source="text", train=""), SimpleNamespace(mask_id=None, template=None))
-    with pytest.raises(ConfigError, match=r"data\.overflow: head causal_lm takes window or error, so that no token goes unseen\. Received 'truncate'\."):
+    with pytest.raises(ConfigError, match=r"data\.overflow: head causal_lm takes window\. Received 'truncate'\."):
         causal_lm.Head(causal_lm.Settings(), DataSettings(source="text", train="", overflow="truncate"), TOKENIZER)
+    with pytest.raises(ConfigError, match=r"data\.overflow: head causal_lm takes truncate or error\. Received 'window'\."):
+        causal_lm.Head(causal_lm.Settings(target="b"), DataSettings(source="jsonl", train="", overflow="window"), TOKENIZER)

@@ -1,6 +1,7 @@
 """Prompting: the pattern, the words, and the masked language model's own answer."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tests import toy
-from tests.text.byte_bpe_reference import write_byte_bpe
+from tests.text.byte_bpe_reference import reference, write_byte_bpe
 from trainer.backbones import huggingface
 from trainer.config import DataSettings
 from trainer.errors import ConfigError, DataError
@@ -52,6 +53,23 @@ def test_roberta_writes_the_space_into_the_word(tmp_path):
     columns, _ = head.encode(tf.constant(["the film"]))
     assert words_of(head, columns["token_ids"])[0].endswith("<mask> . </s>")
     assert [head.tokenizer.vocabulary[head._word(word)] for word in ("the", "film")] == ["Ġthe", "Ġfilm"]
+
+
+@pytest.mark.parametrize("pattern", ["{text} it was {mask}.", "Review: {text} It was {mask}.", "{mask} news: {text}", "({mask}) {text}!",
+                                     "{text}? {mask}, {text_pair}", "a {text}{mask}{text_pair}", "{mask}\n{text_pair} \t{text}"])
+def test_a_filled_pattern_has_hugging_faces_tokens(tmp_path, pattern):
+    folder = write_byte_bpe(tmp_path, "roberta")
+    texts = {"text": "the film was", "text_pair": "a book"}
+    head = head_of(folder, pattern=pattern, text=["a", "b"] if "pair" in pattern else "text", seq_len=64)
+    columns, _ = head.encode(*(tf.constant([texts[name]]) for name in head.text_names))
+    filled, backend = re.sub(r"\s+<", "<", pattern.format(mask="<mask>", **texts)), reference(folder, "roberta")  # the mask takes the space in front
+    before, after = len(head.tokenizer.template.before), len(head.tokenizer.template.after)
+    assert columns["token_ids"].to_list()[0][before:-after] == backend.encode(filled, add_special_tokens=False).ids
+    for word in toy.FILLER:
+        ids = [backend.encode(text, add_special_tokens=False).ids for text in (pattern.format(mask=word, **texts), filled)]
+        place = ids[1].index(head.tokenizer.mask_id)
+        if len(ids[0]) == len(ids[1]):  # one token there
+            assert head._word(word) == ids[0][place]
 
 
 def test_answers_are_the_masked_language_models_own(weights):

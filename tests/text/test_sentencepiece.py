@@ -88,6 +88,19 @@ def test_equally_likely_tokens_are_hugging_faces(tmp_path: pathlib.Path) -> None
     assert tokenizer.tokenize(tf.constant(texts)).to_list() == expected
 
 
+@pytest.mark.parametrize("family", NAMES)
+def test_what_tokens_write_is_hugging_faces(family: str) -> None:
+    tokenizer, backend = _pair(family)
+    texts = ["the  film 电影", *ADVERSARIAL, *HARD, *MORE]
+    ids = tokenizer.tokenize(tf.constant(texts))
+    written = [text.decode() for text in tokenizer.decode(ids).numpy()]
+    assert written == [backend.decode(row, skip_special_tokens=True) for row in ids.to_list()]
+    joined = [b"".join(tokenizer.token_bytes[id] for id in row).decode().removeprefix(" ") for row in ids.to_list()]
+    assert joined == written and written[0].startswith("the film")
+    shown = [(word, piece) for word, piece in zip(tokenizer.words, tokenizer.vocabulary, strict=True) if piece.startswith("▁") and len(piece) > 1]
+    assert all(tokenizer.words) and len(shown) > 50 and all(word == piece[1:] for word, piece in shown)
+
+
 def test_special_tokens_segments_and_words() -> None:
     xlm, albert = _pair("xlm-roberta")[0], _pair("albert")[0]
     assert [xlm.vocabulary[id] for id in (*xlm.template.before, *xlm.template.between, *xlm.template.after)] == ["<s>", "</s>", "</s>", "</s>"]

@@ -32,7 +32,7 @@ class _Embeddings(Piece):
         self.norm = LayerNorm(c, c.embedding_size, name="norm", **layer)
         self.norm.build()
         self.project = None
-        if c.embedding_size != c.hidden_size:
+        if c.embedding_size != c.hidden_size or c.architecture == "albert":  # whose checkpoints always have it
             self.project = Dense(c, c.embedding_size, c.hidden_size, name="project", **layer)
             self.project.build()
 

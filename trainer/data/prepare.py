@@ -155,10 +155,13 @@ class _Preparation:
         workers = os.cpu_count() or 1
         with ThreadPoolExecutor(workers) as pool:
             for name, source in self.sources.items():
+                goes_on = False  # with the document of the example before, whose parts stay together
                 for example in self._limited(name, source):
                     texts = self.head.texts(example)
                     digest = content_hash(texts)
-                    split = splits[self._route(content_hash(texts[self.head.grouping])) if name == "train" else name]
+                    if not goes_on:
+                        split = splits[self._route(content_hash(texts[self.head.grouping])) if name == "train" else name]
+                    goes_on = not example.features.get("ends", True)
                     self._take(split, example, texts, digest)
                     if len(split.waiting) == ENCODE_BATCH:
                         self._encode(split, pool)
@@ -232,15 +235,18 @@ class _Preparation:
 
     def _refuse_overflow(self, origin: str, excess: str) -> None:
         if self.settings.overflow == "error":
-            others = "window" if self.head.windows else "truncate or head_tail"
+            others = " or ".join(overflow for overflow in self.head.overflows if overflow != "error")
             raise DataError(f"{origin}: {excess} data.seq_len = {self.settings.seq_len}, and data.overflow is error. "
                             f"Raise data.seq_len, or choose data.overflow {others}.")
 
     def _finish(self, splits: dict[str, _Split], folder: pathlib.Path) -> None:
         for name, split in splits.items():
+            if split.count == 0 and isinstance(spec := getattr(self.settings, name), float):
+                total = sum(other.count for other in splits.values())
+                raise DataError(f"data.{name} = {spec}: no examples: of the {total:,} of data.train none fell into this fraction. Hold out a larger one, "
+                                "or name a file." + (" A document is never torn: let data.document make more of them." if self.head.recuts else ""))
             if split.count == 0:
-                raise DataError(f"data.{name} = {getattr(self.settings, name)}: no examples. "
-                                "Check the path, or hold out another fraction.")
+                raise DataError(f"data.{name} = {getattr(self.settings, name)}: no examples. Check the path.")
         names = self.sources["train"].label_names()
         vocabulary = self.head.learn(splits["train"].labels, names, lambda index: splits["train"].origin(index))
         for name, split in splits.items():

@@ -56,9 +56,17 @@ class Head(LanguageModel):
     generates = True
 
     def __init__(self, settings: Settings, data: DataSettings, tokenizer: Any) -> None:
+        if settings.target is not None:
+            self.overflows = ("truncate", "error")
         super().__init__(settings, data, tokenizer)
         if settings.prompt.count("{text}") != 1:
             raise ConfigError(f"head.prompt: expected a text with {{text}} once, where data.text goes. Received {settings.prompt!r}.")
+        for name in ("length_penalty", "early_stopping") if settings.num_beams == 1 else ():
+            if getattr(settings, name) != Settings.model_fields[name].default:
+                raise ConfigError(f"head.{name}: is of beams, and head.num_beams is 1. Raise that, or leave it out.")
+        for name in () if settings.do_sample else ("temperature", "top_k", "top_p"):
+            if getattr(settings, name) != Settings.model_fields[name].default:
+                raise ConfigError(f"head.{name}: is of drawing, and head.do_sample is false. Set that to true, or leave it out.")
         if settings.do_sample and settings.num_beams > 1:
             raise ConfigError(f"head.num_beams: {settings.num_beams} beams are not drawn. Set head.do_sample to false, or head.num_beams to 1.")
         self._before, behind = settings.prompt.split("{text}")
@@ -69,6 +77,7 @@ class Head(LanguageModel):
             self.recuts = self.windows = False
             self.keeps_texts = True
             self.evaluated_as_served = True
+            self.grouping = slice(0, 1)  # the targets of a text stay together
             self.judged = JUDGED
             self.fields, self.text_names = [data.text, settings.target], ("text", "target")
 
@@ -116,7 +125,13 @@ class Head(LanguageModel):
         target[:-1] = ids[1:] + 1
         if self.settings.documents == "separate":
             target[split.document_ends - 1] = 0
-        return {}, {"target": target}, self.counts(split)
+        counts = self.counts(split)
+        # Nothing predicts the first token of all, or of each document: what it writes does not count either.
+        first = ids[np.r_[0, np.flatnonzero(target[:-1] == 0) + 1]]
+        written = np.array([len(part.lstrip(b" ")) for part in self.tokenizer.token_bytes])
+        sizes = written[np.minimum(first, len(written) - 1)]
+        counts["text_size"] -= np.array([(sizes > 0).sum(), sizes.sum()])
+        return {}, {"target": target}, counts
 
     # --- graph ----------------------------------------------------------------------------------------------------
 
@@ -260,16 +275,12 @@ class Head(LanguageModel):
         """As head's settings say."""
         s = self.settings
         return Generator(backbone, Decoding(
-            max_new_tokens=self.new_tokens, eos_id=self.tokenizer.eos_id, pad_id=self._end, num_beams=s.num_beams, do_sample=s.do_sample,
-            temperature=s.temperature, top_k=s.top_k, top_p=s.top_p, repetition_penalty=s.repetition_penalty,
+            max_new_tokens=self.new_tokens, eos_id=self.tokenizer.eos_id,
+            pad_id=self.tokenizer.pad_id if self.tokenizer.eos_id is None else self.tokenizer.eos_id, num_beams=s.num_beams,
+            do_sample=s.do_sample, temperature=s.temperature, top_k=s.top_k, top_p=s.top_p, repetition_penalty=s.repetition_penalty,
             no_repeat_ngram_size=s.no_repeat_ngram_size, min_new_tokens=s.min_new_tokens, length_penalty=s.length_penalty,
             early_stopping=s.early_stopping, stop=tuple(stop.encode() for stop in s.stop), opening=self._opening.encode(),
             token_bytes=self.tokenizer.token_bytes if s.stop else ()))
-
-    @property
-    def _end(self) -> int:
-        """What stands behind a generated text."""
-        return self.tokenizer.pad_id if self.tokenizer.eos_id is None else self.tokenizer.eos_id
 
     def prompt_tokens(self, backbone: Any, text: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """(B, P) int32 and (B,) int32, the prompts' tokens and how many there are of each."""
@@ -280,8 +291,11 @@ class Head(LanguageModel):
 
     def written(self, token_ids: tf.Tensor) -> tf.Tensor:
         """(B, M) int32 -> (B,) string, the texts of generated tokens up to their end or a stop text."""
-        open_ = tf.cumsum(tf.cast(token_ids == self._end, tf.int32), axis=1) == 0
-        text = self.tokenizer.decode(tf.ragged.boolean_mask(token_ids, open_))
+        if self.tokenizer.eos_id is None:  # a text ends with its last token, or with a stop text
+            rows = tf.RaggedTensor.from_tensor(token_ids)
+        else:
+            rows = tf.ragged.boolean_mask(token_ids, tf.cumsum(tf.cast(token_ids == self.tokenizer.eos_id, tf.int32), axis=1) == 0)
+        text = self.tokenizer.decode(rows)
         if self._opening:
             text = tf.strings.regex_replace(text, "^" + self._opening, "")
         for stop in self.settings.stop:
@@ -306,9 +320,17 @@ class Head(LanguageModel):
         return (*super().metric_names(), "word_perplexity", "bits_per_byte", *self.judged)
 
     def metrics(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, float]:
-        """Also the perplexity of a word, as white space parts them, and the bits of a byte of text, which no tokenizer changes."""
-        total = float(results["loss"].sum(dtype=np.float64))
-        sizes = np.asarray(store.columns["text_size"]).sum(0) if self.settings.target is not None else store.extras["text_size"]
+        """Also the perplexity of a word, as white space parts them, and the bits of a byte of text, which no tokenizer changes; of
+        targets by those that are whole.
+        """
+        loss = results["loss"]
+        if self.settings.target is None:
+            sizes = store.extras["text_size"]
+        else:
+            last = np.asarray(store.tokens["token_ids"])[store.row_splits[1:] - 1]
+            whole = (store.lengths < self.data.seq_len) | (last == self.tokenizer.eos_id)
+            sizes, loss = np.asarray(store.columns["text_size"])[whole].sum(0), loss[whole]
+        total = float(loss.sum(dtype=np.float64))
         words, size = (max(int(number), 1) for number in sizes)
         return {**super().metrics(results, store), "word_perplexity": math.exp(min(total / words, 700)), "bits_per_byte": total / math.log(2) / size}
 
@@ -331,9 +353,9 @@ class Head(LanguageModel):
         return ["lm_head.weight"] if "lm_head.weight" in tensors else []
 
     def save_tensors(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Nothing but the backbone's, whose embeddings are tied, and the class in config.json."""
+        """Nothing but the backbone's, whose embeddings are tied, and in config.json the class and where texts end."""
         return {}, {"architectures": [f"{FAMILIES[self.architecture].class_name}LMHeadModel"], "tie_word_embeddings": True, "id2label": None, "label2id": None,
-                    "problem_type": None}
+                    "problem_type": None, "eos_token_id": self.tokenizer.eos_id}
 
 
 def _strings(texts: Sequence[str]) -> tf.Tensor:

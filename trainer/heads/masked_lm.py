@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -89,6 +90,19 @@ class Head(LanguageModel):
         ids[replaced] = random.integers(0, len(self.tokenizer.vocabulary), len(replaced))
         return {"token_ids": ids, "target": target}
 
+    def proof_samples(self, samples: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+        """With the word in the middle hidden, or in Chinese the character: a text without a mask has no answer."""
+        mask, name = self.tokenizer.vocabulary[self.tokenizer.mask_id], self.text_names[0]
+        hidden = []
+        for sample in samples:
+            text = sample[name].replace(mask, " ")
+            parts = re.findall(r"\S+|\s+" if " " in text else r".", text, re.DOTALL)
+            places = [place for place, part in enumerate(parts) if not part.isspace()]
+            if places:
+                parts[places[len(places) // 2]] = mask
+            hidden.append({**sample, name: "".join(parts) if places else mask})
+        return hidden
+
     # --- graph ----------------------------------------------------------------------------------------------------
 
     def encode(self, text: tf.Tensor) -> tuple[dict[str, Any], dict[str, tf.Tensor]]:
@@ -139,6 +153,8 @@ class Head(LanguageModel):
         if "scored_target" in batch:
             return super().results(logits, batch)
         x, embeddings, bias = logits
+        words = len(self.tokenizer.vocabulary)  # a model may have embeddings to spare
+        embeddings, bias = embeddings[:words], bias[:words]
         scores, ids = tf.math.top_k(tf.nn.softmax(tf.cast(tf.matmul(x, embeddings, transpose_b=True), tf.float32) + bias), self.settings.top_k)
         shape = tf.concat([[tf.size(batch["token_ids"])], [self.settings.top_k]], 0)
 
@@ -154,14 +170,14 @@ class Head(LanguageModel):
         masks = tf.reshape(tf.where(columns["token_ids"].values == self.tokenizer.mask_id), [-1])
         text = tf.gather(columns["example"], tf.gather(rows, masks))
         counts = tf.math.bincount(text, minlength=tf.size(texts[0]), maxlength=tf.size(texts[0]))
-        names = tf.gather(tf.constant(self.tokenizer.vocabulary), tf.gather(results["top_id"].values, masks))
+        names = tf.gather(tf.constant(self.tokenizer.words), tf.gather(results["top_id"].values, masks))
         ragged = tf.RaggedTensor.from_row_lengths(names, counts, validate=False)
         scores = tf.RaggedTensor.from_row_lengths(tf.gather(results["top_score"].values, masks), counts, validate=False)
         return {"token": ragged.to_tensor(""), "score": scores.to_tensor(-1.0)}
 
     def token_answers(self, results: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """To token ids (B, S): `token` (B, S, K) string, `score` (B, S, K), "" and -1 where there is no mask."""
-        names = tf.gather(tf.constant(self.tokenizer.vocabulary), tf.maximum(results["top_id"], 0))
+        names = tf.gather(tf.constant(self.tokenizer.words), tf.maximum(results["top_id"], 0))
         return {"token": tf.where(results["top_id"] < 0, "", names), "score": results["top_score"]}
 
     # --- results --------------------------------------------------------------------------------------------------

@@ -54,7 +54,6 @@ class ByteBPETokenizer(Tokenizer):
         self._added = make_added([(token, token.content) for token in backend.added_tokens], RAW_SPACES)
         ids = model["vocab"]
         pairs = np.array([(ids[left], ids[right]) for left, right in merges], np.int64).reshape(-1, 2)
-        self.token_bytes = [b"" if id in backend.special else part for id, part in enumerate(text)]
         classes = _classes()
         with tf.device("CPU:0"):
             self._classes = tf.constant(classes)
@@ -72,6 +71,16 @@ class ByteBPETokenizer(Tokenizer):
             self._table = make_table([text[id] for id in candidates], candidates)
         facts = [self.vocabulary, merges, prefix, self._added, self.template, hashlib.sha256(classes.tobytes()).hexdigest()]
         self.fingerprint = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+    @property
+    def token_bytes(self) -> list[bytes]:
+        """What each token writes; special ones nothing. Made when asked for: few runs do."""
+        return [b"" if special else part for part, special in zip(self._texts.numpy().tolist(), self._special.numpy().tolist(), strict=True)]
+
+    @property
+    def words(self) -> list[str]:
+        """How a token is shown: as it is written, the space before it included."""
+        return [part.decode("utf-8", "replace") or token for part, token in zip(self.token_bytes, self.vocabulary, strict=True)]
 
     def decode(self, ids: tf.RaggedTensor, *, special: bool = False) -> tf.Tensor:
         """The texts of rows of tokens.

@@ -75,9 +75,27 @@ class SentencePieceTokenizer(Tokenizer):
             self._joined = IntegerTable(np.array(joined, np.int64))
             self._widths = tf.constant([1 if id == self.unk_id else len(piece) for id, piece in enumerate(self.vocabulary)], tf.int32)
             candidates = [piece for piece in pieces if ids[piece] != self.unk_id]
+            silent = {*backend.special, self.unk_id}
+            self._texts = tf.constant(["" if id in silent else piece.replace(_MARK, " ") for id, piece in enumerate(self.vocabulary)])
             self._table = whole_pieces([piece.encode() for piece in candidates], [ids[piece] for piece in candidates], self._viterbi)
         facts = [self.vocabulary, scores.tolist(), self._added, self.template, self._pairs, steps]
         self.fingerprint = hashlib.sha256(json.dumps(facts).encode() + b"".join(map(np.ndarray.tobytes, table))).hexdigest()
+
+    @property
+    def token_bytes(self) -> list[bytes]:
+        """What each token writes, with the space before it; special and unknown ones nothing."""
+        return self._texts.numpy().tolist()
+
+    @property
+    def words(self) -> list[str]:
+        """How a token is shown that stands alone."""
+        return [text.decode().lstrip(" ") or piece for text, piece in zip(self.token_bytes, self.vocabulary, strict=True)]
+
+    def decode(self, ids: tf.RaggedTensor) -> tf.Tensor:
+        """The texts of rows of tokens, (B, None) int32 -> (B,) string, without the space that the first word has before it."""
+        with tf.device("CPU:0"):
+            ids = tf.ragged.boolean_mask(ids, (ids >= 0) & (ids < tf.size(self._texts)))
+            return tf.strings.regex_replace(tf.strings.reduce_join(ids.with_values(tf.gather(self._texts, ids.values)), axis=1), "^ ", "")
 
     def _split(self, texts: tf.Tensor, *, with_offsets: bool) -> Spans:
         characters = tf.strings.unicode_decode(texts, "UTF-8")

@@ -42,6 +42,7 @@ class Tokenizer(tf.Module):
         pad_id: int; 0 where there is no padding token.
         unk_id: int; -1 where every text has tokens.
         mask_id, eos_id: int, or None where there is none.
+        token_bytes: list of V bytes, what each token writes into a text; special ones nothing.
         fingerprint: str, sha256 of everything that determines ids and offsets.
     """
 
@@ -51,8 +52,18 @@ class Tokenizer(tf.Module):
     unk_id: int
     mask_id: int | None = None
     eos_id: int | None = None
+    token_bytes: list[bytes]
     fingerprint: str
     _added: Added | None = None
+
+    @property
+    def words(self) -> list[str]:
+        """List of V str, how each token is shown."""
+        return self.vocabulary
+
+    def decode(self, ids: tf.RaggedTensor) -> tf.Tensor:
+        """The texts of rows of tokens, (B, None) int32 -> (B,) string; special tokens write nothing."""
+        raise NotImplementedError
 
     def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Splits each text into token ids, special tokens not added.
