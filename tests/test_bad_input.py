@@ -111,7 +111,8 @@ def test_an_empty_split(base, capsys, split):
 
 
 def test_a_fraction_that_holds_nothing_out(base, capsys):
-    assert_says(refused(capsys, config_of(base, data={"validation": 1e-6})), "data.validation = 1e-06: no examples.", "hold out another fraction")
+    assert_says(refused(capsys, config_of(base, data={"validation": 1e-6})),
+                "data.validation = 1e-06: no examples: of the 40 of data.train none fell into this fraction. Hold out a larger one, or name a file.")
 
 
 def test_one_class_only(base, capsys):
