@@ -16,6 +16,7 @@ from tests import toy
 from trainer import finish, loop
 from trainer.checkpoints import Checkpoints, RunState
 from trainer.evaluation import is_better
+from trainer.heads import causal_lm, classification, masked_lm, token_classification
 
 SOON = 3.0  # seconds; about 0.5 where nothing else runs
 
@@ -140,12 +141,13 @@ def test_a_stopped_run_stays_stopped_and_can_be_evaluated_and_exported_again(sto
     assert f"keeping the best checkpoint, of step {results['step']}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("metric", "value", "best", "min_delta", "better"), [
-    ("accuracy", 0.5, None, 0.0, True), ("accuracy", 0.6, 0.5, 0.0, True), ("accuracy", 0.5, 0.5, 0.0, False), ("accuracy", 0.55, 0.5, 0.1, False),
-    ("loss", 0.4, 0.5, 0.0, True), ("loss", 0.6, 0.5, 0.0, False), ("mse", 0.45, 0.5, 0.1, False), ("bits_per_byte", 0.4, 0.5, 0.0, True),
-    ("word_perplexity", 6.0, 5.0, 0.0, False), ("bleu", 6.0, 5.0, 0.0, True), ("accuracy", float("nan"), None, 0.0, False)])
-def test_what_counts_as_better(metric, value, best, min_delta, better):
-    assert is_better(metric, value, best, min_delta) is better
+@pytest.mark.parametrize(("head", "metric", "value", "best", "min_delta", "better"), [
+    (classification, "accuracy", 0.5, None, 0.0, True), (classification, "accuracy", 0.6, 0.5, 0.0, True), (classification, "accuracy", 0.5, 0.5, 0.0, False),
+    (classification, "accuracy", 0.55, 0.5, 0.1, False), (classification, "loss", 0.4, 0.5, 0.0, True), (token_classification, "loss", 0.6, 0.5, 0.0, False),
+    (classification, "mse", 0.45, 0.5, 0.1, False), (causal_lm, "bits_per_byte", 0.4, 0.5, 0.0, True), (causal_lm, "word_perplexity", 6.0, 5.0, 0.0, False),
+    (masked_lm, "perplexity", 4.0, 5.0, 0.0, True), (causal_lm, "bleu", 6.0, 5.0, 0.0, True), (classification, "accuracy", float("nan"), None, 0.0, False)])
+def test_what_counts_as_better(head, metric, value, best, min_delta, better):
+    assert is_better(value, best, min_delta, lower=metric in head.Head.lower_is_better) is better
 
 
 # --- checkpoints ------------------------------------------------------------------------------------------------------

@@ -14,8 +14,6 @@ from trainer.data.store import TokenStore
 from trainer.model import Model
 from trainer.steps import drawer, make_results_call, split_results, use_xla
 
-LOWER_IS_BETTER = ("loss", "mse", "perplexity", "word_perplexity", "bits_per_byte")
-
 
 class Evaluator:
     """Evaluates splits with one compiled function."""
@@ -44,10 +42,10 @@ class Evaluator:
         return self.head.judge(self.model.backbone, store, self.config.train.evaluation_batch_size, on_batch)
 
 
-def is_better(metric: str, value: float, best: float | None, min_delta: float) -> bool:
-    """Whether `value` improves on `best` by more than `min_delta`; losses improve downward, NaN never does."""
+def is_better(value: float, best: float | None, min_delta: float, *, lower: bool) -> bool:
+    """Whether `value` improves on `best` by more than `min_delta`, downward where `lower` is better; NaN never does."""
     if not np.isfinite(value):
         return False
     if best is None:
         return True
-    return value < best - min_delta if metric in LOWER_IS_BETTER else value > best + min_delta
+    return value < best - min_delta if lower else value > best + min_delta

@@ -304,7 +304,7 @@ class Training:
         if self.best_metric not in metrics:
             raise ConfigError(f"train.best_metric: validation gives no {self.best_metric}. Expected one of {', '.join(metrics)}.")
         value = metrics[self.best_metric]
-        if is_better(self.best_metric, value, state.best_value, self.settings.early_stopping_min_delta):
+        if is_better(value, state.best_value, self.settings.early_stopping_min_delta, lower=self.best_metric in self.head.lower_is_better):
             state.best_value, state.best_step, state.evaluations_without_improvement = value, state.step, 0
             return
         state.evaluations_without_improvement += 1

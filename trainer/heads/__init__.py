@@ -7,7 +7,8 @@ A head's file has a `Settings` and a `Head(settings, data_settings, tokenizer)` 
     encode                texts -> token columns, in the graph; the same function serves
     build, logits, loss   the layers above the backbone, and their loss as (sum, weight)
     results               what evaluation keeps of the logits, in the graph; `per_token` names those with a value a token
-    metrics, main_metric  of the results over a whole split, on the host; per_label for the kept model
+    metrics, main_metric  of the results over a whole split, on the host, and which of them picks the checkpoint; `lower_is_better` names
+                          those that improve downward; per_label for the kept model
     answers, decode       what the SavedModel makes of the results, in the graph, and one of them as JSON, for the example that
                           was asked; token_answers to token ids, of which `more_inputs` names what else it takes
     calibrate             chooses what validation decides, such as a threshold; load_calibration takes it over later
@@ -19,13 +20,15 @@ A head with `windows` cuts long texts into several rows, so that none of their t
 A head that `recuts` lets rows begin anywhere in the split's tokens (language models): `finish_rows` sees each batch of rows, `recut`
 all. One that `draws` makes token columns anew at each step (`draw`). The column `target` says what is predicted where; of `scored_share`
 of the tokens at most. What it needs besides in a served batch `served` makes. With `evaluated_as_served` false evaluation's results are
-not those of the raw texts, so that the export is proved by the serving graph itself.
+not those of the raw texts, so that the export is proved by the serving graph itself, on `proof_samples`.
 
 A head that `generates` has `generate`, from texts to texts, `generate_many` for files, and `stream`. `judge` adds the metrics that
 `judged` names and that take more than evaluation's results, from what `kept` has stored of a split: of the kept model, and after each
 evaluation where one of them is train.best_metric. `asked` are the texts that predict answers, where those are fewer than what is
 learnt from. One that `streams` learns nothing from train as a whole, so that train may be read in blocks. One that
 `lives_on_pretraining` is of little use where the checkpoint has not its layers.
+
+`overflows` are the values of data.overflow that the head takes, its own default first.
 
 `grouping` says by which of its texts an example falls into train or a fraction held out of it. With `keeps_texts` its
 metrics need the texts of validation and test: `align` finds the last of each as `split.kept`.

@@ -150,6 +150,8 @@ class Classifier(Plain):
 
     # --- results --------------------------------------------------------------------------------------------------
 
+    lower_is_better = ("loss", "mse")
+
     @property
     def main_metric(self) -> str:
         """What early stopping watches unless told otherwise."""

@@ -108,6 +108,7 @@ class LanguageModel(Plain):
     # --- results --------------------------------------------------------------------------------------------------
 
     main_metric = "perplexity"
+    lower_is_better = ("loss", "perplexity", "word_perplexity", "bits_per_byte")
 
     def metric_names(self) -> tuple[str, ...]:
         """The names that `metrics` may give."""

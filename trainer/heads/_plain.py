@@ -25,6 +25,7 @@ class Plain:
     lives_on_pretraining = False
     evaluated_as_served = True
     scored_share = 1.0
+    lower_is_better: tuple[str, ...] = ("loss",)
     judged: tuple[str, ...] = ()
     grouping: ClassVar[slice] = slice(None)
     overflows: tuple[str, ...] = ("truncate", "head_tail", "error")
