@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
 import pathlib
@@ -147,6 +148,8 @@ class _Preparation:
     def __init__(self, settings: DataSettings, head: Any, sources: dict[str, Source], progress: Any, graph: Callable[..., Any]) -> None:
         self.settings, self.head, self.sources, self.progress, self.graph = settings, head, sources, progress, graph
         self.ledger = Ledger()
+        fractions = {split: value for split in ("validation", "test") if isinstance(value := getattr(settings, split), float)}
+        self.held_out = dict(zip(fractions, itertools.accumulate(fractions.values()), strict=True))  # split -> where its part of the hashes ends
         self.pending: deque[tuple[_Split, int, Future]] = deque()  # the number of a batch's first example
 
     def write(self, folder: pathlib.Path) -> None:
@@ -160,7 +163,7 @@ class _Preparation:
                     texts = self.head.texts(example)
                     digest = content_hash(texts)
                     if not goes_on:
-                        split = splits[self._route(content_hash(texts[self.head.grouping])) if name == "train" else name]
+                        split = splits[self._route(texts) if name == "train" else name]
                     goes_on = not example.features.get("ends", True)
                     self._take(split, example, texts, digest)
                     if len(split.waiting) == ENCODE_BATCH:
@@ -179,16 +182,10 @@ class _Preparation:
                 self.progress(source.progress(), source.size())
             yield example
 
-    def _route(self, digest: int) -> str:
+    def _route(self, texts: tuple[str, ...]) -> str:
         """Train, or the fraction held out of it that the content hash falls into."""
-        point, edge = digest / 2**64, 0.0
-        for split in ("validation", "test"):
-            fraction = getattr(self.settings, split)
-            if isinstance(fraction, float):
-                edge += fraction
-                if point < edge:
-                    return split
-        return "train"
+        point = content_hash(texts[self.head.grouping]) / 2**64 if self.held_out else 1.0
+        return next((split for split, edge in self.held_out.items() if point < edge), "train")
 
     def _take(self, split: _Split, example: Example, texts: tuple[str, ...], digest: int) -> None:
         split.labels.append(self.head.label(example))

@@ -44,20 +44,22 @@ def odd_one_out(sentences: Iterable[Sequence[str]]) -> tuple[int, int] | None:
     That is the first tag without prefix and type, where most have both or all the others without are the same; where every tag
     has both, the first with the prefix that is rarest.
     """
-    first: dict[str, tuple[int, int]] = {}  # tag without a type, or prefix
-    typed: Counter[str] = Counter()
-    plain: Counter[str] = Counter()
+    typed: Counter[str] = Counter()  # prefix -> how many
+    plain: Counter[str] = Counter()  # tag without a type -> how many
+    first_typed: dict[str, tuple[int, int]] = {}
+    first_plain: dict[str, tuple[int, int]] = {}
     for number, tags in enumerate(sentences):
         for place, tag in enumerate(tags):
-            if tag == OUTSIDE:
-                continue
-            match = MARK.fullmatch(tag)
-            kind, counts = (match[1], typed) if match and match[2] else (tag, plain)
-            counts[kind] += 1
-            first.setdefault(kind if counts is typed else f"-{kind}", (number, place))
-    if plain:
-        return min(place for kind, place in first.items() if kind.startswith("-")) if typed.total() > plain.total() or (typed and len(plain) == 1) else None
-    return first[min(typed, key=typed.__getitem__)] if typed else None
+            if tag != OUTSIDE:
+                match = MARK.fullmatch(tag)
+                kind, counts, first = (match[1], typed, first_typed) if match and match[2] else (tag, plain, first_plain)
+                counts[kind] += 1
+                first.setdefault(kind, (number, place))
+    if not typed:
+        return None
+    if not plain:
+        return first_typed[min(typed, key=typed.__getitem__)]
+    return next(iter(first_plain.values())) if typed.total() > plain.total() or len(plain) == 1 else None
 
 
 def to_bio(tags: Sequence[str], scheme: str) -> tuple[list[str], list[int]]:

@@ -61,12 +61,13 @@ class Head(LanguageModel):
         super().__init__(settings, data, tokenizer)
         if settings.prompt.count("{text}") != 1:
             raise ConfigError(f"head.prompt: expected a text with {{text}} once, where data.text goes. Received {settings.prompt!r}.")
-        for name in ("length_penalty", "early_stopping") if settings.num_beams == 1 else ():
+        without_beams = "is of beams, and head.num_beams is 1. Raise that, or leave it out."
+        without_drawing = "is of drawing, and head.do_sample is false. Set that to true, or leave it out."
+        unused = {**(dict.fromkeys(("length_penalty", "early_stopping"), without_beams) if settings.num_beams == 1 else {}),
+                  **({} if settings.do_sample else dict.fromkeys(("temperature", "top_k", "top_p"), without_drawing))}
+        for name, problem in unused.items():
             if getattr(settings, name) != Settings.model_fields[name].default:
-                raise ConfigError(f"head.{name}: is of beams, and head.num_beams is 1. Raise that, or leave it out.")
-        for name in () if settings.do_sample else ("temperature", "top_k", "top_p"):
-            if getattr(settings, name) != Settings.model_fields[name].default:
-                raise ConfigError(f"head.{name}: is of drawing, and head.do_sample is false. Set that to true, or leave it out.")
+                raise ConfigError(f"head.{name}: {problem}")
         if settings.do_sample and settings.num_beams > 1:
             raise ConfigError(f"head.num_beams: {settings.num_beams} beams are not drawn. Set head.do_sample to false, or head.num_beams to 1.")
         self._before, behind = settings.prompt.split("{text}")

@@ -54,8 +54,8 @@ class Head(Classifier):
             raise ConfigError("head.labels: others than those of head.label_words. Leave head.labels out: the words name all labels.")
         if len(settings.label_words) < 2:
             raise ConfigError(f"head.label_words: expected a word for each of two labels or more. Received {settings.label_words}.")
-        # A space goes with the word behind it, as byte-level vocabularies write words.
-        self.opening = [part[len(part.rstrip()):] if part not in PLACES and self.parts[index + 1:] else "" for index, part in enumerate(self.parts)]
+        # A space goes with the word behind it, as byte-level vocabularies write words: place -> the space before it. Parts and places alternate.
+        self.opening = {place: part[len(part.rstrip()):] for part, place in zip(self.parts[::2], self.parts[1::2], strict=False)}
         self.fixed = {index: self._fixed(index) for index, part in enumerate(self.parts) if part not in ("{text}", "{text_pair}")}
 
     def preparation_settings(self) -> dict[str, Any]:
@@ -87,8 +87,7 @@ class Head(Classifier):
         """
         from trainer.text.assemble import join, keep, keep_ranges
 
-        before = [self.opening[self.parts.index(f"{{{name}}}") - 1] if self.parts.index(f"{{{name}}}") else "" for name in self.text_names]
-        ids = [self.tokenizer.tokenize(tf.strings.join([opening, text])) for opening, text in zip(before, texts, strict=True)]
+        ids = [self.tokenizer.tokenize(tf.strings.join([self.opening[f"{{{name}}}"], text])) for name, text in zip(self.text_names, texts, strict=True)]
         special = self.tokenizer.template.size(pair=False) + sum(map(len, self.fixed.values()))
         kept = keep_ranges(ids[0], ids[1] if len(ids) > 1 else None, seq_len=self.data.seq_len, special=special, overflow="truncate")
         cut = [keep(row, part) for row, part in zip(ids, kept, strict=False)]
@@ -112,7 +111,8 @@ class Head(Classifier):
         part = self.parts[index]
         if part == "{mask}":
             return [self.tokenizer.mask_id]
-        part = part.removesuffix(self.opening[index])
+        if index + 1 < len(self.parts):
+            part = part.removesuffix(self.opening[self.parts[index + 1]])
         return self.tokenizer.tokenize(tf.constant([part])).values.numpy().tolist() if part else []
 
     def _word(self, word: str) -> int:
@@ -121,8 +121,7 @@ class Head(Classifier):
         Raises:
             ConfigError: it has several tokens, or is unknown.
         """
-        mask = self.parts.index("{mask}")
-        space = " " if mask and self.opening[mask - 1].endswith(" ") else ""
+        space = " " if self.opening["{mask}"].endswith(" ") else ""
         found = self.tokenizer.tokenize(tf.constant([space + word])).values.numpy().tolist()
         if len(found) == 1 and found[0] != self.tokenizer.unk_id:
             return found[0]
