@@ -16,6 +16,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from tests import toy
 from trainer import export
 from trainer.data.store import TokenStore
+from trainer.heads import causal_lm
 from trainer.heads._judged import bleu_and_rouge
 from trainer.text import load_tokenizer
 
@@ -230,10 +231,13 @@ def test_from_a_prompt_to_its_target(tmp_path, monkeypatch, capsys):
                               head={"name": "causal_lm", "target": "target", "prompt": "{text} ="},
                               data={"validation": str(toy.write_jsonl(tmp_path / "val.jsonl", rows[:4])), "seq_len": 40},
                               train={"steps": 150, "learning_rate": 1e-2, "evaluate_every_steps": 50, "best_metric": "bleu"}, export={"format": "savedmodel"})
+    judge, judged = causal_lm.Head.judge, []
+    monkeypatch.setattr(causal_lm.Head, "judge", lambda *arguments: judged.append(judge(*arguments)) or judged[-1])
     assert toy.run_main(config, tmp_path / "job") == 0
     results, lines = json.loads((tmp_path / "job" / "results.json").read_text()), toy.read_jsonl(tmp_path / "job" / "metrics.jsonl")
     bleu = {line["step"]: line["bleu"] for line in lines if line["split"] == "validation"}
     assert results["step"] == max(bleu, key=lambda step: (bleu[step], -step)) and results["validation"]["bleu"] == pytest.approx(max(bleu.values()))
+    assert len(judged) == len(bleu) + (results["step"] != max(bleu))  # what training has just judged is not judged again
     validation = results["validation"]
     assert validation["accuracy"] == 1 and validation["bleu"] == pytest.approx(100) and validation["rouge_l"] == pytest.approx(100)
     assert toy.run_main(None, tmp_path / "job", "--mode=export", "--export.format=huggingface") == 0

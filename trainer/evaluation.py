@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +13,14 @@ from trainer.data.batching import evaluation_batches
 from trainer.data.store import TokenStore
 from trainer.model import Model
 from trainer.steps import drawer, make_results_call, split_results, use_xla
+
+
+class Evaluated(NamedTuple):
+    """What training has just found on validation with the weights of `step`; `judged` is None where no checkpoint is picked by it."""
+
+    step: int
+    results: dict[str, np.ndarray]
+    judged: dict[str, float] | None
 
 
 class Evaluator:

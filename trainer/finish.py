@@ -19,7 +19,7 @@ from trainer.data.store import TokenStore
 from trainer.display import Display, print_result
 from trainer.distribution import SHARED, require_agreement, stop_when_a_worker_is_lost
 from trainer.errors import JobDirError
-from trainer.evaluation import Evaluator
+from trainer.evaluation import Evaluated, Evaluator
 from trainer.export import (
     BFLOAT16_TOLERANCE,
     TOLERANCE,
@@ -60,17 +60,17 @@ class Kept:
     """The trained model that is kept (the best checkpoint where one is picked, else the last), ready to evaluate and export."""
 
     def __init__(self, parts: Parts, job: Job, strategy: tf.distribute.Strategy, model: Model, evaluator: Evaluator | None = None,
-                 evaluated: Mapping[int, dict[str, np.ndarray]] | None = None) -> None:
-        """`evaluated`: step -> validation's results, where training has just evaluated the weights of that step."""
+                 evaluated: Evaluated | None = None) -> None:
+        """`evaluated`: training's last evaluation, which is not made again where its step is the one kept."""
         self.parts, self.job, self.strategy, self.model, self.display = parts, job, strategy, model, parts.display
         self.evaluator = evaluator or Evaluator(parts.config, strategy, model, parts.head)
         self.step = self._restore()
         self._calibration = job.folder / "calibration.json"
         if self._calibration.exists():
             parts.head.load_calibration(json.loads(self._calibration.read_text(encoding="utf-8")))
-        self._results: dict[str, dict[str, np.ndarray]] = {}
-        if evaluated and self.step in evaluated:
-            self._results["validation"] = evaluated[self.step]
+        known = evaluated is not None and evaluated.step == self.step
+        self._results: dict[str, dict[str, np.ndarray]] = {"validation": evaluated.results} if known else {}
+        self._judged = {"validation": evaluated.judged} if known and evaluated.judged is not None else {}
 
     def _restore(self) -> int:
         # Only the model is read: the optimizer's slots are not needed, and need not fit in memory.
@@ -109,9 +109,10 @@ class Kept:
                 if calibrate and split == "validation" and (chosen := self.parts.head.calibrate(self._results[split], store)) and self.job.writes:
                     write_json(self._calibration, chosen)
                 metrics[split] = self.parts.head.metrics(self._results[split], store)
-                if self.job.writes:
-                    metrics[split] |= self.evaluator.judged(store, lambda done, total: self.display.progress("generating", done, total))
+                if self.job.writes and split not in self._judged:
+                    self._judged[split] = self.evaluator.judged(store, lambda done, total: self.display.progress("generating", done, total))
                     self.display.done("generating")
+                metrics[split] |= self._judged.get(split, {})
                 if scores := self.parts.head.per_label(self._results[split], store):
                     per_label[split] = scores
                     self.display.table(f"{split}, each label", label_rows(scores))

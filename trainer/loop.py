@@ -23,7 +23,7 @@ from trainer.data.stream import Place, Stream
 from trainer.display import Display, seconds
 from trainer.distribution import SHARED, hosts, require_agreement
 from trainer.errors import ConfigError, TrainingError
-from trainer.evaluation import Evaluator, is_better
+from trainer.evaluation import Evaluated, Evaluator, is_better
 from trainer.job import Job, MetricsFile
 from trainer.on_vertex import TrialMetrics
 from trainer.optimization import Optimizer, make_schedule
@@ -66,7 +66,7 @@ class Training:
                                        variables={**{f"model/{name}": weight for name, weight in model.weights.items()}, **self.optimizer.variables()},
                                        before_visible=lambda state: job.publish_progress(state.metrics_bytes))
         self.best_metric = best_metric(config, head)
-        self.evaluated: dict[int, dict[str, np.ndarray]] = {}  # step -> validation's results, of the last evaluation
+        self.evaluated: Evaluated | None = None  # the last one
         self.state = RunState()
         self.trial_metrics = TrialMetrics()
         self._laid_out: dict[int, _LaidOut] = {}  # by step
@@ -263,12 +263,13 @@ class Training:
             with self._averages():
                 results = self.evaluator.results(self.splits["validation"], self._on_evaluation_batch)
                 self.head.calibrate(results, self.splits["validation"])
-                self.evaluated = {self.state.step: results}
                 metrics = self.head.metrics(results, self.splits["validation"])
+                judged = None
                 if self.best_metric in self.head.judged:
                     judged = self.evaluator.judged(self.splits["validation"], functools.partial(self._on_evaluation_batch, doing="generating"))
                     require_agreement(self.strategy, f"what is generated after step {self.state.step}", str(judged), "Pick the checkpoint by another metric.")
                     metrics |= judged
+                self.evaluated = Evaluated(self.state.step, results, judged)
             self.display.done("evaluating")
             self.display.done("generating")
         return metrics
