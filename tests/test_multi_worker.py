@@ -153,6 +153,19 @@ def test_workers_pick_the_checkpoint_by_what_they_generate(launcher, tmp_path):
     assert len(scores) == 3 and json.loads((job / "results.json").read_text())["step"] == max(scores, key=lambda step: (scores[step], -step))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["tags", "questions", "masked", "prompt", "questions, decoder"])
+def test_workers_train_every_head_like_micro_batches_of_one_process(launcher, tmp_path, kind):
+    config = toy.write_head_config(tmp_path, kind, 90, dropout=0.1, distribution={"strategy": "auto"}, train={"steps": STEPS, "evaluate_every_steps": 20})
+    job, alone = tmp_path / "job", tmp_path / "alone"
+    finish(launcher, job, start(launcher, config, job))
+    process = launcher.start(f"--config={config}", f"--job_dir={alone}", "--train.micro_batches=2", log=log_of(alone, 0))
+    assert launcher.wait(process) == 0, logs(alone, 1)
+    assert_near(job, alone)
+    results = [json.loads((folder / "results.json").read_text())["validation"] for folder in (job, alone)]
+    assert results[0] == pytest.approx(results[1], rel=1e-3)
+
+
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_worker_stops_the_others_and_the_job_goes_on(launcher, config, whole, tmp_path, victim):
     job = tmp_path / "job"

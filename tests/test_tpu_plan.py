@@ -27,7 +27,7 @@ def planned(tmp_path, *flags, dropout=0.1, **sections):
 
 
 @needs_libtpu
-@pytest.mark.parametrize("generation", ["v3", "v5e"])
+@pytest.mark.parametrize("generation", [pytest.param("v3", marks=pytest.mark.slow), "v5e"])
 def test_every_shape_of_the_plan_compiles_with_its_memory_and_cost(tmp_path, capsys, generation):
     code, facts = planned(tmp_path, f"--plan.tpu={generation}", "--plan.replicas=4", "--plan.price_per_chip_hour=2",
                           train={"precision": "mixed_bfloat16", "micro_batches": 2, "ema_decay": 0.99})
@@ -50,7 +50,7 @@ def test_four_micro_batches_cost_four_times_one(tmp_path):
     for micro_batches in (1, 4):
         folder = tmp_path / str(micro_batches)
         folder.mkdir()
-        _, facts = planned(folder, "--plan.tpu=v5e", "--plan.replicas=1", data={"batching": "fixed"},
+        _, facts = planned(folder, "--plan.tpu=v5e", "--plan.replicas=1", data={"batching": "fixed", "validation": None},
                            train={"global_batch_size": 16 * micro_batches, "micro_batches": micro_batches})
         costs.append(facts["compiled"]["shapes"][0]["flops"])
     assert costs[1] == pytest.approx(4 * costs[0], rel=0.1)
