@@ -12,6 +12,7 @@ REQUIRED = [
     "tensorflow-text>=2.20,<2.22",
     "keras>=3.12,<3.16",
     "tensorflow-datasets>=4.9.9,<5",
+    "tensorflow-metadata>=1.17.3,<2",  # of TFDS: Python 3.10 cannot import an older one beside the protobuf that TensorFlow needs
     "transformers>=5.20,<6",  # before, its own ids and offsets of RoBERTa, ALBERT and XLM-R were others
     "tokenizers>=0.23.1,<0.24",
     "safetensors>=0.8,<0.9",
