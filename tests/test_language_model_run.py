@@ -15,9 +15,12 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from tests import toy
 from trainer import export
+from trainer.backbones import huggingface
+from trainer.config import DataSettings
 from trainer.data.store import TokenStore
 from trainer.heads import causal_lm
 from trainer.heads._judged import bleu_and_rouge
+from trainer.model import Model
 from trainer.text import load_tokenizer
 
 TEXT = "we saw the great film. we saw the old house. they read the new book. they think of the red tree.\n"
@@ -260,6 +263,8 @@ def test_a_masked_language_model_fills_masks_and_goes_on_as_a_classifier(tmp_pat
     assert json.loads((tmp_path / "job" / "results.json").read_text())["validation"]["perplexity"] < 4
     requests = list(tf.data.TFRecordDataset(str(tmp_path / "job" / "model" / "assets.extra" / "tf_serving_warmup_requests")).as_numpy_iterator())
     assert requests and all(b"[MASK]" in request for request in requests)  # which also proved the export
+    every = ask(tmp_path, monkeypatch, capsys, {"text": "we saw the [MASK] house"}, flags=("--head.top_k=5000",))[0]["masks"][0]
+    assert len(every) == len(toy.VOCABULARY) and sum(word["score"] for word in every) == pytest.approx(1, abs=1e-3)
     one, two = ask(tmp_path, monkeypatch, capsys, {"text": "we saw the [MASK] house"}, {"text": "they [MASK] the new [MASK]"})
     assert [mask[0]["token"] for mask in one["masks"]] == ["old"] and len(one["masks"][0]) == 2
     assert [mask[0]["token"] for mask in two["masks"]] == ["read", "book"]
@@ -271,3 +276,25 @@ def test_a_masked_language_model_fills_masks_and_goes_on_as_a_classifier(tmp_pat
     second = toy.write_config(folder, tmp_path / "job" / "huggingface", toy.write_sentences(folder / "train.jsonl", 60), train={"steps": 3})
     assert toy.run_main(second, folder / "job") == 0
     assert np.isfinite(json.loads((folder / "job" / "metrics.jsonl").read_text().splitlines()[-1])["loss"])
+
+
+def test_a_line_that_is_one_word_has_a_perplexity_and_ends_no_run(tmp_path):
+    """A word's perplexity then is beyond float32, which is all that TensorBoard has."""
+    for name in ("train", "val"):
+        (tmp_path / f"{name}.txt").write_text(("housefilmbook" * 20 + "\n") * 30)
+    config = toy.write_config(tmp_path, toy.write_gpt2(tmp_path / "weights", layers=1), tmp_path / "train.txt", head={"name": "causal_lm"},
+                              data={"source": "text", "validation": str(tmp_path / "val.txt")}, train={"steps": 2})
+    assert toy.run_main(config, tmp_path / "job") == 0
+    validation = json.loads((tmp_path / "job" / "results.json").read_text())["validation"]
+    assert 1e39 < validation["word_perplexity"] < math.inf and validation["perplexity"] < 1000
+
+
+def test_without_an_end_token_a_text_is_streamed_as_it_is_written_at_once(tmp_path):
+    folder = toy.write_gpt2(tmp_path / "weights", layers=1)
+    tokenizer = load_tokenizer(folder)
+    tokenizer.eos_id = None
+    head = causal_lm.Head(causal_lm.Settings(max_new_tokens=11), DataSettings(source="text", train="", seq_len=16), tokenizer)
+    backbone, _ = huggingface.load_backbone(folder, seed=3)
+    Model(backbone, head, {"labels": []}, seed=1)
+    whole = head.generate(backbone, tf.constant(["we saw"]))["generated_text"].numpy()[0].decode()
+    assert whole and "".join(head.stream(backbone, "we saw", tokens_at_once=4)) == whole

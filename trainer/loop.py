@@ -241,7 +241,7 @@ class Training:
         self.metrics_file.write(self.state.step, split, values)
         with self.writers[split].as_default(step=self.state.step):
             for name, value in {**values, **(unrepeatable or {})}.items():
-                tf.summary.scalar(name, value)
+                tf.summary.scalar(name, np.float64(value))  # float32 has no room for every perplexity: infinite there
         self.writers[split].flush()
 
     def rate(self) -> float:

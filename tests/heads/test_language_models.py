@@ -16,6 +16,7 @@ from trainer.data.pipeline import fill
 from trainer.data.store import StoreWriter, TokenStore
 from trainer.errors import ConfigError, WeightsError
 from trainer.heads import causal_lm, masked_lm
+from trainer.heads._language_model import count_words
 from trainer.heads._masked_output import COPIES
 from trainer.heads._projection import losses_and_hits, weighted_loss
 from trainer.model import Model
@@ -203,6 +204,11 @@ def test_words_and_bytes_are_those_of_whole_targets():
     assert metrics["word_perplexity"] == pytest.approx(math.exp(3.5 / 6)) and metrics["bits_per_byte"] == pytest.approx(3.5 / math.log(2) / 20)
 
 
+@pytest.mark.parametrize(("text", "words"), [("", 0), (" \n", 0), ("a b\u3000c ", 3), ("今天天气很好，我们", 9), ("GPT模型 is 好", 5), ("été 𠀀a", 3)])
+def test_words_of_chinese_are_its_characters(text, words):
+    assert count_words(text) == words
+
+
 def test_a_text_without_an_end_token_ends_with_its_last_token(tmp_path):
     """The token of number 0 is a character like others."""
     tokenizer = load_tokenizer(toy.write_gpt2(tmp_path / "weights"))
@@ -263,9 +269,14 @@ def test_whole_words_are_hidden_or_none_of_their_tokens(tmp_path):
         inner = np.flatnonzero(~np.isin(tokens["token_ids"], head.special))
         word = np.cumsum(tokens["words"][inner] != 0)
         hidden = after["target"][inner] > 0
-        shares = [hidden[word == number].mean() for number in np.unique(word)]
-        assert 0 < hidden.sum() <= 12
-        assert sum(0 < share < 1 for share in shares) <= (hidden.sum() == 12)  # a first word longer than all that may be hidden is cut
+        assert {hidden[word == number].mean() for number in np.unique(word)} == {0.0, 1.0} and hidden.sum() <= 12
+
+
+def test_a_word_longer_than_what_may_be_hidden_never_is(tmp_path):
+    head = head_of(masked_lm, whole_words=True)  # one token of five
+    store = masked_store(head, tmp_path / "s", [7, 5], words=lambda count, draw: np.array([1, 1, 0, 0, 0, 1, 1, 1, 1, 0, 0, 1]))
+    drawn = [[head.draw(0, store, index, step)["target"] for step in range(40)] for index in (0, 1)]
+    assert {int(np.flatnonzero(target)[0]) for target in drawn[0]} == {5} and not np.any(drawn[1])
 
 
 def test_places_that_are_predicted_fit_whatever_the_rows(tmp_path):

@@ -36,17 +36,27 @@ def test_several_files_and_zipped_ones_come_in_order(tmp_path):
     assert [example.features["text"] for example in examples(tmp_path / "*")] == ["c", "a b", "d\ne"]
 
 
-def test_a_long_file_comes_in_parts_whose_tokens_are_those_of_the_whole(tmp_path, monkeypatch):
+@pytest.mark.parametrize("prefix_space", [False, True])
+def test_a_long_file_comes_in_parts_whose_tokens_are_those_of_the_whole(tmp_path, monkeypatch, prefix_space):
     monkeypatch.setattr(text, "PART", 50)
     content = "".join(f"the film  was {number}\n" + "\n" * (number % 3) + "  we'll see  \t\n" * (number % 2) for number in range(60))
     parts = examples(write(tmp_path, content))
     assert len(parts) > 10 and [part.features["ends"] for part in parts] == [False] * (len(parts) - 1) + [True]
     texts = [part.features["text"] for part in parts]
     assert "".join(texts) == content
-    tokenizer = load_tokenizer(write_byte_bpe(tmp_path / "bpe"))
+    tokenizer = load_tokenizer(write_byte_bpe(tmp_path / "bpe", prefix_space=prefix_space))
     whole = tokenizer.tokenize(tf.constant([content])).to_list()[0]
     assert [token for row in tokenizer.tokenize(tf.constant(texts)).to_list() for token in row] == whole
     assert [part.origin.line for part in parts] == sorted(part.origin.line for part in parts)
+
+
+@pytest.mark.parametrize(("content", "parts"), [
+    ("one two three" * 9, ["one two" + " threeone two" * 8, " three"]), ("今天天气" * 20, ["今天天气" * 20]),
+    ("今天天气" * 20 + "\n好", ["今天天气" * 20, "\n好"]), (" " + "x" * 80, [" " + "x" * 80]), (" " * 80, [" " * 79, " "])])
+def test_no_part_is_empty(tmp_path, monkeypatch, content, parts):
+    monkeypatch.setattr(text, "PART", 50)
+    found = examples(write(tmp_path, content))
+    assert [part.features["text"] for part in found] == parts and [part.features["ends"] for part in found][-1]
 
 
 def test_two_fields_are_refused(tmp_path):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -15,6 +17,19 @@ from trainer.errors import ConfigError, DataError
 from trainer.heads._plain import Plain
 from trainer.lazy import tf
 from trainer.sources import Example, require_text
+
+
+def count_words(text: str) -> int:
+    """As white space parts them; an ideograph is one of its own, as Chinese has no spaces."""
+    return len(text.split() if text.isascii() else _words().findall(text))
+
+
+@functools.cache
+def _words() -> re.Pattern[str]:
+    from trainer.text.characters import IDEOGRAPHS
+
+    ideographs = "".join(f"{chr(first)}-{chr(stop - 1)}" for first, stop in IDEOGRAPHS)
+    return re.compile(rf"[{ideographs}]|[^\s{ideographs}]+")
 
 
 def ends_document(example: np.ndarray, labels: Sequence[tuple[bool, int, int]]) -> np.ndarray:
@@ -55,7 +70,7 @@ class LanguageModel(Plain):
     def label(self, example: Example) -> tuple[bool, int, int]:
         """Whether a document ends here, and how many words and bytes of text this is."""
         text = example.features[self.data.text]
-        return bool(example.features.get("ends", True)), len(text.split()), len(text.encode("utf-8", "replace"))
+        return bool(example.features.get("ends", True)), count_words(text), len(text.encode("utf-8", "replace"))
 
     def preparation_settings(self) -> dict[str, Any]:
         """What of the settings changes the stored examples."""

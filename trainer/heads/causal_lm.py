@@ -15,7 +15,7 @@ from trainer.config import DataSettings
 from trainer.errors import ConfigError
 from trainer.heads._generation import Decoding, Generator, ManyPrompts
 from trainer.heads._judged import JUDGED, bleu_and_rouge
-from trainer.heads._language_model import LanguageModel, LanguageModelSettings, ends_document
+from trainer.heads._language_model import LanguageModel, LanguageModelSettings, count_words, ends_document
 from trainer.lazy import keras, tf
 from trainer.sources import Example, require_text
 
@@ -100,7 +100,7 @@ class Head(LanguageModel):
         if self.settings.target is None:
             return super().label(example)
         text = example.features[self.settings.target]
-        return True, len(text.split()), len(text.encode("utf-8", "replace"))
+        return True, count_words(text), len(text.encode("utf-8", "replace"))
 
     def label_columns(self, labels: Sequence[tuple[bool, int, int]], vocabulary: Mapping[str, Any], origin: Any, split: str) -> dict[str, np.ndarray]:
         """Of each example the words and bytes that are learnt."""
@@ -241,12 +241,12 @@ class Head(LanguageModel):
         held = max([len(stop) - 1 for stop in self.settings.stop], default=0)
         while int(state["step"]) < self.new_tokens and not bool(state["finished"][0]):
             state = run(state, seed, tf.constant(tokens_at_once))
-            whole = self.written(state["tokens"])[0].numpy().decode()
+            whole = self.written(state["tokens"][:, :state["step"]])[0].numpy().decode()  # behind them nothing is written yet
             safe = whole.rstrip("\ufffd")[:max(0, len(whole) - held)]
             if len(safe) > len(shown) and safe.startswith(shown):
                 yield safe[len(shown):]
                 shown = safe
-        whole = self.written(state["tokens"])[0].numpy().decode()
+        whole = self.written(state["tokens"][:, :state["step"]])[0].numpy().decode()
         if whole[len(shown):]:
             yield whole[len(shown):]
 
@@ -321,7 +321,7 @@ class Head(LanguageModel):
         return (*super().metric_names(), "word_perplexity", "bits_per_byte", *self.judged)
 
     def metrics(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, float]:
-        """Also the perplexity of a word, as white space parts them, and the bits of a byte of text, which no tokenizer changes; of
+        """Also the perplexity of a word, as white space parts them, in Chinese of a character, and the bits of a byte of text, which no tokenizer changes; of
         targets by those that are whole.
         """
         loss = results["loss"]

@@ -76,10 +76,10 @@ class Head(LanguageModel):
             sizes = np.bincount(word)[order]
             fits, taken = [], 0
             for number, size in zip(order, sizes, strict=True):
-                if taken + size <= count or not taken:
+                if taken + size <= count:
                     fits.append(number)
                     taken += size
-            hidden = places[np.isin(word, fits)][:max(count, 1)]
+            hidden = places[np.isin(word, fits)]  # none of a word that has more tokens than may be hidden, as in the released code
         else:
             hidden = np.sort(random.choice(places, count, replace=False))
         target = np.zeros_like(ids)
@@ -154,9 +154,9 @@ class Head(LanguageModel):
             return super().results(logits, batch)
         x, embeddings, bias = logits
         words = len(self.tokenizer.vocabulary)  # a model may have embeddings to spare
-        embeddings, bias = embeddings[:words], bias[:words]
-        scores, ids = tf.math.top_k(tf.nn.softmax(tf.cast(tf.matmul(x, embeddings, transpose_b=True), tf.float32) + bias), self.settings.top_k)
-        shape = tf.concat([[tf.size(batch["token_ids"])], [self.settings.top_k]], 0)
+        embeddings, bias, count = embeddings[:words], bias[:words], min(self.settings.top_k, words)
+        scores, ids = tf.math.top_k(tf.nn.softmax(tf.cast(tf.matmul(x, embeddings, transpose_b=True), tf.float32) + bias), count)
+        shape = tf.concat([[tf.size(batch["token_ids"])], [count]], 0)
 
         def spread(values: tf.Tensor) -> tf.Tensor:
             flat = tf.tensor_scatter_nd_update(tf.fill(shape, tf.constant(-1, values.dtype)), batch["scored"][:, None], values)

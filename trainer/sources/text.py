@@ -38,8 +38,9 @@ def _by_file(field: str, lines: Lines) -> Iterator[Example]:
     origin, text = Origin(lines.name, 1), ""
     for line in lines:
         text += line
-        kept = len(text.rstrip()) if len(text) >= PART else 0
-        if kept:
+        # A space is best: byte-level tokenizers that put one before each text put none before it.
+        kept = (max(text.rfind(" "), 0) or len(text.rstrip())) if len(text) >= PART else 0
+        if 0 < kept < len(text):
             yield Example({field: text[:kept], "ends": False}, origin)
             origin, text = lines.origin, text[kept:]
     yield Example({field: text, "ends": True}, origin)
