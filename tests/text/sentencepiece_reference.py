@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+import functools
+import io
+import json
+import pathlib
+import tempfile
 import unicodedata
 from collections.abc import Sequence
 
+import sentencepiece
 import tensorflow as tf
 from tokenizers import Tokenizer
 
+from tests.text.byte_bpe_reference import HARD
+from tests.text.wordpiece_reference import ADVERSARIAL
+from tests.toy import CHINESE, FILLER, KEYWORDS
 from trainer.text.sentencepiece import SentencePieceTokenizer
 
 NAMES = {"xlm-roberta": ("XLMRobertaTokenizer", "sentencepiece.bpe.model"), "albert": ("AlbertTokenizer", "spiece.model")}
+
+
+@functools.cache
+def learnt_folder(family: str) -> pathlib.Path:
+    """A model learnt from a few texts, in Hugging Face's folder; not to be changed."""
+    folder, content = pathlib.Path(tempfile.mkdtemp()), io.BytesIO()
+    words = [*FILLER, *KEYWORDS.values()]
+    lines = [" ".join(words[start:start + 7]) for start in range(len(words))] * 3 + [CHINESE] * 4
+    lines += [text for text in (*ADVERSARIAL, *HARD) if "\x00" not in text]
+    special = {"albert": {"pad_id": 0, "unk_id": 1, "bos_id": -1, "eos_id": -1, "control_symbols": ["[CLS]", "[SEP]", "[MASK]"]}}.get(family, {})
+    sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(lines), model_writer=content, vocab_size=400, model_type="unigram", minloglevel=2,
+                                             character_coverage=0.98, hard_vocab_limit=False, normalization_rule_name="nmt_nfkc", **special)
+    kind, file = NAMES[family]
+    (folder / file).write_bytes(content.getvalue())
+    (folder / "config.json").write_text(json.dumps({"model_type": family}))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind}))
+    return folder
 
 
 def assert_same_tokens(tokenizer: SentencePieceTokenizer, backend: Tokenizer, texts: Sequence[str]) -> None:

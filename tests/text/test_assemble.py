@@ -50,7 +50,7 @@ def test_single_texts_keep_the_start() -> None:
 
 
 def test_head_tail_keeps_a_quarter_and_three_quarters_of_the_room() -> None:
-    kept, none = keep_ranges(_ids([700, 510, 511]), None, seq_len=512, special=2, overflow="head_tail")
+    kept, none = keep_ranges(_ids([700, 510, 511]), None, room=510, overflow="head_tail")
     assert none is None
     assert kept.head.numpy().tolist() == [127, 510, 127]
     assert kept.tail.numpy().tolist() == [383, 0, 383]
@@ -75,7 +75,7 @@ def test_error_counts_what_was_cut_and_leaves_refusing_to_the_caller() -> None:
 @pytest.mark.parametrize("overflow", ["truncate", "head_tail"])
 def test_other_values_are_cut_and_laid_out_like_the_ids(overflow: str) -> None:
     first, second = _ids([30, 2, 0]), _ids([8, 40, 1], 2000)
-    first_kept, second_kept = keep_ranges(first, second, seq_len=16, special=3, overflow=overflow)
+    first_kept, second_kept = keep_ranges(first, second, room=13, overflow=overflow)
     values = join(keep(first + 1, first_kept), keep(second + 1, second_kept), template=Template((CLS + 1,), (SEP + 1,), (SEP + 1,)))
     token_ids, _, _ = assemble(first, second, seq_len=16, overflow=overflow, template=BERT)
     assert values.to_list() == (token_ids + 1).to_list()
@@ -99,7 +99,7 @@ def test_no_room_for_special_tokens_is_a_config_error() -> None:
 
 def test_unknown_overflow_lists_the_choices() -> None:
     with pytest.raises(ValueError, match=r"expected one of truncate, head_tail, error\. Received: 'window'"):
-        keep_ranges(_ids([1]), None, seq_len=8, special=2, overflow="window")
+        keep_ranges(_ids([1]), None, room=6, overflow="window")
 
 
 @pytest.mark.parametrize("seq_len", [1, 4, 5, 16])

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorflow.core.protobuf import saved_model_pb2
 from tokenizers import Tokenizer, pre_tokenizers
+from transformers import AutoTokenizer
 
 from tests.text.byte_bpe_reference import SPECIAL, assert_same_tokens, reference, texts, write_byte_bpe
 from trainer.errors import WeightsError
@@ -120,6 +121,20 @@ serve = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
 answer = serve(text=tf.constant(json.loads(sys.argv[2])))
 print(json.dumps({name: value.numpy().tolist() for name, value in answer.items()}))
 """
+
+
+@pytest.mark.parametrize("name", ["gpt2", "roberta"])
+def test_padding_and_cutting_that_were_saved_with_a_tokenizer_are_no_part_of_it(tmp_path: pathlib.Path, name: str) -> None:
+    folder = write_byte_bpe(tmp_path / "plain", name, whole=True)
+    kind = AutoTokenizer.from_pretrained(folder)
+    kind.pad_token = kind.pad_token or kind.eos_token
+    kind(["we saw"], padding="max_length", max_length=6, truncation=True)
+    kind.save_pretrained(tmp_path / "asked")
+    assert json.loads((tmp_path / "asked" / "tokenizer.json").read_text())["padding"]
+    plain, asked = load_tokenizer(folder), load_tokenizer(tmp_path / "asked")
+    assert asked.template == plain.template
+    text = tf.constant(["we saw the film and the book of it"])
+    assert asked.tokenize(text).to_list() == plain.tokenize(text).to_list()
 
 
 def test_saved_model_answers_alike_with_core_ops_only(tmp_path: pathlib.Path) -> None:

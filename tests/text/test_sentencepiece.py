@@ -1,26 +1,22 @@
 from __future__ import annotations
 
 import functools
-import io
 import json
 import pathlib
-import tempfile
 from typing import Any
 
 import numpy as np
 import pytest
-import sentencepiece
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorflow.core.protobuf import saved_model_pb2
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 from transformers import AutoTokenizer
 
 from tests.text.byte_bpe_reference import HARD
-from tests.text.sentencepiece_reference import NAMES, assert_same_tokens
+from tests.text.sentencepiece_reference import NAMES, assert_same_tokens, learnt_folder
 from tests.text.wordpiece_reference import ADVERSARIAL
-from tests.toy import CHINESE, FILLER, KEYWORDS
 from trainer.errors import WeightsError
 from trainer.prove import ops_of
 from trainer.text import load_tokenizer
@@ -33,25 +29,8 @@ MORE = ("e\u0301 u\u0308 \u1ea5 a\u0323\u0302 …\u0301 ª\u0301 ﬁ\u0301x", "�
 
 
 @functools.cache
-def _folder(family: str) -> pathlib.Path:
-    """A model learnt from a few texts, in Hugging Face's folder."""
-    folder, content = pathlib.Path(tempfile.mkdtemp()), io.BytesIO()
-    words = [*FILLER, *KEYWORDS.values()]
-    lines = [" ".join(words[start:start + 7]) for start in range(len(words))] * 3 + [CHINESE] * 4
-    lines += [text for text in (*ADVERSARIAL, *HARD) if "\x00" not in text]
-    special = {"albert": {"pad_id": 0, "unk_id": 1, "bos_id": -1, "eos_id": -1, "control_symbols": ["[CLS]", "[SEP]", "[MASK]"]}}.get(family, {})
-    sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(lines), model_writer=content, vocab_size=400, model_type="unigram", minloglevel=2,
-                                             character_coverage=0.98, hard_vocab_limit=False, normalization_rule_name="nmt_nfkc", **special)
-    kind, file = NAMES[family]
-    (folder / file).write_bytes(content.getvalue())
-    (folder / "config.json").write_text(json.dumps({"model_type": family}))
-    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind}))
-    return folder
-
-
-@functools.cache
 def _pair(family: str) -> tuple[SentencePieceTokenizer, Tokenizer]:
-    return load_tokenizer(_folder(family)), AutoTokenizer.from_pretrained(_folder(family)).backend_tokenizer
+    return load_tokenizer(learnt_folder(family)), AutoTokenizer.from_pretrained(learnt_folder(family)).backend_tokenizer
 
 
 @pytest.mark.parametrize("family", NAMES)
@@ -72,11 +51,26 @@ def test_any_text_equals_hugging_face(family: str, batch: list[str]) -> None:
     assert_same_tokens(*_pair(family), batch)
 
 
+@pytest.mark.parametrize("family", NAMES)
+def test_added_tokens_that_are_looked_for_in_the_normalized_text(family: str, tmp_path: pathlib.Path) -> None:
+    """As `add_tokens` makes them, beside those that are looked for in the text as it is."""
+    tokenizer = AutoTokenizer.from_pretrained(learnt_folder(family))
+    tokenizer.add_tokens(["Foo", "<X>", "the other", "ﬁ", "电影", AddedToken("<L>", lstrip=True, rstrip=True), AddedToken("<Raw>", normalized=False)])
+    tokenizer.save_pretrained(tmp_path)
+    tokenizer, backend = load_tokenizer(tmp_path), AutoTokenizer.from_pretrained(tmp_path).backend_tokenizer
+    texts = ["FOO bar", "foo", "Foo", " Foo bar", "xFoo y", "a <X> b", "<x>", "＜X＞", "the other film", "the  other film", "The Other",
+             "ﬁlm ﬁ", "fi film", "看电影吗",
+             "a  <L>  b", "a<l>b", " <L> ", "Foo<Raw> foo", "<raw> <Raw>Foo", "fo\u0301o Fóo", "Foo ", "Foo\n", "FooFoo",
+             "foo <X>", "``Foo''", "", "ＦＯＯ the\u3000other"]
+    assert_same_tokens(tokenizer, backend, texts)
+    assert_same_tokens(tokenizer, backend, [*ADVERSARIAL, *HARD, *MORE])
+
+
 def test_equally_likely_tokens_are_hugging_faces(tmp_path: pathlib.Path) -> None:
     """Rounding does not choose between "o oo oo" and "oo oo o": float64 adds these scores exactly."""
     scores = {"▁": -2.0123, "o": -4.1234567, "oo": -5.7654321, "ooo": -11.1, "▁b": -3.3}
     pieces = [*([name, 0.0] for name in ("<s>", "<pad>", "</s>", "<unk>")), *([piece, float(np.float32(score))] for piece, score in scores.items())]
-    backend = AutoTokenizer.from_pretrained(_folder("xlm-roberta")).backend_tokenizer
+    backend = AutoTokenizer.from_pretrained(learnt_folder("xlm-roberta")).backend_tokenizer
     content = json.loads(backend.to_str())
     content["model"]["vocab"], content["added_tokens"] = pieces, []
     content["post_processor"] = None

@@ -62,6 +62,8 @@ def read_backend(folder: pathlib.Path) -> Backend:
     try:
         tokenizer = getattr(transformers, _class_name(folder)).from_pretrained(str(folder), local_files_only=True)
         backend = tokenizer.backend_tokenizer
+        backend.no_padding()  # the file has what it was last asked for
+        backend.no_truncation()
         content = json.loads(backend.to_str())
     except Exception as error:  # of many kinds, by what is wrong with the files
         remedy = "Copy the folder again from its source, tokenizer_config.json included."

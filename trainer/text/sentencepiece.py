@@ -23,7 +23,7 @@ import tensorflow as tf
 from tokenizers import Tokenizer as BackendTokenizer
 from tokenizers import models, normalizers
 
-from trainer.text.added_tokens import RAW_SPACES, Spans, make_added
+from trainer.text.added_tokens import RAW_SPACES, Spans, around_added, make_added
 from trainer.text.backend import Backend
 from trainer.text.characters import WHITE_SPACE, begins_row, every_other, is_ideograph, look_up, two_levels, utf8_widths
 from trainer.text.integer_table import IntegerTable, pair_key, pair_keys
@@ -58,7 +58,10 @@ class SentencePieceTokenizer(Tokenizer):
         self.template, self.mask_id, self.eos_id = backend.template, backend.mask_id, backend.eos_id
         self.pad_id, self.unk_id = backend.pad_id or 0, model["unk_id"]
         self.vocabulary = backend.vocabulary(ids)
-        self._added = make_added([(token, token.content) for token in backend.added_tokens], RAW_SPACES)
+        self._added = make_added([(token, token.content) for token in backend.added_tokens if not token.normalized], RAW_SPACES)
+        normalizer = _normalizer([backend.content["normalizer"]] if backend.content["normalizer"] else [])
+        normalized = [(token, normalizer.normalize_str(token.content)) for token in backend.added_tokens if token.normalized]
+        self._normalized_added = make_added(normalized, RAW_SPACES)
         self._pairs = [(ord(step["pattern"]["String"][0]), ord(step["content"])) for step in steps if step["type"] == "Replace"]
         steps = [step for step in steps if step["type"] in _BY_CHARACTER]
         answers = _answers(steps)
@@ -78,7 +81,7 @@ class SentencePieceTokenizer(Tokenizer):
             silent = {*backend.special, self.unk_id}
             self._texts = tf.constant(["" if id in silent else piece.replace(_MARK, " ") for id, piece in enumerate(self.vocabulary)])
             self._table = whole_pieces([piece.encode() for piece in candidates], [ids[piece] for piece in candidates], self._viterbi)
-        facts = [self.vocabulary, scores.tolist(), self._added, self.template, self._pairs, steps]
+        facts = [self.vocabulary, scores.tolist(), self._added, self._normalized_added, self.template, self._pairs, steps]
         self.fingerprint = hashlib.sha256(json.dumps(facts).encode() + b"".join(map(np.ndarray.tobytes, table))).hexdigest()
 
     @property
@@ -99,7 +102,22 @@ class SentencePieceTokenizer(Tokenizer):
 
     def _split(self, texts: tf.Tensor, *, with_offsets: bool) -> Spans:
         characters = tf.strings.unicode_decode(texts, "UTF-8")
-        codes, rows, sources = self._marked_words(*self._normalize(characters))
+        codes, splits, sources = self._normalize(characters)
+        if self._normalized_added is None:
+            return self._split_words(codes, splits, sources, characters.row_splits, with_offsets=with_offsets)
+
+        def split(parts: tf.Tensor) -> Spans:
+            decoded = tf.strings.unicode_decode(parts, "UTF-8")
+            place = tf.range(tf.size(decoded.values))
+            return self._split_words(decoded.values, decoded.row_splits, tf.stack([place, place + 1], 1), decoded.row_splits, with_offsets=with_offsets)
+
+        normalized = tf.strings.unicode_encode(tf.RaggedTensor.from_row_splits(codes, splits, validate=False), "UTF-8")
+        spans = around_added(normalized, self._normalized_added, "UTF8_CHAR", split, clean=True)
+        return _to_source(spans, splits, sources, characters.row_splits) if with_offsets else spans
+
+    def _split_words(self, codes: tf.Tensor, splits: tf.Tensor, sources: tf.Tensor, origins: tf.Tensor, *, with_offsets: bool) -> Spans:
+        """Normalised codes without added tokens into tokens; `origins` (B + 1,) is where the characters that `sources` counts begin in each text."""
+        codes, rows, sources = self._marked_words(codes, splits, sources)
         count = tf.size(codes, tf.int64)
         word = codes == ord(_MARK)  # each begins with one
         follows = self._joined.find(pair_keys(codes[:-1], codes[1:])) >= 0
@@ -121,7 +139,7 @@ class SentencePieceTokenizer(Tokenizer):
             return Spans(ids, splits, ids[:0], ids[:0], ids[:0])
         start = tf.gather(start, kept)
         end = tf.concat([start[1:], tf.cast(count, tf.int32)[None]], 0)[:tf.size(ids)]
-        return _place(ids, splits, start, end, codes, sources, characters.row_splits)
+        return _place(ids, splits, start, end, codes, sources, origins)
 
     def _normalize(self, characters: tf.RaggedTensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """The normalised codes of all texts, where each text's begin, and (first, last + 1) of the characters that each was made from, (M, 2)."""
@@ -276,6 +294,15 @@ def _place(ids: tf.Tensor, splits: tf.Tensor, start: tf.Tensor, end: tf.Tensor, 
     code, before = tf.gather(codes, first), tf.gather(codes, tf.maximum(first - 1, 0))
     begins = opens | is_ideograph(code) | is_ideograph(before) | (before == ord(_MARK))
     return Spans(ids, splits, begin, stop, tf.where(alone, -1, tf.cast(begins, tf.int32)))
+
+
+def _to_source(spans: Spans, splits: tf.Tensor, sources: tf.Tensor, origins: tf.Tensor) -> Spans:
+    """Offsets in characters of the normalised texts into those of the original ones."""
+    text = tf.RaggedTensor.from_row_splits(spans.ids, spans.splits, validate=False).value_rowids()
+    origin, first, last = (tf.cast(tf.gather(borders, text), tf.int32) for borders in (origins, splits, splits[1:] - 1))
+    begin = tf.gather(sources[:, 0], tf.minimum(first + spans.starts, last)) - origin
+    end = tf.gather(sources[:, 1], tf.maximum(first + spans.ends - 1, first)) - origin
+    return Spans(spans.ids, spans.splits, begin, tf.where(spans.ends > spans.starts, end, begin), spans.words)  # a mark of a space alone is nowhere
 
 
 def _replace_pairs(double: int, single: int, codes: tf.Tensor, splits: tf.Tensor, sources: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
