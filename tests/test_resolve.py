@@ -98,6 +98,8 @@ train:
     ("train: {steps: 5, epochs: 2}", "train.epochs: give epochs or steps, not both. Received epochs 2 and steps 5."),
     ("train: {early_stopping_patience: 2}", "train.early_stopping_patience: needs data.validation"),
     ("train: {best_metric: accuracy}", "train.best_metric: needs data.validation"),
+    ("head: {name: prompt, pattern: '{text} {mask}', label_words: {yes: good, no: bad}}", "Received {True: 'good', False: 'bad'} ("),
+    ("head: {name: prompt, pattern: '{text} {mask}', label_words: {a: on, b: bad}}", "YAML reads yes, no, on and off as true and false: put them in quotes."),
     ("backbone: {freeze_embeddings: maybe}", "backbone.freeze_embeddings: expected true or false. Received 'maybe' ("),
 ])
 def test_a_problem_is_named_with_what_is_allowed(tmp_path, content, expected):

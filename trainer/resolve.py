@@ -196,7 +196,14 @@ def _problem(section: str, key: str, cls: type[schema.Section], detail: Any, set
     received = f" Received {setting.value!r} ({setting.origin})." if setting else ""
     if detail["type"] in ("value_error", "assertion_error"):
         return f"{name}: {detail['ctx']['error']}.{received}"
-    return f"{name}: expected {schema.describe_type(cls.model_fields[key])}.{received}"
+    expected = schema.describe_type(cls.model_fields[key])
+    quote = " YAML reads yes, no, on and off as true and false: put them in quotes." if "text" in expected and setting and _has_boolean(setting.value) else ""
+    return f"{name}: expected {expected}.{received}{quote}"
+
+
+def _has_boolean(value: Any) -> bool:
+    parts = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else [value]
+    return any(isinstance(part, bool) for part in parts)
 
 
 def _suggest_key(section: str, key: str) -> str:

@@ -226,6 +226,8 @@ def test_config_that_is_not_one(folder, text, message):
     ({"is_decoder": True}, "is_decoder is true: only false is implemented"),
     ({"hidden_size": "30", "num_hidden_layers": 0}, "hidden_size is '30': expected a value like 768; num_hidden_layers is 0: expected a value like 12"),
     ({"hidden_dropout_prob": 1.5}, "hidden_dropout_prob is 1.5: expected a value like 0.1"),
+    ({"pad_token_id": -1}, "pad_token_id is -1: expected a value like 0"),
+    ({"model_type": "gpt2", "n_inner": -1}, "n_inner is -1: expected a value like 1024"),
     ({"hidden_act": "gelu_20"}, "config.json: activation 'gelu_20' is not implemented: expected one of gelu, "),
     ({"num_attention_heads": 7}, "config.json: hidden size 30 is not a multiple of the number of attention heads, 7"),
 ])

@@ -1,15 +1,20 @@
 """Prompting: the pattern, the words, and the masked language model's own answer."""
 
+import functools
 import json
+import pathlib
 import re
+import tempfile
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from transformers import AutoTokenizer
 
 from tests import toy
-from tests.text.byte_bpe_reference import reference, write_byte_bpe
+from tests.text.byte_bpe_reference import write_byte_bpe
+from tests.text.sentencepiece_reference import NAMES, learnt_folder
 from trainer.backbones import huggingface
 from trainer.config import DataSettings
 from trainer.errors import ConfigError, DataError
@@ -27,7 +32,17 @@ def weights(tmp_path_factory):
 
 def head_of(weights, *, text="text", seq_len=32, **settings):
     settings = {"pattern": "{text} it was {mask}.", "label_words": WORDS, **settings}
-    return prompt.Head(prompt.Settings(**settings), DataSettings(source="jsonl", train="", text=text, seq_len=seq_len), load_tokenizer(weights))
+    return prompt.Head(prompt.Settings(**settings), DataSettings(source="jsonl", train="", text=text, seq_len=seq_len), tokenizer_of(weights))
+
+
+@functools.cache
+def tokenizer_of(folder):
+    return load_tokenizer(folder)
+
+
+@functools.cache
+def folder_of(kind):
+    return learnt_folder(kind) if kind in NAMES else write_byte_bpe(pathlib.Path(tempfile.mkdtemp()), kind)
 
 
 def words_of(head, ids):
@@ -55,21 +70,49 @@ def test_roberta_writes_the_space_into_the_word(tmp_path):
     assert [head.tokenizer.vocabulary[head._word(word)] for word in ("the", "film")] == ["Ġthe", "Ġfilm"]
 
 
-@pytest.mark.parametrize("pattern", ["{text} it was {mask}.", "Review: {text} It was {mask}.", "{mask} news: {text}", "({mask}) {text}!",
-                                     "{text}? {mask}, {text_pair}", "a {text}{mask}{text_pair}", "{mask}\n{text_pair} \t{text}"])
-def test_a_filled_pattern_has_hugging_faces_tokens(tmp_path, pattern):
-    folder = write_byte_bpe(tmp_path, "roberta")
-    texts = {"text": "the film was", "text_pair": "a book"}
+@pytest.mark.parametrize("pattern", ["{text} it was {mask}.", "Review: {text} It was {mask}.", "{mask} news: {text}", "({mask}) {text}!", "{text}. so {mask}",
+                                     "{text}? {mask}, {text_pair}", "a {text}{mask}{text_pair}",
+                                     "{mask}\n{text_pair} \t{text}", "{text}很{mask}。", "({text}){mask}"])
+@pytest.mark.parametrize("kind", ["roberta", "xlm-roberta", "albert"])
+def test_a_filled_pattern_has_hugging_faces_tokens(kind, pattern):
+    folder = folder_of(kind)
+    backend = AutoTokenizer.from_pretrained(folder).backend_tokenizer
+    mask = "<mask>" if kind != "albert" else "[MASK]"
+    texts = [{"text": "the film was", "text_pair": "a book"}, {"text": "书", "text_pair": "ing"}, {"text": "", "text_pair": "we saw\xa0"}]
     head = head_of(folder, pattern=pattern, text=["a", "b"] if "pair" in pattern else "text", seq_len=64)
-    columns, _ = head.encode(*(tf.constant([texts[name]]) for name in head.text_names))
-    filled, backend = re.sub(r"\s+<", "<", pattern.format(mask="<mask>", **texts)), reference(folder, "roberta")  # the mask takes the space in front
+    columns, counts = head.encode(*(tf.constant([text[name] for text in texts]) for name in head.text_names))
     before, after = len(head.tokenizer.template.before), len(head.tokenizer.template.after)
-    assert columns["token_ids"].to_list()[0][before:-after] == backend.encode(filled, add_special_tokens=False).ids
+    for text, ids, asked in zip(texts, columns["token_ids"].to_list(), columns["asked"].to_list(), strict=True):
+        assert ids[before:-after] == backend.encode(filled_of(pattern, mask, text), add_special_tokens=False).ids
+        assert np.flatnonzero(asked).tolist() == [ids.index(head.tokenizer.mask_id)]
+    assert not counts["truncated_tokens"].numpy().any()
     for word in toy.FILLER:
-        ids = [backend.encode(text, add_special_tokens=False).ids for text in (pattern.format(mask=word, **texts), filled)]
+        ids = [backend.encode(text, add_special_tokens=False).ids for text in (pattern.format(mask=word, **texts[0]), filled_of(pattern, mask, texts[0]))]
         place = ids[1].index(head.tokenizer.mask_id)
-        if len(ids[0]) == len(ids[1]):  # one token there
+        if (ids[0][:place], ids[0][place + 1:]) == (ids[1][:place], ids[1][place + 1:]):  # one token there
             assert head._word(word) == ids[0][place]
+
+
+def filled_of(pattern, mask, text):
+    """The mask takes the space in front."""
+    return re.sub(rf"\s+{re.escape(mask)}", mask, pattern.format(mask=mask, **text))
+
+
+@pytest.mark.parametrize("kind", ["roberta", "xlm-roberta"])
+def test_long_texts_lose_their_end_and_the_pattern_nothing(kind):
+    folder = folder_of(kind)
+    texts = ["the film was a book " * 8, "a ", "we saw the film, and the film was " * 3]
+    whole, cut = (head_of(folder, pattern="so {text}. it was {mask}, {text_pair}", text=["a", "b"], seq_len=seq_len) for seq_len in (512, 40))
+    (all_of, _), (kept, counts) = (head.encode(tf.constant(texts), tf.constant(texts[::-1])) for head in (whole, cut))
+    ids, masks = kept["token_ids"].to_list(), kept["asked"].to_list()
+    for row, full in enumerate(all_of["token_ids"].to_list()):
+        assert len(ids[row]) == min(40, len(full)) and counts["truncated_tokens"].numpy()[row] == len(full) - len(ids[row])
+        steps = iter(full)
+        assert all(id in steps for id in ids[row])  # in their order
+        place = masks[row].index(1)
+        assert sum(masks[row]) == 1 and ids[row][place] == cut.tokenizer.mask_id
+        behind = full[:full.index(cut.tokenizer.mask_id)]
+        assert ids[row][place - 3:place] == behind[-3:]  # "it was" with what stands before it
 
 
 def test_answers_are_the_masked_language_models_own(weights):

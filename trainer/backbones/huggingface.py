@@ -245,7 +245,9 @@ def _parse_config(content: dict[str, Any], *, where: str) -> "BackboneConfig":
     for field, (key, default) in family.keys.items():
         values[field] = content.get(key, default)
         if not _is_valid(field, values[field], default):
-            problems.append(f"{key} is {values[field]!r}: expected a value like {default or 0.1!r}")
+            is_share = type(default) is float or field in _HEAD_DROPOUTS
+            example = default or (0.1 if is_share else 0 if default == 0 else 1024)
+            problems.append(f"{key} is {values[field]!r}: expected a value like {example!r}")
     if problems:
         raise WeightsError(f"{where}: " + "; ".join(problems))
     values.setdefault("embedding_size", values["hidden_size"])

@@ -42,6 +42,8 @@ class Head(Classifier):
     lives_on_pretraining = True
 
     def __init__(self, settings: Settings, data: DataSettings, tokenizer: Any) -> None:
+        from trainer.text.assemble import room_for_text
+
         super().__init__(settings, data, tokenizer)
         self.overflow_of(data)
         if tokenizer.mask_id is None:
@@ -54,9 +56,14 @@ class Head(Classifier):
             raise ConfigError("head.labels: others than those of head.label_words. Leave head.labels out: the words name all labels.")
         if len(settings.label_words) < 2:
             raise ConfigError(f"head.label_words: expected a word for each of two labels or more. Received {settings.label_words}.")
-        # A space goes with the word behind it, as byte-level vocabularies write words: place -> the space before it. Parts and places alternate.
-        self.opening = {place: part[len(part.rstrip()):] for part, place in zip(self.parts[::2], self.parts[1::2], strict=False)}
-        self.fixed = {index: self._fixed(index) for index, part in enumerate(self.parts) if part not in ("{text}", "{text_pair}")}
+        place = self.parts.index("{mask}")
+        before = self.parts[place - 1]  # parts and places alternate
+        self.behind_space, self.opens = before[-1:].isspace(), place == 1 and not before
+        self.parts[place], self.masked = tokenizer.vocabulary[tokenizer.mask_id], place
+        alone = tokenizer.tokenize(tf.constant(["".join(part for part in self.parts if part not in PLACES)]))
+        special = tokenizer.template.size(pair=False)
+        room_for_text(data.seq_len, special + len(alone.values) + 2 * len(self.text_names), pair=len(self.text_names) > 1)  # a token may reach over a border
+        self.room = data.seq_len - special
 
     def preparation_settings(self) -> dict[str, Any]:
         """What of the settings changes the stored examples."""
@@ -85,48 +92,57 @@ class Head(Classifier):
         Returns:
             token_ids, and `asked`, 1 at the mask: each ragged (B, None) int32; truncated_tokens, unknown_tokens (B,) int32. Texts are cut, the pattern never.
         """
-        from trainer.text.assemble import join, keep, keep_ranges
+        from trainer.text.added_tokens import RAW_SPACES
+        from trainer.text.assemble import join, keep_ranges
 
-        ids = [self.tokenizer.tokenize(tf.strings.join([self.opening[f"{{{name}}}"], text])) for name, text in zip(self.text_names, texts, strict=True)]
-        special = self.tokenizer.template.size(pair=False) + sum(map(len, self.fixed.values()))
-        kept = keep_ranges(ids[0], ids[1] if len(ids) > 1 else None, seq_len=self.data.seq_len, special=special, overflow="truncate")
-        cut = [keep(row, part) for row, part in zip(ids, kept, strict=False)]
-        columns, asked = [], []
-        for index, part in enumerate(self.parts):
-            if part in ("{text}", "{text_pair}"):
-                columns.append(cut[("{text}", "{text_pair}").index(part)])
-            elif self.fixed[index]:
-                columns.append(tf.tile(tf.constant([self.fixed[index]]), [ids[0].nrows(), 1]))
-            else:
-                continue
-            asked.append(tf.ones_like(columns[-1]) if part == "{mask}" else tf.zeros_like(columns[-1]))
-        lost = tf.add_n([before.row_lengths() - after.row_lengths() for before, after in zip(ids, cut, strict=True)])
+        template, count = self.tokenizer.template, tf.size(texts[0])
+        given = dict(zip(("{text}", "{text_pair}"), (tf.strings.unicode_transcode(text, "UTF-8", "UTF-8") for text in texts), strict=False))
+        parts = [given[part] if part in given else tf.fill([count], part) for part in self.parts]
+        # The spaces before the mask are left out: they go with the word there, as vocabularies write words.
+        before = tf.strings.regex_replace(tf.strings.join(parts[:self.masked]), f"{RAW_SPACES}$", "")
+        ends = tf.cumsum(tf.stack([tf.strings.length(part, unit="UTF8_CHAR") for part in parts], 1), axis=1)  # (B, parts), of each in the filled pattern
+        cut = tf.strings.length(before, unit="UTF8_CHAR")[:, None]
+        ends = tf.concat([tf.minimum(ends[:, :self.masked], cut), ends[:, self.masked:] - ends[:, self.masked - 1:self.masked] + cut], 1)
+        tokens = self.tokenizer.tokenize_with_offsets(tf.strings.join([before, *parts[self.masked:]]))
+        row, starts, stops = tokens.ids.value_rowids(), tokens.starts.values, tokens.ends.values
+
+        def borders(index: int) -> tuple[tf.Tensor, tf.Tensor]:
+            """Where in each token's text a part begins and ends."""
+            return tf.gather(ends[:, index - 1], row) if index else tf.zeros_like(starts), tf.gather(ends[:, index], row)
+
+        begin, end = borders(self.masked)
+        asked = (tokens.ids.values == self.tokenizer.mask_id) & (starts <= begin) & (stops >= end)  # it may have taken in spaces
+        inside = []  # of each text: its tokens, which may be cut; one that reaches into the pattern may not
+        for place in given:
+            begin, end = borders(self.parts.index(place))
+            inside.append((starts >= begin) & (stops <= end))
+        ids = [tf.ragged.boolean_mask(tokens.ids, tokens.ids.with_values(mask)) for mask in inside]
+        fixed = tf.cast(tokens.ids.row_lengths() - tf.add_n([row.row_lengths() for row in ids]), tf.int32)
+        kept = keep_ranges(ids[0], ids[1] if len(ids) > 1 else None, room=tf.maximum(self.room - fixed, 0), overflow="truncate")
+        stays = tf.ones_like(asked)
+        for mask, part in zip(inside, kept, strict=False):
+            number = tf.concat([[0], tf.cumsum(tf.cast(mask, tf.int32))], 0)  # of the text's tokens before each one, those of earlier rows included
+            stays &= ~mask | (number[:-1] - tf.gather(tf.gather(number, tokens.ids.row_splits), row) < tf.gather(part.head, row))
+        columns = {"token_ids": tokens.ids, "asked": tokens.ids.with_values(tf.cast(asked, tf.int32))}
+        columns = {name: tf.ragged.boolean_mask(values, values.with_values(stays)) for name, values in columns.items()}
         unknown = tf.add_n([tf.reduce_sum(tf.cast(row == self.tokenizer.unk_id, tf.int32), axis=1) for row in ids])
-        template = self.tokenizer.template
-        return ({"token_ids": join(tf.concat(columns, 1), template=template), "asked": join(tf.concat(asked, 1), template=template.filled(0))},
-                {"truncated_tokens": tf.cast(lost, tf.int32), "unknown_tokens": unknown})
-
-    def _fixed(self, index: int) -> list[int]:
-        """The tokens of a part of the pattern that is always there."""
-        part = self.parts[index]
-        if part == "{mask}":
-            return [self.tokenizer.mask_id]
-        if index + 1 < len(self.parts):
-            part = part.removesuffix(self.opening[self.parts[index + 1]])
-        return self.tokenizer.tokenize(tf.constant([part])).values.numpy().tolist() if part else []
+        lost = tf.reduce_sum(tf.cast(tokens.ids.with_values(~stays), tf.int32), axis=1)
+        return ({"token_ids": join(columns["token_ids"], template=template), "asked": join(columns["asked"], template=template.filled(0))},
+                {"truncated_tokens": lost, "unknown_tokens": unknown})
 
     def _word(self, word: str) -> int:
-        """The token of a label's word, as it stands behind what is before the mask; else as it is in the vocabulary.
+        """The token of a label's word, as it would stand at the mask; else as it is in the vocabulary.
 
         Raises:
             ConfigError: it has several tokens, or is unknown.
         """
-        space = " " if self.opening["{mask}"].endswith(" ") else ""
-        found = self.tokenizer.tokenize(tf.constant([space + word])).values.numpy().tolist()
-        if len(found) == 1 and found[0] != self.tokenizer.unk_id:
-            return found[0]
-        if word in self.tokenizer.vocabulary:
-            return self.tokenizer.vocabulary.index(word)
+        found = self.tokenizer.tokenize(tf.constant([" " * self.behind_space + word])).values.numpy().tolist()
+        alone = found[0] if len(found) == 1 and found[0] != self.tokenizer.unk_id else None
+        named = self.tokenizer.vocabulary.index(word) if word in self.tokenizer.vocabulary else None
+        # Where no space stands before the mask, SentencePiece's token has no mark of one, as the vocabulary's own name has none.
+        for id in (alone, named) if self.behind_space or self.opens else (named, alone):
+            if id is not None:
+                return id
         pieces = [self.tokenizer.vocabulary[id] for id in found]
         raise ConfigError(f"head.label_words: {word!r} is no single token of this vocabulary, but {pieces}. Choose another word.")
 

@@ -3,7 +3,7 @@
 What to keep of each text is decided once, by `keep_ranges`, and applied by `keep` to ids, offsets or any other value
 per token, so that they stay aligned; `join` then lays out whichever values were kept:
 
-    kept, _ = keep_ranges(ids, None, seq_len=seq_len, special=template.size(pair=False), overflow=overflow)
+    kept, _ = keep_ranges(ids, None, room=room_for_text(seq_len, template.size(pair=False), pair=False), overflow=overflow)
     starts = join(keep(starts, kept), template=template.filled(-1))
 """
 
@@ -45,8 +45,8 @@ def assemble(
         ConfigError: seq_len has no room for the special tokens.
     Source: Devlin et al. 2019, section 3; cutting: `keep_ranges`.
     """
-    special = template.size(pair=second is not None)
-    first_kept, second_kept = keep_ranges(first, second, seq_len=seq_len, special=special, overflow=overflow)
+    pair = second is not None
+    first_kept, second_kept = keep_ranges(first, second, room=room_for_text(seq_len, template.size(pair=pair), pair=pair), overflow=overflow)
     before = first.row_lengths() + (0 if second is None else second.row_lengths())
     first = keep(first, first_kept)
     second = None if second is None else keep(second, second_kept)
@@ -56,32 +56,37 @@ def assemble(
     return token_ids, segment_ids, tf.cast(before - after, tf.int32)
 
 
-def keep_ranges(first: tf.RaggedTensor, second: tf.RaggedTensor | None, *, seq_len: int, special: int, overflow: str) -> tuple[Kept, Kept | None]:
+def room_for_text(seq_len: int, special: int, *, pair: bool) -> int:
+    """How many of S tokens are left beside those that are always kept.
+
+    Raises:
+        ConfigError: less than none.
+    """
+    if seq_len < max(special, 1):
+        raise ConfigError(
+            f"data.seq_len: {seq_len} has no room for the {special} special tokens of "
+            f"{'a pair of texts' if pair else 'a text'}. Allowed: {special} or more, up to the backbone's longest."
+        )
+    return seq_len - special
+
+
+def keep_ranges(first: tf.RaggedTensor, second: tf.RaggedTensor | None, *, room: int | tf.Tensor, overflow: str) -> tuple[Kept, Kept | None]:
     """Decides which tokens of each text are kept.
 
     Args:
         first: (B, None), any value per token.
         second: the same, or None.
-        seq_len: S, in tokens, special tokens included.
-        special: how many those are.
+        room: for how many tokens there is room, in each row or (B,) int32.
         overflow: "truncate" and "error" keep the start; "head_tail" the first quarter and the last three quarters of
             the room. A pair shares the room longest-first: tokens go from the longer text until both are equal, then
             from both, an odd token staying with the longer (the second when equal).
     Returns:
         Kept for each text; None for no text.
-    Raises:
-        ConfigError: seq_len has no room for the special tokens.
     Source: Hugging Face's `truncation="longest_first"`; Sun et al. 2019, "How to Fine-Tune BERT for Text
         Classification?", section 5.3.1 (head 128, tail 382 of 510).
     """
     if overflow not in OVERFLOWS:
         raise ValueError(f"overflow: expected one of {', '.join(OVERFLOWS)}. Received: {overflow!r}.")
-    if seq_len < max(special, 1):
-        raise ConfigError(
-            f"data.seq_len: {seq_len} has no room for the {special} special tokens of "
-            f"{'a text' if second is None else 'a pair of texts'}. Allowed: {special} or more, up to the backbone's longest."
-        )
-    room = seq_len - special
     lengths = tf.cast(first.row_lengths(), tf.int32)
     if second is None:
         return _split(lengths, tf.minimum(lengths, room), overflow), None
