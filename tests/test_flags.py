@@ -53,6 +53,7 @@ def test_every_unknown_flag_is_named_with_the_nearest():
     message = problem("--train.learning_rat=1", "--seq_len=5", "--zzz", "surplus")
     assert "unknown flag --train.learning_rat. Did you mean --train.learning_rate?" in message
     assert "unknown flag --seq_len. Did you mean --data.seq_len?" in message
+    assert "unknown flag --per_device_train_batch_size. Did you mean --train.global_batch_size?" in problem("--per_device_train_batch_size=8")
     assert "unknown flag --zzz. --help lists every flag." in message
     assert "unexpected argument 'surplus': every setting is --SECTION.KEY=VALUE." in message
 

@@ -7,8 +7,9 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from trainer import config as schema
 from trainer.errors import ConfigError
-from trainer.resolve import Setting, as_yaml, resolve
+from trainer.resolve import ELSEWHERE, Setting, as_yaml, resolve
 
 MINIMAL = "head: {name: classification}\nbackbone: {weights: w}\ndata: {source: jsonl, train: d.jsonl}\n"
 text = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
@@ -89,7 +90,8 @@ train:
 @pytest.mark.parametrize(("content", "expected"), [
     ("train: {weights: x}", "train.weights: unknown key"), ("train: {weights: x}", "Did you mean backbone.weights?"),
     ("train: {seq_len: 5}", "Did you mean data.seq_len?"), ("epochs: 3", "epochs: unknown section"), ("epochs: 3", "Did you mean train.epochs?"),
-    ("train: {zzzzzz: 5}", "train.zzzzzz: unknown key"),
+    ("train: {zzzzzz: 5}", "train.zzzzzz: unknown key"), ("train: {Batch_Size: 5}", "Did you mean train.global_batch_size?"),
+    ("data: {source: squad, train: d, doc_stride: 5}", "data.doc_stride: unknown key ("), ("train: {stride: 5}", "Did you mean data.window_overlap?"),
     ("train: 5", "train: expected a section with keys. Received 5 ("), ("train: [1, 2]", "train: expected a section with keys. Received [1, 2] ("),
     ("train: {epochs: [1]}", "train.epochs: expected number > 0 or null. Received [1] ("),
     ("train: {epochs: .nan}", "train.epochs: expected number > 0 or null. Received nan ("),
@@ -173,3 +175,8 @@ def test_true_and_false_are_no_numbers_and_no_text(tmp_path):
                  "data.label: expected text. Received True", "train.epochs: expected number > 0 or null. Received True"):
         assert line in said
     assert said.count("Received") == 4
+
+
+def test_names_of_other_libraries_lead_to_settings_that_are_there():
+    known = {f"{section}.{field}" for section in schema.Config.model_fields for cls in schema.section_classes(section).values() for field in cls.model_fields}
+    assert set(ELSEWHERE.values()) <= known and not set(ELSEWHERE) & {name.partition(".")[2] for name in known}

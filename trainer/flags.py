@@ -12,7 +12,7 @@ from pydantic_core import PydanticUndefined
 
 from trainer import config as schema
 from trainer.errors import ConfigError
-from trainer.resolve import Setting, Settings, as_yaml, suggest
+from trainer.resolve import Setting, Settings, as_yaml, suggest, suggest_setting
 
 MODES = ("train", "plan", "evaluate", "predict", "export")
 
@@ -138,7 +138,7 @@ def _unknown(argument: str, known: list[str]) -> str:
     name = argument.split("=")[0].lstrip("-")
     if not argument.startswith("-"):
         return f"unexpected argument {argument!r}: every setting is --SECTION.KEY=VALUE."
-    near = suggest(name, known) or next((f" Did you mean {k}?" for k in known if k.endswith(f".{name}")), "")
+    near = suggest_setting(name, known)
     return f"unknown flag --{name}.{near.replace('mean ', 'mean --')} --help lists every flag."
 
 

@@ -17,6 +17,25 @@ from trainer.errors import ConfigError
 from trainer.mirror import shown
 
 DEFAULT = "default"
+# What Hugging Face, Keras and others call a setting.
+ELSEWHERE = {
+    **dict.fromkeys(("model", "checkpoint", "model_name_or_path", "preset"), "backbone.weights"), "tokenizer_name": "backbone.tokenizer",
+    **dict.fromkeys(("train_file", "train_data", "train_path", "dataset"), "data.train"), "dataset_name": "data.tfds_name",
+    **dict.fromkeys(("validation_file", "validation_data", "valid", "dev", "eval_file"), "data.validation"), "test_file": "data.test",
+    **dict.fromkeys(("max_length", "max_seq_length", "max_seq_len", "sequence_length", "block_size", "max_len"), "data.seq_len"),
+    **dict.fromkeys(("stride", "doc_stride"), "data.window_overlap"), "truncation": "data.overflow", "max_train_samples": "data.limit",
+    **dict.fromkeys(("text_column", "text_column_name"), "data.text"), **dict.fromkeys(("label_column", "label_column_name", "labels_column"), "data.label"),
+    "num_train_epochs": "train.epochs", "num_epochs": "train.epochs", "max_steps": "train.steps",
+    **dict.fromkeys(("batch_size", "train_batch_size", "per_device_train_batch_size"), "train.global_batch_size"),
+    **dict.fromkeys(("eval_batch_size", "per_device_eval_batch_size"), "train.evaluation_batch_size"),
+    "gradient_accumulation_steps": "train.micro_batches", "lr": "train.learning_rate", "lr_scheduler_type": "train.schedule",
+    **dict.fromkeys(("warmup_ratio", "warmup_steps"), "train.warmup_fraction"), "adam_beta1": "train.beta_1", "adam_beta2": "train.beta_2",
+    "adam_epsilon": "train.epsilon", "optim": "train.optimizer", **dict.fromkeys(("max_grad_norm", "clipnorm", "global_clipnorm"), "train.clip_norm"),
+    **dict.fromkeys(("fp16", "bf16", "mixed_precision", "dtype"), "train.precision"), "jit_compile": "train.xla", "logging_steps": "train.log_every_steps",
+    "eval_steps": "train.evaluate_every_steps", "save_steps": "train.checkpoint_every_steps", "save_total_limit": "train.keep_checkpoints",
+    "metric_for_best_model": "train.best_metric", "patience": "train.early_stopping_patience", "max_answer_length": "head.max_answer_tokens",
+    "max_query_length": "head.max_question_tokens", "n_best_size": "head.n_best", "mlm_probability": "head.mask_probability", "beams": "head.num_beams",
+}
 
 
 class Setting(NamedTuple):
@@ -215,10 +234,7 @@ def _suggest_key(section: str, key: str) -> str:
                 homes.setdefault(f"{other}.{field}", []).append(name)
     if f"{section}.{key}" in homes:
         return f" It belongs to {schema.PLUGIN_KEYS[section][0]} {', '.join(homes[f'{section}.{key}'])}."
-    exact = [home for home in homes if home.endswith(f".{key}")]
-    if exact:
-        return f" Did you mean {exact[0]}?"
-    return suggest(f"{section}.{key}", [*homes, *schema.Config.model_fields])
+    return suggest_setting(f"{section}.{key}", [*homes, *schema.Config.model_fields])
 
 
 def _contradictions(sections: dict[str, Any]) -> list[str]:
@@ -242,6 +258,13 @@ def _contradictions(sections: dict[str, Any]) -> list[str]:
             ("an early stop or a best checkpoint needs evaluations on the way. Set train.evaluate_every_steps.",
              (train.early_stopping_patience or train.best_metric) and not train.evaluate_every_steps)) if found]
     return problems
+
+
+def suggest_setting(name: str, known: list[str]) -> str:
+    """What a setting is called here: in another section, by another library, or nearly so."""
+    key = name.rpartition(".")[2]
+    exact = next((other for other in known if other.endswith(f".{key}")), ELSEWHERE.get(key.lower()))
+    return f" Did you mean {exact}?" if exact else suggest(name, known)
 
 
 def suggest(value: str, known: list[str]) -> str:
