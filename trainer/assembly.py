@@ -86,6 +86,8 @@ def make_parts(config: Config, display: Display) -> Parts:
     if config.data.stream_characters and not head.streams:
         raise ConfigError(f"data.stream_characters: for language models only, as head {config.head.name} learns its labels from all of train. "
                           "Remove data.stream_characters.")
+    if config.export.format == "huggingface" and head.no_huggingface:
+        raise ConfigError(f"export.format: {head.no_huggingface}")
     _check_metric(config, head)
     return Parts(config, weights, tokenizer_folder, backbone, head, tokenizer, display)
 

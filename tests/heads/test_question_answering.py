@@ -110,7 +110,7 @@ def test_the_first_answer_that_stands_in_the_context_is_learnt(weights, context,
 def test_plausible_answers_to_a_question_that_has_none_are_not_learnt(weights):
     head = Head(Settings(**SMALL), DataSettings(source="jsonl", train="", text=["q", "c"], label="answers", seq_len=20), toy.TEMPLATE)
     row = {"q": "?", "c": "the film", "answers": [{"text": "film", "answer_start": 4}]}
-    assert [head.label(Example({**row, "is_impossible": value}, Origin("x", 1))).state for value in (True, False)] == ["none", "found"]
+    assert [head.label(Example({**row, "is_impossible": value}, Origin("x", 1))).state for value in (True, False, None)] == ["none", "found", "found"]
 
 
 @pytest.mark.parametrize("overlap", [None, 8])
@@ -145,6 +145,8 @@ def test_questions_that_cannot_be_refused_are_counted(tmp_path, weights):
     ({"question": "a", "context": "b", "answers": None},
      "train.jsonl:2: field 'answers' is null. Expected a list of answers, or [] for a question that has none."),
     ({"question": "a", "context": "b", "answers": [{"text": "b", "answer_start": True}]}, "expected answers {\"text\", \"answer_start\"}."),
+    ({"question": "a", "context": "b", "answers": [], "is_impossible": 1},
+     "train.jsonl:2: field 'is_impossible': expected true or false. Received 1. Correct it, or leave it out."),
     ({"question": "a", "context": 3, "answers": []}, "train.jsonl:2: field 'context' should be text. Received 3 (int)."),
     ({"question": "a", "context": "b", "answers": "b"}, "field 'answers': expected a list of {\"text\", \"answer_start\"}. Received 'b'."),
     ({"question": "a", "context": "b", "answers": [{"text": "b"}]}, "train.jsonl:2: field 'answers': expected answers {\"text\", \"answer_start\"}."),

@@ -14,6 +14,7 @@ from seqeval.metrics import accuracy_score, f1_score
 from seqeval.scheme import IOB2
 
 from tests import toy
+from tests.text.sentencepiece_reference import learnt_folder
 from trainer.backbones import huggingface
 from trainer.config import DataSettings
 from trainer.data.prepare import prepare
@@ -195,6 +196,9 @@ def test_tags_without_spans_and_spans_do_not_go_together(tmp_path, weights):
     row = {"words": "in red film", "tags": [{"start": 3, "end": 6, "label": "LOC"}]}
     with pytest.raises(DataError, match=r"head.scheme: none is for a tag a word, and .*train.jsonl:1 has spans. Leave head.scheme out."):
         prepared_of(tmp_path, weights, [row], head={"scheme": "none"})
+    other = toy.write_jsonl(tmp_path / "dev.jsonl", [{"words": "in", "tags": ["DT"]}, row])
+    with pytest.raises(DataError, match=r"dev.jsonl:2: has spans, and train has a tag for each word. Give each word one, or leave the text out."):
+        prepared_of(tmp_path, weights, [{"words": "in red", "tags": ["DT", "NN"]}] * 2, validation=str(other))
 
 
 @pytest.mark.parametrize(("text", "span", "tags"), [
@@ -392,14 +396,15 @@ def test_a_span_is_always_a_slice_of_the_text(served, crf, texts):
         assert all(0 < span["score"] <= 1 and span["type"] in NAMES for span in spans)
 
 
-@pytest.mark.parametrize(("text", "tags", "spans"), [
+@pytest.mark.parametrize(("text", "tags", "spans", "separator"), [*((*case, " ") for case in [
     ("the U.S. film", "O B O B O O", [("U.S", "x")]), ("the U.S. film", "O B I I I B", [("U.S.", "x"), ("film", "x")]),
     ("the U.S. film", "O B Y B Y I", [("U.S. film", "x")]), ("(red) film", "O B O O", [("red", "x")]), ("red film", "B B", [("red", "x"), ("film", "x")]),
     ("the red-film", "O B O Y", [("red-film", "x")]), ("the red/film", "O B O B", [("red", "x"), ("film", "x")]),
     ("red,film", "B O Y", [("red", "x"), ("film", "y")]), ("red-", "B O", [("red", "x")]), ("-red", "O B", [("red", "x")]),
-    ("今天很", "B B I", [("今", "x"), ("天很", "x")]), ("film今", "B Y", [("film", "x"), ("今", "y")])])
-def test_parts_that_no_space_parts_are_one_span(tmp_path, weights, text, tags, spans):
-    head, _ = prepared_of(tmp_path, weights, tagged(4))
+    ("今天很", "B B I", [("今", "x"), ("天很", "x")]), ("film今", "B Y", [("film", "x"), ("今", "y")])]),
+    ("film-red今", "B O Y B", [("film", "x"), ("red", "y"), ("今", "x")], "")])
+def test_parts_that_no_space_parts_are_one_span_unless_words_are(tmp_path, weights, text, tags, spans, separator):
+    head, _ = prepared_of(tmp_path, weights, tagged(4), head={"word_separator": separator})
     head.vocabulary, head.spans = {"labels": ["O", "B-x", "I-x", "B-y", "I-y"], "tagged": "words"}, True
     texts = tf.constant(["the film", text, ""])
     columns, _ = head.encode(texts)
@@ -410,6 +415,16 @@ def test_parts_that_no_space_parts_are_one_span(tmp_path, weights, text, tags, s
     outputs = {name: value.numpy() for name, value in head.answers(results, columns, (texts,)).items()}
     assert [(span["text"], span["type"]) for span in head.decode(outputs, 1)["entities"]] == spans
     assert head.decode(outputs, 0)["entities"] == head.decode(outputs, 2)["entities"] == []
+
+
+def test_words_that_are_made_of_one_character_are_one(weights):
+    """ﷺ is four words to SentencePiece's normalization: not four spans at one place."""
+    tokenizer = load_tokenizer(learnt_folder("xlm-roberta"))
+    head = Head(Settings(), DataSettings(source="jsonl", train="", text="words", label="tags", seq_len=64), tokenizer)
+    columns, _ = head.encode(tf.constant(["the \ufdfa film", "\ufdfb \ufdfa ㍿ a", "a"]))
+    for words, starts, ends, places in zip(*(columns[name].to_list() for name in ("words", "start", "end")),
+                                           [[(0, 3), (4, 5), (6, 10)], [(0, 1), (2, 3), (4, 5), (6, 7)], [(0, 1)]], strict=True):
+        assert [(start, end) for word, start, end in zip(words, starts, ends, strict=True) if word > 0] == places
 
 
 def test_spans_of_raw_text_are_served_as_they_are_scored(tmp_path, weights):
@@ -436,7 +451,9 @@ def test_spans_of_raw_text_are_served_as_they_are_scored(tmp_path, weights):
 
 @pytest.mark.parametrize(("words", "spans", "tags"), [
     (["the", "U.S.", "film"], [(4, 8, "x")], ["O", "B-x", "O"]), (["New", "York", "film"], [(0, 8, "x")], ["B-x", "I-x", "O"]),
-    (["a", "b"], [], ["O", "O"]), (["in-red", "b"], [(3, 6, "x")], ["O", "O"]), (["red-film", "b"], [(0, 3, "x"), (4, 10, "y")], ["B-x", "B-y"])])
+    (["a", "b"], [], ["O", "O"]), (["in-red", "b"], [(3, 6, "x")], ["O", "O"]), (["red-film", "b"], [(0, 3, "x"), (4, 10, "y")], ["B-x", "B-y"]),
+    (["the", "\u200bfilm", "\u0301red"], [(5, 14, "x")], ["O", "B-x", "I-x"]), (["\u200b", "\ufefffilm"], [(3, 7, "x")], ["O", "B-x"]),
+    (["\u200b"], [], ["O"])])
 def test_the_tag_of_a_word_is_that_of_what_begins_it(tmp_path, weights, words, spans, tags):
     head, _ = prepared_of(tmp_path, weights, tagged(4))
     head.spans = True
@@ -466,10 +483,19 @@ def test_the_labels_of_another_train_are_refused(tmp_path, weights, capsys):
             "Give --data.train as in training") in capsys.readouterr().err
 
 
-def test_no_text_and_no_span_are_answers_too(served):
-    outputs = served[False].server.texts(tf.constant([], tf.string))
+@pytest.mark.parametrize("crf", [False, True])
+def test_no_text_and_no_span_are_answers_too(served, crf):
+    outputs = served[crf].server.texts(tf.constant([], tf.string))
     assert all(value.shape[0] == 0 for value in outputs.values())
-    assert entities(served[False], ["", " \n"]) == [[], []]
+    assert entities(served[crf], ["", " \n"]) == [[], []]
+
+
+def test_a_crf_for_hugging_face_is_refused_before_it_is_trained(tmp_path, weights, capsys):
+    config = toy.write_config(tmp_path, weights, toy.write_jsonl(tmp_path / "train.jsonl", tagged(20)), head={"name": "token_classification", "crf": True},
+                              data={"text": "words", "label": "tags", "seq_len": 32}, train={"steps": 2}, export={"format": "huggingface"})
+    assert toy.run_main(config, tmp_path / "job") == 2
+    assert "export.format: Hugging Face's models for token classification have no CRF. Export a savedmodel, or train with" in capsys.readouterr().err
+    assert not (tmp_path / "job" / "metrics.jsonl").exists()
 
 
 def test_a_checkpoints_classifier_is_taken_over_in_the_order_of_our_labels(tmp_path, served, weights):
@@ -483,8 +509,6 @@ def test_a_checkpoints_classifier_is_taken_over_in_the_order_of_our_labels(tmp_p
     assert other.load_tensors(shuffled, [made.head.vocabulary["labels"][index] for index in order]) == ["classifier.weight", "classifier.bias"]
     np.testing.assert_array_equal(other.output.kernel.numpy(), made.head.output.kernel.numpy())
     assert other.load_tensors(shuffled, ["x"] * 5) == []
-    with pytest.raises(ConfigError, match=r"export.format: Hugging Face's models for token classification have no CRF."):
-        served[True].head.save_tensors()
 
 
 @pytest.mark.parametrize("crf", [False, True])

@@ -25,6 +25,12 @@ def test_sentences_are_read_with_the_line_of_each_word(line_end, separator):
     assert [example.origin for example in found] == [Origin("x.txt", 3), Origin("x.txt", 8)]
 
 
+def test_what_is_to_be_predicted_needs_no_tags(tmp_path):
+    (tmp_path / "x.txt").write_text("-DOCSTART-\n\nthe\nfilm\n\nwas B-X\n")
+    found = list(conll.open(conll.Settings(train="x"), "input", str(tmp_path / "x.txt")).examples())
+    assert [(example.features, example.lines) for example in found] == [({"words": ["the", "film"]}, (3, 4)), ({"words": ["was"], "tags": ["B-X"]}, (6,))]
+
+
 def test_columns_are_chosen_from_either_end():
     assert sentences("EU NNP B-NP B-ORG\n", tag=1) == [[("EU", "NNP")]]
     assert sentences("B-ORG x EU\n", word=-1, tag=0) == [[("EU", "B-ORG")]]

@@ -25,6 +25,12 @@ def test_files_go_line_by_line_together(folder):
     assert source.fingerprint() != before
 
 
+def test_what_is_to_be_predicted_needs_no_labels(folder):
+    (folder / "seq.out").unlink()
+    source = parallel.open(parallel.Settings(train=str(folder), text="seq.in", label="seq.out"), "input", str(folder))
+    assert [example.features for example in source.examples()] == [{"seq.in": "a flight"}, {"seq.in": "to boston"}]
+
+
 def test_a_file_that_ends_early_or_is_not_there_is_named(folder):
     settings = parallel.Settings(train=str(folder), text="seq.in", label="seq.out")
     (folder / "seq.out").write_text("O O\n")

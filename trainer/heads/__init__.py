@@ -13,7 +13,7 @@ A head's file has a `Settings` and a `Head(settings, data_settings, tokenizer)` 
                           was asked; token_answers to token ids, of which `more_inputs` names what else it takes
     calibrate             chooses what validation decides, such as a threshold; load_calibration takes it over later
     ambiguous             where the answers may differ although the results agree
-    load_tensors, save_tensors   the layers in Hugging Face's format
+    load_tensors, save_tensors   the layers in Hugging Face's format; `no_huggingface` says why that has no place for them, if so
 
 A head with `windows` cuts long texts into several rows, so that none of their tokens is lost: its `encode` has a column
 `example`, which text each row is of, and it has `align`, which finds the labels' tokens, in place of `label_columns`.

@@ -55,6 +55,13 @@ class Chain:
             tag (R, L) int32, 0 where `kind` is 0; score (R, L) float32, P(tag | words); margin (R, L) float32 in [0, 1), how much
             more likely the best sequence is than the best that has another tag here, as a share of both.
         """
+        if logits.shape[1] is None:  # a batch without a row has no places either, and a list of none has no shape
+            one_more = [[0, 0], [0, 1]]
+            found = self._decode(tf.pad(logits, [*one_more, [0, 0]]), tf.pad(kind, one_more), tf.pad(fresh, one_more))
+            return tuple(values[:, :-1] for values in found)
+        return self._decode(logits, kind, fresh)
+
+    def _decode(self, logits: tf.Tensor, kind: tf.Tensor, fresh: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         nothing = tf.zeros_like(kind)
         best, _ = self._forward(logits, nothing, kind, fresh, tf.reduce_max)
         tag = self._trace(best, kind, fresh)

@@ -187,6 +187,9 @@ def tag_numbers(split: Any, vocabulary: Mapping[str, Any], ledger: Any, *, held_
     """
     if vocabulary["tagged"] == "words":
         require_tags(split.labels, split.origin)
+    spans = next((index for index, gold in enumerate(split.labels) if gold.spans), None)
+    if vocabulary["scheme"] == "none" and spans is not None:
+        raise DataError(f"{split.origin(spans)}: has spans, and train has a tag for each word. Give each word one, or leave the text out.")
     labels = list(vocabulary["labels"])
     numbers = {tag: number for number, tag in enumerate(labels)}
     result, seen = [], False

@@ -39,6 +39,11 @@ class Plain:
             raise ConfigError(f"data.overflow: head {self.Settings.model_fields['name'].default} takes {allowed}{reason}. Received {overflow!r}.")
         return overflow
 
+    @property
+    def no_huggingface(self) -> str | None:
+        """Why Hugging Face's format has no place for the head as it is set, if so."""
+        return None
+
     def kept(self, split: Any) -> dict[str, np.ndarray]:
         """What else of a split the head keeps, for `judge`; heads with `windows` return it from `align`."""
         return {}

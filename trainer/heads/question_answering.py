@@ -88,8 +88,10 @@ class Head(Plain):
 
     def label(self, example: Example) -> Gold:
         """The gold answers, looked up in the context. Raises DataError where they are no answers."""
-        answers = _read_answers(example, self.data.label)
-        if not answers or example.features.get("is_impossible") is True:  # SQuAD v2.0 lists plausible ones
+        answers, impossible = _read_answers(example, self.data.label), example.features.get("is_impossible")
+        if impossible is not None and not isinstance(impossible, bool):
+            raise DataError(f"{example.origin}: field 'is_impossible': expected true or false. Received {impossible!r:.60}. Correct it, or leave it out.")
+        if not answers or impossible:  # SQuAD v2.0 lists plausible ones
             return Gold((), -1, -1, "none")
         context = example.features[self.data.text[1]]
         located = [(*_locate(context, text, start), len(text)) for text, start in answers]

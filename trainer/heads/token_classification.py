@@ -66,7 +66,10 @@ class Head(Plain):
         text = require_field(example, self.data.text)
         if isinstance(text, str) and not are_tags(example.features.get(self.data.label)):
             return (text,)
-        return (self.settings.word_separator.join(self._words(example, text)),)
+        return (self._join(self._words(example, text)),)
+
+    def _join(self, words: Sequence[str]) -> str:
+        return self.settings.word_separator.join(words)
 
     def label(self, example: Example) -> Gold:
         """The tags. Raises DataError where they do not belong to the words, or spans overlap."""
@@ -185,7 +188,13 @@ class Head(Plain):
         ids, start, end, begins = self.tokenizer.tokenize_with_offsets(text)
         template = self.tokenizer.template
         lengths = ids.row_lengths()
-        opens = tf.ragged.range(lengths).values == 0
+        place = tf.ragged.range(lengths).values
+        opens = place == 0
+        # Words that normalization makes of one character are one: two spans cannot stand at the same place. A mark of a space alone, which
+        # ends where it begins, may stand between them.
+        for back in (1, 2):
+            again = (place >= back) & (begins.values == 1) & (start.values < tf.pad(end.values, [[back, 0]])[:-back])
+            begins = begins.with_values(tf.where(again, 0, begins.values))
         begin = tf.cast(begins.values == 1, tf.int32)
         before = tf.cumsum(begin, exclusive=True)  # words, in all texts
         first = before == tf.gather(before, tf.gather(begins.row_splits, begins.value_rowids()))
@@ -269,7 +278,8 @@ class Head(Plain):
         names, begins, outside = (tf.constant(table) for table in _tables(self.vocabulary["labels"], self.spans))
         entity, begins = ~tf.gather(outside, tag), tf.gather(begins, tag)
         tagged = tf.cast(entity, tf.float32)
-        if self.spans and self.vocabulary["tagged"] == "words":  # whose tagger learnt to see U.S. as one; spans of raw text may end anywhere
+        # A tagger of words between spaces has learnt to see U.S. as one; spans of raw text, and of words that stand side by side, may end anywhere.
+        if self.spans and self.vocabulary["tagged"] == "words" and self.settings.word_separator:
             tag, entity, begins = joined(tag, entity, begins, tf.boolean_mask(columns["words"].values, mine))
         kind = tf.gather(names, tag)
         same = tf.concat([[False], (kind[1:] == kind[:-1]) & (text[1:] == text[:-1]) & entity[:-1]], 0)[:tf.size(tag)]
@@ -358,19 +368,23 @@ class Head(Plain):
         words = example.features[self.data.text] if example else None
         if not isinstance(words, list):
             return {"entities": entities}
-        return {"text": self.settings.word_separator.join(words), "tags": self._word_tags(words, entities), "entities": entities}
+        return {"text": self._join(words), "tags": self._word_tags(words, entities), "entities": entities}
 
     def _word_tags(self, words: Sequence[str], entities: Sequence[Mapping[str, Any]]) -> list[str]:
-        """In BIO: the tag of what begins a word, as the metrics read it."""
-        tags, place = [], 0
+        """In BIO: the tag of a word's first token, as the metrics read it."""
+        tags, place, token = [], 0, 0
+        _, starts, ends, _ = (values.to_list()[0] for values in self.tokenizer.tokenize_with_offsets(tf.constant([self._join(words)])))
         remaining = iter([*entities, {"start": math.inf, "end": math.inf}])
         entity = next(remaining)
         for word in words:
-            while entity["end"] <= place:
+            while token < len(starts) and ends[token] <= place:
+                token += 1
+            first = max(place, starts[token]) if token < len(starts) else math.inf
+            while entity["end"] <= min(first, place + len(word)):
                 entity = next(remaining)
-            inside = entity["start"] <= place
+            inside = entity["start"] <= first < place + len(word)
             if self.spans:
-                tags.append(f"{'B' if entity['start'] == place else 'I'}-{entity['type']}" if inside else OUTSIDE)
+                tags.append(f"{'B' if entity['start'] == first else 'I'}-{entity['type']}" if inside else OUTSIDE)
             else:
                 tags.append(entity["type"] if inside else "")
             place += len(word) + len(self.settings.word_separator)
@@ -387,6 +401,11 @@ class Head(Plain):
 
     # --- Hugging Face ---------------------------------------------------------------------------------------------
 
+    @property
+    def no_huggingface(self) -> str | None:
+        """A CRF has no place in that format."""
+        return "Hugging Face's models for token classification have no CRF. Export a savedmodel, or train with head.crf false." if self.settings.crf else None
+
     def load_tensors(self, tensors: Mapping[str, np.ndarray], labels: Sequence[str] | None) -> list[str]:
         """Takes over the checkpoint's own classifier where its labels are ours, in whatever order; returns what was taken."""
         shape = (self.classes, self.output.kernel.shape[0])
@@ -400,9 +419,7 @@ class Head(Plain):
         return ["classifier.weight", "classifier.bias"]
 
     def save_tensors(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """The output layer under Hugging Face's names, and what config.json says of it. A CRF has no place there."""
-        if self.settings.crf:
-            raise ConfigError("export.format: Hugging Face's models for token classification have no CRF. Export a savedmodel, or train with head.crf false.")
+        """The output layer under Hugging Face's names, and what config.json says of it."""
         family = FAMILIES[self.architecture].class_name
         labels = self.vocabulary["labels"]
         tensors = {"classifier.weight": np.ascontiguousarray(self.output.kernel.numpy().T), "classifier.bias": self.output.bias.numpy()}

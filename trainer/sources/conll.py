@@ -34,11 +34,13 @@ def open(settings: Settings, split: str, spec: str) -> Source:
     word, tag = (default if given is None else given
                  for given, default in zip((settings.word_column, settings.tag_column), COLUMNS[settings.variant], strict=True))
     layout = {"word": word, "tag": tag, "names": [settings.text, settings.label], "conllu": settings.variant == "conllu"}
+    if split == "input":
+        layout["untagged"] = True
     return FileSource(files_of(spec, split), functools.partial(read, **layout), {"source": settings.source, **layout})
 
 
-def read(lines: Lines, *, word: int, tag: int, names: tuple[str, str], conllu: bool) -> Iterator[Example]:
-    """An example for each sentence: its words, their tags, and where in the file each stands.
+def read(lines: Lines, *, word: int, tag: int, names: tuple[str, str], conllu: bool, untagged: bool = False) -> Iterator[Example]:
+    """An example for each sentence: its words, their tags, and where in the file each stands; `untagged`: also where there is but one column, of words.
 
     Comments begin with "#". Outside CoNLL-U "#" may begin a word too: comments then stand above a sentence, and have a "=" as
     a column or not as many columns as the words.
@@ -57,7 +59,9 @@ def read(lines: Lines, *, word: int, tag: int, names: tuple[str, str], conllu: b
             rows = [(cells, origin) for cells, origin in rows[first:] if cells[0] != DOCUMENT]
         if min(word, tag) < 0:
             _require_one_width(rows)
-        if words := [_word(cells, origin, word, tag) for cells, origin in rows]:
+        if untagged and rows and all(len(cells) == 1 for cells, _ in rows):
+            yield Example({names[0]: [cells[0] for cells, _ in rows]}, rows[0][1], tuple(origin.line for _, origin in rows))
+        elif words := [_word(cells, origin, word, tag) for cells, origin in rows]:
             features: dict[str, Any] = dict(zip(names, map(list, zip(*words, strict=True)), strict=True))
             yield Example(features, rows[0][1], tuple(origin.line for _, origin in rows))
 

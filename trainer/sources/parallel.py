@@ -43,6 +43,8 @@ def open(settings: Settings, split: str, spec: str) -> Source:
     paths = {}
     for name in (*texts, settings.label):
         found = _called(name, named, files)
+        if not found and split == "input" and name not in texts:  # to be predicted
+            continue
         if len(found) != 1:
             there = ", ".join(path.name for path in (found or files)[:SHOWN_FILES]) or "none"
             remedy = "Name those of one split, as with a glob such as PATH/train.*." if found else "Correct data.text or data.label."
