@@ -53,7 +53,7 @@ def test_it_learns_what_follows_and_says_how_well(gpt2):
     tokenizer = load_tokenizer(gpt2 / "weights")
     first = len(tokenizer.token_bytes[int(tokenizer.tokenize(tf.constant([TEXT])).values[0])])  # what nothing predicts is not counted
     tokens = validation["bits_per_byte"] * math.log(2) * (len(TEXT) * 4 - first) / validation["loss"]
-    size = len(TEXT.split()) * 4 - 1
+    size = len(TEXT.split()) * 4  # also of the first word, whose second token is predicted
     assert validation["word_perplexity"] == pytest.approx(math.exp(validation["loss"] * tokens / size), rel=1e-4)
 
 
@@ -114,6 +114,45 @@ def test_predict_continues_a_prompt_up_to_a_stop_text(gpt2, monkeypatch, capsys)
     assert isinstance(three["generated_text"], str)
     (beams,) = ask(gpt2, monkeypatch, capsys, {"text": "we saw the great"}, flags=("--head.num_beams=3",))
     assert beams["generated_text"].startswith(" film.")
+
+
+def test_a_prompt_that_leaves_no_room_is_told_how_much_of_it_was_lost(gpt2, monkeypatch, capsys):
+    long = "we saw the great film. they read " * 12 + "they read the new"
+    lost = len(load_tokenizer(gpt2 / "weights").tokenize(tf.constant([long])).values) - (64 - 12)
+    one, two = ask(gpt2, monkeypatch, capsys, {"text": long}, {"text": "we saw the great"})
+    assert lost > 0 and one["truncated_tokens"] == lost and "truncated_tokens" not in two
+    assert ("1 of 2 prompts have more than 52 tokens, the backbone's 64 positions less head.max_new_tokens = 12, and lost what is before: "
+            "truncated_tokens says how many tokens.") in capsys.readouterr().err
+    shown = on_a_terminal(gpt2, monkeypatch, {"text": long})
+    assert shown == long + one["generated_text"] + "\n\n"
+    assert f"the prompt has more than 52 tokens, the backbone's 64 positions less head.max_new_tokens = 12, and lost what is before: {lost} tokens." \
+        in capsys.readouterr().err
+
+
+def on_a_terminal(folder, monkeypatch, *rows, flags=()):
+    """What a person sees who asks there."""
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO("".join(json.dumps(row) + "\n" for row in rows).encode())))
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stdout", terminal)
+    assert toy.run_main(None, folder / "job", "--mode=predict", "--input=-", *flags) == 0
+    terminal.seek(0)
+    return terminal.read()
+
+
+def test_on_a_terminal_words_stay_apart(gpt2, tmp_path, monkeypatch):
+    """A WordPiece vocabulary's first word has no space of its own; a prompt's template is shown, too."""
+    rows = [{"text": "the film was great"}] * 60
+    decoder = toy.write_gpt2(tmp_path / "weights", layers=1, tokenizer=False)
+    (decoder / "vocab.txt").write_text("\n".join(toy.VOCABULARY) + "\n", encoding="utf-8")
+    config = toy.write_config(tmp_path, decoder, toy.write_jsonl(tmp_path / "train.jsonl", rows), head={"name": "causal_lm", "max_new_tokens": 3},
+                              train={"steps": 60, "learning_rate": 1e-2})
+    assert toy.run_main(config, tmp_path / "job") == 0
+    for flags in ((), ("--head.num_beams=2",)):
+        assert on_a_terminal(tmp_path, monkeypatch, {"text": "the film"}, {"text": "the film "}, flags=flags).startswith(
+            "the film was great\n\nthe film was great\n\n")
+    shown = on_a_terminal(gpt2, monkeypatch, {"text": "saw"}, flags=("--head.prompt=we {text} the great ", "--head.max_new_tokens=5"))
+    assert shown.startswith("we saw the great film.")
 
 
 def test_the_saved_model_generates_and_scores(gpt2):
@@ -214,6 +253,9 @@ def test_rouge_of_ascii_is_the_packages_own(text, target):
 @pytest.mark.parametrize(("flags", "said"), [
     (("--head.do_sample=true", "--head.num_beams=2"), "head.num_beams: 2 beams are not drawn. Set head.do_sample to false, or head.num_beams to 1."),
     (("--head.temperature=0.7",), "head.temperature: is of drawing, and head.do_sample is false. Set that to true, or leave it out."),
+    (("--head.judged_by=zh",), "head.judged_by: is of targets, and head.target names none. Name the field with the text to write, or leave it out."),
+    (("--head.judged_examples=3",), "head.judged_examples: is of targets, and head.target names none."),
+    (("--data.window_overlap=3",), "data.window_overlap: head causal_lm has no windows that overlap, as each token counts once. Received 3. Leave it out."),
     (("--head.early_stopping=true",), "head.early_stopping: is of beams, and head.num_beams is 1. Raise that, or leave it out."),
     (("--data.overflow=error",), "data.overflow: head causal_lm takes window. Received 'error'."),
     (("--head.prompt=x",), "head.prompt: expected a text with {text} once, where data.text goes. Received 'x'."),
@@ -297,4 +339,4 @@ def test_without_an_end_token_a_text_is_streamed_as_it_is_written_at_once(tmp_pa
     backbone, _ = huggingface.load_backbone(folder, seed=3)
     Model(backbone, head, {"labels": []}, seed=1)
     whole = head.generate(backbone, tf.constant(["we saw"]))["generated_text"].numpy()[0].decode()
-    assert whole and "".join(head.stream(backbone, "we saw", tokens_at_once=4)) == whole
+    assert whole and "".join(head.stream(backbone, "we saw", tokens_at_once=4)) == "we saw" + whole

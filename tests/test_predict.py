@@ -108,6 +108,31 @@ def test_a_nested_text_field_is_found_as_in_training(trained, tmp_path, monkeypa
     assert toy.read_jsonl(tmp_path / "out.jsonl")[0]["review"] == {"body": "a film"}
 
 
+def test_what_json_cannot_hold_is_written_as_tensorflow_serving_does(trained, tmp_path, monkeypatch):
+    skip_the_model(monkeypatch)
+    text, image = (tf.train.Feature(bytes_list=tf.train.BytesList(value=[value])) for value in ("电影".encode(), b"\xff\xd8\x00"))
+    score = tf.train.Feature(float_list=tf.train.FloatList(value=[float("nan"), 0.5]))
+    with tf.io.TFRecordWriter(str(tmp_path / "in.tfrecord")) as records:
+        records.write(tf.train.Example(features=tf.train.Features(feature={"text": text, "image": image, "score": score})).SerializeToString())
+    assert toy.run_main(None, trained, "--mode=predict", "--data.source=tfrecord", f"--input={tmp_path}/in.tfrecord", f"--output={tmp_path}/out.jsonl") == 0
+    (answer,) = (json.loads(line, parse_constant=pytest.fail) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines())
+    assert {name: answer[name] for name in ("text", "image", "score", "label")} == {
+        "text": "电影", "image": {"b64": "/9gA"}, "score": [None, 0.5], "label": "pos"}
+
+
+@pytest.mark.parametrize("kind", ["file", "line"])
+def test_a_long_document_has_one_answer(trained, tmp_path, monkeypatch, kind):
+    skip_the_model(monkeypatch)
+    monkeypatch.setattr("trainer.sources.text.PART", 50)
+    content = "".join(f"the film was number {number}\n" for number in range(20))
+    (tmp_path / "in.txt").write_text(content)
+    flags = ("--data.source=text", f"--data.document={kind}", f"--input={tmp_path}/in.txt", f"--output={tmp_path}/out.jsonl")
+    assert toy.run_main(None, trained, "--mode=predict", *flags) == 0
+    answers = toy.read_jsonl(tmp_path / "out.jsonl")
+    assert [answer["text"] for answer in answers] == ([content] if kind == "file" else content.splitlines())
+    assert all(set(answer) == {"text", "label", "probabilities"} for answer in answers)
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     ((), "--input: missing. Expected a file of JSON lines, or - for standard input."),
     (("--input=/nowhere.jsonl",), "--input: there is no file or folder '/nowhere.jsonl'. / holds: ")])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
+import math
 import pathlib
 import sys
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
+import numpy as np
 import tensorflow as tf
 
 from trainer.assembly import build_model, make_parts, start_strategy
@@ -35,7 +38,8 @@ def predict(resolved: Resolved, job: Job, display: Display, source: str | None, 
 
     JSON lines are "-" and what is named *.jsonl or *.jsonl.gz; anything else is read as data.source says. A line's texts are in the
     fields that the job was trained on, or in those named like the SavedModel's inputs. It keeps its own fields: an answer of
-    the same name, such as a label, is then called predicted_label.
+    the same name, such as a label, is then called predicted_label. A prompt that leaves no room for new tokens loses its
+    beginning; its answer says how many `truncated_tokens`, and a warning how many prompts.
 
     Raises:
         DataError: a line that is no JSON object or lacks the text; names the line. A file is then not written.
@@ -54,32 +58,48 @@ def predict(resolved: Resolved, job: Job, display: Display, source: str | None, 
     server, head = Server(model, parts.head), parts.head
     batch_size = resolved.config.train.evaluation_batch_size
     if head.generates and source == (target or "-") == "-" and sys.stdout.isatty():
-        _stream(head, model, lines, resolved.config.data.label)
+        _stream(head, model, lines, resolved.config.data.label, display)
         return
     many = head.generate_many(model.backbone, batch_size) if head.generates else None
+    lost: list[int] = []  # tokens of each prompt
     with _writing(target or "-") as output:
         for number, rows in enumerate(_chunks(_rows(lines, head, resolved.config.data.label), 8 * batch_size if source != "-" else batch_size)):
-            for answer in _answers(server, head, rows, batch_size, many):
-                output.write(json.dumps(answer, ensure_ascii=False) + "\n")
+            for answer in _answers(server, head, rows, batch_size, many, lost):
+                output.write(json.dumps(_plain(answer), ensure_ascii=False, allow_nan=False) + "\n")
             output.flush()
             display.progress("predicting", (number + 1) * len(rows), None)
     display.done()
+    if any(lost):
+        display.warn(_cut(head, model, f"{np.count_nonzero(lost):,} of {len(lost):,} prompts have") + ": truncated_tokens says how many tokens.")
 
 
-def _stream(head: Any, model: Any, lines: Iterator[Line], label: str) -> None:
+def _cut(head: Any, model: Any, which: str) -> str:
+    room, positions = head.prompt_room(model.backbone), model.backbone.config.max_positions
+    return (f"{which} more than {room:,} tokens, the backbone's {positions:,} positions less head.max_new_tokens = {head.new_tokens:,}, "
+            "and lost what is before")
+
+
+def _stream(head: Any, model: Any, lines: Iterator[Line], label: str, display: Display) -> None:
     """On a terminal: the prompt, and what follows it as it is written."""
     for _, _, (text,) in _rows(lines, head, label):
-        sys.stdout.write(text)
+        *_, lost = head.prompt_tokens(model.backbone, tf.constant([text.encode("utf-8", "replace")]))
+        if lost[0]:
+            display.warn(_cut(head, model, "the prompt has") + f": {int(lost[0]):,} tokens.")
         for piece in head.stream(model.backbone, text):
             sys.stdout.write(piece)
             sys.stdout.flush()
         sys.stdout.write("\n\n")
 
 
-def _answers(server: Server, head: Any, rows: list[Row], batch_size: int, many: Callable[[list[str]], Any] | None) -> list[dict[str, Any]]:
-    """Long texts with long ones, so that little is padding; the answers in the order of the rows. `many` is the head's `generate_many`, if it generates."""
+def _answers(server: Server, head: Any, rows: list[Row], batch_size: int, many: Callable[[list[str]], Any] | None, lost: list[int]) -> list[dict[str, Any]]:
+    """Long texts with long ones, so that little is padding; the answers in the order of the rows.
+
+    Args:
+        many: the head's `generate_many`, if it generates; then `lost` takes how many tokens each prompt lost.
+    """
     if many:
         outputs = many([text for _, _, (text,) in rows])
+        lost.extend(outputs["truncated_tokens"].tolist())
         return [_answer(head, outputs, place, row) for place, row in enumerate(rows)]
     order = sorted(range(len(rows)), key=lambda row: -sum(map(len, rows[row][2])))
     answers: list[dict[str, Any]] = [{}] * len(rows)
@@ -105,6 +125,29 @@ def _rows(lines: Iterator[Line], head: Any, label: str) -> Iterator[Row]:
         served = {field: features[text] for field, text in zip(head.fields, head.text_names, strict=False) if text in features}
         example = Example({**served, **features}, found.origin)
         yield value, example, head.asked(example)
+
+
+def _whole(examples: Iterator[Example]) -> Iterator[Example]:
+    """The parts of a long document as one; only its text has parts."""
+    parts: list[Example] = []
+    for example in examples:
+        parts.append(example)
+        if example.ends:
+            if len(parts) > 1:
+                example = parts[0]._replace(features={name: "".join(part.features[name] for part in parts) for name in example.features}, ends=True)
+            yield example
+            parts = []
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it: bytes that are no text, such as an image beside one, as TensorFlow Serving writes them; null for what is not a number."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, bytes):
+        return {"b64": base64.b64encode(value).decode()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _json_lines(lines: Lines) -> Iterator[Line]:
@@ -137,7 +180,7 @@ def _reading(source: str, settings: DataSettings) -> Iterator[Line]:
     if settings.source == "jsonl" or source.endswith((".jsonl", ".jsonl.gz")):
         return _files(expand(source, key="--input"))
     try:
-        return ((example.features, example) for example in open_source(settings, "input", source).examples())
+        return ((example.features, example) for example in _whole(open_source(settings, "input", source).examples()))
     except ConfigError as error:
         raise ConfigError(str(error).replace("data.input", "--input")) from None
 

@@ -2,6 +2,7 @@
 
 import math
 import pathlib
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,8 +14,9 @@ from trainer.backbones import huggingface
 from trainer.config import DataSettings
 from trainer.data.batching import lay_out
 from trainer.data.pipeline import fill
+from trainer.data.prepare import prepare
 from trainer.data.store import StoreWriter, TokenStore
-from trainer.errors import ConfigError, WeightsError
+from trainer.errors import ConfigError, DataError, WeightsError
 from trainer.heads import causal_lm, masked_lm
 from trainer.heads._language_model import count_words
 from trainer.heads._masked_output import COPIES
@@ -152,6 +154,49 @@ def test_a_space_at_the_end_of_a_prompt_goes_with_the_target(tmp_path):
     one_word = causal_lm.Head(causal_lm.Settings(target="target", prompt="{text} is ", stop=[" "]), data, tokenizer)
     generated = tokenizer.tokenize(tf.constant([" rot und", " rot"])).to_tensor(tokenizer.eos_id)
     assert one_word.written(generated).numpy().tolist() == [b"rot", b"rot"]
+
+
+@pytest.mark.parametrize(("texts", "words"), [
+    (["extraordinary", "magnificent film"], 1 + 2),  # a word whose rest is predicted counts
+    (["the film", "a film", "the"], 1 + 1 + 0), (["今天", "龍龍"], 0 + 2), (["film今天", "\n\nfilm"], 3 + 1), (["the"], 0)])
+def test_a_word_counts_where_its_last_token_is_predicted(tmp_path, texts, words):
+    """The toy vocabulary has one token for "the", "a" and "今天", several for "film" and for 龍."""
+    tokenizer = load_tokenizer(toy.write_gpt2(tmp_path / "weights"))
+    data = DataSettings(source="jsonl", train=str(toy.write_jsonl(tmp_path / "d.jsonl", [{"text": text} for text in texts])), seq_len=64,
+                        cache_dir=str(tmp_path / "cache"))
+    head = causal_lm.Head(causal_lm.Settings(documents="separate"), data, tokenizer)
+    store = prepare(data, head, "t").splits["train"]
+    firsts = [tokenizer.token_bytes[row[0]] for row in tokenizer.tokenize(tf.constant(texts)).to_list()]
+    assert store.extras["text_size"].tolist() == [words, sum(len(text.encode()) - len(first) for text, first in zip(texts, firsts, strict=True))], firsts
+    results = {name: np.ones(len(store)) for name in ("loss", "predicted", "correct")}
+    assert ("word_perplexity" in head.metrics(results, store)) == (words > 0)
+
+
+def test_an_empty_target_is_judged_by_its_whole_prompt(tmp_path):
+    tokenizer = load_tokenizer(toy.write_gpt2(tmp_path / "weights"))
+    for eos_id in (tokenizer.eos_id, None):
+        tokenizer.eos_id = eos_id
+        head = causal_lm.Head(causal_lm.Settings(target="target"), DataSettings(source="jsonl", train="", seq_len=16), tokenizer)
+        tokens = head.encode(tf.constant(["the blue house"]), tf.constant([""]))[0]
+        prompt = causal_lm.prompt_of({name: tokens[name][0].numpy() for name in ("token_ids", "target")})
+        assert prompt.tolist() == tokenizer.tokenize(tf.constant(["the blue house"])).to_list()[0]
+
+
+def test_documents_are_not_told_apart_where_each_example_has_a_row():
+    with pytest.raises(ConfigError, match=r"head.documents: is of documents end to end, and with head.target each example has a row of its own\. Leave it out"):
+        causal_lm.Head(causal_lm.Settings(target="b", documents="separate"), DataSettings(source="jsonl", train=""), TOKENIZER)
+
+
+@pytest.mark.parametrize(("row", "message"), [
+    ({"text": "a"}, "unknown field 'summary' at {file}:1; fields there are: 'text'. Correct head.target."),
+    ({"text": "a", "summary": None}, "{file}:1: field 'summary' should be text, and is null. Give it a text, leave the example out, or name another field with"
+     " --head.target."),
+    ({"text": "a", "summary": 3}, "{file}:1: field 'summary' should be text. Received 3 (int). Name the text field with --head.target.")])
+def test_a_target_that_is_none_is_named_with_its_setting(tmp_path, row, message):
+    file = toy.write_jsonl(tmp_path / "d.jsonl", [row])
+    data = DataSettings(source="jsonl", train=str(file), cache_dir=str(tmp_path / "cache"), seq_len=16)
+    with pytest.raises(DataError, match=re.escape(message.format(file=file))):
+        prepare(data, causal_lm.Head(causal_lm.Settings(target="summary"), data, load_tokenizer(toy.write_gpt2(tmp_path / "weights"))), "t")
 
 
 def random_store(head, folder, count=40, longest=50):

@@ -1,6 +1,7 @@
 """Plain text: documents, and parts of long ones."""
 
 import gzip
+import itertools
 
 import pytest
 import tensorflow as tf
@@ -22,7 +23,7 @@ def write(folder, content, name="a.txt"):
 
 def test_documents_are_files_lines_or_what_blank_lines_part(tmp_path):
     file = write(tmp_path, "\n\none\ntwo \n\n \n三\r\nfour\n")
-    found = {kind: [(example.features["text"], example.features.get("ends", True), example.origin.line) for example in examples(file, document=kind)]
+    found = {kind: [(example.features["text"], example.ends, example.origin.line) for example in examples(file, document=kind)]
              for kind in ("file", "line", "blank_line")}
     assert found["file"] == [("\n\none\ntwo \n\n \n三\r\nfour\n", True, 1)]
     assert found["line"] == [("one", True, 3), ("two ", True, 4), ("三", True, 7), ("four", True, 8)]
@@ -41,7 +42,7 @@ def test_a_long_file_comes_in_parts_whose_tokens_are_those_of_the_whole(tmp_path
     monkeypatch.setattr(text, "PART", 50)
     content = "".join(f"the film  was {number}\n" + "\n" * (number % 3) + "  we'll see  \t\n" * (number % 2) for number in range(60))
     parts = examples(write(tmp_path, content))
-    assert len(parts) > 10 and [part.features["ends"] for part in parts] == [False] * (len(parts) - 1) + [True]
+    assert len(parts) > 10 and [part.ends for part in parts] == [False] * (len(parts) - 1) + [True]
     texts = [part.features["text"] for part in parts]
     assert "".join(texts) == content
     tokenizer = load_tokenizer(write_byte_bpe(tmp_path / "bpe", prefix_space=prefix_space))
@@ -52,11 +53,20 @@ def test_a_long_file_comes_in_parts_whose_tokens_are_those_of_the_whole(tmp_path
 
 @pytest.mark.parametrize(("content", "parts"), [
     ("one two three" * 9, ["one two" + " threeone two" * 8, " three"]), ("今天天气" * 20, ["今天天气" * 20]),
-    ("今天天气" * 20 + "\n好", ["今天天气" * 20, "\n好"]), (" " + "x" * 80, [" " + "x" * 80]), (" " * 80, [" " * 79, " "])])
+    ("今天天气" * 20 + "\n好", ["今天天气" * 20, "\n好"]), (" " + "x" * 80, [" " + "x" * 80]), (" " * 80, [" " * 80])])
 def test_no_part_is_empty(tmp_path, monkeypatch, content, parts):
     monkeypatch.setattr(text, "PART", 50)
     found = examples(write(tmp_path, content))
-    assert [part.features["text"] for part in found] == parts and [part.features["ends"] for part in found][-1]
+    assert [part.features["text"] for part in found] == parts and [part.ends for part in found][-1]
+
+
+def test_a_long_file_is_not_cut_among_spaces(tmp_path, monkeypatch):
+    """A vocabulary may have a token for several: cut apart, they would be others."""
+    monkeypatch.setattr(text, "PART", 50)
+    content = "".join(f"* item number {number}{' ' * (number % 5)}\n    and more\n" for number in range(60))
+    texts = [part.features["text"] for part in examples(write(tmp_path, content))]
+    assert "".join(texts) == content and len(texts) > 10
+    assert all(not one[-1].isspace() and two[0] == " " and not two[1].isspace() for one, two in itertools.pairwise(texts))
 
 
 def test_two_fields_are_refused(tmp_path):

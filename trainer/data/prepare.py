@@ -164,7 +164,7 @@ class _Preparation:
                     digest = content_hash(texts)
                     if not goes_on:
                         split = splits[self._route(texts) if name == "train" else name]
-                    goes_on = not example.features.get("ends", True)
+                    goes_on = not example.ends
                     self._take(split, example, texts, digest)
                     if len(split.waiting) == ENCODE_BATCH:
                         self._encode(split, pool)

@@ -21,11 +21,12 @@ from trainer.sources import Example, require_text
 
 def count_words(text: str) -> int:
     """As white space parts them; an ideograph is one of its own, as Chinese has no spaces."""
-    return len(text.split() if text.isascii() else _words().findall(text))
+    return len(text.split() if text.isascii() else word_pattern().findall(text))
 
 
 @functools.cache
-def _words() -> re.Pattern[str]:
+def word_pattern() -> re.Pattern[str]:
+    """What `count_words` counts."""
     from trainer.text.characters import IDEOGRAPHS
 
     ideographs = "".join(f"{chr(first)}-{chr(stop - 1)}" for first, stop in IDEOGRAPHS)
@@ -59,6 +60,9 @@ class LanguageModel(Plain):
         if not isinstance(data.text, str):
             raise ConfigError(f"data.text: head {settings.name} takes one field. Received {data.text!r}.")
         self.overflow_of(data)
+        if data.window_overlap is not None:
+            raise ConfigError(f"data.window_overlap: head {settings.name} has no windows that overlap, as each token counts once. "
+                              f"Received {data.window_overlap}. Leave it out.")
         self.fields = [data.text]
 
     # --- examples -------------------------------------------------------------------------------------------------
@@ -70,7 +74,7 @@ class LanguageModel(Plain):
     def label(self, example: Example) -> tuple[bool, int, int]:
         """Whether a document ends here, and how many words and bytes of text this is."""
         text = example.features[self.data.text]
-        return bool(example.features.get("ends", True)), count_words(text), len(text.encode("utf-8", "replace"))
+        return example.ends, count_words(text), len(text.encode("utf-8", "replace"))
 
     def preparation_settings(self) -> dict[str, Any]:
         """What of the settings changes the stored examples."""

@@ -15,13 +15,14 @@ from trainer.config import DataSettings
 from trainer.errors import ConfigError
 from trainer.heads._generation import Decoding, Generator, ManyPrompts
 from trainer.heads._judged import JUDGED, bleu_and_rouge
-from trainer.heads._language_model import LanguageModel, LanguageModelSettings, count_words, ends_document
+from trainer.heads._language_model import LanguageModel, LanguageModelSettings, count_words, ends_document, word_pattern
 from trainer.lazy import keras, tf
 from trainer.sources import Example, require_text
 
 Columns = dict[str, tuple[np.ndarray, np.ndarray]]  # of tokens: their values, and the lengths of the rows
 
 NEW_TOKENS = 64  # generated unless the config says how many
+CHARACTER_TOKENS = 4  # at most in a character: behind so many more it is seen whether a word goes on
 
 
 class Settings(LanguageModelSettings):
@@ -63,7 +64,10 @@ class Head(LanguageModel):
             raise ConfigError(f"head.prompt: expected a text with {{text}} once, where data.text goes. Received {settings.prompt!r}.")
         without_beams = "is of beams, and head.num_beams is 1. Raise that, or leave it out."
         without_drawing = "is of drawing, and head.do_sample is false. Set that to true, or leave it out."
-        unused = {**(dict.fromkeys(("length_penalty", "early_stopping"), without_beams) if settings.num_beams == 1 else {}),
+        without_target = "is of targets, and head.target names none. Name the field with the text to write, or leave it out."
+        unused = {**(dict.fromkeys(("judged_examples", "judged_by"), without_target) if settings.target is None else
+                     {"documents": "is of documents end to end, and with head.target each example has a row of its own. Leave it out."}),
+                  **(dict.fromkeys(("length_penalty", "early_stopping"), without_beams) if settings.num_beams == 1 else {}),
                   **({} if settings.do_sample else dict.fromkeys(("temperature", "top_k", "top_p"), without_drawing))}
         for name, problem in unused.items():
             if getattr(settings, name) != Settings.model_fields[name].default:
@@ -89,7 +93,7 @@ class Head(LanguageModel):
         texts = super().texts(example)
         if self.settings.target is None:
             return texts
-        return (*texts, require_text(example, self.settings.target, "Name it with --head.target."))
+        return (*texts, require_text(example, self.settings.target, "head.target"))
 
     def asked(self, example: Example) -> tuple[str, ...]:
         """The text that is continued: no target is asked for."""
@@ -128,11 +132,20 @@ class Head(LanguageModel):
             target[split.document_ends - 1] = 0
         counts = self.counts(split)
         # Nothing predicts the first token of all, or of each document: what it writes does not count either.
-        first = ids[np.r_[0, np.flatnonzero(target[:-1] == 0) + 1]]
-        written = np.array([len(part.lstrip(b" ")) for part in self.tokenizer.token_bytes])
-        sizes = written[np.minimum(first, len(written) - 1)]
-        counts["text_size"] -= np.array([(sizes > 0).sum(), sizes.sum()])
+        starts = np.r_[0, np.flatnonzero(target[:-1] == 0) + 1]
+        places = starts[:, None] + np.arange(1 + CHARACTER_TOKENS)
+        inside = places < np.r_[starts[1:], len(ids)][:, None]
+        beginnings, times = np.unique(np.where(inside, ids[np.minimum(places, len(ids) - 1)], -1), axis=0, return_counts=True)
+        counts["text_size"] -= times @ np.array([self._first_size(beginning) for beginning in beginnings.tolist()])
         return {}, {"target": target}, counts
+
+    def _first_size(self, beginning: list[int]) -> tuple[int, int]:
+        """Of a document's first tokens, then -1: how many words end in the very first, and its bytes."""
+        first, *others = (self.tokenizer.token_bytes[token] if 0 <= token < len(self.tokenizer.token_bytes) else b"" for token in beginning)
+        first = first.lstrip(b" ")  # which may be the tokenizer's own
+        text = b"".join([first, *others]).decode("utf-8", "surrogateescape")
+        ends = (len(text[:word.end()].encode("utf-8", "surrogateescape")) for word in word_pattern().finditer(text))
+        return sum(end <= len(first) for end in ends), len(first)
 
     # --- graph ----------------------------------------------------------------------------------------------------
 
@@ -219,8 +232,7 @@ class Head(LanguageModel):
         if self._many is None or self._many.generator.backbone is not backbone:
             self._many = ManyPrompts(self.generator(backbone), batch_size)
         count = min(len(store), self.settings.judged_examples or len(store))
-        prompts = [store.example(index) for index in range(count)]
-        prompts = [tokens["token_ids"][:np.argmax(tokens["target"] > 0) + 1] for tokens in prompts]
+        prompts = [prompt_of(store.example(index)) for index in range(count)]
         found = self._many.generate(prompts, self.settings.sampling_seed, on_batch)
         written = [text.decode() for text in self.written(tf.constant(found["token_ids"])).numpy()]
         splits, targets = store.extras["target_splits"], np.asarray(store.extras["target_text"]).tobytes()
@@ -228,13 +240,16 @@ class Head(LanguageModel):
         return bleu_and_rouge(written, golds, self.settings.judged_by)
 
     def stream(self, backbone: Any, text: str, tokens_at_once: int = 4) -> Iterator[str]:
-        """What follows a text, piece by piece as it is generated; by beams at once, as which text is best is known at the end."""
-        if self.settings.num_beams > 1:
-            yield self.generate(backbone, _strings([text]))["generated_text"][0].numpy().decode()
-            return
+        """The prompt of a text, then what follows it, piece by piece as it is generated; by beams at once, as which is best is known at the end."""
+        prompt = self._before + text + self._behind + self._opening
+        yield prompt
         generator = self.generator(backbone)
-        prompts, lengths = self.prompt_tokens(backbone, _strings([text]))
+        prompts, lengths, _ = self.prompt_tokens(backbone, _strings([text]))
         seed = tf.constant([self.settings.sampling_seed, 0])
+        if self.settings.num_beams > 1:
+            found = generator.generate(prompts, lengths, seed)["token_ids"]
+            yield self._space(prompt, found) + self.written(found)[0].numpy().decode()
+            return
         start, run = (tf.function(function, autograph=False) for function in (generator.start, generator.run))
         state, shown = start(prompts, lengths), ""
         # A character may have half of its bytes, and a stop text half of its letters, until the next token.
@@ -244,31 +259,40 @@ class Head(LanguageModel):
             whole = self.written(state["tokens"][:, :state["step"]])[0].numpy().decode()  # behind them nothing is written yet
             safe = whole.rstrip("\ufffd")[:max(0, len(whole) - held)]
             if len(safe) > len(shown) and safe.startswith(shown):
-                yield safe[len(shown):]
+                yield ("" if shown else self._space(prompt, state["tokens"])) + safe[len(shown):]
                 shown = safe
         whole = self.written(state["tokens"][:, :state["step"]])[0].numpy().decode()
         if whole[len(shown):]:
-            yield whole[len(shown):]
+            yield ("" if shown else self._space(prompt, state["tokens"])) + whole[len(shown):]
+
+    def _space(self, prompt: str, token_ids: tf.Tensor) -> str:
+        """Between a prompt and its continuation, (1, M) int32: " " where a first token that begins a word lost its own as one that begins a text does."""
+        parts, first = self.tokenizer.token_bytes, int(token_ids[0, 0])
+        begins_word = first < len(parts) and parts[first].startswith(b" ") and not self.written(token_ids[:, :1])[0].numpy().startswith(b" ")
+        return " " if begins_word and prompt and not prompt[-1].isspace() else ""
 
     def generate(self, backbone: Any, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """What follows each text: `generated_text` (B,) string, `score` (B,) float32, the log-probability of its tokens; of beams over
         the length to the power of head.length_penalty. A prompt that leaves no room loses its beginning.
         """
         generator = self.generator(backbone)
-        prompts, lengths = self.prompt_tokens(backbone, text)
+        prompts, lengths, _ = self.prompt_tokens(backbone, text)
         found = generator.generate(prompts, lengths, tf.constant([self.settings.sampling_seed, 0]))
         return {"generated_text": self.written(found["token_ids"]), "score": found["score"]}
 
     def generate_many(self, backbone: Any, batch_size: int) -> Callable[[Sequence[str]], dict[str, np.ndarray]]:
-        """A function that gives what `generate` does, compiled where there are many texts; drawn tokens are others at each call."""
+        """A function that gives what `generate` does and `truncated_tokens` (B,) int32, those that each prompt lost.
+
+        It is compiled where there are many texts, and draws other tokens at each call.
+        """
         many, drawn = ManyPrompts(self.generator(backbone), batch_size), 0
 
         def generate(texts: Sequence[str]) -> dict[str, np.ndarray]:
             nonlocal drawn
-            ids, lengths = (values.numpy() for values in self.prompt_tokens(backbone, _strings(texts)))
+            ids, lengths, lost = (values.numpy() for values in self.prompt_tokens(backbone, _strings(texts)))
             found = many.generate([row[:length] for row, length in zip(ids, lengths, strict=True)], self.settings.sampling_seed, drawn=drawn)
             drawn += many.batches(len(texts))
-            return {"generated_text": self.written(tf.constant(found["token_ids"])).numpy(), "score": found["score"]}
+            return {"generated_text": self.written(tf.constant(found["token_ids"])).numpy(), "score": found["score"], "truncated_tokens": lost}
 
         return generate
 
@@ -283,12 +307,16 @@ class Head(LanguageModel):
             early_stopping=s.early_stopping, stop=tuple(stop.encode() for stop in s.stop), opening=self._opening.encode(),
             token_bytes=self.tokenizer.token_bytes if s.stop else ()))
 
-    def prompt_tokens(self, backbone: Any, text: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """(B, P) int32 and (B,) int32, the prompts' tokens and how many there are of each."""
-        room = backbone.config.max_positions - self.new_tokens
-        ids = self.tokenizer.tokenize(self._prompts(text))
-        ids = _last(ids, tf.minimum(ids.row_lengths(), room), self.tokenizer.template.empty)
-        return ids.to_tensor(), tf.cast(ids.row_lengths(), tf.int32)
+    def prompt_tokens(self, backbone: Any, text: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """(B, P) int32, the prompts' tokens; (B,) int32 each, how many there are, and how many there was no room for, at a prompt's beginning."""
+        whole = self.tokenizer.tokenize(self._prompts(text))
+        kept = tf.minimum(whole.row_lengths(), self.prompt_room(backbone))
+        ids = _last(whole, kept, self.tokenizer.template.empty)
+        return ids.to_tensor(), tf.cast(ids.row_lengths(), tf.int32), tf.cast(whole.row_lengths() - kept, tf.int32)
+
+    def prompt_room(self, backbone: Any) -> int:
+        """Tokens that a prompt may have."""
+        return backbone.config.max_positions - self.new_tokens
 
     def written(self, token_ids: tf.Tensor) -> tf.Tensor:
         """(B, M) int32 -> (B,) string, the texts of generated tokens up to their end or a stop text."""
@@ -332,13 +360,20 @@ class Head(LanguageModel):
             whole = (store.lengths < self.data.seq_len) | (last == self.tokenizer.eos_id)
             sizes, loss = np.asarray(store.columns["text_size"])[whole].sum(0), loss[whole]
         total = float(loss.sum(dtype=np.float64))
-        words, size = (max(int(number), 1) for number in sizes)
-        return {**super().metrics(results, store), "word_perplexity": math.exp(min(total / words, 700)), "bits_per_byte": total / math.log(2) / size}
+        words, size = map(int, sizes)
+        metrics = super().metrics(results, store)
+        if words:  # else there is nothing to be perplexed at
+            metrics["word_perplexity"] = math.exp(min(total / words, 700))
+        if size:
+            metrics["bits_per_byte"] = total / math.log(2) / size
+        return metrics
 
     def decode(self, outputs: Mapping[str, np.ndarray], row: int, example: Any = None) -> dict[str, Any]:
         """One row of the answers as JSON for --mode=predict."""
         if "generated_text" in outputs:
-            return {"generated_text": outputs["generated_text"][row].decode(), "score": float(outputs["score"][row])}
+            found = {"generated_text": outputs["generated_text"][row].decode(), "score": float(outputs["score"][row])}
+            lost = int(outputs["truncated_tokens"][row]) if "truncated_tokens" in outputs else 0
+            return {**found, "truncated_tokens": lost} if lost else found
         return {"log_probability": float(outputs["log_probability"][row]), "tokens": int(outputs["tokens"][row]),
                 "perplexity": float(outputs["perplexity"][row])}
 
@@ -357,6 +392,12 @@ class Head(LanguageModel):
         """Nothing but the backbone's, whose embeddings are tied, and in config.json the class and where texts end."""
         return {}, {"architectures": [f"{FAMILIES[self.architecture].class_name}LMHeadModel"], "tie_word_embeddings": True, "id2label": None, "label2id": None,
                     "problem_type": None, "eos_token_id": self.tokenizer.eos_id}
+
+
+def prompt_of(tokens: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Of a row with prompt and target: up to the first token that predicts; all, where none does, as a target may be empty."""
+    predicting = np.flatnonzero(tokens["target"] > 0)
+    return tokens["token_ids"][:predicting[0] + 1] if len(predicting) else tokens["token_ids"]
 
 
 def _strings(texts: Sequence[str]) -> tf.Tensor:

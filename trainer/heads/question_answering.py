@@ -84,7 +84,7 @@ class Head(Plain):
 
     def texts(self, example: Example) -> tuple[str, ...]:
         """Question and context. Raises DataError where one is missing or no text."""
-        return tuple(require_text(example, field, "Name question and context with --data.text.") for field in self.data.text)
+        return tuple(require_text(example, field) for field in self.data.text)
 
     def label(self, example: Example) -> Gold:
         """The gold answers, looked up in the context. Raises DataError where they are no answers."""

@@ -34,6 +34,7 @@ class Example(NamedTuple):
     features: dict[str, Any]  # str, int, float, bool, None, or lists of them
     origin: Origin
     lines: tuple[int, ...] | None = None  # of each word of a sentence, where they stand on lines of their own
+    ends: bool = True  # the document does: a long one comes in several examples
 
 
 class Source(Protocol):
@@ -73,8 +74,8 @@ def open_source(settings: DataSettings, split: str, spec: str) -> Source:
     return importlib.import_module(f"trainer.sources.{settings.source}").open(settings, split, spec)
 
 
-def require_field(example: Example, field: str) -> Any:
-    """The value of a field; None is a value (an unlabelled example).
+def require_field(example: Example, field: str, setting: str = "data.text or data.label") -> Any:
+    """The value of a field, which `setting` names; None is a value (an unlabelled example).
 
     Raises:
         DataError: the example has no such field (names those it has), or its value is unusable: bytes that are not
@@ -83,7 +84,7 @@ def require_field(example: Example, field: str) -> Any:
     try:
         value = example.features[field]
     except KeyError:
-        raise _missing(example, field) from None
+        raise _missing(example, field, setting) from None
     for item in value if isinstance(value, list) else (value,):
         if isinstance(item, bytes):
             raise DataError(f"{example.origin}: field {field!r} holds bytes that are not UTF-8 text: {item[:20]!r}."
@@ -93,19 +94,23 @@ def require_field(example: Example, field: str) -> Any:
     return value
 
 
-def require_text(example: Example, field: str, remedy: str = "Name the text field with --data.text.") -> str:
-    """The value of a field that holds text; raises DataError where it is missing or something else."""
-    text = require_field(example, field)
+def require_text(example: Example, field: str, setting: str = "data.text") -> str:
+    """The value of a field that holds text, which `setting` names; raises DataError where it is missing or something else."""
+    text = require_field(example, field, setting)
+    if text is None:
+        raise DataError(f"{example.origin}: field {field!r} should be text, and is null."
+                        f" Give it a text, leave the example out, or name another field with --{setting}.")
     if not isinstance(text, str):
+        remedy = f"Name the text field with --{setting}."
         raise DataError(f"{example.origin}: field {field!r} should be text. Received {text!r:.{VALUE_SHOWN}} ({type(text).__name__}). {remedy}")
     return text
 
 
-def _missing(example: Example, field: str) -> DataError:
+def _missing(example: Example, field: str, setting: str) -> DataError:
     names = [str(name) for name in example.features]
     folded = {name.strip().casefold(): name for name in reversed(names)}
     close = difflib.get_close_matches(field.strip().casefold(), folded, n=1)
     shown = [repr(name if len(name) <= NAME_SHOWN else name[:NAME_SHOWN] + "…") for name in names[:FIELDS_SHOWN]]
     more = f" and {len(names) - FIELDS_SHOWN} more" if len(names) > FIELDS_SHOWN else ""
-    hint = f"; did you mean {folded[close[0]]!r}?" if close else ". Correct data.text or data.label."
+    hint = f"; did you mean {folded[close[0]]!r}?" if close else f". Correct {setting}."
     return DataError(f"unknown field {field!r} at {example.origin}; fields there are: {', '.join(shown) or 'none'}{more}{hint}")

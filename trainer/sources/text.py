@@ -1,6 +1,7 @@
 """Plain text (also .gz): documents are files, lines, or what blank lines part; for language models."""
 
 import functools
+import re
 from collections.abc import Iterator
 from typing import Literal
 
@@ -12,6 +13,7 @@ from trainer.sources import Example, Origin, Source
 from trainer.sources._files import FileSource, Lines, files_of
 
 PART = 1 << 18  # characters of a document that are read at once, about: longer ones come in several examples
+_LAST_SPACE = re.compile(r"(?s:.*)\S( )(?=\S)")  # of those that part two words
 
 
 class Settings(DataSettings):
@@ -38,12 +40,15 @@ def _by_file(field: str, lines: Lines) -> Iterator[Example]:
     origin, text = Origin(lines.name, 1), ""
     for line in lines:
         text += line
-        # A space is best: byte-level tokenizers that put one before each text put none before it.
-        kept = (max(text.rfind(" "), 0) or len(text.rstrip())) if len(text) >= PART else 0
+        if len(text) < PART:
+            continue
+        # A space is best: byte-level tokenizers that put one before each text put none before it. One of several may be a token with others.
+        space = _LAST_SPACE.match(text)
+        kept = space.start(1) if space else len(text.rstrip())
         if 0 < kept < len(text):
-            yield Example({field: text[:kept], "ends": False}, origin)
+            yield Example({field: text[:kept]}, origin, ends=False)
             origin, text = lines.origin, text[kept:]
-    yield Example({field: text, "ends": True}, origin)
+    yield Example({field: text}, origin)
 
 
 def _by_line(field: str, lines: Lines) -> Iterator[Example]:
