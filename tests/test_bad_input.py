@@ -124,7 +124,7 @@ def test_one_class_only(base, capsys):
 @pytest.mark.parametrize("key", ["text", "label"])
 def test_an_unknown_field_lists_those_there_are(base, capsys, key):
     message = refused(capsys, config_of(base, data={key: "sentence"}))
-    assert_says(message, f"unknown field 'sentence' at {base / 'train.jsonl'}:1; fields there are: 'id', 'text', 'label'", "Correct data.text or data.label")
+    assert_says(message, f"unknown field 'sentence' at {base / 'train.jsonl'}:1; fields there are: 'id', 'text', 'label'", f"Correct data.{key}.")
 
 
 def test_a_row_with_too_few_columns(base, capsys):

@@ -24,21 +24,21 @@ def test_origins_as_text():
 
 
 def test_require_field():
-    assert require_field(EXAMPLE, "text") == "a"
-    assert require_field(EXAMPLE, "Label ") is None
+    assert require_field(EXAMPLE, "text", "data.text") == "a"
+    assert require_field(EXAMPLE, "Label ", "data.label") is None
 
 
 @pytest.mark.parametrize(("field", "parts"), [
     ("txt", ["unknown field 'txt' at a.csv:7", "fields there are: 'text', 'Label ', 'scores'", "did you mean 'text'?"]),
     ("label", ["did you mean 'Label '?"]),
-    ("zzz", ["unknown field 'zzz'", "Correct data.text or data.label"]),
+    ("zzz", ["unknown field 'zzz'", "Correct data.label."]),
     ("scores", ["a.csv:7", "'scores'", "nan", "not a number"]),
     ("bad", ["a.csv:7", "'bad'", "inf"]),
     ("image", ["a.csv:7", "'image'", "not UTF-8", r"\xff\xd8", "name another field"]),
 ])
 def test_require_field_refuses(field, parts):
     with pytest.raises(DataError) as caught:
-        require_field(EXAMPLE, field)
+        require_field(EXAMPLE, field, "data.label")
     for part in parts:
         assert part in str(caught.value)
 
@@ -46,7 +46,7 @@ def test_require_field_refuses(field, parts):
 def test_many_long_fields_are_cut():
     example = Example({"x" * 1000 + str(index): 1 for index in range(100)}, Origin("a", 1))
     with pytest.raises(DataError) as caught:
-        require_field(example, "label")
+        require_field(example, "label", "data.label")
     assert "and 88 more" in str(caught.value) and len(str(caught.value)) < 1000
 
 

@@ -30,7 +30,7 @@ def test_questions_are_read_in_their_order(tmp_path):
 def test_a_question_without_answers_is_not_one_that_has_none(tmp_path):
     found, file = source(tmp_path, {"data": [{"paragraphs": [{"context": "in 1973", "qas": [{"question": "When?"}]}]}]})
     with pytest.raises(DataError, match=rf"^unknown field 'answers' at {file}:1; "):
-        require_field(next(iter(found.examples())), "answers")
+        require_field(next(iter(found.examples())), "answers", "data.label")
 
 
 @pytest.mark.parametrize(("content", "message"), [

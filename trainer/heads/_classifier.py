@@ -54,7 +54,7 @@ class Classifier(Plain):
 
     def label(self, example: Example) -> Any:
         """The raw label: a name, a tuple of names, or a number. Raises DataError where it is missing or NaN."""
-        value = require_field(example, self.data.label)
+        value = require_field(example, self.data.label, "data.label")
         where = f"{example.origin}: field {self.data.label!r}"
         if self.settings.kind == "regression":
             return _number(value, where)

@@ -405,7 +405,7 @@ def _read_answers(example: Example, field: str) -> list[tuple[str, int]]:
             raise DataError(f"{where}: expected as many texts as answer_starts. Received {texts!r:.60} and {starts!r:.60}.")
         answers: list[Any] = [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
     else:
-        answers = require_field(example, field)
+        answers = require_field(example, field, "data.label")
     if answers is None:
         raise DataError(f"{where} is null. Expected a list of answers, or [] for a question that has none.")
     if not isinstance(answers, list):

@@ -63,7 +63,7 @@ class Head(Plain):
 
     def texts(self, example: Example) -> tuple[str, ...]:
         """The raw text, or the words joined; tags are not needed. Raises DataError where the field is missing or neither."""
-        text = require_field(example, self.data.text)
+        text = require_field(example, self.data.text, "data.text")
         if isinstance(text, str) and not are_tags(example.features.get(self.data.label)):
             return (text,)
         return (self._join(self._words(example, text)),)
@@ -73,7 +73,7 @@ class Head(Plain):
 
     def label(self, example: Example) -> Gold:
         """The tags. Raises DataError where they do not belong to the words, or spans overlap."""
-        text, tags = require_field(example, self.data.text), require_field(example, self.data.label)
+        text, tags = require_field(example, self.data.text, "data.text"), require_field(example, self.data.label, "data.label")
         where = f"{example.origin}: field {self.data.label!r}"
         if isinstance(text, str) and isinstance(tags, list) and not are_tags(tags):
             return read_spans(text, tags, where)

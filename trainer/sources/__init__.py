@@ -74,7 +74,7 @@ def open_source(settings: DataSettings, split: str, spec: str) -> Source:
     return importlib.import_module(f"trainer.sources.{settings.source}").open(settings, split, spec)
 
 
-def require_field(example: Example, field: str, setting: str = "data.text or data.label") -> Any:
+def require_field(example: Example, field: str, setting: str) -> Any:
     """The value of a field, which `setting` names; None is a value (an unlabelled example).
 
     Raises:
