@@ -9,7 +9,7 @@ import tensorflow as tf
 from tests import toy
 from trainer import distribution
 from trainer.config import DistributionSettings
-from trainer.distribution import STRATEGIES, choose, host, hosts, local_replicas, make_strategy, read_cluster, require_precision
+from trainer.distribution import STRATEGIES, choose, host, hosts, local_replicas, make_strategy, read_cluster, set_precision
 from trainer.errors import ConfigError
 
 TWO = {"cluster": {"chief": ["a:1"], "worker": ["b:1"]}, "task": {"type": "worker", "index": 0}}
@@ -123,7 +123,13 @@ def test_a_precision_that_the_device_has_not_is_refused(monkeypatch, kind, preci
         monkeypatch.setattr(tf.config, name, lambda asked: devices if asked == kind else [])
     monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda _: {"device_name": "Tesla T4", "compute_capability": capability})
     with pytest.raises(ConfigError, match=said) if said else contextlib.nullcontext():
-        require_precision(precision)
+        set_precision(precision)
+
+
+@pytest.mark.parametrize(("precision", "rounded"), [("float32", False), ("mixed_bfloat16", True)])
+def test_float32_is_not_rounded_to_ten_bits(precision, rounded):
+    set_precision(precision)
+    assert tf.config.experimental.tensor_float_32_execution_enabled() == rounded
 
 
 def test_a_busy_tpu_is_waited_for(monkeypatch):

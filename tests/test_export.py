@@ -14,6 +14,7 @@ from tests.test_warmup import fields, request
 from trainer import export, prove
 from trainer.backbones import huggingface
 from trainer.config import DataSettings
+from trainer.errors import JobDirError
 from trainer.export import ExportRefusedError, Proof, Server, compare, export_huggingface, export_saved_model
 from trainer.heads.classification import Head, Settings
 from trainer.model import Model
@@ -152,6 +153,24 @@ def test_ops_that_tensorflow_serving_lacks_are_refused(ops, refused):
     else:
         with pytest.raises(ValueError, match=f"TensorFlow Serving does not have these ops: {refused}$"):
             prove.check_ops(ops)
+
+
+@pytest.mark.parametrize(("error", "said"), [
+    (OSError(28, "No space left on device"), "No space left on device"), (tf.errors.OutOfRangeError(None, None, "File too large"), "File too large")])
+def test_a_disk_that_fills_up_leaves_the_old_model_and_says_what_to_do(folders, tmp_path, monkeypatch, error, said):
+    model, head = model_of(folders)
+    (tmp_path / "model").mkdir()
+    monkeypatch.setattr(tf.saved_model, "save", lambda server, folder, **_: (_ for _ in ()).throw(error))
+    with pytest.raises(JobDirError, match=f"model: the SavedModel could not be written: .*{said}. Free some space or give --export.directory."):
+        export_saved_model(model, head, tmp_path / "model", Proof([], {}, {}), tolerance=1e-5)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_the_fresh_process_computes_on_the_cpu():
+    """This one holds the memory of the GPUs, and a TPU has room for one process."""
+    environment = export._beside_us({"PATH": "/bin", "CUDA_VISIBLE_DEVICES": "0", "NEXT_PLUGGABLE_DEVICE_USE_C_API": "true",
+                                     "TF_PLUGGABLE_DEVICE_LIBRARY_PATH": "/lib/libtpu.so"})
+    assert environment == {"PATH": "/bin", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
 def test_the_proof_cannot_import_keras_or_the_trainer():

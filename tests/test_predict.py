@@ -135,7 +135,9 @@ def test_a_long_document_has_one_answer(trained, tmp_path, monkeypatch, kind):
 
 @pytest.mark.parametrize(("arguments", "message"), [
     ((), "--input: missing. Expected a file of JSON lines, or - for standard input."),
-    (("--input=/nowhere.jsonl",), "--input: there is no file or folder '/nowhere.jsonl'. / holds: ")])
+    (("--input=/nowhere.jsonl",), "--input: there is no file or folder '/nowhere.jsonl'. / holds: "),
+    (("--data.source=text", "--input=/nowhere.txt"), "--input: there is no file or folder '/nowhere.txt'. / holds: "),
+    (("--data.source=folders", "--input=/dev/null"), "--input: expected one folder that holds the class folders, '/dev/null' names no folder. Give the")])
 def test_a_missing_input_is_named(trained, capsys, arguments, message):
     assert toy.run_main(None, trained, "--mode=predict", *arguments) == 2
     assert message in capsys.readouterr().err

@@ -16,6 +16,7 @@ from tests import toy
 from trainer import finish, loop
 from trainer.checkpoints import Checkpoints, RunState
 from trainer.evaluation import is_better
+from trainer.export import ExportRefusedError
 from trainer.heads import causal_lm, classification, masked_lm, token_classification
 
 SOON = 3.0  # seconds; about 0.5 where nothing else runs
@@ -123,6 +124,27 @@ def test_the_last_evaluation_is_not_made_twice(tmp_path, monkeypatch):
     last = [line for line in toy.read_jsonl(tmp_path / "job" / "metrics.jsonl") if line["split"] == "validation"][-1]
     assert json.loads((tmp_path / "job" / "results.json").read_text())["validation"] == {k: v for k, v in last.items() if k not in ("step", "split")}
     assert toy.run_main(None, tmp_path / "job", "--mode=evaluate") == 0 and made == [20, 20, 12, 20, 12]
+
+
+def test_an_export_that_fails_loses_no_metric(stopped, tmp_path, monkeypatch):
+    job = tmp_path / "job"
+    shutil.copytree(stopped, job)
+    results = json.loads((job / "results.json").read_text())
+    (job / "results.json").unlink()
+
+    def refuse(*_, **__):
+        raise ExportRefusedError("it answers otherwise")
+
+    monkeypatch.setattr(finish, "export_saved_model", refuse)
+    with pytest.raises(ExportRefusedError):
+        toy.run_main(job / "config.yaml", job, "--export.format=savedmodel")
+    assert json.loads((job / "results.json").read_text()) == {key: results[key] for key in ("validation", "per_label", "step")}
+
+
+def test_a_job_that_exports_nothing_says_what_to_export(stopped, capsys):
+    assert toy.run_main(None, stopped, "--mode=export", "--export.format=none") == 2
+    assert capsys.readouterr().err.splitlines()[-1] == ("error: export.format: the job was trained with none, which writes nothing. "
+                                                        "Set --export.format=savedmodel or --export.format=huggingface.")
 
 
 def test_a_stopped_run_stays_stopped_and_can_be_evaluated_and_exported_again(stopped, tmp_path, capsys):

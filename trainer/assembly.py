@@ -18,7 +18,7 @@ from trainer.config import Config
 from trainer.data.prepare import Prepared, prepare
 from trainer.data.stream import Stream
 from trainer.display import Display
-from trainer.distribution import host, hosts, make_strategy, read_cluster, require_agreement, require_precision
+from trainer.distribution import host, hosts, make_strategy, read_cluster, require_agreement, set_precision
 from trainer.errors import ConfigError
 from trainer.heads import make_head
 from trainer.job import Job
@@ -54,7 +54,7 @@ def start_strategy(config: Config, job: Job, display: Display) -> tf.distribute.
     if (cluster := read_cluster()) and config.distribution.strategy in ("auto", "multi_worker"):
         display.line(f"distribution: waiting for the workers {', '.join(address for addresses in cluster['cluster'].values() for address in addresses)}")
     strategy, line = make_strategy(config.distribution)
-    require_precision(config.train.precision)
+    set_precision(config.train.precision)
     job.writes = host(strategy) == 0
     display.line(line)
     display.quiet = not job.writes
@@ -89,6 +89,7 @@ def make_parts(config: Config, display: Display) -> Parts:
     if config.export.format == "huggingface" and head.no_huggingface:
         raise ConfigError(f"export.format: {head.no_huggingface}")
     _check_metric(config, head)
+    backbone = dataclasses.replace(backbone, pooler=backbone.pooler and head.uses_pooler)
     return Parts(config, weights, tokenizer_folder, backbone, head, tokenizer, display)
 
 
@@ -149,7 +150,7 @@ def build_model(parts: Parts, strategy: tf.distribute.Strategy, vocabulary: Mapp
     config = parts.config
     with strategy.scope():
         backbone, report = huggingface.load_backbone(
-            parts.weights, dtype=config.train.precision, seed=config.train.seed,
+            parts.weights, dtype=config.train.precision, seed=config.train.seed, pooler=parts.head.uses_pooler,
             hidden_dropout=config.backbone.hidden_dropout, attention_dropout=config.backbone.attention_dropout)
         model = Model(backbone, parts.head, vocabulary, config.train.seed)
         set_frozen(backbone, embeddings=config.backbone.freeze_embeddings, layers=config.backbone.freeze_layers)

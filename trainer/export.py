@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from trainer.backbones import huggingface
 from trainer.data.store import TokenStore
 from trainer.errors import JobDirError
 from trainer.model import Model
+from trainer.storage import replaced_folder
 from trainer.warmup import prediction_log
 
 WARMUP_REQUESTS = 8
@@ -151,24 +151,26 @@ def export_saved_model(model: Model, head: Any, folder: pathlib.Path, proof: Pro
     Raises:
         ExportRefusedError: the fresh process answers otherwise.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    for left in folder.parent.glob(f".{folder.name}.*"):
-        shutil.rmtree(left, ignore_errors=True)  # of an export that was killed
-    temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    server = Server(model, head)
+    if head.generates:
+        asked = tf.constant([sample[head.text_names[0]].encode("utf-8", "replace") for sample in proof.samples[:prove.GENERATED]])
+        proof = dataclasses.replace(proof, generated={name: value.numpy() for name, value in server.entries["generate"](asked).items()})
     try:
-        server = Server(model, head)
-        if head.generates:
-            asked = tf.constant([sample[head.text_names[0]].encode("utf-8", "replace") for sample in proof.samples[:prove.GENERATED]])
-            proof = dataclasses.replace(proof, generated={name: value.numpy() for name, value in server.entries["generate"](asked).items()})
-        tf.saved_model.save(server, str(temporary), signatures=dict(server.entries))
-        _write_extras(temporary, head, proof.samples)
-        worst = _prove(temporary, proof, tolerance)
-        _replace(temporary, folder)
+        with replaced_folder(folder) as temporary:
+            _save(server, temporary)
+            _write_extras(temporary, head, proof.samples)
+            worst = _prove(temporary, proof, tolerance)
     except OSError as error:
         raise JobDirError(f"{folder}: the SavedModel could not be written: {error}. Free some space or give --export.directory.") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return f"{len(proof.samples)} validation texts answered alike by a fresh process without Keras (largest difference {worst:.1e})"
+
+
+def _save(server: Server, folder: pathlib.Path) -> None:
+    """Writes the SavedModel. Raises OSError where the disk refuses, also where TensorFlow has another error for that."""
+    try:
+        tf.saved_model.save(server, str(folder), signatures=dict(server.entries))
+    except tf.errors.OpError as error:
+        raise OSError(error.message) from error
 
 
 def version_folder(folder: pathlib.Path, version: int | str | None) -> pathlib.Path:
@@ -192,7 +194,7 @@ def _prove(folder: pathlib.Path, proof: Proof, tolerance: float) -> float:
         requests, answers = pathlib.Path(scratch, "requests.json"), pathlib.Path(scratch, "answers.json")
         requests.write_text(json.dumps(list(proof.samples)), encoding="utf-8")
         command = [sys.executable, "-I", prove.__file__, str(folder), str(requests), str(answers)]
-        run = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}, check=False)
+        run = subprocess.run(command, capture_output=True, text=True, env=_beside_us(os.environ), check=False)
         if run.returncode:
             raise ExportRefusedError(f"a fresh process could not serve {folder}:\n{run.stderr[-2000:]}")
         outputs = json.loads(answers.read_text(encoding="utf-8"))["outputs"]
@@ -200,6 +202,12 @@ def _prove(folder: pathlib.Path, proof: Proof, tolerance: float) -> float:
     if not proof.generated:
         return worst
     return max(worst, compare_generated(outputs["generate"], proof.generated, tolerance))
+
+
+def _beside_us(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process that computes on the CPU: this one holds all memory of the GPUs, and a TPU serves one process."""
+    kept = {name: value for name, value in environment.items() if name not in ("NEXT_PLUGGABLE_DEVICE_USE_C_API", "TF_PLUGGABLE_DEVICE_LIBRARY_PATH")}
+    return {**kept, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
 def compare_generated(served: Mapping[str, Any], written: Mapping[str, np.ndarray], tolerance: float) -> float:
@@ -241,17 +249,6 @@ def _padded_alike(one: list, other: list) -> tuple[list, list]:
     longest = max(len(one), len(other))
     fill = "" if isinstance((one or other or [0])[0], str) else -1
     return [*one, *[fill] * (longest - len(one))], [*other, *[fill] * (longest - len(other))]
-
-
-def _replace(temporary: pathlib.Path, folder: pathlib.Path) -> None:
-    temporary.chmod(0o755)
-    if folder.exists():
-        old = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-        os.rename(folder, old / "model")
-        os.rename(temporary, folder)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        os.rename(temporary, folder)
 
 
 def export_huggingface(model: Model, head: Any, weights: pathlib.Path, tokenizer: pathlib.Path, folder: pathlib.Path) -> None:

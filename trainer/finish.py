@@ -18,7 +18,7 @@ from trainer.data.prepare import Prepared
 from trainer.data.store import TokenStore
 from trainer.display import Display, print_result
 from trainer.distribution import SHARED, require_agreement, stop_when_a_worker_is_lost
-from trainer.errors import JobDirError
+from trainer.errors import ConfigError, JobDirError
 from trainer.evaluation import Evaluated, Evaluator
 from trainer.export import (
     BFLOAT16_TOLERANCE,
@@ -148,17 +148,16 @@ class Kept:
         samples = store.meta["samples"][:self.parts.config.export.check_examples]
         if not self.parts.head.evaluated_as_served:
             return serving_proof(self.model, self.parts.head, samples, tolerance=tolerance)
-        rows = store.rows_of(len(samples))
-        if split not in self._results:
-            self._results[split] = self.evaluator.results(store, first=rows)
-        return make_proof(self.parts.head, samples, self._results[split], store, tolerance=tolerance)
+        results = self._results.get(split) or self.evaluator.results(store, first=store.rows_of(len(samples)))
+        return make_proof(self.parts.head, samples, results, store, tolerance=tolerance)
 
 
 def finish(parts: Parts, job: Job, prepared: Prepared, run: Any) -> Results:
-    """Evaluates and exports what training made; writes results.json."""
+    """Evaluates and exports what training made; writes results.json, without the model first, so that an export that fails loses no metric."""
     kept = Kept(parts, job, run.strategy, run.model, run.evaluator, run.evaluated)
     with run.timeline.inside("evaluate_s"):
-        metrics = kept.evaluate(prepared, calibrate=True)
+        metrics = {**kept.evaluate(prepared, calibrate=True), "step": kept.step}
+    _write(job, metrics, None)
     with run.timeline.inside("export_s"):
         model = kept.export(prepared)
     kept.leave_together()
@@ -167,7 +166,7 @@ def finish(parts: Parts, job: Job, prepared: Prepared, run: Any) -> Results:
     throughput = {"examples_per_s": round(run.state.examples / trained, 2), "real_tokens_per_s": round(run.state.real_tokens / trained, 1),
                   "model_flops_utilisation": round(run.state.model_flops / trained / peak, 4), "measured_peak_gflops": round(peak / 1e9, 1)}
     parts.display.table("Timeline", timeline_rows(run.timeline.as_dict(), throughput))
-    return _write(job, {**metrics, "step": kept.step, "timeline": run.timeline.as_dict(), "throughput": throughput}, model)
+    return _write(job, {**metrics, "timeline": run.timeline.as_dict(), "throughput": throughput}, model)
 
 
 def label_rows(scores: dict[str, dict[str, float]]) -> list[tuple[str, str]]:
@@ -204,7 +203,9 @@ def evaluate(resolved: Resolved, job: Job, display: Display) -> None:
 
 
 def export(resolved: Resolved, job: Job, display: Display) -> None:
-    """--mode=export: the kept model as export.format says."""
+    """--mode=export: the kept model as export.format says. Raises ConfigError where that is none."""
+    if resolved.config.export.format == "none":
+        raise ConfigError("export.format: the job was trained with none, which writes nothing. Set --export.format=savedmodel or --export.format=huggingface.")
     with stop_when_a_worker_is_lost():
         kept, prepared = _kept(resolved, job, display, with_data=resolved.config.export.format == "savedmodel")
         folder = kept.export(prepared)

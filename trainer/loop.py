@@ -69,6 +69,9 @@ class Training:
         self.evaluated: Evaluated | None = None  # the last one
         self.state = RunState()
         self.trial_metrics = TrialMetrics()
+        self.metrics_file: MetricsFile | None = None
+        self.writers: dict[str, Any] = {}  # of TensorBoard's logs, by split
+        self._streamed: Iterator[tuple[Place, TokenStore, np.ndarray]] | None = None
         self._laid_out: dict[int, _LaidOut] = {}  # by step
         self._compiled: set[tuple[int, int]] = set()
         self._planned = {(layout.rows, layout.row_length) for layout in planned_layouts(

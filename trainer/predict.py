@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
-import numpy as np
 import tensorflow as tf
 
 from trainer.assembly import build_model, make_parts, start_strategy
@@ -24,13 +23,14 @@ from trainer.finish import Kept
 from trainer.job import Job
 from trainer.mirror import shown
 from trainer.resolve import Resolved
-from trainer.sources import Example, open_source
+from trainer.sources import TO_PREDICT, Example, open_source
 from trainer.sources._files import Lines, open_bytes
-from trainer.sources._json_lines import parse
+from trainer.sources._json_lines import read_lines
 from trainer.storage import atomic_write, expand
 
 Line = tuple[dict[str, Any], Example]  # what was read, as it was written and as an example
 Row = tuple[dict[str, Any], Example, tuple[str, ...]]  # what was read, as an example, and its texts
+Answer = tuple[dict[str, Any], int]  # the outputs of a batch, and a row of them
 
 
 def predict(resolved: Resolved, job: Job, display: Display, source: str | None, target: str | None) -> None:
@@ -61,16 +61,21 @@ def predict(resolved: Resolved, job: Job, display: Display, source: str | None, 
         _stream(head, model, lines, resolved.config.data.label, display)
         return
     many = head.generate_many(model.backbone, batch_size) if head.generates else None
-    lost: list[int] = []  # tokens of each prompt
+    done = cut = 0
     with _writing(target or "-") as output:
-        for number, rows in enumerate(_chunks(_rows(lines, head, resolved.config.data.label), 8 * batch_size if source != "-" else batch_size)):
-            for answer in _answers(server, head, rows, batch_size, many, lost):
+        for rows in _chunks(_rows(lines, head, resolved.config.data.label), 8 * batch_size if source != "-" else batch_size):
+            answers = _generated(many, rows) if many else _answered(server, head, rows, batch_size)
+            for (line, example, _), (outputs, place) in zip(rows, answers, strict=True):
+                found = head.decode(outputs, place, example)
+                cut += "truncated_tokens" in found
+                answer = {**line, **{f"predicted_{name}" if name in line else name: value for name, value in found.items()}}
                 output.write(json.dumps(_plain(answer), ensure_ascii=False, allow_nan=False) + "\n")
             output.flush()
-            display.progress("predicting", (number + 1) * len(rows), None)
+            done += len(rows)
+            display.progress("predicting", done, None)
     display.done()
-    if any(lost):
-        display.warn(_cut(head, model, f"{np.count_nonzero(lost):,} of {len(lost):,} prompts have") + ": truncated_tokens says how many tokens.")
+    if cut:
+        display.warn(_cut(head, model, f"{cut:,} of {done:,} prompts have") + ": truncated_tokens says how many tokens.")
 
 
 def _cut(head: Any, model: Any, which: str) -> str:
@@ -91,32 +96,23 @@ def _stream(head: Any, model: Any, lines: Iterator[Line], label: str, display: D
         sys.stdout.write("\n\n")
 
 
-def _answers(server: Server, head: Any, rows: list[Row], batch_size: int, many: Callable[[list[str]], Any] | None, lost: list[int]) -> list[dict[str, Any]]:
-    """Long texts with long ones, so that little is padding; the answers in the order of the rows.
+def _generated(many: Callable[[list[str]], Any], rows: list[Row]) -> list[Answer]:
+    outputs = many([text for _, _, (text,) in rows])
+    return [(outputs, place) for place in range(len(rows))]
 
-    Args:
-        many: the head's `generate_many`, if it generates; then `lost` takes how many tokens each prompt lost.
-    """
-    if many:
-        outputs = many([text for _, _, (text,) in rows])
-        lost.extend(outputs["truncated_tokens"].tolist())
-        return [_answer(head, outputs, place, row) for place, row in enumerate(rows)]
+
+def _answered(server: Server, head: Any, rows: list[Row], batch_size: int) -> list[Answer]:
+    """Long texts with long ones, so that little is padding; the answers in the order of the rows."""
     order = sorted(range(len(rows)), key=lambda row: -sum(map(len, rows[row][2])))
-    answers: list[dict[str, Any]] = [{}] * len(rows)
+    answers: dict[int, Answer] = {}
     for start in range(0, len(order), batch_size):
         members = order[start:start + batch_size]
         columns = list(zip(*(rows[row][2] for row in members), strict=True))
         texts = [tf.constant([text.encode("utf-8", "replace") for text in column]) for column in columns]
         outputs = {name: value.numpy() for name, value in server.texts(*texts).items()}
         for place, row in enumerate(members):
-            answers[row] = _answer(head, outputs, place, rows[row])
-    return answers
-
-
-def _answer(head: Any, outputs: dict[str, Any], place: int, row: Row) -> dict[str, Any]:
-    line, example, _ = row
-    found = head.decode(outputs, place, example)
-    return {**line, **{f"predicted_{name}" if name in line else name: value for name, value in found.items()}}
+            answers[row] = outputs, place
+    return [answers[row] for row in range(len(rows))]
 
 
 def _rows(lines: Iterator[Line], head: Any, label: str) -> Iterator[Row]:
@@ -150,17 +146,10 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _json_lines(lines: Lines) -> Iterator[Line]:
-    for line in lines:
-        if not line.isspace():
-            example = Example(parse(line, lines.origin), lines.origin)
-            yield json.loads(line), example
-
-
 def _files(paths: list[pathlib.Path]) -> Iterator[Line]:
     for path in paths:
         with open_bytes(path) as (stream, _):
-            yield from _json_lines(Lines(stream, shown(path)))
+            yield from read_lines(Lines(stream, shown(path)))
 
 
 def _chunks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
@@ -176,13 +165,10 @@ def _chunks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
 
 def _reading(source: str, settings: DataSettings) -> Iterator[Line]:
     if source == "-":
-        return _json_lines(Lines(sys.stdin.buffer, "standard input"))
+        return read_lines(Lines(sys.stdin.buffer, "standard input"))
     if settings.source == "jsonl" or source.endswith((".jsonl", ".jsonl.gz")):
         return _files(expand(source, key="--input"))
-    try:
-        return ((example.features, example) for example in _whole(open_source(settings, "input", source).examples()))
-    except ConfigError as error:
-        raise ConfigError(str(error).replace("data.input", "--input")) from None
+    return ((example.features, example) for example in _whole(open_source(settings, TO_PREDICT, source).examples()))
 
 
 @contextlib.contextmanager

@@ -157,12 +157,14 @@ class Decoder(Backbone):
         """
         shape = [token_ids.shape[0] or tf.shape(token_ids)[0], 1]
         mask = tf.where(seen, 0.0, MASKED)[:, None, None, :]
-        here = (tf.range(tf.shape(seen)[1]) == slot)[None, None, :, None]
+        places = tf.reshape(tf.stack(tf.meshgrid(tf.range(shape[0]), tf.range(self.config.heads), slot, indexing="ij"), axis=-1), [-1, 3])
         x = self.embeddings.apply({"token_ids": token_ids[:, None], "position_ids": position_ids[:, None]}, None)
         filled = []
         for layer, block in enumerate(self.blocks):
             query, key, value = block.attention.project(x, shape, layer)
-            key, value = tf.where(here, key, cache[2 * layer]), tf.where(here, value, cache[2 * layer + 1])
+            # A loop that lets go of the cache before has it written in place: only these slots are touched.
+            key, value = (tf.tensor_scatter_nd_update(old, places, tf.reshape(new, [-1, new.shape[-1]]))
+                          for old, new in zip(cache[2 * layer:2 * layer + 2], (key, value), strict=True))
             x = block.feed_forward.apply(x + block.attention.attend(query, key, value, mask, None, 0)[0], None, 0)
             filled += [key, value]
         return self.norm.apply(x), tuple(filled)

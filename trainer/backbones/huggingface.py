@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import struct
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ import numpy as np
 
 from trainer.backbones.families import FAMILIES, FIRST_BEHIND_PADDING
 from trainer.errors import WeightsError
+from trainer.storage import replaced_folder
 
 if TYPE_CHECKING:
     from trainer.backbones.decoder import Decoder
@@ -201,7 +201,7 @@ def save_huggingface(folder: str | os.PathLike, backbone: "Backbone", source: st
         raise ValueError(f"expected head tensors named {', '.join(_OTHER_PARTS)}…. Received {', '.join(strangers)}")
     body = {prefix + name: tensor for name, tensor in backbone_tensors(backbone).items()
             if not (name.startswith("pooler.") and architecture.endswith(_NO_POOLER))}
-    with _replaced_folder(Path(folder)) as partial:
+    with replaced_folder(folder) as partial:
         _write_folder(partial, content | {"dtype": "float32"}, body | head, tokenizer_folder)
 
 
@@ -214,22 +214,6 @@ def _write_folder(folder: Path, content: dict[str, Any], tensors: dict[str, np.n
     for name in TOKENIZER_FILES if tokenizer is not None else ():
         if (Path(tokenizer) / name).exists():
             shutil.copyfile(Path(tokenizer) / name, folder / name)
-
-
-@contextlib.contextmanager
-def _replaced_folder(folder: Path) -> Iterator[Path]:
-    """Gives a temporary sibling to fill, which takes the folder's place only if nothing was raised."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        new = partial / "new"
-        new.mkdir()
-        yield new
-        if folder.exists():
-            folder.rename(partial / "old")
-        new.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _parse_config(content: dict[str, Any], *, where: str) -> "BackboneConfig":

@@ -5,6 +5,7 @@ Both are pure functions of (lengths, seed, step): no state to save, the same for
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import functools
 from collections.abc import Sequence
@@ -167,16 +168,11 @@ def pack(lengths: np.ndarray, row_length: int) -> tuple[np.ndarray, np.ndarray]:
     Source: Johnson 1973: at most 11/9 of the optimal number of rows, plus one.
     """
     row, start = np.zeros((2, len(lengths)), np.int32)
-    used: list[int] = []
-    for example in np.argsort(-lengths.astype(np.int64), kind="stable"):
+    rows: list[tuple[int, int]] = []  # tokens in each and minus its number, sorted: of rows as full the first is taken
+    for example in np.argsort(-lengths.astype(np.int64), kind="stable").tolist():
         length = int(lengths[example])
-        fullest, place = -1, -1
-        for candidate, filled in enumerate(used):
-            if fullest < filled <= row_length - length:
-                fullest, place = filled, candidate
-        if place < 0:
-            place = len(used)
-            used.append(0)
-        row[example], start[example] = place, used[place]
-        used[place] += length
+        place = bisect.bisect_right(rows, (row_length - length, 0)) - 1
+        filled, number = rows.pop(place) if place >= 0 else (0, -len(rows))
+        row[example], start[example] = -number, filled
+        bisect.insort(rows, (filled + length, number))
     return row, start

@@ -57,7 +57,7 @@ def prepare(settings: DataSettings, head: Any, tokenizer_fingerprint: str, *, tr
     """Encodes every split, or finds them encoded by an earlier run.
 
     Args:
-        head: gives parse, encode, label_column and so on (see trainer/heads).
+        head: gives texts, label, encode, learn, and label_columns or align (see trainer/heads).
         train: in place of what data.train names, such as the first block of a stream.
         progress: called with (bytes or examples read, how many there are).
     Raises:
@@ -129,10 +129,11 @@ class _Split:
     def __init__(self, name: str, folder: pathlib.Path) -> None:
         self.name = name
         self.writer = StoreWriter(folder)
-        self.waiting: list[tuple[int, tuple[str, ...]]] = []  # number of the example, its texts
+        self.waiting: list[tuple[str, ...]] = []  # the texts of the last examples
         self.labels: list[Any] = []
         self.samples: list[dict[str, Any]] = []
-        self.files: dict[str, int] = {}
+        self.files: dict[str, int] = {}  # name -> number
+        self.names: list[str] = []  # by number
         self.places: list[tuple[int, int]] = []  # file, line of each example
         self.hashes: list[int] = []
         self.kept: list[str] = []
@@ -140,7 +141,7 @@ class _Split:
 
     def origin(self, index: int) -> str:
         file, line = self.places[index]
-        name = list(self.files)[file]
+        name = self.names[file]
         return f"{name}:{line}" if line else name
 
 
@@ -150,7 +151,7 @@ class _Preparation:
         self.ledger = Ledger()
         fractions = {split: value for split in ("validation", "test") if isinstance(value := getattr(settings, split), float)}
         self.held_out = dict(zip(fractions, itertools.accumulate(fractions.values()), strict=True))  # split -> where its part of the hashes ends
-        self.pending: deque[tuple[_Split, int, Future]] = deque()  # the number of a batch's first example
+        self.pending: deque[tuple[_Split, slice, Future]] = deque()  # which examples of the split are being encoded
 
     def write(self, folder: pathlib.Path) -> None:
         names = [split for split in SPLITS if getattr(self.settings, split) is not None]
@@ -163,7 +164,7 @@ class _Preparation:
                     texts = self.head.texts(example)
                     digest = content_hash(texts)
                     if not goes_on:
-                        split = splits[self._route(texts) if name == "train" else name]
+                        split = splits[self._route(texts, digest) if name == "train" else name]
                     goes_on = not example.ends
                     self._take(split, example, texts, digest)
                     if len(split.waiting) == ENCODE_BATCH:
@@ -175,16 +176,19 @@ class _Preparation:
         self._finish(splits, folder)
 
     def _limited(self, name: str, source: Source) -> Iterator[Example]:
+        size = source.size() if self.progress else None  # asked once: of a folder it is a walk over all files
         for number, example in enumerate(source.examples()):
             if name == "train" and self.settings.limit is not None and number >= self.settings.limit:
                 return
             if self.progress and number % ENCODE_BATCH == 0:
-                self.progress(source.progress(), source.size())
+                self.progress(source.progress(), size)
             yield example
 
-    def _route(self, texts: tuple[str, ...]) -> str:
-        """Train, or the fraction held out of it that the content hash falls into."""
-        point = content_hash(texts[self.head.grouping]) / 2**64 if self.held_out else 1.0
+    def _route(self, texts: tuple[str, ...], digest: int) -> str:
+        """Train, or the fraction held out of it that the hash of the text falls into; `digest` is that of all texts of the example."""
+        if not self.held_out:
+            return "train"
+        point = (digest if self.head.grouping == slice(None) else content_hash(texts[self.head.grouping])) / 2**64
         return next((split for split, edge in self.held_out.items() if point < edge), "train")
 
     def _take(self, split: _Split, example: Example, texts: tuple[str, ...], digest: int) -> None:
@@ -195,7 +199,9 @@ class _Preparation:
             shown = (text[:SAMPLE_CHARACTERS] for text in texts) if self.head.recuts else texts
             split.samples.append(dict(zip(self.head.text_names, shown, strict=True)))
         file = split.files.setdefault(example.origin.file, len(split.files))
-        split.waiting.append((split.count, texts))
+        if file == len(split.names):
+            split.names.append(example.origin.file)
+        split.waiting.append(texts)
         split.places.append((file, example.origin.line))
         split.hashes.append(digest)
         if self.head.keeps_texts and split.name != "train":
@@ -206,17 +212,18 @@ class _Preparation:
     def _encode(self, split: _Split, pool: ThreadPoolExecutor) -> None:
         if split.waiting:
             batch, split.waiting = split.waiting, []
-            texts = [list(column) for column in zip(*(texts for _, texts in batch), strict=True)]
-            self.pending.append((split, batch[0][0], pool.submit(encode_batch, self.graph, texts)))
+            texts = [list(column) for column in zip(*batch, strict=True)]
+            first = split.count - len(batch)
+            self.pending.append((split, slice(first, split.count), pool.submit(encode_batch, self.graph, texts)))
 
     def _collect(self, leave: int) -> None:
         """Appends encoded batches in the order they were read, until `leave` are pending."""
         while len(self.pending) > leave:
-            split, first, future = self.pending.popleft()
+            split, batch, future = self.pending.popleft()
             tokens, example, counts = future.result()
             for kind, values in counts.items():
                 for row in np.flatnonzero(values):
-                    origin = split.origin(first + row)
+                    origin = split.origin(batch.start + row)
                     self.ledger.add(split.name, kind, origin, values[row])
                     if kind == "truncated_tokens":
                         self.ledger.add(split.name, "truncated_examples", origin)
@@ -224,11 +231,10 @@ class _Preparation:
                     if kind == "extra_windows":
                         self._refuse_overflow(origin, "more tokens than")
             if self.head.recuts:
-                tokens = self.head.finish_rows(tokens, example, split.labels[first:first + len(next(iter(counts.values())))])
-            example = first + example
-            files, lines = np.array(split.places, np.int32)[example].T
-            columns = {"content_hash": np.array(split.hashes, np.uint64)[example], "origin_file": files, "origin_line": lines}
-            split.writer.append(tokens, {**columns, "example": example} if self.head.windows else columns)
+                tokens = self.head.finish_rows(tokens, example, split.labels[batch])
+            files, lines = np.array(split.places[batch], np.int32)[example].T
+            columns = {"content_hash": np.array(split.hashes[batch], np.uint64)[example], "origin_file": files, "origin_line": lines}
+            split.writer.append(tokens, {**columns, "example": batch.start + example} if self.head.windows else columns)
 
     def _refuse_overflow(self, origin: str, excess: str) -> None:
         if self.settings.overflow == "error":
@@ -256,7 +262,7 @@ class _Preparation:
                 columns, token_columns, extras = self.head.align(split, vocabulary, self.ledger)
             else:
                 columns, extras = self.head.label_columns(split.labels, vocabulary, split.origin, name), self.head.kept(split)
-            meta = {"files": list(split.files), "samples": split.samples, "examples": split.count, "characters": split.characters,
+            meta = {"files": split.names, "samples": split.samples, "examples": split.count, "characters": split.characters,
                     "scored_share": self.head.scored_share}
             split.writer.close(columns, token_columns, meta, extras=extras)
         write_json(folder / "ledger.json", {"ledger": self.ledger.entries, "vocabulary": vocabulary})

@@ -26,7 +26,7 @@ A head that `generates` has `generate`, from texts to texts, `generate_many` for
 `judged` names and that take more than evaluation's results, from what `kept` has stored of a split: of the kept model, and after each
 evaluation where one of them is train.best_metric. `asked` are the texts that predict answers, where those are fewer than what is
 learnt from. One that `streams` learns nothing from train as a whole, so that train may be read in blocks. One that
-`lives_on_pretraining` is of little use where the checkpoint has not its layers.
+`lives_on_pretraining` is of little use where the checkpoint has not its layers. BERT's pooler is part of the model only for one that `uses_pooler`.
 
 `overflows` are the values of data.overflow that the head takes, its own default first.
 

@@ -184,13 +184,6 @@ class Classifier(Plain):
         predicted = _predicted(results["logits"].astype(np.float64), self.settings)
         return scores_per_label(np.asarray(store.columns["label"]), predicted, labels, list(range(len(labels))))
 
-    def calibrate(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, float]:
-        """Nothing here is chosen by validation."""
-        return {}
-
-    def load_calibration(self, values: Mapping[str, float]) -> None:
-        """Nothing to take over."""
-
     def decode(self, outputs: Mapping[str, np.ndarray], row: int, example: Example | None = None) -> dict[str, Any]:
         """One row of the answers as JSON for --mode=predict; `example` is what was asked."""
         if self.settings.kind == "regression":

@@ -138,14 +138,3 @@ class LanguageModel(Plain):
         tokens = max(float(results["predicted"].sum(dtype=np.float64)), 1.0)
         loss = float(results["loss"].sum(dtype=np.float64)) / tokens
         return {"loss": loss, "perplexity": math.exp(min(loss, 700)), "accuracy": float(results["correct"].sum(dtype=np.float64)) / tokens}
-
-    def per_label(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, dict[str, float]]:
-        """There are no labels."""
-        return {}
-
-    def calibrate(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, float]:
-        """Nothing here is chosen by validation."""
-        return {}
-
-    def load_calibration(self, values: Mapping[str, float]) -> None:
-        """Nothing to take over."""

@@ -1,4 +1,4 @@
-"""What a head has that needs nothing special of the data's way to the model."""
+"""The defaults of every head."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ class Plain:
     keeps_texts = False
     generates = False
     streams = False
+    uses_pooler = False
     lives_on_pretraining = False
     evaluated_as_served = True
     scored_share = 1.0
@@ -50,6 +51,22 @@ class Plain:
 
     def judge(self, backbone: Any, store: Any, batch_size: int, on_batch: Callable[[int, int], None]) -> dict[str, float]:
         """The metrics named by `judged`, which take more than evaluation's results, such as generated texts."""
+        return {}
+
+    def per_label(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, dict[str, float]]:
+        """precision, recall, f1 and support of each label, where there are labels."""
+        return {}
+
+    def calibrate(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, float]:
+        """Chooses what validation decides, to be kept with the model."""
+        return {}
+
+    def load_calibration(self, values: Mapping[str, float]) -> None:
+        """Takes over what an earlier `calibrate` chose."""
+
+    def ambiguous(self, answers: Mapping[str, np.ndarray], results: Mapping[str, Any], columns: Mapping[str, Any],
+                  tolerance: float) -> dict[str, np.ndarray]:
+        """Answer -> (B,) bool: where it may turn out otherwise although the results agree to `tolerance`; numbers are never."""
         return {}
 
     def prediction_flops(self, config: Any, *, frozen_embeddings: bool) -> float:

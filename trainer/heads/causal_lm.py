@@ -377,11 +377,6 @@ class Head(LanguageModel):
         return {"log_probability": float(outputs["log_probability"][row]), "tokens": int(outputs["tokens"][row]),
                 "perplexity": float(outputs["perplexity"][row])}
 
-    def ambiguous(self, answers: Mapping[str, np.ndarray], results: Mapping[str, Any], columns: Mapping[str, Any],
-                  tolerance: float) -> dict[str, np.ndarray]:
-        """Nothing is: all answers are numbers."""
-        return {}
-
     # --- Hugging Face ---------------------------------------------------------------------------------------------
 
     def load_tensors(self, tensors: Mapping[str, np.ndarray], labels: Sequence[str] | None) -> list[str]:

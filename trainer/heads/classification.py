@@ -30,6 +30,7 @@ class Head(Classifier):
     """See trainer/heads/__init__.py for what each method is for."""
 
     Settings = Settings
+    uses_pooler = True
 
     def __init__(self, settings: Settings, data: DataSettings, tokenizer: Any) -> None:
         super().__init__(settings, data, tokenizer)

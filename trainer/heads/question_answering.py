@@ -296,10 +296,6 @@ class Head(Plain):
                 values |= {f"{kind}_{name}": 100 * float(scores[chosen].mean()) for name, scores in found.items() if chosen.any()}
         return values
 
-    def per_label(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, dict[str, float]]:
-        """Answers have no labels."""
-        return {}
-
     def calibrate(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, float]:
         """Chooses by validation how much better no answer must be than the best one, so that f1 is highest.
 

@@ -339,13 +339,6 @@ class Head(Plain):
         return {name: {"precision": float(report[name]["precision"]), "recall": float(report[name]["recall"]), "f1": float(report[name]["f1-score"]),
                        "support": int(report[name]["support"])} for name in types}
 
-    def calibrate(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, float]:
-        """Nothing here is chosen by validation."""
-        return {}
-
-    def load_calibration(self, values: Mapping[str, float]) -> None:
-        """Nothing to take over."""
-
     def tags(self, results: Mapping[str, np.ndarray], store: Any) -> tuple[list[list[str]], list[list[str]]]:
         """Gold and predicted tags of every text's words, in BIO; a word without a token is predicted to be outside, or "" where tags are no spans."""
         extras = store.extras

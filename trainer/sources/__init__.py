@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 from trainer.config import DataSettings
 from trainer.errors import DataError
 
+TO_PREDICT = "input"  # the split that --mode=predict reads, which needs no labels
 FIELDS_SHOWN = 12
 NAME_SHOWN = 40  # characters
 VALUE_SHOWN = 80
@@ -65,13 +66,18 @@ def open_source(settings: DataSettings, split: str, spec: str) -> Source:
 
     Args:
         settings: the data section, as the Settings of its format.
-        split: "train", "validation" or "test": names the setting in messages.
+        split: "train", "validation", "test" or TO_PREDICT.
         spec: path, glob, pkg://module/path, or a TFDS split.
     Raises:
         ConfigError: there is nothing at `spec`.
         DataError: what is there cannot be read.
     """
     return importlib.import_module(f"trainer.sources.{settings.source}").open(settings, split, spec)
+
+
+def setting_of(split: str) -> str:
+    """The setting that says where a split is, for messages."""
+    return "--input" if split == TO_PREDICT else f"data.{split}"
 
 
 def require_field(example: Example, field: str, setting: str) -> Any:

@@ -13,7 +13,7 @@ from typing import IO, Any
 from trainer.errors import ConfigError, DataError
 from trainer.gcs import RemoteObject
 from trainer.mirror import shown
-from trainer.sources import Example, Origin
+from trainer.sources import Example, Origin, setting_of
 from trainer.storage import expand
 
 BLOCK_BYTES = 1 << 18
@@ -133,7 +133,7 @@ def files_of(spec: str, split: str) -> list[pathlib.Path]:
     Raises:
         ConfigError: there are none.
     """
-    key = f"data.{split}"
+    key = setting_of(split)
     found = expand(spec, key=key)
     files = [path for path in found if not path.is_dir()]
     if files:

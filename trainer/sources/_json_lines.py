@@ -14,21 +14,31 @@ INT64 = range(-2**63, 2**63)
 
 
 def read(lines: Lines) -> Iterator[Example]:
-    """An example for each line that is not blank; see `parse`."""
-    for line in lines:
-        if line and not line.isspace():
-            yield Example(parse(line, lines.origin), lines.origin)
+    """An example for each line that is not blank."""
+    for _, example in read_lines(lines):
+        yield example
 
 
-def parse(line: str, origin: Origin) -> dict[str, Any]:
-    """The fields of one line.
+def read_lines(lines: Lines) -> Iterator[tuple[dict[str, Any], Example]]:
+    """Of each line that is not blank the object that stands there, and the example that it makes.
 
     Nested objects are flattened: `{"review": {"body": "…"}}` has the field "review.body". Lists stay as they are.
 
     Raises:
-        DataError: the line is not an object, or holds what JSON or a tensor cannot: NaN, integers over 64 bits, half of a
+        DataError: a line is not an object, or holds what JSON or a tensor cannot: NaN, integers over 64 bits, half of a
             surrogate pair, a field twice.
     """
+    for line in lines:
+        if line and not line.isspace():
+            value = _parse(line, lines.origin)
+            features: dict[str, Any] = {}
+            _flatten(value, "", features, lines.origin)
+            if "\\u" in line:
+                refuse_half_characters(features, lines.origin)
+            yield value, Example(features, lines.origin)
+
+
+def _parse(line: str, origin: Origin) -> dict[str, Any]:
     try:
         value = json.loads(line, object_pairs_hook=functools.partial(_object, origin))
     except json.JSONDecodeError as error:
@@ -39,11 +49,7 @@ def parse(line: str, origin: Origin) -> dict[str, Any]:
     if not isinstance(value, dict):
         array = " The file is one JSON array: write an object a line, jq -c '.[]' OLD > NEW" if isinstance(value, list) else ""
         raise DataError(f"{origin}: expected a JSON object, found {_kind(value)}: {_excerpt(line, 0)}.{array}")
-    features: dict[str, Any] = {}
-    _flatten(value, "", features, origin)
-    if "\\u" in line:
-        refuse_half_characters(features, origin)
-    return features
+    return value
 
 
 def _object(origin: Origin, pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from trainer.config import DataSettings
 from trainer.errors import DataError
-from trainer.sources import Example, Origin, Source
+from trainer.sources import TO_PREDICT, Example, Origin, Source
 from trainer.sources._files import FileSource, Lines, files_of
 
 DOCUMENT = "-DOCSTART-"  # the only word of a line that begins a document
@@ -34,7 +34,7 @@ def open(settings: Settings, split: str, spec: str) -> Source:
     word, tag = (default if given is None else given
                  for given, default in zip((settings.word_column, settings.tag_column), COLUMNS[settings.variant], strict=True))
     layout = {"word": word, "tag": tag, "names": [settings.text, settings.label], "conllu": settings.variant == "conllu"}
-    if split == "input":
+    if split == TO_PREDICT:
         layout["untagged"] = True
     return FileSource(files_of(spec, split), functools.partial(read, **layout), {"source": settings.source, **layout})
 

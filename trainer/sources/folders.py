@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 from trainer.config import DataSettings
 from trainer.errors import ConfigError, DataError
 from trainer.mirror import shown
-from trainer.sources import Example, Origin, Source
+from trainer.sources import Example, Origin, Source, setting_of
 from trainer.sources._files import fingerprint, not_utf8, reading
 from trainer.storage import expand
 
@@ -44,7 +44,7 @@ def open(settings: Settings, split: str, spec: str) -> Source:
         ConfigError: no such folder; two text fields.
         DataError: the folder holds no class folders, or an empty one.
     """
-    key = f"data.{split}"
+    key = setting_of(split)
     text = [settings.text] if isinstance(settings.text, str) else settings.text
     if len(text) > 1:
         raise ConfigError(f"data.text: source: folders has one text a file, got two fields: {text}. Use jsonl, csv or tsv for pairs.")

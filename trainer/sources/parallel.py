@@ -11,7 +11,7 @@ from pydantic import Field
 from trainer.config import DataSettings
 from trainer.errors import ConfigError, DataError
 from trainer.mirror import shown
-from trainer.sources import Example, Source
+from trainer.sources import TO_PREDICT, Example, Source, setting_of
 from trainer.sources._files import Lines, fingerprint, open_bytes
 from trainer.storage import expand
 
@@ -35,7 +35,7 @@ def open(settings: Settings, split: str, spec: str) -> Source:
     Raises:
         ConfigError: nothing is there, or not one file of each field.
     """
-    key = f"data.{split}"
+    key = setting_of(split)
     named = expand(spec, key=key)
     files = [path for entry in named for path in (sorted(entry.iterdir()) if entry.is_dir() else [entry])
              if path.is_file() and not path.name.startswith(".")]
@@ -43,7 +43,7 @@ def open(settings: Settings, split: str, spec: str) -> Source:
     paths = {}
     for name in (*texts, settings.label):
         found = _called(name, named, files)
-        if not found and split == "input" and name not in texts:  # to be predicted
+        if not found and split == TO_PREDICT and name not in texts:  # to be predicted
             continue
         if len(found) != 1:
             there = ", ".join(path.name for path in (found or files)[:SHOWN_FILES]) or "none"

@@ -11,7 +11,7 @@ from trainer import gcs, mirror
 from trainer.config import DataSettings
 from trainer.errors import ConfigError, DataError
 from trainer.lazy import tf
-from trainer.sources import Example, Origin, Source
+from trainer.sources import Example, Origin, Source, setting_of
 from trainer.sources._files import fingerprint
 
 
@@ -35,7 +35,7 @@ def open(settings: Settings, split: str, spec: str) -> Source:
         DataError: it is not prepared here and cannot be downloaded.
     """
     text = [settings.text] if isinstance(settings.text, str) else settings.text
-    return TFDSSource(_prepared(settings), spec, f"data.{split}", text_fields={*text, settings.label}, label=settings.label)
+    return TFDSSource(_prepared(settings), spec, setting_of(split), text_fields={*text, settings.label}, label=settings.label)
 
 
 class TFDSSource:

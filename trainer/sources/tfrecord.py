@@ -12,7 +12,7 @@ from trainer.config import DataSettings
 from trainer.errors import DataError
 from trainer.gcs import RemoteObject
 from trainer.lazy import tf
-from trainer.sources import Example, Origin, Source
+from trainer.sources import Example, Origin, Source, setting_of
 from trainer.sources._files import files_of, fingerprint, relative_names
 
 FRAME_BYTES = 16  # around each record: its length, and two checksums
@@ -34,7 +34,7 @@ def open(settings: Settings, split: str, spec: str) -> Source:
     """
     text = [settings.text] if isinstance(settings.text, str) else settings.text
     # TensorFlow streams from gs:// itself, and each record has a checksum of its own: nothing is copied here.
-    files = gcs.find(spec, key=f"data.{split}") if spec.startswith(mirror.SCHEME) else files_of(spec, split)
+    files = gcs.find(spec, key=setting_of(split)) if spec.startswith(mirror.SCHEME) else files_of(spec, split)
     return TFRecordSource(files, {*text, settings.label}, set(settings.list_fields))
 
 
