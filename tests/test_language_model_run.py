@@ -12,6 +12,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
+from transformers import AutoTokenizer
 
 from tests import toy
 from trainer import export
@@ -121,11 +122,11 @@ def test_a_prompt_that_leaves_no_room_is_told_how_much_of_it_was_lost(gpt2, monk
     lost = len(load_tokenizer(gpt2 / "weights").tokenize(tf.constant([long])).values) - (64 - 12)
     one, two = ask(gpt2, monkeypatch, capsys, {"text": long}, {"text": "we saw the great"})
     assert lost > 0 and one["truncated_tokens"] == lost and "truncated_tokens" not in two
-    assert ("1 of 2 prompts have more than 52 tokens, the backbone's 64 positions less head.max_new_tokens = 12, and lost what is before: "
+    assert ("1 of 2 prompts have more than 52 tokens, the backbone's 64 positions less head.max_new_tokens = 12, and lost what is over that: "
             "truncated_tokens says how many tokens.") in capsys.readouterr().err
     shown = on_a_terminal(gpt2, monkeypatch, {"text": long})
     assert shown == long + one["generated_text"] + "\n\n"
-    assert f"the prompt has more than 52 tokens, the backbone's 64 positions less head.max_new_tokens = 12, and lost what is before: {lost} tokens." \
+    assert f"the prompt has more than 52 tokens, the backbone's 64 positions less head.max_new_tokens = 12, and lost what is over that: {lost} tokens." \
         in capsys.readouterr().err
 
 
@@ -258,7 +259,8 @@ def test_rouge_of_ascii_is_the_packages_own(text, target):
     (("--data.window_overlap=3",), "data.window_overlap: head causal_lm has no windows that overlap, as each token counts once. Received 3. Leave it out."),
     (("--head.early_stopping=true",), "head.early_stopping: is of beams, and head.num_beams is 1. Raise that, or leave it out."),
     (("--data.overflow=error",), "data.overflow: head causal_lm takes window. Received 'error'."),
-    (("--head.prompt=x",), "head.prompt: expected a text with {text} once, where data.text goes. Received 'x'."),
+    (("--head.prompt=x",), "head.prompt: expected a text with {text} once, where data.text goes, and no other name in braces. Received 'x'."),
+    (("--head.prompt={text} {question}",), "no other name in braces. Received '{text} {question}'."),
     (("--head.max_new_tokens=64",), "head.max_new_tokens: expected less than 64, the positions of the backbone. Received 64."),
     (("--head.min_new_tokens=9", "--head.max_new_tokens=8"), "head.min_new_tokens: expected at most 8, head.max_new_tokens. Received 9.")])
 def test_settings_that_cannot_be_are_refused(gpt2, capsys, flags, said):
@@ -292,6 +294,34 @@ def test_from_a_prompt_to_its_target(tmp_path, monkeypatch, capsys):
     signatures = tf.saved_model.load(str(tmp_path / "job" / "model")).signatures
     scored = signatures["serving_default"](text=tf.constant(["the red house"] * 2), target=tf.constant(["das Haus ist rot", "das Haus ist blau"]))
     assert scored["log_probability"].numpy()[0] > -1 > scored["log_probability"].numpy()[1]
+
+
+def test_a_text_ends_where_config_json_says_and_the_export_keeps_it(tmp_path, monkeypatch, capsys):
+    """As in Hugging Face's generate: a tokenizer that was trained by oneself often names no end."""
+    weights = toy.write_gpt2(tmp_path / "weights", layers=1)
+    end = load_tokenizer(weights).eos_id
+    (weights / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}))
+    assert load_tokenizer(weights).eos_id is None
+    train = toy.write_jsonl(tmp_path / "train.jsonl", [{"text": row["text"], "target": "good"} for row in toy.sentences(60)])
+    config = toy.write_config(tmp_path, weights, train, head={"name": "causal_lm", "target": "target", "prompt": "{text} = ", "max_new_tokens": 6},
+                              train={"steps": 60, "learning_rate": 1e-2}, export={"format": "huggingface"})
+    assert toy.run_main(config, tmp_path / "job") == 0
+    (answer,) = ask(tmp_path, monkeypatch, capsys, {"text": "we saw the film"})
+    assert answer["generated_text"] == "good"
+    assert json.loads((tmp_path / "job" / "huggingface" / "config.json").read_text())["eos_token_id"] == end
+
+
+@pytest.mark.parametrize("head", ["last token", "tags, decoder", "questions, decoder"])
+def test_an_exported_decoder_can_be_given_a_batch_by_hugging_face(tmp_path, head):
+    """It finds the last token, and fills a batch up, by a padding token, which GPT-2's tokenizer has not."""
+    config = toy.write_head_config(tmp_path, head, 12, train={"steps": 1}, export={"format": "huggingface"})
+    assert toy.run_main(config, tmp_path / "job") == 0
+    folder = tmp_path / "job" / "huggingface"
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    batch = tokenizer(["the", "the old house"], padding=True)
+    assert json.loads((folder / "config.json").read_text())["pad_token_id"] == tokenizer.pad_token_id == load_tokenizer(folder).pad_id
+    assert batch["attention_mask"][0][-1] == 0 and batch["input_ids"][0][-1] == tokenizer.pad_token_id
+    assert tokenizer("the old house")["input_ids"] == AutoTokenizer.from_pretrained(tmp_path / "weights")("the old house")["input_ids"]
 
 
 def test_a_masked_language_model_fills_masks_and_goes_on_as_a_classifier(tmp_path, monkeypatch, capsys):

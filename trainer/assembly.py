@@ -73,6 +73,8 @@ def make_parts(config: Config, display: Display) -> Parts:
     huggingface.has_weights(weights)  # refuses pickles before anything is prepared
     tokenizer_folder = local_folder(config.backbone.tokenizer, key="backbone.tokenizer") if config.backbone.tokenizer else weights
     tokenizer = load_tokenizer(tokenizer_folder)
+    if tokenizer.eos_id is None:
+        tokenizer.eos_id = huggingface.read_eos_id(weights)  # by which Hugging Face's generate ends a text
     if config.data.seq_len > backbone.max_positions:
         raise ConfigError(f"data.seq_len: expected at most {backbone.max_positions}, the positions of {config.backbone.weights}. "
                           f"Received {config.data.seq_len}. Lower --data.seq_len.")
@@ -88,6 +90,7 @@ def make_parts(config: Config, display: Display) -> Parts:
                           "Remove data.stream_characters.")
     if config.export.format == "huggingface" and head.no_huggingface:
         raise ConfigError(f"export.format: {head.no_huggingface}")
+    head.check(backbone)
     _check_metric(config, head)
     backbone = dataclasses.replace(backbone, pooler=backbone.pooler and head.uses_pooler)
     return Parts(config, weights, tokenizer_folder, backbone, head, tokenizer, display)
@@ -127,6 +130,8 @@ def prepare_data(parts: Parts, strategy: tf.distribute.Strategy | None = None, j
         display.line(f"  tags: {'one a word, no spans' if scheme == 'none' else f'spans, scheme {scheme}'}")
     for line in prepared.ledger.lines():
         display.line(f"  ledger: {line}")
+    for line in parts.head.warnings(prepared.splits):
+        display.warn(line)
     return prepared
 
 
@@ -164,7 +169,8 @@ def build_model(parts: Parts, strategy: tf.distribute.Strategy, vocabulary: Mapp
 def _announce_weights(parts: Parts, report: Any, taken: list[str]) -> None:
     config, display = parts.config, parts.display
     if not huggingface.has_weights(parts.weights):
-        display.warn(f"{config.backbone.weights} has no weights: the backbone starts from random values (seed {config.train.seed})")
+        sizes = f"{parts.backbone.layers} layers, {parts.backbone.hidden_size} wide"  # so that a key of config.json that was not understood is seen
+        display.warn(f"{config.backbone.weights} has no weights: the backbone, of {sizes}, starts from random values (seed {config.train.seed})")
     elif report.new:
         display.line(f"weights: {_few(report.new)} not in the checkpoint, starting from random values")
     unused = [name for name in report.unused if name not in taken]

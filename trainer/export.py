@@ -254,4 +254,11 @@ def _padded_alike(one: list, other: list) -> tuple[list, list]:
 def export_huggingface(model: Model, head: Any, weights: pathlib.Path, tokenizer: pathlib.Path, folder: pathlib.Path) -> None:
     """Writes a folder that the head's AutoModelFor… and AutoTokenizer load."""
     tensors, updates = head.save_tensors()
-    huggingface.save_huggingface(folder, model.backbone, weights, head_tensors=tensors, config_updates=updates, tokenizer_folder=tokenizer)
+    tokenizer_updates = {}
+    if model.backbone.config.causal and not head.generates:  # a decoder's class finds the last token, and a batch is filled up, by a padding token
+        known = head.tokenizer
+        if (pad := known.pad_id if known.has_pad else known.eos_id) is not None:
+            updates = {**updates, "pad_token_id": pad}
+            tokenizer_updates = {} if known.has_pad else {"pad_token": known.vocabulary[pad]}
+    huggingface.save_huggingface(folder, model.backbone, weights, head_tensors=tensors, config_updates=updates, tokenizer_folder=tokenizer,
+                                 tokenizer_updates=tokenizer_updates)

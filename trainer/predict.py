@@ -81,16 +81,16 @@ def predict(resolved: Resolved, job: Job, display: Display, source: str | None, 
 def _cut(head: Any, model: Any, which: str) -> str:
     room, positions = head.prompt_room(model.backbone), model.backbone.config.max_positions
     return (f"{which} more than {room:,} tokens, the backbone's {positions:,} positions less head.max_new_tokens = {head.new_tokens:,}, "
-            "and lost what is before")
+            "and lost what is over that")
 
 
 def _stream(head: Any, model: Any, lines: Iterator[Line], label: str, display: Display) -> None:
     """On a terminal: the prompt, and what follows it as it is written."""
-    for _, _, (text,) in _rows(lines, head, label):
+    for number, (_, _, (text,)) in enumerate(_rows(lines, head, label)):
         *_, lost = head.prompt_tokens(model.backbone, tf.constant([text.encode("utf-8", "replace")]))
         if lost[0]:
             display.warn(_cut(head, model, "the prompt has") + f": {int(lost[0]):,} tokens.")
-        for piece in head.stream(model.backbone, text):
+        for piece in head.stream(model.backbone, text, drawn=number):
             sys.stdout.write(piece)
             sys.stdout.flush()
         sys.stdout.write("\n\n")

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from safetensors.numpy import load_file, save_file
+from transformers import AutoConfig
 
 from trainer.backbones import huggingface
-from trainer.backbones.huggingface import has_weights, load_backbone, read_config, read_task_head, save_huggingface
+from trainer.backbones.huggingface import has_weights, load_backbone, read_config, read_eos_id, read_task_head, save_huggingface
 from trainer.errors import WeightsError
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "backbones"
@@ -88,6 +89,33 @@ def test_config_of_each_family():
     assert (distilbert.segment_types, distilbert.pooler, distilbert.classifier_dropout, distilbert.intermediate_size) == (0, False, 0.2, 42)
     assert (electra.embedding_size, electra.hidden_size, electra.pooler) == (20, 30, False)
     assert read_config(GOLDEN / "bert_tanh").layer_norm_epsilon == 1e-6 and read_config(GOLDEN / "bert_tanh").activation == "gelu_new"
+
+
+@pytest.mark.parametrize("case", ["gpt2", "distilbert"])
+def test_config_may_have_hugging_faces_common_names(tmp_path, case):
+    """AutoConfig takes them: else a model of other sizes would start from random values without a word."""
+    common = {"hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 4, "max_position_embeddings": 77}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": case, **common}))
+    config, theirs = read_config(tmp_path), AutoConfig.from_pretrained(tmp_path)
+    ours = {"hidden_size": config.hidden_size, "num_hidden_layers": config.layers, "num_attention_heads": config.heads,
+            "max_position_embeddings": config.max_positions}
+    assert ours == common == {name: getattr(theirs, name) for name in common}
+
+
+def test_the_output_layer_is_the_embeddings_where_those_were_left_out(tmp_path):
+    folder = Path(shutil.copytree(GOLDEN / "gpt2_words", tmp_path / "gpt2"))
+    tensors = load_file(folder / "model.safetensors")
+    tensors["lm_head.weight"] = tensors.pop("transformer.wte.weight")
+    save_file(tensors, folder / "model.safetensors")
+    backbone, report = load_backbone(folder)
+    assert report.new == [] and (backbone.embeddings.word.numpy() == tensors["lm_head.weight"]).all()
+
+
+@pytest.mark.parametrize(("value", "expected"), [(7, 7), ([8, 9], 8), (None, None), (50256, None), ("</s>", None), ([], None)])
+def test_what_config_json_says_of_the_end_of_a_text(tmp_path, value, expected):
+    folder = Path(shutil.copytree(GOLDEN / "gpt2", tmp_path / "gpt2"))
+    edit_config(folder, eos_token_id=value)
+    assert read_eos_id(folder) == expected
 
 
 def test_rates_can_be_replaced():
@@ -249,7 +277,8 @@ def test_config_of_a_family_that_is_not_supported(tmp_path, case, changes, messa
         read_config(folder)
 
 
-@pytest.mark.parametrize("name, remedy", [("pytorch_model.bin", "Where PyTorch is installed.*weights_only=True"), ("tf_model.h5", "from_tf=True")])
+@pytest.mark.parametrize("name, remedy", [("pytorch_model.bin", "Where PyTorch is installed.*weights_only=True"), ("tf_model.h5", "from_tf=True"),
+                                          ("flax_model.msgpack", "from_flax=True"), ("pytorch_model.bin.index.json", "save_pretrained")])
 def test_pickles_are_not_read(folder, name, remedy):
     (folder / "model.safetensors").rename(folder / name)
     with pytest.raises(WeightsError, match=f"has {name} but no model.safetensors: only safetensors are read, as a pickled.*{remedy}"):

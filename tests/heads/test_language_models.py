@@ -174,12 +174,83 @@ def test_a_word_counts_where_its_last_token_is_predicted(tmp_path, texts, words)
 
 def test_an_empty_target_is_judged_by_its_whole_prompt(tmp_path):
     tokenizer = load_tokenizer(toy.write_gpt2(tmp_path / "weights"))
-    for eos_id in (tokenizer.eos_id, None):
-        tokenizer.eos_id = eos_id
-        head = causal_lm.Head(causal_lm.Settings(target="target"), DataSettings(source="jsonl", train="", seq_len=16), tokenizer)
-        tokens = head.encode(tf.constant(["the blue house"]), tf.constant([""]))[0]
-        prompt = causal_lm.prompt_of({name: tokens[name][0].numpy() for name in ("token_ids", "target")})
-        assert prompt.tolist() == tokenizer.tokenize(tf.constant(["the blue house"])).to_list()[0]
+    head = causal_lm.Head(causal_lm.Settings(target="target"), DataSettings(source="jsonl", train="", seq_len=16), tokenizer)
+    tokens = head.encode(tf.constant(["the blue house"]), tf.constant([""]))[0]
+    prompt = causal_lm.prompt_of({name: tokens[name][0].numpy() for name in ("token_ids", "target")})
+    assert prompt.tolist() == tokenizer.tokenize(tf.constant(["the blue house"])).to_list()[0]
+
+
+@pytest.mark.parametrize(("overflow", "kept"), [
+    ("truncate", "we read: one two three red blue house and think:"), ("head_tail", "we read: one the book was old tree and think:")])
+def test_a_long_text_is_cut_and_the_words_around_it_never(tmp_path, overflow, kept):
+    tokenizer = load_tokenizer(toy.write_gpt2(tmp_path / "weights"))
+    text, target = "one two three red blue house tree the film the book was old tree", "we saw it"
+    size = len(tokenizer.tokenize(tf.constant([kept + " " + target])).values) + 1
+
+    def head_of_length(seq_len):
+        return causal_lm.Head(causal_lm.Settings(target="target", prompt="we read: {text} and think: "),
+                              DataSettings(source="jsonl", train="", seq_len=seq_len, overflow=overflow), tokenizer)
+
+    (whole, _), (cut, counts) = (head_of_length(length).encode(tf.constant([text]), tf.constant([target])) for length in (512, size))
+    ids, full = cut["token_ids"].to_list()[0], whole["token_ids"].to_list()[0]
+    assert tokenizer.decode(cut["token_ids"]).numpy()[0].decode() == f"{kept} {target}" and len(ids) == size
+    assert counts["truncated_tokens"].numpy().tolist() == [len(full) - size] and counts["cut_targets"].numpy().tolist() == [0]
+    lone, counts = head_of_length(8).encode(tf.constant([text]), tf.constant([target * 9]))
+    assert len(lone["token_ids"].to_list()[0]) == 8 and counts["cut_targets"].numpy().tolist() == [1]
+
+
+def test_what_is_continued_keeps_its_end_and_the_prompts_own_words(tmp_path):
+    weights = toy.write_gpt2(tmp_path / "weights", layers=1)
+    tokenizer, (backbone, _) = load_tokenizer(weights), huggingface.load_backbone(weights)
+    for prompt, expected in (("{text}", "the book was old tree"), ("we read: {text} and think:", "we read: book was old tree and think:")):
+        room = len(tokenizer.tokenize(tf.constant([expected])).values)
+        head = causal_lm.Head(causal_lm.Settings(prompt=prompt, max_new_tokens=64 - room), DataSettings(source="text", train="", seq_len=16), tokenizer)
+        head.build(backbone, {"labels": []}, 0)
+        text = "we saw the film and one two three red blue house tree and the old tree and all the book was old tree"
+        ids, lengths, lost = head.prompt_tokens(backbone, tf.constant([text.encode(), b"the film", b"\xff\xe4 " * 40, b""]))
+        assert tokenizer.decode(tf.RaggedTensor.from_tensor(ids[:1])).numpy()[0].decode().strip() == expected
+        whole = len(tokenizer.tokenize(tf.constant([prompt.replace("{text}", text)])).values)
+        assert lengths.numpy()[0] == room and lost.numpy()[:2].tolist() == [whole - room, 0]
+        assert lengths.numpy().max() <= room and lengths.numpy().min() >= 1
+
+
+def test_a_target_needs_an_end_and_documents_too(tmp_path):
+    tokenizer = load_tokenizer(toy.write_gpt2(tmp_path / "weights"))
+    tokenizer.eos_id = None
+    with pytest.raises(ConfigError, match=r'head\.target: the tokenizer names no end-of-text token, .* Name it as "eos_token" in tokenizer_config\.json, or'):
+        causal_lm.Head(causal_lm.Settings(target="target"), DataSettings(source="jsonl", train="", seq_len=16), tokenizer)
+    data = DataSettings(source="jsonl", train="", seq_len=16)
+    several, one = ({"train": SimpleNamespace(meta={"examples": count})} for count in (2, 1))
+    joined = causal_lm.Head(causal_lm.Settings(), data, tokenizer)
+    assert joined.warnings(several) == ["head.documents: joined, and the tokenizer names no end-of-text token: nothing stands between two documents"]
+    assert joined.warnings(one) == causal_lm.Head(causal_lm.Settings(documents="separate"), data, tokenizer).warnings(several) == []
+
+
+def test_targets_longer_than_what_is_generated_are_told(tmp_path):
+    weights = toy.write_gpt2(tmp_path / "weights")
+    rows = [{"text": "the film", "target": "we saw it " * times} for times in (1, 2, 3)]
+    data = DataSettings(source="jsonl", train=str(toy.write_jsonl(tmp_path / "a.jsonl", rows)), validation=str(tmp_path / "a.jsonl"),
+                        cache_dir=str(tmp_path / "cache"), seq_len=64)
+    head = causal_lm.Head(causal_lm.Settings(target="target", max_new_tokens=8), data, load_tokenizer(weights))
+    head.check(huggingface.read_config(weights))
+    lengths = [len(head.tokenizer.tokenize(tf.constant([row["target"]])).values) + 1 for row in rows]
+    assert lengths[0] <= 8 < lengths[1]
+    assert head.warnings(prepare(data, head, "t").splits) == [
+        f"data.validation: of 3 judged targets 2 have more than head.max_new_tokens = 8 tokens (the longest {lengths[2]}), which a generated text can not have"]
+
+
+def test_nothing_to_predict_is_said_and_no_perplexity_of_one(tmp_path):
+    with pytest.raises(DataError, match=r"data\.train: none of its 2 tokens is predicted from another \(first: .*--head\.documents=joined"):
+        split_of(head_of(causal_lm, documents="separate"), tmp_path / "s", [[], []])
+    results = {name: np.zeros(3, np.float32) for name in ("loss", "predicted", "correct")}
+    with pytest.raises(DataError, match=r"no token of the 3 rows to evaluate is predicted.* or head\.whole_words: false"):
+        head_of(masked_lm).metrics(results, [None] * 3)
+
+
+@pytest.mark.parametrize("module", [causal_lm, masked_lm])
+def test_dropout_that_would_do_nothing_is_refused(module):
+    with pytest.raises(ConfigError, match=rf"head\.dropout: head {module.Settings().name} has no dropout before its output\. Received 0\.5\. Leave it out, or"):
+        head_of(module, dropout=0.5)
 
 
 def test_documents_are_not_told_apart_where_each_example_has_a_row():
@@ -348,6 +419,11 @@ def test_words_that_are_not_tied_are_refused():
     assert "cls.predictions.decoder.weight" in head.load_tensors({**tensors, "cls.predictions.decoder.weight": copy}, None)
     with pytest.raises(WeightsError, match=r"cls\.predictions\.decoder\.weight is no copy of the word embeddings: tie_word_embeddings false is not supported"):
         head.load_tensors({**tensors, "cls.predictions.decoder.weight": copy + 1}, None)
+    decoder, model = model_of("gpt2_words")
+    copy = model.backbone.embeddings.word.numpy()
+    assert decoder.load_tensors({"lm_head.weight": copy}, None) == ["lm_head.weight"]
+    with pytest.raises(WeightsError, match=r"lm_head\.weight is no copy of the word embeddings: tie_word_embeddings false is not supported"):
+        decoder.load_tensors({"lm_head.weight": copy + 1}, None)
 
 
 def test_the_wrong_backbone_is_refused():
@@ -359,5 +435,5 @@ def test_the_wrong_backbone_is_refused():
         masked_lm.Head(masked_lm.Settings(), DataSettings(source="text", train=""), SimpleNamespace(mask_id=None, template=None))
     with pytest.raises(ConfigError, match=r"data\.overflow: head causal_lm takes window\. Received 'truncate'\."):
         causal_lm.Head(causal_lm.Settings(), DataSettings(source="text", train="", overflow="truncate"), TOKENIZER)
-    with pytest.raises(ConfigError, match=r"data\.overflow: head causal_lm takes truncate or error\. Received 'window'\."):
+    with pytest.raises(ConfigError, match=r"data\.overflow: head causal_lm takes truncate, head_tail or error\. Received 'window'\."):
         causal_lm.Head(causal_lm.Settings(target="b"), DataSettings(source="jsonl", train="", overflow="window"), TOKENIZER)

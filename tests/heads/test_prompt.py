@@ -176,7 +176,10 @@ def test_a_pretrained_masked_model_classifies_from_few_examples(tmp_path):
     ({"pattern": "{text} it was"}, r"head\.pattern: expected \{mask\}, \{text\}, each once\. Received '\{text\} it was'"),
     ({"pattern": "{text} {mask} {mask}"}, "each once"),
     ({"label_words": {"pos": "great"}}, "head.label_words: expected a word for each of two labels or more"),
-    ({"labels": ["a", "b"]}, "Leave head.labels out")])
+    ({"labels": ["a", "b"]}, "Leave head.labels out"), ({"dropout": 0.2}, "head.dropout: head prompt has no dropout before its output. Received 0.2."),
+    ({"threshold": 0.9}, "head.threshold: is of several labels an example, and a prompt gives one. Leave it out."),
+    ({"label_separator": "#"}, "head.label_separator: is of several labels an example"),
+    ({"seq_len": 6}, r"data\.seq_len: 6 has no room for the 4 tokens of head\.pattern, the 2 special tokens and a text\. Allowed: 8 or more")])
 def test_wrong_settings_are_refused(weights, settings, said):
     with pytest.raises(ConfigError, match=said):
         head_of(weights, **settings)
@@ -189,6 +192,10 @@ def test_words_and_labels_must_fit(weights):
         head = head_of(weights, label_words=words)
         with pytest.raises(ConfigError, match=said):
             Model(backbone, head, {"labels": list(words), "train_counts": {}}, seed=0)
+    with pytest.raises(DataError, match=r"every one of the 2 examples has the label 'pos' \(first: x:1\)\. A classifier needs two or more\."):
+        head_of(weights).learn(["pos", "pos"], None, lambda index: f"x:{index + 1}")
+    warned = head_of(weights, label_words={**WORDS, "neutral": "ordinary"}).warnings({"train": SimpleNamespace(columns={"label": np.array([0, 1, 1])})})
+    assert warned == ["data.train: no example has the label neutral. data.limit takes the first examples: shuffle the file"]
     with pytest.raises(DataError, match=r"x:2: label 'neutral' has no word\. Those with one: pos, neg\."):
         head_of(weights).learn(["pos", "neutral"], None, lambda index: f"x:{index + 1}")
     decoder, _ = huggingface.load_backbone(toy.write_gpt2(weights.parent / "decoder"))

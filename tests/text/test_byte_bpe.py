@@ -190,7 +190,7 @@ def test_damaged_and_foreign_tokenizers_are_refused(tmp_path: pathlib.Path) -> N
     assert _error(folder).startswith("FOLDER: transformers cannot read the tokenizer: ")
     assert _error(_altered(tmp_path / "b", lambda content: content.update(pre_tokenizer={"type": "Whitespace"}))) == (
         "FOLDER: the tokenizer's pre_tokenizer must be ByteLevel with GPT-2's pattern. Received: {'type': 'Whitespace'}. "
-        "Choose a checkpoint with one of the tokenizers that README lists.")
+        "Choose a checkpoint with the tokenizer of BERT, GPT-2, RoBERTa, XLM-R or ALBERT.")
     assert _error(_altered(tmp_path / "d", lambda content: content["model"].update(dropout=0.1))).startswith(
         "FOLDER: the tokenizer's model.dropout must be unset. Received: 0.1.")
     assert _error(_altered(tmp_path / "e", lambda content: content.update(normalizer={"type": "Lowercase"}))).startswith(

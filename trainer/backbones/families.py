@@ -18,6 +18,7 @@ class Family:
         fixed: what all of the family have in common.
         modules: where our weights stand; # is the layer.
         unsupported: keys of config.json that must have this value.
+        aliases: keys of config.json, and how Hugging Face also calls them.
         kernels_transposed: whether kernels are (outputs, inputs) there.
     """
 
@@ -27,6 +28,7 @@ class Family:
     fixed: dict[str, Any]
     modules: Modules
     unsupported: dict[str, Any] = dataclasses.field(default_factory=dict)
+    aliases: dict[str, str] = dataclasses.field(default_factory=dict)
     kernels_transposed: bool = True
 
 
@@ -157,13 +159,15 @@ FAMILIES: dict[str, Family] = {
     "bert": Family("Bert", "bert.", _BERT_KEYS, {"pooler": True, "qa_dropout": 0.0}, _BERT_MODULES, _ABSOLUTE),
     "electra": Family("Electra", "electra.", _ELECTRA_KEYS, _NO_POOLER, _BERT_MODULES | {"embeddings/project": "embeddings_project"}, _ABSOLUTE),
     "distilbert": Family("DistilBert", "distilbert.", _DISTILBERT_KEYS, {"pooler": False, "segment_types": 0, "layer_norm_epsilon": 1e-12},
-                         _DISTILBERT_MODULES, _ABSOLUTE),
+                         _DISTILBERT_MODULES, _ABSOLUTE, {"dim": "hidden_size", "n_layers": "num_hidden_layers", "n_heads": "num_attention_heads"}),
     "roberta": Family("Roberta", "roberta.", _ROBERTA_KEYS, _NO_POOLER, _BERT_MODULES, _ABSOLUTE),
     "xlm-roberta": Family("XLMRoberta", "roberta.", _ROBERTA_KEYS, _NO_POOLER, _BERT_MODULES, _ABSOLUTE),
     "albert": Family("Albert", "albert.", _ALBERT_KEYS, {"pooler": True, "qa_dropout": 0.0}, _ALBERT_MODULES, _ABSOLUTE | {"inner_group_num": 1}),
     "gpt2": Family("GPT2", "transformer.", _GPT2_KEYS,
                    {**_NO_POOLER, "segment_types": 0, "causal": True, "classifier_dropout": 0.0, "pad_token_id": None}, _GPT2_MODULES,
-                   {"add_cross_attention": False, "tie_word_embeddings": True}, kernels_transposed=False),
+                   {"add_cross_attention": False, "tie_word_embeddings": True},
+                   {"n_embd": "hidden_size", "n_layer": "num_hidden_layers", "n_head": "num_attention_heads", "n_positions": "max_position_embeddings"},
+                   kernels_transposed=False),
 }
 # The first token's position is the one behind that of padding, which has its own.
 FIRST_BEHIND_PADDING = ("roberta", "xlm-roberta")

@@ -31,10 +31,16 @@ if TYPE_CHECKING:
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
-PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack", "model.ckpt.index")
 _CONVERT = ("""Where PyTorch is installed, in that folder: python -c "import torch, safetensors.torch as s; tensors = """
             """torch.load('pytorch_model.bin', weights_only=True); s.save_file({k: v.clone() for k, v in tensors.items()}, """
             """'model.safetensors', {'format': 'pt'})\"""")
+# Formats that are not read, and how to get out of each.
+PICKLES = {
+    "pytorch_model.bin": _CONVERT,
+    "pytorch_model.bin.index.json": "Where PyTorch is installed, transformers writes safetensors: AutoModel.from_pretrained(FOLDER).save_pretrained(NEW).",
+    "tf_model.h5": "Convert it with transformers below 5: from_pretrained(FOLDER, from_tf=True), then save_pretrained.",
+    "flax_model.msgpack": "Convert it with transformers below 5: from_pretrained(FOLDER, from_flax=True), then save_pretrained.",
+    "model.ckpt.index": "Convert it with transformers below 5: from_pretrained(FOLDER, from_tf=True), then save_pretrained."}
 TOKENIZER_FILES = ("vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
                    "merges.txt", "spiece.model", "sentencepiece.bpe.model")
 
@@ -82,6 +88,17 @@ def read_config(folder: str | os.PathLike) -> "BackboneConfig":
     return _parse_config(_read_json(Path(folder), CONFIG_FILE), where=str(Path(folder) / CONFIG_FILE))
 
 
+def read_eos_id(folder: str | os.PathLike) -> int | None:
+    """The token that config.json says ends a text; the first where there are several, None where it names none of the vocabulary.
+
+    Raises:
+        WeightsError: see `read_config`.
+    """
+    named, config = _read_json(Path(folder), CONFIG_FILE).get("eos_token_id"), read_config(folder)
+    first = named[0] if isinstance(named, list) and named else named
+    return first if type(first) is int and 0 <= first < config.vocabulary_size else None
+
+
 def has_weights(folder: str | os.PathLike) -> bool:
     """Whether the folder has safetensors weights.
 
@@ -93,7 +110,7 @@ def has_weights(folder: str | os.PathLike) -> bool:
         return True
     if pickles := [name for name in PICKLES if name in found]:
         raise WeightsError(f"{folder} has {', '.join(pickles)} but no {WEIGHTS_FILE}: only safetensors are read, as a pickled file can"
-                           f" run code. {_CONVERT if pickles[0] == PICKLES[0] else 'Convert it with transformers below 5, from_tf=True.'}")
+                           f" run code. {PICKLES[pickles[0]]}")
     return False
 
 
@@ -169,7 +186,7 @@ def backbone_tensors(backbone: "Backbone") -> dict[str, np.ndarray]:
 
 def save_huggingface(folder: str | os.PathLike, backbone: "Backbone", source: str | os.PathLike | Mapping[str, Any], *,
                      head_tensors: Mapping[str, np.ndarray] | None = None, config_updates: Mapping[str, Any] | None = None,
-                     tokenizer_folder: str | os.PathLike | None = None) -> None:
+                     tokenizer_folder: str | os.PathLike | None = None, tokenizer_updates: Mapping[str, Any] | None = None) -> None:
     """Writes a folder that `AutoModelFor….from_pretrained` loads; on failure nothing of it is left.
 
     Args:
@@ -180,6 +197,7 @@ def save_huggingface(folder: str | os.PathLike, backbone: "Backbone", source: st
         config_updates: keys of config.json to set, or None to leave out. `architectures` decides what is written: with ["BertModel"] the tensors
             are bare, otherwise prefixed; with a class that has no pooler there is none. `id2label` replaces `num_labels`.
         tokenizer_folder: its tokenizer files are copied.
+        tokenizer_updates: keys of tokenizer_config.json to set.
     Raises:
         WeightsError: the source's config.json is missing or wrong.
         ValueError: the source describes another backbone, or the head is not one.
@@ -203,6 +221,10 @@ def save_huggingface(folder: str | os.PathLike, backbone: "Backbone", source: st
             if not (name.startswith("pooler.") and architecture.endswith(_NO_POOLER))}
     with replaced_folder(folder) as partial:
         _write_folder(partial, content | {"dtype": "float32"}, body | head, tokenizer_folder)
+        if tokenizer_updates:
+            file = partial / "tokenizer_config.json"
+            known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+            file.write_text(json.dumps({**known, **tokenizer_updates}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _write_folder(folder: Path, content: dict[str, Any], tensors: dict[str, np.ndarray], tokenizer: str | os.PathLike | None) -> None:
@@ -221,13 +243,14 @@ def _parse_config(content: dict[str, Any], *, where: str) -> "BackboneConfig":
 
     name = content.get("model_type")
     if name not in FAMILIES:
-        raise WeightsError(f"{where}: model_type is {name!r}, which is not implemented: expected one of {', '.join(FAMILIES)}")
+        raise WeightsError(f"{where}: model_type is {name!r}, which is not implemented: expected one of {', '.join(FAMILIES)}. "
+                           "Choose another checkpoint in backbone.weights")
     family = FAMILIES[name]
-    problems = [f"{key} is {json.dumps(content[key])}: only {json.dumps(needed)} is implemented" for key, needed in family.unsupported.items()
-                if content.get(key) not in (None, needed)]
+    problems = [f"{key} is {json.dumps(content[key])}: only {json.dumps(needed)} is implemented; choose another checkpoint in backbone.weights"
+                for key, needed in family.unsupported.items() if content.get(key) not in (None, needed)]
     values = {"architecture": name, **family.fixed}
     for field, (key, default) in family.keys.items():
-        values[field] = content.get(key, default)
+        values[field] = content.get(key, content.get(family.aliases.get(key), default))
         if not _is_valid(field, values[field], default):
             is_share = type(default) is float or field in _HEAD_DROPOUTS
             example = default or (0.1 if is_share else 0 if default == 0 else 1024)
@@ -323,6 +346,10 @@ class _Tensors:
                     bare = _present_name(name).removeprefix(FAMILIES[architecture].prefix)
                     shapes[bare] = tuple(file.get_slice(name).get_shape())
                     readers[bare] = lambda file=file, name=name: file.get_tensor(name)
+            # A language model may have been written with its output layer alone, which the embeddings are tied to.
+            word = f"{FAMILIES[architecture].modules['embeddings/word']}.weight"
+            if word not in shapes and "lm_head.weight" in shapes:
+                shapes[word], readers[word] = shapes["lm_head.weight"], readers["lm_head.weight"]
             yield cls(shapes, readers)
 
     def read(self, name: str) -> np.ndarray:

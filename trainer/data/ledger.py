@@ -14,6 +14,7 @@ MEANINGS = {
     "unseen_tags": "words with a tag that train does not have: not learnt, but scored",
     "words_without_tokens": "words of which the tokenizer leaves nothing, scored as outside",
     "borders_inside_tokens": "words inside the token of the word before, with another tag than it",
+    "cut_targets": "targets cut, as data.seq_len leaves no room for them",
     "cut_questions": "questions longer than head.max_question_tokens, cut",
     "answers_moved": "answers that stand elsewhere than they say, found near by",
     "answers_not_found": "answers that are not in their context where they say, nor once near by: not learnt, but scored",

@@ -24,7 +24,7 @@ import numpy as np
 
 from trainer.errors import JobDirError
 
-FORMAT = 9  # part of the fingerprint: raised when the files' meaning changes
+FORMAT = 10  # part of the fingerprint: raised when the files' meaning changes
 
 
 class TokenStore:

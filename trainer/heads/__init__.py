@@ -2,10 +2,12 @@
 
 A head's file has a `Settings` and a `Head(settings, data_settings, tokenizer)` with
 
+    check                 whether the backbone is one for the head; ConfigError
     texts, label          raw text and label of an example; DataError names file:line
     learn, label_columns  what train teaches (the label names), and labels as numbers
     encode                texts -> token columns, in the graph; the same function serves
     build, logits, loss   the layers above the backbone, and their loss as (sum, weight)
+    warnings              what a person should know of the encoded splits
     results               what evaluation keeps of the logits, in the graph; `per_token` names those with a value a token
     metrics, main_metric  of the results over a whole split, on the host, and which of them picks the checkpoint; `lower_is_better` names
                           those that improve downward; per_label for the kept model

@@ -81,12 +81,18 @@ class Classifier(Plain):
             return {"labels": [], "train_counts": {}}
         counts = Counter(name for label in labels for name in (label if isinstance(label, tuple) else (label,)))
         found = self.settings.labels or names or _sorted_names(counts)
-        if self.settings.kind == "single_label" and len(counts) == 1:
-            raise DataError(f"data.train: every one of the {len(labels):,} examples has the label {next(iter(counts))!r} (first: {origin(0)}). "
-                            "A classifier needs two or more. Is --data.label the right field?")
+        if self.settings.kind == "single_label":
+            self.require_classes(counts, labels, origin)
         if not found:
             raise DataError(f"data.train: no example has a label in field {self.data.label!r}.")
         return {"labels": list(found), "train_counts": {name: counts.get(name, 0) for name in found}}
+
+    def require_classes(self, counts: Mapping[str, int], labels: Sequence[Any], origin: Callable[[int], str]) -> None:
+        """Raises DataError where all examples have the same label."""
+        if len(counts) == 1:
+            sorted_file = "" if self.data.limit is None else f", and are the first {self.data.limit:,} (data.limit) of a file sorted by label"
+            raise DataError(f"data.train: every one of the {len(labels):,} examples has the label {next(iter(counts))!r} (first: {origin(0)}). "
+                            f"A classifier needs two or more. Is --data.label the right field{sorted_file}?")
 
     def label_columns(self, labels: Sequence[Any], vocabulary: Mapping[str, Any], origin: Callable[[int], str], split: str) -> dict[str, np.ndarray]:
         """The labels of a split as numbers: (n,) int32, (n, C) float32 or (n,) float32.

@@ -57,6 +57,7 @@ class LanguageModel(Plain):
 
     def __init__(self, settings: LanguageModelSettings, data: DataSettings, tokenizer: Any) -> None:
         self.settings, self.data, self.tokenizer = settings, data, tokenizer
+        self.refuse_dropout()
         if not isinstance(data.text, str):
             raise ConfigError(f"data.text: head {settings.name} takes one field. Received {data.text!r}.")
         self.overflow_of(data)
@@ -135,6 +136,9 @@ class LanguageModel(Plain):
 
     def metrics(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, float]:
         """Over every predicted token once: mean loss, its exponential, and how often the token was the likeliest."""
-        tokens = max(float(results["predicted"].sum(dtype=np.float64)), 1.0)
+        tokens = float(results["predicted"].sum(dtype=np.float64))
+        if not tokens:
+            raise DataError(f"no token of the {len(store):,} rows to evaluate is predicted, so that there is no perplexity. "
+                            "Longer texts are needed, a higher data.seq_len, or head.whole_words: false.")
         loss = float(results["loss"].sum(dtype=np.float64)) / tokens
         return {"loss": loss, "perplexity": math.exp(min(loss, 700)), "accuracy": float(results["correct"].sum(dtype=np.float64)) / tokens}

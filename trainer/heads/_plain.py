@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from trainer.config import DataSettings
 from trainer.errors import ConfigError
 from trainer.lazy import tf
 from trainer.sources import Example
+
+if TYPE_CHECKING:  # which would import TensorFlow
+    from trainer.backbones.layers import BackboneConfig
 
 
 class Plain:
@@ -39,6 +42,19 @@ class Plain:
             allowed = " or ".join(filter(None, [", ".join(self.overflows[:-1]), self.overflows[-1]]))
             raise ConfigError(f"data.overflow: head {self.Settings.model_fields['name'].default} takes {allowed}{reason}. Received {overflow!r}.")
         return overflow
+
+    def refuse_dropout(self) -> None:
+        """For heads without layers of their own. Raises ConfigError where head.dropout is given."""
+        if self.settings.dropout is not None:
+            raise ConfigError(f"head.dropout: head {self.settings.name} has no dropout before its output. Received {self.settings.dropout}. Leave it out, "
+                              "or set backbone.hidden_dropout.")
+
+    def check(self, backbone: BackboneConfig) -> None:
+        """Raises ConfigError where the backbone is none for the head; called before anything is prepared."""
+
+    def warnings(self, splits: Mapping[str, Any]) -> list[str]:
+        """What a person should know of the encoded splits before training on them."""
+        return []
 
     @property
     def no_huggingface(self) -> str | None:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
 from trainer.backbones.families import FAMILIES
 from trainer.config import DataSettings
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, DataError, WeightsError
 from trainer.heads._generation import Decoding, Generator, ManyPrompts
 from trainer.heads._judged import JUDGED, bleu_and_rouge
 from trainer.heads._language_model import LanguageModel, LanguageModelSettings, count_words, ends_document, word_pattern
 from trainer.lazy import keras, tf
 from trainer.sources import Example, require_text
+
+if TYPE_CHECKING:  # which would import TensorFlow
+    from trainer.backbones.layers import BackboneConfig
 
 Columns = dict[str, tuple[np.ndarray, np.ndarray]]  # of tokens: their values, and the lengths of the rows
 
@@ -58,10 +61,14 @@ class Head(LanguageModel):
 
     def __init__(self, settings: Settings, data: DataSettings, tokenizer: Any) -> None:
         if settings.target is not None:
-            self.overflows = ("truncate", "error")
+            self.overflows = ("truncate", "head_tail", "error")
         super().__init__(settings, data, tokenizer)
-        if settings.prompt.count("{text}") != 1:
-            raise ConfigError(f"head.prompt: expected a text with {{text}} once, where data.text goes. Received {settings.prompt!r}.")
+        if re.findall(r"\{\w+\}", settings.prompt) != ["{text}"]:
+            raise ConfigError("head.prompt: expected a text with {text} once, where data.text goes, and no other name in braces. "
+                              f"Received {settings.prompt!r}.")
+        if settings.target is not None and tokenizer.eos_id is None:
+            raise ConfigError("head.target: the tokenizer names no end-of-text token, so that a generated text would never end. "
+                              'Name it as "eos_token" in tokenizer_config.json, or by its number as "eos_token_id" in config.json.')
         without_beams = "is of beams, and head.num_beams is 1. Raise that, or leave it out."
         without_drawing = "is of drawing, and head.do_sample is false. Set that to true, or leave it out."
         without_target = "is of targets, and head.target names none. Name the field with the text to write, or leave it out."
@@ -112,7 +119,23 @@ class Head(LanguageModel):
 
     def preparation_settings(self) -> dict[str, Any]:
         """What of the settings changes the stored examples."""
-        return self.settings.model_dump(include={"name", "documents", "target", *(("prompt",) if self.settings.target is not None else ())})
+        relevant = self.settings.model_dump(include={"name", "documents", "target", *(("prompt",) if self.settings.target is not None else ())})
+        return {**relevant, "eos_id": self.tokenizer.eos_id}
+
+    def warnings(self, splits: Mapping[str, Any]) -> list[str]:
+        """Where documents run into each other, or a judged text cannot be as long as its target."""
+        if self.settings.target is None:
+            runs_on = self.tokenizer.eos_id is None and self.settings.documents == "joined" and splits["train"].meta["examples"] > 1
+            return ["head.documents: joined, and the tokenizer names no end-of-text token: nothing stands between two documents"] if runs_on else []
+        found = []
+        for name in ("validation", "test"):
+            if name in splits:
+                store, judged = splits[name], min(len(splits[name]), self.settings.judged_examples or len(splits[name]))
+                lengths = np.add.reduceat(np.asarray(store.tokens["target"]) > 0, store.row_splits[:-1], dtype=np.int64)[:judged]
+                if longer := np.count_nonzero(lengths > self.new_tokens):
+                    found.append(f"data.{name}: of {judged:,} judged targets {longer:,} have more than head.max_new_tokens = {self.new_tokens} tokens "
+                                 f"(the longest {lengths.max():,}), which a generated text can not have")
+        return found
 
     def finish_rows(self, tokens: Columns, example: np.ndarray, labels: Sequence[tuple[bool, int, int]]) -> Columns:
         """Puts the end-of-text token behind each document; targets are made when the rows are."""
@@ -130,6 +153,9 @@ class Head(LanguageModel):
         target[:-1] = ids[1:] + 1
         if self.settings.documents == "separate":
             target[split.document_ends - 1] = 0
+        if not target.any() and not (split.name == "train" and self.data.stream_characters):
+            raise DataError(f"data.{split.name}: none of its {len(ids):,} tokens is predicted from another (first: {split.origin(0)}). "
+                            "Longer documents are needed, or --head.documents=joined.")
         counts = self.counts(split)
         # Nothing predicts the first token of all, or of each document: what it writes does not count either.
         starts = np.r_[0, np.flatnonzero(target[:-1] == 0) + 1]
@@ -155,7 +181,8 @@ class Head(LanguageModel):
         Args:
             text: (B,) string.
             target: the same, with head.target: then a row is the prompt, the target and the end of the text, and the target and
-                the end are predicted. Where that is more than seq_len, the prompt loses its beginning; then the target its end.
+                the end are predicted. Where that is more than seq_len, the text is cut as data.overflow says; then the prompt at
+                its beginning; then the target at its end.
         Returns:
             token_ids; `target`, 1 + the token that follows in the text, 0 behind the last: each ragged (U, None) int32. `example`
             (U,) int32, the text of each row of at most seq_len tokens. Counts, (B,) int32 each.
@@ -171,39 +198,66 @@ class Head(LanguageModel):
         return ({"token_ids": windows.take(ids), "target": windows.take(target), "example": tf.cast(windows.text, tf.int32)}, {"unknown_tokens": unknown})
 
     def _encode_pair(self, text: tf.Tensor, target: tf.Tensor) -> tuple[dict[str, Any], dict[str, tf.Tensor]]:
-        asked, answer = self.tokenizer.tokenize(self._prompts(text)), self.tokenizer.tokenize(tf.strings.join([self._opening, target]))
-        wanted = asked.row_lengths() + answer.row_lengths()
-        if self.tokenizer.eos_id is not None:
-            answer = tf.concat([answer, tf.fill([answer.nrows(), 1], self.tokenizer.eos_id)], 1)
-        answer = answer[:, :self.data.seq_len - 1]
-        room = tf.minimum(asked.row_lengths(), self.data.seq_len - answer.row_lengths())
-        asked = _last(asked, room, self.tokenizer.template.empty)
-        ids = tf.concat([asked, answer], 1)
+        answer = self.tokenizer.tokenize(tf.strings.join([self._opening, target]))
+        whole = tf.concat([answer, tf.fill([answer.nrows(), 1], self.tokenizer.eos_id)], 1)
+        answer = whole[:, :self.data.seq_len - 1]
+        asked, lost = self._fitted(text, self.data.seq_len - answer.row_lengths())
         # The last token of the prompt predicts the first of the answer; the last of all predicts nothing.
         predicted = _following(tf.concat([tf.zeros_like(asked), answer + 1], 1))
-        cut = tf.cast(tf.maximum(wanted + (self.tokenizer.eos_id is not None) - ids.row_lengths(), 0), tf.int32)
-        return {"token_ids": ids, "target": predicted}, {"truncated_tokens": cut}
+        cut = tf.cast(whole.row_lengths() - answer.row_lengths(), tf.int32)
+        return {"token_ids": tf.concat([asked, answer], 1), "target": predicted}, {"truncated_tokens": lost + cut, "cut_targets": tf.cast(cut > 0, tf.int32)}
 
-    def _prompts(self, text: tf.Tensor) -> tf.Tensor:
-        """Without a space at the end: it belongs to the first token of what follows, as a byte-level vocabulary writes words."""
-        return tf.strings.join([self._before, text, self._behind])
+    def _fitted(self, text: tf.Tensor, room: tf.Tensor) -> tuple[tf.RaggedTensor, tf.Tensor]:
+        """The prompts' tokens, as many as there is room for.
 
-    def build(self, backbone: Any, vocabulary: Mapping[str, Any], seed: int) -> list[keras.layers.Layer]:
-        """No layers: tokens are compared with their own embeddings.
+        What is too much is cut from the text: with a target as data.overflow says, else at its beginning, as its end is continued. Only
+        where the rest of the prompt has no room either does that lose its beginning.
 
-        Raises:
-            ConfigError: the backbone sees what it would have to predict, or has fewer positions than a generated text.
+        Args:
+            text: (B,) string.
+            room: (B,) int64, 1 or more.
+        Returns:
+            (B, None) int32, one token at least; (B,) int32, how many tokens each has lost.
         """
-        if not backbone.config.causal:
-            raise ConfigError(f"head.name: causal_lm needs a decoder such as GPT-2. Received a backbone of kind {backbone.config.architecture}, "
+        from trainer.text.assemble import keep_ranges
+
+        text = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8")
+        # Without a space at the end: it belongs to the first token of what follows, as a byte-level vocabulary writes words.
+        tokens = self.tokenizer.tokenize_with_offsets(tf.strings.join([self._before, text, self._behind]))
+        row, stops = tokens.ids.value_rowids(), tokens.ends.values
+        limit = len(self._before) + tf.gather(tf.strings.length(text, unit="UTF8_CHAR"), row)
+        inside = tokens.ids.with_values((stops > len(self._before)) & (stops <= limit))
+        of_text = tf.ragged.boolean_mask(tokens.ids, inside)
+        free = tf.maximum(tf.cast(room - tokens.ids.row_lengths() + of_text.row_lengths(), tf.int32), 0)
+        if self.settings.target is not None:
+            kept, _ = keep_ranges(of_text, None, room=free, overflow=self.overflow_of(self.data))
+            head, tail = kept
+        else:
+            tail = tf.minimum(tf.cast(of_text.row_lengths(), tf.int32), free)
+            head = tf.zeros_like(tail)
+        number = tf.concat([[0], tf.cumsum(tf.cast(inside.values, tf.int32))], 0)
+        place = number[:-1] - tf.gather(tf.gather(number, inside.row_splits), row)  # of a token among its text's
+        stays = ~inside.values | (place < tf.gather(head, row)) | (place >= tf.gather(tf.cast(of_text.row_lengths(), tf.int32) - tail, row))
+        ids = tf.ragged.boolean_mask(tokens.ids, inside.with_values(stays))
+        kept = tf.minimum(ids.row_lengths(), room)
+        return _last(ids, kept, self.tokenizer.template.empty), tf.cast(tokens.ids.row_lengths() - kept, tf.int32)
+
+    def check(self, backbone: BackboneConfig) -> None:
+        """Raises ConfigError where the backbone sees what it would have to predict, or has fewer positions than a generated text."""
+        if not backbone.causal:
+            raise ConfigError(f"head.name: causal_lm needs a decoder such as GPT-2. Received a backbone of kind {backbone.architecture}, "
                               "whose tokens see those behind them. For it take masked_lm.")
-        positions = backbone.config.max_positions
+        positions = backbone.max_positions
         self.new_tokens = min(NEW_TOKENS, positions // 2) if self.settings.max_new_tokens is None else self.settings.max_new_tokens
         if self.new_tokens >= positions:
             raise ConfigError(f"head.max_new_tokens: expected less than {positions}, the positions of the backbone. Received {self.new_tokens}.")
         if self.settings.min_new_tokens > self.new_tokens:
             raise ConfigError(f"head.min_new_tokens: expected at most {self.new_tokens}, head.max_new_tokens. Received {self.settings.min_new_tokens}.")
-        self.vocabulary, self.architecture = vocabulary, backbone.config.architecture
+
+    def build(self, backbone: Any, vocabulary: Mapping[str, Any], seed: int) -> list[keras.layers.Layer]:
+        """No layers: tokens are compared with their own embeddings. Raises ConfigError, see `check`."""
+        self.check(backbone.config)
+        self.vocabulary, self.architecture, self._embeddings = vocabulary, backbone.config.architecture, backbone.embeddings.word
         return []
 
     def logits(self, backbone: Any, outputs: Mapping[str, tf.Tensor], batch: Mapping[str, tf.Tensor], *, training: bool, seed: Any) -> Any:
@@ -239,13 +293,16 @@ class Head(LanguageModel):
         golds = [targets[splits[index]:splits[index + 1]].decode("utf-8", "replace") for index in range(count)]
         return bleu_and_rouge(written, golds, self.settings.judged_by)
 
-    def stream(self, backbone: Any, text: str, tokens_at_once: int = 4) -> Iterator[str]:
-        """The prompt of a text, then what follows it, piece by piece as it is generated; by beams at once, as which is best is known at the end."""
+    def stream(self, backbone: Any, text: str, *, drawn: int = 0, tokens_at_once: int = 4) -> Iterator[str]:
+        """The prompt of a text, then what follows it, piece by piece as it is generated; by beams at once, as which is best is known at the end.
+
+        `drawn`: how many texts were continued before, so that the same draws never come twice.
+        """
         prompt = self._before + text + self._behind + self._opening
         yield prompt
         generator = self.generator(backbone)
         prompts, lengths, _ = self.prompt_tokens(backbone, _strings([text]))
-        seed = tf.constant([self.settings.sampling_seed, 0])
+        seed = tf.constant([self.settings.sampling_seed, drawn])
         if self.settings.num_beams > 1:
             found = generator.generate(prompts, lengths, seed)["token_ids"]
             yield self._space(prompt, found) + self.written(found)[0].numpy().decode()
@@ -273,7 +330,7 @@ class Head(LanguageModel):
 
     def generate(self, backbone: Any, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """What follows each text: `generated_text` (B,) string, `score` (B,) float32, the log-probability of its tokens; of beams over
-        the length to the power of head.length_penalty. A prompt that leaves no room loses its beginning.
+        the length to the power of head.length_penalty. A prompt that leaves no room is cut, see `_fitted`.
         """
         generator = self.generator(backbone)
         prompts, lengths, _ = self.prompt_tokens(backbone, text)
@@ -308,11 +365,9 @@ class Head(LanguageModel):
             token_bytes=self.tokenizer.token_bytes if s.stop else ()))
 
     def prompt_tokens(self, backbone: Any, text: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """(B, P) int32, the prompts' tokens; (B,) int32 each, how many there are, and how many there was no room for, at a prompt's beginning."""
-        whole = self.tokenizer.tokenize(self._prompts(text))
-        kept = tf.minimum(whole.row_lengths(), self.prompt_room(backbone))
-        ids = _last(whole, kept, self.tokenizer.template.empty)
-        return ids.to_tensor(), tf.cast(ids.row_lengths(), tf.int32), tf.cast(whole.row_lengths() - kept, tf.int32)
+        """(B, P) int32, the prompts' tokens; (B,) int32 each, how many there are, and how many there was no room for."""
+        ids, lost = self._fitted(text, tf.fill(tf.shape(text, tf.int64), tf.constant(self.prompt_room(backbone), tf.int64)))
+        return ids.to_tensor(), tf.cast(ids.row_lengths(), tf.int32), lost
 
     def prompt_room(self, backbone: Any) -> int:
         """Tokens that a prompt may have."""
@@ -380,13 +435,19 @@ class Head(LanguageModel):
     # --- Hugging Face ---------------------------------------------------------------------------------------------
 
     def load_tensors(self, tensors: Mapping[str, np.ndarray], labels: Sequence[str] | None) -> list[str]:
-        """The output layer is the embeddings: a tied copy needs no reading."""
-        return ["lm_head.weight"] if "lm_head.weight" in tensors else []
+        """The output layer is the embeddings: a tied copy needs no reading. Raises WeightsError where it is no copy."""
+        if "lm_head.weight" not in tensors:
+            return []
+        if not np.array_equal(tensors["lm_head.weight"].astype(np.float32), self._embeddings.numpy()):
+            raise WeightsError("lm_head.weight is no copy of the word embeddings: tie_word_embeddings false is not supported. "
+                               "Take a checkpoint that ties them.")
+        return ["lm_head.weight"]
 
     def save_tensors(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Nothing but the backbone's, whose embeddings are tied, and in config.json the class and where texts end."""
+        end = {} if self.tokenizer.eos_id is None else {"eos_token_id": self.tokenizer.eos_id}
         return {}, {"architectures": [f"{FAMILIES[self.architecture].class_name}LMHeadModel"], "tie_word_embeddings": True, "id2label": None, "label2id": None,
-                    "problem_type": None, "eos_token_id": self.tokenizer.eos_id}
+                    "problem_type": None, **end}
 
 
 def prompt_of(tokens: Mapping[str, np.ndarray]) -> np.ndarray:

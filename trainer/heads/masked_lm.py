@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -14,6 +14,9 @@ from trainer.errors import ConfigError
 from trainer.heads._language_model import LanguageModel, LanguageModelSettings
 from trainer.heads._masked_output import MaskedOutput
 from trainer.lazy import keras, tf
+
+if TYPE_CHECKING:  # which would import TensorFlow
+    from trainer.backbones.layers import BackboneConfig
 
 KEPT, MASKED = 0.1, 0.8  # of the hidden tokens: left as they are, replaced by [MASK]; the rest by any token
 
@@ -126,15 +129,15 @@ class Head(LanguageModel):
         unknown = tf.reduce_sum(tf.cast(tokens.ids == self.tokenizer.unk_id, tf.int32), axis=1)
         return {**columns, "example": tf.cast(windows.text, tf.int32)}, {"unknown_tokens": unknown}
 
-    def build(self, backbone: Any, vocabulary: Mapping[str, Any], seed: int) -> list[keras.layers.Layer]:
-        """The layer and norm before the vocabulary, as Hugging Face's …ForMaskedLM has them.
-
-        Raises:
-            ConfigError: the backbone is a decoder.
-        """
-        if backbone.config.causal:
-            raise ConfigError(f"head.name: masked_lm needs an encoder such as BERT. Received a backbone of kind {backbone.config.architecture}. "
+    def check(self, backbone: BackboneConfig) -> None:
+        """Raises ConfigError where the backbone is a decoder."""
+        if backbone.causal:
+            raise ConfigError(f"head.name: masked_lm needs an encoder such as BERT. Received a backbone of kind {backbone.architecture}. "
                               "For it take causal_lm.")
+
+    def build(self, backbone: Any, vocabulary: Mapping[str, Any], seed: int) -> list[keras.layers.Layer]:
+        """The layer and norm before the vocabulary, as Hugging Face's …ForMaskedLM has them. Raises ConfigError, see `check`."""
+        self.check(backbone.config)
         self.vocabulary, self.architecture = vocabulary, backbone.config.architecture
         self.output = MaskedOutput(backbone, seed)
         return self.output.layers

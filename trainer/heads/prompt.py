@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -20,6 +20,9 @@ from trainer.errors import ConfigError, DataError
 from trainer.heads._classifier import Classifier, ClassifierSettings, class_weights_of
 from trainer.heads._masked_output import MaskedOutput
 from trainer.lazy import keras, tf
+
+if TYPE_CHECKING:  # which would import TensorFlow
+    from trainer.backbones.layers import BackboneConfig
 
 PLACES = ("{text}", "{text_pair}", "{mask}")
 
@@ -42,10 +45,12 @@ class Head(Classifier):
     lives_on_pretraining = True
 
     def __init__(self, settings: Settings, data: DataSettings, tokenizer: Any) -> None:
-        from trainer.text.assemble import room_for_text
-
         super().__init__(settings, data, tokenizer)
         self.overflow_of(data)
+        self.refuse_dropout()
+        for name in ("threshold", "label_separator"):
+            if getattr(settings, name) != Settings.model_fields[name].default:
+                raise ConfigError(f"head.{name}: is of several labels an example, and a prompt gives one. Leave it out.")
         if tokenizer.mask_id is None:
             raise ConfigError("head.name: prompt needs a tokenizer with a mask token, and this one has none.")
         self.parts = re.split(r"(\{text\}|\{text_pair\}|\{mask\})", settings.pattern)
@@ -62,7 +67,10 @@ class Head(Classifier):
         self.parts[place], self.masked = tokenizer.vocabulary[tokenizer.mask_id], place
         alone = tokenizer.tokenize(tf.constant(["".join(part for part in self.parts if part not in PLACES)]))
         special = tokenizer.template.size(pair=False)
-        room_for_text(data.seq_len, special + len(alone.values) + 2 * len(self.text_names), pair=len(self.text_names) > 1)  # a token may reach over a border
+        needed = special + len(alone.values) + 2 * len(self.text_names)  # a token may reach over a border
+        if data.seq_len < needed:
+            raise ConfigError(f"data.seq_len: {data.seq_len} has no room for the {len(alone.values)} tokens of head.pattern, the {special} special tokens and "
+                              f"a text. Allowed: {needed} or more, up to the backbone's longest.")
         self.room = data.seq_len - special
 
     def preparation_settings(self) -> dict[str, Any]:
@@ -73,14 +81,21 @@ class Head(Classifier):
         """The labels that have a word.
 
         Raises:
-            DataError: train has a label without one.
+            DataError: train has a label without one, or one label only.
         """
         words = self.settings.label_words
         for index, label in enumerate(labels):
             if label not in words:
                 raise DataError(f"{origin(index)}: label {label!r} has no word. Those with one: {', '.join(words)}. Give it one with --head.label_words.")
         counts = Counter(labels)
+        self.require_classes(counts, labels, origin)
         return {"labels": list(words), "train_counts": {name: counts[name] for name in words}}
+
+    def warnings(self, splits: Mapping[str, Any]) -> list[str]:
+        """Where train has no example of a label, as of a sorted file the first few."""
+        present = set(np.unique(splits["train"].columns["label"]).tolist())
+        absent = [name for number, name in enumerate(self.settings.label_words) if number not in present]
+        return [f"data.train: no example has the label {', '.join(absent)}. data.limit takes the first examples: shuffle the file"] if absent else []
 
     # --- graph ----------------------------------------------------------------------------------------------------
 
@@ -146,20 +161,20 @@ class Head(Classifier):
         pieces = [self.tokenizer.vocabulary[id] for id in found]
         raise ConfigError(f"head.label_words: {word!r} is no single token of this vocabulary, but {pieces}. Choose another word.")
 
-    def build(self, backbone: Any, vocabulary: Mapping[str, Any], seed: int) -> list[keras.layers.Layer]:
-        """The layers of masked language modelling: nothing is new.
-
-        Raises:
-            ConfigError: the backbone is a decoder; a word is no single token.
-        """
-        if backbone.config.causal:
-            raise ConfigError(f"head.name: prompt needs an encoder such as BERT. Received a backbone of kind {backbone.config.architecture}.")
-        self.vocabulary, self.architecture = vocabulary, backbone.config.architecture
-        self.classes, self.weights = len(vocabulary["labels"]), class_weights_of(self.settings.class_weights, vocabulary)
+    def check(self, backbone: BackboneConfig) -> None:
+        """Raises ConfigError where the backbone is a decoder, or a label's word is no single token."""
+        if backbone.causal:
+            raise ConfigError(f"head.name: prompt needs an encoder such as BERT. Received a backbone of kind {backbone.architecture}.")
         with tf.init_scope():
-            self.words = [self._word(self.settings.label_words[label]) for label in vocabulary["labels"]]
+            self.words = [self._word(word) for word in self.settings.label_words.values()]
         if len(set(self.words)) < len(self.words):
             raise ConfigError(f"head.label_words: expected different words. Received {self.settings.label_words}.")
+
+    def build(self, backbone: Any, vocabulary: Mapping[str, Any], seed: int) -> list[keras.layers.Layer]:
+        """The layers of masked language modelling: nothing is new. Raises ConfigError, see `check`."""
+        self.check(backbone.config)
+        self.vocabulary, self.architecture = vocabulary, backbone.config.architecture
+        self.classes, self.weights = len(vocabulary["labels"]), class_weights_of(self.settings.class_weights, vocabulary)
         self.output = MaskedOutput(backbone, seed)
         return self.output.layers
 

@@ -42,7 +42,7 @@ class Backend:
         """Raises WeightsError where the tokenizer does something else than what is built here."""
         if not condition:
             raise WeightsError(f"{self.folder}: the tokenizer's {where} must be {expected}. Received: {str(received)[:120]}. "
-                               "Choose a checkpoint with one of the tokenizers that README lists.")
+                               "Choose a checkpoint with the tokenizer of BERT, GPT-2, RoBERTa, XLM-R or ALBERT.")
 
     def vocabulary(self, ids: dict[str, int]) -> list[str]:
         """The token of each id, added ones included; "" where an id has none."""

@@ -46,6 +46,7 @@ class ByteBPETokenizer(Tokenizer):
         super().__init__(name="byte_bpe")
         model, prefix = _check(backend)
         self.template, self.mask_id, self.eos_id = backend.template, backend.mask_id, backend.eos_id
+        self.has_pad = backend.pad_id is not None
         self.pad_id, self.unk_id = backend.pad_id or 0, -1
         self.vocabulary = backend.vocabulary(model["vocab"])
         self._prefix_space = prefix

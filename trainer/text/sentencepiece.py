@@ -56,6 +56,7 @@ class SentencePieceTokenizer(Tokenizer):
         ids = {piece: id for id, (piece, _) in enumerate(model["vocab"])}  # of equal pieces the last counts
         scores = np.array([score for _, score in model["vocab"]])
         self.template, self.mask_id, self.eos_id = backend.template, backend.mask_id, backend.eos_id
+        self.has_pad = backend.pad_id is not None
         self.pad_id, self.unk_id = backend.pad_id or 0, model["unk_id"]
         self.vocabulary = backend.vocabulary(ids)
         self._added = make_added([(token, token.content) for token in backend.added_tokens if not token.normalized], RAW_SPACES)

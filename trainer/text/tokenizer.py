@@ -39,7 +39,7 @@ class Tokenizer(tf.Module):
     Attributes:
         vocabulary: list of V str, the token of each id.
         template: the special tokens of a row.
-        pad_id: int; 0 where there is no padding token.
+        pad_id: int; 0 where there is no padding token, as `has_pad` says.
         unk_id: int; -1 where every text has tokens.
         mask_id, eos_id: int, or None where there is none.
         token_bytes: list of V bytes, what each token writes into a text; special ones nothing.
@@ -49,6 +49,7 @@ class Tokenizer(tf.Module):
     vocabulary: list[str]
     template: Template
     pad_id: int
+    has_pad: bool = True
     unk_id: int
     mask_id: int | None = None
     eos_id: int | None = None
