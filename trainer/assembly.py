@@ -121,7 +121,8 @@ def prepare_data(parts: Parts, strategy: tf.distribute.Strategy | None = None, j
         require_agreement(strategy, "the preparation", "done", "")
         prepared = prepared or job.shared()
     display.done("preparing")
-    counts = ", ".join(f"{split} {len(store):,}" for split, store in prepared.splits.items())
+    counts = ", ".join(f"{split} {store.meta['examples']:,}" + (f" ({len(store):,} rows)" if len(store) != store.meta["examples"] else "")
+                       for split, store in prepared.splits.items())
     display.line(f"data: {counts} examples ({'encoded before' if prepared.reused else 'encoded'})")
     if parts.config.data.stream_characters:
         display.line("  train is streamed: what is said of it here is of its first block")

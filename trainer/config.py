@@ -200,7 +200,9 @@ def _describe(annotation: Any, metadata: list[Any]) -> str:
     if origin in (Union, types.UnionType):
         return " or ".join(_describe(part, metadata if part in (int, float) else []) for part in arguments)
     if origin is list:
-        return f"list of {_describe(arguments[0], [])}"
+        sizes = {name: getattr(bound, name) for bound in metadata for name in ("min_length", "max_length") if getattr(bound, name, None) is not None}
+        exact = f"{sizes['min_length']} " if sizes.get("min_length", 0) == sizes.get("max_length") else ""
+        return f"list of {exact}{_describe(arguments[0], [])}"
     if origin is dict:
         return f"mapping of {_describe(arguments[0], [])} to {_describe(arguments[1], [])}"
     words = {bool: "true or false", int: "integer", float: "number", str: "text", type(None): "null"}

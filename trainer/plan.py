@@ -122,7 +122,7 @@ def _refuse_failures(checked: dict[str, Any], config: Config) -> None:
 
 def _lengths(store: TokenStore) -> dict[str, Any]:
     lengths = store.lengths
-    return {"examples": len(store), "tokens": int(lengths.sum()), "mean_length": round(float(lengths.mean()), 1),
+    return {"examples": store.meta["examples"], "rows": len(store), "tokens": int(lengths.sum()), "mean_length": round(float(lengths.mean()), 1),
             "length_percentiles": {str(p): int(np.percentile(lengths, p)) for p in (50, 90, 99, 100)}}
 
 

@@ -144,18 +144,32 @@ def test_questions_that_cannot_be_refused_are_counted(tmp_path, weights):
 @pytest.mark.parametrize(("row", "message"), [
     ({"question": "a", "context": "b", "answers": None},
      "train.jsonl:2: field 'answers' is null. Expected a list of answers, or [] for a question that has none."),
-    ({"question": "a", "context": "b", "answers": [{"text": "b", "answer_start": True}]}, "expected answers {\"text\", \"answer_start\"}."),
+    ({"question": "a", "context": "b", "answers": [{"text": "b", "answer_start": True}]},
+     "train.jsonl:2: field 'answers': expected answer_start to be a whole number, of the context's characters before the answer, or null where it is not "
+     "known. Received True."),
+    ({"question": "a", "context": "b", "answers": [{"text": "b", "answer_start": "0"}]}, "or null where it is not known. Received '0'."),
     ({"question": "a", "context": "b", "answers": [], "is_impossible": 1},
      "train.jsonl:2: field 'is_impossible': expected true or false. Received 1. Correct it, or leave it out."),
     ({"question": "a", "context": 3, "answers": []}, "train.jsonl:2: field 'context' should be text. Received 3 (int)."),
     ({"question": "a", "context": "b", "answers": "b"}, "field 'answers': expected a list of {\"text\", \"answer_start\"}. Received 'b'."),
-    ({"question": "a", "context": "b", "answers": [{"text": "b"}]}, "train.jsonl:2: field 'answers': expected answers {\"text\", \"answer_start\"}."),
+    ({"question": "a", "context": "b", "answers": [{"answer": "b"}]}, "train.jsonl:2: field 'answers': expected answers {\"text\", \"answer_start\"}."),
     ({"question": "a", "context": "b", "answers": {"text": ["b"], "answer_start": []}}, "expected as many texts as answer_starts."),
 ])
 def test_what_is_no_question_is_refused_with_its_place(tmp_path, weights, row, message):
     with pytest.raises(DataError) as caught:
         prepared_of(tmp_path, weights, [*questions(1), row])
     assert message in str(caught.value)
+
+
+def test_answers_may_not_say_where_they_stand_or_be_none(tmp_path, weights):
+    """As in sets without places; some write an answer without text for none."""
+    context = "the film was old and the book was new"
+    answers = [({"text": "old", "answer_start": None}, "moved"), ({"text": "old"}, "moved"), ({"text": "old", "answer_start": 13.0}, "found"),
+               ({"text": "the", "answer_start": None}, "lost"), ({"text": "", "answer_start": -1}, "none"), ({"text": ""}, "none")]
+    head, _ = prepared_of(tmp_path, weights, questions(2))
+    golds = [head.label(Example({"question": "what?", "context": context, "answers": [answer]}, Origin("x", 1))) for answer, _ in answers]
+    assert [gold.state for gold in golds] == [state for _, state in answers]
+    assert [(gold.start, gold.end) for gold in golds[:3]] == [(13, 16)] * 3
 
 
 def test_answers_as_lists_side_by_side_are_read_too(tmp_path, weights):

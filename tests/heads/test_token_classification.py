@@ -3,6 +3,8 @@
 import gzip
 import json
 import random
+import re
+import string
 import types
 
 import numpy as np
@@ -14,6 +16,7 @@ from seqeval.metrics import accuracy_score, f1_score
 from seqeval.scheme import IOB2
 
 from tests import toy
+from tests.text.byte_bpe_reference import write_byte_bpe
 from tests.text.sentencepiece_reference import learnt_folder
 from trainer.backbones import huggingface
 from trainer.config import DataSettings
@@ -192,6 +195,119 @@ def test_one_slip_among_the_tags_is_named_instead_of_taking_the_spans_away(tmp_p
     assert prepared.vocabulary["scheme"] == "none" and {"0", "B-NEW", "I-LOC"} <= set(prepared.vocabulary["labels"])
 
 
+@pytest.mark.parametrize("spelling", ["{}_{}", "{}:{}", "{1}-{0}", "{1}_{0}"])
+def test_spans_in_another_spelling_are_no_single_tags(tmp_path, weights, spelling):
+    rows = [{**row, "tags": [tag if tag == "O" else spelling.format(*tag.split("-")) for tag in row["tags"]]} for row in tagged(20)]
+    first = next((number, tag) for number, row in enumerate(rows, 1) for tag in row["tags"] if tag != "O")
+    with pytest.raises(DataError, match=re.escape(f"train.jsonl:{first[0]}: tag {first[1]!r} marks a span in another spelling than B-X, I-X and O. Write the")):
+        prepared_of(tmp_path, weights, rows)
+    lower = [{**row, "tags": [tag if tag == "O" else tag.lower() for tag in row["tags"]]} for row in tagged(20)]
+    with pytest.raises(DataError, match="in another spelling"):
+        prepared_of(tmp_path, weights, lower)
+    _, prepared = prepared_of(tmp_path, weights, rows, head={"scheme": "none"})
+    assert first[1] in prepared.vocabulary["labels"]
+
+
+def test_a_split_in_another_scheme_is_converted(tmp_path, weights):
+    """Train's BIO, test's BIOES: the same spans are scored."""
+    train, test = tagged(30), [{"words": ["we", "saw", "the", "film"], "tags": ["O", "S-PER", "B-LOC", "E-LOC"]}]
+    same = [{**test[0], "tags": ["O", "B-PER", "B-LOC", "I-LOC"]}]
+    stores = [prepared_of(tmp_path, weights, train, validation=str(toy.write_jsonl(tmp_path / f"{name}.jsonl", rows)))[1]
+              for name, rows in (("bioes", test), ("bio", same))]
+    one, other = (prepared.splits["validation"] for prepared in stores)
+    assert one.extras["word_tag"].tolist() == other.extras["word_tag"].tolist() and stores[0].ledger.count("validation", "scheme_violations") == 0
+    wrong = toy.write_jsonl(tmp_path / "wrong.jsonl", [{"words": ["we", "saw"], "tags": ["O", "X-PER"]}])
+    with pytest.raises(DataError, match=r"wrong.jsonl:1: tag 'X-PER' is none of scheme bio: O, B-…, I-…\. Correct it\.$"):
+        prepared_of(tmp_path, weights, train, validation=str(wrong))
+
+
+def test_a_tagger_of_words_is_judged_on_raw_text_also_without_spans(tmp_path, weights):
+    rows = [{"words": "we saw the film", "tags": [{"start": 7, "end": 15, "label": "LOC"}]}, {"words": "we saw it", "tags": []}]
+    _, prepared = prepared_of(tmp_path, weights, tagged(30), validation=str(toy.write_jsonl(tmp_path / "dev.jsonl", rows)))
+    store, labels = prepared.splits["validation"], prepared.vocabulary["labels"]
+    assert [labels[tag] for tag in store.extras["word_tag"]] == ["O", "O", "B-LOC", "I-LOC", "O", "O", "O"]
+
+
+@pytest.mark.parametrize("crf", [False, True])
+def test_parts_of_speech_may_have_a_crf(tmp_path, weights, crf):
+    """Nothing is forbidden there, also where a tag looks like one inside a span."""
+    rows = [{"words": row["words"], "tags": [["DT", "NN", "I-X"][len(word) % 3] for word in row["words"]]} for row in tagged(40, odd=False)]
+    config = toy.write_config(tmp_path, weights, toy.write_jsonl(tmp_path / "train.jsonl", rows),
+                              head={"name": "token_classification", "crf": crf, "scheme": "none"},
+                              data={"validation": 0.3, "text": "words", "label": "tags"}, train={"steps": 60, "learning_rate": 1e-2},
+                              export={"format": "savedmodel"})
+    assert toy.run_main(config, tmp_path / "job") == 0
+    assert json.loads((tmp_path / "job" / "results.json").read_text())["validation"]["accuracy"] > 0.9
+
+
+KINDS = ["bert", "gpt2", "roberta", "xlm-roberta", "albert"]
+
+
+@pytest.fixture(scope="module")
+def folders(weights, tmp_path_factory):
+    """A folder with a tokenizer of each kind."""
+    learnt = {kind: learnt_folder(kind) for kind in ("xlm-roberta", "albert")}
+    return {"bert": weights, **learnt, **{kind: write_byte_bpe(tmp_path_factory.mktemp(kind), kind) for kind in ("gpt2", "roberta")}}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_perfect_tagger_serves_the_gold_spans_of_words(tmp_path, folders, kind):
+    """With every tokenizer: spans end at punctuation and at white space, whatever pieces the words have."""
+    rng, rows = random.Random(1), []
+    for row in tagged(60):
+        words = [rng.choice(["№5", "ｆ", "’s", "Zürich", "tree.", "I'm", "–", word]) for word in row["words"]]
+        rows.append({**row, "words": [word for word in words if word.strip("\u200b")], "tags": [tag for word, tag in zip(words, row["tags"], strict=True)
+                                                                                             if word.strip("\u200b")]})
+    rows = [{**row, "tags": repaired(row["tags"])} for row in rows if row["words"]]
+    head, prepared = prepared_of(tmp_path, folders[kind], rows, seq_len=512)
+    store, texts = prepared.splits["train"], tf.constant([" ".join(row["words"]).encode() for row in rows])
+    head.vocabulary, head.spans = prepared.vocabulary, True
+    columns, _ = head.encode(texts)
+    label = np.asarray(store.tokens["label"])
+    assert len(label) == len(columns["token_ids"].values)  # a window each
+    results = {"tag": columns["token_ids"].with_values(np.maximum(label - 1, 0)), "score": columns["token_ids"].with_values(np.ones(len(label), np.float32))}
+    outputs = {name: value.numpy() for name, value in head.answers(results, columns, [texts]).items()}
+    assert prepared.ledger.count("train", "words_without_tokens") == prepared.ledger.count("train", "borders_inside_tokens") == 0
+    for number, row in enumerate(rows):
+        starts, expected = np.cumsum([0, *(len(word) + 1 for word in row["words"])]), []
+        for place, tag in enumerate(row["tags"]):
+            if tag.startswith("B-"):
+                expected.append([int(starts[place]), 0, tag[2:]])
+            if tag != "O":
+                expected[-1][1] = int(starts[place + 1] - 1)
+        found = [[span["start"], span["end"], span["type"]] for span in head.decode(outputs, number)["entities"]]
+        assert found == expected, row
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("text", ["tree. film, house!", "red\nblue\tone\u00a0two three", "one (three) U.S. – «old»", "Paris\r\nLondon", " the , film "])
+def test_words_end_at_punctuation_and_white_space_with_every_tokenizer(folders, kind, text):
+    data = DataSettings(source="jsonl", train="", text="words", seq_len=64)
+    columns, _ = Head(Settings(), data, load_tokenizer(folders[kind])).encode(tf.constant([text.encode()]))
+    words, starts, ends = (columns[name].values.numpy().tolist() for name in ("words", "start", "end"))
+    begins = {start for word, start in zip(words, starts, strict=True) if word}
+    for place, character in enumerate(text):
+        before = text[place - 1] if place else " "
+        if not character.isspace() and (before.isspace() or character in string.punctuation + "–«»" or before in string.punctuation + "–«»"):
+            assert place in begins, (text[place:], [text[start:end] for start, end in zip(starts, ends, strict=True)])
+    for word, start in zip(words, starts, strict=True):
+        assert word < 3 or not text[start - 1].isspace(), text[start:]
+
+
+@pytest.mark.parametrize(("kind", "text", "span"), [
+    ("bert", "看了今天book电影", (4, 8)), ("gpt2", "これはソニーのくるま", (3, 6)), ("roberta", "서울에서 왔다", (0, 2)), ("gpt2", "ไปกรุงเทพมา", (2, 9))])
+def test_a_span_may_begin_and_end_where_no_space_parts_words(tmp_path, folders, kind, text, span):
+    row = {"words": text, "tags": [{"start": span[0], "end": span[1], "label": "LOC"}]}
+    head, prepared = prepared_of(tmp_path, folders[kind], [row, {"words": text[:span[0]], "tags": []}], seq_len=64)
+    assert prepared.ledger.count("train", "borders_inside_tokens") == 0
+    head.vocabulary, head.spans, texts = prepared.vocabulary, True, tf.constant([text.encode()])
+    columns, _ = head.encode(texts)
+    label = np.asarray(prepared.splits["train"].tokens["label"])[:len(columns["token_ids"].values)]
+    results = {"tag": columns["token_ids"].with_values(np.maximum(label - 1, 0)), "score": columns["token_ids"].with_values(np.ones(len(label), np.float32))}
+    outputs = {name: value.numpy() for name, value in head.answers(results, columns, [texts]).items()}
+    assert [(found["start"], found["end"]) for found in head.decode(outputs, 0)["entities"]] == [span]
+
+
 def test_tags_without_spans_and_spans_do_not_go_together(tmp_path, weights):
     row = {"words": "in red film", "tags": [{"start": 3, "end": 6, "label": "LOC"}]}
     with pytest.raises(DataError, match=r"head.scheme: none is for a tag a word, and .*train.jsonl:1 has spans. Leave head.scheme out."):
@@ -330,8 +446,7 @@ def test_a_fraction_held_out_may_have_none_of_trains_types(tmp_path, weights):
 
 @pytest.mark.parametrize(("head", "data", "message"), [
     ({}, {"overflow": "truncate"}, "data.overflow: head token_classification takes window or error, so that no word goes unseen. Received 'truncate'."),
-    ({}, {"text": ["a", "b"]}, "data.text: head token_classification takes one field."),
-    ({"crf": True, "scheme": "none"}, {}, "head.crf: chooses among spans, and head.scheme is none.")])
+    ({}, {"text": ["a", "b"]}, "data.text: head token_classification takes one field.")])
 def test_settings_that_do_not_go_together_are_refused(tmp_path, head, data, message):
     with pytest.raises(ConfigError) as caught:
         Head(Settings(**head), DataSettings(**{"source": "jsonl", "train": "", **data}), toy.TEMPLATE)

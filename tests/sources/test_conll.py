@@ -31,6 +31,21 @@ def test_what_is_to_be_predicted_needs_no_tags(tmp_path):
     assert [(example.features, example.lines) for example in found] == [({"words": ["the", "film"]}, (3, 4)), ({"words": ["was"], "tags": ["B-X"]}, (6,))]
 
 
+def test_a_documents_beginning_parts_sentences_like_a_blank_line():
+    assert sentences("Paris B\n-DOCSTART- -X-\nLondon I\n-DOCSTART-\n\nit O\n") == [[("Paris", "B")], [("London", "I")], [("it", "O")]]
+
+
+def test_conllu_is_not_read_as_columns():
+    row = "{0}\t{1}\t{1}\tNOUN\tNN\t_\t0\troot\t_\t_\n"
+    content = "# text = a b\n1-2\tab" + "\t_" * 8 + "\n" + row.format(1, "a") + row.format(2, "b") + "\n" + row.format(1, "c")
+    with pytest.raises(DataError) as caught:
+        read(content)
+    assert str(caught.value) == ("x.txt:2: this looks like CoNLL-U, whose 10 columns begin with the number of the word. Set data.variant=conllu, or name the "
+                                 "columns with data.word_column and data.tag_column.")
+    assert sentences(content, word=1, tag=3, conllu=True) == [[("a", "NOUN"), ("b", "NOUN")], [("c", "NOUN")]] and len(read(content, word=1, tag=3)) == 2
+    assert sentences("1 O\n2 B\n") == [[("1", "O"), ("2", "B")]]
+
+
 def test_columns_are_chosen_from_either_end():
     assert sentences("EU NNP B-NP B-ORG\n", tag=1) == [[("EU", "NNP")]]
     assert sentences("B-ORG x EU\n", word=-1, tag=0) == [[("EU", "B-ORG")]]

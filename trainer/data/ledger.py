@@ -16,7 +16,7 @@ MEANINGS = {
     "borders_inside_tokens": "words inside the token of the word before, with another tag than it",
     "cut_targets": "targets cut, as data.seq_len leaves no room for them",
     "cut_questions": "questions longer than head.max_question_tokens, cut",
-    "answers_moved": "answers that stand elsewhere than they say, found near by",
+    "answers_moved": "answers that stand elsewhere than they say, or do not say where, found",
     "answers_not_found": "answers that are not in their context where they say, nor once near by: not learnt, but scored",
     "answers_unforeseen": "questions without an answer, of which train has none: the model answers them all the same",
     "unreachable_answers": "answers that no window can give: cut by all, or longer than head.max_answer_tokens",

@@ -248,6 +248,10 @@ class _Preparation:
                 total = sum(other.count for other in splits.values())
                 raise DataError(f"data.{name} = {spec}: no examples: of the {total:,} of data.train none fell into this fraction. Hold out a larger one, "
                                 "or name a file." + (" A document is never torn: let data.document make more of them." if self.head.recuts else ""))
+            if split.count == 0 and (held := {other: splits[other].count for other in self.held_out if splits[other].count}):
+                got = ", ".join(f"{other} got {count:,}" for other, count in held.items())
+                raise DataError(f"data.train = {self.settings.train}: no examples are left: {got}. "
+                                "Texts that are equal are held out together, and all may be. Give more different texts, or files of their own.")
             if split.count == 0:
                 raise DataError(f"data.{name} = {getattr(self.settings, name)}: no examples. Check the path.")
         names = self.sources["train"].label_names()

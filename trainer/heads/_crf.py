@@ -16,9 +16,9 @@ from trainer.lazy import tf
 FORBIDDEN = -1e4  # added to a score: no word's own score outweighs it, and sums of it stay finite
 
 
-def forbidden_moves(labels: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """What BIO does not allow: (C, C) float32 from one tag to the next, and (C,) float32 at a text's beginning; 0 where it does."""
-    inside = np.array([label.startswith("I-") for label in labels])
+def forbidden_moves(labels: Sequence[str], *, spans: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """What BIO does not allow: (C, C) float32 from one tag to the next, (C,) float32 at a text's beginning; 0 where it does, or tags are no spans."""
+    inside = np.array([spans and label.startswith("I-") for label in labels])
     kinds = [None if label == OUTSIDE else label[2:] for label in labels]
     follows = np.array([[before == after and before is not None for after in kinds] for before in kinds])
     return np.where(inside[None] & ~follows, FORBIDDEN, 0).astype(np.float32), np.where(inside, FORBIDDEN, 0).astype(np.float32)

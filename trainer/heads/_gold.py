@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from trainer.errors import DataError
-from trainer.heads._tags import OUTSIDE, PREFIXES, find_scheme, odd_one_out, to_bio
+from trainer.heads._tags import OUTSIDE, PREFIXES, find_scheme, odd_one_out, other_spelling, to_bio
 
 SHOWN = 30  # labels in a message
 TEXT_BITS = 32  # of a place: which text, and which of its characters
@@ -123,8 +123,17 @@ def read_spans(text: str, spans: list[Any], where: str) -> Gold:
     return Gold(np.array(start, np.int32), np.array(end, np.int32), tuple(f"B-{name}" for name in names), spans=True, trimmed=trimmed)
 
 
-def bio_tags(gold: Gold, scheme: str, origin: Callable[[], str]) -> tuple[list[str], list[int]]:
-    """The tags in BIO, and which break the scheme. Raises DataError where one is none of the scheme's."""
+def _scheme_of_split(labels: Sequence[Gold], scheme: str) -> str:
+    """Train's scheme where it knows all tags of a split; else the split's own, as both become BIO."""
+    tags = {tag for gold in labels if not gold.spans for tag in gold.tags} - {OUTSIDE}
+    if scheme == "none" or all(tag[:1] in PREFIXES[scheme] for tag in tags):
+        return scheme
+    own = find_scheme(gold.tags for gold in labels if not gold.spans)
+    return scheme if own == "none" else own
+
+
+def bio_tags(gold: Gold, scheme: str, origin: Callable[[], str], advice: str = "Correct it, or set --head.scheme.") -> tuple[list[str], list[int]]:
+    """The tags in BIO, and which break the scheme. Raises DataError, with the advice, where one is none of the scheme's."""
     if gold.spans:
         return list(gold.tags), []
     try:
@@ -132,8 +141,7 @@ def bio_tags(gold: Gold, scheme: str, origin: Callable[[], str]) -> tuple[list[s
     except ValueError as error:
         place = gold.tags.index(str(error))
         known = "O, " + ", ".join(f"{prefix}-…" for prefix in PREFIXES[scheme])
-        raise DataError(f"{origin_of(gold, origin, place)}: tag {str(error)!r} is none of scheme {scheme}: {known}. "
-                        "Correct it, or set --head.scheme.") from None
+        raise DataError(f"{origin_of(gold, origin, place)}: tag {str(error)!r} is none of scheme {scheme}: {known}. {advice}") from None
 
 
 def origin_of(gold: Gold, origin: Callable[[], str], word: int) -> str:
@@ -159,6 +167,11 @@ def scheme_of(labels: Sequence[Gold], scheme: str, origin: Callable[[int], str])
     if spans is not None:
         return "bio"
     found = find_scheme(gold.tags for gold in labels)
+    if found == "none" and (other := other_spelling(gold.tags for gold in labels)):
+        sentence, place = other
+        where, tag = origin_of(labels[sentence], lambda: origin(sentence), place), labels[sentence].tags[place]
+        raise DataError(f"{where}: tag {tag!r} marks a span in another spelling than B-X, I-X and O. Write the tags so, or set --head.scheme=none for "
+                        "a tag a word.")
     odd = odd_one_out(gold.tags for gold in labels) if found == "none" else None
     if odd:
         sentence, place = odd
@@ -177,32 +190,35 @@ def require_tags(labels: Sequence[Gold], origin: Callable[[int], str]) -> None:
         raise DataError(f"{origin(empty)}: has no tags, and the other texts have one for each word. Give each word one, or leave the text out.")
 
 
-def tag_numbers(split: Any, vocabulary: Mapping[str, Any], ledger: Any, *, held_out: bool) -> tuple[list[np.ndarray], list[str]]:
+def tag_numbers(split: Any, vocabulary: Mapping[str, Any], ledger: Any, *, held_out: bool, convert: bool) -> tuple[list[np.ndarray], list[str]]:
     """The tags of each text as numbers, and the names of those that train does not have, whose numbers come after the vocabulary's.
 
     Tags that break the scheme, and those that train does not have, go to the ledger.
 
+    Args:
+        convert: a split whose tags train's scheme does not know is read by its own.
     Raises:
         DataError: train has none of the split's tags, and it is not `held_out` of the same file.
     """
-    if vocabulary["tagged"] == "words":
+    if vocabulary["tagged"] == "words" and not any(gold.spans and gold.tags for gold in split.labels):  # else [] says that a text has no spans
         require_tags(split.labels, split.origin)
     spans = next((index for index, gold in enumerate(split.labels) if gold.spans), None)
     if vocabulary["scheme"] == "none" and spans is not None:
         raise DataError(f"{split.origin(spans)}: has spans, and train has a tag for each word. Give each word one, or leave the text out.")
+    scheme = _scheme_of_split(split.labels, vocabulary["scheme"]) if convert else vocabulary["scheme"]
     labels = list(vocabulary["labels"])
     numbers = {tag: number for number, tag in enumerate(labels)}
     result, seen = [], False
     for index, gold in enumerate(split.labels):
         origin = functools.partial(split.origin, index)
-        tags, broken = bio_tags(gold, vocabulary["scheme"], origin)
+        tags, broken = bio_tags(gold, scheme, origin, advice="Correct it." if convert else "Correct it, or set --head.scheme.")
         if gold.trimmed:
             ledger.add(split.name, "spans_trimmed", origin(), gold.trimmed)
         for place in broken:
             ledger.add(split.name, "scheme_violations", origin_of(gold, origin, place))
         for place, tag in enumerate(tags):
             if tag not in numbers:
-                names = [tag] if vocabulary["scheme"] == "none" else [f"B-{tag[2:]}", f"I-{tag[2:]}"]
+                names = [tag] if scheme == "none" else [f"B-{tag[2:]}", f"I-{tag[2:]}"]
                 numbers |= {name: len(numbers) + further for further, name in enumerate(names)}
             if numbers[tag] >= len(labels):
                 ledger.add(split.name, "unseen_tags", origin_of(gold, origin, place))

@@ -5,21 +5,36 @@ from __future__ import annotations
 from trainer.lazy import tf
 
 EAST_ASIAN = 0x2E80  # from this character on scripts do not part words by spaces, or each character is a word to the tokenizer
+# Scripts that do not part words by spaces, or not their names from what goes with them: Thai, Lao, Tibetan, Burmese, Khmer; kana, Hangul and more.
+UNSPACED = ((0x0E00, 0x10A0), (0x1780, 0x1800), (EAST_ASIAN, 0xA4D0), (0xAC00, 0xD7B0), (0xF900, 0xFB00), (0xFF65, 0xFFDD))
 JOINING = ".-'&\u2010\u2011\u2019"  # marks within names: U.S., Jean-Paul, O'Neil, AT&T
 
 
-def joins(text: tf.Tensor, start: tf.RaggedTensor, word_end: tf.Tensor, word: tf.Tensor) -> tf.Tensor:
-    """(T,) int32 of each token's word: 0 behind a space, 2 right behind the word before, 3 where it is also a joining mark; 0 in
-    scripts that do not part words by spaces.
-    """
+def first_characters(text: tf.Tensor, start: tf.RaggedTensor) -> tf.Tensor:
+    """(T,) int32, the code point that each token begins with; of white space at the very end any."""
     characters = tf.strings.unicode_decode(text, "UTF-8")
     place = tf.gather(characters.row_splits, start.value_rowids()) + tf.cast(start.values, tf.int64)
+    return tf.gather(characters.values, tf.minimum(place, tf.size(characters.values, tf.int64) - 1))
+
+
+def is_unspaced(character: tf.Tensor) -> tf.Tensor:
+    """(T,) bool: whether it is of a script in which a name may begin or end where no space stands."""
+    return tf.reduce_any(tf.stack([(character >= first) & (character < stop) for first, stop in UNSPACED]), 0)
+
+
+def joins(character: tf.Tensor, start: tf.Tensor, word_end: tf.Tensor, word: tf.Tensor, is_word: tf.Tensor) -> tf.Tensor:
+    """(T,) int32 of each token's word: 0 behind a space, 2 right behind the word before, 3 where it is also a joining mark; 0 in
+    scripts that do not part words by spaces.
+
+    Args:
+        character: (T,) int32, see `first_characters`; start, word_end: (T,) int32, of the token, and the end of its word.
+        word: (T,) int32, the number of each token's word, white space between two included; is_word: (T,) bool, false for that.
+    """
     first = tf.math.segment_min(tf.range(tf.size(word)), word)  # the first token of each word
     before = tf.gather(first, tf.maximum(word - 1, 0))
-    character = tf.gather(characters.values, tf.minimum(place, tf.size(characters.values, tf.int64) - 1))  # of white space at the very end none
-    spaced = character < EAST_ASIAN
-    direct = (tf.gather(word_end, before) == start.values) & spaced & tf.gather(spaced, before)
-    mark = tf.reduce_any(character[:, None] == tf.constant([ord(mark) for mark in JOINING]), axis=1) & (word_end == start.values + 1)
+    spaced = (character < EAST_ASIAN) & ~is_unspaced(character)
+    direct = (tf.gather(word_end, before) == start) & spaced & tf.gather(spaced & is_word, before)
+    mark = tf.reduce_any(character[:, None] == tf.constant([ord(mark) for mark in JOINING]), axis=1) & (word_end == start + 1)
     return tf.where(direct, tf.where(mark, 3, 2), 0)
 
 

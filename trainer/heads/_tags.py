@@ -62,6 +62,22 @@ def odd_one_out(sentences: Iterable[Sequence[str]]) -> tuple[int, int] | None:
     return next(iter(first_plain.values())) if typed.total() > plain.total() or len(plain) == 1 else None
 
 
+def other_spelling(sentences: Iterable[Sequence[str]]) -> tuple[int, int] | None:
+    """Sentence and place of the first tag of some that mark spans as B_X, X-B or b-x; None where they are none such."""
+    seen: dict[str, tuple[int, int]] = {}
+    for number, tags in enumerate(sentences):
+        for place, tag in enumerate(tags):
+            seen.setdefault(tag, (number, place))
+    if any((match := MARK.fullmatch(tag)) and match[2] for tag in seen):
+        return None
+    outside = [tag for tag in seen if tag.upper() == OUTSIDE]
+    others = [tag for tag in seen if tag not in outside]
+    for pattern in (r"[BIESMLU][-_:.].+", r".+[-_:.][BIESMLU]"):
+        if outside and others and all(re.fullmatch(pattern, tag, re.IGNORECASE | re.DOTALL) for tag in others):
+            return seen[others[0]]
+    return None
+
+
 def to_bio(tags: Sequence[str], scheme: str) -> tuple[list[str], list[int]]:
     """The tags of a sentence in BIO, and the places that break the scheme, each read as the nearest that does not.
 

@@ -392,8 +392,11 @@ def _last(example: np.ndarray, row: int) -> bool:
     return row == len(example) - 1 or example[row + 1] != example[row]
 
 
-def _read_answers(example: Example, field: str) -> list[tuple[str, int]]:
-    """(text, answer_start) of each answer: a list of objects as SQuAD has it, or one object of lists as some data sets have it."""
+def _read_answers(example: Example, field: str) -> list[tuple[str, int | None]]:
+    """(text, answer_start) of each answer: a list of objects as SQuAD has it, or one object of lists as some data sets have it.
+
+    A place is None where it is not known. An answer without text and place says that there is none.
+    """
     features, where = example.features, f"{example.origin}: field {field!r}"
     if f"{field}.text" in features:
         texts, starts = features[f"{field}.text"], features.get(f"{field}.answer_start")
@@ -409,19 +412,25 @@ def _read_answers(example: Example, field: str) -> list[tuple[str, int]]:
     result = []
     for answer in answers:
         text, start = (answer.get("text"), answer.get("answer_start")) if isinstance(answer, dict) else (None, None)
-        if not isinstance(text, str) or type(start) is not int:
-            raise DataError(f'{where}: expected answers {{"text", "answer_start"}}. Received {answer!r:.80}.')
-        result.append((text, start))
+        if not isinstance(text, str):
+            raise DataError(f'{where}: expected answers {{"text", "answer_start"}}. Received {answer!r:.80}. Give each the text that it has in the context.')
+        if isinstance(start, float) and start.is_integer():
+            start = int(start)
+        if start is not None and type(start) is not int:
+            raise DataError(f"{where}: expected answer_start to be a whole number, of the context's characters before the answer, or null where it is "
+                            f"not known. Received {start!r}.")
+        if text or (start is not None and start >= 0):
+            result.append((text, start))
     return result
 
 
-def _locate(context: str, text: str, start: int) -> tuple[int, str]:
-    """Where an answer stands: where it says, or at the one place near by that has its text as words of its own."""
+def _locate(context: str, text: str, start: int | None) -> tuple[int, str]:
+    """Where an answer stands: where it says, or at the one place near by (of all, where it does not say) that has its text as words of its own."""
     if not text:
         return -1, "lost"
-    if start >= 0 and context[start:start + len(text)] == text:
+    if start is not None and start >= 0 and context[start:start + len(text)] == text:
         return start, "found"
-    low, high = max(0, start - NEAR), max(start, 0) + NEAR + len(text)
+    low, high = (0, len(context)) if start is None else (max(0, start - NEAR), max(start, 0) + NEAR + len(text))
     places = [match.start() for match in re.compile(f"(?={re.escape(text)})").finditer(context, low, high)]
     places = [place for place in places if not _inside_word(context, place) and not _inside_word(context, place + len(text))]
     return (places[0], "moved") if len(places) == 1 else (-1, "lost")

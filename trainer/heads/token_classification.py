@@ -19,7 +19,7 @@ from trainer.heads._crf import Chain, forbidden_moves
 from trainer.heads._gold import TEXT_BITS, Gold, Words, are_tags, bio_tags, read_spans, scheme_of, tag_numbers
 from trainer.heads._per_label import scores_per_label
 from trainer.heads._plain import Plain
-from trainer.heads._spans import joined, joins, slices
+from trainer.heads._spans import first_characters, is_unspaced, joined, joins, slices
 from trainer.heads._tags import OUTSIDE, continued, repaired
 from trainer.lazy import keras, tf
 from trainer.sources import Example, require_field
@@ -55,8 +55,6 @@ class Head(Plain):
         if not isinstance(data.text, str):
             raise ConfigError(f"data.text: head token_classification takes one field. Received {data.text}.")
         self.overflow_of(data, ", so that no word goes unseen")
-        if settings.crf and settings.scheme == "none":
-            raise ConfigError("head.crf: chooses among spans, and head.scheme is none. Set one of the two otherwise.")
         self.overlap = window_overlap(data.seq_len, tokenizer.template.size(pair=False), data.window_overlap)
 
     # --- examples -------------------------------------------------------------------------------------------------
@@ -133,7 +131,8 @@ class Head(Plain):
             whether it shares it with the word before, `word_shares`; `word_splits` (texts + 1,) int64; `unseen_tags`, the tags
             that train does not have: their words are scored, as missed, and not learnt.
         """
-        tags, unseen = tag_numbers(split, vocabulary, ledger, held_out=not isinstance(getattr(self.data, split.name), str))
+        tags, unseen = tag_numbers(split, vocabulary, ledger, held_out=not isinstance(getattr(self.data, split.name), str),
+                                   convert=self.settings.scheme == "auto")
         writer = split.writer
         rows = np.repeat(writer.column("example").astype(np.int64), np.diff(writer.row_splits()))
         mine = np.flatnonzero((writer.token_column("words") > 0) & (writer.token_column("owned") > 0))
@@ -190,6 +189,9 @@ class Head(Plain):
         lengths = ids.row_lengths()
         place = tf.ragged.range(lengths).values
         opens = place == 0
+        # A name may begin and end at any piece where no spaces part words.
+        character = first_characters(text, start)
+        begins = begins.with_values(tf.where((begins.values == 0) & is_unspaced(character), 1, begins.values))
         # Words that normalization makes of one character are one: two spans cannot stand at the same place. A mark of a space alone, which
         # ends where it begins, may stand between them.
         for back in (1, 2):
@@ -201,7 +203,8 @@ class Head(Plain):
         words = begins.with_values(tf.where(first, 2, 1) * begin)
         group = tf.cumsum(tf.cast((begins.values != 0) | opens, tf.int32)) - 1  # a word, or the white space between two
         word_end = tf.gather(tf.math.segment_max(end.values, group), group)
-        words = words.with_values(tf.where(words.values == 1, 1 + joins(text, start, word_end, group), words.values))
+        words = words.with_values(tf.where(
+            words.values == 1, 1 + joins(character, start.values, word_end, group, begins.values != -1), words.values))
         room = tf.fill(tf.shape(lengths), tf.constant(self.data.seq_len - template.size(pair=False), tf.int64))
         windows = make_windows(lengths, room, tf.fill(tf.shape(lengths), tf.constant(self.overlap, tf.int64)))
         columns = {"token_ids": join(windows.take(ids), template=template),
@@ -218,8 +221,6 @@ class Head(Plain):
         self.vocabulary, self.architecture = vocabulary, config.architecture
         self.classes = len(vocabulary["labels"])
         self.spans = vocabulary["scheme"] != "none"
-        if self.settings.crf and not self.spans:
-            raise ConfigError("head.crf: chooses among spans, and the tags of train are none. Leave it out.")
         self.dropout = self.settings.dropout if self.settings.dropout is not None else config.token_classifier_dropout
         initial = keras.initializers.TruncatedNormal(stddev=config.initializer_range, seed=seed + DROPOUT_SITE)
         self.output = keras.layers.Dense(self.classes, kernel_initializer=initial, name="output", dtype="float32")
@@ -254,7 +255,7 @@ class Head(Plain):
         return tf.where(label > 0, losses, 0.0)
 
     def _chain(self) -> Chain:
-        between, first = forbidden_moves(self.vocabulary["labels"])
+        between, first = forbidden_moves(self.vocabulary["labels"], spans=self.spans)
         return Chain(self.moves.between.value + between, self.moves.first.value + first)
 
     def results(self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:

@@ -14,6 +14,7 @@ from trainer.sources import TO_PREDICT, Example, Origin, Source
 from trainer.sources._files import FileSource, Lines, files_of
 
 DOCUMENT = "-DOCSTART-"  # the only word of a line that begins a document
+CONLLU_COLUMNS = 10
 COLUMNS = {"columns": (0, -1), "conllu": (1, 3)}  # word and tag: FORM and UPOS in CoNLL-U
 
 
@@ -50,13 +51,15 @@ def read(lines: Lines, *, word: int, tag: int, names: tuple[str, str], conllu: b
             from the end, or an empty word or tag; in CoNLL-U one that begins with no number of a word.
     """
     width, blocks = _first_width(_blocks(lines))
-    for rows in blocks:
+    for number, rows in enumerate(blocks):
+        if number == 0 and not conllu and word == 0:
+            _refuse_conllu(rows)
         if conllu:
             rows = [(cells, origin) for cells, origin in rows if _is_word(cells, origin)]
         else:
             width = _width(rows) or width
             first = next((index for index, (cells, _) in enumerate(rows) if not _is_comment(cells, width)), len(rows))
-            rows = [(cells, origin) for cells, origin in rows[first:] if cells[0] != DOCUMENT]
+            rows = rows[first:]
         if min(word, tag) < 0:
             _require_one_width(rows)
         if untagged and rows and all(len(cells) == 1 for cells, _ in rows):
@@ -80,7 +83,7 @@ def _is_comment(cells: list[str], width: int) -> bool:
 
 def _width(rows: list[tuple[list[str], Origin]]) -> int:
     """Columns of the first line that is surely a word; 0 where there is none."""
-    return next((len(cells) for cells, _ in rows if not cells[0].startswith("#") and cells[0] != DOCUMENT), 0)
+    return next((len(cells) for cells, _ in rows if not cells[0].startswith("#")), 0)
 
 
 def _first_width(blocks: Iterator[list[tuple[list[str], Origin]]]) -> tuple[int, Iterator[list[tuple[list[str], Origin]]]]:
@@ -93,10 +96,20 @@ def _first_width(blocks: Iterator[list[tuple[list[str], Origin]]]) -> tuple[int,
     return len(waiting[-1][-1][0]) if waiting else 0, iter(waiting)
 
 
+def _refuse_conllu(rows: list[tuple[list[str], Origin]]) -> None:
+    words = [(cells, origin) for cells, origin in rows if not cells[0].startswith("#")]
+    numbers = [cells[0] for cells, _ in words if cells[0].isdecimal()]
+    if words and all(len(cells) == CONLLU_COLUMNS for cells, _ in words) and numbers and numbers == [str(1 + place) for place in range(len(numbers))]:
+        raise DataError(f"{words[0][1]}: this looks like CoNLL-U, whose {CONLLU_COLUMNS} columns begin with the number of the word. "
+                        "Set data.variant=conllu, or name the columns with data.word_column and data.tag_column.")
+
+
 def _blocks(lines: Lines) -> Iterator[list[tuple[list[str], Origin]]]:
+    """The lines between blank ones; a document's beginning parts sentences like one."""
     block = []
     for line in lines:
-        if cells := _cells(line):
+        cells = _cells(line)
+        if cells and cells[0] != DOCUMENT:
             block.append((cells, lines.origin))
         elif block:
             yield block

@@ -11,7 +11,7 @@ from pydantic import Field
 from trainer.config import DataSettings
 from trainer.errors import DataError
 from trainer.mirror import shown
-from trainer.sources import Example, Origin, Source
+from trainer.sources import TO_PREDICT, Example, Origin, Source
 from trainer.sources._files import files_of, fingerprint, open_bytes, reading, relative_names
 from trainer.sources._json_lines import refuse_half_characters
 
@@ -20,21 +20,21 @@ class Settings(DataSettings):
     """The data section for SQuAD's JSON."""
 
     source: Literal["squad"] = Field("squad", description="SQuAD's JSON, v1.1 or v2.0")
-    text: list[str] = Field(["question", "context"], min_length=2, max_length=2, description="names of the fields with question and context")
-    label: str = Field("answers", description="name of the field with the answers")
+    text: list[str] = Field(["question", "context"], min_length=2, max_length=2, description="two keys: of the question, and of the context")
+    label: str = Field("answers", description="key of the answers")
 
 
 def open(settings: Settings, split: str, spec: str) -> Source:
     """The questions of SQuAD files; see `trainer.sources.open_source`."""
-    return SquadSource(files_of(spec, split), (*settings.text, settings.label))
+    return SquadSource(files_of(spec, split), (*settings.text, settings.label), labelled=split != TO_PREDICT)
 
 
 class SquadSource:
     """A Source over SQuAD files: an example a question, numbered from 1 in each file. A file is held in memory while it is read."""
 
-    def __init__(self, paths: list[pathlib.Path], names: tuple[str, str, str]):
-        """`names`: of the fields with question, context and answers."""
-        self._paths, self._names = paths, names
+    def __init__(self, paths: list[pathlib.Path], names: tuple[str, str, str], *, labelled: bool = True):
+        """`names`: the keys of question, context and answers; `labelled`: whether each question must have answers."""
+        self._paths, self._names, self._labelled = paths, names, labelled
         self._read_bytes = 0
 
     def examples(self) -> Iterator[Example]:
@@ -52,9 +52,9 @@ class SquadSource:
 
     def _questions(self, content: Any, name: str, *, halves: bool) -> Iterator[Example]:
         """`halves`: whether there may be halves of surrogate pairs."""
-        number = 0
+        number, names = 0, self._names
         for article, paragraph, place in _paragraphs(content, name):
-            context = _field(paragraph, "context", str, place)
+            context = _field(paragraph, names[1], str, place, "data.text")
             for index, question in enumerate(_field(paragraph, "qas", list, place)):
                 number += 1
                 where = f"{place}.qas[{index}]"
@@ -64,10 +64,13 @@ class SquadSource:
                 if not isinstance(impossible, bool):
                     raise DataError(f"{where}: expected true or false in 'is_impossible'. Received {impossible!r:.60}.")
                 features = {"id": question.get("id"), "title": article.get("title"), "is_impossible": impossible}
-                values = [_field(question, "question", str, where), context]
-                if impossible or "answers" in question:  # a file of questions to answer has none, which is not to say that there is none
-                    values.append([] if impossible else _field(question, "answers", list, where))
-                features |= dict(zip(self._names, values, strict=False))
+                values = [_field(question, names[0], str, where, "data.text"), context]
+                if impossible or names[2] in question:  # a file of questions to answer has none, which is not to say that there is none
+                    values.append([] if impossible else _field(question, names[2], list, where, "data.label"))
+                elif self._labelled:
+                    raise DataError(f'{where}: has no {names[2]!r}. Give it "{names[2]}": [] or "is_impossible": true where there is none; '
+                                    "if they have another key, set data.label.")
+                features |= dict(zip(names, values, strict=False))
                 if halves:
                     refuse_half_characters(features, where)
                 yield Example(features, Origin(name, number))
@@ -109,8 +112,9 @@ def _paragraphs(content: Any, name: str) -> Iterator[tuple[dict, dict, str]]:
             yield article, paragraph, f"{place}.paragraphs[{number}]"
 
 
-def _field(value: Any, key: str, kind: type, where: str) -> Any:
+def _field(value: Any, key: str, kind: type, where: str, setting: str = "") -> Any:
     found = value.get(key) if isinstance(value, dict) else None
     if not isinstance(found, kind):
-        raise DataError(f"{where}: expected {'text' if kind is str else 'a list'} in {key!r}. Received {found!r:.60}.")
+        advice = f" If it has another key, set {setting}." if setting else ""
+        raise DataError(f"{where}: expected {'text' if kind is str else 'a list'} in {key!r}. Received {found!r:.60}.{advice}")
     return found

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import unicodedata
+
 import numpy as np
 import tensorflow as tf
 
@@ -13,6 +16,14 @@ IDEOGRAPHS = ((0x3400, 0x4DC0), (0x4E00, 0xA000), (0xF900, 0xFB00), (0x20000, 0x
 def is_ideograph(codes: tf.Tensor) -> tf.Tensor:
     """(n,) int32 -> (n,) bool."""
     return tf.reduce_any(tf.stack([(codes >= start) & (codes < stop) for start, stop in IDEOGRAPHS]), 0)
+
+
+@functools.cache
+def punctuation() -> tuple[np.ndarray, np.ndarray]:
+    """For `look_up`: of each code point 1 where it is punctuation to BERT's tokenizer, which makes it a word: ASCII's symbols, and Unicode's."""
+    entries = np.array([unicodedata.category(chr(code))[0] == "P" for code in range(0x110000)], np.int32)
+    entries[[code for code in range(33, 127) if not chr(code).isalnum()]] = 1
+    return two_levels(entries)
 
 
 def utf8_widths(codes: tf.Tensor) -> tf.Tensor:

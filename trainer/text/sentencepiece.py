@@ -25,7 +25,7 @@ from tokenizers import models, normalizers
 
 from trainer.text.added_tokens import RAW_SPACES, Spans, around_added, make_added
 from trainer.text.backend import Backend
-from trainer.text.characters import WHITE_SPACE, begins_row, every_other, is_ideograph, look_up, two_levels, utf8_widths
+from trainer.text.characters import WHITE_SPACE, begins_row, every_other, is_ideograph, look_up, punctuation, two_levels, utf8_widths
 from trainer.text.integer_table import IntegerTable, pair_key, pair_keys
 from trainer.text.piece_table import whole_pieces
 from trainer.text.tokenizer import Tokenizer
@@ -293,8 +293,13 @@ def _place(ids: tf.Tensor, splits: tf.Tensor, start: tf.Tensor, end: tf.Tensor, 
     begin = tf.gather(sources[:, 0], first) - origin
     stop = tf.where(alone, begin, tf.gather(sources[:, 1], end - 1) - origin)
     code, before = tf.gather(codes, first), tf.gather(codes, tf.maximum(first - 1, 0))
-    begins = opens | is_ideograph(code) | is_ideograph(before) | (before == ord(_MARK))
+    begins = opens | (before == ord(_MARK)) | _stands_alone(code) | _stands_alone(before)
     return Spans(ids, splits, begin, stop, tf.where(alone, -1, tf.cast(begins, tf.int32)))
+
+
+def _stands_alone(codes: tf.Tensor) -> tf.Tensor:
+    """(n,) bool: characters that are words of their own to taggers, whatever piece they are in."""
+    return is_ideograph(codes) | (look_up(*map(tf.constant, punctuation()), codes) > 0)
 
 
 def _to_source(spans: Spans, splits: tf.Tensor, sources: tf.Tensor, origins: tf.Tensor) -> Spans:
