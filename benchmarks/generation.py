@@ -100,8 +100,9 @@ def answer_prompts(folder: pathlib.Path) -> None:
     from trainer.heads._generation import Decoding, Generator
 
     backbone, _ = huggingface.load_backbone(folder)
-    generator = Generator(backbone, Decoding(FLAGS.new, eos_id=None, pad_id=0))
-    functions = {how: tf.function(generator.generate, jit_compile=how == "compiled", autograph=False) for how in ("compiled", "as served")}
+    decoding = Decoding(FLAGS.new, eos_id=None, pad_id=0)
+    functions = {how: tf.function(Generator(backbone, decoding, compiled=how == "compiled").generate, jit_compile=how == "compiled", autograph=False)
+                 for how in ("compiled", "as served")}
     print("ready", flush=True)
     for line in sys.stdin:
         request = json.loads(line)

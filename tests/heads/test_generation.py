@@ -29,7 +29,7 @@ def padded(prompts):
 
 
 def generate(decoder, prompts, *, xla=False, seed=(0, 0), **settings):
-    generator = Generator(decoder, Decoding(**{"max_new_tokens": 9, "eos_id": None, "pad_id": PAD, **settings}))
+    generator = Generator(decoder, Decoding(**{"max_new_tokens": 9, "eos_id": None, "pad_id": PAD, **settings}), compiled=xla)
     function = tf.function(generator.generate, jit_compile=xla, autograph=False)
     return {name: values.numpy() for name, values in function(*padded(prompts), tf.constant(seed)).items()}
 

@@ -144,7 +144,8 @@ class Decoder(Backbone):
         outputs |= {"attentions": attentions} if output_attentions else {}
         return outputs | ({"cache": tuple(cache)} if output_cache else {})
 
-    def step(self, token_ids: tf.Tensor, position_ids: tf.Tensor, cache: Cache, slot: tf.Tensor, seen: tf.Tensor) -> tuple[tf.Tensor, Cache]:
+    def step(self, token_ids: tf.Tensor, position_ids: tf.Tensor, cache: Cache, slot: tf.Tensor, seen: tf.Tensor, *,
+             compiled: bool = False) -> tuple[tf.Tensor, Cache]:
         """Reads one more token of each row.
 
         Args:
@@ -152,19 +153,32 @@ class Decoder(Backbone):
             cache: of T slots.
             slot: () int32, where in it these tokens go.
             seen: (B, T) bool, the slots that they see, their own included.
+            compiled: by XLA, which has another way to write a slot in place.
         Returns:
             (B, H) in the compute dtype, after the last norm; the cache with these tokens.
         """
         shape = [token_ids.shape[0] or tf.shape(token_ids)[0], 1]
         mask = tf.where(seen, 0.0, MASKED)[:, None, None, :]
-        places = tf.reshape(tf.stack(tf.meshgrid(tf.range(shape[0]), tf.range(self.config.heads), slot, indexing="ij"), axis=-1), [-1, 3])
+        write = _scatter if compiled else _assign
         x = self.embeddings.apply({"token_ids": token_ids[:, None], "position_ids": position_ids[:, None]}, None)
         filled = []
         for layer, block in enumerate(self.blocks):
             query, key, value = block.attention.project(x, shape, layer)
-            # A loop that lets go of the cache before has it written in place: only these slots are touched.
-            key, value = (tf.tensor_scatter_nd_update(old, places, tf.reshape(new, [-1, new.shape[-1]]))
-                          for old, new in zip(cache[2 * layer:2 * layer + 2], (key, value), strict=True))
+            key, value = write(cache[2 * layer], slot, key), write(cache[2 * layer + 1], slot, value)
             x = block.feed_forward.apply(x + block.attention.attend(query, key, value, mask, None, 0)[0], None, 0)
             filled += [key, value]
         return self.norm.apply(x), tuple(filled)
+
+
+def _assign(cache: tf.Tensor, slot: tf.Tensor, new: tf.Tensor) -> tf.Tensor:
+    """A slot of (B, N, T, D) written, in place where the loop holds the only copy; XLA wants to know the slot beforehand."""
+    first, behind = (tf.stack([0, 0, place, 0]) for place in (slot, slot + 1))
+    everything = 0b1011  # of the axes but that of the slots
+    return tf.raw_ops.TensorStridedSliceUpdate(input=cache, begin=first, end=behind, strides=[1] * 4, value=new, begin_mask=everything, end_mask=everything)
+
+
+def _scatter(cache: tf.Tensor, slot: tf.Tensor, new: tf.Tensor) -> tf.Tensor:
+    """The same as XLA writes it in place, where TensorFlow's own kernel copies all."""
+    batch, heads = (static or dynamic for static, dynamic in zip(cache.shape[:2], tf.unstack(tf.shape(cache)[:2]), strict=True))
+    places = tf.reshape(tf.stack(tf.meshgrid(tf.range(batch), tf.range(heads), slot, indexing="ij"), axis=-1), [-1, 3])
+    return tf.tensor_scatter_nd_update(cache, places, tf.reshape(new, [-1, new.shape[-1]]))

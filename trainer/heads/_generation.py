@@ -58,8 +58,9 @@ class ManyPrompts:
     def __init__(self, generator: Generator, batch_size: int) -> None:
         self.generator, self.batch_size = generator, max(1, batch_size // generator.decoding.num_beams)
         self.longest = generator.backbone.config.max_positions - generator.decoding.max_new_tokens
-        self._generate = {compiled: tf.function(generator.generate, jit_compile=compiled, autograph=False, reduce_retracing=not compiled)
-                          for compiled in (False, True)}
+        generators = {False: generator, True: Generator(generator.backbone, generator.decoding, compiled=True)}
+        self._generate = {compiled: tf.function(each.generate, jit_compile=compiled, autograph=False, reduce_retracing=not compiled)
+                          for compiled, each in generators.items()}
 
     def batches(self, prompts: int) -> int:
         """How many so many prompts make."""
@@ -94,10 +95,10 @@ class ManyPrompts:
 
 
 class Generator:
-    """Continues prompts with a decoder."""
+    """Continues prompts with a decoder; `compiled`: in functions that XLA compiles."""
 
-    def __init__(self, backbone: Any, decoding: Decoding) -> None:
-        self.backbone, self.decoding = backbone, decoding
+    def __init__(self, backbone: Any, decoding: Decoding, *, compiled: bool = False) -> None:
+        self.backbone, self.decoding, self.compiled = backbone, decoding, compiled
         self._stops = [np.frombuffer(stop, np.uint8).astype(np.int32) for stop in decoding.stop]
         if self._stops:
             widest = max(map(len, decoding.token_bytes))
@@ -264,7 +265,7 @@ class Generator:
         slot = state["prompt"] + state["step"]
         places = tf.range(tf.shape(state["cache"][0])[2])[None, :]
         seen = (places < state["lengths"][:, None]) | ((places >= state["prompt"]) & (places <= slot))
-        hidden, cache = self.backbone.step(token, state["lengths"] + state["step"], state["cache"], slot, seen)
+        hidden, cache = self.backbone.step(token, state["lengths"] + state["step"], state["cache"], slot, seen, compiled=self.compiled)
         return {**state, "hidden": hidden, "cache": cache, "step": state["step"] + 1}
 
     # --- beams ----------------------------------------------------------------------------------------------------
