@@ -102,7 +102,7 @@ def test_without_libtpu_the_message_says_what_to_install(tmp_path, monkeypatch, 
     config = toy.write_config(tmp_path, toy.write_checkpoint(tmp_path / "weights", layers=1), toy.write_sentences(tmp_path / "train.jsonl", 40))
     assert toy.run_main(config, tmp_path / "job", "--mode=plan", "--plan.tpu=v5e") == 2
     said = capsys.readouterr().err
-    assert "plan.tpu: needs libtpu, which this Python has not." in said and "podtune[tpu-plan]" in said
+    assert "plan.tpu: needs libtpu, which this Python has not." in said and "pip install jax libtpu" in said
 
 
 @pytest.mark.parametrize("flag", [pytest.param("--plan.tpu=v3", marks=[needs_libtpu, pytest.mark.slow]), pytest.param("--plan.tpu=v5e", marks=needs_libtpu),

@@ -199,7 +199,7 @@ def tpu_compiler(generation: Generation) -> Iterator[TpuCompiler]:
     """
     missing = [name for name in ("jax", "libtpu") if importlib.util.find_spec(name) is None]
     if missing:
-        raise ConfigError(f"plan.tpu: needs {' and '.join(missing)}, which this Python has not. Install them: pip install 'podtune[tpu-plan]' "
+        raise ConfigError(f"plan.tpu: needs {' and '.join(missing)}, which this Python has not. Install them: pip install jax libtpu "
                           "(Python 3.11 or newer), or leave plan.tpu out.")
     with tempfile.TemporaryDirectory() as folder:
         compiler = TpuCompiler(generation.topology, pathlib.Path(folder, "stderr"))

@@ -68,7 +68,7 @@ def read_backend(folder: pathlib.Path) -> Backend:
     except Exception as error:  # of many kinds, by what is wrong with the files
         remedy = "Copy the folder again from its source, tokenizer_config.json included."
         if not (folder / "tokenizer.json").exists() and any((folder / name).exists() for name in ("spiece.model", "sentencepiece.bpe.model")):
-            remedy += " Without its tokenizer.json the SentencePiece model needs a library: pip install 'podtune[sentencepiece]'."
+            remedy += " Without its tokenizer.json the SentencePiece model needs a library: pip install sentencepiece."
         raise WeightsError(f"{folder}: transformers cannot read the tokenizer: {str(error).strip()[:300]}. {remedy}") from error
     added = tuple(AddedToken(token["content"], token["id"], **{key: token[key] for key in ("lstrip", "rstrip", "single_word", "normalized")})
                   for token in content["added_tokens"])

@@ -22,7 +22,7 @@ POLL_SECONDS = 30.0
 TIMEOUT_SECONDS = 60.0
 DEPLOY_SECONDS = 3600.0
 PATIENCE_SECONDS = 300.0  # for an answer while a job is followed
-INSTALL = "pip install 'podtune[vertex]', or pip install google-cloud-aiplatform"
+INSTALL = "pip install google-cloud-aiplatform"
 
 
 class JobFailedError(UserError):
