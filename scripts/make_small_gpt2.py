@@ -23,6 +23,10 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--dropout", type=float, default=0.1)
     options = parser.parse_args()
+    if missing := [text for text in options.texts if not pathlib.Path(text).is_file()]:
+        parser.error(f"there is no file {', '.join(missing)}")
+    if options.hidden % options.heads:
+        parser.error(f"--hidden: expected a multiple of --heads = {options.heads}. Received {options.hidden}")
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     trainer = trainers.BpeTrainer(vocab_size=options.vocabulary, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), special_tokens=[END],

@@ -122,12 +122,11 @@ def test_a_prompt_that_leaves_no_room_is_told_how_much_of_it_was_lost(gpt2, monk
     lost = len(load_tokenizer(gpt2 / "weights").tokenize(tf.constant([long])).values) - (64 - 12)
     one, two = ask(gpt2, monkeypatch, capsys, {"text": long}, {"text": "we saw the great"})
     assert lost > 0 and one["truncated_tokens"] == lost and "truncated_tokens" not in two
-    assert ("1 of 2 prompts have more than 52 tokens, the backbone's 64 positions less head.max_new_tokens = 12, and lost what is over that: "
-            "truncated_tokens says how many tokens.") in capsys.readouterr().err
+    remark = "more than 52 tokens, the backbone's 64 positions less head.max_new_tokens = 12: what is over that was cut, truncated_tokens says how much"
+    assert f"warning: 1 of 2 texts have {remark}\n" in capsys.readouterr().err
     shown = on_a_terminal(gpt2, monkeypatch, {"text": long})
     assert shown == long + one["generated_text"] + "\n\n"
-    assert f"the prompt has more than 52 tokens, the backbone's 64 positions less head.max_new_tokens = 12, and lost what is over that: {lost} tokens." \
-        in capsys.readouterr().err
+    assert f"warning: the text has {remark}\n" in capsys.readouterr().err
 
 
 def on_a_terminal(folder, monkeypatch, *rows, flags=()):
@@ -340,6 +339,10 @@ def test_a_masked_language_model_fills_masks_and_goes_on_as_a_classifier(tmp_pat
     one, two = ask(tmp_path, monkeypatch, capsys, {"text": "we saw the [MASK] house"}, {"text": "they [MASK] the new [MASK]"})
     assert [mask[0]["token"] for mask in one["masks"]] == ["old"] and len(one["masks"][0]) == 2
     assert [mask[0]["token"] for mask in two["masks"]] == ["read", "book"]
+    capsys.readouterr()
+    without, _ = ask(tmp_path, monkeypatch, capsys, {"text": "we saw <mask>"}, {"text": "they [MASK]"})
+    assert without["masks"] == []
+    assert "warning: 1 of 2 texts have no [MASK], the mask of this tokenizer: nothing is answered there\n" in capsys.readouterr().err
     assert toy.run_main(None, tmp_path / "job", "--mode=export", "--export.format=huggingface") == 0
     content = json.loads((tmp_path / "job" / "huggingface" / "config.json").read_text())
     assert content["architectures"] == ["BertForMaskedLM"]

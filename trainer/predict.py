@@ -8,6 +8,7 @@ import json
 import math
 import pathlib
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
@@ -17,7 +18,7 @@ from trainer.assembly import build_model, make_parts, start_strategy
 from trainer.config import DataSettings
 from trainer.display import Display
 from trainer.distribution import workers_named
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, DataError
 from trainer.export import Server
 from trainer.finish import Kept
 from trainer.job import Job
@@ -61,35 +62,30 @@ def predict(resolved: Resolved, job: Job, display: Display, source: str | None, 
         _stream(head, model, lines, resolved.config.data.label, display)
         return
     many = head.generate_many(model.backbone, batch_size) if head.generates else None
-    done = cut = 0
+    done, remarks = 0, Counter()
     with _writing(target or "-") as output:
         for rows in _chunks(_rows(lines, head, resolved.config.data.label), 8 * batch_size if source != "-" else batch_size):
             answers = _generated(many, rows) if many else _answered(server, head, rows, batch_size)
             for (line, example, _), (outputs, place) in zip(rows, answers, strict=True):
                 found = head.decode(outputs, place, example)
-                cut += "truncated_tokens" in found
+                remarks[head.remark(found)] += 1
                 answer = {**line, **{f"predicted_{name}" if name in line else name: value for name, value in found.items()}}
                 output.write(json.dumps(_plain(answer), ensure_ascii=False, allow_nan=False) + "\n")
             output.flush()
             done += len(rows)
             display.progress("predicting", done, None)
     display.done()
-    if cut:
-        display.warn(_cut(head, model, f"{cut:,} of {done:,} prompts have") + ": truncated_tokens says how many tokens.")
-
-
-def _cut(head: Any, model: Any, which: str) -> str:
-    room, positions = head.prompt_room(model.backbone), model.backbone.config.max_positions
-    return (f"{which} more than {room:,} tokens, the backbone's {positions:,} positions less head.max_new_tokens = {head.new_tokens:,}, "
-            "and lost what is over that")
+    for remark, count in remarks.items():
+        if remark:
+            display.warn(f"{count:,} of {done:,} texts have {remark}")
 
 
 def _stream(head: Any, model: Any, lines: Iterator[Line], label: str, display: Display) -> None:
     """On a terminal: the prompt, and what follows it as it is written."""
     for number, (_, _, (text,)) in enumerate(_rows(lines, head, label)):
-        *_, lost = head.prompt_tokens(model.backbone, tf.constant([text.encode("utf-8", "replace")]))
+        *_, lost = head.prompt_tokens(tf.constant([text.encode("utf-8", "replace")]))
         if lost[0]:
-            display.warn(_cut(head, model, "the prompt has") + f": {int(lost[0]):,} tokens.")
+            display.warn(f"the text has {head.remark({'truncated_tokens': int(lost[0])})}")
         for piece in head.stream(model.backbone, text, drawn=number):
             sys.stdout.write(piece)
             sys.stdout.flush()
@@ -120,7 +116,11 @@ def _rows(lines: Iterator[Line], head: Any, label: str) -> Iterator[Row]:
         features = {field: item for field, item in found.features.items() if field != label}  # a text with its gold tags is a text
         served = {field: features[text] for field, text in zip(head.fields, head.text_names, strict=False) if text in features}
         example = Example({**served, **features}, found.origin)
-        yield value, example, head.asked(example)
+        try:
+            yield value, example, head.asked(example)
+        except DataError as error:
+            others = [repr(name) for field, name in zip(head.fields, head.text_names, strict=False) if field not in example.features and field != name]
+            raise DataError(f"{error} Where a model is asked, {' and '.join(others)} will do as well." if others else str(error)) from None
 
 
 def _whole(examples: Iterator[Example]) -> Iterator[Example]:

@@ -207,7 +207,7 @@ def test_what_is_continued_keeps_its_end_and_the_prompts_own_words(tmp_path):
         head = causal_lm.Head(causal_lm.Settings(prompt=prompt, max_new_tokens=64 - room), DataSettings(source="text", train="", seq_len=16), tokenizer)
         head.build(backbone, {"labels": []}, 0)
         text = "we saw the film and one two three red blue house tree and the old tree and all the book was old tree"
-        ids, lengths, lost = head.prompt_tokens(backbone, tf.constant([text.encode(), b"the film", b"\xff\xe4 " * 40, b""]))
+        ids, lengths, lost = head.prompt_tokens(tf.constant([text.encode(), b"the film", b"\xff\xe4 " * 40, b""]))
         assert tokenizer.decode(tf.RaggedTensor.from_tensor(ids[:1])).numpy()[0].decode().strip() == expected
         whole = len(tokenizer.tokenize(tf.constant([prompt.replace("{text}", text)])).values)
         assert lengths.numpy()[0] == room and lost.numpy()[:2].tolist() == [whole - room, 0]

@@ -652,6 +652,9 @@ def test_a_tagger_learns_exports_and_predicts(tmp_path, weights, capsys, crf):
     assert [(span["text"], span["start"]) for span in other["entities"]] == [("great", 3)]  # the SavedModel's name of it
     assert words["predicted_tags"] == ["O", "B-GOOD", "O", "O", "O", "B-BAD"] and words["tags"] == ["O"] * 6 and words["text"] == "a great , \u200b film awful"
     assert [(span["text"], span["start"]) for span in raw["entities"]] == [("great", 9)] and raw["text"] == "mine"
+    toy.write_jsonl(tmp_path / "in.jsonl", [{"txt": "so great"}])
+    assert toy.run_main(None, tmp_path / "job", "--mode=predict", f"--input={tmp_path / 'in.jsonl'}", f"--output={tmp_path / 'out2.jsonl'}") == 2
+    assert "fields there are: 'txt'. Correct data.text. Where a model is asked, 'text' will do as well.\n" in capsys.readouterr().err
     source.write_bytes(source.read_bytes()[:-9])
     assert toy.run_main(None, tmp_path / "job", "--mode=predict", f"--input={source}", f"--output={tmp_path / 'out2.jsonl'}") == 2
     assert "cannot be read beyond this line: Compressed file ended before" in capsys.readouterr().err

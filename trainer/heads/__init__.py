@@ -13,6 +13,7 @@ A head's file has a `Settings` and a `Head(settings, data_settings, tokenizer)` 
                           those that improve downward; per_label for the kept model
     answers, decode       what the SavedModel makes of the results, in the graph, and one of them as JSON, for the example that
                           was asked; token_answers to token ids, of which `more_inputs` names what else it takes
+    remark                what an answer suffers from, for a warning
     calibrate             chooses what validation decides, such as a threshold; load_calibration takes it over later
     ambiguous             where the answers may differ although the results agree
     load_tensors, save_tensors   the layers in Hugging Face's format; `no_huggingface` says why that has no place for them, if so

@@ -93,6 +93,10 @@ class Plain:
         """The raw texts that predict answers; raises DataError where one is missing or no text."""
         return self.texts(example)
 
+    def remark(self, found: Mapping[str, Any]) -> str:
+        """What a text has that its answer, as `decode` gives it, suffers from; "" where nothing. predict counts such texts in a warning."""
+        return ""
+
     def proof_samples(self, samples: Sequence[Mapping[str, str]]) -> Sequence[Mapping[str, str]]:
         """The raw texts that prove an export, made of some that evaluation saw; only where those are not `evaluated_as_served`."""
         return samples

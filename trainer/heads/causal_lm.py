@@ -247,7 +247,7 @@ class Head(LanguageModel):
         if not backbone.causal:
             raise ConfigError(f"head.name: causal_lm needs a decoder such as GPT-2. Received a backbone of kind {backbone.architecture}, "
                               "whose tokens see those behind them. For it take masked_lm.")
-        positions = backbone.max_positions
+        self.positions = positions = backbone.max_positions
         self.new_tokens = min(NEW_TOKENS, positions // 2) if self.settings.max_new_tokens is None else self.settings.max_new_tokens
         if self.new_tokens >= positions:
             raise ConfigError(f"head.max_new_tokens: expected less than {positions}, the positions of the backbone. Received {self.new_tokens}.")
@@ -301,7 +301,7 @@ class Head(LanguageModel):
         prompt = self._before + text + self._behind + self._opening
         yield prompt
         generator = self.generator(backbone)
-        prompts, lengths, _ = self.prompt_tokens(backbone, _strings([text]))
+        prompts, lengths, _ = self.prompt_tokens(_strings([text]))
         seed = tf.constant([self.settings.sampling_seed, drawn])
         if self.settings.num_beams > 1:
             found = generator.generate(prompts, lengths, seed)["token_ids"]
@@ -333,7 +333,7 @@ class Head(LanguageModel):
         the length to the power of head.length_penalty. A prompt that leaves no room is cut, see `_fitted`.
         """
         generator = self.generator(backbone)
-        prompts, lengths, _ = self.prompt_tokens(backbone, text)
+        prompts, lengths, _ = self.prompt_tokens(text)
         found = generator.generate(prompts, lengths, tf.constant([self.settings.sampling_seed, 0]))
         return {"generated_text": self.written(found["token_ids"]), "score": found["score"]}
 
@@ -346,7 +346,7 @@ class Head(LanguageModel):
 
         def generate(texts: Sequence[str]) -> dict[str, np.ndarray]:
             nonlocal drawn
-            ids, lengths, lost = (values.numpy() for values in self.prompt_tokens(backbone, _strings(texts)))
+            ids, lengths, lost = (values.numpy() for values in self.prompt_tokens(_strings(texts)))
             found = many.generate([row[:length] for row, length in zip(ids, lengths, strict=True)], self.settings.sampling_seed, drawn=drawn)
             drawn += many.batches(len(texts))
             return {"generated_text": self.written(tf.constant(found["token_ids"])).numpy(), "score": found["score"], "truncated_tokens": lost}
@@ -364,14 +364,14 @@ class Head(LanguageModel):
             early_stopping=s.early_stopping, stop=tuple(stop.encode() for stop in s.stop), opening=self._opening.encode(),
             token_bytes=self.tokenizer.token_bytes if s.stop else ()))
 
-    def prompt_tokens(self, backbone: Any, text: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def prompt_tokens(self, text: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """(B, P) int32, the prompts' tokens; (B,) int32 each, how many there are, and how many there was no room for."""
-        ids, lost = self._fitted(text, tf.fill(tf.shape(text, tf.int64), tf.constant(self.prompt_room(backbone), tf.int64)))
+        ids, lost = self._fitted(text, tf.fill(tf.shape(text, tf.int64), tf.constant(self.prompt_room(), tf.int64)))
         return ids.to_tensor(), tf.cast(ids.row_lengths(), tf.int32), lost
 
-    def prompt_room(self, backbone: Any) -> int:
+    def prompt_room(self) -> int:
         """Tokens that a prompt may have."""
-        return backbone.config.max_positions - self.new_tokens
+        return self.positions - self.new_tokens
 
     def written(self, token_ids: tf.Tensor) -> tf.Tensor:
         """(B, M) int32 -> (B,) string, the texts of generated tokens up to their end or a stop text."""
@@ -431,6 +431,13 @@ class Head(LanguageModel):
             return {**found, "truncated_tokens": lost} if lost else found
         return {"log_probability": float(outputs["log_probability"][row]), "tokens": int(outputs["tokens"][row]),
                 "perplexity": float(outputs["perplexity"][row])}
+
+    def remark(self, found: Mapping[str, Any]) -> str:
+        """Whether the prompt was cut."""
+        if not found.get("truncated_tokens"):
+            return ""
+        return (f"more than {self.prompt_room():,} tokens, the backbone's {self.positions:,} positions less head.max_new_tokens = {self.new_tokens:,}: "
+                "what is over that was cut, truncated_tokens says how much")
 
     # --- Hugging Face ---------------------------------------------------------------------------------------------
 

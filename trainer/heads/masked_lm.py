@@ -191,6 +191,10 @@ class Head(LanguageModel):
                  for tokens, scores in zip(outputs["token"][row], outputs["score"][row], strict=True) if scores[0] >= 0]
         return {"masks": masks}
 
+    def remark(self, found: Mapping[str, Any]) -> str:
+        """Whether there is nothing to answer."""
+        return "" if found["masks"] else f"no {self.tokenizer.vocabulary[self.tokenizer.mask_id]}, the mask of this tokenizer: nothing is answered there"
+
     def ambiguous(self, answers: Mapping[str, np.ndarray], results: Mapping[str, Any], columns: Mapping[str, Any],
                   tolerance: float) -> dict[str, np.ndarray]:
         """Where two words are nearly as likely, their order may turn out otherwise."""
