@@ -38,7 +38,7 @@ PLANNED_STEPS = {True: 5000, False: 200}  # laid out beforehand, by whether each
 
 @dataclasses.dataclass(frozen=True)
 class _LaidOut:
-    """Of a step the rows and their length, the lengths of its examples, and where its block began, if train is streamed."""
+    """A step's shape (rows, row length), the lengths of its examples, and where its block began if train is streamed."""
 
     shape: tuple[int, int]
     lengths: np.ndarray

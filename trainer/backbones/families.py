@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+FIRST_HEAD_SITE = 1_000_000  # places in the network, by which dropout and initial values are seeded: those below are the backbone's
 Keys = dict[str, tuple[str, Any]]  # field of BackboneConfig: (key of config.json, its default)
 Modules = dict[str, str | tuple[str, ...]]  # ours: Hugging Face's; three of theirs are concatenated in one of ours
 

@@ -13,7 +13,6 @@ import tensorflow as tf
 from trainer.errors import WeightsError
 
 MASKED = -1e9  # added to a score that must not be seen: finite, so that a row with nothing to see is uniform, not NaN
-FIRST_HEAD_DROPOUT_SITE = 1_000_000  # dropout sites below belong to the backbone
 
 
 @tf.custom_gradient
@@ -152,7 +151,7 @@ def dropout(x: tf.Tensor, rate: float, seed: tf.Tensor | None, site: int) -> tf.
         x: any shape, floating.
         rate: in [0, 1), honoured to 1/65536.
         seed: (2,) int32; None: nothing is dropped.
-        site: which dropout of the model this is. Heads count from FIRST_HEAD_DROPOUT_SITE.
+        site: which dropout of the model this is. Heads count from FIRST_HEAD_SITE (families.py).
     Returns:
         The shape and dtype of x.
     """

@@ -90,9 +90,9 @@ class Classifier(Plain):
     def require_classes(self, counts: Mapping[str, int], labels: Sequence[Any], origin: Callable[[int], str]) -> None:
         """Raises DataError where all examples have the same label."""
         if len(counts) == 1:
-            sorted_file = "" if self.data.limit is None else f", and are the first {self.data.limit:,} (data.limit) of a file sorted by label"
+            advice = f" data.limit takes the first {self.data.limit:,}: shuffle a file that is sorted by label." if self.data.limit else ""
             raise DataError(f"data.train: every one of the {len(labels):,} examples has the label {next(iter(counts))!r} (first: {origin(0)}). "
-                            f"A classifier needs two or more. Is --data.label the right field{sorted_file}?")
+                            f"A classifier needs two or more. Is --data.label the right field?{advice}")
 
     def label_columns(self, labels: Sequence[Any], vocabulary: Mapping[str, Any], origin: Callable[[int], str], split: str) -> dict[str, np.ndarray]:
         """The labels of a split as numbers: (n,) int32, (n, C) float32 or (n,) float32.

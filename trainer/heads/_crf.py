@@ -73,7 +73,7 @@ class Chain:
         return tag, tf.gather(shares, tag, batch_dims=2), tf.tanh(gap / 2)
 
     def _forward(self, logits: tf.Tensor, tags: tf.Tensor, kind: tf.Tensor, fresh: tf.Tensor, reduce: Callable) -> tuple[tf.Tensor, tf.Tensor]:
-        """Of each word and tag, over all ways to it, (R, L, C), up to a constant a word; and what `tags` are behind these, (R, L)."""
+        """Forward scores of each word and tag (R, L, C), normalised at each word, and the loss of `tags` at each word (R, L)."""
         rows, length, classes = _sizes(logits)
         reached = tf.TensorArray(tf.float32, length, element_shape=(logits.shape[0], classes))
         losses = tf.TensorArray(tf.float32, length, element_shape=(logits.shape[0],))

@@ -233,7 +233,7 @@ class Generator:
         return tf.argmax(scores - tf.math.log(-tf.math.log(uniform)), axis=-1, output_type=tf.int32)
 
     def _noted(self, state: State, token: tf.Tensor, prompt: tf.Tensor, step: tf.Tensor) -> tuple[State, tf.Tensor]:
-        """The state with what these tokens leave behind, and which rows they end; `prompt` is the length of each one's prompt."""
+        """Updates `used`, `history` and `tail` with the new tokens; returns the state, and which rows end. `prompt`: the length of each one's prompt."""
         ended = tf.zeros_like(token, tf.bool) if self.decoding.eos_id is None else token == self.decoding.eos_id
         state = dict(state)
         if "used" in state:

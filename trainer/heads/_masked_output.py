@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from trainer.backbones.families import FAMILIES
+from trainer.backbones.families import FAMILIES, FIRST_HEAD_SITE
 from trainer.errors import WeightsError
 from trainer.lazy import keras, tf
 
-SEED_SITE = 1_000_000  # of the layer's initial values, far above the backbone's
 # In Hugging Face's names.
 TENSORS = {
     "bert": ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions.bias"),
@@ -33,7 +32,7 @@ class MaskedOutput:
         config = backbone.config
         self.architecture, self._embeddings = config.architecture, backbone.embeddings.word
         self.activation = "gelu" if config.architecture in ("electra", "roberta", "xlm-roberta") else config.activation
-        initial = keras.initializers.TruncatedNormal(stddev=config.initializer_range, seed=seed + SEED_SITE)
+        initial = keras.initializers.TruncatedNormal(stddev=config.initializer_range, seed=seed + FIRST_HEAD_SITE)
         self.dense = keras.layers.Dense(config.embedding_size, kernel_initializer=initial, name="dense", dtype="float32")
         self.dense.build((None, config.hidden_size))
         self.norm = keras.layers.LayerNormalization(epsilon=config.layer_norm_epsilon, name="norm", dtype="float32")

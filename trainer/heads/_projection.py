@@ -1,4 +1,4 @@
-"""The loss of a vocabulary's size: hidden states are compared with every token's embedding, a block of places at a time.
+"""Cross-entropy over a large vocabulary: hidden states are compared with every token's embedding, a block of places at a time.
 
 Logits of all places at once would need more memory than the rest of the model: 32 rows of 1,024 tokens with 50,257
 words are 6.6 GB, and as much again for their gradient. So neither is ever whole.

@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from trainer.backbones.families import FAMILIES
+from trainer.backbones.families import FAMILIES, FIRST_HEAD_SITE
 from trainer.config import DataSettings
 from trainer.heads._classifier import Classifier, ClassifierSettings, class_weights_of
 from trainer.lazy import keras, tf
 
-DROPOUT_SITES = (1_000_000, 1_000_001)  # far above the backbone's
+SITES = (FIRST_HEAD_SITE, FIRST_HEAD_SITE + 1)  # of the two layers
 # What the families have before the output layer: a layer of their own with this activation, or the backbone's pooler, or nothing.
 HIDDEN = {"distilbert": "relu", "electra": "gelu", "roberta": "tanh", "xlm-roberta": "tanh"}
 DROPPED_BEFORE = ("electra", "roberta", "xlm-roberta")  # whose layer drops from its input, too
@@ -63,7 +63,7 @@ class Head(Classifier):
         self.vocabulary, self.architecture, self.from_last = vocabulary, config.architecture, config.causal
         self.classes = len(vocabulary["labels"]) or 1
         self.dropout = self.settings.dropout if self.settings.dropout is not None else config.classifier_dropout
-        initial = [keras.initializers.TruncatedNormal(stddev=config.initializer_range, seed=seed + site) for site in DROPOUT_SITES]
+        initial = [keras.initializers.TruncatedNormal(stddev=config.initializer_range, seed=seed + site) for site in SITES]
         layers = []
         if config.architecture in HIDDEN:
             layers.append(keras.layers.Dense(config.hidden_size, kernel_initializer=initial[0], name="dense", dtype="float32"))
@@ -84,11 +84,11 @@ class Head(Classifier):
         place = batch["example_start"] + (tf.maximum(batch["example_length"] - 1, 0) if self.from_last else 0)
         hidden = tf.gather_nd(outputs["sequence_output"], tf.stack([batch["example_row"], place], axis=1))  # (E, H)
         if self.architecture in HIDDEN:
-            hidden = drop(hidden, DROPOUT_SITES[1]) if self.architecture in DROPPED_BEFORE else hidden
+            hidden = drop(hidden, SITES[1]) if self.architecture in DROPPED_BEFORE else hidden
             hidden = ACTIVATIONS[HIDDEN[self.architecture]](self.layers[0](tf.cast(hidden, tf.float32)))
         elif not self.from_last:
             hidden = backbone.pool(hidden)
-        return self.layers[-1](tf.cast(drop(hidden, DROPOUT_SITES[0]), tf.float32))
+        return self.layers[-1](tf.cast(drop(hidden, SITES[0]), tf.float32))
 
     # --- Hugging Face ---------------------------------------------------------------------------------------------
 

@@ -12,19 +12,18 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from trainer.backbones.families import FAMILIES
+from trainer.backbones.families import FAMILIES, FIRST_HEAD_SITE
 from trainer.config import DataSettings, HeadSettings
 from trainer.errors import ConfigError, DataError
 from trainer.heads._plain import Plain
-from trainer.heads._spans import EAST_ASIAN
+from trainer.heads._spans import EAST_ASIAN, UNSPACED
 from trainer.lazy import keras, tf
 from trainer.sources import Example, require_field, require_text
 
-DROPOUT_SITE = 1_000_000  # far above the backbone's
 NEVER = -1e9  # the score of what is no candidate
 NEAR = 100  # characters within which a misplaced answer is looked for
 EDGE, MIDDLE = 1, 2  # bits of `candidate`: an answer may begin and end at the token; its middle may be there
-UNSPACED = re.compile("[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff]")  # Thai, Lao, Tibetan, Burmese and Khmer do not part words by spaces
+OF_UNSPACED = re.compile(f"[{''.join(f'{chr(first)}-{chr(stop - 1)}' for first, stop in UNSPACED)}]")
 
 
 class Settings(HeadSettings):
@@ -194,7 +193,7 @@ class Head(Plain):
         config = backbone.config
         self.vocabulary, self.architecture = vocabulary, config.architecture
         self.dropout = config.qa_dropout if self.settings.dropout is None else self.settings.dropout
-        initial = keras.initializers.TruncatedNormal(stddev=config.initializer_range, seed=seed + DROPOUT_SITE)
+        initial = keras.initializers.TruncatedNormal(stddev=config.initializer_range, seed=seed + FIRST_HEAD_SITE)
         self.output = keras.layers.Dense(2, kernel_initializer=initial, name="output", dtype="float32")
         self.output.build((None, config.hidden_size))
         return [self.output]
@@ -205,7 +204,7 @@ class Head(Plain):
 
         hidden = outputs["sequence_output"]
         if training and self.dropout:
-            hidden = dropout(hidden, self.dropout, seed, DROPOUT_SITE)
+            hidden = dropout(hidden, self.dropout, seed, FIRST_HEAD_SITE)
         logits = tf.gather(self.output(tf.cast(hidden, tf.float32)), batch["example_row"])
         return tf.where(_own(batch)[:, :, None], logits, NEVER)
 
@@ -439,7 +438,7 @@ def _locate(context: str, text: str, start: int | None) -> tuple[int, str]:
 def _inside_word(context: str, place: int) -> bool:
     """Whether letters or digits of a script that parts words by spaces stand on both sides of a place."""
     around = context[max(place - 1, 0):place + 1]
-    return 0 < place < len(context) and all(char.isalnum() and ord(char) < EAST_ASIAN for char in around) and not UNSPACED.search(around)
+    return 0 < place < len(context) and all(char.isalnum() and ord(char) < EAST_ASIAN for char in around) and not OF_UNSPACED.search(around)
 
 
 def _records(split: Any) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from trainer.backbones.families import FAMILIES
+from trainer.backbones.families import FAMILIES, FIRST_HEAD_SITE
 from trainer.config import DataSettings, HeadSettings
 from trainer.errors import ConfigError, DataError
 from trainer.heads._crf import Chain, forbidden_moves
@@ -23,8 +23,6 @@ from trainer.heads._spans import first_characters, is_unspaced, joined, joins, s
 from trainer.heads._tags import OUTSIDE, continued, repaired
 from trainer.lazy import keras, tf
 from trainer.sources import Example, require_field
-
-DROPOUT_SITE = 1_000_000  # far above the backbone's
 
 
 class Settings(HeadSettings):
@@ -222,7 +220,7 @@ class Head(Plain):
         self.classes = len(vocabulary["labels"])
         self.spans = vocabulary["scheme"] != "none"
         self.dropout = self.settings.dropout if self.settings.dropout is not None else config.token_classifier_dropout
-        initial = keras.initializers.TruncatedNormal(stddev=config.initializer_range, seed=seed + DROPOUT_SITE)
+        initial = keras.initializers.TruncatedNormal(stddev=config.initializer_range, seed=seed + FIRST_HEAD_SITE)
         self.output = keras.layers.Dense(self.classes, kernel_initializer=initial, name="output", dtype="float32")
         self.output.build((None, config.hidden_size))
         if not self.settings.crf:
@@ -239,7 +237,7 @@ class Head(Plain):
 
         hidden = outputs["sequence_output"]
         if training and self.dropout:
-            hidden = dropout(hidden, self.dropout, seed, DROPOUT_SITE)
+            hidden = dropout(hidden, self.dropout, seed, FIRST_HEAD_SITE)
         return self.output(tf.cast(hidden, tf.float32))
 
     def loss(self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
