@@ -1,8 +1,6 @@
 """Four virtual CPUs, and toy weights, data and runs that the tests share."""
 
-import gc
 import pathlib
-from collections.abc import Iterator
 
 import pytest
 import tensorflow as tf
@@ -11,14 +9,6 @@ import tensorflow as tf
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4)
 
 from tests import toy  # noqa: E402
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _graphs_are_looked_through_once() -> Iterator[None]:
-    """TensorFlow keeps the graphs of a process: else each of Python's searches for garbage goes through those of all the modules before."""
-    yield
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture(scope="session")
