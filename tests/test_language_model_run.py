@@ -140,6 +140,12 @@ def on_a_terminal(folder, monkeypatch, *rows, flags=()):
     return terminal.read()
 
 
+def test_on_a_terminal_the_same_prompt_is_drawn_anew(gpt2, monkeypatch):
+    flags = ("--head.do_sample=true", "--head.temperature=9", "--head.stop=[]")
+    one, two = (on_a_terminal(gpt2, monkeypatch, *[{"text": "we saw"}] * count, flags=flags) for count in (1, 2))
+    assert two.startswith(one) and two.removeprefix(one) not in ("", one) and two.removeprefix(one).startswith("we saw")
+
+
 def test_on_a_terminal_words_stay_apart(gpt2, tmp_path, monkeypatch):
     """A WordPiece vocabulary's first word has no space of its own; a prompt's template is shown, too."""
     rows = [{"text": "the film was great"}] * 60
