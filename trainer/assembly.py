@@ -131,7 +131,7 @@ def prepare_data(parts: Parts, strategy: tf.distribute.Strategy | None = None, j
         display.line(f"  tags: {'one a word, no spans' if scheme == 'none' else f'spans, scheme {scheme}'}")
     for line in prepared.ledger.lines():
         display.line(f"  ledger: {line}")
-    for line in parts.head.warnings(prepared.splits):
+    for line in parts.head.warnings(prepared.vocabulary, prepared.splits):
         display.warn(line)
     return prepared
 
@@ -156,7 +156,7 @@ def build_model(parts: Parts, strategy: tf.distribute.Strategy, vocabulary: Mapp
     config = parts.config
     with strategy.scope():
         backbone, report = huggingface.load_backbone(
-            parts.weights, dtype=config.train.precision, seed=config.train.seed, pooler=parts.head.uses_pooler,
+            parts.weights, dtype=config.train.precision, seed=config.train.seed, pooler=parts.backbone.pooler,
             hidden_dropout=config.backbone.hidden_dropout, attention_dropout=config.backbone.attention_dropout)
         model = Model(backbone, parts.head, vocabulary, config.train.seed)
         set_frozen(backbone, embeddings=config.backbone.freeze_embeddings, layers=config.backbone.freeze_layers)

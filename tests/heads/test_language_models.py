@@ -222,8 +222,8 @@ def test_a_target_needs_an_end_and_documents_too(tmp_path):
     data = DataSettings(source="jsonl", train="", seq_len=16)
     several, one = ({"train": SimpleNamespace(meta={"examples": count})} for count in (2, 1))
     joined = causal_lm.Head(causal_lm.Settings(), data, tokenizer)
-    assert joined.warnings(several) == ["head.documents: joined, and the tokenizer names no end-of-text token: nothing stands between two documents"]
-    assert joined.warnings(one) == causal_lm.Head(causal_lm.Settings(documents="separate"), data, tokenizer).warnings(several) == []
+    assert joined.warnings({}, several) == ["head.documents: joined, and the tokenizer names no end-of-text token: nothing stands between two documents"]
+    assert joined.warnings({}, one) == causal_lm.Head(causal_lm.Settings(documents="separate"), data, tokenizer).warnings({}, several) == []
 
 
 def test_targets_longer_than_what_is_generated_are_told(tmp_path):
@@ -235,7 +235,7 @@ def test_targets_longer_than_what_is_generated_are_told(tmp_path):
     head.check(huggingface.read_config(weights))
     lengths = [len(head.tokenizer.tokenize(tf.constant([row["target"]])).values) + 1 for row in rows]
     assert lengths[0] <= 8 < lengths[1]
-    assert head.warnings(prepare(data, head, "t").splits) == [
+    assert head.warnings({}, prepare(data, head, "t").splits) == [
         f"data.validation: of 3 judged targets 2 have more than head.max_new_tokens = 8 tokens (the longest {lengths[2]}), which a generated text can not have"]
 
 

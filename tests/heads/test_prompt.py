@@ -194,7 +194,7 @@ def test_words_and_labels_must_fit(weights):
             Model(backbone, head, {"labels": list(words), "train_counts": {}}, seed=0)
     with pytest.raises(DataError, match=r"every one of the 2 examples has the label 'pos' \(first: x:1\)\. A classifier needs two or more\."):
         head_of(weights).learn(["pos", "pos"], None, lambda index: f"x:{index + 1}")
-    warned = head_of(weights, label_words={**WORDS, "neutral": "ordinary"}).warnings({"train": SimpleNamespace(columns={"label": np.array([0, 1, 1])})})
+    warned = head_of(weights, label_words={**WORDS, "neutral": "ordinary"}).warnings({"train_counts": {"pos": 1, "neg": 2, "neutral": 0}}, {})
     assert warned == ["data.train: no example has the label neutral. data.limit takes the first examples: shuffle the file"]
     with pytest.raises(DataError, match=r"x:2: label 'neutral' has no word\. Those with one: pos, neg\."):
         head_of(weights).learn(["pos", "neutral"], None, lambda index: f"x:{index + 1}")

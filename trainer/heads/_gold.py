@@ -167,15 +167,15 @@ def scheme_of(labels: Sequence[Gold], scheme: str, origin: Callable[[int], str])
     if spans is not None:
         return "bio"
     found = find_scheme(gold.tags for gold in labels)
-    if found == "none" and (other := other_spelling(gold.tags for gold in labels)):
-        sentence, place = other
-        where, tag = origin_of(labels[sentence], lambda: origin(sentence), place), labels[sentence].tags[place]
-        raise DataError(f"{where}: tag {tag!r} marks a span in another spelling than B-X, I-X and O. Write the tags so, or set --head.scheme=none for "
-                        "a tag a word.")
-    odd = odd_one_out(gold.tags for gold in labels) if found == "none" else None
-    if odd:
+    if found != "none":
+        return found
+    other = other_spelling(gold.tags for gold in labels)
+    if odd := other or odd_one_out(gold.tags for gold in labels):
         sentence, place = odd
         where, tag = origin_of(labels[sentence], lambda: origin(sentence), place), labels[sentence].tags[place]
+        if other:
+            raise DataError(f"{where}: tag {tag!r} marks a span in another spelling than B-X, I-X and O. Write the tags so, or set --head.scheme=none for "
+                            "a tag a word.")
         known = ", ".join(f"{name} {' '.join(prefixes)}" for name, prefixes in PREFIXES.items())
         problem = (f"has a prefix that no scheme has beside the others ({known})" if tag[1:2] == "-" else
                    "has no prefix, and most others have, such as B-… and I-…")

@@ -52,8 +52,8 @@ class Plain:
     def check(self, backbone: BackboneConfig) -> None:
         """Raises ConfigError where the backbone is none for the head; called before anything is prepared."""
 
-    def warnings(self, splits: Mapping[str, Any]) -> list[str]:
-        """What a person should know of the encoded splits before training on them."""
+    def warnings(self, vocabulary: Mapping[str, Any], splits: Mapping[str, Any]) -> list[str]:
+        """What a person should know of the encoded splits, and of what train taught, before training on them."""
         return []
 
     @property

@@ -122,7 +122,7 @@ class Head(LanguageModel):
         relevant = self.settings.model_dump(include={"name", "documents", "target", *(("prompt",) if self.settings.target is not None else ())})
         return {**relevant, "eos_id": self.tokenizer.eos_id}
 
-    def warnings(self, splits: Mapping[str, Any]) -> list[str]:
+    def warnings(self, vocabulary: Mapping[str, Any], splits: Mapping[str, Any]) -> list[str]:
         """Where documents run into each other, or a judged text cannot be as long as its target."""
         if self.settings.target is None:
             runs_on = self.tokenizer.eos_id is None and self.settings.documents == "joined" and splits["train"].meta["examples"] > 1
@@ -219,7 +219,7 @@ class Head(LanguageModel):
         Returns:
             (B, None) int32, one token at least; (B,) int32, how many tokens each has lost.
         """
-        from trainer.text.assemble import keep_ranges
+        from trainer.text.assemble import Kept, keep_ranges, stays
 
         text = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8")
         # Without a space at the end: it belongs to the first token of what follows, as a byte-level vocabulary writes words.
@@ -231,16 +231,11 @@ class Head(LanguageModel):
         free = tf.maximum(tf.cast(room - tokens.ids.row_lengths() + of_text.row_lengths(), tf.int32), 0)
         if self.settings.target is not None:
             kept, _ = keep_ranges(of_text, None, room=free, overflow=self.overflow_of(self.data))
-            head, tail = kept
         else:
-            tail = tf.minimum(tf.cast(of_text.row_lengths(), tf.int32), free)
-            head = tf.zeros_like(tail)
-        number = tf.concat([[0], tf.cumsum(tf.cast(inside.values, tf.int32))], 0)
-        place = number[:-1] - tf.gather(tf.gather(number, inside.row_splits), row)  # of a token among its text's
-        stays = ~inside.values | (place < tf.gather(head, row)) | (place >= tf.gather(tf.cast(of_text.row_lengths(), tf.int32) - tail, row))
-        ids = tf.ragged.boolean_mask(tokens.ids, inside.with_values(stays))
-        kept = tf.minimum(ids.row_lengths(), room)
-        return _last(ids, kept, self.tokenizer.template.empty), tf.cast(tokens.ids.row_lengths() - kept, tf.int32)
+            kept = Kept(tf.zeros_like(free), tf.minimum(tf.cast(of_text.row_lengths(), tf.int32), free))
+        ids = tf.ragged.boolean_mask(tokens.ids, inside.with_values(stays(inside, kept)))
+        count = tf.minimum(ids.row_lengths(), room)
+        return _last(ids, count, self.tokenizer.template.empty), tf.cast(tokens.ids.row_lengths() - count, tf.int32)
 
     def check(self, backbone: BackboneConfig) -> None:
         """Raises ConfigError where the backbone sees what it would have to predict, or has fewer positions than a generated text."""

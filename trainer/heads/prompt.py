@@ -91,10 +91,9 @@ class Head(Classifier):
         self.require_classes(counts, labels, origin)
         return {"labels": list(words), "train_counts": {name: counts[name] for name in words}}
 
-    def warnings(self, splits: Mapping[str, Any]) -> list[str]:
+    def warnings(self, vocabulary: Mapping[str, Any], splits: Mapping[str, Any]) -> list[str]:
         """Where train has no example of a label, as of a sorted file the first few."""
-        present = set(np.unique(splits["train"].columns["label"]).tolist())
-        absent = [name for number, name in enumerate(self.settings.label_words) if number not in present]
+        absent = [name for name, count in vocabulary["train_counts"].items() if not count]
         return [f"data.train: no example has the label {', '.join(absent)}. data.limit takes the first examples: shuffle the file"] if absent else []
 
     # --- graph ----------------------------------------------------------------------------------------------------
@@ -108,7 +107,7 @@ class Head(Classifier):
             token_ids, and `asked`, 1 at the mask: each ragged (B, None) int32; truncated_tokens, unknown_tokens (B,) int32. Texts are cut, the pattern never.
         """
         from trainer.text.added_tokens import RAW_SPACES
-        from trainer.text.assemble import join, keep_ranges
+        from trainer.text.assemble import join, keep_ranges, stays
 
         template, count = self.tokenizer.template, tf.size(texts[0])
         given = dict(zip(("{text}", "{text_pair}"), (tf.strings.unicode_transcode(text, "UTF-8", "UTF-8") for text in texts), strict=False))
@@ -134,14 +133,13 @@ class Head(Classifier):
         ids = [tf.ragged.boolean_mask(tokens.ids, tokens.ids.with_values(mask)) for mask in inside]
         fixed = tf.cast(tokens.ids.row_lengths() - tf.add_n([row.row_lengths() for row in ids]), tf.int32)
         kept = keep_ranges(ids[0], ids[1] if len(ids) > 1 else None, room=tf.maximum(self.room - fixed, 0), overflow="truncate")
-        stays = tf.ones_like(asked)
+        left = tf.ones_like(asked)
         for mask, part in zip(inside, kept, strict=False):
-            number = tf.concat([[0], tf.cumsum(tf.cast(mask, tf.int32))], 0)  # of the text's tokens before each one, those of earlier rows included
-            stays &= ~mask | (number[:-1] - tf.gather(tf.gather(number, tokens.ids.row_splits), row) < tf.gather(part.head, row))
+            left &= stays(tokens.ids.with_values(mask), part)
         columns = {"token_ids": tokens.ids, "asked": tokens.ids.with_values(tf.cast(asked, tf.int32))}
-        columns = {name: tf.ragged.boolean_mask(values, values.with_values(stays)) for name, values in columns.items()}
+        columns = {name: tf.ragged.boolean_mask(values, values.with_values(left)) for name, values in columns.items()}
         unknown = tf.add_n([tf.reduce_sum(tf.cast(row == self.tokenizer.unk_id, tf.int32), axis=1) for row in ids])
-        lost = tf.reduce_sum(tf.cast(tokens.ids.with_values(~stays), tf.int32), axis=1)
+        lost = tf.reduce_sum(tf.cast(tokens.ids.with_values(~left), tf.int32), axis=1)
         return ({"token_ids": join(columns["token_ids"], template=template), "asked": join(columns["asked"], template=template.filled(0))},
                 {"truncated_tokens": lost, "unknown_tokens": unknown})
 

@@ -119,6 +119,22 @@ def keep(values: tf.RaggedTensor, kept: Kept) -> tf.RaggedTensor:
     return tf.RaggedTensor.from_row_splits(tf.gather(values.values, places.values), places.row_splits[::2], validate=False)
 
 
+def stays(inside: tf.RaggedTensor, kept: Kept) -> tf.Tensor:
+    """Which tokens stay where a text stands among others that are never cut, as in a prompt.
+
+    Args:
+        inside: (B, None) bool, the tokens of the text.
+        kept: what is kept of it, as `keep_ranges` decides.
+    Returns:
+        (T,) bool, of the tokens of all rows.
+    """
+    row, mine = inside.value_rowids(), tf.cast(inside.values, tf.int32)
+    before = tf.concat([[0], tf.cumsum(mine)], 0)  # tokens of texts before each token, and before the end
+    place = before[:-1] - tf.gather(tf.gather(before, inside.row_splits), row)  # among its own text's
+    behind = tf.gather(tf.gather(before, inside.row_splits[1:]), row) - before[:-1]  # its own included
+    return ~inside.values | (place < tf.gather(kept.head, row)) | (behind <= tf.gather(kept.tail, row))
+
+
 def join(first: tf.RaggedTensor, second: tf.RaggedTensor | None = None, *, template: Template) -> tf.RaggedTensor:
     """Lays out values per token as the model reads them: before, first, after; of a pair before, first, between, second, after.
 

@@ -73,6 +73,7 @@ class SentencePieceTokenizer(Tokenizer):
         with tf.device("CPU:0"):
             self._characters = tuple(map(tf.constant, table))
             self._marks = marks
+            self._punctuation = tuple(map(tf.constant, punctuation()))
             self._scores, self._unknown_score = tf.constant(scores), float(scores.min()) - _UNKNOWN_PENALTY
             self._longest = max(map(len, pieces))
             self._hashes, self._of_hash = IntegerTable(np.array(list(keys))), tf.constant(list(keys.values()), tf.int32)
@@ -140,7 +141,7 @@ class SentencePieceTokenizer(Tokenizer):
             return Spans(ids, splits, ids[:0], ids[:0], ids[:0])
         start = tf.gather(start, kept)
         end = tf.concat([start[1:], tf.cast(count, tf.int32)[None]], 0)[:tf.size(ids)]
-        return _place(ids, splits, start, end, codes, sources, origins)
+        return _place(ids, splits, start, end, codes, sources, origins, self._punctuation)
 
     def _normalize(self, characters: tf.RaggedTensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """The normalised codes of all texts, where each text's begin, and (first, last + 1) of the characters that each was made from, (M, 2)."""
@@ -283,7 +284,8 @@ def _hash(piece: str) -> int:
     return total % 2**64 & _HASH_BITS
 
 
-def _place(ids: tf.Tensor, splits: tf.Tensor, start: tf.Tensor, end: tf.Tensor, codes: tf.Tensor, sources: tf.Tensor, origins: tf.Tensor) -> Spans:
+def _place(ids: tf.Tensor, splits: tf.Tensor, start: tf.Tensor, end: tf.Tensor, codes: tf.Tensor, sources: tf.Tensor, origins: tf.Tensor,
+           punctuation: tuple[tf.Tensor, tf.Tensor]) -> Spans:
     """From characters of the marked texts to those of the original ones."""
     opens = tf.gather(codes, start) == ord(_MARK)
     first = tf.minimum(start + tf.cast(opens, tf.int32), end - 1)  # behind the mark, unless that is all
@@ -293,13 +295,9 @@ def _place(ids: tf.Tensor, splits: tf.Tensor, start: tf.Tensor, end: tf.Tensor, 
     begin = tf.gather(sources[:, 0], first) - origin
     stop = tf.where(alone, begin, tf.gather(sources[:, 1], end - 1) - origin)
     code, before = tf.gather(codes, first), tf.gather(codes, tf.maximum(first - 1, 0))
-    begins = opens | (before == ord(_MARK)) | _stands_alone(code) | _stands_alone(before)
+    around = tf.stack([code, before])  # a character is a word of its own to taggers, whatever piece it is in, where it is one of these
+    begins = opens | (before == ord(_MARK)) | tf.reduce_any(is_ideograph(around) | (look_up(*punctuation, around) > 0), 0)
     return Spans(ids, splits, begin, stop, tf.where(alone, -1, tf.cast(begins, tf.int32)))
-
-
-def _stands_alone(codes: tf.Tensor) -> tf.Tensor:
-    """(n,) bool: characters that are words of their own to taggers, whatever piece they are in."""
-    return is_ideograph(codes) | (look_up(*map(tf.constant, punctuation()), codes) > 0)
 
 
 def _to_source(spans: Spans, splits: tf.Tensor, sources: tf.Tensor, origins: tf.Tensor) -> Spans:
