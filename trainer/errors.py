@@ -1,7 +1,24 @@
 """Mistakes of the user, as exceptions: one message, no traceback, exit code 2.
 
-Every message says what is wrong, where (file:line or key), the value met, what is allowed and what to do.
+Every message says what is wrong, where (file:line or key), the value met, what is allowed and what to do. What comes
+from outside is shown by `shown_value` and `shown_name`, so that it can neither move the cursor nor hide the message.
 """
+
+from __future__ import annotations
+
+import datetime
+import math
+import reprlib
+import unicodedata
+
+VALUE_LENGTH = 100  # characters of a value in a message
+MESSAGE_LENGTH = 8000
+TAIL_LENGTH = 2000  # of a message that is cut: its end has the remedy
+CUT = "…"
+NESTED_PARTS = 6  # of a list or mapping in a message
+NESTED_LEVELS = 4
+LONGEST_NUMBER_BITS = 256
+HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, invisible formats, lone surrogates, line and paragraph ends
 
 
 class UserError(Exception):
@@ -26,3 +43,68 @@ class JobDirError(UserError):
 
 class TrainingError(UserError):
     """Training cannot go on, such as on a loss that is not a number."""
+
+
+# --- what comes from outside, in a message ----------------------------------------------------------------------------
+
+
+def shown_value(value: object, length: int = VALUE_LENGTH) -> str:
+    """A value from outside as a message shows it: in quotes where it is text, on one line, escaped and cut.
+
+    Args:
+        value: text, a number, a date, or lists and mappings of them, however large or deep.
+        length: characters at most.
+    """
+    if isinstance(value, str):
+        quote = '"' if "'" in value and '"' not in value else "'"
+        return quote + _one_line(value, length - 2, escaped="\\" + quote) + quote
+    if isinstance(value, datetime.date):  # a datetime is one too
+        return value.isoformat()
+    return _one_line(_Nested().repr(value), length)
+
+
+def shown_name(name: object, length: int = VALUE_LENGTH) -> str:
+    """A label, key or file name from outside as a message shows it: without quotes, on one line, escaped and cut."""
+    return _one_line(str(name), length)
+
+
+def shown_message(message: str) -> str:
+    """A whole message as it is printed: what moves the cursor or hides text is escaped; a long one loses its middle."""
+    if len(message) > MESSAGE_LENGTH:
+        left_out = len(message) - MESSAGE_LENGTH
+        head, tail = message[:MESSAGE_LENGTH - TAIL_LENGTH], message[-TAIL_LENGTH:]
+        message = f"{head}{CUT}\n({left_out:,} characters left out)\n{CUT}{tail}"
+    return "".join(_escape(ch) if unicodedata.category(ch) in HIDDEN and ch not in "\n\t" else ch for ch in message)
+
+
+def _one_line(text: str, length: int, escaped: str = "") -> str:
+    """Cut between two characters, never inside an escape."""
+    pieces = [_escape(ch) if ch in escaped or not ch.isprintable() else ch for ch in text[:length + 1]]
+    if sum(map(len, pieces)) <= length:
+        return "".join(pieces)
+    while sum(map(len, pieces)) > length - len(CUT) and pieces:
+        pieces.pop()
+    return "".join(pieces) + CUT
+
+
+def _escape(ch: str) -> str:
+    return f"\\{ch}" if ch in "\\'\"" else ch.encode("unicode_escape").decode("ascii")
+
+
+class _Nested(reprlib.Repr):
+    """Lists and mappings cut in breadth and depth, so that neither size nor nesting costs time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = NESTED_LEVELS
+        self.maxlist = self.maxtuple = self.maxset = self.maxdict = NESTED_PARTS
+
+    def repr1(self, x: object, level: int) -> str:
+        """Each part by its type; text and dates as they are shown alone."""
+        return shown_value(x) if isinstance(x, str | datetime.date) else super().repr1(x, level)
+
+    def repr_int(self, x: int, level: int) -> str:
+        """Python refuses to write numbers of more than some thousand digits."""
+        if x.bit_length() < LONGEST_NUMBER_BITS:
+            return repr(x)
+        return f"a number of about {math.ceil(x.bit_length() * math.log10(2)):,} digits"

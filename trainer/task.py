@@ -12,7 +12,7 @@ import tempfile
 from typing import IO
 
 from trainer import flags, mirror, on_vertex
-from trainer.errors import ConfigError, UserError
+from trainer.errors import ConfigError, UserError, shown_message
 from trainer.resolve import Resolved, resolve
 from trainer.storage import config_file
 
@@ -42,7 +42,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _say_error(text: str, log: IO[str] | None) -> None:
-    print(on_vertex.log_entry(mirror.shown(text), severity="ERROR") if log else f"error: {mirror.shown(text)}", file=log or sys.stderr, flush=True)
+    message = shown_message(mirror.shown(text))
+    line = on_vertex.log_entry(message, severity="ERROR") if log else f"error: {message}"
+    print(line, file=log or sys.stderr, flush=True)
 
 
 def _resolve(command: flags.CommandLine) -> tuple[Resolved, on_vertex.Folders]:

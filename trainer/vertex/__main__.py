@@ -9,7 +9,7 @@ import sys
 import time
 
 from trainer import flags, mirror
-from trainer.errors import UserError
+from trainer.errors import UserError, shown_message
 from trainer.vertex import options as options_module
 
 
@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
             from trainer.vertex.submit import submit
             submit(options, overrides, now)
     except UserError as error:
-        print(f"error: {mirror.shown(str(error))}", file=sys.stderr, flush=True)
+        print(f"error: {shown_message(mirror.shown(str(error)))}", file=sys.stderr, flush=True)
         return 2
     return 0
 
