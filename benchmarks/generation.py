@@ -94,6 +94,9 @@ def show(batch: int, answers: dict[str, list[dict]]) -> None:
 
 def answer_prompts(folder: pathlib.Path) -> None:
     """Our side: a JSON object a line in, one out."""
+    from trainer.allocator import keep_memory
+
+    keep_memory()
     import tensorflow as tf
 
     from trainer.backbones import huggingface

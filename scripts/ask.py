@@ -1,11 +1,16 @@
 """Asks a SavedModel about raw strings: ask.py SAVED_MODEL TEXT [TEXT_PAIR]. Needs tensorflow and tensorflow-text, not the trainer."""
 
+import contextlib
 import json
 import os
 import pathlib
 import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+with contextlib.suppress(ImportError):  # where the trainer is at hand
+    from trainer.allocator import keep_memory
+
+    keep_memory()
 
 stderr = os.dup(2)  # TensorFlow's notes on its import; errors come as exceptions
 os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -11,7 +11,8 @@ from tests.toy import ROOT
 
 # From the bottom up. A module imports only from rows above its own in this list, or from its own package.
 LAYERS = [
-    ["errors", "lazy", "timeline", "stopping", "prove", "tpu_compile"],
+    ["errors", "lazy", "timeline", "stopping", "prove", "tpu_compile", "allocator"],
+    ["machine"],
     ["gcs"],
     ["mirror"],
     ["storage", "config"],

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from trainer import mirror, prove
+from trainer import allocator, mirror, prove
 from trainer.backbones import huggingface
 from trainer.data.store import TokenStore
 from trainer.errors import JobDirError
@@ -207,7 +207,7 @@ def _prove(folder: pathlib.Path, proof: Proof, tolerance: float) -> float:
 def _beside_us(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment of a process that computes on the CPU: this one holds all memory of the GPUs, and a TPU serves one process."""
     kept = {name: value for name, value in environment.items() if name not in ("NEXT_PLUGGABLE_DEVICE_USE_C_API", "TF_PLUGGABLE_DEVICE_LIBRARY_PATH")}
-    return {**kept, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return {**allocator.environment(kept), "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
 def compare_generated(served: Mapping[str, Any], written: Mapping[str, np.ndarray], tolerance: float) -> float:

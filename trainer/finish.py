@@ -31,6 +31,7 @@ from trainer.export import (
     version_folder,
 )
 from trainer.job import Job
+from trainer.machine import this_machine
 from trainer.model import Model
 from trainer.resolve import Resolved
 from trainer.storage import writable_path, write_json, write_text
@@ -165,8 +166,11 @@ def finish(parts: Parts, job: Job, prepared: Prepared, run: Any) -> Results:
     peak = peak_flops(run.strategy, parts.config.train.precision)
     throughput = {"examples_per_s": round(run.state.examples / trained, 2), "real_tokens_per_s": round(run.state.real_tokens / trained, 1),
                   "model_flops_utilisation": round(run.state.model_flops / trained / peak, 4), "measured_peak_gflops": round(peak / 1e9, 1)}
-    parts.display.table("Timeline", timeline_rows(run.timeline.as_dict(), throughput))
-    return _write(job, {**metrics, "timeline": run.timeline.as_dict(), "throughput": throughput}, model)
+    machine = this_machine()
+    rows = [*timeline_rows(run.timeline.as_dict(), throughput), ("machine", str(machine))]
+    parts.display.table("Timeline", rows)
+    evidence = {"timeline": run.timeline.as_dict(), "throughput": throughput, "machine": dataclasses.asdict(machine)}
+    return _write(job, {**metrics, **evidence}, model)
 
 
 def label_rows(scores: dict[str, dict[str, float]]) -> list[tuple[str, str]]:

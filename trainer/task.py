@@ -12,6 +12,7 @@ import tempfile
 from typing import IO
 
 from trainer import flags, mirror, on_vertex
+from trainer.allocator import keep_memory
 from trainer.errors import ConfigError, UserError, shown_message
 from trainer.resolve import Resolved, resolve
 from trainer.storage import config_file
@@ -76,6 +77,7 @@ def _run(command: flags.CommandLine, resolved: Resolved, folders: on_vertex.Fold
     # Everything below imports TensorFlow, which takes seconds: a mistake above is answered before.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its errors reach us as exceptions; its notes frighten people
     os.environ["KERAS_BACKEND"] = "tensorflow"
+    keep_memory()
     _import_tensorflow()
     from trainer.display import Display
     from trainer.job import Job
