@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import itertools
@@ -18,7 +19,9 @@ import tensorflow as tf
 
 from trainer.config import DataSettings
 from trainer.data import store as store_module
+from trainer.data.duplicates import duplicates, duplicates_of
 from trainer.data.ledger import Ledger
+from trainer.data.spool import Labels, Numbers
 from trainer.data.store import StoreWriter, TokenStore
 from trainer.errors import DataError
 from trainer.mirror import cache_folder, use_cache
@@ -130,19 +133,24 @@ class _Split:
         self.name = name
         self.writer = StoreWriter(folder)
         self.waiting: list[tuple[str, ...]] = []  # the texts of the last examples
-        self.labels: list[Any] = []
+        self.labels = Labels(folder)
         self.samples: list[dict[str, Any]] = []
         self.files: dict[str, int] = {}  # name -> number
         self.names: list[str] = []  # by number
-        self.places: list[tuple[int, int]] = []  # file, line of each example
-        self.hashes: list[int] = []
+        self.places = Numbers(folder, np.int32, (2,))  # file, line of each example
+        self.hashes = Numbers(folder, np.uint64)
         self.kept: list[str] = []
         self.count = self.characters = 0
 
     def origin(self, index: int) -> str:
-        file, line = self.places[index]
+        file, line = self.places[index].tolist()
         name = self.names[file]
         return f"{name}:{line}" if line else name
+
+    def close(self) -> None:
+        """Lets go what only preparation needs."""
+        for spool in (self.labels, self.places, self.hashes):
+            spool.close()
 
 
 class _Preparation:
@@ -155,7 +163,13 @@ class _Preparation:
 
     def write(self, folder: pathlib.Path) -> None:
         names = [split for split in SPLITS if getattr(self.settings, split) is not None]
-        splits = {name: _Split(name, folder / name) for name in names}
+        with contextlib.ExitStack() as stack:
+            splits = {name: stack.enter_context(contextlib.closing(_Split(name, folder / name))) for name in names}
+            self._read(splits)
+            self._finish(splits, folder)
+
+    def _read(self, splits: dict[str, _Split]) -> None:
+        """Encodes all examples."""
         workers = os.cpu_count() or 1
         with ThreadPoolExecutor(workers) as pool:
             for name, source in self.sources.items():
@@ -173,7 +187,6 @@ class _Preparation:
             for split in splits.values():
                 self._encode(split, pool)
             self._collect(0)
-        self._finish(splits, folder)
 
     def _limited(self, name: str, source: Source) -> Iterator[Example]:
         size = source.size() if self.progress else None  # asked once: of a folder it is a walk over all files
@@ -232,8 +245,8 @@ class _Preparation:
                         self._refuse_overflow(origin, "more tokens than")
             if self.head.recuts:
                 tokens = self.head.finish_rows(tokens, example, split.labels[batch])
-            files, lines = np.array(split.places[batch], np.int32)[example].T
-            columns = {"content_hash": np.array(split.hashes[batch], np.uint64)[example], "origin_file": files, "origin_line": lines}
+            files, lines = split.places[batch][example].T
+            columns = {"content_hash": split.hashes[batch][example], "origin_file": files, "origin_line": lines}
             split.writer.append(tokens, {**columns, "example": batch.start + example} if self.head.windows else columns)
 
     def _refuse_overflow(self, origin: str, excess: str) -> None:
@@ -272,11 +285,10 @@ class _Preparation:
         write_json(folder / "ledger.json", {"ledger": self.ledger.entries, "vocabulary": vocabulary})
 
     def _count_duplicates(self, split: _Split, train: _Split) -> None:
-        hashes, train_hashes = np.array(split.hashes, np.uint64), np.array(train.hashes, np.uint64)
-        again = np.ones(len(hashes), bool)
-        again[np.unique(hashes, return_index=True)[1]] = False
-        repeated = np.flatnonzero(again)
-        also_train = np.flatnonzero(np.isin(hashes, train_hashes)) if split.name != "train" and self.settings.stream_characters is None else []
-        for kind, found in (("duplicates", repeated), ("duplicates_of_train", also_train)):
-            if len(found):
-                self.ledger.add(split.name, kind, split.origin(int(found[0])), len(found))
+        folder = split.writer.folder
+        found = {"duplicates": duplicates(split.hashes, folder)}
+        if split.name != "train" and self.settings.stream_characters is None:
+            found["duplicates_of_train"] = duplicates_of(split.hashes, train.hashes, folder)
+        for kind, rows in found.items():
+            if rows.count:
+                self.ledger.add(split.name, kind, split.origin(rows.first), rows.count)

@@ -10,18 +10,18 @@ Folders are built under another name and renamed when complete, so a half-writte
 from __future__ import annotations
 
 import fcntl
-import io
 import json
 import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
+from trainer.data.spool import BLOCK_ROWS, Numbers
 from trainer.errors import JobDirError
 
 FORMAT = 10  # part of the fingerprint: raised when the files' meaning changes
@@ -41,8 +41,8 @@ class TokenStore:
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder
         self.meta: dict[str, Any] = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        self.row_splits = np.load(folder / "row_splits.npy")
-        self.lengths = np.diff(self.row_splits).astype(np.int32)
+        self.row_splits = np.load(folder / "row_splits.npy", mmap_mode="r")
+        self.lengths = _lengths(folder / "row_splits.npy")
         self.columns = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in self.meta["columns"]}
         self.extras = {name: np.load(folder / f"extra.{name}.npy", mmap_mode="r") for name in self.meta["extras"]}
         self.tokens = {name: _map_int32(folder / f"tokens.{name}.int32") for name in self.meta["token_columns"]}
@@ -80,8 +80,8 @@ class StoreWriter:
         self.folder = folder
         folder.mkdir(parents=True)
         self._files: dict[str, Any] = {}
-        self._lengths: list[np.ndarray] = []
-        self._columns: dict[str, list[np.ndarray]] = {}
+        self._lengths = Numbers(folder, np.int64)
+        self._columns: dict[str, Numbers] = {}
 
     def append(self, tokens: Mapping[str, tuple[np.ndarray, np.ndarray]], columns: Mapping[str, np.ndarray]) -> None:
         """Appends a batch: token columns as (flat values int32, row lengths), which agree in lengths; example columns (B, ...)."""
@@ -89,13 +89,15 @@ class StoreWriter:
             if name not in self._files:
                 self._files[name] = open(self.folder / f"tokens.{name}.int32", "wb")  # noqa: SIM115  closed in close()
             self._files[name].write(np.ascontiguousarray(values, np.int32).data)
-        self._lengths.append(next(iter(tokens.values()))[1])
+        self._lengths.extend(next(iter(tokens.values()))[1])
         for name, values in columns.items():
-            self._columns.setdefault(name, []).append(values)
+            if name not in self._columns:
+                self._columns[name] = Numbers(self.folder, values.dtype, values.shape[1:])
+            self._columns[name].extend(values)
 
     def column(self, name: str) -> np.ndarray:
         """All values of an example column written so far."""
-        return np.concatenate(self._columns[name]) if name in self._columns else np.zeros(0)
+        return self._columns[name][:] if name in self._columns else np.zeros(0)
 
     def token_column(self, name: str) -> np.ndarray:
         """All values of a token column written so far."""
@@ -104,14 +106,27 @@ class StoreWriter:
 
     def row_splits(self) -> np.ndarray:
         """(examples + 1,) int64: where the tokens of each begin."""
-        lengths = np.concatenate(self._lengths) if self._lengths else np.zeros(0, np.int64)
-        return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        return np.concatenate(list(self._split_blocks()))
+
+    def _split_blocks(self) -> Iterator[np.ndarray]:
+        """The same, a part at a time."""
+        total = np.zeros(1, np.int64)
+        yield total
+        for lengths in self._lengths.blocks():
+            splits = total + np.cumsum(lengths)
+            total = splits[-1:]
+            yield splits
 
     def recut(self, row_splits: np.ndarray) -> None:
         """Lets rows begin elsewhere in the same tokens; each has the example columns of the one that its first token was in."""
         of = np.searchsorted(self.row_splits(), row_splits[:-1], side="right") - 1
-        self._columns = {name: [self.column(name)[of]] for name in self._columns}
-        self._lengths = [np.diff(row_splits)]
+        for name, values in self._columns.items():
+            self._columns[name] = Numbers(self.folder, values.dtype, values.shape)
+            self._columns[name].extend(values[:][of])
+            values.close()
+        self._lengths.close()
+        self._lengths = Numbers(self.folder, np.int64)
+        self._lengths.extend(np.diff(row_splits))
 
     def close(self, columns: Mapping[str, np.ndarray], token_columns: Mapping[str, np.ndarray], meta: Mapping[str, Any], *,
               extras: Mapping[str, np.ndarray] | None = None) -> None:
@@ -120,21 +135,36 @@ class StoreWriter:
             file.close()
         for name, values in token_columns.items():
             (self.folder / f"tokens.{name}.int32").write_bytes(np.ascontiguousarray(values, np.int32).data)
-        _save(self.folder / "row_splits.npy", self.row_splits())
-        everything = {**{name: self.column(name) for name in self._columns}, **columns}
-        for name, values in everything.items():
-            _save(self.folder / f"{name}.npy", values)
-        for name, values in (extras or {}).items():
-            _save(self.folder / f"extra.{name}.npy", values)
+        _save(self.folder / "row_splits.npy", np.dtype(np.int64), (len(self._lengths) + 1,), self._split_blocks())
+        for name, values in self._columns.items():
+            _save(self.folder / f"{name}.npy", values.dtype, (len(values), *values.shape), values.blocks())
+        more = {**columns, **{f"extra.{name}": values for name, values in (extras or {}).items()}}
+        for name, values in more.items():
+            _save(self.folder / f"{name}.npy", values.dtype, values.shape, [values])
+        everything = {**self._columns, **columns}
         meta = {**meta, "extras": list(extras or {}), "columns": list(everything), "token_columns": list({**self._files, **token_columns})}
         (self.folder / "meta.json").write_text(json.dumps(meta, ensure_ascii=False), encoding="utf-8")
+        for spool in (self._lengths, *self._columns.values()):
+            spool.close()
 
 
-def _save(path: pathlib.Path, values: np.ndarray) -> None:
-    """As np.save, whose tofile does not notice when the last of its buffers finds the disk full."""
-    content = io.BytesIO()
-    np.save(content, values, allow_pickle=False)
-    path.write_bytes(content.getbuffer())
+def _save(path: pathlib.Path, dtype: np.dtype, shape: tuple[int, ...], blocks: Iterable[np.ndarray]) -> None:
+    """As np.save, whose tofile does not notice when the last of its buffers finds the disk full; of values that come in parts."""
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for block in blocks:
+            file.write(np.ascontiguousarray(block).tobytes())
+
+
+def _lengths(path: pathlib.Path) -> np.ndarray:
+    """(examples,) int32: the differences of the row splits in a file, which need not be in memory."""
+    splits = np.load(path, mmap_mode="r")
+    lengths = np.empty(len(splits) - 1, np.int32)
+    for start in range(0, len(lengths), BLOCK_ROWS):
+        stop = min(len(lengths), start + BLOCK_ROWS)
+        lengths[start:stop] = np.diff(np.fromfile(path, splits.dtype, stop + 1 - start, offset=splits.offset + start * splits.itemsize))
+    return lengths
 
 
 @contextmanager

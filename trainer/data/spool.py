@@ -1,0 +1,215 @@
+"""What preparation notes of each example, on disk: memory stays the same however many examples there are.
+
+The files have no name, so that whatever ends the process leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import tempfile
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Any, overload
+
+import numpy as np
+
+BLOCK_ROWS = 1 << 16  # read at a time
+WAITING_ROWS = 1 << 12  # in memory before they are written
+
+
+class Numbers:
+    """Rows of numbers, appended one by one or many at a time, and read in blocks.
+
+    Args:
+        folder: on the disk where they are kept.
+        dtype: of a number.
+        shape: of a row.
+    """
+
+    def __init__(self, folder: pathlib.Path, dtype: Any, shape: tuple[int, ...] = ()) -> None:
+        self.dtype, self.shape = np.dtype(dtype), shape
+        self._row_bytes = self.dtype.itemsize * int(np.prod(shape, dtype=np.int64))
+        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115  closed by close()
+        self._written = 0
+        self._waiting: list[Any] = []
+
+    def __len__(self) -> int:
+        return self._written + len(self._waiting)
+
+    def append(self, row: Any) -> None:
+        """Adds a row."""
+        self._waiting.append(row)
+        if len(self._waiting) >= WAITING_ROWS:
+            self._flush()
+
+    def extend(self, rows: np.ndarray) -> None:
+        """Adds (n, …) rows."""
+        self._flush()
+        self._write(np.ascontiguousarray(rows, self.dtype))
+
+    def blocks(self, rows: int = BLOCK_ROWS) -> Iterator[np.ndarray]:
+        """All rows, in order, so many at a time; (n, …) each."""
+        for start in range(0, len(self), rows):
+            yield self[start:start + rows]
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> np.ndarray: ...
+
+    def __getitem__(self, index: int | slice) -> Any:
+        """A row, or (n, …) rows of a slice without a step."""
+        if not isinstance(index, slice):
+            index = range(len(self))[index]
+            return self[index:index + 1][0]
+        self._flush()
+        start, stop, _ = index.indices(len(self))
+        count = max(0, stop - start)
+        content = self._read(start * self._row_bytes, count * self._row_bytes)
+        return np.frombuffer(content, self.dtype).reshape(count, *self.shape)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """All rows, in memory."""
+        return self[:].astype(dtype or self.dtype)
+
+    def close(self) -> None:
+        """Lets the file go."""
+        self._file.close()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            rows = np.array(self._waiting, self.dtype).reshape(-1, *self.shape)
+            self._waiting.clear()
+            self._write(rows)
+
+    def _write(self, rows: np.ndarray) -> None:
+        content = memoryview(rows.reshape(-1)).cast("B")
+        while content:
+            content = content[self._file.write(content):]
+        self._written += len(rows)
+
+    def _read(self, start: int, count: int) -> bytes:
+        parts = []
+        while count and (part := os.pread(self._file.fileno(), count, start)):
+            parts.append(part)
+            start, count = start + len(part), count - len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+class Labels(Sequence):
+    """The labels of a split, as a list of them would be.
+
+    Names, and tuples of names, are numbers in the file and once in memory; numbers, and tuples of
+    numbers, are in the file. Others, such as the spans of a text, stay in memory.
+    """
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self._folder = folder
+        self._kept: _Kept | None = None  # how, which the first label decides
+
+    def append(self, label: Any) -> None:
+        """Adds a label."""
+        if self._kept is None:
+            self._kept = _kept_as(label)(self._folder, label)
+        self._kept.append(label)
+
+    def __len__(self) -> int:
+        return len(self._kept) if self._kept else 0
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._kept) if self._kept else iter(())
+
+    def __getitem__(self, index: int | slice) -> Any:
+        if not isinstance(index, slice):
+            index = range(len(self))[index]
+            return next(iter(self._kept.part(index, index + 1)))
+        start, stop, step = index.indices(len(self))
+        return list(self._kept.part(start, stop))[::step] if self._kept else []
+
+    def close(self) -> None:
+        """Lets the file go."""
+        if self._kept:
+            self._kept.close()
+
+
+class _Kept:
+    """Labels of one kind; this one keeps them in memory."""
+
+    def __init__(self, folder: pathlib.Path, first: Any) -> None:
+        self._labels: list[Any] = []
+
+    def append(self, label: Any) -> None:
+        self._labels.append(label)
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __iter__(self) -> Iterator[Any]:
+        for start in range(0, len(self), BLOCK_ROWS):
+            yield from self.part(start, min(len(self), start + BLOCK_ROWS))
+
+    def part(self, start: int, stop: int) -> Iterator[Any]:
+        return iter(self._labels[start:stop])
+
+    def close(self) -> None:
+        pass
+
+
+class _KeptAsNumbers(_Kept):
+    """Floats, or tuples of whole numbers as long as the first one."""
+
+    def __init__(self, folder: pathlib.Path, first: Any) -> None:
+        self._tuples = isinstance(first, tuple)
+        shape = (len(first),) if self._tuples else ()
+        self._numbers = Numbers(folder, np.int64 if self._tuples else np.float64, shape)
+
+    def append(self, label: Any) -> None:
+        self._numbers.append(label)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def part(self, start: int, stop: int) -> Iterator[Any]:
+        rows = self._numbers[start:stop].tolist()
+        return map(tuple, rows) if self._tuples else iter(rows)
+
+    def close(self) -> None:
+        self._numbers.close()
+
+
+class _KeptAsNames(_Kept):
+    """Labels of which there are few: each one's number."""
+
+    def __init__(self, folder: pathlib.Path, first: Any) -> None:
+        self._numbers = Numbers(folder, np.int32)
+        self._number_of: dict[Hashable, int] = {}
+        self._names: list[Any] = []
+
+    def append(self, label: Any) -> None:
+        known = len(self._number_of)
+        number = self._number_of.setdefault((type(label), label), known)  # 1, 1.0 and True are equal
+        if number == known:
+            self._names.append(label)
+        self._numbers.append(number)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def part(self, start: int, stop: int) -> Iterator[Any]:
+        return map(self._names.__getitem__, self._numbers[start:stop].tolist())
+
+    def close(self) -> None:
+        self._numbers.close()
+
+
+def _kept_as(label: Any) -> type[_Kept]:
+    if label is None or isinstance(label, (str, int)):
+        return _KeptAsNames
+    if isinstance(label, float):
+        return _KeptAsNumbers
+    if isinstance(label, tuple) and all(isinstance(part, str) for part in label):
+        return _KeptAsNames
+    if isinstance(label, tuple) and all(isinstance(part, int) for part in label):
+        return _KeptAsNumbers
+    return _Kept
