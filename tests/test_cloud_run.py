@@ -16,7 +16,7 @@ from tests import toy
 from tests.cloud import bucket_of_cloud_storage
 from tests.launcher import Launcher
 from tests.test_multi_worker import environments
-from trainer import gcs, mirror
+from trainer import gcs, mirror, ownership
 from trainer.checkpoints import Checkpoints, RunState
 from trainer.errors import ConfigError
 
@@ -192,7 +192,7 @@ def test_the_model_is_loaded_evaluated_and_asked_from_the_bucket(launcher, confi
         assert launcher.wait() == 0, (tmp_path / "log").read_text()
     answers = [json.loads(line) for line in gcs.client().bucket("runs").blob("ask/answers.json").download_as_text().splitlines()]
     assert len(answers) == 45 and sum(answer["label"] == answer["predicted_label"] for answer in answers) >= 40
-    assert names("hf") == {"config.json", "model.safetensors", "tokenizer_config.json", "vocab.txt"}
+    assert names("hf") == {"config.json", "model.safetensors", "tokenizer_config.json", "vocab.txt", ownership.MARKER}
 
 
 def test_two_workers_share_nothing_but_the_bucket(launcher, faults, config, whole, tmp_path):
@@ -312,14 +312,14 @@ def test_what_a_bucket_lost_is_forgotten_here(faults, tmp_path, monkeypatch):
     for name in ("a.txt", "deep/b.txt"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(name)
-    mirror.publish(folder, last=("a.txt",))
+    mirror.publish(folder, last=("a.txt",), removable={"a.txt", "deep/b.txt"})
     assert names("mirror/job") == {"a.txt", "deep/b.txt"} and mirror.url_of(folder / "a.txt") == f"{BUCKET}/mirror/job/a.txt"
     faults.requests.clear()
-    mirror.publish(folder, last=("a.txt",))
+    mirror.publish(folder, last=("a.txt",), removable={"a.txt", "deep/b.txt"})
     assert [method for method, _ in faults.requests] == ["GET"]  # nothing has changed
     (folder / "deep" / "b.txt").write_text("new")
     faults.requests.clear()
-    mirror.publish(folder, last=("a.txt",))
+    mirror.publish(folder, last=("a.txt",), removable={"a.txt", "deep/b.txt"})
     assert next((method, "a.txt" in path) for method, path in faults.requests if method != "GET") == ("DELETE", True)
     gcs.client().bucket("runs").blob("mirror/job/deep/b.txt").delete()
     gcs.client().bucket("runs").blob("mirror/job/a.txt").upload_from_string("theirs")

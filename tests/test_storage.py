@@ -246,52 +246,6 @@ def test_a_folder_without_permission(tmp_path):
     assert "Permission denied" in message(JobDirError, storage.write_text, tmp_path / "x", "")
 
 
-def filled(folder, content):
-    folder.mkdir(parents=True)
-    (folder / "file").write_text(content)
-    return folder
-
-
-@pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])
-def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path, error):
-    folder, other = filled(tmp_path / "model", "old"), filled(tmp_path / ".model.mine", "another's")
-    with pytest.raises(error), storage.replaced_folder(folder) as new:
-        (new / "file").write_text("half")
-        raise error
-    assert sorted(tmp_path.iterdir()) == [other, folder] and (folder / "file").read_text() == "old"
-    with storage.replaced_folder(folder) as new:
-        (new / "file").write_text("new")
-    assert sorted(tmp_path.iterdir()) == [other, folder] and (folder / "file").read_text() == "new"
-    assert folder.stat().st_mode & 0o777 == 0o777 & ~umask()
-
-
-def umask():
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def test_a_folder_is_there_also_when_its_replacement_is_stopped_between_two_renames(tmp_path, monkeypatch):
-    folder, rename = filled(tmp_path / "model", "old"), pathlib.Path.rename
-
-    def stop(path, target):
-        if path.name == "new":
-            raise SystemExit(143)
-        rename(path, target)
-
-    monkeypatch.setattr(pathlib.Path, "rename", stop)
-    with pytest.raises(SystemExit), storage.replaced_folder(folder) as new:
-        (new / "file").write_text("new")
-    assert (folder / "file").read_text() == "old" and list(tmp_path.iterdir()) == [folder]
-
-
-def test_a_folder_that_a_kill_has_left_aside_is_put_back(tmp_path):
-    filled(tmp_path / ".model.partial.x1" / "old", "old")
-    with pytest.raises(ValueError), storage.replaced_folder(tmp_path / "model"):
-        raise ValueError
-    assert (tmp_path / "model" / "file").read_text() == "old" and list(tmp_path.iterdir()) == [tmp_path / "model"]
-
-
 def test_the_probe_leaves_nothing(tmp_path):
     assert storage.probe_writable(str(tmp_path / "a" / "b")) == tmp_path / "a" / "b"
     assert os.listdir(tmp_path / "a" / "b") == []

@@ -20,7 +20,7 @@ from trainer.backbones import huggingface
 from trainer.data.store import TokenStore
 from trainer.errors import JobDirError
 from trainer.model import Model
-from trainer.storage import replaced_folder
+from trainer.replacing import replaced_folder
 from trainer.warmup import prediction_log
 
 WARMUP_REQUESTS = 8
@@ -260,5 +260,8 @@ def export_huggingface(model: Model, head: Any, weights: pathlib.Path, tokenizer
         if (pad := known.pad_id if known.has_pad else known.eos_id) is not None:
             updates = {**updates, "pad_token_id": pad}
             tokenizer_updates = {} if known.has_pad else {"pad_token": known.vocabulary[pad]}
-    huggingface.save_huggingface(folder, model.backbone, weights, head_tensors=tensors, config_updates=updates, tokenizer_folder=tokenizer,
-                                 tokenizer_updates=tokenizer_updates)
+    try:
+        huggingface.save_huggingface(folder, model.backbone, weights, head_tensors=tensors, config_updates=updates, tokenizer_folder=tokenizer,
+                                     tokenizer_updates=tokenizer_updates)
+    except OSError as error:
+        raise JobDirError(f"{folder}: the export could not be written: {error}. Free some space or give --export.directory.") from None

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from trainer import mirror
+from trainer import mirror, ownership
 from trainer.assembly import Parts, build_model, make_parts, prepare_data, start_strategy
 from trainer.checkpoints import Checkpoints
 from trainer.data.prepare import Prepared
@@ -34,9 +34,10 @@ from trainer.job import Job
 from trainer.machine import this_machine
 from trainer.model import Model
 from trainer.resolve import Resolved
-from trainer.storage import writable_path, write_json, write_text
+from trainer.storage import write_json
+from trainer.targets import export_folder, require_export_target, write_batching_parameters
 from trainer.throughput import peak_flops
-from trainer.warmup import BATCHING_FILE, BATCHING_PARAMETERS
+from trainer.warmup import BATCHING_FILE
 
 REPORTED = ("validation", "test")
 SHOWN_LABELS = 30  # on the terminal
@@ -124,11 +125,10 @@ class Kept:
         settings, parts = self.parts.config.export, self.parts
         if settings.format == "none":
             return None
-        own = self.job.model if settings.format == "savedmodel" else self.job.folder / "huggingface"
-        folder = writable_path(settings.directory) if settings.directory else own
+        folder = export_folder(parts.config, self.job)
         if settings.format == "huggingface" and self.job.writes:
             export_huggingface(self.model, parts.head, parts.weights, parts.tokenizer_folder, folder)
-            mirror.publish(folder, last=("config.json",))  # which AutoModel reads first
+            ownership.publish(folder, last=("config.json",))  # which AutoModel reads first
         if settings.format == "huggingface":
             return folder
         folder = version_folder(folder, settings.version) if self.job.writes else folder
@@ -137,9 +137,9 @@ class Kept:
         if not self.job.writes:
             return None
         self.display.line("export: " + export_saved_model(self.model, parts.head, folder, proof, tolerance=tolerance))
-        mirror.publish(folder, last=("saved_model.pb",))
-        if settings.version is not None:
-            write_text(folder.parent / BATCHING_FILE, BATCHING_PARAMETERS)
+        ownership.publish(folder, last=("saved_model.pb",))
+        if settings.version is not None and not write_batching_parameters(folder.parent / BATCHING_FILE):
+            self.display.line(f"{folder.parent / BATCHING_FILE} is not ours: it stays as it is")
         return folder
 
     def _proof(self, prepared: Prepared, tolerance: float) -> Proof:
@@ -210,6 +210,7 @@ def export(resolved: Resolved, job: Job, display: Display) -> None:
     """--mode=export: the kept model as export.format says. Raises ConfigError where that is none."""
     if resolved.config.export.format == "none":
         raise ConfigError("export.format: the job was trained with none, which writes nothing. Set --export.format=savedmodel or --export.format=huggingface.")
+    require_export_target(resolved.config, job)
     with stop_when_a_worker_is_lost():
         kept, prepared = _kept(resolved, job, display, with_data=resolved.config.export.format == "savedmodel")
         folder = kept.export(prepared)

@@ -284,6 +284,16 @@ def _download(item: RemoteObject, path: pathlib.Path, key: str) -> None:
                       "Check the proxy between, or copy it by gcloud storage cp and give the local path.")
 
 
+def content(item: RemoteObject, *, key: str, count: int | None = None) -> bytes:
+    """What an object holds, or its first `count` bytes, without a file. Raises ConfigError where it cannot be read."""
+    blob = client().bucket(item.bucket).blob(item.name, generation=item.generation)
+    if item.size == 0:
+        return b""
+    end = None if count is None else min(count, item.size) - 1
+    with _explained(key, str(item), "storage.objects.get"):
+        return blob.download_as_bytes(end=end, raw_download=True, checksum=None, retry=_retry(), timeout=TIMEOUT_SECONDS)
+
+
 def crc32c(path: pathlib.Path) -> str:
     """The file's checksum in base64, as Cloud Storage writes it."""
     import google_crc32c

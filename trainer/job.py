@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from trainer import mirror
+from trainer import mirror, ownership
 from trainer.data.ledger import Ledger
 from trainer.data.prepare import Prepared, load
 from trainer.errors import ConfigError, JobDirError
@@ -119,9 +119,10 @@ class Job:
     def share(self, prepare: Callable[[], Prepared]) -> Prepared:
         """What `prepare` returns, published for the other workers."""
         prepared, folder = prepare(), self.folder / SHARED_PREPARATION
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)  # of this machine's copy of the bucket
         shutil.copytree(prepared.folder, folder, copy_function=os.link)
-        mirror.publish(folder, last=("ledger.json",))
+        ownership.mark(folder)
+        ownership.publish(folder, last=("ledger.json",))
         return prepared
 
     def shared(self) -> Prepared:

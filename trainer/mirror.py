@@ -193,11 +193,12 @@ def add(path: pathlib.Path) -> None:
         gcs.each(_publish, [file for file in files if _published.get(file) != _state(file)])
 
 
-def publish(path: pathlib.Path, *, last: Sequence[str] = ()) -> None:
+def publish(path: pathlib.Path, *, last: Sequence[str] = (), removable: Collection[str]) -> None:
     """Makes the bucket's folder what is here: uploads what differs, removes what is not here.
 
     Args:
         last: names of files without which a reader takes the folder for absent: removed first, written last.
+        removable: the objects, by names relative to the folder, that may be removed; another's stay.
     Raises:
         ConfigError: it cannot be written.
     """
@@ -205,7 +206,8 @@ def publish(path: pathlib.Path, *, last: Sequence[str] = ()) -> None:
     if url is None:
         return
     here = _visible(path)
-    there = {_file(item): item for item in gcs.listing(url, key=KEY)}
+    listed = {_file(item): item for item in gcs.listing(url, key=KEY)}
+    there = {file: item for file, item in listed.items() if file in here or file.relative_to(path).as_posix() in removable}
     changed = [file for file in here if file not in there or (_published.get(file) != _state(file) and not _is_copy(file, there[file]))]
     if changed or set(there) - set(here):
         gcs.delete([item for file, item in there.items() if file.name in last], key=KEY)

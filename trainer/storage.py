@@ -14,8 +14,6 @@ import pathlib
 import pkgutil
 import re
 import secrets
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from typing import IO, Any, Literal
 
@@ -230,34 +228,6 @@ def atomic_write(path: str | os.PathLike[str], mode: Literal["w", "wb"] = "w") -
             temporary.unlink(missing_ok=True)
     _sync_folder(target.parent)
     mirror.add(named)
-
-
-@contextlib.contextmanager
-def replaced_folder(folder: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
-    """Yields an empty folder that takes the place of `folder` when the block ends well, and vanishes when it does not.
-
-    Whoever is stopped on the way leaves the folder that was there before: what a kill has left between two renames, the next call puts back.
-    """
-    folder = pathlib.Path(folder)
-    prefix = f".{folder.name}.partial."
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    for left in folder.parent.glob(glob.escape(prefix) + "*"):
-        _take_away(left, folder)
-    partial = pathlib.Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
-    try:
-        (partial / "new").mkdir()
-        yield partial / "new"
-        if folder.exists():
-            folder.rename(partial / "old")
-        (partial / "new").rename(folder)
-    finally:
-        _take_away(partial, folder)
-
-
-def _take_away(partial: pathlib.Path, folder: pathlib.Path) -> None:
-    if (partial / "old").exists() and not folder.exists():
-        (partial / "old").rename(folder)
-    shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

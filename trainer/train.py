@@ -14,6 +14,7 @@ from trainer.plan import describe
 from trainer.resolve import Resolved
 from trainer.stopping import StopSignal
 from trainer.storage import write_json
+from trainer.targets import require_export_target
 from trainer.timeline import Timeline
 
 
@@ -31,6 +32,7 @@ def _train(resolved: Resolved, strategy: tf.distribute.Strategy, job: Job, displ
     require_agreement(strategy, "the config", config.model_dump_json(exclude={"data": {"cache_dir"}}), "Start all with the same config and flags.")
     parts = make_parts(config, display)
     job.claim(resolved)
+    require_export_target(config, job)
     if hosts(strategy) > 1:
         require_agreement(strategy, "the job_dir", job.mark(lambda: require_agreement(strategy, "the start", "", "")), SHARED)
     timeline.enter("prepare_s")

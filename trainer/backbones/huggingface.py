@@ -19,7 +19,7 @@ import numpy as np
 
 from trainer.backbones.families import FAMILIES, FIRST_BEHIND_PADDING
 from trainer.errors import WeightsError
-from trainer.storage import replaced_folder
+from trainer.replacing import replaced_folder
 
 if TYPE_CHECKING:
     from trainer.backbones.decoder import Decoder
@@ -228,11 +228,16 @@ def save_huggingface(folder: str | os.PathLike, backbone: "Backbone", source: st
 
 
 def _write_folder(folder: Path, content: dict[str, Any], tensors: dict[str, np.ndarray], tokenizer: str | os.PathLike | None) -> None:
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     (folder / CONFIG_FILE).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     # contiguous: safetensors writes the memory as it lies, whatever the strides
-    save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    try:
+        save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    except SafetensorError as error:  # which is no OSError
+        raise OSError(str(error)) from error
+    shutil.copymode(folder / CONFIG_FILE, folder / WEIGHTS_FILE)  # safetensors lets its owner alone read it
     for name in TOKENIZER_FILES if tokenizer is not None else ():
         if (Path(tokenizer) / name).exists():
             shutil.copyfile(Path(tokenizer) / name, folder / name)
