@@ -30,7 +30,7 @@ def nested(depth):
     (10**4999, "a number of about 5,000 digits"),
     (datetime.date(2020, 1, 2), "2020-01-02"),
     (["tsv"], "['tsv']"),
-    ({"a": datetime.date(2020, 1, 2), "\x1b": [1, {2: "b"}]}, r"{'\x1b': [1, {2: 'b'}], 'a': 2020-01-02}"),
+    ({"a": datetime.date(2020, 1, 2), "\x1b": [1, {2: "b"}]}, r"{'a': 2020-01-02, '\x1b': [1, {2: 'b'}]}"),
     (nested(100_000), "[[[[[...]]]]]"),
 ], ids=itertools.count())
 def test_a_value_is_shown_on_one_line(value, expected):

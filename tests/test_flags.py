@@ -21,7 +21,7 @@ def problem(*arguments):
 
 
 @pytest.mark.parametrize(("argument", "value"), [
-    ("--train.learning_rate=3e-5", "3e-5"), ("--train.epochs=2", 2), ("--train.clip_norm=null", None), ("--backbone.freeze_embeddings=true", True),
+    ("--train.learning_rate=3e-5", 3e-5), ("--train.epochs=2", 2), ("--train.clip_norm=null", None), ("--backbone.freeze_embeddings=true", True),
     ("--backbone.freeze_embeddings", True), ("--nobackbone.freeze_embeddings", False), ("--data.train=007", "007"), ("--data.train=a: b", "a: b"),
     ("--data.text=[q, a]", ["q", "a"]),
     ("--data.validation=0.2", 0.2), ("--data.validation=dev.jsonl", "dev.jsonl"), ("--data.label=yes", "yes"), ("--data.cache_dir=null", None),
@@ -66,6 +66,59 @@ def test_a_flag_without_its_value_is_refused():
     assert "--train.epochs" in problem("--train.epochs")
 
 
+def test_a_flag_with_nothing_behind_its_sign_is_no_null():
+    """Such as --train.epochs=$EPOCHS, where the variable is not set."""
+    message = problem("--train.epochs=", "--backbone.freeze_layers=", "--seqlen=5")
+    assert message.startswith("3 problems on the command line:\n")
+    assert "--train.epochs: no value. Expected number > 0 or null." in message
+    assert "--job_dir: the path is empty." in problem("--job_dir=")
+    assert overrides("--data.cache_dir=") == {"data.cache_dir": ""}
+
+
+def test_what_only_predict_takes_is_not_ignored_elsewhere():
+    assert problem("--input=rows.jsonl") == "--input: only --mode=predict takes it. Received --mode=train."
+
+
+def test_no_problem_of_a_command_line_hides_another():
+    message = problem("stray", "--zzz=1", *(f"--unknown_{number}" for number in range(3000)))
+    assert message.startswith("3,002 problems on the command line:\n  unexpected argument 'stray'")
+    assert message.endswith("\n  and 2,982 more") and len(message) < 3000
+
+
+@pytest.mark.parametrize(("argument", "expected"), [
+    ("--\x1b[2J=3", r"unknown flag --\x1b[2J. --help"), ("--mode=\x1b[2J", r"Received '\x1b[2J'."),
+    ("--nobackbone.freeze_embeddings=3", "does not take an argument"), ("--data.train=\udcff.csv", r"--data.train=\udcff.csv: is not UTF-8."),
+    ("--" + "x" * 100_000, "xxx…. --help lists every flag."),
+])
+def test_an_odd_argument_is_shown_escaped_and_cut(argument, expected):
+    assert expected in problem(argument) and len(problem(argument)) < 500
+
+
+@pytest.mark.parametrize(("content", "value"), [
+    ("--train.epochs=2\n# a comment\n// another\n\n  --train.seed=3  \n", {"train.epochs": 2, "train.seed": 3}),
+    ("--backbone.freeze_embeddings\r\n", {"backbone.freeze_embeddings": True}),
+])
+def test_a_flagfile_holds_flags(tmp_path, content, value):
+    file = tmp_path / "flags.txt"
+    file.write_text(content)
+    assert overrides(f"--flagfile={file}") == overrides("--flagfile", str(file)) == value
+    assert overrides(f"--flagfile={file}", "--train.epochs=5")["train.epochs"] == 5
+
+
+def test_a_flagfile_that_cannot_be_read_is_named(tmp_path):
+    own, other, stray = tmp_path / "own", tmp_path / "other", tmp_path / "stray"
+    own.write_text(f"--flagfile={other}\n")
+    other.write_text(f"--flagfile={own}\n")
+    stray.write_text("train.epochs=2\n")
+    assert problem(f"--flagfile={own}") == f"--flagfile={own}: names itself, by {other}. Remove that line."
+    assert "--flagfile=nowhere: cannot be read: No such file or directory." in problem("--flagfile=nowhere")
+    assert "it is a device" in problem("--flagfile=/dev/zero")
+    assert problem("--flagfile") == problem("--flagfile=") == "--flagfile: no path. Expected --flagfile=FILE, a file with one flag a line."
+    assert "Received 'train.epochs=2'." in problem(f"--flagfile={stray}")
+    (tmp_path / "empty").touch()
+    assert "more than 20 files" in problem(*[f"--flagfile={tmp_path / 'empty'}"] * 21)
+
+
 @given(st.lists(st.text(st.characters(exclude_categories=("Cs",)), max_size=12), max_size=4))
 def test_no_command_line_ends_in_a_traceback(arguments):
     try:
@@ -84,5 +137,12 @@ def test_help_lists_every_setting_with_type_default_and_meaning():
                 if key not in ("name", "source"):
                     assert schema.describe_type(field) in heading or schema.describe_type(field) in meaning
                     assert field.description in meaning
+    for section, (key, _) in schema.PLUGIN_KEYS.items():
+        choices = schema.section_classes(section)
+        heading, *rows = entries[f"{section}.{key}"].split("\n")
+        assert heading == f"one of {', '.join(choices)}"
+        assert [row.split(":")[0].strip() for row in rows[1:]] == list(choices)
+        assert all(row.split(": ", 1)[1] for row in rows[1:])
+    assert "    parallel: line-aligned files" in entries["data.source"] and "managed_dataset" in entries["data.source"]
     assert "(default: 5.0e-05)" in entries["train.learning_rate"] and "(default" not in entries["train.steps"]
     assert {"config", "job_dir", "mode", "input", "output", "help"} <= set(entries)

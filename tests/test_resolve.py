@@ -1,6 +1,7 @@
 """From a file and flags to a config: round trips, origins, and messages that name every problem."""
 
 import pathlib
+import time
 
 import pytest
 import yaml
@@ -133,9 +134,10 @@ def test_a_problem_of_the_data_section_is_named(tmp_path, content, expected):
 
 @pytest.mark.parametrize(("content", "expected"), [
     (b"train: [1,\n", "run.yaml:2: not valid YAML"), (b"- a\n- b\n", "run.yaml:1: expected sections (head, backbone, data, train"),
-    ("train: {epochs: 1}  # 文字".encode("gb18030"), "run.yaml: cannot be read: 'utf-8' codec can't decode byte"),
-    (b"train: {epochs: \x07}\n", "run.yaml: not valid YAML: unacceptable character #x0007"),
-    (b"train: {epochs: 2020-13-45}\n", "run.yaml:1: not a plain YAML value: month must be in 1..12. Put text between quotes."),
+    ("train: {epochs: 1}  # 文字".encode("gb18030"),
+     "run.yaml:1: not UTF-8 (byte 0xce). Read as GB18030 the line is 'train: {epochs: 1}  # 文字'. If that is right: iconv -f GB18030 -t UTF-8 "),
+    (b"train: {epochs: \x07}\n", "run.yaml:1: not valid YAML: the character U+0007 is not allowed."),
+    (b"train: {epochs: 2020-13-45}\n", "train.epochs: expected number > 0 or null. Received '2020-13-45' ("),
     (b"train:\n  epochs: !!python/object/apply:os.system ['exit 3']\n", "run.yaml:2: not a plain YAML value"),
     (b"train: !!python/object:x.Y {epochs: 2}\n", "run.yaml:1: not a plain YAML value"), (b"!!python/object:x.Y\ntrain: {epochs: 2}\n", "Tags are not read."),
 ])
@@ -145,6 +147,50 @@ def test_a_file_that_is_no_plain_yaml_is_refused_at_its_line(tmp_path, content, 
     with pytest.raises(ConfigError) as caught:
         resolve(file)
     assert expected in str(caught.value) and str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize(("content", "expected"), [
+    ("data: {source: [tsv], train: d}", "Received ['tsv'] ("), ("data: {source: {a: b}, train: d}", "Received {'a': 'b'} ("),
+    ("train.epochs: 3", "train.epochs: unknown section ("), ("train.epochs: 3", "Without the dot: train: {epochs: …}."),
+    ("train:\n  epochs： 3", "train: expected a section with keys. Received 'epochs： 3' ("), ("train:\n  epochs： 3", "It has a full-width colon (：)"),
+    ("train:\n  epochs = 3", "Write ': ' in place of '='."), ("train:\n  epochs:3", "After the colon goes a blank."),
+    ("ｔｒａｉｎ: {epochs: 3}", "Did you mean train?"), ('"tr\\e[2Jain": {}', r"tr\x1b[2Jain: unknown section ("),
+    ('train: {"\\u202eepochs": 3}', r"train.\u202eepochs: unknown key ("), ("train: {seed: !!bool 7}", "train.seed: not a plain value: '7' is neither true"),
+    ("? [a]\n: b", "the config: a key must be a name, not a list or a mapping ("),
+    ("train: &t {epochs: 1}\nplan: {<<: *t}", "plan: merge keys (<<) are not read."),
+    ("data: {source: csv, train: d, header: maybe}", "data.header: expected true or false"), ("train: {precision: yes}", "put them in quotes."),
+])
+def test_odd_yaml_is_one_problem_among_the_others(tmp_path, content, expected):
+    sections = {"backbone": "backbone: {weights: w}", "data": "data: {source: jsonl, train: d}", "head": "head: {name: classification}"}
+    sections.pop(content.split(":")[0], None)
+    message = problem(tmp_path, "\n".join([*sections.values(), content, "plan: {xlaa: true}" if "plan" not in content else ""]) + "\n")
+    assert expected in message and ("plan.xlaa: unknown key" in message or "plan" in content)
+
+
+def test_the_first_of_thousands_of_problems_are_told_within_a_second(tmp_path):
+    start = time.perf_counter()
+    message = problem(tmp_path, MINIMAL + "train:\n" + "".join(f"  key_{number}: 1\n" for number in range(3000)))
+    assert time.perf_counter() - start < 2
+    assert message.startswith("3,000 problems in the configuration:\n  train.key_0: unknown key (")
+    assert message.count("\n") == 21 and message.endswith("\n  and 2,980 more")
+
+
+def test_an_empty_file_is_said_to_be_empty(tmp_path):
+    message = problem(tmp_path, "# nothing yet\n")
+    assert "run.yaml: has no settings." in message and "head.name: missing." in message
+
+
+def test_labels_and_words_are_read_as_written_and_a_choice_may_be_on(tmp_path):
+    content = MINIMAL.replace("classification}", "classification, labels: [010, 1.50, 1e3, 2020-01-01]}") + "train: {xla: on}\n"
+    config = resolve(written(tmp_path, content)).config
+    assert config.head.labels == ["010", "1.50", "1e3", "2020-01-01"]
+    assert config.train.xla == "on"
+
+
+def test_a_file_name_cannot_break_the_resolved_config(tmp_path):
+    file = written(tmp_path, MINIMAL, "a\nb: [.yaml")
+    text = resolve(file).to_yaml()
+    assert resolve(written(tmp_path, text, "again.yaml")).config == resolve(file).config
 
 
 def test_a_missing_file_is_named_with_the_nearest_one(tmp_path):

@@ -28,14 +28,14 @@ class Section(pydantic.BaseModel):
 class HeadSettings(Section):
     """What every head has; `trainer/heads/NAME.py` adds its own."""
 
-    name: str = Field(description="which head: a module of trainer/heads")
+    name: str = Field(description="which head")
     dropout: Probability | None = Field(None, description="before the output layer; null: what the checkpoint's config.json says")
 
 
 class DataSettings(Section):
     """What every source has; `trainer/sources/NAME.py` adds its own."""
 
-    source: str = Field(description="which format: a module of trainer/sources")
+    source: str = Field(description="which format")
     train: str = Field(description="path, glob, pkg://module/folder, or a TFDS split")
     validation: Fraction | Place | None = Field(None, description="the same, or a fraction held out of train by content hash")
     test: Fraction | Place | None = Field(None, description="the same, or a fraction held out of train by content hash")
@@ -168,6 +168,13 @@ def section_classes(section: str) -> dict[str, type[Section]]:
     if section in PLUGIN_KEYS:
         return plugins(PLUGIN_KEYS[section][1])
     return {"": Config.model_fields[section].annotation}
+
+
+@functools.cache
+def annotations_of(section: str, key: str) -> tuple[Any, ...]:
+    """The types of a setting in the classes that have it; none where no class has."""
+    fields = (cls.model_fields.get(key) for cls in section_classes(section).values())
+    return tuple(field.annotation for field in fields if field is not None)
 
 
 def json_schema() -> dict[str, Any]:

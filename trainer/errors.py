@@ -7,6 +7,7 @@ from outside is shown by `shown_value` and `shown_name`, so that it can neither 
 from __future__ import annotations
 
 import datetime
+import itertools
 import math
 import reprlib
 import unicodedata
@@ -102,6 +103,14 @@ class _Nested(reprlib.Repr):
     def repr1(self, x: object, level: int) -> str:
         """Each part by its type; text and dates as they are shown alone."""
         return shown_value(x) if isinstance(x, str | datetime.date) else super().repr1(x, level)
+
+    def repr_dict(self, x: dict[object, object], level: int) -> str:
+        """In the order that was written; the base class sorts, which large mappings pay for."""
+        if level <= 0:
+            return "{...}"
+        parts = [f"{self.repr1(key, level - 1)}: {self.repr1(value, level - 1)}"
+                 for key, value in itertools.islice(x.items(), self.maxdict)]
+        return "{" + ", ".join([*parts, *(["..."] if len(x) > self.maxdict else [])]) + "}"
 
     def repr_int(self, x: int, level: int) -> str:
         """Python refuses to write numbers of more than some thousand digits."""

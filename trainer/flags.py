@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-import yaml
 from absl import flags
 from pydantic_core import PydanticUndefined
 
 from trainer import config as schema
-from trainer.errors import ConfigError
-from trainer.resolve import Setting, Settings, as_yaml, suggest, suggest_setting
+from trainer import flagfile, plain_yaml
+from trainer.errors import ConfigError, shown_name, shown_value
+from trainer.resolve import Problems, Setting, Settings, as_yaml, suggest, suggest_setting
 
+LONGEST_ERROR = 300  # characters of absl's own words
 MODES = ("train", "plan", "evaluate", "predict", "export")
 
 
@@ -78,7 +81,7 @@ def _setting_flags() -> dict[str, tuple[str, str, str | None, bool]]:
         section, key = name.split(".")
         everywhere = sum(map(len, rows.values())) == len(schema.section_classes(section))
         if section in schema.PLUGIN_KEYS and key == schema.PLUGIN_KEYS[section][0]:
-            merged[name] = (next(iter(rows))[0], f"one of {', '.join(schema.section_classes(section))}", None, False)
+            merged[name] = _plugin_flag(section, key)
         elif len(rows) == 1:
             (row, modules), = rows.items()
             merged[name] = row if everywhere else (f"[{', '.join(modules)}] {row[0]}", *row[1:])
@@ -86,6 +89,15 @@ def _setting_flags() -> dict[str, tuple[str, str, str | None, bool]]:
             meaning = "; ".join(f"[{', '.join(modules)}] {row[0]} ({row[1]}, default {row[2]})" for row, modules in rows.items())
             merged[name] = (meaning, " / ".join(dict.fromkeys(row[1] for row in rows)), None, all(row[3] for row in rows))
     return merged
+
+
+def _plugin_flag(section: str, key: str) -> tuple[str, str, str | None, bool]:
+    """The row of head.name or data.source: the choices there are, each in a few words."""
+    classes = schema.section_classes(section)
+    words = {name: cls.model_fields[key].description or inspect.getdoc(cls) or "" for name, cls in classes.items()}
+    listed = "".join(f"\n      {name}: {said.splitlines()[0].rstrip('.')}" for name, said in words.items())
+    general = schema.Config.model_fields[section].annotation.model_fields[key].description
+    return f"{general}:{listed}", f"one of {', '.join(classes)}", None, False
 
 
 def parse(argv: list[str]) -> CommandLine:
@@ -96,7 +108,13 @@ def parse(argv: list[str]) -> CommandLine:
     """
     own, overrides = parse_flags(argv, OWN)
     if own["mode"] not in MODES:
-        raise ConfigError(f"--mode: expected one of {', '.join(MODES)}. Received {own['mode']!r}.{suggest(own['mode'], list(MODES))}")
+        raise ConfigError(f"--mode: expected one of {', '.join(MODES)}. Received {shown_value(own['mode'])}.{suggest(own['mode'], list(MODES))}")
+    for name in ("input", "output"):
+        if own[name] is not None and own["mode"] != "predict":
+            raise ConfigError(f"--{name}: only --mode=predict takes it. Received --mode={own['mode']}.")
+    for name in ("config", "job_dir", "input", "output"):  # as of a shell's variable that is not set
+        if own[name] is not None and not own[name].strip():
+            raise ConfigError(f"--{name}: the path is empty. Give one, or leave --{name} out.")
     return CommandLine(**{**own, "help": own["help"] in (True, "true")}, overrides=overrides)
 
 
@@ -107,19 +125,31 @@ def parse_flags(argv: list[str], own: Sequence[Flag]) -> tuple[dict[str, Any], S
         ConfigError: as for `parse`.
     """
     values = flags.FlagValues()
+    values.set_gnu_getopt(True)  # what follows a stray word is read too, so that all problems come at once
     _define(values, own)
+    arguments = flagfile.expanded(argv)
+    _refuse_bytes(arguments)
     try:
-        rest = values(_joined(argv, values), known_only=True)[1:]
-    except flags.Error as error:
-        raise ConfigError(f"{error}. Every setting is --SECTION.KEY=VALUE; --help lists them.") from None
-    if rest:
-        raise ConfigError("\n".join(_unknown(argument, list(values)) for argument in rest))
+        rest = values(_joined(arguments, values), known_only=True)[1:]
+    except (flags.Error, ValueError) as error:  # a ValueError: --noFLAG=VALUE
+        raise ConfigError(f"{shown_name(error, LONGEST_ERROR)}. Every setting is --SECTION.KEY=VALUE; --help lists them.") from None
+    problems = Problems()
+    for argument in rest:
+        problems.add(functools.partial(_unknown, argument, list(values)))
     overrides: Settings = {}
     for name in values:
         if "." in name and values[name].present:
             section, key = name.split(".")
-            overrides[section, key] = Setting(_value(section, key, values[name].value), f"--{name}")
+            overrides[section, key] = Setting(_value(section, key, values[name].value, problems), f"--{name}")
+    problems.refuse("on the command line")
     return {flag.name: values[flag.name].value for flag in own}, overrides
+
+
+def _refuse_bytes(arguments: Sequence[str]) -> None:
+    """Python keeps bytes that are not UTF-8 as lone surrogates, which no file of ours can hold."""
+    for argument in arguments:
+        if any("\ud800" <= ch <= "\udfff" for ch in argument):
+            raise ConfigError(f"{shown_name(argument)}: is not UTF-8. Write it, or name the file, in UTF-8.")
 
 
 def _joined(argv: Sequence[str], values: flags.FlagValues) -> list[str]:
@@ -135,14 +165,14 @@ def _joined(argv: Sequence[str], values: flags.FlagValues) -> list[str]:
 
 
 def _unknown(argument: str, known: list[str]) -> str:
-    name = argument.split("=")[0].lstrip("-")
+    flag = argument.split("=")[0]
     if not argument.startswith("-"):
-        return f"unexpected argument {argument!r}: every setting is --SECTION.KEY=VALUE."
-    near = suggest_setting(name, known)
-    return f"unknown flag --{name}.{near.replace('mean ', 'mean --')} --help lists every flag."
+        return f"unexpected argument {shown_value(argument)}: every setting is --SECTION.KEY=VALUE."
+    near = suggest_setting(flag.lstrip("-"), known)
+    return f"unknown flag {shown_name(flag)}.{near.replace('mean ', 'mean --')} --help lists every flag."
 
 
-def _value(section: str, key: str, text: Any) -> Any:
+def _value(section: str, key: str, text: Any, problems: Problems) -> Any:
     """A flag's text as YAML would read it, but text stays text where only text is allowed ("007" is no number)."""
     if not isinstance(text, str):
         return text
@@ -150,11 +180,13 @@ def _value(section: str, key: str, text: Any) -> Any:
     only_text = all("number" not in words and "integer" not in words and "true" not in words for words in accepts)
     if text == "null" and any("null" in words for words in accepts):
         return None
+    if not text and not only_text:
+        problems.add(f"--{section}.{key}: no value. Expected {' or '.join(accepts)}.")
     if only_text and not text.startswith(("[", "{")):
         return text
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        return plain_yaml.parse(text, schema.annotations_of(section, key))
+    except plain_yaml.YamlProblemError:
         return text
 
 

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
+import functools
+import itertools
 import math
+import os
 import pathlib
-from collections.abc import Iterator, Mapping
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import pydantic
 import yaml
 
 from trainer import config as schema
-from trainer.errors import ConfigError
-from trainer.mirror import shown
+from trainer import plain_yaml
+from trainer.errors import ConfigError, shown_name, shown_value
+from trainer.plain_yaml import YamlProblemError, hint
+from trainer.settings_file import read_settings, shown_path
 
 DEFAULT = "default"
+PROBLEMS_SHOWN = 20
+FILES_SEARCHED = 2000
+LONGEST_NAME = 100  # characters of a name that are compared with others
+SHOWN_OF_FILE = 40  # characters of its beginning
 # What Hugging Face, Keras and others call a setting.
 ELSEWHERE = {
     **dict.fromkeys(("model", "checkpoint", "model_name_or_path", "preset"), "backbone.weights"), "tokenizer_name": "backbone.tokenizer",
@@ -75,6 +87,7 @@ class _OneLineDumper(yaml.SafeDumper):
     """Escapes what YAML takes for line ends, which other quotes would fold."""
 
 
+_OneLineDumper.add_implicit_resolver(*plain_yaml.FLOAT_RESOLVER)  # so that text like 1e5 is written in quotes
 _OneLineDumper.add_representer(str, lambda dumper, text: dumper.represent_scalar(
     "tag:yaml.org,2002:str", text, style='"' if any(ch in "\n\r\x85\u2028\u2029\ufeff" for ch in text) else None))
 
@@ -85,7 +98,7 @@ def resolve(file: pathlib.Path | None, overrides: Settings | None = None) -> Res
     Raises:
         ConfigError: lists every problem, each with its place, the value met, what is allowed and a suggestion.
     """
-    problems: list[str] = []
+    problems = Problems()
     settings: Settings = {}
     if file is not None:
         settings.update(_read_yaml(file, problems))
@@ -93,106 +106,156 @@ def resolve(file: pathlib.Path | None, overrides: Settings | None = None) -> Res
     settings.update(overrides or {})
     classes = {section: _section_class(section, settings, problems) for section in schema.Config.model_fields}
     sections = {section: _validate(section, cls, settings, problems) for section, cls in classes.items() if cls is not None}
-    if not problems:
-        problems += _contradictions(sections)
-    if problems:
-        count = f"{len(problems)} problems" if len(problems) > 1 else "1 problem"
-        raise ConfigError(f"{count} in the configuration:\n" + "\n".join(f"  {problem}" for problem in problems))
+    if not problems.count:
+        for problem in _contradictions(sections):
+            problems.add(problem)
+    problems.refuse()
     return Resolved(schema.Config(**sections), {name: setting.origin for name, setting in settings.items()})
+
+
+class Problems:
+    """All that is wrong with a config; only the first few are put into words."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._said: list[str] = []
+
+    def add(self, problem: str | Callable[[], str]) -> None:
+        """Counts a problem. A suggestion takes time to find: give what makes the sentence, which is asked only where it is shown."""
+        self.count += 1
+        if len(self._said) < PROBLEMS_SHOWN:
+            self._said.append(problem if isinstance(problem, str) else problem())
+
+    def refuse(self, where: str = "in the configuration") -> None:
+        """Raises ConfigError with all of them, where there are any."""
+        if not self.count:
+            return
+        more = self.count - len(self._said)
+        lines = [*self._said, *([f"and {more:,} more"] if more else [])]
+        heading = f"{self.count:,} problems" if self.count > 1 else "1 problem"
+        raise ConfigError(f"{heading} {where}:\n" + "\n".join(f"  {line}" for line in lines))
 
 
 def _drop_replaced_plugin_keys(settings: Settings, overrides: Settings) -> None:
     """Where a flag names another source or head than the file, the file's keys that only the file's one has go with it."""
     for section, (key, _) in schema.PLUGIN_KEYS.items():
         before, after = settings.get((section, key)), overrides.get((section, key))
-        if before is None or after is None or before.value == after.value:
+        if before is None or after is None:
             continue
-        classes = schema.section_classes(section)
-        if before.value in classes and after.value in classes:
-            only_before = set(classes[before.value].model_fields) - set(classes[after.value].model_fields)
-            for name in only_before:
+        old, new = (_plugin_class(section, setting.value) for setting in (before, after))
+        if old is not None and new is not None:
+            for name in set(old.model_fields) - set(new.model_fields):
                 settings.pop((section, name), None)
 
 
-def _read_yaml(file: pathlib.Path, problems: list[str]) -> Settings:
+def _plugin_class(section: str, name: object) -> type[schema.Section] | None:
+    """The class of a head's or a source's name; None where it is no such name, or no text."""
+    return schema.section_classes(section).get(name) if isinstance(name, str) else None
+
+
+def _read_yaml(file: pathlib.Path, problems: Problems) -> Settings:
+    """The settings of a file; what is wrong with a single one goes to the problems.
+
+    Raises:
+        ConfigError: the file as a whole cannot be read.
+    """
+    if not os.path.lexists(file):
+        raise ConfigError(f"--config={shown_path(file)}: no such file.{_nearest_file(file)}")
+    text = read_settings(file, key="--config")
     try:
-        text = file.read_text(encoding="utf-8-sig")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except FileNotFoundError:
-        near = difflib.get_close_matches(file.name, [path.name for path in file.parent.glob("*.yaml")], n=1)
-        raise ConfigError(f"--config={file}: no such file." + (f" Did you mean {file.parent / near[0]}?" if near else "")) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--config={file}: cannot be read: {error}") from None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise ConfigError(f"{file}:{mark.line + 1}: not valid YAML: {error.problem or error.context}") from None
-    except yaml.YAMLError as error:  # a character that YAML does not have
-        raise ConfigError(f"{file}: not valid YAML: {str(error).splitlines()[0]}") from None
+        root = plain_yaml.compose(text)
+    except YamlProblemError as error:
+        raise ConfigError(f"{_place(file, error.line)}: {error}") from None
     if root is None:
+        problems.add(f"{shown_path(file)}: has no settings.")
         return {}
     if not isinstance(root, yaml.MappingNode):
-        raise ConfigError(f"{file}:1: expected sections ({', '.join(schema.Config.model_fields)}), each with its keys. Received {text[:40]!r}")
-    _refuse_tag(root, file)
+        start = text.strip()[:SHOWN_OF_FILE]
+        raise ConfigError(f"{shown_path(file)}:1: expected sections ({', '.join(schema.Config.model_fields)}), each with its keys. "
+                          f"Received {shown_value(start)}.{hint(start)}")
     settings: Settings = {}
     for section, node in _pairs(root, file, "", problems):
-        _refuse_tag(node, file)
-        if section not in schema.Config.model_fields:
-            problems.append(f"{section}: unknown section ({file}:{node.start_mark.line + 1})." + _suggest_key(section, section))
-        elif isinstance(node, yaml.MappingNode):
-            for key, value in _pairs(node, file, f"{section}.", problems):
-                settings[section, key] = Setting(_construct(value, file), f"{shown(file)}:{value.start_mark.line + 1}")
-        elif not (isinstance(node, yaml.ScalarNode) and node.tag.endswith(":null")):
-            problems.append(f"{section}: expected a section with keys. Received {_construct(node, file)!r} ({file}:{node.start_mark.line + 1}).")
+        settings |= _section_settings(section, node, file, problems)
     return settings
 
 
-def _pairs(node: yaml.MappingNode, file: pathlib.Path, prefix: str, problems: list[str]) -> Iterator[tuple[str, yaml.Node]]:
+def _nearest_file(file: pathlib.Path) -> str:
+    with contextlib.suppress(OSError, ValueError):
+        names = [path.name for path in itertools.islice(file.parent.glob("*.yaml"), FILES_SEARCHED)]
+        if near := difflib.get_close_matches(file.name, names, n=1):
+            return f" Did you mean {shown_path(file.parent / near[0])}?"
+    return ""
+
+
+def _section_settings(section: str, node: yaml.Node, file: pathlib.Path, problems: Problems) -> Settings:
+    place = _place(file, plain_yaml.line_of(node))
+    if section not in schema.Config.model_fields:
+        problems.add(lambda: f"{shown_name(section)}: unknown section ({place}).{hint(section) or _suggest_key(section, section)}")
+        return {}
+    if not isinstance(node, yaml.MappingNode):
+        value = _value(node, section, "", file, problems)
+        if value is not None:
+            said = hint(value) if isinstance(value, str) else ""
+            problems.add(f"{section}: expected a section with keys. Received {shown_value(value)} ({place}).{said}")
+        return {}
+    settings: Settings = {}
+    for key, value_node in _pairs(node, file, f"{section}.", problems):
+        value = _value(value_node, section, key, file, problems)
+        settings[section, key] = Setting(value, _place(file, plain_yaml.line_of(value_node)))
+    return settings
+
+
+def _place(file: pathlib.Path, line: int | None) -> str:
+    return f"{shown_path(file)}:{line}" if line else shown_path(file)
+
+
+def _pairs(node: yaml.MappingNode, file: pathlib.Path, prefix: str, problems: Problems) -> Iterator[tuple[str, yaml.Node]]:
     first_lines: dict[str, int] = {}
     for key_node, value_node in node.value:
-        key, line = str(key_node.value), key_node.start_mark.line + 1
+        line = plain_yaml.line_of(key_node)
+        try:
+            key = plain_yaml.name_of(key_node)
+        except YamlProblemError as error:
+            problems.add(f"{prefix.rstrip('.') or 'the config'}: {error} ({_place(file, line)}).")
+            continue
         if key in first_lines:  # YAML readers keep the last one and say nothing
-            problems.append(f"{prefix}{key}: given twice ({file}:{first_lines[key]} and {file}:{line}). Keep one.")
+            both = f"{_place(file, first_lines[key])} and {_place(file, line)}"
+            problems.add(f"{prefix}{shown_name(key)}: given twice ({both}). Keep one.")
         first_lines[key] = line
         yield key, value_node
 
 
-def _refuse_tag(node: yaml.Node, file: pathlib.Path) -> None:
-    if isinstance(node, yaml.MappingNode) and not node.tag.endswith(":map"):  # the tag of a section, which is never constructed
-        raise ConfigError(f"{file}:{node.start_mark.line + 1}: not a plain YAML value: the tag {node.tag!r}. Tags are not read.")
-
-
-def _construct(node: yaml.Node, file: pathlib.Path) -> Any:
-    loader = yaml.SafeLoader("")
+def _value(node: yaml.Node, section: str, key: str, file: pathlib.Path, problems: Problems) -> object:
+    """None where it is no plain value, which is then a problem."""
     try:
-        return loader.construct_document(node)
-    except yaml.MarkedYAMLError as error:
-        raise ConfigError(f"{file}:{node.start_mark.line + 1}: not a plain YAML value: {error.problem}. Tags are not read.") from None
-    except ValueError as error:  # such as 2020-13-45, which YAML takes for a date
-        raise ConfigError(f"{file}:{node.start_mark.line + 1}: not a plain YAML value: {error}. Put text between quotes.") from None
+        return plain_yaml.construct(node, schema.annotations_of(section, key))
+    except YamlProblemError as error:
+        name = f"{section}.{shown_name(key)}" if key else section
+        problems.add(f"{name}: not a plain value: {error} ({_place(file, error.line)}).")
+        return None
 
 
-def _section_class(section: str, settings: Settings, problems: list[str]) -> type[schema.Section] | None:
+def _section_class(section: str, settings: Settings, problems: Problems) -> type[schema.Section] | None:
     classes = schema.section_classes(section)
     if section not in schema.PLUGIN_KEYS:
         return classes[""]
     key = schema.PLUGIN_KEYS[section][0]
     setting = settings.get((section, key))
     if setting is None:
-        problems.append(f"{section}.{key}: missing. Expected one of {', '.join(classes)}.")
+        problems.add(f"{section}.{key}: missing. Expected one of {', '.join(classes)}.")
         return None
-    if not isinstance(setting.value, str) or setting.value not in classes:
-        problems.append(f"{section}.{key}: expected one of {', '.join(classes)}. Received {setting.value!r} ({setting.origin})."
-                        + suggest(str(setting.value), list(classes)))
-        return None
-    return classes[setting.value]
+    found = _plugin_class(section, setting.value)
+    if found is None:
+        problems.add(f"{section}.{key}: expected one of {', '.join(classes)}. Received {shown_value(setting.value)} ({setting.origin})."
+                     + suggest(str(setting.value), list(classes)))
+    return found
 
 
-def _validate(section: str, cls: type[schema.Section], settings: Settings, problems: list[str]) -> schema.Section | None:
+def _validate(section: str, cls: type[schema.Section], settings: Settings, problems: Problems) -> schema.Section | None:
     values = {key: setting.value for (name, key), setting in settings.items() if name == section}
-    # pydantic would read true as 1, or as the text "True".
-    seen = {key for key, value in values.items() if isinstance(value, bool) and key in cls.model_fields
-            and "true or false" not in schema.describe_type(cls.model_fields[key])}
-    problems += [_problem(section, key, cls, {"type": "bool"}, settings[section, key]) for key in seen]
+    seen = {key for key, value in values.items() if not _may_be(value, key, cls)}
+    for key in sorted(seen):
+        problems.add(_problem(section, key, cls, {"type": "bool"}, settings[section, key]))
     try:
         checked = cls.model_validate({key: value for key, value in values.items() if key not in seen})
         return None if seen else checked
@@ -201,38 +264,56 @@ def _validate(section: str, cls: type[schema.Section], settings: Settings, probl
             key = str(detail["loc"][0]) if detail["loc"] else ""
             if key not in seen:  # a union reports each of its members
                 seen.add(key)
-                problems.append(_problem(section, key, cls, detail, settings.get((section, key))))
+                problems.add(functools.partial(_problem, section, key, cls, detail, settings.get((section, key))))
         return None
 
 
+def _may_be(value: object, key: str, cls: type[schema.Section]) -> bool:
+    """Whether pydantic may judge a value: it would read true as 1, or as the text "True"."""
+    if not isinstance(value, bool) or key not in cls.model_fields:
+        return True
+    return "true or false" in schema.describe_type(cls.model_fields[key])
+
+
 def _problem(section: str, key: str, cls: type[schema.Section], detail: Any, setting: Setting | None) -> str:
-    name = f"{section}.{key}" if key else section
+    name = f"{section}.{shown_name(key)}" if key else section
     if detail["type"] == "extra_forbidden":
-        return f"{name}: unknown key ({setting.origin if setting else DEFAULT})." + _suggest_key(section, key)
+        return f"{name}: unknown key ({setting.origin if setting else DEFAULT}).{_suggest_key(section, key)}"
     if detail["type"] == "missing":
         field = cls.model_fields[key]
         return f"{name}: missing. Expected {schema.describe_type(field)}: {field.description}."
-    received = f" Received {setting.value!r} ({setting.origin})." if setting else ""
+    received = f" Received {shown_value(setting.value)} ({setting.origin})." if setting else ""
     if detail["type"] in ("value_error", "assertion_error"):
         return f"{name}: {detail['ctx']['error']}.{received}"
     expected = schema.describe_type(cls.model_fields[key])
-    quote = " YAML reads yes, no, on and off as true and false: put them in quotes." if "text" in expected and setting and _has_boolean(setting.value) else ""
-    return f"{name}: expected {expected}.{received}{quote}"
+    return f"{name}: expected {expected}.{received}{_boolean_hint(expected, setting)}"
 
 
-def _has_boolean(value: Any) -> bool:
+def _boolean_hint(expected: str, setting: Setting | None) -> str:
+    if setting is None or not _has_boolean(setting.value) or not re.search(r"\btext\b|\bone of\b", expected):
+        return ""
+    return " YAML reads yes, no, on and off as true and false: put them in quotes."
+
+
+def _has_boolean(value: object) -> bool:
     parts = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else [value]
     return any(isinstance(part, bool) for part in parts)
 
 
 def _suggest_key(section: str, key: str) -> str:
-    """Where else the key exists, or which known key is nearest."""
+    """Where else the key exists, or which known key is nearest. A section that is none is its own key."""
+    if section == key and (meant := unicodedata.normalize("NFKC", section[:LONGEST_NAME]).strip().lower()) in schema.Config.model_fields:
+        return f" Did you mean {meant}?"
     homes: dict[str, list[str]] = {}
     for other in schema.Config.model_fields:
         for name, cls in schema.section_classes(other).items():
             for field in cls.model_fields:
                 homes.setdefault(f"{other}.{field}", []).append(name)
-    if f"{section}.{key}" in homes:
+    name = f"{section}.{key}"
+    if name == f"{section}.{section}" and section in homes:  # a section that is none, with a dot in it
+        below, _, inner = section.partition(".")
+        return f" Without the dot: {below}: {{{inner}: …}}."
+    if name in homes:
         return f" It belongs to {schema.PLUGIN_KEYS[section][0]} {', '.join(homes[f'{section}.{key}'])}."
     return suggest_setting(f"{section}.{key}", [*homes, *schema.Config.model_fields])
 
@@ -262,6 +343,7 @@ def _contradictions(sections: dict[str, Any]) -> list[str]:
 
 def suggest_setting(name: str, known: list[str]) -> str:
     """What a setting is called here: in another section, by another library, or nearly so."""
+    name = unicodedata.normalize("NFKC", name[:LONGEST_NAME])  # full-width letters are meant as what they look like
     key = name.rpartition(".")[2]
     exact = next((other for other in known if other.endswith(f".{key}")), ELSEWHERE.get(key.lower()))
     return f" Did you mean {exact}?" if exact else suggest(name, known)
@@ -269,5 +351,5 @@ def suggest_setting(name: str, known: list[str]) -> str:
 
 def suggest(value: str, known: list[str]) -> str:
     """" Did you mean X?", or nothing where no known value is near."""
-    near = difflib.get_close_matches(value, known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(value[:LONGEST_NAME], known, n=1, cutoff=0.5)
     return f" Did you mean {near[0]}?" if near else ""

@@ -15,6 +15,7 @@ from trainer import flags, mirror, on_vertex
 from trainer.allocator import keep_memory
 from trainer.errors import ConfigError, UserError, shown_message
 from trainer.resolve import Resolved, resolve
+from trainer.settings_file import shown_path
 from trainer.storage import config_file
 
 MODES_ON_A_JOB = ("evaluate", "predict", "export")
@@ -56,8 +57,8 @@ def _resolve(command: flags.CommandLine) -> tuple[Resolved, on_vertex.Folders]:
             raise ConfigError(f"--job_dir: missing. --mode={command.mode} works on the job_dir of a training run.")
         if config is None:
             config = f"{job_dir.rstrip('/')}/config.yaml"
-            if not job_dir.startswith(mirror.SCHEME) and not pathlib.Path(config).exists():
-                raise ConfigError(f"--job_dir={job_dir}: no config.yaml there. Expected the job_dir of a training run.")
+            if not job_dir.startswith(mirror.SCHEME) and not os.path.exists(config):
+                raise ConfigError(f"--job_dir={shown_path(job_dir)}: no config.yaml there. Expected the job_dir of a training run.")
     own_data = {("data", "train"), ("data", "source")} & set(command.overrides)  # then the data set that the job was given is not asked for
     overrides = {**(on_vertex.data_settings() if command.mode == "train" and not own_data else {}), **command.overrides}
     if config is None and not overrides:
