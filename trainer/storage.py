@@ -17,7 +17,7 @@ import secrets
 from collections.abc import Iterable, Iterator
 from typing import IO, Any, Literal
 
-from trainer import gcs, mirror
+from trainer import gcs, hub_names, mirror
 from trainer.errors import ConfigError, JobDirError, UserError
 
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
@@ -26,6 +26,7 @@ HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]  # weights and token
 # Errors of the device, which say nothing about the file's name.
 DEVICE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 NAMES_SHOWN = 5
+WEIGHTS_SECTION = "backbone."  # whose settings may name what is on the Hugging Face hub
 NAMES_SEARCHED = 2000
 
 
@@ -45,7 +46,7 @@ def local_folder(path: str, *, key: str = "backbone.weights") -> pathlib.Path:
         return folder
     if folder.exists():
         raise ConfigError(f"{key}: expected a folder, {path!r} is a file. Give the folder that holds it: {mirror.shown(folder.parent)}")
-    raise ConfigError(f"{key}: there is no folder {path!r}{_looked_in(path)}. {_near(folder)}")
+    raise ConfigError(f"{key}: there is no folder {path!r}{_looked_in(path)}. {_offered(path, key) or _near(folder)}")
 
 
 def expand(pattern: str, *, key: str) -> list[pathlib.Path]:
@@ -67,7 +68,7 @@ def expand(pattern: str, *, key: str) -> list[pathlib.Path]:
     if os.path.exists(path):
         return [path]
     if not glob.has_magic(str(path)):
-        raise ConfigError(f"{key}: there is no file or folder {pattern!r}{_looked_in(pattern)}. {_near(path)}")
+        raise ConfigError(f"{key}: there is no file or folder {pattern!r}{_looked_in(pattern)}. {_offered(pattern, key) or _near(path)}")
     found = sorted(pathlib.Path(name) for name in glob.glob(str(path), recursive=True))
     if not found:
         fixed = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts)
@@ -95,7 +96,7 @@ def local_path(path: str, key: str) -> pathlib.Path:
     if scheme == "hf":
         raise ConfigError(f"{key}: hf:// names weights, not data: {path!r}. Download the data set and give its local path.")
     raise ConfigError(f"{key}: unknown scheme {scheme}:// in {path!r}. Expected a local path, gs://BUCKET/NAME,"
-                      " pkg://module/folder or (weights only) hf://org/name[@revision].")
+                      f" pkg://module/folder or (weights only) hf://org/name[@revision]. {_offered(path, key)}".rstrip())
 
 
 def _package_path(path: str, rest: str, key: str) -> pathlib.Path:
@@ -168,6 +169,10 @@ def _hub_problem(error: Exception, match: re.Match[str]) -> str:
             return by_class[cls.__name__]
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return f"the download failed: {reason}. Try again, or download it elsewhere and give the local folder"
+
+
+def _offered(path: str, key: str) -> str:
+    return hub_names.offer(path) if key.startswith(WEIGHTS_SECTION) else ""
 
 
 def _looked_in(path: str) -> str:

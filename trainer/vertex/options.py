@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pydantic
-import yaml
 from pydantic import Field
 
 from trainer import config as schema
-from trainer import flags
-from trainer.errors import ConfigError
+from trainer import flags, plain_yaml
+from trainer.errors import ConfigError, shown_value
 from trainer.resolve import Settings, as_yaml
 
 USAGE = """python -m trainer.vertex --config=FILE --project=PROJECT --region=REGION --bucket=gs://BUCKET --accelerator=NAME[:COUNT] [--SECTION.KEY=VALUE ...]
@@ -125,9 +124,11 @@ def _value(name: str, text: Any) -> Any:
     accepts = schema.describe_type(Options.model_fields[name])
     if not isinstance(text, str) or not any(word in accepts for word in ("integer", "number", "true")):
         return text
+    if not text:
+        return text
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        return plain_yaml.parse(text, Options.model_fields[name].annotation)
+    except plain_yaml.YamlProblemError:
         return text
 
 
@@ -137,7 +138,7 @@ def _problem(detail: Mapping[str, Any], values: Mapping[str, Any]) -> str:
     if detail["type"] == "missing":
         return f"--{name}: missing. Expected {field.description}."
     said = detail["ctx"]["error"] if detail["type"] == "value_error" else f"expected {schema.describe_type(field)}"
-    return f"--{name}: {said}. Received {values.get(name)!r}."
+    return f"--{name}: {said}. Received {shown_value(values.get(name))}."
 
 
 def _contradictions(options: Options, given: Sequence[str]) -> list[str]:
@@ -164,7 +165,7 @@ def _contradictions(options: Options, given: Sequence[str]) -> list[str]:
         found.append("--service_account: missing. --tensorboard needs one, with the roles storage.admin and aiplatform.user: "
                      "Vertex AI's own agent may not write there.")
     if options.tensorboard and not re.fullmatch(r"projects/[^/]+/locations/[^/]+/tensorboards/\d+", options.tensorboard):
-        found.append(f"--tensorboard: expected projects/PROJECT/locations/REGION/tensorboards/ID. Received {options.tensorboard!r}.")
+        found.append(f"--tensorboard: expected projects/PROJECT/locations/REGION/tensorboards/ID. Received {shown_value(options.tensorboard)}.")
     if options.tune and not options.goal:
         found.append("--goal: missing. A search needs what it is for, such as --goal=maximize:validation.accuracy.")
     if options.goal and not options.tune:

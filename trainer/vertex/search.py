@@ -10,9 +10,9 @@ import re
 from typing import Any
 
 import pydantic
-import yaml
 
 from trainer import config as schema
+from trainer import plain_yaml
 from trainer.config import Config
 from trainer.errors import ConfigError
 from trainer.heads._judged import JUDGED
@@ -130,12 +130,7 @@ def _allowed(setting: str, value: Any, config: Config) -> str | None:
 
 def _number(text: str) -> float | int | None:
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
+        value = plain_yaml.parse(text)
+    except plain_yaml.YamlProblemError:
         return None
-    if isinstance(value, str):  # YAML 1.1 takes 1e-5 for text
-        try:
-            value = float(value)
-        except ValueError:
-            return None
     return value if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) else None
