@@ -69,7 +69,7 @@ def test_a_flag_without_its_value_is_refused():
 def test_a_flag_with_nothing_behind_its_sign_is_no_null():
     """Such as --train.epochs=$EPOCHS, where the variable is not set."""
     message = problem("--train.epochs=", "--backbone.freeze_layers=", "--seqlen=5")
-    assert message.startswith("3 problems on the command line:\n")
+    assert message.count("\n") == 2
     assert "--train.epochs: no value. Expected number > 0 or null." in message
     assert "--job_dir: the path is empty." in problem("--job_dir=")
     assert overrides("--data.cache_dir=") == {"data.cache_dir": ""}
@@ -81,8 +81,8 @@ def test_what_only_predict_takes_is_not_ignored_elsewhere():
 
 def test_no_problem_of_a_command_line_hides_another():
     message = problem("stray", "--zzz=1", *(f"--unknown_{number}" for number in range(3000)))
-    assert message.startswith("3,002 problems on the command line:\n  unexpected argument 'stray'")
-    assert message.endswith("\n  and 2,982 more") and len(message) < 3000
+    assert message.startswith("unexpected argument 'stray'")
+    assert message.endswith("\nand 2,982 more") and len(message) < 3000
 
 
 @pytest.mark.parametrize(("argument", "expected"), [

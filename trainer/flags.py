@@ -141,7 +141,8 @@ def parse_flags(argv: list[str], own: Sequence[Flag]) -> tuple[dict[str, Any], S
         if "." in name and values[name].present:
             section, key = name.split(".")
             overrides[section, key] = Setting(_value(section, key, values[name].value, problems), f"--{name}")
-    problems.refuse("on the command line")
+    if problems.count:
+        raise ConfigError("\n".join(problems.lines()))
     return {flag.name: values[flag.name].value for flag in own}, overrides
 
 

@@ -126,14 +126,17 @@ class Problems:
         if len(self._said) < PROBLEMS_SHOWN:
             self._said.append(problem if isinstance(problem, str) else problem())
 
-    def refuse(self, where: str = "in the configuration") -> None:
+    def refuse(self) -> None:
         """Raises ConfigError with all of them, where there are any."""
         if not self.count:
             return
-        more = self.count - len(self._said)
-        lines = [*self._said, *([f"and {more:,} more"] if more else [])]
         heading = f"{self.count:,} problems" if self.count > 1 else "1 problem"
-        raise ConfigError(f"{heading} {where}:\n" + "\n".join(f"  {line}" for line in lines))
+        raise ConfigError(f"{heading} in the configuration:\n" + "\n".join(f"  {line}" for line in self.lines()))
+
+    def lines(self) -> list[str]:
+        """The first problems, and how many more there are."""
+        more = self.count - len(self._said)
+        return [*self._said, *([f"and {more:,} more"] if more else [])]
 
 
 def _drop_replaced_plugin_keys(settings: Settings, overrides: Settings) -> None:
