@@ -53,7 +53,18 @@ class DataSettings(Section):
         None, ge=1000, description="language models: do not store train, but read so many characters at a time, train on their rows in random order,"
                                    " then on the next; for corpora too large to store")
     limit: int | None = Field(None, ge=1, description="use the first N examples of train only")
+    fallback_encoding: str | None = Field(
+        None, description="of files that are not UTF-8 as a whole, like windows-1252 or gb18030; null: refuse them")
     cache_dir: str | None = Field(None, description="where encoded splits are kept; null: ~/.cache/podtune")
+
+    @pydantic.field_validator("fallback_encoding")
+    @classmethod
+    def _refuse_unknown_encoding(cls, value: str | None) -> str | None:
+        try:
+            b"ab".decode(value or "utf-8", "ignore")  # refuses rot13 and the like too, as codecs.lookup does not
+        except (LookupError, ValueError):
+            raise ValueError(f"unknown encoding {value!r}; known are utf-8, windows-1252, gb18030, big5, shift_jis, utf-16, …") from None
+        return value
 
 
 class BackboneSettings(Section):

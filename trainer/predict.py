@@ -25,8 +25,9 @@ from trainer.job import Job
 from trainer.mirror import shown
 from trainer.resolve import Resolved
 from trainer.sources import TO_PREDICT, Example, open_source
-from trainer.sources._files import Lines, open_bytes
 from trainer.sources._json_lines import read_lines
+from trainer.sources._lines import Lines
+from trainer.sources._reading import open_bytes, piped
 from trainer.storage import atomic_write, expand
 
 Line = tuple[dict[str, Any], Example]  # what was read, as it was written and as an example
@@ -146,10 +147,10 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _files(paths: list[pathlib.Path]) -> Iterator[Line]:
+def _files(paths: list[pathlib.Path], fallback_encoding: str | None) -> Iterator[Line]:
     for path in paths:
-        with open_bytes(path) as (stream, _):
-            yield from read_lines(Lines(stream, shown(path)))
+        with open_bytes(path, fallback_encoding) as (stream, _):
+            yield from read_lines(Lines(stream, shown(path), path))
 
 
 def _chunks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
@@ -165,9 +166,9 @@ def _chunks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
 
 def _reading(source: str, settings: DataSettings) -> Iterator[Line]:
     if source == "-":
-        return read_lines(Lines(sys.stdin.buffer, "standard input"))
+        return read_lines(Lines(piped(sys.stdin.buffer, "standard input", settings.fallback_encoding), "standard input"))
     if settings.source == "jsonl" or source.endswith((".jsonl", ".jsonl.gz")):
-        return _files(expand(source, key="--input"))
+        return _files(expand(source, key="--input"), settings.fallback_encoding)
     return ((example.features, example) for example in _whole(open_source(settings, TO_PREDICT, source).examples()))
 
 

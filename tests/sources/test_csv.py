@@ -36,6 +36,8 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=NUL) 
 def test_what_the_csv_module_writes_is_read_back(tmp_path_factory, table, delimiter, line_end, mark):
     if not mark and table[0][0].startswith("\ufeff"):
         return  # a leading U+FEFF cannot be told from a byte-order mark
+    if line_end == "\r" and any("\n" in field for row in table for field in row):
+        return  # then \n ends the lines, and \r none
     buffer = io.StringIO(newline="")
     # QUOTE_ALL where line ends are \n or \r: the module does not quote the other one by itself.
     writer_module.writer(buffer, delimiter=delimiter, lineterminator=line_end, quoting=writer_module.QUOTE_ALL).writerows(table)

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from trainer.errors import DataError
 from trainer.sources import Example, Origin
-from trainer.sources._files import Lines
+from trainer.sources._lines import Lines, without_end
 
+RETURN = "\udc0d"  # stands for \r where it ends no line; no text has it
 Row = tuple[int, list[str]]  # the line it starts on, its fields
 
 
@@ -42,7 +43,7 @@ def read(lines: Lines, dialect: Dialect) -> Iterator[Example]:
 
 def _raw_rows(lines: Lines, delimiter: str) -> Iterator[Row]:
     for line in lines:
-        content = line.rstrip("\r\n")
+        content = without_end(line)
         if content:
             yield lines.number, content.split(delimiter)
 
@@ -50,7 +51,7 @@ def _raw_rows(lines: Lines, delimiter: str) -> Iterator[Row]:
 def _quoted_rows(lines: Lines, delimiter: str) -> Iterator[Row]:
     if csv.field_size_limit() < sys.maxsize:
         csv.field_size_limit(sys.maxsize)  # 131,072 characters otherwise
-    reader = csv.reader(iter(lines), delimiter=delimiter, strict=True)
+    reader = csv.reader(map(_hide_returns, lines), delimiter=delimiter, strict=True)
     while True:
         start = lines.number + 1  # the reader takes no line before it needs it
         try:
@@ -64,7 +65,15 @@ def _quoted_rows(lines: Lines, delimiter: str) -> Iterator[Row]:
             raise DataError(f"{lines.name}:{start}: wrong quotes: {error}{until}. A quote inside a quoted field is written twice;"
                             " where quotes are plain characters, set data.quoting: none") from None
         if fields:
-            yield start, fields
+            yield start, [field.replace(RETURN, "\r") if RETURN in field else field for field in fields]
+
+
+def _hide_returns(line: str) -> str:
+    r"""A line whose lone \r the csv module takes for characters; it would end a row, or refuse it, at each."""
+    if "\r" not in line:
+        return line
+    content = without_end(line)
+    return content.replace("\r", RETURN) + line[len(content):]
 
 
 def _column_names(first: Row, dialect: Dialect, file: str) -> list[str]:

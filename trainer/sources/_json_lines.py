@@ -8,7 +8,7 @@ from typing import Any
 
 from trainer.errors import DataError
 from trainer.sources import Example, Origin
-from trainer.sources._files import Lines
+from trainer.sources._lines import Lines
 
 INT64 = range(-2**63, 2**63)
 

@@ -11,7 +11,8 @@ from pydantic import Field
 from trainer.config import DataSettings
 from trainer.errors import DataError
 from trainer.sources import TO_PREDICT, Example, Origin, Source
-from trainer.sources._files import FileSource, Lines, files_of
+from trainer.sources._files import FileSource, files_of
+from trainer.sources._lines import Lines, without_end
 
 DOCUMENT = "-DOCSTART-"  # the only word of a line that begins a document
 CONLLU_COLUMNS = 10
@@ -37,7 +38,8 @@ def open(settings: Settings, split: str, spec: str) -> Source:
     layout = {"word": word, "tag": tag, "names": [settings.text, settings.label], "conllu": settings.variant == "conllu"}
     if split == TO_PREDICT:
         layout["untagged"] = True
-    return FileSource(files_of(spec, split), functools.partial(read, **layout), {"source": settings.source, **layout})
+    return FileSource(files_of(spec, split), functools.partial(read, **layout), {"source": settings.source, **layout},
+                      fallback_encoding=settings.fallback_encoding)
 
 
 def read(lines: Lines, *, word: int, tag: int, names: tuple[str, str], conllu: bool, untagged: bool = False) -> Iterator[Example]:
@@ -120,7 +122,7 @@ def _blocks(lines: Lines) -> Iterator[list[tuple[list[str], Origin]]]:
 
 def _cells(line: str) -> list[str]:
     # Only these two part columns: other spaces, such as a no-break or an ideographic one, may be words or stand in them.
-    line = line.rstrip("\r\n").strip(" ")
+    line = without_end(line).strip(" ")
     if not line.strip(" \t"):
         return []
     return [cell.strip(" ") for cell in line.split("\t")] if "\t" in line else [cell for cell in line.split(" ") if cell]

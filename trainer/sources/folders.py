@@ -6,13 +6,14 @@ import pathlib
 from collections.abc import Iterator
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from trainer.config import DataSettings
 from trainer.errors import ConfigError, DataError
 from trainer.mirror import shown
 from trainer.sources import Example, Origin, Source, setting_of
-from trainer.sources._files import fingerprint, not_utf8, reading
+from trainer.sources._files import fingerprint
+from trainer.sources._reading import decoded, read_bytes, refuse_irregular
 from trainer.storage import expand
 
 
@@ -21,16 +22,6 @@ class Settings(DataSettings):
 
     source: Literal["folders"] = Field("folders", description="one folder a class, one file a text")
     pattern: str = Field("*", min_length=1, description="names of the files to read, like *.txt; hidden files never are")
-    fallback_encoding: str | None = Field(None, description="of files that are not UTF-8, like windows-1252 or gb18030; null: refuse them")
-
-    @field_validator("fallback_encoding")
-    @classmethod
-    def _refuse_unknown_encoding(cls, value: str | None) -> str | None:
-        try:
-            b"ab".decode(value or "utf-8", "ignore")  # refuses rot13 and the like too, as codecs.lookup does not
-        except LookupError:
-            raise ValueError(f"unknown encoding {value!r}; known are utf-8, windows-1252, gb18030, big5, shift_jis, utf-16, …") from None
-        return value
 
 
 def open(settings: Settings, split: str, spec: str) -> Source:
@@ -55,7 +46,7 @@ def open(settings: Settings, split: str, spec: str) -> Source:
         names = f"{len(found)} folders: " + ", ".join(shown(path) for path in found[:3]) if found else "no folder"
         raise ConfigError(f"{key}: expected one folder that holds the class folders, {spec!r} names {names}."
                           " Give the folder above the classes.")
-    source = FoldersSource(found[0], settings, text[0])
+    source = FoldersSource(found[0], settings, text[0], key)
     source.refuse_empty(key)
     return source
 
@@ -63,8 +54,9 @@ def open(settings: Settings, split: str, spec: str) -> Source:
 class FoldersSource:
     """A Source over class folders: classes in the order of their names, files in the order of theirs, nested ones included."""
 
-    def __init__(self, folder: pathlib.Path, settings: Settings, text: str):
-        """The class folders are in `folder`; `text` is the name of the feature with the text."""
+    def __init__(self, folder: pathlib.Path, settings: Settings, text: str, key: str):
+        """The class folders are in `folder`; `text` is the name of the feature with the text; `key` names the setting."""
+        self._key = key
         self._folder = folder
         self._pattern = settings.pattern
         self._text = text
@@ -76,11 +68,10 @@ class FoldersSource:
         """One for each file; see `Source`."""
         self._read_bytes = 0
         for name, path in self._files():
-            with reading(shown(path), 0):
-                content = path.read_bytes()
-            self._read_bytes += len(content)
+            text = decoded(read_bytes(path, self._fallback_encoding), shown(path), path)
+            self._read_bytes += path.stat().st_size
             label = name.split(os.sep, 1)[0]
-            yield Example({self._text: self._decode(content, path), self._label: label}, Origin(shown(path), 0))
+            yield Example({self._text: text, self._label: label}, Origin(shown(path), 0))
 
     def fingerprint(self) -> str:
         """Of contents, names below the folder and settings; see `Source`."""
@@ -116,19 +107,8 @@ class FoldersSource:
     def _files(self) -> Iterator[tuple[str, pathlib.Path]]:
         for folder in self._classes():
             for path in _walk(folder, self._pattern):
+                refuse_irregular(path, self._key)
                 yield str(path.relative_to(self._folder)), path
-
-    def _decode(self, content: bytes, path: pathlib.Path) -> str:
-        try:
-            return content.decode("utf-8").removeprefix("\ufeff")  # a byte-order mark
-        except UnicodeDecodeError as error:
-            if self._fallback_encoding is None:
-                raise not_utf8(shown(path), content, error.start, or_else=", or set data.fallback_encoding: {guess}") from None
-        try:
-            return content.decode(self._fallback_encoding)
-        except UnicodeError as error:
-            raise DataError(f"{shown(path)}: neither UTF-8 nor data.fallback_encoding: {self._fallback_encoding}: {error}."
-                            " Re-encode the file as UTF-8, or name its encoding.") from None
 
 
 def _is_hidden(name: str) -> bool:

@@ -18,4 +18,4 @@ class Settings(DataSettings):
 
 def open(settings: Settings, split: str, spec: str) -> Source:
     """The examples of JSON lines files; see `trainer.sources.open_source`."""
-    return FileSource(files_of(spec, split), read, {"source": settings.source})
+    return FileSource(files_of(spec, split), read, {"source": settings.source}, fallback_encoding=settings.fallback_encoding)

@@ -16,8 +16,10 @@ from trainer.config import DataSettings
 from trainer.errors import ConfigError, DataError
 from trainer.mirror import SCHEME
 from trainer.sources import Example, Origin, Source
-from trainer.sources._files import FileSource, Lines, files_of, not_utf8, reading
+from trainer.sources._files import FileSource, files_of
 from trainer.sources._json_lines import read as read_json
+from trainer.sources._lines import Lines
+from trainer.sources._reading import decoded, read_bytes, refuse_irregular
 from trainer.storage import expand
 
 SEGMENT = {"start": "startOffset", "end": "endOffset", "label": "displayName"}
@@ -39,15 +41,15 @@ def open(settings: Settings, split: str, spec: str) -> Source:
     text = [settings.text] if isinstance(settings.text, str) else settings.text
     if len(text) > 1:
         raise ConfigError(f"data.text: source: managed_dataset has one text an example, got two fields: {text}.")
-    return ManagedDatasetSource(files_of(spec, split), text[0], settings.label)
+    return ManagedDatasetSource(files_of(spec, split), text[0], settings.label, settings.fallback_encoding)
 
 
 class ManagedDatasetSource(FileSource):
     """A Source over the files of an exported dataset; texts that stand in files of their own are fetched."""
 
-    def __init__(self, paths: list[Any], text: str, label: str) -> None:
+    def __init__(self, paths: list[Any], text: str, label: str, fallback_encoding: str | None = None) -> None:
         """`text` and `label` are the names of the features."""
-        super().__init__(paths, self._read, {"source": "managed_dataset", "text": text, "label": label})
+        super().__init__(paths, self._read, {"source": "managed_dataset", "text": text, "label": label}, fallback_encoding=fallback_encoding)
         self._text, self._label = text, label
 
     def fingerprint(self) -> str:
@@ -62,30 +64,33 @@ class ManagedDatasetSource(FileSource):
         found = read_json(lines)
         with ThreadPoolExecutor(8) as pool:
             while some := list(itertools.islice(found, TEXTS_AT_ONCE)):
-                for example, text in zip(some, pool.map(_text, some), strict=True):
+                for example, text in zip(some, pool.map(self._text_of, some), strict=True):
                     yield example._replace(features={self._text: text, self._label: _label(example)})
 
+    def _text_of(self, example: Example) -> str:
+        text, uri = _inline_or_named(example)
+        if text is not None:
+            return text
+        try:
+            path = expand(uri, key="textGcsUri")[0]
+            refuse_irregular(path, "textGcsUri")
+        except (ConfigError, DataError) as error:
+            raise DataError(f"{example.origin}: {error}") from None
+        return decoded(read_bytes(path, self._fallback_encoding), uri, path)
 
-def _text(example: Example) -> str:
+
+def _inline_or_named(example: Example) -> tuple[str | None, str]:
+    """The text that stands there, or where it stands."""
     text, uri = (example.features.get(name) for name in ("textContent", "textGcsUri"))
     if isinstance(text, str):
-        return text
+        return text, ""
     if not isinstance(uri, str):
         names = ", ".join(example.features) or "none"
         raise DataError(f"{example.origin}: expected textContent or textGcsUri, as a managed dataset of text has. Fields there: {names}. "
                         "For JSON lines of your own set data.source: jsonl.")
     if example.origin.file.startswith(SCHEME) and not uri.startswith(SCHEME):
         raise DataError(f"{example.origin}: expected textGcsUri to be gs://… Received {uri!r}.")
-    try:
-        path = expand(uri, key="textGcsUri")[0]
-    except ConfigError as error:
-        raise DataError(f"{example.origin}: {error}") from None
-    with reading(uri, 0):
-        content = path.read_bytes()
-    try:
-        return content.decode("utf-8").removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        raise not_utf8(uri, content, error.start) from None
+    return None, uri
 
 
 def _label(example: Example) -> Any:

@@ -12,7 +12,9 @@ from trainer.config import DataSettings
 from trainer.errors import ConfigError, DataError
 from trainer.mirror import shown
 from trainer.sources import TO_PREDICT, Example, Source, setting_of
-from trainer.sources._files import Lines, fingerprint, open_bytes
+from trainer.sources._files import fingerprint
+from trainer.sources._lines import Lines, without_end
+from trainer.sources._reading import open_bytes, refuse_irregular
 from trainer.storage import expand
 
 SHOWN_FILES = 12
@@ -51,7 +53,9 @@ def open(settings: Settings, split: str, spec: str) -> Source:
             what = "several files" if found else "no file"
             raise ConfigError(f"{key}: {spec!r} has {what} named {name!r} or ending in '.{name}': {there}. {remedy}")
         paths[name] = found[0]
-    return ParallelSource(paths)
+    for path in paths.values():
+        refuse_irregular(path, key)
+    return ParallelSource(paths, settings.fallback_encoding)
 
 
 def _called(name: str, named: list[pathlib.Path], files: list[pathlib.Path]) -> list[pathlib.Path]:
@@ -67,9 +71,9 @@ def _called(name: str, named: list[pathlib.Path], files: list[pathlib.Path]) -> 
 class ParallelSource:
     """A Source over line-aligned files."""
 
-    def __init__(self, paths: dict[str, pathlib.Path]):
+    def __init__(self, paths: dict[str, pathlib.Path], fallback_encoding: str | None = None):
         """`paths`: field -> file; the first gives the examples their origin."""
-        self._paths = paths
+        self._paths, self._fallback_encoding = paths, fallback_encoding
         self._positions: list[Callable[[], int]] = []
 
     def examples(self) -> Iterator[Example]:
@@ -79,8 +83,8 @@ class ParallelSource:
             DataError: one file ends before another.
         """
         with contextlib.ExitStack() as stack:
-            opened = [stack.enter_context(open_bytes(path)) for path in self._paths.values()]
-            files = [Lines(stream, shown(path)) for (stream, _), path in zip(opened, self._paths.values(), strict=True)]
+            opened = [stack.enter_context(open_bytes(path, self._fallback_encoding)) for path in self._paths.values()]
+            files = [Lines(stream, shown(path), path) for (stream, _), path in zip(opened, self._paths.values(), strict=True)]
             self._positions = [compressed or functools.partial(getattr, lines, "position") for (_, compressed), lines in zip(opened, files, strict=True)]
             readers = [iter(lines) for lines in files]
             while True:
@@ -91,11 +95,11 @@ class ParallelSource:
                         raise DataError(f"{longer.origin}: {ended[0].name} ends before this line. Line-aligned files have as many lines each.")
                     self._positions = [self.size]
                     return
-                yield Example({name: line.rstrip("\r\n") for name, line in zip(self._paths, row, strict=True)}, files[0].origin)
+                yield Example({name: without_end(line) for name, line in zip(self._paths, row, strict=True)}, files[0].origin)
 
     def fingerprint(self) -> str:
         """Of contents and names; see `Source`."""
-        return fingerprint(self._paths.items(), {"source": "parallel"})
+        return fingerprint(self._paths.items(), {"source": "parallel", "fallback_encoding": self._fallback_encoding})
 
     def label_names(self) -> None:
         """Lines of text declare no labels."""

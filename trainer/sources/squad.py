@@ -12,8 +12,9 @@ from trainer.config import DataSettings
 from trainer.errors import DataError
 from trainer.mirror import shown
 from trainer.sources import TO_PREDICT, Example, Origin, Source
-from trainer.sources._files import files_of, fingerprint, open_bytes, reading, relative_names
+from trainer.sources._files import files_of, fingerprint, relative_names
 from trainer.sources._json_lines import refuse_half_characters
+from trainer.sources._reading import decoded, read_bytes
 
 
 class Settings(DataSettings):
@@ -26,15 +27,16 @@ class Settings(DataSettings):
 
 def open(settings: Settings, split: str, spec: str) -> Source:
     """The questions of SQuAD files; see `trainer.sources.open_source`."""
-    return SquadSource(files_of(spec, split), (*settings.text, settings.label), labelled=split != TO_PREDICT)
+    return SquadSource(files_of(spec, split), (*settings.text, settings.label), labelled=split != TO_PREDICT,
+                       fallback_encoding=settings.fallback_encoding)
 
 
 class SquadSource:
     """A Source over SQuAD files: an example a question, numbered from 1 in each file. A file is held in memory while it is read."""
 
-    def __init__(self, paths: list[pathlib.Path], names: tuple[str, str, str], *, labelled: bool = True):
+    def __init__(self, paths: list[pathlib.Path], names: tuple[str, str, str], *, labelled: bool = True, fallback_encoding: str | None = None):
         """`names`: the keys of question, context and answers; `labelled`: whether each question must have answers."""
-        self._paths, self._names, self._labelled = paths, names, labelled
+        self._paths, self._names, self._labelled, self._fallback_encoding = paths, names, labelled, fallback_encoding
         self._read_bytes = 0
 
     def examples(self) -> Iterator[Example]:
@@ -45,8 +47,7 @@ class SquadSource:
         """
         self._read_bytes = 0
         for path in self._paths:
-            with open_bytes(path) as (stream, _), reading(shown(path), 0):
-                content = stream.read()
+            content = read_bytes(path, self._fallback_encoding)
             yield from self._questions(_parse(content, path), shown(path), halves=re.search(rb"\\u[dD][89a-fA-F]", content) is not None)
             self._read_bytes += path.stat().st_size
 
@@ -77,7 +78,8 @@ class SquadSource:
 
     def fingerprint(self) -> str:
         """Of contents, relative names and settings; see `Source`."""
-        return fingerprint(zip(relative_names(self._paths), self._paths, strict=True), {"source": "squad", "names": self._names})
+        settings = {"source": "squad", "names": self._names, "fallback_encoding": self._fallback_encoding}
+        return fingerprint(zip(relative_names(self._paths), self._paths, strict=True), settings)
 
     def label_names(self) -> None:
         """Questions have no labels."""
@@ -93,9 +95,7 @@ class SquadSource:
 
 def _parse(content: bytes, path: pathlib.Path) -> Any:
     try:
-        return json.loads(content.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise DataError(f"{shown(path)}: not UTF-8: byte 0x{content[error.start]:02x} at byte {error.start:,}. Re-encode the file as UTF-8.") from None
+        return json.loads(decoded(content, shown(path), path))
     except (ValueError, RecursionError) as error:
         raise DataError(f"{shown(path)}: not JSON: {error}. Expected SQuAD's shape; for an object a line set data.source: jsonl.") from None
 

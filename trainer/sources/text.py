@@ -10,7 +10,8 @@ from pydantic import Field
 from trainer.config import DataSettings
 from trainer.errors import ConfigError
 from trainer.sources import Example, Origin, Source
-from trainer.sources._files import FileSource, Lines, files_of
+from trainer.sources._files import FileSource, files_of
+from trainer.sources._lines import Lines, without_end
 
 PART = 1 << 18  # characters of a document that are read at once, about: longer ones come in several examples
 _LAST_SPACE = re.compile(r"(?s:.*)\S( )(?=\S)")  # of those that part two words
@@ -32,7 +33,8 @@ def open(settings: Settings, split: str, spec: str) -> Source:
     if not isinstance(settings.text, str):
         raise ConfigError(f"data.text: source text has one text a document. Received {settings.text}. Use jsonl, csv or tsv for pairs.")
     read = {"file": _by_file, "line": _by_line, "blank_line": _by_blank_line}[settings.document]
-    return FileSource(files_of(spec, split), functools.partial(read, settings.text), {"source": settings.source, "document": settings.document})
+    return FileSource(files_of(spec, split), functools.partial(read, settings.text), {"source": settings.source, "document": settings.document},
+                      fallback_encoding=settings.fallback_encoding)
 
 
 def _by_file(field: str, lines: Lines) -> Iterator[Example]:
@@ -54,7 +56,7 @@ def _by_file(field: str, lines: Lines) -> Iterator[Example]:
 def _by_line(field: str, lines: Lines) -> Iterator[Example]:
     for line in lines:
         if not line.isspace():
-            yield Example({field: line.rstrip("\r\n")}, lines.origin)
+            yield Example({field: without_end(line)}, lines.origin)
 
 
 def _by_blank_line(field: str, lines: Lines) -> Iterator[Example]:

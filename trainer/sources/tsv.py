@@ -31,4 +31,5 @@ class Settings(DataSettings):
 def open(settings: Settings, split: str, spec: str) -> Source:
     """The examples of tsv files: every field is a string; see `trainer.sources.open_source`."""
     dialect = Dialect("\t", settings.quoting, settings.header, settings.columns)
-    return FileSource(files_of(spec, split), functools.partial(read, dialect=dialect), {"source": settings.source, **dialect._asdict()})
+    return FileSource(files_of(spec, split), functools.partial(read, dialect=dialect), {"source": settings.source, **dialect._asdict()},
+                      fallback_encoding=settings.fallback_encoding)

@@ -1,0 +1,249 @@
+"""Which encoding bytes are in that are not UTF-8: named only where the whole file reads as some language does, and no other way.
+
+A wrong name does harm: a command such as iconv then succeeds, and what it writes is no longer the text. Western text in
+WINDOWS-1252 decodes without an error as GB18030, for example.
+"""
+
+import codecs
+import contextlib
+import itertools
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from trainer.sources._alphabets import LATIN, SCRIPTS, WESTERN, Script
+
+SAMPLE_BYTES = 1 << 16  # of the lines that are not ASCII: what is judged; the whole of a file is then decoded
+EVIDENCE = 5.0  # by how much more likely, as a logarithm, a text is in its language than by chance
+COVERED = 0.95  # of the letters beyond ASCII, by the alphabet of one language
+DISTINCT = 3  # letters of a Latin alphabet beyond ASCII, without which a name would be a wild guess outside Western Europe
+ODD_SHARE = 0.02  # of the characters beyond ASCII that may stand where a language has none
+MARKS = {b"\xff\xfe\0\0": "UTF-32LE", b"\0\0\xfe\xff": "UTF-32BE", b"\xff\xfe": "UTF-16LE", b"\xfe\xff": "UTF-16BE"}
+
+# By the name that both Python and iconv know. Of encodings that give a text alike, the first is named; the last ones only
+# where none of the others has a reading.
+LATIN_ENCODINGS = [
+    ("WINDOWS-1252", "western"), ("ISO-8859-15", "western"), ("WINDOWS-1250", "central"), ("ISO-8859-2", "central"),
+    ("WINDOWS-1254", "turkish"), ("WINDOWS-1257", "baltic"),
+]
+OLD_LATIN_ENCODINGS = [("MACINTOSH", "western"), ("CP850", "western")]
+SCRIPT_ENCODINGS = [
+    ("GB18030", "Chinese"), ("BIG5", "Chinese"), ("BIG5-HKSCS", "Chinese"), ("SHIFT_JIS", "Japanese"), ("CP932", "Japanese"), ("EUC-JP", "Japanese"),
+    ("EUC-KR", "Korean"), ("CP949", "Korean"), ("WINDOWS-1251", "Cyrillic"), ("KOI8-R", "Cyrillic"), ("KOI8-U", "Cyrillic"), ("ISO-8859-5", "Cyrillic"),
+    ("CP866", "Cyrillic"), ("WINDOWS-1253", "Greek"), ("WINDOWS-1255", "Hebrew"), ("WINDOWS-1256", "Arabic"), ("TIS-620", "Thai"),
+]
+_SURE = {"WINDOWS-1252", "ISO-8859-15", *(name for name, _ in SCRIPT_ENCODINGS)}  # also by a letter or two, or by none
+_WORD = re.compile(r"[^\W\d_]+")
+_LETTER, _NEW_LETTER = r"[^\W\d_]", r"[^\W\d_\x00-\x7fªº]"
+_ODD_PLACES = [re.compile(pattern) for pattern in (
+    rf"(?<={_LETTER})[^\w\s\x00-\x7f’‘·\xad–—](?={_LETTER})", rf"(?<={_LETTER})[°²³½¼¾](?={_LETTER})",  # a symbol within a word
+    rf"\b{_LETTER}[–—](?={_LETTER})|(?<={_LETTER})[–—]{_LETTER}\b",  # a dash that leaves one letter
+    rf"{_LETTER}§|[£€¥¢]{_LETTER}",
+    rf"\d{_NEW_LETTER}|{_NEW_LETTER}\d")]
+_FOREIGN = re.compile(r"[^\x00-\x7f]{4}|^[^\x00-\x7f]{2,}$")  # words of letters beyond ASCII, as other scripts have them
+_SYMBOLS = frozenset("“”„‘’‚–—…«»‹›€£¥§°©®™·•¡¿ºª´`\u00a0\u00ad×÷±½¼¾²³µ¢")
+_QUOTES = frozenset("“”‘’–—…£€©®™•°\u00a0«»½")  # symbols that English text has, too
+_FULL_WIDTH = "\u3000\u303f\uff01\uffee\u2010\u2040\u2160\u24ff\u25a0\u266f"  # and other symbols of East Asia: ranges, as in Script
+
+
+class Guess(NamedTuple):
+    """What the bytes of a file look like.
+
+    Attributes:
+        encoding: its name, for Python and iconv alike; None where it cannot be told.
+        utf8_line: the first line that is UTF-8 beyond doubt, from 1, where others are not; 0 where there is none.
+    """
+
+    encoding: str | None
+    utf8_line: int = 0
+
+
+def guess(blocks: Callable[[], Iterable[bytes]]) -> Guess:
+    """Judges the whole of a file.
+
+    Args:
+        blocks: reads its content from the beginning; called more than once.
+    """
+    start = b"".join(itertools.islice(blocks(), 1))
+    for mark, name in MARKS.items():
+        if start.startswith(mark):
+            return Guess(name)
+    wide = [name for name in ("UTF-16LE", "UTF-16BE") if _is_utf16(start, name) and _decodes(blocks(), name)]
+    if len(wide) == 1:
+        return Guess(wide[0])
+    utf8_line, sample = _survey(blocks())
+    if utf8_line:
+        return Guess(None, utf8_line)
+    encoding = reading_of(sample)
+    return Guess(encoding if encoding and _decodes(blocks(), encoding) else None)
+
+
+def reading_of(sample: bytes) -> str | None:
+    """The encoding in which `sample` reads as some language does, if all that do give the same text."""
+    readings = [(name, text) for name, script in SCRIPT_ENCODINGS
+                if (text := _decoded(sample, name)) is not None and _is_in(text, SCRIPTS[script])]
+    readings += _latin_readings(sample)
+    if len({text for _, text in readings}) != 1:
+        return None
+    name, text = readings[0]
+    return name if name in _SURE or len(_letters(text)) >= DISTINCT else None
+
+
+def _latin_readings(sample: bytes) -> list[tuple[str, str]]:
+    """Encodings with their texts. The letters of one language speak louder than those of all Western Europe."""
+    texts = [(name, group, text) for name, group in LATIN_ENCODINGS if (text := _decoded(sample, name)) is not None]
+    in_one = [(name, text) for name, group, text in texts
+              if _is_latin(text, LATIN[group]) and _has_words(text, by_symbols=group == "western")]
+    mixed = [(name, text) for name, group, text in texts
+             if group == "western" and _is_latin(text, [WESTERN]) and _has_words(text, by_symbols=True)]
+    western = [text for name, group, text in texts if group == "western" and (name, text) in in_one + mixed]
+    old = []
+    if not western or _letters(western[0]) == {"á"}:  # which is ß in CP850, and alone shows nothing
+        old = [(name, text) for name, group in OLD_LATIN_ENCODINGS
+               if (text := _decoded(sample, name)) is not None and _is_latin(text, LATIN[group])]
+    return (in_one or mixed) + old
+
+
+def _has_words(text: str, *, by_symbols: bool) -> bool:
+    """Whether a letter beyond ASCII stands beside another letter; `by_symbols`: or there is none, but for quotes and the like."""
+    words = [word for word in _WORD.findall(text) if not word.isascii()]
+    if words or not by_symbols:
+        return any(len(word) > 1 for word in words)
+    return _WORD.search(text) is not None and all(ch in _QUOTES for ch in text if _is_beyond(ch))
+
+
+def _letters(text: str) -> set[str]:
+    """Those beyond ASCII, in lower case."""
+    return {ch.lower() for ch in text if _is_beyond(ch) and ch.isalpha()}
+
+
+def first_utf8_line(blocks: Iterable[bytes]) -> int:
+    """The first line that is UTF-8 beyond doubt, though not ASCII; 0 where there is none."""
+    return _survey(blocks)[0]
+
+
+def is_interleaved(content: bytes) -> bool:
+    """Whether every other byte is NUL, as where UTF-16 holds ASCII; such bytes are also UTF-8, of a text that nobody means."""
+    even, odd = content[0::2].count(0), content[1::2].count(0)
+    half = len(content) / 2
+    return half >= 8 and max(even, odd) > 0.7 * half and min(even, odd) < 0.1 * half
+
+
+def lines_of(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    r"""The bytes between two \n."""
+    rest = b""
+    for block in blocks:
+        *lines, rest = (rest + block).split(b"\n") if len(rest) < SAMPLE_BYTES else block.split(b"\n")
+        yield from lines
+    yield rest
+
+
+def _survey(blocks: Iterable[bytes]) -> tuple[int, bytes]:
+    """The first line that is UTF-8 beyond doubt, and the beginning of those that are not ASCII."""
+    sample, size, utf8_line = [], 0, 0
+    for number, line in enumerate(lines_of(blocks), 1):
+        line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+        if line.isascii():
+            continue
+        if not utf8_line and _is_surely_utf8(line):
+            utf8_line = number
+        if size < SAMPLE_BYTES:
+            sample.append(line[:SAMPLE_BYTES])
+            size += len(line)
+        elif utf8_line:
+            break
+    return utf8_line, b"\n".join(sample)
+
+
+def _is_surely_utf8(line: bytes) -> bool:
+    """Two bytes of another encoding may be UTF-8 by chance; several characters of three, or one within a Latin word, are not."""
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return sum(ch >= "\u0800" for ch in text) >= 2 or re.search(r"[a-zA-Z][À-ɏ]|[À-ɏ][a-zA-Z]", text) is not None
+
+
+def _is_utf16(start: bytes, encoding: str) -> bool:
+    if b"\0" not in start:
+        return False
+    with contextlib.suppress(UnicodeDecodeError):
+        text = start[:len(start) // 2 * 2].decode(encoding)
+        ascii_bytes = start[0::2] if encoding == "UTF-16LE" else start[1::2]
+        spaced = "\n" in text or " " in text or (is_interleaved(start) and ascii_bytes.count(0) == 0)
+        return spaced and all(_is_written(ch) for ch in set(text))
+    return False
+
+
+def _is_written(ch: str) -> bool:
+    return ch in "\t\r\n" or unicodedata.category(ch) not in ("Cc", "Cn", "Co", "Cs")
+
+
+def _decoded(content: bytes, encoding: str) -> str | None:
+    """None where it has other bytes, or control characters."""
+    try:
+        text = codecs.getincrementaldecoder(encoding)().decode(content)  # the sample may end inside a character
+    except UnicodeDecodeError:
+        return None
+    return text if all(_is_written(ch) for ch in set(text)) else None
+
+
+def _decodes(blocks: Iterable[bytes], encoding: str) -> bool:
+    decoder = codecs.getincrementaldecoder(encoding)()
+    try:
+        for block in blocks:
+            decoder.decode(block)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _is_in(text: str, script: Script) -> bool:
+    """Whether a text has its script's frequent letters as often as texts have, and little else beyond ASCII."""
+    beyond = [ch for ch in text if _is_beyond(ch)]
+    letters = [ch for ch in beyond if _within(ch, script.letters)]
+    allowed = set(letters) | _SYMBOLS
+    odd = sum(ch not in allowed and not _within(ch, _FULL_WIDTH) for ch in beyond)
+    if odd > ODD_SHARE * len(beyond) or len(set(letters)) < script.distinct:
+        return False
+    hits = sum(ch in script.frequent for ch in letters)
+    evidence = hits * math.log(script.share / script.by_chance)
+    evidence += (len(letters) - hits) * math.log((1 - script.share) / (1 - script.by_chance))
+    return evidence >= EVIDENCE and (script.letters[0] > "\u0590" or _words_are_whole(text))
+
+
+def _words_are_whole(text: str) -> bool:
+    """Of scripts with capitals: words are of one script, and their capitals come first."""
+    words = [word for word in _WORD.findall(text) if not word.isascii()]
+    odd = sum(re.search("[a-zA-Z]", word) is not None or _has_odd_capitals(word) for word in words)
+    lower = sum(ch.islower() for word in words for ch in word)
+    return odd <= 0.05 * len(words) and 2 * lower >= sum(map(len, words))
+
+
+def _is_latin(text: str, alphabets: Iterable[str]) -> bool:
+    """Whether the letters beyond ASCII are those of one of the alphabets, in words as languages have them."""
+    beyond = [ch for ch in text if _is_beyond(ch)]
+    letters = [ch for ch in beyond if ch.isalpha() and ch not in "ªº"]
+    words = [word for word in _WORD.findall(text) if not word.isascii()]
+    odd = sum(not ch.isalpha() and ch not in _SYMBOLS for ch in beyond)
+    odd += sum(len(pattern.findall(text)) for pattern in _ODD_PLACES)
+    odd += text.count("„") > 0 == text.count("“") + text.count("”")  # opened, and never closed
+    odd += sum(_has_odd_capitals(word) or _FOREIGN.search(word) is not None for word in words)
+    if odd > ODD_SHARE * len(beyond):
+        return False
+    return any(sum(ch in alphabet or ch.lower() in alphabet for ch in letters) >= COVERED * len(letters) for alphabet in alphabets)
+
+
+def _is_beyond(ch: str) -> bool:
+    return ch > "\x7f"
+
+
+def _has_odd_capitals(word: str) -> bool:
+    return any(a.islower() and b.isupper() and not (a.isascii() and b.isascii()) for a, b in itertools.pairwise(word))
+
+
+def _within(ch: str, ranges: str) -> bool:
+    return any(first <= ch <= last for first, last in zip(ranges[0::2], ranges[1::2], strict=True))
