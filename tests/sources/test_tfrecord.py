@@ -128,3 +128,34 @@ def test_streams(tmp_path):
         file.write(struct.pack("<Q", 1 << 40) + b"\0\0\0\0")
     examples = source(tmp_path / "x").examples()
     assert [next(examples).features["label"] for _ in range(3)] == [0, 1, 2]
+
+
+def masked_crc(data):
+    """CRC-32C, bit by bit, as TFRecord's frames have it."""
+    crc = 0xffffffff
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+    crc ^= 0xffffffff
+    return ((crc >> 15 | crc << 17) + 0xa282ead8) & 0xffffffff
+
+
+@pytest.mark.parametrize("length", [1 << 60, (1 << 64) - 1, 1 << 40, 100])
+@pytest.mark.parametrize("name", ["x.tfrecord", "x.tfrecord.gz"])
+def test_a_length_that_lies_with_a_right_checksum_ends_no_process(tmp_path, name, length):
+    """TensorFlow takes the length at its word, and is killed by its own allocation."""
+    write(tmp_path / name, RECORDS[:2])
+    content = (tmp_path / name).read_bytes() if name.endswith("d") else gzip.decompress((tmp_path / name).read_bytes())
+    header = struct.pack("<Q", length)
+    content += header + struct.pack("<I", masked_crc(header)) + b"rest"
+    (tmp_path / name).write_bytes(content if name.endswith("d") else gzip.compress(content))
+    message = refusal(tmp_path / name)
+    assert f"{name}:3: record 3 cannot be read: truncated record: it announces {length:,} bytes, and the file ends before." in message
+    assert "The file is damaged or cut short from there on: copy or write it again." in message
+
+
+def test_text_that_is_not_utf8_is_read_in_the_fallback(tmp_path):
+    write(tmp_path / "x", [serialized(text=["Grüße".encode("latin-1")], label=["ä".encode()])])
+    (example,) = source(tmp_path / "x", fallback_encoding="latin-1").examples()
+    assert example.features == {"label": "ä", "text": "Grüße"}

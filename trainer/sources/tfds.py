@@ -35,14 +35,16 @@ def open(settings: Settings, split: str, spec: str) -> Source:
         DataError: it is not prepared here and cannot be downloaded.
     """
     text = [settings.text] if isinstance(settings.text, str) else settings.text
-    return TFDSSource(_prepared(settings), spec, setting_of(split), text_fields={*text, settings.label}, label=settings.label)
+    return TFDSSource(_prepared(settings), spec, setting_of(split), text_fields={*text, settings.label}, label=settings.label,
+                      fallback_encoding=settings.fallback_encoding)
 
 
 class TFDSSource:
     """A Source over a prepared TFDS builder."""
 
-    def __init__(self, builder: Any, spec: str, key: str, *, text_fields: set[str], label: str):
+    def __init__(self, builder: Any, spec: str, key: str, *, text_fields: set[str], label: str, fallback_encoding: str | None = None):
         """Raises a ConfigError, which names `key`, unless the builder has the split `spec`."""
+        self._fallback_encoding = fallback_encoding
         self._builder = builder
         self._spec = spec
         self._text_fields = text_fields
@@ -71,7 +73,8 @@ class TFDSSource:
         parts = [[pathlib.PurePath(part.filename).name, part.skip, part.take] for part in self._split.file_instructions]
         settings = {"source": "tfds", "name": self._builder.info.full_name, "parts": parts, "classes": self._class_names}
         files = {name: _content(str(part.filename)) for (name, _, _), part in zip(parts, self._split.file_instructions, strict=True)}
-        return fingerprint(files.items(), {**settings, "text_fields": sorted(self._text_fields)})
+        return fingerprint(files.items(), {**settings, "text_fields": sorted(self._text_fields),
+                                           "fallback_encoding": self._fallback_encoding})
 
     def label_names(self) -> list[str] | None:
         """Those of the label's ClassLabel, if it is one."""
@@ -117,8 +120,11 @@ class TFDSSource:
         except UnicodeDecodeError as error:
             if field not in self._text_fields:
                 return value
+            with contextlib.suppress(UnicodeDecodeError):
+                if self._fallback_encoding is not None:
+                    return value.decode(self._fallback_encoding)
             raise DataError(f"{origin}: field {field!r} is not UTF-8: byte 0x{value[error.start]:02x} at byte {error.start} of"
-                            f" {value[:30]!r}. Encode text as UTF-8 when the data set is prepared.") from None
+                            f" {value[:30]!r}. Encode text as UTF-8 when the data set is prepared, or set data.fallback_encoding.") from None
 
 
 def _content(file: str) -> pathlib.Path | gcs.RemoteObject:

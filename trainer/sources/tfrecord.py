@@ -1,5 +1,6 @@
 """TFRecord files of tf.train.Example (gzip when the name ends in .gz), fields by name."""
 
+import contextlib
 import math
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from trainer.gcs import RemoteObject
 from trainer.lazy import tf
 from trainer.sources import Example, Origin, Source, setting_of
 from trainer.sources._files import files_of, fingerprint, relative_names
+from trainer.sources._tfrecord_frames import whole_records
 
 FRAME_BYTES = 16  # around each record: its length, and two checksums
 BUFFER_BYTES = 8 << 20  # of a read ahead: as much as a request to gs:// should be
@@ -35,15 +37,17 @@ def open(settings: Settings, split: str, spec: str) -> Source:
     text = [settings.text] if isinstance(settings.text, str) else settings.text
     # TensorFlow streams from gs:// itself, and each record has a checksum of its own: nothing is copied here.
     files = gcs.find(spec, key=setting_of(split)) if spec.startswith(mirror.SCHEME) else files_of(spec, split)
-    return TFRecordSource(files, {*text, settings.label}, set(settings.list_fields))
+    return TFRecordSource(files, {*text, settings.label}, set(settings.list_fields), settings.fallback_encoding)
 
 
 class TFRecordSource:
     """A Source over TFRecord files, read one after the other."""
 
-    def __init__(self, files: Sequence[pathlib.Path | RemoteObject], text_fields: set[str], list_fields: set[str]):
-        """In `text_fields`, bytes have to be UTF-8 and numbers finite; `list_fields` are lists whatever they hold."""
+    def __init__(self, files: Sequence[pathlib.Path | RemoteObject], text_fields: set[str], list_fields: set[str],
+                 fallback_encoding: str | None = None):
+        """In `text_fields`, bytes have to be text and numbers finite; `list_fields` are lists whatever they hold."""
         self._files = files
+        self._fallback_encoding = fallback_encoding
         self._text_fields = text_fields
         self._list_fields = list_fields
         self._finished = 0  # bytes of whole files
@@ -54,7 +58,7 @@ class TFRecordSource:
         self._finished = self._position = 0
         for file in self._files:
             name = str(file)
-            for number, record in enumerate(_records(name), 1):
+            for number, record in enumerate(_records(file), 1):
                 # How far a compressed file was read is not to be had: it counts when it is done.
                 self._position = 0 if name.endswith(".gz") else self._position + FRAME_BYTES + len(record)
                 origin = Origin(name, number)
@@ -64,7 +68,8 @@ class TFRecordSource:
 
     def fingerprint(self) -> str:
         """Of contents, relative names and settings; see `Source`."""
-        settings = {"source": "tfrecord", "list_fields": sorted(self._list_fields), "text_fields": sorted(self._text_fields)}
+        settings = {"source": "tfrecord", "list_fields": sorted(self._list_fields), "text_fields": sorted(self._text_fields),
+                    "fallback_encoding": self._fallback_encoding}
         remote = [file for file in self._files if isinstance(file, RemoteObject)]
         names = [str(file) for file in remote] or relative_names(self._files)
         return fingerprint(zip(names, self._files, strict=True), settings)
@@ -109,17 +114,24 @@ class TFRecordSource:
         except UnicodeDecodeError as error:
             if field not in self._text_fields:  # an image beside the text may stay what it is, unused
                 return value
+            with contextlib.suppress(UnicodeDecodeError):
+                if self._fallback_encoding is not None:
+                    return value.decode(self._fallback_encoding)
             raise DataError(f"{origin}: field {field!r} of record {origin.line} is not UTF-8: byte 0x{value[error.start]:02x} at byte"
-                            f" {error.start} of {value[:30]!r}. Encode text as UTF-8 when the file is written.") from None
+                            f" {error.start} of {value[:30]!r}. Encode text as UTF-8 when the file is written,"
+                            " or set data.fallback_encoding to its encoding.") from None
 
 
 def _size(file: pathlib.Path | RemoteObject) -> int:
     return file.size if isinstance(file, RemoteObject) else file.stat().st_size
 
 
-def _records(name: str) -> Iterator[bytes]:
+def _records(file: pathlib.Path | RemoteObject) -> Iterator[bytes]:
+    name, number = str(file), 0
     dataset = tf.data.TFRecordDataset(name, compression_type="GZIP" if name.endswith(".gz") else "", buffer_size=BUFFER_BYTES)
-    number = 0
+    whole, announced = (None, None) if isinstance(file, RemoteObject) else whole_records(file)
+    if announced is not None:
+        dataset = dataset.take(whole)
     try:
         try:
             for batch in dataset.batch(BATCH_RECORDS).as_numpy_iterator():
@@ -132,6 +144,8 @@ def _records(name: str) -> Iterator[bytes]:
             raise
     except tf.errors.OpError as error:
         raise _unreadable(name, number, str(error.message)) from None
+    if announced is not None:
+        raise _unreadable(name, number, f"truncated record: it announces {announced:,} bytes, and the file ends before")
 
 
 def _unreadable(name: str, number: int, message: str) -> DataError:

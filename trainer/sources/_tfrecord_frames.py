@@ -1,0 +1,60 @@
+"""The frames of TFRecord files: a length before each record. TensorFlow asks the machine for that much memory, and ends the process where it is a lie."""
+
+import gzip
+import pathlib
+import struct
+from typing import IO
+
+from trainer.mirror import shown
+from trainer.sources._reading import BLOCK_BYTES, reading
+
+LENGTH = struct.Struct("<Q")
+HEADER_BYTES = 12  # the length, and its checksum
+FOOTER_BYTES = 4  # the record's checksum
+
+
+def whole_records(path: pathlib.Path) -> tuple[int, int | None]:
+    """How many records a file has before the first that cannot be whole, and the length that this one claims; None where all are.
+
+    What is damaged without a wrong length TensorFlow notices by the checksums.
+    """
+    with reading(shown(path), 0), path.open("rb") as file:
+        if path.suffix == ".gz" and file.read(2) == b"\x1f\x8b":
+            file.seek(0)
+            return _count(gzip.GzipFile(fileobj=file), None)
+        file.seek(0)
+        return _count(file, path.stat().st_size)
+
+
+def _count(file: IO[bytes], size: int | None) -> tuple[int, int | None]:
+    """`size` in bytes; None where only reading shows the end."""
+    count = position = 0
+    while True:
+        try:
+            header = file.read(HEADER_BYTES)
+        except (OSError, EOFError):  # damaged: TensorFlow says where
+            return count, None
+        if len(header) < HEADER_BYTES:
+            return count, None
+        (length,) = LENGTH.unpack_from(header)
+        position += HEADER_BYTES + length + FOOTER_BYTES
+        if not _skip(file, length + FOOTER_BYTES, None if size is None else size - position):
+            return count, length
+        count += 1
+
+
+def _skip(file: IO[bytes], count: int, left: int | None) -> bool:
+    """Whether so many bytes were there; `left` would be after them, where that is known."""
+    if left is not None:
+        if left >= 0:
+            file.seek(count, 1)
+        return left >= 0
+    while count:
+        try:
+            block = file.read(min(count, BLOCK_BYTES))
+        except (OSError, EOFError):
+            return False
+        if not block:
+            return False
+        count -= len(block)
+    return True
