@@ -41,6 +41,18 @@ def write_checkpoint(folder: pathlib.Path, *, family: str = "bert", layers: int 
     return folder
 
 
+def write_fine_tuned(folder: pathlib.Path, labels: Sequence[str], **config: Any) -> pathlib.Path:
+    """A BERT with a classifier that says its first label whatever the text."""
+    content = {"architectures": ["BertForSequenceClassification"], "id2label": {str(row): name for row, name in enumerate(labels)},
+               "label2id": {name: row for row, name in enumerate(labels)}, **config}
+    write_checkpoint(folder, **content)
+    tensors = {f"bert.{name}": tensor for name, tensor in bert_tensors(32, 2, 0).items()}
+    tensors["classifier.weight"] = np.zeros((len(labels), 32), np.float32)
+    tensors["classifier.bias"] = np.array([3.0, *[-3.0] * (len(labels) - 1)], np.float32)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
 def write_gpt2(folder: pathlib.Path, *, layers: int = 2, hidden: int = 32, positions: int = 64, dropout: float = 0.0, tokenizer: bool = True) -> pathlib.Path:
     """A GPT-2 without weights, so that it starts from random values, with a byte-level BPE."""
     from tests.text.byte_bpe_reference import learnt, write_byte_bpe

@@ -21,6 +21,7 @@ from trainer.display import Display
 from trainer.distribution import host, hosts, make_strategy, read_cluster, require_agreement, set_precision
 from trainer.errors import ConfigError
 from trainer.heads import make_head
+from trainer.heads._carried_over import CarriedOver
 from trainer.job import Job
 from trainer.model import Model
 from trainer.storage import local_folder
@@ -144,14 +145,27 @@ def _check_block(config: Config, prepared: Prepared) -> None:
                           f"(train.global_batch_size). Raise it to {math.ceil(size * STEPS_OF_A_BLOCK * batch / len(store)):,}, for {STEPS_OF_A_BLOCK} steps.")
 
 
-def build_model(parts: Parts, strategy: tf.distribute.Strategy, vocabulary: Mapping[str, Any], *, to_restore: bool = False) -> Model:
-    """The model with its initial weights, a copy on each replica.
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """Where a model's weights start from, for a run that does start from there."""
+
+    backbone: huggingface.LoadReport
+    head: CarriedOver
+    pretrained: bool  # whether the folder has weights at all
+
+
+def build_model(parts: Parts, strategy: tf.distribute.Strategy, vocabulary: Mapping[str, Any]) -> Model:
+    """The model, a copy on each replica, for a checkpoint to replace its weights."""
+    return start_model(parts, strategy, vocabulary)[0]
+
+
+def start_model(parts: Parts, strategy: tf.distribute.Strategy, vocabulary: Mapping[str, Any]) -> tuple[Model, Origin]:
+    """The model with its initial weights, a copy on each replica, and where they are from.
 
     Args:
         parts: of the run.
         strategy: where it will run.
         vocabulary: what the head learnt from train.
-        to_restore: a checkpoint replaces the weights at once, so nothing is said of where they start from.
     """
     config = parts.config
     with strategy.scope():
@@ -160,35 +174,38 @@ def build_model(parts: Parts, strategy: tf.distribute.Strategy, vocabulary: Mapp
             hidden_dropout=config.backbone.hidden_dropout, attention_dropout=config.backbone.attention_dropout)
         model = Model(backbone, parts.head, vocabulary, config.train.seed)
         set_frozen(backbone, embeddings=config.backbone.freeze_embeddings, layers=config.backbone.freeze_layers)
-        taken = _carry_over(parts, report)
+        pretrained = huggingface.has_weights(parts.weights)
+        checkpoint = huggingface.read_task_head(parts.weights) if pretrained else huggingface.TaskHead({})
+        carried = parts.head.load_tensors(checkpoint)
     _check_metric(config, parts.head)  # again, now that the number of classes is known
-    if not to_restore:
-        _announce_weights(parts, report, taken)
-    return model
+    return model, Origin(report, carried, pretrained)
 
 
-def _announce_weights(parts: Parts, report: Any, taken: list[str]) -> None:
+def announce_origin(parts: Parts, origin: Origin) -> None:
+    """Says what a run that no checkpoint goes on with starts from."""
     config, display = parts.config, parts.display
-    if not huggingface.has_weights(parts.weights):
+    if not origin.pretrained:
         sizes = f"{parts.backbone.layers} layers, {parts.backbone.hidden_size} wide"  # so that a key of config.json that was not understood is seen
         display.warn(f"{config.backbone.weights} has no weights: the backbone, of {sizes}, starts from random values (seed {config.train.seed})")
-    elif report.new:
-        display.line(f"weights: {_few(report.new)} not in the checkpoint, starting from random values")
-    unused = [name for name in report.unused if name not in taken]
-    if unused:
+    elif origin.backbone.new:
+        display.line(f"weights: {_few(origin.backbone.new)} not in the checkpoint, starting from random values")
+    if unused := [name for name in origin.backbone.unused if name not in origin.head.tensors]:
         display.line(f"weights: {_few(unused)} in the checkpoint, not used")
-    display.line(f"weights: the head's layers {'come from the checkpoint' if taken else 'start from random values'}")
-    if parts.head.lives_on_pretraining and not taken and huggingface.has_weights(parts.weights):
+    display.line(f"weights: {_of_the_head(origin.head)}")
+    if parts.head.lives_on_pretraining and not origin.head.output and origin.pretrained:
         display.warn(f"{config.backbone.weights} has no layers of a masked language model, such as cls.predictions.transform: "
                      "until they are learnt, words at a mask mean nothing")
 
 
-def _carry_over(parts: Parts, report: Any) -> list[str]:
-    if not huggingface.has_weights(parts.weights):
-        return []
-    task_head = huggingface.read_task_head(parts.weights)
-    labels = task_head.id2label or {}
-    return parts.head.load_tensors(task_head.tensors, [labels[index] for index in sorted(labels)])
+def _of_the_head(carried: CarriedOver) -> str:
+    """Where the head's layers start from, and how or why."""
+    if carried.output:
+        said = "the head's layers come from the checkpoint"
+    elif carried.tensors:
+        said = f"{_few(carried.tensors)} come from the checkpoint, the head's output layer starts from random values"
+    else:
+        said = "the head's layers start from random values"
+    return said + (f": {carried.remark}" if carried.remark else "")
 
 
 def _few(names: list[str]) -> str:

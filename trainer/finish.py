@@ -227,7 +227,7 @@ def _kept(resolved: Resolved, job: Job, display: Display, *, with_data: bool) ->
     vocabulary = job.read_vocabulary()
     if prepared is not None:
         _require_same_labels(job, vocabulary, prepared.vocabulary)
-    model = build_model(parts, strategy, vocabulary, to_restore=True)
+    model = build_model(parts, strategy, vocabulary)
     return Kept(parts, job, strategy, model), prepared
 
 

@@ -96,7 +96,7 @@ def _compile(parts: Parts, prepared: Prepared, replicas: int, display: Display) 
     config, store = parts.config, prepared.splits["train"]
     display.line("building the model")
     strategy = tf.distribute.OneDeviceStrategy("CPU:0")
-    model = build_model(parts, strategy, prepared.vocabulary, to_restore=True)
+    model = build_model(parts, strategy, prepared.vocabulary)
     optimizer = Optimizer(config.train, make_schedule(config.train, total_steps(config.train, TrainingPlan(len(store), 1, 0))), model.trainable())
     training = tpu_plan.shapes_of(_layouts(parts, prepared, replicas), config.train.micro_batches)
     evaluated = [prepared.splits[split] for split in ("validation", "test") if split in prepared.splits]

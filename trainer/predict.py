@@ -55,7 +55,7 @@ def predict(resolved: Resolved, job: Job, display: Display, source: str | None, 
     parts = make_parts(resolved.config, display)
     lines = _reading(source, resolved.config.data)
     strategy = start_strategy(resolved.config, job, display)
-    model = build_model(parts, strategy, job.read_vocabulary(), to_restore=True)
+    model = build_model(parts, strategy, job.read_vocabulary())
     Kept(parts, job, strategy, model)
     server, head = Server(model, parts.head), parts.head
     batch_size = resolved.config.train.evaluation_batch_size

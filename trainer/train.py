@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from trainer.assembly import build_model, make_parts, prepare_data, start_strategy
+from trainer.assembly import announce_origin, make_parts, prepare_data, start_model, start_strategy
 from trainer.display import Display, print_result
 from trainer.distribution import SHARED, hosts, require_agreement, stop_when_a_worker_is_lost
 from trainer.finish import finish
@@ -43,9 +43,11 @@ def _train(resolved: Resolved, strategy: tf.distribute.Strategy, job: Job, displ
     if job.writes:
         write_json(job.folder / "plan.json", describe(parts, prepared, replicas=strategy.num_replicas_in_sync))
     timeline.enter("startup_s")
-    model = build_model(parts, strategy, prepared.vocabulary)
+    model, origin = start_model(parts, strategy, prepared.vocabulary)
     run = Training(config, job, display, stop, timeline, prepared, strategy, model, parts.head, parts.stream)
     run.resume()
+    if not run.state.step:  # else a checkpoint has replaced what the weights started from
+        announce_origin(parts, origin)
     run.train()
     results = finish(parts, job, prepared, run)
     if job.writes:

@@ -41,7 +41,7 @@ def model_of(case):
     head = head_of(module)
     backbone, report = huggingface.load_backbone(GOLDEN / case, pooler=False)
     model = Model(backbone, head, {"labels": []}, seed=1)
-    taken = head.load_tensors(huggingface.read_task_head(GOLDEN / case).tensors, None)
+    taken = head.load_tensors(huggingface.read_task_head(GOLDEN / case)).tensors
     assert report.new == [] and set(taken) == {name for name in report.unused if not name.startswith("pooler.")}
     return head, model
 
@@ -416,14 +416,14 @@ def test_words_that_are_not_tied_are_refused():
     head, model = model_of("bert_words")
     tensors = huggingface.read_task_head(GOLDEN / "bert_words").tensors
     copy = model.backbone.embeddings.word.numpy()
-    assert "cls.predictions.decoder.weight" in head.load_tensors({**tensors, "cls.predictions.decoder.weight": copy}, None)
+    assert "cls.predictions.decoder.weight" in head.load_tensors(huggingface.TaskHead({**tensors, "cls.predictions.decoder.weight": copy})).tensors
     with pytest.raises(WeightsError, match=r"cls\.predictions\.decoder\.weight is no copy of the word embeddings: tie_word_embeddings false is not supported"):
-        head.load_tensors({**tensors, "cls.predictions.decoder.weight": copy + 1}, None)
+        head.load_tensors(huggingface.TaskHead({**tensors, "cls.predictions.decoder.weight": copy + 1}))
     decoder, model = model_of("gpt2_words")
     copy = model.backbone.embeddings.word.numpy()
-    assert decoder.load_tensors({"lm_head.weight": copy}, None) == ["lm_head.weight"]
+    assert decoder.load_tensors(huggingface.TaskHead({"lm_head.weight": copy})).tensors == ["lm_head.weight"]
     with pytest.raises(WeightsError, match=r"lm_head\.weight is no copy of the word embeddings: tie_word_embeddings false is not supported"):
-        decoder.load_tensors({"lm_head.weight": copy + 1}, None)
+        decoder.load_tensors(huggingface.TaskHead({"lm_head.weight": copy + 1}))
 
 
 def test_the_wrong_backbone_is_refused():

@@ -423,8 +423,8 @@ def test_a_checkpoints_layer_is_taken_over(weights):
     assert updates["architectures"] == ["BertForQuestionAnswering"] and tensors["qa_outputs.weight"].shape == (2, 16)
     other = Head(Settings(**SMALL), head.data, toy.TEMPLATE)
     model_of(weights, other, {"labels": [], "unanswerable": False})
-    assert other.load_tensors({}, None) == []
-    assert other.load_tensors({name: tensor + 1 for name, tensor in tensors.items()}, None) == ["qa_outputs.weight", "qa_outputs.bias"]
+    assert other.load_tensors(huggingface.TaskHead({})).tensors == []
+    assert other.load_tensors(huggingface.TaskHead({name: tensor + 1 for name, tensor in tensors.items()})).tensors == ["qa_outputs.weight", "qa_outputs.bias"]
     np.testing.assert_allclose(other.output.kernel.numpy(), head.output.kernel.numpy() + 1)
 
 

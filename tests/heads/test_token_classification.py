@@ -621,9 +621,10 @@ def test_a_checkpoints_classifier_is_taken_over_in_the_order_of_our_labels(tmp_p
     shuffled = {name: tensor[order] for name, tensor in tensors.items()}
     other = Head(Settings(), made.head.data, made.head.tokenizer)
     model_of(weights, other, made.head.vocabulary)
-    assert other.load_tensors(shuffled, [made.head.vocabulary["labels"][index] for index in order]) == ["classifier.weight", "classifier.bias"]
+    theirs = {row: made.head.vocabulary["labels"][index] for row, index in enumerate(order)}
+    assert other.load_tensors(huggingface.TaskHead(shuffled, id2label=theirs)).tensors == ["classifier.weight", "classifier.bias"]
     np.testing.assert_array_equal(other.output.kernel.numpy(), made.head.output.kernel.numpy())
-    assert other.load_tensors(shuffled, ["x"] * 5) == []
+    assert other.load_tensors(huggingface.TaskHead(shuffled, id2label=dict.fromkeys(range(5), "x"))).tensors == []
 
 
 @pytest.mark.parametrize("crf", [False, True])

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainer.backbones.families import FAMILIES, FIRST_BEHIND_PADDING
+from trainer.backbones.label_names import read_id2label, read_label2id, task_of
 from trainer.errors import WeightsError
 from trainer.replacing import replaced_folder
 
@@ -66,13 +67,27 @@ class LoadReport:
 
 @dataclasses.dataclass(frozen=True)
 class TaskHead:
-    """The part of a fine-tuned checkpoint that is not the backbone."""
+    """The part of a fine-tuned checkpoint that is not the backbone.
 
-    tensors: dict[str, np.ndarray]  # float32 under Hugging Face's names, such as classifier.weight (C, H)
-    id2label: dict[int, str] | None
-    label2id: dict[str, int] | None
-    problem_type: str | None
-    num_labels: int | None
+    Attributes:
+        tensors: float32 under Hugging Face's names, such as classifier.weight (C, H).
+        id2label, label2id: as config.json has them; None where it has none.
+        problem_type, num_labels: the same.
+        task: how the name of its class ends, such as ForTokenClassification; "" where config.json names none.
+    """
+
+    tensors: dict[str, np.ndarray]
+    id2label: dict[int, str] | None = None
+    label2id: dict[str, int] | None = None
+    problem_type: str | None = None
+    num_labels: int | None = None
+    task: str = ""
+
+    @property
+    def labels(self) -> list[str] | None:
+        """The labels in the order of the rows; None where config.json names none."""
+        of_row = self.id2label or {row: name for name, row in (self.label2id or {}).items()}
+        return [of_row[row] for row in sorted(of_row)] or None
 
 
 def read_config(folder: str | os.PathLike) -> "BackboneConfig":
@@ -169,10 +184,11 @@ def read_task_head(folder: str | os.PathLike) -> TaskHead:
     if has_weights(folder):
         with _Tensors.open(folder, config.architecture) as checkpoint:
             tensors = {name: checkpoint.read(name) for name in checkpoint.shapes if name.startswith(_OTHER_PARTS) and name[:7] != "pooler."}
-    id2label = {int(key): str(value) for key, value in (content.get("id2label") or {}).items()}
-    label2id = {str(key): int(value) for key, value in (content.get("label2id") or {}).items()}
-    return TaskHead(tensors, dict(sorted(id2label.items())) or None, label2id or None, content.get("problem_type"),
-                    len(id2label) or content.get("num_labels"))
+    where = str(Path(folder) / CONFIG_FILE)
+    id2label, label2id = read_id2label(content, where), read_label2id(content, where)
+    problem_type, num_labels = content.get("problem_type"), content.get("num_labels")
+    return TaskHead(tensors, id2label or None, label2id or None, problem_type if isinstance(problem_type, str) else None,
+                    len(id2label) or (num_labels if type(num_labels) is int else None), task_of(content))
 
 
 def backbone_tensors(backbone: "Backbone") -> dict[str, np.ndarray]:

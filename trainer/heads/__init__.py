@@ -16,7 +16,8 @@ A head's file has a `Settings` and a `Head(settings, data_settings, tokenizer)` 
     remark                what an answer suffers from, for a warning
     calibrate             chooses what validation decides, such as a threshold; load_calibration takes it over later
     ambiguous             where the answers may differ although the results agree
-    load_tensors, save_tensors   the layers in Hugging Face's format; `no_huggingface` says why that has no place for them, if so
+    load_tensors, save_tensors   the layers in Hugging Face's format; `no_huggingface` says why that has no place for them, if so;
+                          what is taken of a checkpoint is a `CarriedOver`, with the reason where its layers are not
 
 A head with `windows` cuts long texts into several rows, so that none of their tokens is lost: its `encode` has a column
 `example`, which text each row is of, and it has `align`, which finds the labels' tokens, in place of `label_columns`.

@@ -13,6 +13,7 @@ from pydantic import Field
 from trainer.backbones.families import FAMILIES
 from trainer.config import DataSettings
 from trainer.errors import ConfigError, DataError, WeightsError
+from trainer.heads._carried_over import CarriedOver
 from trainer.heads._generation import Decoding, Generator, ManyPrompts
 from trainer.heads._judged import JUDGED, bleu_and_rouge
 from trainer.heads._language_model import LanguageModel, LanguageModelSettings, count_words, ends_document, word_pattern
@@ -20,6 +21,7 @@ from trainer.lazy import keras, tf
 from trainer.sources import Example, require_text
 
 if TYPE_CHECKING:  # which would import TensorFlow
+    from trainer.backbones.huggingface import TaskHead
     from trainer.backbones.layers import BackboneConfig
 
 Columns = dict[str, tuple[np.ndarray, np.ndarray]]  # of tokens: their values, and the lengths of the rows
@@ -436,14 +438,15 @@ class Head(LanguageModel):
 
     # --- Hugging Face ---------------------------------------------------------------------------------------------
 
-    def load_tensors(self, tensors: Mapping[str, np.ndarray], labels: Sequence[str] | None) -> list[str]:
+    def load_tensors(self, checkpoint: TaskHead) -> CarriedOver:
         """The output layer is the embeddings: a tied copy needs no reading. Raises WeightsError where it is no copy."""
-        if "lm_head.weight" not in tensors:
-            return []
-        if not np.array_equal(tensors["lm_head.weight"].astype(np.float32), self._embeddings.numpy()):
+        copy = checkpoint.tensors.get("lm_head.weight")
+        if copy is None:
+            return CarriedOver.whole([])
+        if not np.array_equal(copy.astype(np.float32), self._embeddings.numpy()):
             raise WeightsError("lm_head.weight is no copy of the word embeddings: tie_word_embeddings false is not supported. "
                                "Take a checkpoint that ties them.")
-        return ["lm_head.weight"]
+        return CarriedOver.whole(["lm_head.weight"])
 
     def save_tensors(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Nothing but the backbone's, whose embeddings are tied, and in config.json the class and where texts end."""

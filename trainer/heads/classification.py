@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from trainer.backbones.families import FAMILIES, FIRST_HEAD_SITE
 from trainer.config import DataSettings
+from trainer.heads._carried_over import CarriedOver, LabelRows, carry_over, label_rows
 from trainer.heads._classifier import Classifier, ClassifierSettings, class_weights_of
 from trainer.lazy import keras, tf
+
+if TYPE_CHECKING:
+    from trainer.backbones.huggingface import TaskHead
 
 SITES = (FIRST_HEAD_SITE, FIRST_HEAD_SITE + 1)  # of the two layers
 # What the families have before the output layer: a layer of their own with this activation, or the backbone's pooler, or nothing.
@@ -18,6 +23,7 @@ HIDDEN = {"distilbert": "relu", "electra": "gelu", "roberta": "tanh", "xlm-rober
 DROPPED_BEFORE = ("electra", "roberta", "xlm-roberta")  # whose layer drops from its input, too
 TENSORS = {"distilbert": ("pre_classifier", "classifier"), "gpt2": ("score",),
            **dict.fromkeys(("bert", "albert"), ("classifier",)), **dict.fromkeys(DROPPED_BEFORE, ("classifier.dense", "classifier.out_proj"))}
+PROBLEMS = {"single_label": "single_label_classification", "multi_label": "multi_label_classification", "regression": "regression"}  # Hugging Face's names
 
 
 class Settings(ClassifierSettings):
@@ -92,34 +98,33 @@ class Head(Classifier):
 
     # --- Hugging Face ---------------------------------------------------------------------------------------------
 
-    def load_tensors(self, tensors: Mapping[str, np.ndarray], labels: Sequence[str] | None) -> list[str]:
-        """Takes over the checkpoint's own classifier where its labels are ours; returns what was taken.
+    def load_tensors(self, checkpoint: TaskHead) -> CarriedOver:
+        """Takes over the checkpoint's own layers, the rows of the last by the names of the labels."""
+        *hidden, output = self._parts_by_layer()
+        below = {name: weight for part in hidden for name, weight in part.items()}
+        carried = carry_over(checkpoint, "ForSequenceClassification", below, output, lambda rows: self._find_rows(checkpoint, rows))
+        trained_as = checkpoint.problem_type
+        if carried.output and trained_as in PROBLEMS.values() and trained_as != PROBLEMS[self.settings.kind]:
+            note = f"they were trained as {trained_as}, so its probabilities are not yet those of head.kind {self.settings.kind}"
+            return dataclasses.replace(carried, remark="; ".join(filter(None, [carried.remark, note])))
+        return carried
 
-        Args:
-            tensors: by Hugging Face's names.
-            labels: the checkpoint's id2label in order.
-        """
-        if self.settings.kind != "regression" and list(labels or []) != self.vocabulary["labels"]:
-            return []
-        parts = self._parts()
-        if any(name not in tensors or tensors[name].T.shape != tuple(weight.shape) for name, weight in parts.items()):
-            return []
-        for name, weight in parts.items():
-            weight.assign(tensors[name].T)
-        return list(parts)
+    def _find_rows(self, checkpoint: TaskHead, rows: int) -> LabelRows:
+        if self.settings.kind != "regression":
+            return label_rows(checkpoint.labels, self.vocabulary["labels"], rows, can_list=True, listed=self.settings.labels is not None)
+        if rows != 1:
+            return LabelRows(None, f"the checkpoint's have {rows:,} rows, a regression has one. For labels set --head.kind=single_label")
+        return LabelRows([0])
 
-    def _parts(self) -> dict[str, Any]:
-        """The weights by Hugging Face's names; kernels are (outputs, inputs) there."""
-        parts = {}
-        for name, layer in zip(TENSORS[self.architecture], self.layers, strict=True):
-            parts |= {f"{name}.weight": layer.kernel, **({f"{name}.bias": layer.bias} if layer.use_bias else {})}
-        return parts
+    def _parts_by_layer(self) -> list[dict[str, Any]]:
+        """The weights of each layer by Hugging Face's names; kernels are (outputs, inputs) there."""
+        return [{f"{name}.weight": layer.kernel, **({f"{name}.bias": layer.bias} if layer.use_bias else {})}
+                for name, layer in zip(TENSORS[self.architecture], self.layers, strict=True)]
 
     def save_tensors(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """The layers under Hugging Face's names, and what config.json says of them."""
-        tensors = {name: np.ascontiguousarray(weight.numpy().T) for name, weight in self._parts().items()}
+        tensors = {name: np.ascontiguousarray(weight.numpy().T) for part in self._parts_by_layer() for name, weight in part.items()}
         labels = self.vocabulary["labels"] or ["LABEL_0"]
         family = FAMILIES[self.architecture].class_name
-        problem = {"single_label": "single_label_classification", "multi_label": "multi_label_classification", "regression": "regression"}
-        return tensors, {"architectures": [f"{family}ForSequenceClassification"], "problem_type": problem[self.settings.kind],
+        return tensors, {"architectures": [f"{family}ForSequenceClassification"], "problem_type": PROBLEMS[self.settings.kind],
                          "id2label": {str(i): name for i, name in enumerate(labels)}, "label2id": {name: i for i, name in enumerate(labels)}}

@@ -11,11 +11,13 @@ from pydantic import Field
 
 from trainer.config import DataSettings
 from trainer.errors import ConfigError
+from trainer.heads._carried_over import CarriedOver
 from trainer.heads._language_model import LanguageModel, LanguageModelSettings
 from trainer.heads._masked_output import MaskedOutput
 from trainer.lazy import keras, tf
 
 if TYPE_CHECKING:  # which would import TensorFlow
+    from trainer.backbones.huggingface import TaskHead
     from trainer.backbones.layers import BackboneConfig
 
 KEPT, MASKED = 0.1, 0.8  # of the hidden tokens: left as they are, replaced by [MASK]; the rest by any token
@@ -204,9 +206,9 @@ class Head(LanguageModel):
 
     # --- Hugging Face ---------------------------------------------------------------------------------------------
 
-    def load_tensors(self, tensors: Mapping[str, np.ndarray], labels: Sequence[str] | None) -> list[str]:
-        """Takes over the checkpoint's own prediction layers; returns what was taken."""
-        return self.output.load(tensors)
+    def load_tensors(self, checkpoint: TaskHead) -> CarriedOver:
+        """Takes over the checkpoint's own prediction layers."""
+        return CarriedOver.whole(self.output.load(checkpoint.tensors))
 
     def save_tensors(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """The layers under Hugging Face's names; the embeddings are tied."""

@@ -17,11 +17,13 @@ from pydantic import Field
 
 from trainer.config import DataSettings
 from trainer.errors import ConfigError, DataError
+from trainer.heads._carried_over import CarriedOver
 from trainer.heads._classifier import Classifier, ClassifierSettings, class_weights_of
 from trainer.heads._masked_output import MaskedOutput
 from trainer.lazy import keras, tf
 
 if TYPE_CHECKING:  # which would import TensorFlow
+    from trainer.backbones.huggingface import TaskHead
     from trainer.backbones.layers import BackboneConfig
 
 PLACES = ("{text}", "{text_pair}", "{mask}")
@@ -189,9 +191,9 @@ class Head(Classifier):
 
     # --- Hugging Face ---------------------------------------------------------------------------------------------
 
-    def load_tensors(self, tensors: Mapping[str, np.ndarray], labels: Sequence[str] | None) -> list[str]:
-        """Takes over the checkpoint's own prediction layers; returns what was taken."""
-        return self.output.load(tensors)
+    def load_tensors(self, checkpoint: TaskHead) -> CarriedOver:
+        """Takes over the checkpoint's own prediction layers."""
+        return CarriedOver.whole(self.output.load(checkpoint.tensors))
 
     def save_tensors(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """The masked language model that it is; the pattern has no place there."""

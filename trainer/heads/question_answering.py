@@ -7,7 +7,7 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -15,10 +15,14 @@ from pydantic import Field
 from trainer.backbones.families import FAMILIES, FIRST_HEAD_SITE
 from trainer.config import DataSettings, HeadSettings
 from trainer.errors import ConfigError, DataError
+from trainer.heads._carried_over import CarriedOver, LabelRows, carry_over
 from trainer.heads._plain import Plain
 from trainer.heads._spans import EAST_ASIAN, UNSPACED
 from trainer.lazy import keras, tf
 from trainer.sources import Example, require_field, require_text
+
+if TYPE_CHECKING:
+    from trainer.backbones.huggingface import TaskHead
 
 NEVER = -1e9  # the score of what is no candidate
 NEAR = 100  # characters within which a misplaced answer is looked for
@@ -358,13 +362,10 @@ class Head(Plain):
 
     # --- Hugging Face ---------------------------------------------------------------------------------------------
 
-    def load_tensors(self, tensors: Mapping[str, np.ndarray], labels: Sequence[str] | None) -> list[str]:
-        """Takes over the checkpoint's own output layer; returns what was taken."""
-        if {"qa_outputs.weight", "qa_outputs.bias"} - set(tensors) or tensors["qa_outputs.weight"].shape != (2, self.output.kernel.shape[0]):
-            return []
-        self.output.kernel.assign(tensors["qa_outputs.weight"].T)
-        self.output.bias.assign(tensors["qa_outputs.bias"])
-        return ["qa_outputs.weight", "qa_outputs.bias"]
+    def load_tensors(self, checkpoint: TaskHead) -> CarriedOver:
+        """Takes over the checkpoint's own output layer, whose two rows are the start and the end."""
+        output = {"qa_outputs.weight": self.output.kernel, "qa_outputs.bias": self.output.bias}
+        return carry_over(checkpoint, "ForQuestionAnswering", {}, output, _sides)
 
     def save_tensors(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """The output layer under Hugging Face's names, and what config.json says of it."""
@@ -373,6 +374,10 @@ class Head(Plain):
         sides = {"LABEL_0": 0, "LABEL_1": 1}  # Hugging Face takes the layer's width from the number of labels
         return tensors, {"architectures": [f"{family}ForQuestionAnswering"], "id2label": {str(side): name for name, side in sides.items()},
                          "label2id": sides, "problem_type": None}
+
+
+def _sides(rows: int) -> LabelRows:
+    return LabelRows([0, 1]) if rows == 2 else LabelRows(None, f"the checkpoint's qa_outputs has {rows:,} rows, not those of start and end")
 
 
 def _own(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:

@@ -7,7 +7,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -15,6 +15,7 @@ from pydantic import Field
 from trainer.backbones.families import FAMILIES, FIRST_HEAD_SITE
 from trainer.config import DataSettings, HeadSettings
 from trainer.errors import ConfigError, DataError
+from trainer.heads._carried_over import CarriedOver, LabelRows, carry_over, few, label_rows
 from trainer.heads._crf import Chain, forbidden_moves
 from trainer.heads._gold import TEXT_BITS, Gold, Words, are_tags, bio_tags, read_spans, scheme_of, tag_numbers
 from trainer.heads._per_label import scores_per_label
@@ -23,6 +24,9 @@ from trainer.heads._spans import first_characters, is_unspaced, joined, joins, s
 from trainer.heads._tags import OUTSIDE, continued, repaired
 from trainer.lazy import keras, tf
 from trainer.sources import Example, require_field
+
+if TYPE_CHECKING:
+    from trainer.backbones.huggingface import TaskHead
 
 
 class Settings(HeadSettings):
@@ -398,17 +402,18 @@ class Head(Plain):
         """A CRF has no place in that format."""
         return "Hugging Face's models for token classification have no CRF. Export a savedmodel, or train with head.crf false." if self.settings.crf else None
 
-    def load_tensors(self, tensors: Mapping[str, np.ndarray], labels: Sequence[str] | None) -> list[str]:
-        """Takes over the checkpoint's own classifier where its labels are ours, in whatever order; returns what was taken."""
-        shape = (self.classes, self.output.kernel.shape[0])
-        if sorted(labels or []) != sorted(self.vocabulary["labels"]) or {"classifier.weight", "classifier.bias"} - set(tensors):
-            return []
-        if tensors["classifier.weight"].shape != shape:
-            return []
-        order = [list(labels).index(name) for name in self.vocabulary["labels"]]
-        self.output.kernel.assign(tensors["classifier.weight"][order].T)
-        self.output.bias.assign(tensors["classifier.bias"][order])
-        return ["classifier.weight", "classifier.bias"]
+    def load_tensors(self, checkpoint: TaskHead) -> CarriedOver:
+        """Takes over the checkpoint's own classifier, row by row by the names of the tags."""
+        output = {"classifier.weight": self.output.kernel, "classifier.bias": self.output.bias}
+        return carry_over(checkpoint, "ForTokenClassification", {}, output, lambda rows: self._find_rows(checkpoint.labels, rows))
+
+    def _find_rows(self, theirs: Sequence[str] | None, rows: int) -> LabelRows:
+        found = label_rows(theirs, self.vocabulary["labels"], rows)
+        # Where spans of one word have a tag of their own (S-, U-), the rows of B- and I- alone would miss them.
+        others = [tag for tag in theirs or [] if self.spans and tag[1:2] == "-" and tag[0] not in "BI"]
+        if found.order is None or not others:
+            return found
+        return LabelRows(None, f"the checkpoint tags spans otherwise, with {few(others)}, and here tags are B-, I- and O")
 
     def save_tensors(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """The output layer under Hugging Face's names, and what config.json says of it."""
