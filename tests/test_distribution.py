@@ -1,13 +1,14 @@
 """Which strategy is chosen, and why; what is said where it cannot be made."""
 
 import contextlib
+import itertools
 import json
 
 import pytest
 import tensorflow as tf
 
 from tests import toy
-from trainer import distribution
+from trainer import cluster, distribution
 from trainer.config import DistributionSettings
 from trainer.distribution import STRATEGIES, choose, host, hosts, local_replicas, make_strategy, read_cluster, set_precision
 from trainer.errors import ConfigError
@@ -19,8 +20,12 @@ VERTEX = {"cluster": {"workerpool0": ["a:2222"], "workerpool1": ["b:2222", "c:22
 
 @pytest.fixture(autouse=True)
 def nothing_set(monkeypatch):
-    for name in (*distribution.TPU_VARIABLES, "TF_CONFIG", "CLUSTER_SPEC"):
+    for name in (*cluster.TPU_VARIABLES, "TF_CONFIG", "CLUSTER_SPEC"):
         monkeypatch.delenv(name, raising=False)
+
+
+def named(cluster, index, kind="worker"):
+    return json.dumps({"cluster": cluster, **({"task": {"type": kind, "index": index}} if index is not None else {})})
 
 
 def gpus(monkeypatch, count):
@@ -59,9 +64,22 @@ def test_vertex_pools_are_a_chief_and_workers(monkeypatch):
 
 
 @pytest.mark.parametrize(("value", "said"), [
-    ("{", "TF_CONFIG: cannot be read (JSONDecodeError"), (json.dumps({"cluster": {"worker": ["a:1"]}}), "TF_CONFIG: cannot be read (KeyError: 'task')"),
-    (json.dumps({"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 3}}), "TF_CONFIG: cannot be read (IndexError"),
-    (json.dumps({"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "worker", "index": 0}}), "TF_CONFIG: ps: this trainer runs synchronously")])
+    ("{", "TF_CONFIG: cannot be read: not JSON (Expecting property name"), ("null", "TF_CONFIG: cannot be read: it is no mapping with a cluster."),
+    ("[" * 100_000, "TF_CONFIG: cannot be read: nested too deep."),
+    (named({"worker": ["a:1"]}, None), "cannot be read: task is missing, which says which of the processes this one is. Expected {"),
+    (named({"worker": ["a:1"]}, 3), "TF_CONFIG: cannot be read: task.index is 3, and the cluster has 1 of worker, counted from 0."),
+    (named({"worker": ["a:1"]}, -1), "task.index is -1, expected a number from 0 on."), (named({"worker": ["a:1"]}, True), "task.index is True"),
+    (named({"worker": ["a:1"]}, 0, "chief"), "task.type is 'chief', and the cluster has worker."),
+    (named({"worker": ["a:1"]}, 0, ["worker"]), "task.type is ['worker'], expected chief or worker."),
+    (named({"worker": "a:1"}, 0), "cluster.worker is 'a:1', expected a list of host:port."),
+    (named({"worker": ["a", "b:1"]}, 0), "cluster.worker has 'a', expected host:port."), (named({"worker": [1]}, 0), "cluster.worker is [1]"),
+    (named({"chief": ["a:1"], "worker": ["a:1"]}, 0), "cluster.worker has 'a:1', which is named twice"),
+    (named({"chief": ["a:1", "b:1"], "worker": ["c:1"]}, 0), "cluster.chief has 2 addresses, and a job has one chief."),
+    (named({"worker": ["a:1"], "ps": ["b:1"]}, 0), "TF_CONFIG: ps: this trainer runs synchronously"),
+    (named({"chief": ["a:1"]}, 0, "evaluator"), "TF_CONFIG: it has an evaluator, and this trainer needs none: the chief and the workers evaluate"),
+    (named({"workerpool0": ["a:1"], "workerpool3": ["b:1"]}, 0, "workerpool0"), "Start the job without the evaluator"),
+    (named({"\x1b[2J": ["b:1"]}, 0), r"\x1b[2J: this trainer runs synchronously"),
+], ids=itertools.count())
 def test_a_bad_cluster_is_refused(monkeypatch, tmp_path, toy_weights, capsys, value, said):
     monkeypatch.setenv("TF_CONFIG", value)
     config = toy.write_config(tmp_path, toy_weights, toy.write_sentences(tmp_path / "train.jsonl", 20), distribution={"strategy": "auto"})

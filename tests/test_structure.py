@@ -17,7 +17,7 @@ LAYERS = [
     ["mirror"],
     ["ownership"],
     ["storage", "config", "replacing", "settings_file", "plain_yaml"],
-    ["resolve", "flagfile"],
+    ["resolve", "flagfile", "cluster"],
     ["on_vertex"],
     ["flags", "display", "distribution", "text", "backbones", "sources", "warmup", "optimization"],
     ["throughput"],

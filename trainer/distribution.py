@@ -6,7 +6,6 @@ import functools
 import hashlib
 import json
 import os
-import pathlib
 import re
 import sys
 import time
@@ -17,12 +16,11 @@ from typing import Any
 import tensorflow as tf
 
 from trainer import on_vertex
+from trainer.cluster import read_cluster, tpu_named, workers_named
 from trainer.config import DistributionSettings
-from trainer.errors import ConfigError, JobDirError
+from trainer.errors import ConfigError, JobDirError, shown_value
 
-TPU_VARIABLES = ("TPU_CONFIG", "TPU_NAME", "TPU_WORKER_HOSTNAMES")
 TPU_RETRY_SECONDS = 15.0
-POOLS = {"workerpool0": "chief", "workerpool1": "worker"}  # Vertex AI's names in CLUSTER_SPEC
 LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError, tf.errors.CancelledError, tf.errors.InternalError)
 SIGNS_OF_LOSS = re.compile("collective|socket|connect|peer|worker|nccl|coordination|heartbeat", re.IGNORECASE)
 SHARED = "All workers must see the same job_dir: a shared folder or gs://."
@@ -92,9 +90,9 @@ def _tpu_node() -> dict[str, str]:
     text = os.environ.get("TPU_CONFIG") or "{}"
     try:
         return {key: str(value) for key, value in json.loads(text).items()}
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         raise ConfigError('TPU_CONFIG: cannot be read. Expected {"project": "…", "zone": "…", "tpu_node_name": "…"}. '
-                          f"Received {text[:200]!r}. On a TPU VM of its own: --distribution.tpu=local.") from None
+                          f"Received {shown_value(text, 200)}. On a TPU VM of its own: --distribution.tpu=local.") from None
 
 
 STRATEGIES: dict[str, Callable[[DistributionSettings], tf.distribute.Strategy]] = {
@@ -132,10 +130,8 @@ def set_precision(precision: str) -> None:
 
 def choose(settings: DistributionSettings) -> tuple[str, str]:
     """The row of STRATEGIES for this environment, and why."""
-    if found := (settings.tpu and "distribution.tpu") or next((name for name in TPU_VARIABLES if os.environ.get(name)), None):
-        return "tpu", f"{found} is set"
-    if pathlib.Path("/dev/accel0").exists():
-        return "tpu", "found /dev/accel0"
+    if reason := tpu_named(settings):
+        return "tpu", reason
     if workers_named() > 1:
         return "multi_worker", f"{'TF_CONFIG' if os.environ.get('TF_CONFIG') else 'CLUSTER_SPEC'} names several workers"
     gpus = len(tf.config.list_physical_devices("GPU"))
@@ -145,37 +141,6 @@ def choose(settings: DistributionSettings) -> tuple[str, str]:
     if settings.replicas and settings.replicas > 1:
         return "mirrored", f"{found}, distribution.replicas is {settings.replicas}"
     return "one_device", found
-
-
-def workers_named() -> int:
-    """How many processes the environment says the job has; 0 where it says nothing."""
-    cluster = read_cluster()
-    return sum(map(len, cluster["cluster"].values())) if cluster else 0
-
-
-def read_cluster() -> dict[str, Any] | None:
-    """The workers and which of them this is, as TF_CONFIG says it; Vertex AI's CLUSTER_SPEC is translated. None where neither is set.
-
-    Raises:
-        ConfigError: it cannot be read, or names parameter servers or an evaluator, which a synchronous run has not.
-    """
-    name = next((name for name in ("TF_CONFIG", "CLUSTER_SPEC") if os.environ.get(name)), None)
-    if name is None:
-        return None
-    try:
-        value = json.loads(os.environ[name])
-        cluster = {POOLS.get(kind, kind): list(addresses) for kind, addresses in value.get("cluster", {}).items()}
-        if not cluster:
-            return None  # a platform sets it so where the job has one process
-        task = {"type": POOLS.get(value["task"]["type"], value["task"]["type"]), "index": int(value["task"]["index"])}
-        cluster[task["type"]][task["index"]]
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{name}: cannot be read ({type(error).__name__}: {error}). Expected "
-                          '{"cluster": {"worker": ["host:port", …]}, "task": {"type": "worker", "index": 0}}. '
-                          f"Received {os.environ[name][:200]!r}.") from None
-    if unknown := sorted(set(cluster) - {"chief", "worker"}):
-        raise ConfigError(f"{name}: {', '.join(unknown)}: this trainer runs synchronously, on a chief and workers only. Give the job one or two worker pools.")
-    return {"cluster": cluster, "task": task}
 
 
 def _split_cpu(replicas: int) -> None:

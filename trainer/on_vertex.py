@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, shown_value
 from trainer.mirror import SCHEME
 from trainer.resolve import Setting, Settings
 
@@ -47,7 +47,7 @@ def trial() -> str | None:
     if os.environ.get(TRIAL):
         return os.environ[TRIAL]
     for name in ("CLUSTER_SPEC", "TF_CONFIG"):
-        with contextlib.suppress(ValueError, AttributeError, TypeError):
+        with contextlib.suppress(ValueError, AttributeError, TypeError, RecursionError):
             if found := json.loads(os.environ.get(name) or "{}").get("task", {}).get("trial"):
                 return str(found)
     return None
@@ -72,12 +72,13 @@ def data_settings() -> Settings:
     for split, variable in DATA.items():
         if value := os.environ.get(variable):
             if not value.startswith(SCHEME):
-                raise ConfigError(f"{variable}: expected gs://…, as of a dataset of text. Received {value!r}. A table of BigQuery is exported first: "
+                raise ConfigError(f"{variable}: expected gs://…, as of a dataset of text. Received {shown_value(value)}. "
+                                  "A table of BigQuery is exported first: "
                                   "bq extract --destination_format NEWLINE_DELIMITED_JSON TABLE gs://BUCKET/data-*.jsonl, then --data.train=gs://BUCKET/data-*.jsonl")
             found["data", split] = Setting(value, variable)
     kind = os.environ.get("AIP_DATA_FORMAT", "jsonl")
     if kind not in SOURCES:
-        raise ConfigError(f"AIP_DATA_FORMAT: expected one of {', '.join(SOURCES)}. Received {kind!r}.")
+        raise ConfigError(f"AIP_DATA_FORMAT: expected one of {', '.join(SOURCES)}. Received {shown_value(kind)}.")
     return {("data", "source"): Setting(SOURCES[kind], "AIP_DATA_FORMAT"), **found}
 
 

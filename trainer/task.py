@@ -11,7 +11,7 @@ import sys
 import tempfile
 from typing import IO
 
-from trainer import flags, mirror, on_vertex
+from trainer import cluster, flags, mirror, on_vertex
 from trainer.allocator import keep_memory
 from trainer.errors import ConfigError, UserError, shown_message
 from trainer.resolve import Resolved, resolve
@@ -64,6 +64,8 @@ def _resolve(command: flags.CommandLine) -> tuple[Resolved, on_vertex.Folders]:
     if config is None and not overrides:
         raise ConfigError("--config: missing. Expected a YAML file; configs/ has examples, --help lists every setting.")
     resolved = resolve(config_file(config) if config else None, overrides)
+    if command.mode != "plan":  # which may be made for another machine than this
+        cluster.require_readable(resolved.config.distribution)
     mirror.use_cache(resolved.config.data.cache_dir)
     return resolved, named._replace(job_dir=job_dir or f"runs/{pathlib.PurePath(config).stem if config else 'run'}")
 
