@@ -16,30 +16,50 @@ def nested(depth):
     return value
 
 
-@pytest.mark.parametrize(("value", "expected"), [
-    ("positive", "'positive'"),
-    ("don't", '"don\'t"'),
-    ("a\\b'\"", "'a\\\\b\\'\"'"),
-    ("好评 ½ é 👍", "'好评 ½ é 👍'"),
-    ("ham ", "'ham '"),
-    ("\x1b[2J\r\n\t\x00\x85", r"'\x1b[2J\r\n\t\x00\x85'"),
-    ("\u202egnp\u2066", r"'\u202egnp\u2066'"),
-    ("a\u2028b\u200bc\ufeff", r"'a\u2028b\u200bc\ufeff'"),
-    ("\udc80.csv", r"'\udc80.csv'"),
-    (7, "7"), (float("nan"), "nan"), (None, "None"), (True, "True"),
-    (10**4999, "a number of about 5,000 digits"),
-    (datetime.date(2020, 1, 2), "2020-01-02"),
-    (["tsv"], "['tsv']"),
-    ({"a": datetime.date(2020, 1, 2), "\x1b": [1, {2: "b"}]}, r"{'a': 2020-01-02, '\x1b': [1, {2: 'b'}]}"),
-    (nested(100_000), "[[[[[...]]]]]"),
-], ids=itertools.count())
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("positive", "'positive'"),
+        ("don't", '"don\'t"'),
+        ("a\\b'\"", "'a\\\\b\\'\"'"),
+        ("好评 ½ é 👍", "'好评 ½ é 👍'"),
+        ("ham ", "'ham '"),
+        ("\x1b[2J\r\n\t\x00\x85", r"'\x1b[2J\r\n\t\x00\x85'"),
+        ("\u202egnp\u2066", r"'\u202egnp\u2066'"),
+        ("a\u2028b\u200bc\ufeff", r"'a\u2028b\u200bc\ufeff'"),
+        ("\udc80.csv", r"'\udc80.csv'"),
+        (7, "7"),
+        (float("nan"), "nan"),
+        (None, "None"),
+        (True, "True"),
+        (10**4999, "a number of about 5,000 digits"),
+        (datetime.date(2020, 1, 2), "2020-01-02"),
+        (["tsv"], "['tsv']"),
+        (
+            {"a": datetime.date(2020, 1, 2), "\x1b": [1, {2: "b"}]},
+            r"{'a': 2020-01-02, '\x1b': [1, {2: 'b'}]}",
+        ),
+        (nested(100_000), "[[[[[...]]]]]"),
+    ],
+    ids=itertools.count(),
+)
 def test_a_value_is_shown_on_one_line(value, expected):
     assert shown_value(value) == expected
 
 
-@pytest.mark.parametrize("value", ["x" * 5_000_000, "\x00" * 5_000_000, "\U000e0001" * 1000, ["label"] * 1_000_000,
-                                   {n: n for n in range(100_000)}, b"x" * 1000, "'\"" * 1000],
-                         ids=itertools.count())
+@pytest.mark.parametrize(
+    "value",
+    [
+        "x" * 5_000_000,
+        "\x00" * 5_000_000,
+        "\U000e0001" * 1000,
+        ["label"] * 1_000_000,
+        {n: n for n in range(100_000)},
+        b"x" * 1000,
+        "'\"" * 1000,
+    ],
+    ids=itertools.count(),
+)
 def test_a_value_is_cut_and_costs_no_time(value):
     start = time.perf_counter()
     text = shown_value(value)
@@ -70,4 +90,5 @@ def test_a_long_message_keeps_its_beginning_and_its_remedy():
 
 def test_a_message_cannot_move_the_cursor():
     assert shown_message("two\nlines\tü 好\u3000评 \x1b[31m\u202e\u2029\x9b\ud800\r") == (
-        "two\nlines\tü 好\u3000评 " r"\x1b[31m\u202e\u2029\x9b\ud800\r")
+        "two\nlines\tü 好\u3000评 " r"\x1b[31m\u202e\u2029\x9b\ud800\r"
+    )

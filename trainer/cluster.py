@@ -1,4 +1,4 @@
-"""Which processes the environment says a job has, and which of them this one is: TF_CONFIG, or Vertex AI's CLUSTER_SPEC.
+"""Which processes a job has, and which of them this is: TF_CONFIG, or Vertex AI's CLUSTER_SPEC.
 
 Read before TensorFlow is imported, so that a mistake there is told at once.
 """
@@ -19,14 +19,21 @@ VARIABLES = ("TF_CONFIG", "CLUSTER_SPEC")
 TPU_VARIABLES = ("TPU_CONFIG", "TPU_NAME", "TPU_WORKER_HOSTNAMES")
 TPU_DEVICE = pathlib.Path("/dev/accel0")
 # Vertex AI's names in CLUSTER_SPEC.
-POOLS = {"workerpool0": "chief", "workerpool1": "worker", "workerpool2": "ps", "workerpool3": "evaluator"}
-EXPECTED = 'Expected {"cluster": {"worker": ["host:port", …]}, "task": {"type": "worker", "index": 0}}.'
+POOLS = {
+    "workerpool0": "chief",
+    "workerpool1": "worker",
+    "workerpool2": "ps",
+    "workerpool3": "evaluator",
+}
+EXPECTED = (
+    'Expected {"cluster": {"worker": ["host:port", …]}, "task": {"type": "worker", "index": 0}}.'
+)
 ADDRESS = re.compile(r"[^\s/]+:\d{1,5}")
 KINDS_SHOWN = 5
 
 
 def tpu_named(settings: DistributionSettings) -> str | None:
-    """Why the steps run on a TPU, where the strategy is left to the environment; None where nothing names one."""
+    """Why the steps of a strategy `auto` run on a TPU; None where nothing names one."""
     variable = next((name for name in TPU_VARIABLES if os.environ.get(name)), None)
     if named := (settings.tpu and "distribution.tpu") or variable:
         return f"{named} is set"
@@ -34,7 +41,7 @@ def tpu_named(settings: DistributionSettings) -> str | None:
 
 
 def require_readable(settings: DistributionSettings) -> None:
-    """Raises ConfigError, as `read_cluster` does, where the run would read the cluster and cannot."""
+    """Raises ConfigError as `read_cluster` does, where the run would read the cluster."""
     if settings.strategy != "tpu" and not (settings.strategy == "auto" and tpu_named(settings)):
         read_cluster()
 
@@ -46,10 +53,11 @@ def workers_named() -> int:
 
 
 def read_cluster() -> dict[str, Any] | None:
-    """The workers and which of them this is, as TF_CONFIG says it; CLUSTER_SPEC is translated. None where neither is set.
+    """The workers and which of them this is, as TF_CONFIG says it; None where nothing is set.
 
     Raises:
-        ConfigError: it cannot be read, contradicts itself, or names parameter servers or an evaluator, which a synchronous run has not.
+        ConfigError: it cannot be read, contradicts itself, or names parameter servers or an
+            evaluator, which a synchronous run has not.
     """
     variable = next((name for name in VARIABLES if os.environ.get(name)), None)
     if variable is None:
@@ -60,11 +68,13 @@ def read_cluster() -> dict[str, Any] | None:
         said = "nested too deep" if isinstance(error, RecursionError) else f"not JSON ({error})"
         raise ConfigError(_unreadable(variable, said)) from None
     except _ClusterProblemError as problem:
-        raise ConfigError(f"{variable}: {problem}" if problem.complete else _unreadable(variable, str(problem))) from None
+        raise ConfigError(
+            f"{variable}: {problem}" if problem.complete else _unreadable(variable, str(problem))
+        ) from None
 
 
 class _ClusterProblemError(Exception):
-    """What is wrong; `complete` where the sentence says what to do, and the format need not be told."""
+    """What is wrong; `complete` where the format need not be told, as the sentence says what to do."""
 
     def __init__(self, said: str, *, complete: bool = False) -> None:
         super().__init__(said)
@@ -72,7 +82,8 @@ class _ClusterProblemError(Exception):
 
 
 def _unreadable(variable: str, said: str) -> str:
-    return f"{variable}: cannot be read: {said}. {EXPECTED} Received {shown_value(os.environ[variable], 200)}."
+    received = shown_value(os.environ[variable], 200)
+    return f"{variable}: cannot be read: {said}. {EXPECTED} Received {received}."
 
 
 def _cluster(value: object) -> dict[str, Any] | None:
@@ -85,9 +96,14 @@ def _cluster(value: object) -> dict[str, Any] | None:
     _refuse_others({*cluster, kind})
     _require_addresses(cluster)
     if kind not in cluster:
-        raise _ClusterProblemError(f"task.type is {shown_value(kind)}, and the cluster has {' and '.join(cluster)}")
+        raise _ClusterProblemError(
+            f"task.type is {shown_value(kind)}, and the cluster has {' and '.join(cluster)}"
+        )
     if index >= len(cluster[kind]):
-        raise _ClusterProblemError(f"task.index is {index}, and the cluster has {len(cluster[kind])} of {kind}, counted from 0")
+        raise _ClusterProblemError(
+            f"task.index is {index}, and the cluster has {len(cluster[kind])} of {kind}, "
+            "counted from 0"
+        )
     return {"cluster": cluster, "task": {"type": kind, "index": index}}
 
 
@@ -99,31 +115,51 @@ def _task(task: object) -> tuple[str, int]:
         raise _ClusterProblemError(f"task.type is {shown_value(kind)}, expected chief or worker")
     number = int(index) if isinstance(index, str) and re.fullmatch("[0-9]{1,6}", index) else index
     if not isinstance(number, int) or isinstance(number, bool) or number < 0:
-        raise _ClusterProblemError(f"task.index is {shown_value(index)}, expected a number from 0 on")
+        raise _ClusterProblemError(
+            f"task.index is {shown_value(index)}, expected a number from 0 on"
+        )
     return POOLS.get(kind, kind), number
 
 
 def _refuse_others(kinds: set[str]) -> None:
     """A run has a chief and workers only; the chief evaluates."""
     if "evaluator" in kinds:
-        raise _ClusterProblemError("it has an evaluator, and this trainer needs none: the chief and the workers evaluate while they train. "
-                                   "Start the job without the evaluator (on Vertex AI: without the fourth worker pool).", complete=True)
+        raise _ClusterProblemError(
+            "it has an evaluator, and this trainer needs none: the chief and the workers evaluate "
+            "while they train. "
+            "Start the job without the evaluator (on Vertex AI: without the fourth worker pool).",
+            complete=True,
+        )
     if others := sorted(kinds - {"chief", "worker"}):
         names = ", ".join(shown_name(kind, 40) for kind in others[:KINDS_SHOWN])
-        raise _ClusterProblemError(f"{names}: this trainer runs synchronously, on a chief and workers only. "
-                                   "Give the job one or two worker pools.", complete=True)
+        raise _ClusterProblemError(
+            f"{names}: this trainer runs synchronously, on a chief and workers only. "
+            "Give the job one or two worker pools.",
+            complete=True,
+        )
 
 
 def _require_addresses(cluster: Mapping[str, object]) -> None:
     seen: set[str] = set()
     for kind, addresses in cluster.items():
-        if not isinstance(addresses, list) or not all(isinstance(address, str) for address in addresses):
-            raise _ClusterProblemError(f"cluster.{kind} is {shown_value(addresses)}, expected a list of host:port")
+        if not isinstance(addresses, list) or not all(
+            isinstance(address, str) for address in addresses
+        ):
+            raise _ClusterProblemError(
+                f"cluster.{kind} is {shown_value(addresses)}, expected a list of host:port"
+            )
         for address in addresses:
             if not ADDRESS.fullmatch(address):
-                raise _ClusterProblemError(f"cluster.{kind} has {shown_value(address)}, expected host:port")
+                raise _ClusterProblemError(
+                    f"cluster.{kind} has {shown_value(address)}, expected host:port"
+                )
             if address in seen:
-                raise _ClusterProblemError(f"cluster.{kind} has {shown_value(address)}, which is named twice: each process has its own")
+                raise _ClusterProblemError(
+                    f"cluster.{kind} has {shown_value(address)}, which is named twice: "
+                    "each process has its own"
+                )
             seen.add(address)
     if len(cluster.get("chief", [])) > 1:
-        raise _ClusterProblemError(f"cluster.chief has {len(cluster['chief'])} addresses, and a job has one chief")
+        raise _ClusterProblemError(
+            f"cluster.chief has {len(cluster['chief'])} addresses, and a job has one chief"
+        )

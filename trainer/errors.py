@@ -1,7 +1,8 @@
 """Mistakes of the user, as exceptions: one message, no traceback, exit code 2.
 
-Every message says what is wrong, where (file:line or key), the value met, what is allowed and what to do. What comes
-from outside is shown by `shown_value` and `shown_name`, so that it can neither move the cursor nor hide the message.
+Every message says what is wrong, where (file:line or key), the value met, what is allowed and what
+to do. What comes from outside is shown by `shown_value` and `shown_name`, so that it can neither
+move the cursor nor hide the message.
 """
 
 from __future__ import annotations
@@ -19,7 +20,13 @@ CUT = "…"
 NESTED_PARTS = 6  # of a list or mapping in a message
 NESTED_LEVELS = 4
 LONGEST_NUMBER_BITS = 256
-HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, invisible formats, lone surrogates, line and paragraph ends
+HIDDEN = (
+    "Cc",
+    "Cf",
+    "Cs",
+    "Zl",
+    "Zp",
+)  # controls, invisible formats, lone surrogates, line and paragraph ends
 
 
 class UserError(Exception):
@@ -46,11 +53,11 @@ class TrainingError(UserError):
     """Training cannot go on, such as on a loss that is not a number."""
 
 
-# --- what comes from outside, in a message ----------------------------------------------------------------------------
+# --- what comes from outside, in a message --------------------------------------------------------
 
 
 def shown_value(value: object, length: int = VALUE_LENGTH) -> str:
-    """A value from outside as a message shows it: in quotes where it is text, on one line, escaped and cut.
+    """A value from outside as a message shows it: text in quotes; on one line, escaped and cut.
 
     Args:
         value: text, a number, a date, or lists and mappings of them, however large or deep.
@@ -65,22 +72,27 @@ def shown_value(value: object, length: int = VALUE_LENGTH) -> str:
 
 
 def shown_name(name: object, length: int = VALUE_LENGTH) -> str:
-    """A label, key or file name from outside as a message shows it: without quotes, on one line, escaped and cut."""
+    """A label, key or file name from outside, for a message: on one line, escaped and cut."""
     return _one_line(str(name), length)
 
 
 def shown_message(message: str) -> str:
-    """A whole message as it is printed: what moves the cursor or hides text is escaped; a long one loses its middle."""
+    """A message as it is printed: what moves the cursor is escaped; a long one loses its middle."""
     if len(message) > MESSAGE_LENGTH:
         left_out = len(message) - MESSAGE_LENGTH
-        head, tail = message[:MESSAGE_LENGTH - TAIL_LENGTH], message[-TAIL_LENGTH:]
+        head, tail = message[: MESSAGE_LENGTH - TAIL_LENGTH], message[-TAIL_LENGTH:]
         message = f"{head}{CUT}\n({left_out:,} characters left out)\n{CUT}{tail}"
-    return "".join(_escape(ch) if unicodedata.category(ch) in HIDDEN and ch not in "\n\t" else ch for ch in message)
+    return "".join(
+        _escape(ch) if unicodedata.category(ch) in HIDDEN and ch not in "\n\t" else ch
+        for ch in message
+    )
 
 
 def _one_line(text: str, length: int, escaped: str = "") -> str:
     """Cut between two characters, never inside an escape."""
-    pieces = [_escape(ch) if ch in escaped or not ch.isprintable() else ch for ch in text[:length + 1]]
+    pieces = [
+        _escape(ch) if ch in escaped or not ch.isprintable() else ch for ch in text[: length + 1]
+    ]
     if sum(map(len, pieces)) <= length:
         return "".join(pieces)
     while sum(map(len, pieces)) > length - len(CUT) and pieces:
@@ -108,8 +120,10 @@ class _Nested(reprlib.Repr):
         """In the order that was written; the base class sorts, which large mappings pay for."""
         if level <= 0:
             return "{...}"
-        parts = [f"{self.repr1(key, level - 1)}: {self.repr1(value, level - 1)}"
-                 for key, value in itertools.islice(x.items(), self.maxdict)]
+        parts = [
+            f"{self.repr1(key, level - 1)}: {self.repr1(value, level - 1)}"
+            for key, value in itertools.islice(x.items(), self.maxdict)
+        ]
         return "{" + ", ".join([*parts, *(["..."] if len(x) > self.maxdict else [])]) + "}"
 
     def repr_int(self, x: int, level: int) -> str:

@@ -1,4 +1,7 @@
-"""--flagfile=FILE: flags from a file, one a line, as absl has them; read here so that a mistake in one is told like any other."""
+"""--flagfile=FILE: flags from a file, one a line, as absl has them.
+
+Read here, so that a mistake in one is told like any other.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ COMMENTS = ("#", "//")
 
 
 def expanded(argv: Sequence[str]) -> list[str]:
-    """The arguments with those of each flagfile in its place; relative paths are of the working folder.
+    """The arguments with those of each flagfile in its place.
 
     Raises:
         ConfigError: a file cannot be read, names itself, or names too many others.
@@ -23,7 +26,9 @@ def expanded(argv: Sequence[str]) -> list[str]:
     return _expanded(list(argv), (), budget)
 
 
-def _expanded(arguments: list[str], inside: tuple[pathlib.Path, ...], budget: list[int]) -> list[str]:
+def _expanded(
+    arguments: list[str], inside: tuple[pathlib.Path, ...], budget: list[int]
+) -> list[str]:
     found: list[str] = []
     rest = iter(arguments)
     for argument in rest:
@@ -40,15 +45,23 @@ def _expanded(arguments: list[str], inside: tuple[pathlib.Path, ...], budget: li
 
 def _lines(path: str, inside: tuple[pathlib.Path, ...]) -> list[str]:
     if not path.strip():
-        raise ConfigError("--flagfile: no path. Expected --flagfile=FILE, a file with one flag a line.")
+        raise ConfigError(
+            "--flagfile: no path. Expected --flagfile=FILE, a file with one flag a line."
+        )
     file = pathlib.Path(path)
     if file in inside:
-        raise ConfigError(f"--flagfile={shown_path(file)}: names itself, by {shown_path(inside[-1])}. Remove that line.")
+        raise ConfigError(
+            f"--flagfile={shown_path(file)}: names itself, by {shown_path(inside[-1])}. "
+            "Remove that line."
+        )
     lines = (line.strip() for line in read_settings(file, key="--flagfile").splitlines())
     flags = [line for line in lines if line and not line.startswith(COMMENTS)]
     for line in flags:
         if not line.startswith("-"):
-            raise ConfigError(f"--flagfile={shown_path(file)}: expected a flag in each line, such as --train.epochs=2. Received {shown_value(line)}.")
+            raise ConfigError(
+                f"--flagfile={shown_path(file)}: expected a flag in each line, such as "
+                f"--train.epochs=2. Received {shown_value(line)}."
+            )
     return flags
 
 

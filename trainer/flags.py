@@ -67,6 +67,12 @@ def _define(values: flags.FlagValues, own: Iterable[Flag]) -> None:
         flags.DEFINE_flag(_SettingFlag(flag.name, flag.default, flag.meaning, flag.accepts, boolean=flag.boolean), values, module_name=sys.argv[0])
 
 
+def setting_names() -> list[str]:
+    """The dotted names of all settings."""
+    return list(_setting_flags())
+
+
+@functools.cache
 def _setting_flags() -> dict[str, tuple[str, str, str | None, bool]]:
     """Name -> (meaning, what it accepts, default as text, whether boolean); a key of several modules names them."""
     found: dict[str, dict[tuple[str, str, str | None, bool], list[str]]] = {}
@@ -127,7 +133,7 @@ def parse_flags(argv: list[str], own: Sequence[Flag]) -> tuple[dict[str, Any], S
     values = flags.FlagValues()
     values.set_gnu_getopt(True)  # what follows a stray word is read too, so that all problems come at once
     _define(values, own)
-    arguments = flagfile.expanded(argv)
+    arguments = [argument for argument in flagfile.expanded(argv) if argument != "--"]  # behind which absl reads no flag
     _refuse_bytes(arguments)
     try:
         rest = values(_joined(arguments, values), known_only=True)[1:]

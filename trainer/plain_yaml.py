@@ -1,8 +1,8 @@
 """YAML as settings need it: one small document of plain values, each with its line.
 
-Read by PyYAML's safe loader, without what a config has no use for and a mistake or an attack does: tags, merge keys,
-deep nesting, aliases that grow, numbers of thousands of digits, times of day. Where a setting is text, a scalar is text
-as it is written: 007 keeps its zeros and 1.50 its last digit.
+Read by PyYAML's safe loader, without what a config has no use for and a mistake or an attack
+does: tags, merge keys, deep nesting, aliases that grow, numbers of thousands of digits, times of
+day. Where a setting is text, a scalar is text as it is written: 007 keeps its zeros.
 """
 
 from __future__ import annotations
@@ -18,9 +18,15 @@ from trainer.errors import shown_name, shown_value
 DEEPEST = 20  # levels of nesting; a config has four
 MOST_ALIASED = 1000  # nodes that all aliases together may stand for
 LONGEST_NUMBER = 400  # characters; the largest float has 309 digits
-CORE_TAGS = {f"tag:yaml.org,2002:{kind}": kind for kind in ("str", "int", "float", "bool", "null", "seq", "map")}
+CORE_TAGS = {
+    f"tag:yaml.org,2002:{kind}": kind
+    for kind in ("str", "int", "float", "bool", "null", "seq", "map")
+}
 DIGITS, EXPONENT = "[0-9][0-9_]*", "[eE][-+]?[0-9]+"
-FLOAT = re.compile(rf"[-+]?(?:(?:{DIGITS}\.[0-9_]*|\.{DIGITS})(?:{EXPONENT})?|{DIGITS}{EXPONENT}|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN)")
+FLOAT = re.compile(
+    rf"[-+]?(?:(?:{DIGITS}\.[0-9_]*|\.{DIGITS})(?:{EXPONENT})?|{DIGITS}{EXPONENT}"
+    r"|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN)"
+)
 INTEGER = re.compile(r"[-+]?(0|[1-9][0-9_]*|0x[0-9a-fA-F_]+|0b[01_]+)")
 FIRST_OF_NUMBERS = list("-+0123456789.")
 PLAIN_KINDS = {int: "int", float: "float", bool: "bool", str: "str", type(None): "null"}
@@ -42,7 +48,7 @@ def compose(text: str) -> yaml.Node | None:
     """The document's tree; None where it is empty.
 
     Raises:
-        YamlProblemError: it is not valid YAML, has several documents, or more than a config has use for.
+        YamlProblemError: it is not valid YAML, or more than a config has use for.
     """
     loader = None
     try:
@@ -54,7 +60,9 @@ def compose(text: str) -> yaml.Node | None:
         raise YamlProblemError(f"not valid YAML: {_explained(error, text, line)}", line) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise YamlProblemError(f"not valid YAML: the character U+{error.character:04X} is not allowed.", line) from None
+        raise YamlProblemError(
+            f"not valid YAML: the character U+{error.character:04X} is not allowed.", line
+        ) from None
     except (ValueError, OverflowError):  # such as "\U00110000"
         line = loader.line + 1 if loader else None
         raise YamlProblemError("not valid YAML: an escape that names no character.", line) from None
@@ -69,7 +77,8 @@ def construct(node: yaml.Node, annotation: Any = Any) -> Any:
     """A node's value.
 
     Args:
-        annotation: the type of the setting that it is for; where that takes text and no number, numbers are text as written.
+        annotation: the type of the setting that it is for, or a tuple of types; where it takes text
+            and no number, numbers are text as written.
     Raises:
         YamlProblemError: it is no plain value.
     """
@@ -104,7 +113,7 @@ def _explained(error: yaml.MarkedYAMLError, text: str, line: int | None) -> str:
     said = shown_name(error.problem or error.context or "", 200)
     if "document" in (error.context or "") and "another document" in said:
         return "a second document begins. A config is one document: remove the line ---."
-    if "\t" in written[:len(written) - len(written.lstrip())]:
+    if "\t" in written[: len(written) - len(written.lstrip())]:
         return f"{said}. The line is indented with a tab: YAML wants blanks."
     before = lines[line - 2] if line and 1 < line <= len(lines) + 1 else ""
     return f"{said}.{hint(written) or hint(before)}"
@@ -118,7 +127,9 @@ class _Loader(yaml.SafeLoader):
         self._depth = 0
         self._nodes = 0
         self._aliased = 0
-        self._sizes: dict[str, int] = {}  # of each anchor: the nodes below it, aliases counted in full
+        self._sizes: dict[
+            str, int
+        ] = {}  # of each anchor: the nodes below it, aliases counted in full
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
         """The next node and what is below it."""
@@ -128,7 +139,12 @@ class _Loader(yaml.SafeLoader):
             return super().compose_node(parent, index)
         _refuse_tag(event)
         if self._depth == DEEPEST:
-            raise yaml.composer.ComposerError(None, None, f"more than {DEEPEST} levels of brackets or indentation", event.start_mark)
+            raise yaml.composer.ComposerError(
+                None,
+                None,
+                f"more than {DEEPEST} levels of brackets or indentation",
+                event.start_mark,
+            )
         before = self._nodes
         self._nodes += 1
         self._depth += 1
@@ -140,35 +156,56 @@ class _Loader(yaml.SafeLoader):
 
     def _count(self, event: yaml.AliasEvent) -> None:
         if event.anchor in self.anchors and event.anchor not in self._sizes:
-            raise yaml.composer.ComposerError(None, None, f"the alias *{shown_name(event.anchor, 40)} contains itself", event.start_mark)
+            raise yaml.composer.ComposerError(
+                None,
+                None,
+                f"the alias *{shown_name(event.anchor, 40)} contains itself",
+                event.start_mark,
+            )
         size = self._sizes.get(event.anchor, 1)
         self._nodes += size
         self._aliased += size
         if self._aliased > MOST_ALIASED:
             raise yaml.composer.ComposerError(
-                None, None, f"the aliases stand for more than {MOST_ALIASED:,} values. Write the values out", event.start_mark)
+                None,
+                None,
+                f"the aliases stand for more than {MOST_ALIASED:,} values. Write the values out",
+                event.start_mark,
+            )
 
 
 def _refuse_tag(event: yaml.NodeEvent) -> None:
     tag = getattr(event, "tag", None)
     if tag in (None, "!") or tag in CORE_TAGS:
         return
-    raise YamlProblemError(f"not a plain YAML value: the tag {shown_value(tag)}. Tags are not read.", event.start_mark.line + 1)
+    raise YamlProblemError(
+        f"not a plain YAML value: the tag {shown_value(tag)}. Tags are not read.",
+        event.start_mark.line + 1,
+    )
 
 
 # Numbers as YAML 1.2 and people write them: 1e-5 is one; 010, 1:30, 2020-01-01 and = are text.
-INTEGER_RESOLVER = ("tag:yaml.org,2002:int", re.compile(rf"^(?:{INTEGER.pattern})$"), FIRST_OF_NUMBERS)
-FLOAT_RESOLVER = ("tag:yaml.org,2002:float", re.compile(rf"^(?:{FLOAT.pattern})$"), FIRST_OF_NUMBERS)
+INTEGER_RESOLVER = (
+    "tag:yaml.org,2002:int",
+    re.compile(rf"^(?:{INTEGER.pattern})$"),
+    FIRST_OF_NUMBERS,
+)
+FLOAT_RESOLVER = (
+    "tag:yaml.org,2002:float",
+    re.compile(rf"^(?:{FLOAT.pattern})$"),
+    FIRST_OF_NUMBERS,
+)
 REPLACED = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp", "value", "merge")}
 
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in rows if tag not in REPLACED]
-    for first, rows in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+    for first, rows in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 _Loader.add_implicit_resolver(*INTEGER_RESOLVER)
 _Loader.add_implicit_resolver(*FLOAT_RESOLVER)
 
 
-# --- values -----------------------------------------------------------------------------------------------------------
+# --- values ---------------------------------------------------------------------------------------
 
 
 def _mapping(node: yaml.MappingNode, annotation: Any) -> dict[Any, Any]:
@@ -186,7 +223,7 @@ def _mapping(node: yaml.MappingNode, annotation: Any) -> dict[Any, Any]:
 
 
 def name_of(node: yaml.Node) -> str:
-    """A key as it is written. Raises YamlProblemError where it is a list, a mapping, or YAML's merge key."""
+    """A key as it is written. Raises YamlProblemError for a list, a mapping, or YAML's merge key."""
     _require_name(node)
     return str(node.value)
 
@@ -201,14 +238,21 @@ def _require_name(node: yaml.Node) -> None:
 def _scalar(node: yaml.ScalarNode, annotation: Any) -> Any:
     kind = CORE_TAGS.get(node.tag, "str")
     kinds, texts = _kinds(annotation)
-    written = node.style is None and kind in ("int", "float") and "str" in kinds and not {"int", "float"} & kinds
+    written = (
+        node.style is None
+        and kind in ("int", "float")
+        and "str" in kinds
+        and not {"int", "float"} & kinds
+    )
     if kind == "str" or written or (kind == "bool" and node.value in texts):
         return _whole_text(node)
     if kind == "null":
         return None
     if kind == "bool":
         if node.value.lower() not in yaml.SafeLoader.bool_values:
-            raise YamlProblemError(f"{shown_value(node.value)} is neither true nor false", line_of(node))
+            raise YamlProblemError(
+                f"{shown_value(node.value)} is neither true nor false", line_of(node)
+            )
         return yaml.SafeLoader.bool_values[node.value.lower()]
     return _number(node, kind)
 
@@ -228,14 +272,16 @@ def _whole_text(node: yaml.ScalarNode) -> str:
     try:
         return node.value.encode("utf-16", "surrogatepass").decode("utf-16")
     except UnicodeDecodeError:
-        raise YamlProblemError("half of a surrogate pair, which is no character", line_of(node)) from None
+        raise YamlProblemError(
+            "half of a surrogate pair, which is no character", line_of(node)
+        ) from None
 
 
-# --- the type of a setting --------------------------------------------------------------------------------------------
+# --- the type of a setting ------------------------------------------------------------------------
 
 
 def _members(annotation: Any) -> list[Any]:
-    """The types that a type is one of, without what Annotated adds; a tuple is one of its types too."""
+    """The types that a type, or a tuple of types, is one of; without what Annotated adds."""
     if isinstance(annotation, tuple):
         return [member for part in annotation for member in _members(part)]
     if get_origin(annotation) is Annotated:
@@ -256,5 +302,11 @@ def _argument(annotation: Any, container: type, position: int) -> Any:
 def _kinds(annotation: Any) -> tuple[set[str], set[str]]:
     """The kinds of scalar that a type takes, and the texts that it names."""
     members = _members(annotation)
-    texts = {value for member in members if get_origin(member) is Literal for value in get_args(member) if isinstance(value, str)}
+    texts = {
+        value
+        for member in members
+        if get_origin(member) is Literal
+        for value in get_args(member)
+        if isinstance(value, str)
+    }
     return {PLAIN_KINDS[member] for member in members if member in PLAIN_KINDS}, texts

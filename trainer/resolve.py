@@ -25,6 +25,7 @@ from trainer.plain_yaml import YamlProblemError, hint
 from trainer.settings_file import read_settings, shown_path
 
 DEFAULT = "default"
+PLUGIN_WORDS = {"head": "head", "data": "source"}  # what the modules of a section are called
 PROBLEMS_SHOWN = 20
 FILES_SEARCHED = 2000
 LONGEST_NAME = 100  # characters of a name that are compared with others
@@ -118,11 +119,19 @@ class Problems:
 
     def __init__(self) -> None:
         self.count = 0
+        self.told: set[tuple[str, str]] = set()  # settings of which one is enough
         self._said: list[str] = []
 
-    def add(self, problem: str | Callable[[], str]) -> None:
-        """Counts a problem. A suggestion takes time to find: give what makes the sentence, which is asked only where it is shown."""
+    def add(self, problem: str | Callable[[], str], setting: tuple[str, str] | None = None) -> None:
+        """Counts a problem.
+
+        Args:
+            problem: the sentence; or, as a suggestion takes time to find, what makes it, asked only where it is shown.
+            setting: whose value is then not judged any further.
+        """
         self.count += 1
+        if setting is not None:
+            self.told.add(setting)
         if len(self._said) < PROBLEMS_SHOWN:
             self._said.append(problem if isinstance(problem, str) else problem())
 
@@ -234,7 +243,7 @@ def _value(node: yaml.Node, section: str, key: str, file: pathlib.Path, problems
         return plain_yaml.construct(node, schema.annotations_of(section, key))
     except YamlProblemError as error:
         name = f"{section}.{shown_name(key)}" if key else section
-        problems.add(f"{name}: not a plain value: {error} ({_place(file, error.line)}).")
+        problems.add(f"{name}: not a plain value: {error} ({_place(file, error.line)}).", (section, key))
         return None
 
 
@@ -244,6 +253,8 @@ def _section_class(section: str, settings: Settings, problems: Problems) -> type
         return classes[""]
     key = schema.PLUGIN_KEYS[section][0]
     setting = settings.get((section, key))
+    if (section, key) in problems.told:
+        return None
     if setting is None:
         problems.add(f"{section}.{key}: missing. Expected one of {', '.join(classes)}.")
         return None
@@ -256,9 +267,10 @@ def _section_class(section: str, settings: Settings, problems: Problems) -> type
 
 def _validate(section: str, cls: type[schema.Section], settings: Settings, problems: Problems) -> schema.Section | None:
     values = {key: setting.value for (name, key), setting in settings.items() if name == section}
-    seen = {key for key, value in values.items() if not _may_be(value, key, cls)}
-    for key in sorted(seen):
+    booleans = {key for key, value in values.items() if not _may_be(value, key, cls)}
+    for key in sorted(booleans):
         problems.add(_problem(section, key, cls, {"type": "bool"}, settings[section, key]))
+    seen = booleans | {key for name, key in problems.told if name == section}
     try:
         checked = cls.model_validate({key: value for key, value in values.items() if key not in seen})
         return None if seen else checked
@@ -317,7 +329,7 @@ def _suggest_key(section: str, key: str) -> str:
         below, _, inner = section.partition(".")
         return f" Without the dot: {below}: {{{inner}: …}}."
     if name in homes:
-        return f" It belongs to {schema.PLUGIN_KEYS[section][0]} {', '.join(homes[f'{section}.{key}'])}."
+        return f" It belongs to {PLUGIN_WORDS[section]} {', '.join(homes[name])}."
     return suggest_setting(f"{section}.{key}", [*homes, *schema.Config.model_fields])
 
 
@@ -346,9 +358,9 @@ def _contradictions(sections: dict[str, Any]) -> list[str]:
 
 def suggest_setting(name: str, known: list[str]) -> str:
     """What a setting is called here: in another section, by another library, or nearly so."""
-    name = unicodedata.normalize("NFKC", name[:LONGEST_NAME])  # full-width letters are meant as what they look like
+    name = unicodedata.normalize("NFKC", name[:LONGEST_NAME]).lower()  # full-width letters are meant as what they look like
     key = name.rpartition(".")[2]
-    exact = next((other for other in known if other.endswith(f".{key}")), ELSEWHERE.get(key.lower()))
+    exact = next((other for other in known if other.endswith(f".{key}")), ELSEWHERE.get(key))
     return f" Did you mean {exact}?" if exact else suggest(name, known)
 
 
