@@ -8,7 +8,8 @@ import pytest
 from tests import toy
 from trainer.config import TrainSettings
 from trainer.data.batching import lay_out
-from trainer.plan import _padding, memory
+from trainer.memory import estimate as memory
+from trainer.plan import _padding
 
 
 @pytest.fixture(scope="module")

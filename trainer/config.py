@@ -13,6 +13,11 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import pydantic
 from pydantic import ConfigDict, Field, SerializeAsAny
 
+# What no run can mean, refused before anything is read. Where the data or the machine allow less, that is checked where they are known.
+MOST = {"seq_len": 2**20, "epochs": 1e6, "replicas": 4096, "steps_per_call": 10_000, "check_examples": 10**6, "tpu_wait_minutes": 1e5, "epsilon": 1.0,
+        "limit": 10**12, "stream_characters": 10**12, "version": 2**53, "seed": 2**31, "sampling_seed": 2**31, "timeout_hours": 1e4, "max_wait_hours": 1e4}
+MOST_INTEGER = 10**9  # of all others: what is counted in 32 bits
+MOST_FLOAT = 3.4e38  # what float32 holds
 DEFAULT_EPOCHS = 3  # where the config gives neither epochs nor steps
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
@@ -23,6 +28,15 @@ class Section(pydantic.BaseModel):
     """A part of the config: unknown keys are refused, infinite numbers and NaN too."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, coerce_numbers_to_str=True)
+
+    @pydantic.field_validator("*")
+    @classmethod
+    def _computable(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        """Refuses numbers that what computes with them cannot hold."""
+        for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]:
+            if isinstance(part, int | float) and abs(part) > (most := MOST.get(info.field_name, MOST_INTEGER if isinstance(part, int) else MOST_FLOAT)):
+                raise ValueError(f"expected at most {most:,}" if isinstance(most, int) else f"expected at most {most:g}")
+        return value
 
 
 class HeadSettings(Section):

@@ -24,6 +24,7 @@ TPU_RETRY_SECONDS = 15.0
 LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError, tf.errors.CancelledError, tf.errors.InternalError)
 SIGNS_OF_LOSS = re.compile("collective|socket|connect|peer|worker|nccl|coordination|heartbeat", re.IGNORECASE)
 SHARED = "All workers must see the same job_dir: a shared folder or gs://."
+MOST_VIRTUAL_CPUS = 64  # to try a replicated run; each has a copy of the weights
 BFLOAT16_CAPABILITY = (8, 0)  # of an NVIDIA GPU: Ampere, Ada, Hopper and later
 # Nothing is wrong with the job, it should be started again. Vertex AI does so after SIGABRT and takes other codes for the program's own failure.
 LOST_EXIT_CODES = {False: 143, True: 134}  # by whether this is a job there
@@ -36,6 +37,8 @@ def _one_device(settings: DistributionSettings) -> tf.distribute.Strategy:
 
 def _mirrored(settings: DistributionSettings) -> tf.distribute.Strategy:
     gpus = bool(tf.config.list_physical_devices("GPU"))
+    if not gpus and (settings.replicas or 1) > MOST_VIRTUAL_CPUS:
+        raise ConfigError(f"distribution.replicas: expected at most {MOST_VIRTUAL_CPUS} virtual CPUs, as there is no GPU. Received {settings.replicas:,}.")
     if not gpus:
         _split_cpu(settings.replicas or 1)
     devices = tf.config.list_logical_devices("GPU" if gpus else "CPU")

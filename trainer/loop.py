@@ -25,6 +25,7 @@ from trainer.distribution import SHARED, hosts, require_agreement
 from trainer.errors import ConfigError, TrainingError
 from trainer.evaluation import Evaluated, Evaluator, is_better
 from trainer.job import Job, MetricsFile
+from trainer.limits import require_steps
 from trainer.on_vertex import TrialMetrics
 from trainer.optimization import Optimizer, make_schedule
 from trainer.steps import LOGGED, drawer, feed, make_train_call, use_xla
@@ -330,9 +331,12 @@ def step_layout(config: Any, store: TokenStore, plan: TrainingPlan, *, shards: i
     """
     longest = None if not static_shapes else config.data.seq_len if config.data.stream_characters else int(store.lengths.max())
 
+    # No step has more examples than there are; a streamed block may be followed by a larger one.
+    capacity = config.train.global_batch_size if config.data.stream_characters else min(config.train.global_batch_size, len(store))
+
     def layout(store: TokenStore, indices: np.ndarray, rows_at_least: int = 1) -> Layout:
         return lay_out(indices, store.lengths[indices], batching=config.data.batching, seq_len=config.data.seq_len, shards=shards,
-                       capacity=config.train.global_batch_size, longest=longest, rows_at_least=rows_at_least)
+                       capacity=capacity, longest=longest, rows_at_least=rows_at_least)
 
     first = range(min(plan.steps_per_epoch, SHAPING_STEPS)) if static_shapes else ()
     return functools.partial(layout, rows_at_least=max((layout(store, plan.indices(step)).rows for step in first), default=1))
@@ -346,10 +350,10 @@ def planned_layouts(config: Any, store: TokenStore, *, shards: int, static_shape
 
 
 def total_steps(settings: Any, plan: TrainingPlan) -> int:
-    """Optimizer steps of the whole run."""
+    """Optimizer steps of the whole run. Raises ConfigError where they are too many to be counted."""
     if settings.steps is not None:
         return settings.steps
-    return max(1, math.ceil((settings.epochs or DEFAULT_EPOCHS) * plan.steps_per_epoch))
+    return require_steps(settings, max(1, math.ceil((settings.epochs or DEFAULT_EPOCHS) * plan.steps_per_epoch)))
 
 
 def best_metric(config: Any, head: Any) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import pathlib
 import tempfile
 from collections import Counter
@@ -11,18 +10,17 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from trainer import tpu_plan
+from trainer import limits, memory, tpu_plan
 from trainer.assembly import Parts, build_model, make_parts, prepare_data
-from trainer.backbones.layers import BackboneConfig
-from trainer.config import Config, TrainSettings
+from trainer.config import Config
 from trainer.data.batching import Layout, TrainingPlan, evaluation_batches
 from trainer.data.prepare import Prepared
 from trainer.data.store import TokenStore
 from trainer.display import Display, print_result
-from trainer.distribution import make_strategy
+from trainer.distribution import local_replicas, make_strategy, on_tpu
 from trainer.errors import ConfigError
 from trainer.loop import planned_layouts, total_steps
-from trainer.optimization import OPTIMIZERS, Optimizer, make_schedule
+from trainer.optimization import Optimizer, make_schedule
 from trainer.resolve import Resolved
 from trainer.steps import evaluation_layouts, use_xla
 from trainer.storage import write_json
@@ -39,6 +37,7 @@ def plan(resolved: Resolved, job_dir: pathlib.Path | None, display: Display) -> 
     """
     config = resolved.config
     replicas = config.plan.replicas or (TPU_REPLICAS if config.plan.tpu else None)
+    strategy = None
     if replicas is None:  # then those of this machine; a plan for another needs none of its devices here
         strategy, line = make_strategy(config.distribution)
         display.line(line)
@@ -56,6 +55,8 @@ def plan(resolved: Resolved, job_dir: pathlib.Path | None, display: Display) -> 
     if job_dir is not None:
         write_json(job_dir / "plan.json", facts)
     display.table("Plan", _rows(facts))
+    if strategy is not None:
+        require_memory(facts, strategy, display)
     if checked:
         display.table(f"Compiled for {checked['tpu'] or 'this machine'}", _compiled_rows(checked, facts))
         _refuse_failures(checked, config)
@@ -64,8 +65,14 @@ def plan(resolved: Resolved, job_dir: pathlib.Path | None, display: Display) -> 
 
 
 def describe(parts: Parts, prepared: Prepared, *, replicas: int) -> dict[str, Any]:
-    """The plan's facts, as plan.json has them. Shapes and memory are those of one micro-batch of one replica."""
+    """The plan's facts, as plan.json has them. Shapes and memory are those of one micro-batch of one replica.
+
+    Raises:
+        ConfigError: a step's size does not go with the data.
+    """
     settings, store = parts.config.train, prepared.splits["train"]
+    for warning in limits.require_sizes(settings, len(store), replicas):
+        parts.display.warn(warning)
     steps_plan = TrainingPlan(len(store), settings.global_batch_size, settings.seed)
     steps = total_steps(settings, steps_plan)
     layouts = _layouts(parts, prepared, replicas)
@@ -77,9 +84,29 @@ def describe(parts: Parts, prepared: Prepared, *, replicas: int) -> dict[str, An
         "steps": steps, "steps_per_epoch": steps_per_epoch, "epochs": None if streamed else round(steps / steps_per_epoch, 3),
         "train": _padding(layouts, store),
         "replicas": replicas, "micro_batches": settings.micro_batches, "xla": _static_shapes(parts.config),
-        "memory": memory(parts.backbone, layouts, settings),
+        "memory": {**memory.estimate(parts.backbone, layouts, settings), "evaluation_mb": _evaluation_mb(parts, prepared, replicas),
+                   "machine_mb": limits.machine_memory_mb()},
         "ledger": prepared.ledger.entries,
     }
+
+
+def require_memory(facts: dict[str, Any], strategy: tf.distribute.Strategy, display: Display) -> None:
+    """Raises ConfigError where the steps run on this machine's CPU and have no room in its memory; warns where it may be short."""
+    if on_tpu(strategy) or tf.config.list_logical_devices("GPU"):
+        return
+    for warning in limits.require_memory(facts["memory"], len(local_replicas(strategy))):
+        display.warn(warning)
+
+
+def _evaluation_mb(parts: Parts, prepared: Prepared, replicas: int) -> int | None:
+    """Of the largest batch, which is the first one; None where nothing is evaluated."""
+    settings, data = parts.config.train, parts.config.data
+    found = []
+    for store in (prepared.splits[split] for split in ("validation", "test") if split in prepared.splits):
+        largest = evaluation_batches(store.lengths, settings.evaluation_batch_size)[:1]
+        found += evaluation_layouts(store, largest, batching=data.batching, seq_len=data.seq_len, batch_size=settings.evaluation_batch_size,
+                                    shards=replicas, static_shapes=_static_shapes(parts.config))
+    return max((memory.evaluation_mb(parts.backbone, layout) for layout in found), default=None)
 
 
 def _static_shapes(config: Config) -> bool:
@@ -134,25 +161,6 @@ def _padding(layouts: list[Layout], store: TokenStore) -> dict[str, Any]:
             "common_shapes": [{"rows": rows, "row_length": length, "steps": count} for (rows, length), count in shapes.most_common(SHOWN_SHAPES)]}
 
 
-def memory(config: BackboneConfig, layouts: list[Layout], settings: TrainSettings) -> dict[str, int]:
-    """An estimate, in MB, of one replica: weights, gradients, optimizer slots, and what the largest step keeps for its backward pass.
-
-    Per layer and token: the inputs of the matrix products and of the nonlinear functions (about 8 H + 2 I numbers, for
-    the norms, projections and the activation), and the attention probabilities, 2 N numbers a pair of tokens.
-    """
-    width, inner, heads = config.hidden_size, config.intermediate_size, config.heads
-    per_layer = 4 * width * width + 2 * width * inner + 9 * width + inner
-    embeddings = (config.vocabulary_size + config.max_positions + config.segment_types) * config.embedding_size
-    weights = 4 * (embeddings + config.own_layers * per_layer + width * width)
-    slots = sum(math.prod(shape) for shape in OPTIMIZERS[settings.optimizer].slots((weights // (4 * width), width)).values())
-    kept = 4 * slots + (weights if settings.ema_decay else 0)
-    number = 4 if settings.precision == "float32" else 2
-    activations = max(layout.rows * layout.row_length * config.layers * number * (8 * width + 2 * inner + 2 * heads * layout.row_length)
-                      for layout in layouts)
-    parts = {"weights": weights, "gradients": weights, "optimizer": kept, "activations": activations}
-    return {**{f"{name}_mb": round(value / 1e6) for name, value in parts.items()}, "total_mb": round(sum(parts.values()) / 1e6)}
-
-
 def _rows(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     rows: list[tuple[str, Any]] = []
     for split, values in facts["splits"].items():
@@ -168,8 +176,15 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, Any]]:
              ("padding", f"{train['padding_share']:.1%} of the tokens computed"),
              ("shapes", f"{train['shapes']} in {train['sampled_steps']:,} steps "
                         f"({'each compiled once' if facts['xla'] else 'not compiled: any shape will do'}): {shapes}"),
-             ("memory (estimate)", ", ".join(f"{name.removesuffix('_mb')} {value:,} MB" for name, value in facts["memory"].items()))]
+             ("memory (estimate)", _memory_row(facts["memory"]))]
     return rows
+
+
+def _memory_row(estimate: dict[str, int | None]) -> str:
+    replica = ", ".join(f"{name} {estimate[f'{name}_mb']:,} MB" for name in ("weights", "gradients", "optimizer", "activations", "total"))
+    evaluation, machine = estimate["evaluation_mb"], estimate["machine_mb"]
+    return (f"{replica} a replica" + (f"; evaluation at least {evaluation:,} MB" if evaluation is not None else "")
+            + (f"; this machine has {machine:,} MB" if machine is not None else ""))
 
 
 def _compiled_rows(checked: dict[str, Any], facts: dict[str, Any]) -> list[tuple[str, Any]]:

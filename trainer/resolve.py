@@ -339,6 +339,9 @@ def _contradictions(sections: dict[str, Any]) -> list[str]:
     problems = []
     if train.epochs is not None and train.steps is not None:
         problems.append(f"train.epochs: give epochs or steps, not both. Received epochs {train.epochs:g} and steps {train.steps}.")
+    if train.micro_batches > train.global_batch_size:
+        problems.append(f"train.micro_batches: expected at most {train.global_batch_size:,}, the examples of a step (train.global_batch_size). "
+                        f"Received {train.micro_batches:,}.")
     if train.early_stopping_patience and data.validation is None:
         problems.append("train.early_stopping_patience: needs data.validation (a path, a split, or a fraction such as 0.1).")
     if train.best_metric and data.validation is None:

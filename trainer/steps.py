@@ -166,6 +166,7 @@ def evaluation_layouts(store: TokenStore, plan: Sequence[np.ndarray], *, batchin
                        static_shapes: bool) -> list[Layout]:
     """Where the examples of each evaluation batch stand."""
     longest = int(store.lengths.max()) if static_shapes else None
+    batch_size = min(batch_size, max(map(len, plan), default=1))
     return [lay_out(indices, store.lengths[indices], batching=batching, seq_len=seq_len, shards=shards, capacity=batch_size, longest=longest)
             for indices in plan]
 

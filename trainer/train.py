@@ -10,7 +10,7 @@ from trainer.distribution import SHARED, hosts, require_agreement, stop_when_a_w
 from trainer.finish import finish
 from trainer.job import Job
 from trainer.loop import Training
-from trainer.plan import describe
+from trainer.plan import describe, require_memory
 from trainer.resolve import Resolved
 from trainer.stopping import StopSignal
 from trainer.storage import write_json
@@ -40,8 +40,10 @@ def _train(resolved: Resolved, strategy: tf.distribute.Strategy, job: Job, displ
     digest = prepared.digest() + (parts.stream.fingerprint if parts.stream else "")
     require_agreement(strategy, "the prepared data", digest, "All workers must read the same files with the same config.")
     job.write_preparation(prepared)
+    plan = describe(parts, prepared, replicas=strategy.num_replicas_in_sync)
     if job.writes:
-        write_json(job.folder / "plan.json", describe(parts, prepared, replicas=strategy.num_replicas_in_sync))
+        write_json(job.folder / "plan.json", plan)
+    require_memory(plan, strategy, display)
     timeline.enter("startup_s")
     model, origin = start_model(parts, strategy, prepared.vocabulary)
     run = Training(config, job, display, stop, timeline, prepared, strategy, model, parts.head, parts.stream)
