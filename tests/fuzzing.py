@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import pathlib
 import random
+import unicodedata
 from collections.abc import Callable
 from typing import Any
 
 import yaml
+
+from trainer.errors import HIDDEN, MESSAGE_LENGTH
 
 # fmt: off
 ODD_VALUES: list[Any] = [
@@ -275,6 +278,16 @@ def mutated_cluster(rng: random.Random) -> str:
             "{}",
         ]
     )
+
+
+def assert_clean(code: int, said: Any, case: str) -> None:
+    """Exit code 0, or 2 with one message: bounded, without a control character, and nothing else."""
+    assert code in (0, 2), case
+    assert not any(unicodedata.category(ch) in HIDDEN and ch not in "\n\t" for ch in said.out + said.err), case
+    if code == 2:
+        assert said.err.startswith("error: ") and said.out == "", case
+        assert len(said.err) < MESSAGE_LENGTH + 100, case
+        assert "Traceback" not in said.err, case
 
 
 def configs(folder: pathlib.Path) -> list[str]:

@@ -61,4 +61,4 @@ def test_a_trial_is_set_by_flags_as_the_platform_writes_them():
 
     given = flags.parse(["task", "--config=c", "--train.learning_rate", "3e-05", "--train.global_batch_size", "16.0", "--backbone.freeze_embeddings", "false"])
     values = {key: setting.value for (_, key), setting in given.overrides.items()}
-    assert values == {"learning_rate": "3e-05", "global_batch_size": 16.0, "freeze_embeddings": False}
+    assert values == {"learning_rate": 3e-05, "global_batch_size": 16.0, "freeze_embeddings": False}

@@ -61,6 +61,13 @@ class Options(schema.Section):
     replicas: int = Field(1, ge=1, description="with deploy: machines that serve at least")
     max_replicas: int | None = Field(None, ge=1, description="with deploy: at most, under load; null: as many as replicas")
 
+    @pydantic.field_validator("*")
+    @classmethod
+    def _printable(cls, value: Any) -> Any:
+        if isinstance(value, str) and not value.isprintable():
+            raise ValueError("has a character that cannot be printed")
+        return value
+
     @pydantic.field_validator("bucket")
     @classmethod
     def _bucket(cls, value: str) -> str:
@@ -106,7 +113,11 @@ def parse(argv: Sequence[str]) -> tuple[Options | None, Settings]:
         return None, settings
     values = {name: _value(name, text) for name, text in given.items() if text is not None}
     values.setdefault("project", os.environ.get("GOOGLE_CLOUD_PROJECT", ""))
-    problems: list[str] = []
+    # As of a shell's variable that is not set: --deploy= would submit a training run.
+    problems = [f"--{name}: no value. Expected {schema.describe_type(Options.model_fields[name])}; leave it out for the default."
+                for name, text in given.items() if text == ""]
+    if problems:
+        raise ConfigError("\n".join(problems))
     try:
         options = Options.model_validate({name: value for name, value in values.items() if value != ""})
     except pydantic.ValidationError as error:
@@ -170,6 +181,8 @@ def _contradictions(options: Options, given: Sequence[str]) -> list[str]:
         found.append("--goal: missing. A search needs what it is for, such as --goal=maximize:validation.accuracy.")
     if options.goal and not options.tune:
         found.append("--tune: missing. --goal is for a search, such as --tune=train.learning_rate:1e-5..1e-4:log.")
+    if not options.tune:
+        found += [f"--{name}: only with --tune." for name in given if name in ("trials", "parallel")]
     if options.tune and options.parallel > options.trials:
         found.append(f"--parallel: expected at most --trials={options.trials}. Received {options.parallel}.")
     return found
