@@ -6,8 +6,9 @@ import tensorflow as tf
 
 from tests import toy
 from tests.stepping import KINDS, SEQ_LEN, Setup, make_store
+from trainer.data.batching import lay_out
 from trainer.data.store import StoreWriter, TokenStore
-from trainer.steps import LOGGED, make_results_call, split_results
+from trainer.steps import LOGGED, feed, make_results_call, split_results
 
 COUNT = 11
 
@@ -157,3 +158,19 @@ def test_clipping_bounds_the_global_norm(weights, stores):
     moved = np.sqrt(sum(np.square((before[name] - after[name]).astype(np.float64)).sum() for name in before))
     assert rows[0, LOGGED.index("gradient_norm")] > 0.1  # what is logged is the norm before
     assert moved == pytest.approx(0.01, rel=1e-3)
+
+
+def test_nothing_is_computed_of_a_batch_before_its_wait_is_measured(single, stores):
+    """Else a wait may have the step's own time in it: TensorFlow runs in any order what does not depend on each other."""
+    store = stores["single_label"]
+    iterator = iter(feed(single.strategy, store, lambda: iter([lay_out(np.arange(4), store.lengths[:4], batching="packed", seq_len=SEQ_LEN, capacity=4)])))
+    graph = single.train_call.get_concrete_function(iterator, tf.constant(1), tf.constant(0.0)).graph.as_graph_def()
+    body = next(function for function in graph.library.function if any(node.op == "IteratorGetNext" for node in function.node_def))
+    nodes = {node.name: node for node in body.node_def}
+    element = next(name for name, node in nodes.items() if node.op == "IteratorGetNext")
+    [asked] = [name[1:] for name in nodes[element].input if name.startswith("^")]
+    [received] = [name for name, node in nodes.items() if node.op == "Timestamp" and f"^{element}" in node.input]
+    assert nodes[asked].op == "Timestamp" and asked != received
+    assert nodes[asked].input  # the step before is over
+    users = [node for node in nodes.values() if any(name.split(":")[0] == element for name in node.input)]
+    assert len(users) > 5 and all(node.op == "Identity" and f"^{received}" in node.input for node in users)

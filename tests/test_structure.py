@@ -11,7 +11,7 @@ from tests.toy import ROOT
 
 # From the bottom up. A module imports only from rows above its own in this list, or from its own package.
 LAYERS = [
-    ["errors", "lazy", "timeline", "stopping", "prove", "tpu_compile", "allocator"],
+    ["errors", "lazy", "timeline", "stopping", "prove", "tpu_compile", "allocator", "live_line"],
     ["machine"],
     ["gcs", "hub_names"],
     ["mirror"],

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import sys
 import time
 from typing import IO, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from trainer.live_line import LiveLine
 from trainer.mirror import shown
 from trainer.on_vertex import log_entry
 
 PLAIN_COLUMNS = 160
-PLAIN_SECONDS = 10.0  # between plain progress lines
+PLAIN_SECONDS = 10.0  # between plain progress lines, at least
+PLAIN_SHARE = 0.03  # and of the time so far: a run of a week has some 250 of them
 
 
 class Display:
@@ -29,14 +32,16 @@ class Display:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         if not self.console.is_terminal:
             self.console.width = PLAIN_COLUMNS
-        self._progress: Progress | None = None
-        self._last_plain = 0.0
+        self._line = LiveLine(self.console.file, lambda: self.console.width)
+        self._tasks: dict[str, _Task] = {}
+        self._began = time.monotonic()
+        self._last_plain = -math.inf
         self.quiet = False  # but for warnings: on several workers, one speaks
 
     @property
     def live(self) -> bool:
-        """Whether progress is a bar, which tells the time left itself."""
-        return self.console.is_terminal and self._log is None
+        """Whether progress is one line of a terminal that can draw it anew."""
+        return self._log is None and self.console.file.isatty() and not self.console.is_dumb_terminal
 
     def line(self, text: str, **fields: Any) -> None:
         """One line of news; `fields`, such as step, are for the log."""
@@ -48,6 +53,7 @@ class Display:
         self._print(text if self._log else f"warning: {text}", "WARNING", style="yellow")
 
     def _print(self, text: str, severity: str, *, style: str | None = None, **fields: Any) -> None:
+        self._line.clear()
         if self._log:
             self._log.write(log_entry(shown(text), severity=severity, **fields) + "\n")
             self._log.flush()
@@ -64,27 +70,26 @@ class Display:
         if self._log:
             self._print("\n".join([title, *(f"{name}: {value}" for name, value in rows)]), "INFO")
         else:
+            self._line.clear()
             self.console.print(table, markup=False)
 
-    def progress(self, label: str, done: float, total: float | None, note: str = "") -> None:
-        """Shows how far `label` is. On a terminal a bar; elsewhere a line now and then."""
+    def progress(self, label: str, done: float, total: float | None, note: str = "", *, seconds_left: float | None = None) -> None:
+        """Shows how far `label` is. On a terminal one line, drawn anew; elsewhere a line now and then.
+
+        Args:
+            note: what else there is to say; else how many are done, where it is not known of how many.
+            seconds_left: where the caller knows better than by how fast it went so far; infinite: nobody knows yet.
+        """
         if self.quiet:
             return
-        if not self.live:
-            if time.monotonic() - self._last_plain >= PLAIN_SECONDS:
-                self._last_plain = time.monotonic()
-                share = f" {done / total:.0%}" if total else ""
-                self.line(f"{label}{share} {note}".rstrip(), step=done if label == "training" else None)
-            return
-        if self._progress is None:
-            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TextColumn("{task.fields[note]}"),
-                       TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-            self._progress = Progress(*columns, console=self.console, transient=True)
-            self._progress.start()
-        tasks = {task.description: task.id for task in self._progress.tasks}
-        if label not in tasks:
-            tasks[label] = self._progress.add_task(label, total=total, note=note)
-        self._progress.update(tasks[label], completed=done, total=total, note=note)
+        now = time.monotonic()
+        task = self._tasks.setdefault(label, _Task(done, now))
+        text = task.text(label, done, total, note, now, seconds_left)
+        if self.live:
+            self._line.show(text, at_once=done == total)
+        elif now - self._last_plain >= max(PLAIN_SECONDS, PLAIN_SHARE * (now - self._began)):
+            self._last_plain = now
+            self.line(text, step=done if label == "training" else None)
 
     def fetched(self, done: int, total: int) -> None:
         """Progress of what comes from Cloud Storage, in bytes."""
@@ -93,15 +98,27 @@ class Display:
             self.done("fetching")
 
     def done(self, label: str | None = None) -> None:
-        """Removes the bar of `label`, or every bar."""
-        if self._progress is None:
-            return
-        for task in list(self._progress.tasks):
-            if label in (None, task.description):
-                self._progress.remove_task(task.id)
-        if not self._progress.tasks:
-            self._progress.stop()
-            self._progress = None
+        """Removes what is shown of `label`, or of all."""
+        for ended in [label] if label else list(self._tasks):
+            self._tasks.pop(ended, None)
+        self._line.clear()
+
+
+@dataclasses.dataclass
+class _Task:
+    """Where the progress of a label began: done, and by the clock."""
+
+    first: float
+    began: float
+
+    def text(self, label: str, done: float, total: float | None, note: str, now: float, seconds_left: float | None) -> str:
+        """One line: "training 12% step 12/100  loss 0.6931  about 2 min 10 s left"."""
+        share = f" {done / total:.0%}" if total else ""
+        note = note or ("" if total else f"{done:,.0f}")
+        if seconds_left is None and total and done > self.first:
+            seconds_left = (now - self.began) * max(0.0, total - done) / (done - self.first)
+        left = f"about {seconds(seconds_left)} left" if seconds_left is not None and math.isfinite(seconds_left) else ""
+        return "  ".join(filter(None, [f"{label}{share} {note}".rstrip(), left]))
 
 
 def seconds(value: float) -> str:

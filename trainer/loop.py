@@ -20,7 +20,7 @@ from trainer.data.ledger import Ledger
 from trainer.data.prepare import Prepared
 from trainer.data.store import TokenStore
 from trainer.data.stream import Place, Stream
-from trainer.display import Display, seconds
+from trainer.display import Display
 from trainer.distribution import SHARED, hosts, require_agreement
 from trainer.errors import ConfigError, TrainingError
 from trainer.evaluation import Evaluated, Evaluator, is_better
@@ -115,6 +115,9 @@ class Training:
             self.timeline.enter("input_wait_s")
             self._await_block(self.state.step + count)
             self.timeline.enter("train_s")
+            if not self._compiled:
+                note = f"step {self.state.step:,}/{self.steps:,}  compiling"
+                self.display.progress("training", self.state.step, self.steps, note, seconds_left=math.inf)
             start = time.monotonic()
             try:
                 rows = self.train_call(iterator, tf.constant(count, tf.int32), tf.constant(float(self.stop.requested))).numpy()
@@ -250,17 +253,26 @@ class Training:
 
     def rate(self) -> float:
         """Real tokens per second of training, the wait for them included."""
-        return self.state.real_tokens / max(self.timeline.seconds("train_s") + self.timeline.seconds("input_wait_s"), 1e-9)
+        return self.state.real_tokens / max(self._training_s(), 1e-9)
+
+    def _training_s(self) -> float:
+        """Seconds of training, the wait for its examples included."""
+        return self.timeline.seconds("train_s") + self.timeline.seconds("input_wait_s")
 
     def _show(self, rows: np.ndarray) -> None:
         loss, weight = rows[-1][:2]
-        rate = f"{self.rate():,.0f} tokens/s" if self.state.real_tokens else "compiling"
-        trained = self.timeline.seconds("train_s")
-        mean = trained / max(1, self.state.examples) * self.settings.global_batch_size
-        left = f"  about {seconds(mean * (self.steps - self.state.step))} left" if self.state.examples else ""
-        note = (f"step {self.state.step:,}/{self.steps:,}  loss {loss / max(weight, 1e-12):.4f}  rate {float(self.schedule(self.state.step - 1)):.2e}  "
-                f"{rate}" + ("" if self.display.live else left))
-        self.display.progress("training", self.state.step, self.steps, note)
+        parts = [f"step {self.state.step:,}/{self.steps:,}", f"loss {loss / max(weight, 1e-12):.4f}"]
+        if not self.display.live:  # where a line has room
+            parts.append(f"rate {float(self.schedule(self.state.step - 1)):.2e}")
+        parts.append(f"{self.rate():,.0f} tokens/s" if self.state.real_tokens else "compiled")
+        self.display.progress("training", self.state.step, self.steps, "  ".join(parts), seconds_left=self._seconds_left())
+
+    def _seconds_left(self) -> float:
+        """Of training, by the time of a full step so far; infinite before one was timed."""
+        if not self.state.examples:
+            return math.inf
+        step_s = self._training_s() / self.state.examples * self.settings.global_batch_size
+        return step_s * (self.steps - self.state.step)
 
     def _evaluate(self) -> dict[str, float]:
         with self.timeline.inside("evaluate_s"):

@@ -74,7 +74,8 @@ def predict(resolved: Resolved, job: Job, display: Display, source: str | None, 
                 output.write(json.dumps(_plain(answer), ensure_ascii=False, allow_nan=False) + "\n")
             output.flush()
             done += len(rows)
-            display.progress("predicting", done, None)
+            if output is not sys.stdout or not sys.stdout.isatty():  # else the answers are progress enough
+                display.progress("predicting", done, None)
     display.done()
     for remark, count in remarks.items():
         if remark:

@@ -92,11 +92,7 @@ def make_train_call(strategy: tf.distribute.Strategy, model: Model, head: Any, o
     @tf.function(reduce_retracing=True, autograph=False)
     def train_call(iterator: Iterator[Any], steps: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
         def step(index: tf.Tensor, rows: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-            asked = tf.timestamp()
-            with tf.control_dependencies([asked]):
-                element = next(iterator)
-            with tf.control_dependencies(tf.nest.flatten(element)):
-                waited = tf.cast(tf.timestamp() - asked, tf.float32)
+            element, waited = _next_and_wait(iterator, after=rows.flow)
             per_replica = _run(strategy, replica_step, spread(strategy, element, settings.micro_batches), stop)
             return index + 1, rows.write(index, tf.concat([strategy.experimental_local_results(per_replica)[0], [waited]], 0))
 
@@ -104,6 +100,27 @@ def make_train_call(strategy: tf.distribute.Strategy, model: Model, head: Any, o
         return tf.while_loop(lambda index, _: index < steps, step, (tf.constant(0), rows), parallel_iterations=1)[1].stack()
 
     return train_call
+
+
+def _next_and_wait(iterator: Iterator[Any], after: tf.Tensor) -> tuple[Batch, tf.Tensor]:
+    """The next element, and () float32, the seconds until it was there.
+
+    What is computed of the element waits until its time is taken, and the step before is over when
+    it is asked for: else TensorFlow, which runs in any order what does not depend on each other,
+    may take the time when the step is done. On one core it does.
+
+    Args:
+        after: a tensor of the step before.
+    """
+    with tf.control_dependencies([after]):
+        asked = tf.timestamp()
+    with tf.control_dependencies([asked]):
+        element = next(iterator)
+    with tf.control_dependencies(tf.nest.flatten(element)):
+        received = tf.timestamp()
+    with tf.control_dependencies([received]):
+        element = tf.nest.map_structure(tf.identity, element)
+    return element, tf.cast(received - asked, tf.float32)
 
 
 class _Compiled:

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
@@ -31,6 +31,7 @@ class StopSignal:
     def __init__(self) -> None:
         self._received: int | None = None
         self._in_loop = False
+        self.before_leaving: Callable[[], None] = lambda: None  # such as to clear what the terminal shows
 
     @property
     def requested(self) -> bool:
@@ -89,6 +90,7 @@ class StopSignal:
 
     def leave(self, line: str) -> NoReturn:
         """Exits with the signal's code."""
+        self.before_leaving()
         sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
         sys.exit(EXIT_CODES[signal.Signals(self._received or signal.SIGTERM)])

@@ -9,7 +9,7 @@ import os
 import pathlib
 import sys
 import tempfile
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from trainer import cluster, flags, mirror, on_vertex
 from trainer.allocator import keep_memory
@@ -17,6 +17,12 @@ from trainer.errors import ConfigError, UserError, shown_message
 from trainer.resolve import Resolved, resolve
 from trainer.settings_file import shown_path
 from trainer.storage import config_file
+
+if TYPE_CHECKING:  # which import TensorFlow
+    from trainer.display import Display
+    from trainer.job import Job
+    from trainer.stopping import StopSignal
+    from trainer.timeline import Timeline
 
 MODES_ON_A_JOB = ("evaluate", "predict", "export")
 
@@ -88,6 +94,14 @@ def _run(command: flags.CommandLine, resolved: Resolved, folders: on_vertex.Fold
     job, display = Job(folders.job_dir, model=folders.model, checkpoints=folders.checkpoints, logs=folders.logs), Display(log)
     display.line(f"podtune {command.mode}, job_dir {folders.job_dir}")
     mirror.watch(display.fetched)
+    stop.before_leaving = display.done
+    try:
+        _run_mode(command, resolved, job, display, stop, timeline)
+    finally:
+        display.done()  # what follows, such as an error, begins on a row of its own
+
+
+def _run_mode(command: flags.CommandLine, resolved: Resolved, job: Job, display: Display, stop: StopSignal, timeline: Timeline) -> None:
     if command.mode == "train":
         from trainer.train import train
         train(resolved, job, display, stop, timeline)
