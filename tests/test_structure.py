@@ -11,8 +11,8 @@ from tests.toy import ROOT
 
 # From the bottom up. A module imports only from rows above its own in this list, or from its own package.
 LAYERS = [
-    ["errors", "lazy", "timeline", "stopping", "prove", "tpu_compile", "allocator", "live_line"],
-    ["machine"],
+    ["errors", "lazy", "timeline", "stopping", "prove", "tpu_compile", "allocator", "live_line", "spool"],
+    ["machine", "mapped"],
     ["gcs", "hub_names"],
     ["mirror"],
     ["ownership"],

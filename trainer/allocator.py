@@ -58,9 +58,8 @@ def keep_memory() -> str:
 
 def release_memory() -> None:
     """Returns to the kernel what is free now: between phases of a run, of which one needs less."""
-    keep_memory()
     libc = ctypes.CDLL(None)
-    if hasattr(libc, "malloc_trim"):
+    if hasattr(libc, "malloc_trim"):  # which works on glibc's own memory alone
         libc.malloc_trim(0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from trainer.allocator import release_memory
 from trainer.assembly import announce_origin, make_parts, prepare_data, start_model, start_strategy
 from trainer.display import Display, print_result
 from trainer.distribution import SHARED, hosts, require_agreement, stop_when_a_worker_is_lost
@@ -46,6 +47,7 @@ def _train(resolved: Resolved, strategy: tf.distribute.Strategy, job: Job, displ
     require_memory(plan, strategy, display)
     timeline.enter("startup_s")
     model, origin = start_model(parts, strategy, prepared.vocabulary)
+    release_memory()  # which preparing and loading took
     run = Training(config, job, display, stop, timeline, prepared, strategy, model, parts.head, parts.stream)
     run.resume()
     if not run.state.step:  # else a checkpoint has replaced what the weights started from

@@ -4,6 +4,7 @@ import os
 import random
 import subprocess
 import sys
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 import tensorflow as tf
 
 from tests import toy
+from trainer import spool
+from trainer.data import duplicates
 from trainer.data import prepare as prepare_module
 from trainer.data.prepare import prepare
 from trainer.errors import DataError
@@ -268,3 +271,27 @@ def test_two_processes_of_one_machine_do_the_work_once(tmp_path):
     assert sorted(each.reused for each in prepared) == [False, True, True]
     assert all(texts_of(each, "train") == texts_of(prepared[0], "train") for each in prepared)
     assert len(os.listdir(tmp_path / "cache")) == 1
+
+
+def peak_bytes(folder, count):
+    """The most that Python and NumPy held at a time while so many examples were prepared."""
+    train = toy.write_jsonl(folder / f"{count}.jsonl", rows(count, more="x" * 20))
+    settings = settings_of(folder / str(count), train, validation=0.1)
+    head = LetterHead(HeadSettings(), settings, None)
+    graph = prepare_module.encoder(head)
+    graph.get_concrete_function()
+    (folder / str(count)).mkdir()
+    tracemalloc.start()
+    try:
+        prepare_module.write_splits(folder / str(count) / "store", settings, head, {"train": jsonl.open(settings, "train", str(train))}, graph=graph)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_does_not_grow_with_the_examples(tmp_path, monkeypatch):
+    for module, name, small in ((spool, "BLOCK_ROWS", 500), (spool, "WAITING_ROWS", 500), (duplicates, "PART_ROWS", 500), (prepare_module, "SAMPLES", 8)):
+        monkeypatch.setattr(module, name, small)
+    peak_bytes(tmp_path, 100)  # what is imported and traced once
+    few, many = peak_bytes(tmp_path, 4000), peak_bytes(tmp_path, 24_000)
+    assert (many - few) / 20_000 < 12  # bytes an example: the label's column, and its copy

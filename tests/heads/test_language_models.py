@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tests import toy
+from trainer import spool
 from trainer.backbones import huggingface
 from trainer.config import DataSettings
 from trainer.data.batching import lay_out
@@ -115,6 +116,14 @@ def split_of(head, folder, documents, ends=None):
 DOCUMENTS = [[10, 11, 12], [], [20, 21, 22, 23, 24, 25, 26], [30]]
 
 
+@pytest.fixture(params=[None, 1, 2, 3], ids=lambda rows: f"blocks of {rows}")
+def block_rows(request, monkeypatch):
+    """Splits are aligned a block of rows, or of tokens, at a time: however many, the outcome is the same."""
+    if request.param:
+        monkeypatch.setattr(spool, "BLOCK_ROWS", request.param)
+
+
+@pytest.mark.usefixtures("block_rows")
 def test_joined_documents_fill_rows_and_every_token_but_the_first_is_predicted(tmp_path):
     store = split_of(head_of(causal_lm, seq_len=4), tmp_path / "s", DOCUMENTS)
     flat = [10, 11, 12, 5, 5, 20, 21, 22, 23, 24, 25, 26, 5, 30, 5]  # 5 ends a document
@@ -125,6 +134,7 @@ def test_joined_documents_fill_rows_and_every_token_but_the_first_is_predicted(t
     assert store.extras["text_size"].tolist() == [12 - 1, 40 - 2]  # without the first token, which nothing predicts
 
 
+@pytest.mark.usefixtures("block_rows")
 def test_separate_documents_predict_nothing_of_each_other(tmp_path):
     store = split_of(head_of(causal_lm, seq_len=4, documents="separate"), tmp_path / "s", DOCUMENTS)
     assert [store.example(row)["token_ids"].tolist() for row in range(len(store))] == [[10, 11, 12, 5], [5], [20, 21, 22, 23], [24, 25, 26, 5], [30, 5]]
@@ -132,6 +142,7 @@ def test_separate_documents_predict_nothing_of_each_other(tmp_path):
     assert store.extras["text_size"].tolist() == [12 - 3, 40 - 6]  # without the first of each, where there is one
 
 
+@pytest.mark.usefixtures("block_rows")
 def test_a_document_in_parts_is_one(tmp_path):
     for documents in ("joined", "separate"):
         head = head_of(causal_lm, seq_len=4, documents=documents)
@@ -325,6 +336,7 @@ def test_words_of_chinese_are_its_characters(text, words):
     assert count_words(text) == words
 
 
+@pytest.mark.usefixtures("block_rows")
 def test_a_text_without_an_end_token_ends_with_its_last_token(tmp_path):
     """The token of number 0 is a character like others."""
     tokenizer = load_tokenizer(toy.write_gpt2(tmp_path / "weights"))

@@ -37,7 +37,7 @@ class TrainingPlan:
         return -(-self.examples // self.global_batch_size)
 
     def indices(self, step: int) -> np.ndarray:
-        """(examples of the step,) int64: the examples of optimizer step `step`, counted from 0 over all epochs."""
+        """(examples of the step,) int32 or int64: the examples of optimizer step `step`, counted from 0 over all epochs."""
         epoch, place = divmod(step, self.steps_per_epoch)
         order = _epoch_order(self.examples, self.seed, epoch)
         return order[place * self.global_batch_size:(place + 1) * self.global_batch_size]
@@ -45,7 +45,9 @@ class TrainingPlan:
 
 @functools.lru_cache(maxsize=2)
 def _epoch_order(examples: int, seed: int, epoch: int) -> np.ndarray:
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, epoch]))).permutation(examples)
+    order = np.arange(examples, dtype=np.int32 if examples < 2**31 else np.int64)  # half as large, and shuffled alike
+    np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, epoch]))).shuffle(order)
+    return order
 
 
 def evaluation_batches(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:

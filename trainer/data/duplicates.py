@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from trainer.data.spool import Numbers
+from trainer.spool import Numbers
 
 PART_ROWS = 1 << 20  # compared with each other in memory
 MOST_PARTS = 256  # files open at a time

@@ -21,11 +21,12 @@ from trainer.config import DataSettings
 from trainer.data import store as store_module
 from trainer.data.duplicates import duplicates, duplicates_of
 from trainer.data.ledger import Ledger
-from trainer.data.spool import Labels, Numbers
 from trainer.data.store import StoreWriter, TokenStore
 from trainer.errors import DataError
+from trainer.mapped import blocks
 from trainer.mirror import cache_folder, use_cache
 from trainer.sources import Example, Source, open_source
+from trainer.spool import Labels, Numbers
 from trainer.storage import write_json
 
 ENCODE_BATCH = 512  # texts per call of the graph: long enough to amortise the call, short enough to spread over the cores
@@ -50,8 +51,11 @@ class Prepared:
         for split, store in sorted(self.splits.items()):
             for name in ("content_hash", "label"):
                 if (values := store.columns.get(name, store.tokens.get(name))) is not None:  # a language model's examples have no label
-                    digest.update(f"{split} {name}".encode() + np.ascontiguousarray(values).tobytes())
-            digest.update(np.ascontiguousarray(store.lengths).tobytes())
+                    digest.update(f"{split} {name}".encode())
+                    for block in blocks(values):
+                        digest.update(block.tobytes())
+            for block in blocks(store.lengths):
+                digest.update(block.tobytes())
         return digest.hexdigest()
 
 

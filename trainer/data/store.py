@@ -10,6 +10,7 @@ Folders are built under another name and renamed when complete, so a half-writte
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import os
 import pathlib
@@ -21,8 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from trainer.data.spool import BLOCK_ROWS, Numbers
 from trainer.errors import JobDirError
+from trainer.mapped import blocks
+from trainer.spool import BLOCK_ROWS, Ascending, Numbers
 
 FORMAT = 10  # part of the fingerprint: raised when the files' meaning changes
 
@@ -80,20 +82,30 @@ class StoreWriter:
         self.folder = folder
         folder.mkdir(parents=True)
         self._files: dict[str, Any] = {}
-        self._lengths = Numbers(folder, np.int64)
+        self._scratch: list[Numbers] = []
+        self._lengths = self.scratch(np.int64)
         self._columns: dict[str, Numbers] = {}
 
     def append(self, tokens: Mapping[str, tuple[np.ndarray, np.ndarray]], columns: Mapping[str, np.ndarray]) -> None:
         """Appends a batch: token columns as (flat values int32, row lengths), which agree in lengths; example columns (B, ...)."""
         for name, (values, _) in tokens.items():
-            if name not in self._files:
-                self._files[name] = open(self.folder / f"tokens.{name}.int32", "wb")  # noqa: SIM115  closed in close()
-            self._files[name].write(np.ascontiguousarray(values, np.int32).data)
+            self.append_tokens(name, values)
         self._lengths.extend(next(iter(tokens.values()))[1])
         for name, values in columns.items():
             if name not in self._columns:
-                self._columns[name] = Numbers(self.folder, values.dtype, values.shape[1:])
+                self._columns[name] = self.scratch(values.dtype, values.shape[1:])
             self._columns[name].extend(values)
+
+    def append_tokens(self, name: str, values: np.ndarray) -> None:
+        """Appends (n,) values to one token column alone, such as one that is made of the others."""
+        if name not in self._files:
+            self._files[name] = open(self.folder / f"tokens.{name}.int32", "wb")  # noqa: SIM115  closed in close()
+        self._files[name].write(np.ascontiguousarray(values, np.int32).data)
+
+    def scratch(self, dtype: Any, shape: tuple[int, ...] = ()) -> Numbers:
+        """Numbers on the disk, until the store is finished."""
+        self._scratch.append(Numbers(self.folder, dtype, shape))
+        return self._scratch[-1]
 
     def column(self, name: str) -> np.ndarray:
         """All values of an example column written so far."""
@@ -106,27 +118,36 @@ class StoreWriter:
 
     def row_splits(self) -> np.ndarray:
         """(examples + 1,) int64: where the tokens of each begin."""
-        return np.concatenate(list(self._split_blocks()))
+        return np.concatenate([[0], *(splits[1:] for splits, _ in self.rows())])
 
-    def _split_blocks(self) -> Iterator[np.ndarray]:
-        """The same, a part at a time."""
-        total = np.zeros(1, np.int64)
-        yield total
-        for lengths in self._lengths.blocks():
-            splits = total + np.cumsum(lengths)
-            total = splits[-1:]
-            yield splits
+    def rows(self) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        """All rows written so far, a block at a time: (n + 1,) int64, where their tokens begin and the last one's end; and their columns."""
+        end = np.zeros(1, np.int64)
+        columns = [values.blocks() for values in self._columns.values()]
+        for lengths, *values in zip(self._lengths.blocks(), *columns, strict=True):
+            splits = np.concatenate([end, end + np.cumsum(lengths)])
+            end = splits[-1:]
+            yield splits, dict(zip(self._columns, values, strict=True))
 
-    def recut(self, row_splits: np.ndarray) -> None:
-        """Lets rows begin elsewhere in the same tokens; each has the example columns of the one that its first token was in."""
-        of = np.searchsorted(self.row_splits(), row_splits[:-1], side="right") - 1
-        for name, values in self._columns.items():
-            self._columns[name] = Numbers(self.folder, values.dtype, values.shape)
-            self._columns[name].extend(values[:][of])
-            values.close()
-        self._lengths.close()
-        self._lengths = Numbers(self.folder, np.int64)
-        self._lengths.extend(np.diff(row_splits))
+    def recut(self, starts: Iterable[np.ndarray]) -> None:
+        """Lets rows begin elsewhere in the same tokens; each has the example columns of the one that its first token was in.
+
+        Args:
+            starts: where they begin, in ascending order, a block at a time.
+        """
+        ahead, begun, end = Ascending(starts), np.zeros(0, np.int64), 0
+        lengths = self.scratch(np.int64)
+        columns = {name: self.scratch(values.dtype, values.shape) for name, values in self._columns.items()}
+        for splits, values in self.rows():
+            end = int(splits[-1])
+            here = ahead.below(end)
+            of = np.searchsorted(splits, here, side="right") - 1
+            for name, column in columns.items():
+                column.extend(values[name][of])
+            begun = np.concatenate([begun[-1:], here])
+            lengths.extend(np.diff(begun))
+        lengths.extend(end - begun[-1:])
+        self._lengths, self._columns = lengths, columns
 
     def close(self, columns: Mapping[str, np.ndarray], token_columns: Mapping[str, np.ndarray], meta: Mapping[str, Any], *,
               extras: Mapping[str, np.ndarray] | None = None) -> None:
@@ -135,26 +156,27 @@ class StoreWriter:
             file.close()
         for name, values in token_columns.items():
             (self.folder / f"tokens.{name}.int32").write_bytes(np.ascontiguousarray(values, np.int32).data)
-        _save(self.folder / "row_splits.npy", np.dtype(np.int64), (len(self._lengths) + 1,), self._split_blocks())
+        splits = itertools.chain([np.zeros(1, np.int64)], (splits[1:] for splits, _ in self.rows()))
+        _save(self.folder / "row_splits.npy", np.dtype(np.int64), (len(self._lengths) + 1,), splits)
         for name, values in self._columns.items():
             _save(self.folder / f"{name}.npy", values.dtype, (len(values), *values.shape), values.blocks())
         more = {**columns, **{f"extra.{name}": values for name, values in (extras or {}).items()}}
         for name, values in more.items():
-            _save(self.folder / f"{name}.npy", values.dtype, values.shape, [values])
+            _save(self.folder / f"{name}.npy", values.dtype, values.shape, blocks(values))
         everything = {**self._columns, **columns}
         meta = {**meta, "extras": list(extras or {}), "columns": list(everything), "token_columns": list({**self._files, **token_columns})}
         (self.folder / "meta.json").write_text(json.dumps(meta, ensure_ascii=False), encoding="utf-8")
-        for spool in (self._lengths, *self._columns.values()):
-            spool.close()
+        for numbers in self._scratch:
+            numbers.close()
 
 
-def _save(path: pathlib.Path, dtype: np.dtype, shape: tuple[int, ...], blocks: Iterable[np.ndarray]) -> None:
+def _save(path: pathlib.Path, dtype: np.dtype, shape: tuple[int, ...], parts: Iterable[np.ndarray]) -> None:
     """As np.save, whose tofile does not notice when the last of its buffers finds the disk full; of values that come in parts."""
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
-        for block in blocks:
-            file.write(np.ascontiguousarray(block).tobytes())
+        for part in parts:
+            file.write(np.ascontiguousarray(part).tobytes())
 
 
 def _lengths(path: pathlib.Path) -> np.ndarray:

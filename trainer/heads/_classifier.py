@@ -111,7 +111,7 @@ class Classifier(Plain):
                     raise DataError(f"{origin(index)}: label {name!r} of {split} is not among the labels of {source}: {shown}. "
                                     "Correct it, or list every label with --head.labels.")
         if self.settings.kind == "single_label":
-            return {"label": np.array([ids[label] for label in labels], np.int32)}
+            return {"label": np.fromiter((ids[label] for label in labels), np.int32, len(labels))}
         rows = np.zeros((len(labels), len(ids)), np.float32)
         for row, label in zip(rows, labels, strict=True):
             row[[ids[name] for name in label]] = 1

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -33,9 +32,53 @@ def word_pattern() -> re.Pattern[str]:
     return re.compile(rf"[{ideographs}]|[^\s{ideographs}]+")
 
 
-def ends_document(example: np.ndarray, labels: Sequence[tuple[bool, int, int]]) -> np.ndarray:
-    """(rows,) bool: the last row of an example that a document ends with; `example` says which one each row is of."""
-    return np.r_[example[1:] != example[:-1], True] & np.array([end for end, *_ in labels], bool)[example]
+def ends_document(example: np.ndarray, labels: Sequence[tuple[bool, int, int]], first: int = 0, following: int = -1) -> np.ndarray:
+    """(rows,) bool: the last row of an example that a document ends with.
+
+    Args:
+        example: (rows,) ascending, which example each row is of.
+        labels: of the examples from `first` on.
+        following: the example of the row behind the last.
+    """
+    ends = np.array([end for end, *_ in labels], bool)
+    return (np.r_[example[1:], following] != example) & ends[example - first]
+
+
+def _find_document_ends(split: Any) -> int:
+    """Notes in `split.document_ends` behind which token each document ends, and the last one; how many tokens there are."""
+    last = total = 0
+    for splits, example, following in _with_following(split.writer.rows()):
+        first = int(example[0])
+        labels = split.labels[first:int(example[-1]) + 1]
+        ends = np.unique(splits[1:][ends_document(example, labels, first, following)])
+        ends = ends[ends > last]  # a document without a token ends where the one before does
+        split.document_ends.extend(ends)
+        last, total = int(ends[-1]) if len(ends) else last, int(splits[-1])
+    if total > last:
+        split.document_ends.extend(np.array([total]))
+    return total
+
+
+def _with_following(rows: Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+    """Of each block of rows the splits, the examples, and the example of the row behind the last; -1: there is none."""
+    before: tuple[np.ndarray, np.ndarray] | None = None
+    for splits, columns in rows:
+        if before:
+            yield *before, int(columns["example"][0])
+        before = splits, columns["example"]
+    if before:
+        yield *before, -1
+
+
+def _row_starts(borders: Iterable[np.ndarray], length: int) -> Iterator[np.ndarray]:
+    """Where rows of `length` tokens begin, between the beginning, the borders, and the last one."""
+    last = 0
+    for ends in borders:
+        begins = np.r_[last, ends[:-1]]
+        counts = -(-(ends - begins) // length)  # rows of each
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        yield np.repeat(begins, counts) + length * within
+        last = int(ends[-1])
 
 
 class LanguageModelSettings(HeadSettings):
@@ -87,18 +130,19 @@ class LanguageModel(Plain):
 
     def recut(self, split: Any) -> None:
         """Lets rows begin every seq_len tokens of all, or of each document; notes where documents end, as `split.document_ends`."""
-        row_splits, example = split.writer.row_splits(), split.writer.column("example")
-        length, total = self.data.seq_len, int(row_splits[-1])
+        split.document_ends = split.writer.scratch(np.int64)
+        total = _find_document_ends(split)
         if not total:
             raise DataError(f"data.{split.name}: {len(split.labels):,} texts and no token in them. Name the text field with --data.text.")
-        split.document_ends = np.unique(np.r_[row_splits[1:][ends_document(example, split.labels)], total])
-        borders = np.r_[0, split.document_ends if self.settings.documents == "separate" else total]
-        starts = [np.arange(start, stop, length) for start, stop in itertools.pairwise(borders[borders <= total].tolist())]
-        split.writer.recut(np.r_[np.concatenate(starts), total])
+        borders = split.document_ends.blocks() if self.settings.documents == "separate" else [np.array([total])]
+        split.writer.recut(_row_starts(borders, self.data.seq_len))
 
     def counts(self, split: Any) -> dict[str, np.ndarray]:
         """Words and bytes of a split, by which its loss is also told."""
-        return {"text_size": np.array([[words, size] for _, words, size in split.labels], np.int64).sum(0)}
+        total = np.zeros(2, np.int64)
+        for _, words, size in split.labels:
+            total += words, size
+        return {"text_size": total}
 
     # --- graph ----------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +19,9 @@ from trainer.heads._generation import Decoding, Generator, ManyPrompts
 from trainer.heads._judged import JUDGED, bleu_and_rouge
 from trainer.heads._language_model import LanguageModel, LanguageModelSettings, count_words, ends_document, word_pattern
 from trainer.lazy import keras, tf
+from trainer.mapped import blocks, release
 from trainer.sources import Example, require_text
+from trainer.spool import Ascending
 
 if TYPE_CHECKING:  # which would import TensorFlow
     from trainer.backbones.huggingface import TaskHead
@@ -117,7 +120,8 @@ class Head(LanguageModel):
 
     def label_columns(self, labels: Sequence[tuple[bool, int, int]], vocabulary: Mapping[str, Any], origin: Any, split: str) -> dict[str, np.ndarray]:
         """Of each example the words and bytes that are learnt."""
-        return {"text_size": np.array([[words, size] for _, words, size in labels], np.int32)}
+        sizes = itertools.chain.from_iterable(sizes for _, *sizes in labels)
+        return {"text_size": np.fromiter(sizes, np.int32, 2 * len(labels)).reshape(-1, 2)}
 
     def preparation_settings(self) -> dict[str, Any]:
         """What of the settings changes the stored examples."""
@@ -151,21 +155,29 @@ class Head(LanguageModel):
     def align(self, split: Any, vocabulary: Mapping[str, Any], ledger: Any) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Each token's target, 1 + the next one, also where that begins another row; 0 at the end, and at a document's where they are separate."""
         ids = split.writer.token_column("token_ids")
-        target = np.zeros(len(ids), np.int32)
-        target[:-1] = ids[1:] + 1
-        if self.settings.documents == "separate":
-            target[split.document_ends - 1] = 0
-        if not target.any() and not (split.name == "train" and self.data.stream_characters):
+        separate = self.settings.documents == "separate"
+        found = False
+        for target in _targets(ids, Ascending(split.document_ends.blocks() if separate else [])):
+            found |= bool(target.any())
+            split.writer.append_tokens("target", target)
+        if not found and not (split.name == "train" and self.data.stream_characters):
             raise DataError(f"data.{split.name}: none of its {len(ids):,} tokens is predicted from another (first: {split.origin(0)}). "
                             "Longer documents are needed, or --head.documents=joined.")
         counts = self.counts(split)
         # Nothing predicts the first token of all, or of each document: what it writes does not count either.
-        starts = np.r_[0, np.flatnonzero(target[:-1] == 0) + 1]
+        last = 0
+        for ends in split.document_ends.blocks() if separate else [np.array([len(ids)])]:
+            counts["text_size"] -= self._first_sizes(ids, np.r_[last, ends[:-1]], ends)
+            last = int(ends[-1])
+        return {}, {}, counts
+
+    def _first_sizes(self, ids: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        """(2,) int64: how many words end in the very first tokens of documents, and their bytes."""
         places = starts[:, None] + np.arange(1 + CHARACTER_TOKENS)
-        inside = places < np.r_[starts[1:], len(ids)][:, None]
-        beginnings, times = np.unique(np.where(inside, ids[np.minimum(places, len(ids) - 1)], -1), axis=0, return_counts=True)
-        counts["text_size"] -= times @ np.array([self._first_size(beginning) for beginning in beginnings.tolist()])
-        return {}, {"target": target}, counts
+        beginnings = np.where(places < ends[:, None], ids[np.minimum(places, len(ids) - 1)], -1)
+        release(ids)
+        beginnings, times = np.unique(beginnings, axis=0, return_counts=True)
+        return times @ np.array([self._first_size(beginning) for beginning in beginnings.tolist()])
 
     def _first_size(self, beginning: list[int]) -> tuple[int, int]:
         """Of a document's first tokens, then -1: how many words end in the very first, and its bytes."""
@@ -484,3 +496,20 @@ def _last(rows: tf.RaggedTensor, count: tf.Tensor, empty: int) -> tf.RaggedTenso
 
 def _answers(loss: tf.Tensor, predicted: tf.Tensor) -> dict[str, tf.Tensor]:
     return {"log_probability": -loss, "tokens": tf.cast(predicted, tf.int32), "perplexity": tf.exp(loss / tf.maximum(predicted, 1.0))}
+
+
+def _targets(ids: np.ndarray, document_ends: Ascending) -> Iterator[np.ndarray]:
+    """Each token's target, a block at a time; (n,) int32 each.
+
+    Args:
+        document_ends: behind which tokens nothing is predicted.
+    """
+    start = 0
+    for block in blocks(ids):
+        stop = start + len(block)
+        target = np.zeros(len(block), np.int32)
+        target[:-1] = block[1:] + 1
+        target[-1] = ids[stop] + 1 if stop < len(ids) else 0
+        target[document_ends.below(stop + 1) - 1 - start] = 0
+        yield target
+        start = stop

@@ -59,7 +59,9 @@ class Head(LanguageModel):
 
     def align(self, split: Any, vocabulary: Mapping[str, Any], ledger: Any) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Targets are drawn at each step: the column says that there are some."""
-        return {}, {"target": np.zeros(int(split.writer.row_splits()[-1]), np.int32)}, self.counts(split)
+        for splits, _ in split.writer.rows():
+            split.writer.append_tokens("target", np.zeros(int(splits[-1] - splits[0]), np.int32))
+        return {}, {}, self.counts(split)
 
     def draw(self, seed: int, store: Any, index: int, step: int) -> dict[str, np.ndarray]:
         """Hides tokens of an example: a pure function of seed, step and example. In evaluation, step -1, always the same.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import pathlib
 import tempfile
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any, overload
 
 import numpy as np
@@ -47,8 +47,9 @@ class Numbers:
         self._flush()
         self._write(np.ascontiguousarray(rows, self.dtype))
 
-    def blocks(self, rows: int = BLOCK_ROWS) -> Iterator[np.ndarray]:
-        """All rows, in order, so many at a time; (n, …) each."""
+    def blocks(self, rows: int | None = None) -> Iterator[np.ndarray]:
+        """All rows, in order, BLOCK_ROWS or so many at a time; (n, …) each."""
+        rows = rows or BLOCK_ROWS
         for start in range(0, len(self), rows):
             yield self[start:start + rows]
 
@@ -95,6 +96,26 @@ class Numbers:
             parts.append(part)
             start, count = start + len(part), count - len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+class Ascending:
+    """Numbers that come in blocks, each after those before it, taken up to a limit."""
+
+    def __init__(self, blocks: Iterable[np.ndarray]) -> None:
+        self._blocks = iter(blocks)
+        self._waiting: np.ndarray | None = next(self._blocks, None)
+
+    def below(self, limit: int) -> np.ndarray:
+        """The next ones, all that are less than `limit`."""
+        parts = []
+        while self._waiting is not None:
+            place = int(np.searchsorted(self._waiting, limit))
+            parts.append(self._waiting[:place])
+            self._waiting = self._waiting[place:]
+            if len(self._waiting):
+                break
+            self._waiting = next(self._blocks, None)
+        return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
 
 class Labels(Sequence):

@@ -5,7 +5,7 @@ import pytest
 
 from trainer.data import duplicates as duplicates_module
 from trainer.data.duplicates import by_hash, duplicates, duplicates_of
-from trainer.data.spool import BLOCK_ROWS, WAITING_ROWS, Labels, Numbers
+from trainer.spool import BLOCK_ROWS, WAITING_ROWS, Ascending, Labels, Numbers
 
 
 def test_numbers_are_read_as_they_were_written(tmp_path):
@@ -58,6 +58,14 @@ def test_labels_are_a_list(tmp_path, labels):
         assert spool[0] == labels[0] and spool[-1] == labels[-1]
     with pytest.raises(IndexError):
         spool[len(labels)]
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_ascending_numbers_are_taken_up_to_a_limit(size):
+    numbers = np.array([0, 2, 2, 5, 9, 9, 12])
+    ahead = Ascending(numbers[start:start + size] for start in range(0, len(numbers), size))
+    assert [ahead.below(limit).tolist() for limit in (0, 2, 3, 9, 10, 11, 99)] == [[], [0], [2, 2], [5], [9, 9], [], [12]]
+    assert Ascending([]).below(5).tolist() == []
 
 
 @pytest.mark.parametrize("part_rows", [10_000, 100])
