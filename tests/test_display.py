@@ -173,3 +173,13 @@ def test_time_left_goes_by_what_was_done_since_the_beginning():
     assert task.text("preparing", 600, 1000, "", 110.0, None) == "preparing 60%  about 40 s left"
     assert task.text("preparing", 1200, 1000, "", 110.0, None) == "preparing 120%  about 0 s left"
     assert task.text("training", 600, 1000, "compiling", 110.0, math.inf) == "training 60% compiling"
+
+
+def test_what_comes_from_outside_cannot_move_the_cursor(capsys):
+    display = Display()
+    display.line("label \x1b[31mred")
+    display.warn("file a\rb")
+    display.table("Labels", [("[b]\x9b", "\u202epos [red]")])
+    said = capsys.readouterr().err
+    assert r"label \x1b[31mred" in said and r"file a\rb" in said
+    assert r"[b]\x9b" in said and r"\u202epos [red]" in said

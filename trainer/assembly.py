@@ -19,7 +19,7 @@ from trainer.data.prepare import Prepared, prepare
 from trainer.data.stream import Stream
 from trainer.display import Display
 from trainer.distribution import host, hosts, make_strategy, read_cluster, require_agreement, set_precision
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, shown_value
 from trainer.heads import make_head
 from trainer.heads._carried_over import CarriedOver
 from trainer.job import Job
@@ -100,7 +100,7 @@ def make_parts(config: Config, display: Display) -> Parts:
 def _check_metric(config: Config, head: Any) -> None:
     metric = config.train.best_metric
     if metric and metric not in head.metric_names():
-        raise ConfigError(f"train.best_metric: expected one of {', '.join(head.metric_names())}. Received {metric!r}.")
+        raise ConfigError(f"train.best_metric: expected one of {', '.join(head.metric_names())}. Received {shown_value(metric)}.")
 
 
 def prepare_data(parts: Parts, strategy: tf.distribute.Strategy | None = None, job: Job | None = None) -> Prepared:

@@ -11,6 +11,7 @@ from typing import IO, Any
 from rich.console import Console
 from rich.table import Table
 
+from trainer.errors import shown_message
 from trainer.live_line import LiveLine
 from trainer.mirror import shown
 from trainer.on_vertex import log_entry
@@ -55,10 +56,10 @@ class Display:
     def _print(self, text: str, severity: str, *, style: str | None = None, **fields: Any) -> None:
         self._line.clear()
         if self._log:
-            self._log.write(log_entry(shown(text), severity=severity, **fields) + "\n")
+            self._log.write(log_entry(shown_message(shown(text)), severity=severity, **fields) + "\n")
             self._log.flush()
         else:
-            self.console.print(shown(text), markup=False, style=style)
+            self.console.print(shown_message(shown(text)), markup=False, style=style)
 
     def table(self, title: str, rows: list[tuple[str, Any]]) -> None:
         """Two columns: names and values."""
@@ -66,7 +67,7 @@ class Display:
             return
         table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
         for name, value in rows:
-            table.add_row(str(name), str(value))
+            table.add_row(shown_message(str(name)), shown_message(str(value)))
         if self._log:
             self._print("\n".join([title, *(f"{name}: {value}" for name, value in rows)]), "INFO")
         else:

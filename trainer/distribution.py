@@ -82,7 +82,7 @@ def _tpu(settings: DistributionSettings) -> tf.distribute.Strategy:
             if not busy or time.monotonic() > deadline:
                 first = (str(error).strip() or type(error).__name__).splitlines()[0]
                 stayed = f"It stayed busy for {settings.tpu_wait_minutes:g} minutes; raise --distribution.tpu_wait_minutes. " if busy else ""
-                raise ConfigError(f"distribution.strategy: tpu: no TPU answers at {name!r} ({first[:300]}). {stayed}"
+                raise ConfigError(f"distribution.strategy: tpu: no TPU answers at {shown_value(name)} ({first[:300]}). {stayed}"
                                   "Run on a TPU VM with tensorflow-tpu installed, name the TPU with --distribution.tpu or TPU_NAME, "
                                   "or set --distribution.strategy=auto.") from None
             time.sleep(min(TPU_RETRY_SECONDS, max(0.0, deadline - time.monotonic())))

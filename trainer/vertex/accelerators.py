@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import pydantic
 import yaml
 
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, shown_value
 from trainer.resolve import suggest
 from trainer.vertex.options import Options
 
@@ -106,7 +106,7 @@ def choose(options: Options) -> Machine:
     name, _, count_text = options.accelerator.lower().partition(":")
     rows = table().accelerators
     if name not in rows:
-        raise ConfigError(f"--accelerator: expected one of {', '.join(rows)}, with a count such as l4:2. Received {options.accelerator!r}."
+        raise ConfigError(f"--accelerator: expected one of {', '.join(rows)}, with a count such as l4:2. Received {shown_value(options.accelerator)}."
                           f"{suggest(name, list(rows))}")
     row = rows[name]
     if row.refused:
@@ -116,11 +116,12 @@ def choose(options: Options) -> Machine:
     counts = row.slices or row.machines
     count = int(count_text) if count_text.isdigit() else (min(counts) if not count_text else -1)
     if row.kind == "cpu" and count_text not in ("", "1"):
-        problems.append(f"--accelerator: cpu has no count. Received {options.accelerator!r}. For a larger machine: --machine_type; for several: --workers.")
+        problems.append("--accelerator: cpu has no count. "
+                        f"Received {shown_value(options.accelerator)}. For a larger machine: --machine_type; for several: --workers.")
         count = 1
     if count not in counts:
         unit = "" if row.kind == "gpu" else " chips" if name == "tpu-v5e" else " cores"
-        problems.append(f"--accelerator: {name} comes in {', '.join(map(str, counts))}{unit}. Received {options.accelerator!r}.")
+        problems.append(f"--accelerator: {name} comes in {', '.join(map(str, counts))}{unit}. Received {shown_value(options.accelerator)}.")
         count = min(counts)
     machine = _slice(row, count, options, problems) if row.slices else _machine(row, count, options, problems)
     problems += _rule_problems(options, name, row, machine)
@@ -132,16 +133,18 @@ def choose(options: Options) -> Machine:
 def _region_problems(options: Options, name: str, row: Accelerator) -> list[str]:
     known = table().regions
     if options.region not in known:
-        return [f"--region: Vertex AI does not train in {options.region!r}.{suggest(options.region, known)} See accelerators.yaml for all {len(known)}."]
+        near = suggest(options.region, known)
+        return [f"--region: Vertex AI does not train in {shown_value(options.region)}.{near} See accelerators.yaml for all {len(known)}."]
     if row.regions and options.region not in row.regions:
-        return [f"--region: {name} is offered for training in {', '.join(row.regions)}. Received {options.region!r}."]
+        return [f"--region: {name} is offered for training in {', '.join(row.regions)}. Received {shown_value(options.region)}."]
     return []
 
 
 def _machine(row: Accelerator, count: int, options: Options, problems: list[str]) -> Machine:
     types = row.machines[count]
     if options.machine_type and options.machine_type not in types:
-        problems.append(f"--machine_type: expected one of {', '.join(types)} for --accelerator={options.accelerator}. Received {options.machine_type!r}."
+        problems.append(f"--machine_type: expected one of {', '.join(types)} for --accelerator={options.accelerator}. "
+                        f"Received {shown_value(options.machine_type)}."
                         f"{suggest(options.machine_type, types)}")
     each = count if row.kind == "gpu" else 1
     return Machine(row.kind, options.machine_type or types[0], row.type, count if row.type else None, None, each * options.workers, options.workers,
@@ -152,9 +155,10 @@ def _slice(row: Accelerator, count: int, options: Options, problems: list[str]) 
     found = row.slices[count]
     if options.machine_type and options.machine_type != found.machine:
         shape = f", topology {found.topology}" if found.topology else ""
-        problems.append(f"--machine_type: --accelerator={options.accelerator} is {found.machine}{shape}. Received {options.machine_type!r}. Leave it out.")
+        problems.append(f"--machine_type: --accelerator={options.accelerator} is {found.machine}{shape}. "
+                        f"Received {shown_value(options.machine_type)}. Leave it out.")
     if found.hosts > 1 and row.pod_regions and options.region not in row.pod_regions:
-        problems.append(f"--region: slices of several hosts are offered in {', '.join(row.pod_regions)}. Received {options.region!r}.")
+        problems.append(f"--region: slices of several hosts are offered in {', '.join(row.pod_regions)}. Received {shown_value(options.region)}.")
     return Machine(row.kind, found.machine, row.type, count if row.type else None, found.topology, found.replicas, found.hosts, row.memory_gb,
                    row.generation, row.disk, _executor(options, row.kind), row.environment, row.bfloat16)
 

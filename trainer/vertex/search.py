@@ -14,7 +14,7 @@ import pydantic
 from trainer import config as schema
 from trainer import plain_yaml
 from trainer.config import Config
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, shown_value
 from trainer.heads._judged import JUDGED
 from trainer.resolve import suggest
 
@@ -40,7 +40,8 @@ def study_spec(tune: str, goal: str, config: Config) -> dict[str, Any]:
     problems += [f"--tune: {name} is given twice." for name in sorted({name for name in names if names.count(name) > 1})]
     aim, _, metric = goal.partition(":")
     if aim not in GOALS or not re.fullmatch(r"validation\.\w+", metric):
-        problems.append(f"--goal: expected maximize:validation.METRIC or minimize:validation.METRIC, such as maximize:validation.accuracy. Received {goal!r}.")
+        problems.append("--goal: expected maximize:validation.METRIC or minimize:validation.METRIC, such as maximize:validation.accuracy. "
+                        f"Received {shown_value(goal)}.")
     elif config.data.validation is None:
         problems.append("data.validation: missing. A search compares trials by it: give a path, a split or a fraction such as 0.1.")
     elif metric.removeprefix("validation.") in JUDGED and config.train.best_metric not in JUDGED:
@@ -59,7 +60,7 @@ def _parameter(text: str, config: Config, problems: list[str]) -> dict[str, Any]
     if setting is None:
         return None
     if not values:
-        problems.append(f"--tune: {text!r}: no values. Expected SETTING:LOW..HIGH[:SCALE] or SETTING:A|B|C, {EXAMPLE}.")
+        problems.append(f"--tune: {shown_value(text)}: no values. Expected SETTING:LOW..HIGH[:SCALE] or SETTING:A|B|C, {EXAMPLE}.")
         return None
     found = _choices(setting, values, config, problems) if "|" in values or ".." not in values else _range(setting, values, config, problems)
     return found and {"parameterId": setting, **found}
@@ -72,7 +73,7 @@ def _setting(name: str, config: Config, problems: list[str]) -> str | None:
     if len(found) == 1:
         return found[0]
     near = f" Did you mean {' or '.join(found)}?" if found else suggest(name, known)
-    problems.append(f"--tune: {'ambiguous' if found else 'unknown'} setting {name!r}.{near}")
+    problems.append(f"--tune: {'ambiguous' if found else 'unknown'} setting {shown_value(name)}.{near}")
     return None
 
 
@@ -85,7 +86,7 @@ def _range(setting: str, values: str, config: Config, problems: list[str]) -> di
         problems.append(f"{where}: expected LOW..HIGH, two numbers, the lower first, {EXAMPLE}.")
         return None
     if scale and scale not in SCALES:
-        problems.append(f"{where}: unknown scale {scale!r}. Expected one of {', '.join(SCALES)}.")
+        problems.append(f"{where}: unknown scale {shown_value(scale)}. Expected one of {', '.join(SCALES)}.")
         return None
     if scale in ("log", "reverse_log") and low <= 0:
         problems.append(f"{where}: a {scale} scale begins above 0.")
@@ -112,7 +113,7 @@ def _choices(setting: str, values: str, config: Config, problems: list[str]) -> 
 def _are_allowed(setting: str, values: list[Any], where: str, config: Config, problems: list[str]) -> bool:
     for value in values:
         if (problem := _allowed(setting, value, config)) is not None:
-            problems.append(f"{where}: {problem} Received {value!r}.")
+            problems.append(f"{where}: {problem} Received {shown_value(value)}.")
             return False
     return True
 
