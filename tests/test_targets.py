@@ -12,7 +12,7 @@ from trainer import ownership, targets
 from trainer.errors import UserError
 from trainer.job import Job
 from trainer.resolve import Setting, resolve
-from trainer.warmup import BATCHING_FILE, BATCHING_PARAMETERS
+from trainer.warmup import BATCHING_FILE, BATCHING_PARAMETERS, write_batching_parameters
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_exports_of_earlier_versions_are_recognised_by_their_files(run):
 
 @pytest.mark.parametrize(("spec", "place"), [
     ("gs://bucket/data/train-*.jsonl", "gs://bucket/data"), ("gs://bucket/data/", "gs://bucket/data"), ("gs://b/d/**", "gs://b/d"), ("hf://org/name", None),
-    ("/nowhere/[ab]*/x", "/nowhere"), ("file:///nowhere/x", "/nowhere/x")])
+    ("/nowhere/[ab]*/x", "/nowhere"), ("pkg://not_installed/x", None), ("ftp://x/y", None), ("file:///nowhere/x", "/nowhere/x")])
 def test_the_place_of_what_is_read(spec, place):
     assert targets.place_of_spec(spec) == place
 
@@ -119,7 +119,7 @@ def test_batching_parameters_that_someone_tuned_stay(tmp_path, there, ours):
     file = tmp_path / BATCHING_FILE
     if there is not None:
         file.write_text(there)
-    assert targets.write_batching_parameters(file) is ours
+    assert write_batching_parameters(file) is ours
     assert file.read_text() == (BATCHING_PARAMETERS if ours else there)
 
 

@@ -7,12 +7,13 @@ other file with its size. The values have checksums of their own, which TensorFl
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import json
 import math
 import pathlib
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -21,6 +22,9 @@ import tensorflow as tf
 from trainer import gcs, mirror
 from trainer.errors import JobDirError
 from trainer.storage import write_json
+
+# What a checkpoint's folder holds, also while it is written.
+OURS = ("state.json", ".state.json.*", "weights.index", "weights.data-*", "weights_temp*", ".*.part")
 
 
 @dataclasses.dataclass
@@ -116,6 +120,10 @@ class Checkpoints:
         if last and self._unpublished is not None:
             raise self._unpublished
 
+    def forget(self) -> None:
+        """What this process wrote may be gone: the next save writes all."""
+        self._on_disk = None
+
     def _write(self, state: RunState, values: dict[str, tf.Tensor]) -> None:
         path = self.path(state.step)
         try:
@@ -124,22 +132,22 @@ class Checkpoints:
                 self._before_visible(state)
                 write_json(path / "state.json", {**dataclasses.asdict(state), "files": files})
                 return
-            mirror.remove(path, first=("state.json",))  # invisible first, then gone
-            path.mkdir(parents=True)
+            self._remove(path)
+            path.mkdir(parents=True, exist_ok=True)
             with tf.device("CPU:0"):
                 tf.raw_ops.SaveV2(prefix=str(path / "weights"), tensor_names=list(values), shape_and_slices=[""] * len(values), tensors=list(values.values()))
-            sizes = {file.name: file.stat().st_size for file in sorted(path.iterdir())}
+            sizes = {file.name: file.stat().st_size for file in sorted(path.glob("weights.*"))}
             mirror.add(path)
             self._before_visible(state)
             write_json(path / "state.json", {**dataclasses.asdict(state), "files": sizes})
             self._on_disk = state.step
         except gcs.UnavailableError as error:
-            shutil.rmtree(path, ignore_errors=True)  # what the bucket does not have does not count
+            _remove_here(path)  # what the bucket does not have does not count
             self._unpublished = error
             self.warn(f"{error} Training goes on, and the next checkpoint is tried.")
             return
         except (OSError, tf.errors.OpError, JobDirError) as error:
-            shutil.rmtree(path, ignore_errors=True)
+            _remove_here(path)
             raise JobDirError(f"{path}: the checkpoint could not be written: {error}. Free some space or give another --job_dir; "
                               f"the last complete checkpoint is {self.last_name()}.") from None
         self._unpublished = None
@@ -193,14 +201,32 @@ class Checkpoints:
         kept = {*[step for step in self.complete() if step <= state.step][-self.keep:], state.best_step}
         for path in mirror.folders(self.folder):
             step = _step_of(path)
-            if step is not None and step not in kept:
-                mirror.remove(path, first=("state.json",))  # invisible first, then gone
+            if step is not None and step not in kept and not _foreign(mirror.names(path)):
+                self._remove(path)
+
+    def _remove(self, path: pathlib.Path) -> None:
+        """Invisible first, then gone; what someone has put there stays."""
+        mirror.remove(path, first=("state.json",), but=_foreign(mirror.names(path)))
 
 
 def _step_of(folder: pathlib.Path) -> int | None:
     """The step that a checkpoint's folder is of; None for any other folder, such as a copy."""
     found = re.fullmatch(r"step_(\d{8,})", folder.name)
     return int(found[1]) if found else None
+
+
+def _foreign(names: Iterable[str]) -> set[str]:
+    """Of the names in a checkpoint's folder those that are none of ours, such as notes."""
+    return {name for name in names if not any(fnmatch.fnmatchcase(name, pattern) for pattern in OURS)}
+
+
+def _remove_here(path: pathlib.Path) -> None:
+    """Removes what was half written, on this machine only; what someone has put there stays."""
+    names = mirror.names_here(path)
+    for name in names - _foreign(names):
+        (path / name).unlink(missing_ok=True)
+    if not _foreign(names):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _value(variable: Any) -> tf.Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 import time
 from typing import IO, Any
 
@@ -15,10 +14,25 @@ from trainer.errors import shown_message
 from trainer.live_line import LiveLine
 from trainer.mirror import shown
 from trainer.on_vertex import log_entry
+from trainer.standard_streams import Output, ReaderGoneError, print_text
 
 PLAIN_COLUMNS = 160
 PLAIN_SECONDS = 10.0  # between plain progress lines, at least
 PLAIN_SHARE = 0.03  # and of the time so far: a run of a week has some 250 of them
+
+
+class _Console(Console):
+    """One whose reader may go, or whose disk may be full: the first ends the program as the signal would, the second is nobody's concern."""
+
+    def on_broken_pipe(self) -> None:
+        """In place of an exit with code 1, which is for mistakes of ours."""
+        raise ReaderGoneError
+
+    def _check_buffer(self) -> None:
+        try:
+            super()._check_buffer()
+        except OSError:
+            del self._buffer[:]
 
 
 class Display:
@@ -28,9 +42,9 @@ class Display:
         log: where each is a line of JSON for Cloud Logging, instead.
     """
 
-    def __init__(self, log: IO[str] | None = None) -> None:
+    def __init__(self, log: IO[str] | Output | None = None) -> None:
         self._log = log
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.console = _Console(stderr=True, highlight=False, soft_wrap=True)
         if not self.console.is_terminal:
             self.console.width = PLAIN_COLUMNS
         self._line = LiveLine(self.console.file, lambda: self.console.width)
@@ -134,5 +148,4 @@ def seconds(value: float) -> str:
 
 def print_result(text: str) -> None:
     """A result, on stdout: what a script may read."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    print_text(text)

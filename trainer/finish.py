@@ -30,14 +30,14 @@ from trainer.export import (
     serving_proof,
     version_folder,
 )
-from trainer.job import Job
+from trainer.job import Job, Loss
 from trainer.machine import this_machine
 from trainer.model import Model
 from trainer.resolve import Resolved
 from trainer.storage import write_json
-from trainer.targets import export_folder, require_export_target, write_batching_parameters
+from trainer.targets import export_folder, require_export_target, writes_in_job_dir
 from trainer.throughput import peak_flops
-from trainer.warmup import BATCHING_FILE
+from trainer.warmup import BATCHING_FILE, write_batching_parameters
 
 REPORTED = ("validation", "test")
 SHOWN_LABELS = 30  # on the terminal
@@ -162,6 +162,7 @@ def finish(parts: Parts, job: Job, prepared: Prepared, run: Any) -> Results:
     with run.timeline.inside("export_s"):
         model = kept.export(prepared)
     kept.leave_together()
+    loss = job.look_after(last=True)
     trained = max(run.timeline.seconds("train_s") + run.timeline.seconds("input_wait_s"), 1e-9)
     peak = peak_flops(run.strategy, parts.config.train.precision)
     throughput = {"examples_per_s": round(run.state.examples / trained, 2), "real_tokens_per_s": round(run.state.real_tokens / trained, 1),
@@ -170,7 +171,18 @@ def finish(parts: Parts, job: Job, prepared: Prepared, run: Any) -> Results:
     rows = [*timeline_rows(run.timeline.as_dict(), throughput), ("machine", str(machine))]
     parts.display.table("Timeline", rows)
     evidence = {"timeline": run.timeline.as_dict(), "throughput": throughput, "machine": dataclasses.asdict(machine)}
-    return _write(job, {**metrics, **evidence}, model)
+    results = _write(job, {**metrics, **evidence}, model)
+    _require_whole(job, loss, model)
+    return results
+
+
+def _require_whole(job: Job, loss: Loss, model: pathlib.Path | None) -> None:
+    """Raises JobDirError where the job_dir was removed after the last step."""
+    if not loss.whole:
+        return
+    exported = " and the export" if model is not None and model.exists() else ""
+    raise JobDirError(f"--job_dir={mirror.shown(job.folder)} was removed while the run was going on. Written anew: {', '.join(loss.files)}, results.json"
+                      f"{exported}. Lost: what else was there, such as the checkpoints and logs.")
 
 
 def label_rows(scores: dict[str, dict[str, float]]) -> list[tuple[str, str]]:
@@ -193,7 +205,7 @@ def timeline_rows(timeline: dict[str, float], throughput: dict[str, Any]) -> lis
 def evaluate(resolved: Resolved, job: Job, display: Display) -> None:
     """--mode=evaluate: the metrics of the kept model, anew; on other data than the job's they are not the job's results."""
     with stop_when_a_worker_is_lost():
-        kept, prepared = _kept(resolved, job, display, with_data=True)
+        kept, prepared = _kept(resolved, job, display, with_data=True, work="evaluate")
         found = {**kept.evaluate(prepared), "step": kept.step}
         if job.is_of(prepared):
             results = _write(job, {**_read(job), **found}, None)
@@ -211,17 +223,21 @@ def export(resolved: Resolved, job: Job, display: Display) -> None:
     if resolved.config.export.format == "none":
         raise ConfigError("export.format: the job was trained with none, which writes nothing. Set --export.format=savedmodel or --export.format=huggingface.")
     require_export_target(resolved.config, job)
+    with_data = resolved.config.export.format == "savedmodel"
     with stop_when_a_worker_is_lost():
-        kept, prepared = _kept(resolved, job, display, with_data=resolved.config.export.format == "savedmodel")
+        kept, prepared = _kept(resolved, job, display, with_data=with_data, work="export" if writes_in_job_dir(resolved.config, job) else None)
         folder = kept.export(prepared)
         kept.leave_together()
     if job.writes:
         print_result(f"model: {mirror.shown(folder)}")
 
 
-def _kept(resolved: Resolved, job: Job, display: Display, *, with_data: bool) -> tuple[Kept, Prepared | None]:
+def _kept(resolved: Resolved, job: Job, display: Display, *, with_data: bool, work: str | None) -> tuple[Kept, Prepared | None]:
+    """`work`: what the job_dir is held for; None where nothing is written there."""
     job.require_trained()
     strategy = start_strategy(resolved.config, job, display)
+    if work:
+        job.hold(work)
     parts = make_parts(resolved.config, display)
     prepared = prepare_data(parts) if with_data else None
     vocabulary = job.read_vocabulary()

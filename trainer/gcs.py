@@ -18,6 +18,7 @@ import pathlib
 import re
 import secrets
 import shutil
+import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -86,6 +87,14 @@ def find(url: str, *, key: str) -> list[RemoteObject]:
     if not found:
         raise ConfigError(f"{key}: there is no object {url!r}. {_near(bucket, name, key)}")
     return found
+
+
+def names(spec: str, url: str) -> bool:
+    """Whether a URL or glob names that object, or a folder that has it."""
+    if url == spec.rstrip("/") or url.startswith(spec.rstrip("/") + "/"):
+        return True
+    bucket, _, name = spec.removeprefix("gs://").partition("/")
+    return bool(MAGIC.search(name)) and url.startswith(f"gs://{bucket}/") and _pattern(name).fullmatch(url.removeprefix(f"gs://{bucket}/")) is not None
 
 
 def location(url: str, *, key: str) -> str | None:
@@ -292,6 +301,55 @@ def content(item: RemoteObject, *, key: str, count: int | None = None) -> bytes:
     end = None if count is None else min(count, item.size) - 1
     with _explained(key, str(item), "storage.objects.get"):
         return blob.download_as_bytes(end=end, raw_download=True, checksum=None, retry=_retry(), timeout=TIMEOUT_SECONDS)
+
+
+class Note(NamedTuple):
+    """A small object that processes tell each other by: its content, its generation, and how many seconds old it is."""
+
+    content: bytes
+    generation: int
+    age: float
+
+
+def read_note(url: str, *, key: str) -> Note | None:
+    """The note of that name; None where there is none. Raises ConfigError where it cannot be read."""
+    from google.api_core.exceptions import NotFound
+
+    bucket, name = parse(url, key=key)
+    with _explained(key, url, "storage.objects.get"):
+        try:
+            blob = client().bucket(bucket).get_blob(name, retry=_retry(), timeout=TIMEOUT_SECONDS)
+            if blob is None:
+                return None
+            content = blob.download_as_bytes(if_generation_match=blob.generation, checksum=None, retry=_retry(), timeout=TIMEOUT_SECONDS)
+        except NotFound:  # removed between the two requests
+            return None
+    return Note(content, int(blob.generation), time.time() - blob.updated.timestamp())
+
+
+def write_note(url: str, content: bytes, *, replaces: int, key: str) -> int | None:
+    """Writes a note in place of that generation (0: of none); its generation, or None where another process was faster.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    from google.api_core.exceptions import PreconditionFailed
+
+    bucket, name = parse(url, key=key)
+    blob = client().bucket(bucket).blob(name)
+    with _explained(key, url, "storage.objects.create"):
+        try:
+            blob.upload_from_string(content, content_type="application/json", if_generation_match=replaces, checksum="crc32c",
+                                    retry=_retry(), timeout=TIMEOUT_SECONDS)
+        except PreconditionFailed:
+            return None
+    return int(blob.generation)
+
+
+def remove_note(url: str, generation: int, *, key: str) -> None:
+    """Removes a note in that generation; one that is gone, or was written anew, is left alone."""
+    bucket, name = parse(url, key=key)
+    delete([RemoteObject(bucket, name, generation, 0, "")], key=key)
 
 
 def crc32c(path: pathlib.Path) -> str:

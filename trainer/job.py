@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import pathlib
 import shutil
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
-from trainer import mirror, ownership
+from trainer import job_files, mirror, ownership
 from trainer.data.ledger import Ledger
 from trainer.data.prepare import Prepared, load
 from trainer.errors import ConfigError, JobDirError
+from trainer.job_files import Copies
+from trainer.job_lock import JobLock
 from trainer.resolve import Resolved
-from trainer.storage import probe_writable, writable_path, write_json, write_text
+from trainer.storage import atomic_write, probe_writable, writable_path, write_json, write_text
 
 # What may differ when a job goes on: it changes neither the numbers nor what is prepared.
 FREE = ("distribution.strategy", "distribution.replicas", "distribution.collectives", "distribution.tpu", "distribution.tpu_wait_minutes",
@@ -41,25 +44,55 @@ class Job:
 
     def __init__(self, folder: str | os.PathLike[str], *, model: str | None = None, checkpoints: str | None = None, logs: str | None = None) -> None:
         self.folder, self.writes = writable_path(folder), True
+        self._lock: JobLock | None = None
+        self._copies: Copies | None = None
         self.config_file = self.folder / "config.yaml"
         self.metrics_file = self.folder / "metrics.jsonl"
         self.checkpoints = writable_path(checkpoints) if checkpoints else self.folder / "checkpoints"
         self.model = writable_path(model) if model else self.folder / "model"
         self.logs = writable_path(logs) if logs else self.folder / "logs"
 
+    def hold(self, work: str) -> None:
+        """Takes the job_dir for this process until `release`; of several workers the chief does.
+
+        Args:
+            work: what it is for, such as "train".
+        Raises:
+            JobDirError: not writable, not ours, or another process is at work there.
+        """
+        if not self.writes or self._lock is not None:
+            return
+        mirror.bring(self.folder, nested=False)
+        job_files.require_own(self.folder, self.checkpoints, self.logs)
+        probe_writable(self.folder)
+        try:
+            self._lock = JobLock(self.folder, work)
+        except OSError as error:
+            raise JobDirError(f"--job_dir={mirror.shown(self.folder)}: its lock cannot be taken: {error.strerror}. "
+                              "Give a --job_dir that you may write to.") from None
+        job_files.mark(self.folder)
+
+    def release(self) -> None:
+        """Lets other processes have the job_dir."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
     def claim(self, resolved: Resolved) -> None:
-        """Makes the folder and writes config.yaml, or finds that it goes on with the same config.
+        """Takes the folder and writes config.yaml, or finds that it goes on with the same config.
 
         Raises:
-            JobDirError: not writable, or it belongs to another config.
+            JobDirError: not writable, in use, not ours, or it belongs to another config.
         """
         if not self.writes:
             return
+        self.hold("train")
         mirror.bring(self.folder, nested=False)
         mirror.bring(self.logs)
         for folder in {self.folder, self.checkpoints.parent, self.model.parent, self.logs.parent}:
             probe_writable(folder)
-        if self.config_file.exists() and self._has_checkpoints():  # a run that ended before its first one has nothing to lose
+        finished = (self.folder / "results.json").exists()
+        if self.config_file.exists() and (finished or self._has_checkpoints()):  # a run that ended before its first one has nothing to lose
             self._refuse_other(resolved)
         write_text(self.config_file, resolved.to_yaml())
 
@@ -135,6 +168,30 @@ class Job:
         mirror.publish_beginning(self.metrics_file, metrics_bytes)
         mirror.add(self.logs)
 
+    def copy_files(self, *, metrics: pathlib.Path | None = None) -> None:
+        """Keeps what the small files hold now, for `look_after`; with `metrics`, which is written no more, that one too."""
+        if not self.writes:
+            return
+        self._copies = Copies(self.folder)
+        if metrics is not None:
+            self._copies.add(metrics.name, metrics.read_bytes())
+
+    def look_after(self, metrics: MetricsFile | None = None, *, last: bool = False) -> Loss:
+        """Looks whether the job_dir is still there, and writes anew what someone has removed of its small files.
+
+        Args:
+            last: of a bucket, look now; else it is known from the last sign of life.
+        Raises:
+            JobDirError: another process has it now.
+        """
+        if not self.writes or self._lock is None or self._copies is None:
+            return Loss()
+        whole = self._lock.require(ask=last)
+        restored = self._copies.restore(ask=not whole)
+        if metrics is not None and metrics.restore():
+            restored.append(self.metrics_file.name)
+        return Loss(not whole and bool(restored), tuple(restored))
+
     def is_of(self, prepared: Prepared) -> bool:
         """Whether this is the data that the job was trained and evaluated on."""
         file = self.folder / ".data"
@@ -148,12 +205,25 @@ class Job:
         return json.loads(file.read_text(encoding="utf-8"))
 
 
+class Loss(NamedTuple):
+    """What was removed from a job_dir while a run was going on, and is written anew.
+
+    Attributes:
+        whole: whether the folder was removed, with all that was in it.
+        files: the names of the small files.
+    """
+
+    whole: bool = False
+    files: tuple[str, ...] = ()
+
+
 class MetricsFile:
     """metrics.jsonl: one object a log point; holds only numbers that a repeated run gives again."""
 
     def __init__(self, file: pathlib.Path, keep_bytes: int) -> None:
         """Opens the file and cuts off what was written after the checkpoint that the run goes on from."""
         file.touch()
+        self._path = file
         self._file = file.open("r+b")
         self._file.truncate(min(keep_bytes, file.stat().st_size))
         self._file.seek(0, 2)
@@ -163,6 +233,19 @@ class MetricsFile:
         clean = {name: value if math.isfinite(value) else None for name, value in values.items()}
         self._file.write(json.dumps({"step": step, "split": split, **clean}).encode() + b"\n")
         self._file.flush()
+
+    def restore(self) -> bool:
+        """Writes the file anew where it was removed or replaced since it was opened; whether it was."""
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(self._path.stat(), os.fstat(self._file.fileno())):
+                return False
+        self._file.seek(0)
+        with atomic_write(self._path, "wb") as file:
+            shutil.copyfileobj(self._file, file)  # which is there for as long as it is open
+        self._file.close()
+        self._file = self._path.open("r+b")
+        self._file.seek(0, 2)
+        return True
 
     def bytes(self) -> int:
         """The file's length."""

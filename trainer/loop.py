@@ -22,10 +22,11 @@ from trainer.data.store import TokenStore
 from trainer.data.stream import Place, Stream
 from trainer.display import Display
 from trainer.distribution import SHARED, hosts, require_agreement
-from trainer.errors import ConfigError, TrainingError
+from trainer.errors import ConfigError, JobDirError, TrainingError
 from trainer.evaluation import Evaluated, Evaluator, is_better
-from trainer.job import Job, MetricsFile
+from trainer.job import Job, Loss, MetricsFile
 from trainer.limits import require_steps
+from trainer.mirror import shown
 from trainer.on_vertex import TrialMetrics
 from trainer.optimization import Optimizer, make_schedule
 from trainer.steps import LOGGED, drawer, feed, make_train_call, use_xla
@@ -89,6 +90,7 @@ class Training:
             self.timeline.add(state.timeline)
             self.display.line(f"resuming after step {state.step:,} of {self.steps:,}")
         self.metrics_file = MetricsFile(self.job.metrics_file, self.state.metrics_bytes) if self.job.writes else None
+        self.job.copy_files()
         self.writers = {split: tf.summary.create_file_writer(str(self.job.logs / split)) for split in ("train", "validation")} if self.job.writes else {}
 
     def train(self) -> None:
@@ -97,15 +99,17 @@ class Training:
         with self.stop, contextlib.closing(self.stream) if self.stream else contextlib.nullcontext():
             self._loop(iter(feed(self.strategy, self.store, self._layouts, self.settings.micro_batches, drawer(self.head, self.settings.seed))))
             self.timeline.enter("checkpoint_s")
-            self.checkpoints.wait(last=True)
+            self._await_last_checkpoint()
         if self.state.stream and self.job.writes:
             self.job.write_ledger(Ledger({**self.ledger.entries, **self.state.stream["lost"]}))
         require_agreement(self.strategy, "the last step", str(self.state.step), "")  # the others wait until the chief has written it
         self.timeline.enter("evaluate_s")
         self.display.done("training")
         if self.metrics_file:
+            self.job.look_after(self.metrics_file)
             self.job.publish_progress(self.metrics_file.bytes())
             self.metrics_file.close()
+            self.job.copy_files(metrics=self.job.metrics_file)
 
     def _loop(self, iterator: Any) -> None:
         if not self.state.settled:
@@ -149,10 +153,41 @@ class Training:
 
     def checkpoint(self) -> None:
         """Saves everything that the run needs to go on."""
+        loss = self.job.look_after(self.metrics_file)
         with self.timeline.inside("checkpoint_s"):
             self.state.metrics_bytes = self.metrics_file.bytes() if self.metrics_file else 0
             self.state.timeline = self.timeline.as_dict()
-            self.checkpoints.save(self.state)
+            try:
+                self.checkpoints.save(self.state)
+            except JobDirError:  # of the one before, which may have met the removal
+                loss = loss if loss.whole else self.job.look_after(self.metrics_file)
+                if not loss.whole:
+                    raise
+        if loss.whole:
+            self._save_what_is_left(loss)
+        if loss.files:
+            self.display.warn(f"{shown(self.job.folder)}: {', '.join(loss.files)} had been removed, and are written anew")
+
+    def _await_last_checkpoint(self) -> None:
+        try:
+            self.checkpoints.wait(last=True)
+            loss = self.job.look_after(self.metrics_file, last=True)
+        except JobDirError:
+            loss = self.job.look_after(self.metrics_file)
+            if not loss.whole:
+                raise
+        if loss.whole:
+            self._save_what_is_left(loss)
+
+    def _save_what_is_left(self, loss: Loss) -> NoReturn:
+        """After the job_dir was removed: saves what the run needs to be started again, and ends it."""
+        with contextlib.suppress(JobDirError):  # of a write that met the removal
+            self.checkpoints.wait()
+        self.checkpoints.forget()
+        self.checkpoints.save(self.state)
+        self.checkpoints.wait(last=True)
+        raise JobDirError(f"--job_dir={shown(self.job.folder)} was removed while the run was going on. Written anew: {', '.join(loss.files)} and the "
+                          f"checkpoint of step {self.state.step:,}. Lost: what else was there, such as earlier checkpoints and logs. Start again to go on.")
 
     def _layouts(self) -> Iterator[Layout]:
         """From the current step on; the same examples whatever came before."""

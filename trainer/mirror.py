@@ -24,6 +24,7 @@ from trainer.errors import ConfigError, JobDirError
 KEY = "job_dir"  # names the setting in messages: what is written belongs to a job
 SCHEME = "gs://"
 BRING_ATTEMPTS = 5
+UNSEEN = (".probe.", ".lock")  # objects that mean something in the bucket only
 
 _chosen: list[pathlib.Path] = []  # the cache that the config names
 _published: dict[pathlib.Path, tuple[int, int]] = {}  # size and mtime of the files that the bucket has as they are here
@@ -172,7 +173,7 @@ def _bring(path: pathlib.Path, names: Collection[str], nested: bool) -> None:
     def meant(file: pathlib.Path) -> bool:
         return (not names or file.name in names) and (nested or file.parent in (path, path.parent))
 
-    found = {_file(item): item for item in gcs.listing(url, key=KEY) if not item.name.rpartition("/")[2].startswith(".probe.")}
+    found = {_file(item): item for item in gcs.listing(url, key=KEY) if not item.name.rpartition("/")[2].startswith(UNSEEN)}
     wanted = {file: item for file, item in found.items() if meant(file)}
     for file in [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]:
         if file not in wanted and meant(file):
@@ -230,16 +231,43 @@ def publish_beginning(path: pathlib.Path, count: int) -> None:
     _published.pop(path, None)
 
 
-def remove(path: pathlib.Path, *, first: Sequence[str] = ()) -> None:
-    """Removes a file or folder, in the bucket too; there, files named in `first` before the others."""
-    if url := url_of(path):
-        found = gcs.listing(url, key=KEY)
+def remove(path: pathlib.Path, *, first: Sequence[str] = (), but: Collection[str] = ()) -> None:
+    """Removes a folder, in the bucket too; there, files named in `first` before the others.
+
+    Args:
+        but: names, relative to the folder, that stay; then the folder does, too.
+    """
+    if url_of(path):
+        found = {name: item for name, item in _objects(path).items() if name not in but}
         for name in first:
-            gcs.delete([item for item in found if item.name.endswith(f"/{name}")], key=KEY)
-        gcs.delete([item for item in found if item.name.rpartition("/")[2] not in first], key=KEY)
+            gcs.delete([item for known, item in found.items() if known.rpartition("/")[2] == name], key=KEY)
+        gcs.delete([item for known, item in found.items() if known.rpartition("/")[2] not in first], key=KEY)
     for name in first:
         (path / name).unlink(missing_ok=True)
-    shutil.rmtree(path, ignore_errors=True)
+    if not but:
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    for name in names_here(path) - set(but):
+        (path / name).unlink(missing_ok=True)
+
+
+def names(path: pathlib.Path) -> set[str]:
+    """What a folder holds besides folders, here and in the bucket, by names relative to it."""
+    return names_here(path) | names_there(path) if url_of(path) else names_here(path)
+
+
+def names_there(path: pathlib.Path) -> set[str]:
+    """What the bucket's folder holds, by names relative to it."""
+    return set(_objects(path))
+
+
+def names_here(path: pathlib.Path) -> set[str]:
+    """What a folder of this machine holds besides folders, by names relative to it."""
+    return {file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_symlink() or not file.is_dir()}
+
+
+def _objects(path: pathlib.Path) -> dict[str, gcs.RemoteObject]:
+    return {_file(item).relative_to(path).as_posix(): item for item in gcs.listing(url_of(path), key=KEY)}
 
 
 def folders(path: pathlib.Path) -> list[pathlib.Path]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import math
 import pathlib
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import IO, Any
+from typing import Any
 
 import tensorflow as tf
 
+from trainer.answers_file import require_output, writing
 from trainer.assembly import build_model, make_parts, start_strategy
 from trainer.config import DataSettings
 from trainer.display import Display
@@ -28,7 +28,8 @@ from trainer.sources import TO_PREDICT, Example, open_source
 from trainer.sources._json_lines import read_lines
 from trainer.sources._lines import Lines
 from trainer.sources._reading import open_bytes, piped
-from trainer.storage import atomic_write, expand
+from trainer.standard_streams import standard_output
+from trainer.storage import expand
 
 Line = tuple[dict[str, Any], Example]  # what was read, as it was written and as an example
 Row = tuple[dict[str, Any], Example, tuple[str, ...]]  # what was read, as an example, and its texts
@@ -51,6 +52,7 @@ def predict(resolved: Resolved, job: Job, display: Display, source: str | None, 
     if workers_named() > 1:
         raise ConfigError(f"--mode=predict: runs in one process, and the environment names {workers_named()} workers. "
                           "Start it without TF_CONFIG and CLUSTER_SPEC, each process with an --input of its own.")
+    require_output(target or "-", source, resolved.config, job)
     job.require_trained()
     parts = make_parts(resolved.config, display)
     lines = _reading(source, resolved.config.data)
@@ -64,7 +66,7 @@ def predict(resolved: Resolved, job: Job, display: Display, source: str | None, 
         return
     many = head.generate_many(model.backbone, batch_size) if head.generates else None
     done, remarks = 0, Counter()
-    with _writing(target or "-") as output:
+    with writing(target or "-") as output:
         for rows in _chunks(_rows(lines, head, resolved.config.data.label), 8 * batch_size if source != "-" else batch_size):
             answers = _generated(many, rows) if many else _answered(server, head, rows, batch_size)
             for (line, example, _), (outputs, place) in zip(rows, answers, strict=True):
@@ -84,14 +86,15 @@ def predict(resolved: Resolved, job: Job, display: Display, source: str | None, 
 
 def _stream(head: Any, model: Any, lines: Iterator[Line], label: str, display: Display) -> None:
     """On a terminal: the prompt, and what follows it as it is written."""
+    output = standard_output()
     for number, (_, _, (text,)) in enumerate(_rows(lines, head, label)):
         *_, lost = head.prompt_tokens(tf.constant([text.encode("utf-8", "replace")]))
         if lost[0]:
             display.warn(f"the text has {head.remark({'truncated_tokens': int(lost[0])})}")
         for piece in head.stream(model.backbone, text, drawn=number):
-            sys.stdout.write(piece)
-            sys.stdout.flush()
-        sys.stdout.write("\n\n")
+            output.write(piece)
+            output.flush()
+        output.write("\n\n")
 
 
 def _generated(many: Callable[[list[str]], Any], rows: list[Row]) -> list[Answer]:
@@ -171,15 +174,3 @@ def _reading(source: str, settings: DataSettings) -> Iterator[Line]:
     if settings.source == "jsonl" or source.endswith((".jsonl", ".jsonl.gz")):
         return _files(expand(source, key="--input"), settings.fallback_encoding)
     return ((example.features, example) for example in _whole(open_source(settings, TO_PREDICT, source).examples()))
-
-
-@contextlib.contextmanager
-def _writing(target: str) -> Iterator[IO[str]]:
-    if target == "-":
-        sys.stdout.reconfigure(encoding="utf-8")
-        yield sys.stdout
-    else:
-        with atomic_write(target) as output:
-            yield output
-
-

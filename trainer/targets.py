@@ -15,8 +15,7 @@ from trainer.errors import ConfigError, shown_name
 from trainer.export import version_folder
 from trainer.gcs import MAGIC
 from trainer.job import SHARED_PREPARATION, Job
-from trainer.storage import local_path, probe_writable, writable_path, write_text
-from trainer.warmup import BATCHING_PARAMETERS
+from trainer.storage import local_path, probe_writable, writable_path
 
 HUGGINGFACE = "huggingface"  # in the job_dir
 ELSEWHERE = ("hf://", "s3://")  # never below a folder that is written
@@ -66,13 +65,10 @@ def require_export_target(config: Config, job: Job) -> None:
     probe_writable(real if real.is_dir() and os.path.ismount(real) else real.parent)
 
 
-def write_batching_parameters(file: pathlib.Path) -> bool:
-    """Writes what TensorFlow Serving should know beside the versions of a model; whether the file is ours to write."""
-    mirror.bring(file)
-    if os.path.lexists(file) and not (file.is_file() and file.read_bytes() in (b"", BATCHING_PARAMETERS.encode())):
-        return False
-    write_text(file, BATCHING_PARAMETERS)
-    return True
+def writes_in_job_dir(config: Config, job: Job) -> bool:
+    """Whether an export goes into the job's own folders."""
+    target = place_of(export_folder(config, job))
+    return any(is_within(target, place_of(folder)) for folder in (job.folder, job.model))
 
 
 def _require_folder(folder: pathlib.Path) -> None:
@@ -116,7 +112,10 @@ def place_of_spec(spec: str) -> str | None:
     if spec.startswith(mirror.SCHEME):
         fixed = MAGIC.split(spec)[0]
         return (fixed if fixed == spec else fixed.rpartition("/")[0]).rstrip("/")
-    path = local_path(spec, "")
+    try:
+        path = local_path(spec, "")
+    except ConfigError:  # of another scheme, or of a package that is not here: who needs it will say so
+        return None
     if not os.path.exists(path) and glob.has_magic(str(path)):
         path = pathlib.Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
     return os.path.realpath(path)

@@ -5,17 +5,19 @@ python -m trainer.task --config=FILE [--job_dir=DIR] [--mode=train|plan|evaluate
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import sys
 import tempfile
 from typing import IO, TYPE_CHECKING
 
-from trainer import cluster, flags, mirror, on_vertex
+from trainer import cluster, flags, mirror, on_vertex, standard_streams
 from trainer.allocator import keep_memory
 from trainer.errors import ConfigError, UserError, shown_message
 from trainer.resolve import Resolved, resolve
 from trainer.settings_file import shown_path
+from trainer.standard_streams import Output, ReaderGoneError
 from trainer.storage import config_file
 
 if TYPE_CHECKING:  # which import TensorFlow
@@ -31,28 +33,41 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one mode.
 
     Returns:
-        the exit code: 0 done, 2 a mistake in flags, config or data. A bug of ours leaves as an exception (exit code 1).
+        the exit code: 0 done, 2 a mistake in flags, config or data, 141 nobody reads what is written any more. A bug of
+        ours leaves as an exception (exit code 1).
     """
-    log = None if sys.stderr.isatty() or not on_vertex.is_job() else sys.stdout
+    closed = standard_streams.open_closed()
+    log = None if sys.stderr.isatty() or not on_vertex.is_job() else standard_streams.standard_output()
     try:
         command = flags.parse(sys.argv if argv is None else argv)
         if command.help:
-            print(flags.help_text())
+            standard_streams.print_text(flags.help_text())
             return 0
         if command.mode == "predict":  # whose answers may go there
             log = log and sys.stderr
+            if (command.output or "-") == "-" and "stdout" in closed:
+                raise ConfigError("--output: standard output is closed, and the answers would go there. Give a file.")
         resolved, folders = _resolve(command)
         _run(command, resolved, folders, log)
     except UserError as error:
         _say_error(str(error), log)
+        standard_streams.give_up()
         return 2
+    except (ReaderGoneError, BrokenPipeError):
+        standard_streams.say("stopped: nobody reads what is written any more")
+        standard_streams.give_up()
+        return standard_streams.READER_GONE_CODE
     return 0
 
 
-def _say_error(text: str, log: IO[str] | None) -> None:
+def _say_error(text: str, log: IO[str] | Output | None) -> None:
     message = shown_message(mirror.shown(text))
-    line = on_vertex.log_entry(message, severity="ERROR") if log else f"error: {message}"
-    print(line, file=log or sys.stderr, flush=True)
+    if log:
+        with contextlib.suppress(UserError, ReaderGoneError):
+            log.write(on_vertex.log_entry(message, severity="ERROR") + "\n")
+            log.flush()
+            return
+    standard_streams.say(f"error: {message}")
 
 
 def _resolve(command: flags.CommandLine) -> tuple[Resolved, on_vertex.Folders]:
@@ -76,7 +91,7 @@ def _resolve(command: flags.CommandLine) -> tuple[Resolved, on_vertex.Folders]:
     return resolved, named._replace(job_dir=job_dir or f"runs/{pathlib.PurePath(config).stem if config else 'run'}")
 
 
-def _run(command: flags.CommandLine, resolved: Resolved, folders: on_vertex.Folders, log: IO[str] | None) -> None:
+def _run(command: flags.CommandLine, resolved: Resolved, folders: on_vertex.Folders, log: IO[str] | Output | None) -> None:
     from trainer.stopping import StopSignal
     from trainer.timeline import Timeline
 
@@ -98,6 +113,7 @@ def _run(command: flags.CommandLine, resolved: Resolved, folders: on_vertex.Fold
     try:
         _run_mode(command, resolved, job, display, stop, timeline)
     finally:
+        job.release()
         display.done()  # what follows, such as an error, begins on a row of its own
 
 
@@ -107,6 +123,8 @@ def _run_mode(command: flags.CommandLine, resolved: Resolved, job: Job, display:
         train(resolved, job, display, stop, timeline)
     elif command.mode == "plan":
         from trainer.plan import plan
+        if command.job_dir:
+            job.hold("plan")
         plan(resolved, job.folder if command.job_dir else None, display)
     elif command.mode == "predict":
         from trainer.predict import predict

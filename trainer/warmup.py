@@ -8,9 +8,13 @@ Source: github.com/tensorflow/serving, apis/prediction_log.proto, predict.proto,
 
 from __future__ import annotations
 
+import os
+import pathlib
 from collections.abc import Mapping, Sequence
 
+from trainer import mirror
 from trainer.lazy import tf
+from trainer.storage import write_text
 
 BATCHING_FILE = "batching_parameters.txt"
 # Requests that come together are answered together. Threads are left to TensorFlow Serving: one a core.
@@ -19,6 +23,15 @@ BATCHING_PARAMETERS = """max_batch_size { value: 64 }
 batch_timeout_micros { value: 1000 }
 max_enqueued_batches { value: 1000 }
 """
+
+
+def write_batching_parameters(file: pathlib.Path) -> bool:
+    """Writes what TensorFlow Serving should know beside the versions of a model; whether the file is ours to write."""
+    mirror.bring(file)
+    if os.path.lexists(file) and not (file.is_file() and file.read_bytes() in (b"", BATCHING_PARAMETERS.encode())):
+        return False
+    write_text(file, BATCHING_PARAMETERS)
+    return True
 
 
 def prediction_log(inputs: Mapping[str, Sequence[str]], *, signature: str = "serving_default") -> bytes:

@@ -8,18 +8,19 @@ from __future__ import annotations
 import sys
 import time
 
-from trainer import flags, mirror
+from trainer import flags, mirror, standard_streams
 from trainer.errors import UserError, shown_message
 from trainer.vertex import options as options_module
 
 
 def main(argv: list[str] | None = None) -> int:
     """Submits a job. Returns the exit code: 0 done, 2 a mistake, or a job that was followed and failed."""
+    standard_streams.open_closed()
     now = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     try:
         options, overrides = options_module.parse(sys.argv if argv is None else argv)
         if options is None:
-            print(flags.help_text(options_module.USAGE, options_module.own_flags()))
+            standard_streams.print_text(flags.help_text(options_module.USAGE, options_module.own_flags()))
             return 0
         if options.deploy:
             from trainer.vertex.deploy import deploy
@@ -28,8 +29,13 @@ def main(argv: list[str] | None = None) -> int:
             from trainer.vertex.submit import submit
             submit(options, overrides, now)
     except UserError as error:
-        print(f"error: {shown_message(mirror.shown(str(error)))}", file=sys.stderr, flush=True)
+        standard_streams.say(f"error: {shown_message(mirror.shown(str(error)))}")
+        standard_streams.give_up()
         return 2
+    except standard_streams.ReaderGoneError:
+        standard_streams.say("stopped: nobody reads what is written any more")
+        standard_streams.give_up()
+        return standard_streams.READER_GONE_CODE
     return 0
 
 

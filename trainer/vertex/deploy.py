@@ -16,7 +16,7 @@ from trainer.errors import ConfigError
 from trainer.vertex import accelerators, request
 from trainer.vertex.options import Options
 from trainer.vertex.service import Service, as_message
-from trainer.warmup import BATCHING_FILE, BATCHING_PARAMETERS
+from trainer.warmup import BATCHING_FILE, write_batching_parameters
 
 SAVED_MODEL = "saved_model.pb"
 SERVED = "model"  # the name under which TensorFlow Serving knows it
@@ -141,7 +141,4 @@ def _stage(artifact: Artifact, display: Display) -> None:
         files = sorted((file for file in folder.rglob("*") if file.is_file()), key=lambda file: file.name == SAVED_MODEL)
         for file in files:
             gcs.upload(file, f"{target}/{file.relative_to(folder).as_posix()}", key=key)
-    batching = mirror.local(f"{artifact.base}/{BATCHING_FILE}")
-    batching.parent.mkdir(parents=True, exist_ok=True)
-    batching.write_text(BATCHING_PARAMETERS, encoding="utf-8")
-    gcs.upload(batching, f"{artifact.base}/{BATCHING_FILE}", key=key)
+    write_batching_parameters(mirror.local(f"{artifact.base}/{BATCHING_FILE}"))
