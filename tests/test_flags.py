@@ -1,9 +1,14 @@
 """Settings as flags."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.toy import ROOT
 from trainer import config as schema
 from trainer import flags
 from trainer.errors import ConfigError
@@ -146,3 +151,10 @@ def test_help_lists_every_setting_with_type_default_and_meaning():
     assert "    parallel: line-aligned files" in entries["data.source"] and "managed_dataset" in entries["data.source"]
     assert "(default: 5.0e-05)" in entries["train.learning_rate"] and "(default" not in entries["train.steps"]
     assert {"config", "job_dir", "mode", "input", "output", "help"} <= set(entries)
+
+
+@pytest.mark.parametrize("module", ["trainer.task", "trainer.vertex"])
+def test_help_is_printed_where_there_is_only_ascii(module):
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    shown = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert (shown.returncode, shown.stderr) == (0, "") and shown.stdout.startswith("python -m trainer.")

@@ -82,8 +82,8 @@ def standard_output() -> Output:
 
 def print_text(text: str) -> None:
     """Prints a text and a line end on standard output at once; raises as `Output` does."""
-    output = standard_output()
-    output.write(text + "\n")
+    output, encoding = standard_output(), sys.stdout.encoding or "utf-8"
+    output.write(text.encode(encoding, "replace").decode(encoding) + "\n")  # a terminal may have no …
     output.flush()
 
 

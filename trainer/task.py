@@ -78,13 +78,13 @@ def _resolve(command: flags.CommandLine) -> tuple[Resolved, on_vertex.Folders]:
             raise ConfigError(f"--job_dir: missing. --mode={command.mode} works on the job_dir of a training run.")
         if config is None:
             config = f"{job_dir.rstrip('/')}/config.yaml"
-            if not job_dir.startswith(mirror.SCHEME) and not os.path.exists(config):
+            if not job_dir.startswith(mirror.SCHEME) and not os.path.exists(os.path.expanduser(config)):
                 raise ConfigError(f"--job_dir={shown_path(job_dir)}: no config.yaml there. Expected the job_dir of a training run.")
     own_data = {("data", "train"), ("data", "source")} & set(command.overrides)  # then the data set that the job was given is not asked for
     overrides = {**(on_vertex.data_settings() if command.mode == "train" and not own_data else {}), **command.overrides}
     if config is None and not overrides:
         raise ConfigError("--config: missing. Expected a YAML file; configs/ has examples, --help lists every setting.")
-    resolved = resolve(config_file(config) if config else None, overrides)
+    resolved = resolve(config_file(os.path.expanduser(config)) if config else None, overrides)
     if command.mode != "plan":  # which may be made for another machine than this
         cluster.require_readable(resolved.config.distribution)
     mirror.use_cache(resolved.config.data.cache_dir)

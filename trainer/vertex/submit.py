@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import sys
 from collections.abc import Mapping
@@ -32,7 +33,7 @@ def submit(options: Options, overrides: Settings, now: str) -> None:
         JobFailedError: the job was waited for and failed.
     """
     display = Display()
-    file = config_file(options.config)
+    file = config_file(os.path.expanduser(options.config))
     resolved = resolve(file, overrides)
     mirror.use_cache(resolved.config.data.cache_dir)
     machine = accelerators.choose(options)
