@@ -81,7 +81,11 @@ def find(url: str, *, key: str) -> list[RemoteObject]:
         if not found and MAGIC.search(name):
             fixed, flat = MAGIC.split(name)[0], "/" not in MAGIC.split(name, maxsplit=1)[-1] and "**" not in name
             pattern = _pattern(name)
-            found = [item for item in _listed(bucket, fixed, folders=not flat) if pattern.fullmatch(item.name)]
+            listed = _listed(bucket, fixed, folders=not flat)
+            found = [item for item in listed if pattern.fullmatch(item.name)]
+            if not found and "[" in name:  # which may be part of a folder's name
+                named = _pattern(name.replace("[", "[[]"))
+                found = [item for item in listed if named.fullmatch(item.name)]
         elif not found:
             found = _listed(bucket, f"{name.rstrip('/')}/" if name else "")
     if not found:

@@ -20,6 +20,7 @@ from typing import IO
 
 from trainer import gcs
 from trainer.errors import ConfigError, JobDirError
+from trainer.paths import from_text
 
 KEY = "job_dir"  # names the setting in messages: what is written belongs to a job
 SCHEME = "gs://"
@@ -36,7 +37,7 @@ def use_cache(folder: str | None) -> None:
     """Keeps everything below this folder from now on; None: ~/.cache/podtune. Raises ConfigError where it is not of this machine."""
     if folder and "://" in folder:
         raise ConfigError(f"data.cache_dir: expected a folder of this machine, as its files are mapped into memory. Received {folder!r}.")
-    chosen = [pathlib.Path(os.path.abspath(pathlib.Path(folder).expanduser()))] if folder else []
+    chosen = [pathlib.Path(os.path.abspath(from_text(folder, key="data.cache_dir")))] if folder else []
     if chosen != _chosen:
         _chosen[:] = chosen
         _jobs.cache_clear()
@@ -122,7 +123,7 @@ def local(path: str | os.PathLike[str]) -> pathlib.Path:
     """The path here for a gs:// URL; any other path as it is."""
     name = os.fspath(path)
     if not name.startswith(SCHEME):
-        return pathlib.Path(name).expanduser()
+        return from_text(name, key="the path to write")
     bucket, rest = gcs.parse(name, key=KEY)
     parts = rest.rstrip("/").split("/") if rest else []
     if not {"", ".", ".."}.isdisjoint(parts):

@@ -19,6 +19,7 @@ from typing import IO, Any, Literal
 
 from trainer import gcs, hub_names, mirror
 from trainer.errors import ConfigError, JobDirError, UserError
+from trainer.paths import from_text, matching, refuse_unusable
 
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 HUB_NAME = re.compile(r"(?P<name>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[^@\s]+))?")
@@ -42,6 +43,7 @@ def local_folder(path: str, *, key: str = "backbone.weights") -> pathlib.Path:
     if path.startswith("hf://"):
         return _hub_folder(path, key)
     folder = _gs_folder(path, key) if path.startswith(mirror.SCHEME) else local_path(path, key)
+    refuse_unusable(folder, key=key)
     if folder.is_dir():
         return folder
     if folder.exists():
@@ -54,7 +56,7 @@ def expand(pattern: str, *, key: str) -> list[pathlib.Path]:
 
     Of gs://, these are local copies, fetched once; `mirror.shown` gives their URLs.
 
-    A glob leaves hidden files out. A path that exists is taken as it is, even with a `[` in its name.
+    A glob leaves hidden files out. What exists is taken as it is, even with a `[` in its name: the path, or a folder above a glob.
 
     Args:
         pattern: as written in the config.
@@ -65,11 +67,12 @@ def expand(pattern: str, *, key: str) -> list[pathlib.Path]:
     if pattern.startswith(mirror.SCHEME):
         return mirror.fetch(pattern, key=key)
     path = local_path(pattern, key)
+    refuse_unusable(path, key=key)
     if os.path.exists(path):
         return [path]
     if not glob.has_magic(str(path)):
         raise ConfigError(f"{key}: there is no file or folder {pattern!r}{_looked_in(pattern)}. {_offered(pattern, key) or _near(path)}")
-    found = sorted(pathlib.Path(name) for name in glob.glob(str(path), recursive=True))
+    found = matching(path, key=key)
     if not found:
         fixed = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts)
         raise ConfigError(f"{key}: no file matches {pattern!r}{_looked_in(pattern)}. {_near(pathlib.Path(*fixed))}")
@@ -87,12 +90,12 @@ def local_path(path: str, key: str) -> pathlib.Path:
         raise ConfigError(f"{key}: the path is empty. Give a folder, a file or a glob.")
     match = SCHEME.fullmatch(path)
     if match is None:
-        return pathlib.Path(path).expanduser()
+        return from_text(path, key=key)
     scheme, rest = match.groups()
     if scheme == "pkg":
         return _package_path(path, rest, key)
     if scheme == "file":
-        return pathlib.Path("/" + rest.lstrip("/"))
+        return from_text("/" + rest.lstrip("/"), key=key)
     if scheme == "hf":
         raise ConfigError(f"{key}: hf:// names weights, not data: {path!r}. Download the data set and give its local path.")
     raise ConfigError(f"{key}: unknown scheme {scheme}:// in {path!r}. Expected a local path, gs://BUCKET/NAME,"
