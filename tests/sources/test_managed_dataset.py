@@ -49,7 +49,7 @@ def test_many_examples_keep_their_order(tmp_path):
 
 
 @pytest.mark.parametrize(("row", "message"), [
-    ({"text": "a", "label": "b"}, "training-00000:1: expected textContent or textGcsUri, as a managed dataset of text has. Fields there: text, label. "
+    ({"text": "a", "label": "b"}, "training-00000:1: expected textContent or textGcsUri, as a managed dataset of text has. Fields there: 'text', 'label'. "
                                   "For JSON lines of your own set data.source: jsonl."),
     ({"textGcsUri": "/nowhere/a.txt"}, "training-00000:1: textGcsUri: there is no file or folder '/nowhere/a.txt'."),
     ({"textContent": "a", "textSegmentAnnotations": {"displayName": "x"}},

@@ -2,6 +2,7 @@
 
 import gzip
 import itertools
+import time
 
 import pytest
 import tensorflow as tf
@@ -72,3 +73,16 @@ def test_a_long_file_is_not_cut_among_spaces(tmp_path, monkeypatch):
 def test_two_fields_are_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"data\.text: source text has one text a document\. Received \['a', 'b'\]\. Use jsonl, csv or tsv"):
         examples(write(tmp_path, "x"), text=["a", "b"])
+
+
+@pytest.mark.parametrize(("kind", "content"), [
+    ("file", "\n" * 1_000_000), ("file", " \n" * 500_000 + "end"), ("line", "\n" * 1_000_000), ("blank_line", "\n" * 1_000_000),
+    ("file", "x" * 20_000_000), ("file", "今天 " * 5_000_000), ("blank_line", "a\n" * 500_000)])
+def test_blank_lines_and_long_ones_take_time_by_their_length(tmp_path, kind, content):
+    """By its square they took minutes."""
+    began = time.process_time()
+    found = examples(write(tmp_path, content), document=kind)
+    assert time.process_time() - began < 10
+    if kind == "file":
+        assert "".join(example.features["text"] for example in found) == content
+        assert all(len(example.features["text"]) <= 9 * text.PART for example in found) or "今" not in content

@@ -63,7 +63,7 @@ def test_quoted_when_told(path):
 
 @pytest.mark.parametrize(("content", "settings", "parts"), [
     ("a\tb\nx\t1\nx y 2\n", {}, [":3: found 1 columns, expected 2", "'x y 2'", "has to go, or be quoted with data.quoting: minimal"]),
-    ('a\tb\n"x\ty"\t1\n', {}, [":2: found 3 columns, expected 2", "set data.quoting: minimal"]),
+    ('a\tb\n"x\ty"\t1\n', {"quoting": "none"}, [":2: found 3 columns, expected 2", "set data.quoting: minimal"]),
     ('a\tb\n"x\t1\n', {"quoting": "minimal"}, [":2: wrong quotes", "set data.quoting: none"]),
     ("a,b\nx\t1\n", {}, [":2: found 2 columns, expected 1", r"The first row has no '\t'"]),
 ])

@@ -6,11 +6,11 @@ The value of `data.source` is the name of the module.
 import difflib
 import importlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from trainer.config import DataSettings
-from trainer.errors import DataError
+from trainer.errors import DataError, shown_value
 
 TO_PREDICT = "input"  # the split that --mode=predict reads, which needs no labels
 FIELDS_SHOWN = 12
@@ -36,6 +36,7 @@ class Example(NamedTuple):
     origin: Origin
     lines: tuple[int, ...] | None = None  # of each word of a sentence, where they stand on lines of their own
     ends: bool = True  # the document does: a long one comes in several examples
+    error: DataError | None = None  # why it cannot be read, where others can; only of the split TO_PREDICT
 
 
 class Source(Protocol):
@@ -116,7 +117,11 @@ def _missing(example: Example, field: str, setting: str) -> DataError:
     names = [str(name) for name in example.features]
     folded = {name.strip().casefold(): name for name in reversed(names)}
     close = difflib.get_close_matches(field.strip().casefold(), folded, n=1)
-    shown = [repr(name if len(name) <= NAME_SHOWN else name[:NAME_SHOWN] + "…") for name in names[:FIELDS_SHOWN]]
+    hint = f"; did you mean {shown_value(folded[close[0]])}?" if close else f". Correct {setting}."
+    return DataError(f"unknown field {shown_value(field)} at {example.origin}; fields there are: {fields_shown(names)}{hint}")
+
+
+def fields_shown(names: Sequence[str]) -> str:
+    """The names of fields for a message: some of them, cut."""
     more = f" and {len(names) - FIELDS_SHOWN} more" if len(names) > FIELDS_SHOWN else ""
-    hint = f"; did you mean {folded[close[0]]!r}?" if close else f". Correct {setting}."
-    return DataError(f"unknown field {field!r} at {example.origin}; fields there are: {', '.join(shown) or 'none'}{more}{hint}")
+    return (", ".join(shown_value(name, NAME_SHOWN) for name in names[:FIELDS_SHOWN]) or "none") + more

@@ -1,95 +1,88 @@
 """Rows of columns: what csv and tsv share. Quoted, where quotes protect delimiters and line ends; or raw, where a quote is a character."""
 
-import csv
 import itertools
-import sys
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from trainer.errors import DataError
-from trainer.sources import Example, Origin
-from trainer.sources._lines import Lines, without_end
-
-RETURN = "\udc0d"  # stands for \r where it ends no line; no text has it
-Row = tuple[int, list[str]]  # the line it starts on, its fields
+from trainer.errors import DataError, shown_value
+from trainer.sources import TO_PREDICT, Example, Origin
+from trainer.sources._dialect import DelimitedSettings, Dialect, QuoteError, Row, rows, settled
+from trainer.sources._lines import Lines
 
 
-class Dialect(NamedTuple):
-    """How rows are written."""
+class Layout(NamedTuple):
+    """What the columns of a file are.
 
-    delimiter: str
-    quoting: str  # "minimal" or "none"
+    Attributes:
+        header: whether the first row names them.
+        columns: their names, in place of a header's.
+        text: the fields that are asked for.
+        unlabelled: the field that a file to predict may lack; None where none may.
+    """
+
     header: bool
     columns: list[str] | None
+    text: tuple[str, ...] = ()
+    unlabelled: str | None = None
 
 
-def read(lines: Lines, dialect: Dialect) -> Iterator[Example]:
-    """An example for each row; blank lines are skipped.
+def layout_of(settings: DelimitedSettings, split: str) -> Layout:
+    """The columns of a split's files."""
+    text = (settings.text,) if isinstance(settings.text, str) else tuple(settings.text)
+    return Layout(settings.header, settings.columns, text, settings.label if split == TO_PREDICT else None)
+
+
+def read(lines: Lines, dialect: Dialect, layout: Layout) -> Iterator[Example]:
+    """An example for each row; blank lines are skipped. In a file to predict, a row of another width is an example's `error`.
 
     Raises:
         DataError: a row has more or fewer columns than the first; columns of the same name; wrong quotes.
     """
-    rows = _quoted_rows(lines, dialect.delimiter) if dialect.quoting == "minimal" else _raw_rows(lines, dialect.delimiter)
-    first = next(rows, None)
+    dialect = settled(lines, dialect)
+    found = _rows(lines, dialect)
+    first = next(found, None)
     if first is None:
         return
-    names = _column_names(first, dialect, lines.name)
+    names = _column_names(first, dialect, layout, lines.name)
     width = len(names)
-    for line, fields in rows if dialect.header else itertools.chain([first], rows):
-        if len(fields) != width:
-            raise _wrong_width(Origin(lines.name, line), fields, width, lines.number, dialect)
-        yield Example(dict(zip(names, fields, strict=True)), Origin(lines.name, line))
+    for line, fields in found if layout.header else itertools.chain([first], found):
+        origin = Origin(lines.name, line)
+        if len(fields) == width:
+            yield Example(dict(zip(names, fields, strict=True)), origin)
+            continue
+        error = _wrong_width(origin, fields, width, lines.number, dialect)
+        if layout.unlabelled is None:
+            raise error
+        yield Example({}, origin, error=error)
 
 
-def _raw_rows(lines: Lines, delimiter: str) -> Iterator[Row]:
-    for line in lines:
-        content = without_end(line)
-        if content:
-            yield lines.number, content.split(delimiter)
+def _rows(lines: Lines, dialect: Dialect) -> Iterator[Row]:
+    try:
+        yield from rows(lines, dialect)
+    except QuoteError as error:
+        until = f" (read up to line {lines.number})" if lines.number > error.line else ""
+        raise DataError(f"{lines.name}:{error.line}: wrong quotes: {error}{until}. A quote inside a quoted field is written twice; where a "
+                        "backslash stands before it, set data.escape: \\; where quotes are plain characters, set data.quoting: none") from None
 
 
-def _quoted_rows(lines: Lines, delimiter: str) -> Iterator[Row]:
-    if csv.field_size_limit() < sys.maxsize:
-        csv.field_size_limit(sys.maxsize)  # 131,072 characters otherwise
-    reader = csv.reader(map(_hide_returns, lines), delimiter=delimiter, strict=True)
-    while True:
-        start = lines.number + 1  # the reader takes no line before it needs it
-        try:
-            fields = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            if "NUL" in str(error):  # Python 3.10; later ones read it
-                raise DataError(f"{lines.name}:{lines.number}: NUL byte. Remove it: tr -d '\\0' < OLD > NEW") from None
-            until = f" (read up to line {lines.number})" if lines.number > start else ""
-            raise DataError(f"{lines.name}:{start}: wrong quotes: {error}{until}. A quote inside a quoted field is written twice;"
-                            " where quotes are plain characters, set data.quoting: none") from None
-        if fields:
-            yield start, [field.replace(RETURN, "\r") if RETURN in field else field for field in fields]
-
-
-def _hide_returns(line: str) -> str:
-    r"""A line whose lone \r the csv module takes for characters; it would end a row, or refuse it, at each."""
-    if "\r" not in line:
-        return line
-    content = without_end(line)
-    return content.replace("\r", RETURN) + line[len(content):]
-
-
-def _column_names(first: Row, dialect: Dialect, file: str) -> list[str]:
+def _column_names(first: Row, dialect: Dialect, layout: Layout, file: str) -> list[str]:
     line, fields = first
     origin = Origin(file, line)
-    if dialect.columns is not None:
-        if len(dialect.columns) != len(fields):
-            raise DataError(f"{origin}: data.columns names {len(dialect.columns)} columns, found {len(fields)}: {_start(fields, dialect)}."
+    if layout.columns is not None:
+        if layout.unlabelled in layout.columns and len(fields) == len(layout.columns) - 1:  # to be predicted
+            return [name for name in layout.columns if name != layout.unlabelled]
+        if len(layout.columns) != len(fields):
+            raise DataError(f"{origin}: data.columns names {len(layout.columns)} columns, found {len(fields)}: {_start(fields, dialect)}."
                             f" Name all {len(fields)}, or check data.source and the delimiter.")
-        return dialect.columns
-    if not dialect.header:
-        return [str(index) for index in range(len(fields))]
+        return layout.columns
+    if not layout.header:
+        names = [str(index) for index in range(len(fields) + 1)]
+        lacks_label = layout.unlabelled in names and not set(layout.text) <= set(names[:-1])
+        return [name for name in names if name != layout.unlabelled] if lacks_label else names[:-1]
     names = [name or str(index) for index, name in enumerate(fields)]  # pandas leaves its index without a name
     twice = _first_repeated(names)
     if twice is not None:
-        raise DataError(f"{origin}: two columns of the header are named {twice!r}: {_start(fields, dialect)}. Name the columns apart with"
+        raise DataError(f"{origin}: two columns of the header are named {shown_value(twice)}: {_start(fields, dialect)}. Name the columns apart with"
                         " data.columns; for a file without a header set data.header: false")
     return names
 
@@ -116,5 +109,4 @@ def _wrong_width(origin: Origin, fields: list[str], width: int, last_line: int, 
 
 
 def _start(fields: list[str], dialect: Dialect) -> str:
-    row = dialect.delimiter.join(field[:81] for field in fields[:81])
-    return repr(row[:80] + ("…" if len(row) > 80 else ""))
+    return shown_value(dialect.delimiter.join(field[:90] for field in fields[:90]), 83)

@@ -42,7 +42,7 @@ class FileSource:
         self._finished = 0
         for path in self._paths:
             with open_bytes(path, self._fallback_encoding) as (stream, position):
-                lines = Lines(stream, shown(path), path)
+                lines = Lines(stream, shown(path), path, self._fallback_encoding)
                 self._position = position or (lambda lines=lines: lines.position)
                 yield from self._read(lines)
             self._position = lambda: 0

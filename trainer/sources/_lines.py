@@ -1,12 +1,13 @@
 """The physical lines of a byte stream, decoded and numbered."""
 
+import contextlib
 import io
 import pathlib
 from collections.abc import Iterable, Iterator
 from typing import IO
 
 from trainer.sources import Origin
-from trainer.sources._reading import BLOCK_BYTES, not_utf8, reading, refuse_utf16
+from trainer.sources._reading import BLOCK_BYTES, not_utf8, open_bytes, reading, refuse_utf16
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -23,17 +24,19 @@ class Lines:
         stream: the bytes.
         name: of the file, for messages.
         path: of the file, if it is one: what its encoding may be is seen from the whole of it.
+        fallback_encoding: in which `stream` was opened.
 
     Attributes:
         number: of the line last yielded, from 1.
         position: bytes of the stream consumed so far.
     """
 
-    def __init__(self, stream: IO[bytes], name: str, path: pathlib.Path | None = None):
+    def __init__(self, stream: IO[bytes], name: str, path: pathlib.Path | None = None, fallback_encoding: str | None = None):
         self.name = name
         self.number = 0
         self.position = 0
         self.path = path
+        self._fallback_encoding = fallback_encoding
         self._stream = stream
         self._raw = self._raw_lines()
 
@@ -55,6 +58,15 @@ class Lines:
         if b"\0" in content:
             refuse_utf16(str(self.origin), content)
         return text
+
+    @contextlib.contextmanager
+    def again(self) -> Iterator["Lines"]:
+        """The same lines from the beginning; those of a stream that is no file are none."""
+        if self.path is None:
+            yield Lines(io.BytesIO(), self.name)
+            return
+        with open_bytes(self.path, self._fallback_encoding) as (stream, _):
+            yield Lines(stream, self.name, self.path)
 
     @property
     def origin(self) -> Origin:

@@ -200,10 +200,12 @@ class _Translated(io.RawIOBase):
     def _translated(self, block: bytes) -> bytes:
         try:
             text = self._decoder.decode(block, final=not block)
-        except UnicodeDecodeError as error:
-            line = self._line + error.object[:error.start].count(b"\n")
-            bad = error.object[error.start:error.start + 1]
-            raise DataError(f"{self._name}:{line}: neither UTF-8 nor data.fallback_encoding: {self._encoding}: byte 0x{bad.hex()} is none of it. "
+        except UnicodeError as error:
+            line, reason = self._line, str(error)
+            if isinstance(error, UnicodeDecodeError):
+                line += error.object[:error.start].count(b"\n")
+                reason = f"byte 0x{error.object[error.start:error.start + 1].hex()} is none of it"
+            raise DataError(f"{self._name}:{line}: neither UTF-8 nor data.fallback_encoding: {self._encoding}: {reason}. "
                             "Name the encoding of the file, or re-encode it as UTF-8.") from None
         self._line += text.count("\n")
         return text.encode("utf-8", "surrogatepass")

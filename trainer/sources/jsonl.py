@@ -1,5 +1,6 @@
-"""JSON lines (also .gz): one object a line; dotted field names reach into nested objects."""
+"""JSON lines (also .gz): one object a line, or one array of them; dotted field names reach into nested objects."""
 
+import functools
 from typing import Literal
 
 from pydantic import Field
@@ -13,9 +14,11 @@ from trainer.sources._json_lines import read
 class Settings(DataSettings):
     """The data section for JSON lines."""
 
-    source: Literal["jsonl"] = Field("jsonl", description="one JSON object a line")
+    source: Literal["jsonl"] = Field("jsonl", description="one JSON object a line, or one array of objects")
 
 
 def open(settings: Settings, split: str, spec: str) -> Source:
     """The examples of JSON lines files; see `trainer.sources.open_source`."""
-    return FileSource(files_of(spec, split), read, {"source": settings.source}, fallback_encoding=settings.fallback_encoding)
+    text = [settings.text] if isinstance(settings.text, str) else settings.text
+    reader = functools.partial(read, names=(*text, settings.label))
+    return FileSource(files_of(spec, split), reader, {"source": settings.source}, fallback_encoding=settings.fallback_encoding)

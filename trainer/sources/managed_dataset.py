@@ -15,7 +15,7 @@ from pydantic import Field
 from trainer.config import DataSettings
 from trainer.errors import ConfigError, DataError
 from trainer.mirror import SCHEME
-from trainer.sources import Example, Origin, Source
+from trainer.sources import Example, Origin, Source, fields_shown
 from trainer.sources._files import FileSource, files_of
 from trainer.sources._json_lines import read as read_json
 from trainer.sources._lines import Lines
@@ -85,7 +85,7 @@ def _inline_or_named(example: Example) -> tuple[str | None, str]:
     if isinstance(text, str):
         return text, ""
     if not isinstance(uri, str):
-        names = ", ".join(example.features) or "none"
+        names = fields_shown(list(example.features))
         raise DataError(f"{example.origin}: expected textContent or textGcsUri, as a managed dataset of text has. Fields there: {names}. "
                         "For JSON lines of your own set data.source: jsonl.")
     if example.origin.file.startswith(SCHEME) and not uri.startswith(SCHEME):

@@ -14,6 +14,7 @@ from trainer.sources._files import FileSource, files_of
 from trainer.sources._lines import Lines, without_end
 
 PART = 1 << 18  # characters of a document that are read at once, about: longer ones come in several examples
+LONGEST_LINE = 8  # parts
 _LAST_SPACE = re.compile(r"(?s:.*)\S( )(?=\S)")  # of those that part two words
 
 
@@ -39,18 +40,30 @@ def open(settings: Settings, split: str, spec: str) -> Source:
 
 def _by_file(field: str, lines: Lines) -> Iterator[Example]:
     """Parts of a long file are cut before white space, where every tokenizer cuts, so that their tokens are those of the whole."""
-    origin, text = Origin(lines.name, 1), ""
+    origin, pieces, size, enough = Origin(lines.name, 1), [], 0, PART
     for line in lines:
-        text += line
-        if len(text) < PART:
-            continue
-        # A space is best: byte-level tokenizers that put one before each text put none before it. One of several may be a token with others.
-        space = _LAST_SPACE.match(text)
-        kept = space.start(1) if space else len(text.rstrip())
-        if 0 < kept < len(text):
-            yield Example({field: text[:kept]}, origin, ends=False)
-            origin, text = lines.origin, text[kept:]
-    yield Example({field: text}, origin)
+        for start in range(0, len(line), LONGEST_LINE * PART):  # of longer ones only the beginning is looked at, part after part
+            piece = line[start:start + LONGEST_LINE * PART]
+            pieces.append(piece)
+            size += len(piece)
+            if size < enough:
+                continue
+            text = "".join(pieces)
+            kept = _cut(text)
+            if 0 < kept < size:
+                yield Example({field: text[:kept]}, origin, ends=False)
+                origin, text, enough = lines.origin, text[kept:], PART
+            else:  # looked at anew when it has twice the length: white space without end would take time by its square
+                enough = 2 * size
+            pieces, size = [text], len(text)
+    yield Example({field: "".join(pieces)}, origin)
+
+
+def _cut(text: str) -> int:
+    """Where a part ends: before its last space, else before the white space at its end."""
+    # A space is best: byte-level tokenizers that put one before each text put none before it. One of several may be a token with others.
+    space = _LAST_SPACE.match(text)
+    return space.start(1) if space else len(text.rstrip())
 
 
 def _by_line(field: str, lines: Lines) -> Iterator[Example]:

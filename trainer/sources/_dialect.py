@@ -1,0 +1,211 @@
+"""How the rows of a csv or tsv file are written: as the config says, else as the whole file shows where it shows that beyond doubt."""
+
+import csv
+import re
+import sys
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from pydantic import Field, field_validator
+
+from trainer.config import DataSettings
+from trainer.errors import DataError
+from trainer.sources._lines import Lines, without_end
+
+RETURN = "\udc0d"  # stands for \r where it ends no line; no text has it
+NUL = "\udc00"  # likewise, as the csv module of Python 3.10 refuses it
+Row = tuple[int, list[str]]  # the line it starts on, its fields
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
+_NUMBER = re.compile(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?")
+
+
+class DelimitedSettings(DataSettings):
+    """What the data sections for csv and tsv have in common."""
+
+    header: bool = Field(True, description="the first row names the columns")
+    columns: list[str] | None = Field(None, min_length=1, description="names of the columns; null: the header's, else 0, 1, …")
+    escape: str | None = Field(None, max_length=1, description='what stands before a quote inside quotes, like \\; null: \\ where the file shows that,'
+                                                               ' "": nothing does')
+    skip_initial_space: bool | None = Field(None, description="blanks behind a delimiter do not count; null: where they stand before quotes")
+
+    @field_validator("columns")
+    @classmethod
+    def _refuse_repeated(cls, value: list[str] | None) -> list[str] | None:
+        if value is not None and len(set(value)) < len(value):
+            raise ValueError("two columns have the same name")
+        return value
+
+
+class Dialect(NamedTuple):
+    """How rows are written.
+
+    Attributes:
+        quoting: "minimal", "none", or "auto" where the file shows it.
+        escape: "" for none; None where the file shows it.
+        skip_initial_space: None where the file shows it.
+    """
+
+    delimiter: str
+    quoting: str
+    escape: str | None = ""
+    skip_initial_space: bool | None = False
+
+
+class QuoteError(Exception):
+    """Quotes that are wrong, as the csv module says, in a row that starts on `line`."""
+
+    def __init__(self, reason: str, line: int) -> None:
+        super().__init__(reason)
+        self.line = line
+
+
+class _Signs(NamedTuple):
+    """What a file has that may mean something."""
+
+    quotes: bool = False
+    escaped: bool = False  # a backslash before a quote
+    spaced: bool = False  # a blank between delimiter and quote
+
+
+def settled(lines: Lines, dialect: Dialect) -> Dialect:
+    """The dialect without open questions."""
+    plain = dialect._replace(quoting="none" if dialect.quoting == "auto" else dialect.quoting, escape=dialect.escape or "",
+                             skip_initial_space=bool(dialect.skip_initial_space))
+    if plain == dialect:
+        return dialect
+    signs = _signs(lines, dialect.delimiter)
+    if dialect.quoting == "auto":
+        if not (signs.quotes and _shows_quoting(lines, plain)):
+            return plain
+        plain = plain._replace(quoting="minimal")
+    if plain.quoting == "none" or not (signs.escaped or signs.spaced):
+        return plain
+    escapes = [""] + ["\\"] * signs.escaped if dialect.escape is None else [plain.escape]
+    skips = [False] + [True] * signs.spaced if dialect.skip_initial_space is None else [plain.skip_initial_space]
+    candidates = [plain._replace(escape=escape, skip_initial_space=skip) for skip in skips for escape in escapes]
+    fitting = [candidate for candidate in candidates if _fits(lines, candidate)]
+    if not fitting:
+        return plain
+    skipping = [candidate for candidate in fitting if candidate.skip_initial_space]
+    return skipping[0] if skipping and _blanks_stand_before_whole_quotes(lines, fitting[0]) else fitting[0]
+
+
+def rows(lines: Iterator[str], dialect: Dialect) -> Iterator[Row]:
+    """The rows that are not blank.
+
+    Args:
+        lines: physical lines with their ends.
+        dialect: settled.
+    Raises:
+        QuoteError: quotes are wrong.
+    """
+    counted = _Counted(lines)
+    if dialect.quoting == "none":
+        for line in counted:
+            if content := without_end(line):
+                yield counted.number, content.split(dialect.delimiter)
+        return
+    if csv.field_size_limit() < sys.maxsize:
+        csv.field_size_limit(sys.maxsize)  # 131,072 characters otherwise
+    reader = csv.reader(_hidden(counted, dialect), delimiter=dialect.delimiter, strict=True, escapechar=dialect.escape or None,
+                        skipinitialspace=bool(dialect.skip_initial_space))
+    while True:
+        start = counted.number + 1  # the reader takes no line before it needs it
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise QuoteError(str(error), start) from None
+        if fields:
+            yield start, [_shown_again(field) for field in fields]
+
+
+class _Counted:
+    """Lines, and the number of the last one."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._lines, self.number = iter(lines), 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self.number += 1
+        return line
+
+
+def _hidden(lines: Iterator[str], dialect: Dialect) -> Iterator[str]:
+    r"""Lines whose lone \r and NUL the csv module takes for characters, and an escape only where it escapes something."""
+    escape = dialect.escape
+    special = re.compile(f"{re.escape(escape)}([{re.escape(escape + dialect.delimiter)}\"])?") if escape else None
+    for line in lines:
+        content = without_end(line)
+        end = line[len(content):]
+        if "\r" in content or "\0" in content:
+            content = content.replace("\r", RETURN).replace("\0", NUL)
+        if special is not None and escape in content:
+            content = special.sub(lambda match: match[0] if match[1] else 2 * escape, content)
+        yield content + end
+
+
+def _shown_again(field: str) -> str:
+    return field.replace(RETURN, "\r").replace(NUL, "\0") if RETURN in field or NUL in field else field
+
+
+def _signs(lines: Lines, delimiter: str) -> _Signs:
+    found = _Signs()
+    spaced = f'{delimiter} "'
+    with lines.again() as again:
+        try:
+            for line in again:
+                if '"' in line:
+                    found = _Signs(True, found.escaped or '\\"' in line, found.spaced or spaced in line or line.startswith(' "'))
+        except DataError:  # told when the rows are read
+            return found
+    return found
+
+
+def _fits(lines: Lines, dialect: Dialect) -> bool:
+    """Whether the whole file can be read so, with as many fields in each row."""
+    with lines.again() as again:
+        try:
+            return len({len(fields) for _, fields in rows(again, dialect)}) <= 1
+        except (QuoteError, DataError):
+            return False
+
+
+def _blanks_stand_before_whole_quotes(lines: Lines, dialect: Dialect) -> bool:
+    """Whether each field that begins with a blank and a quote also ends with one: then neither is part of the text."""
+    if dialect.skip_initial_space:
+        return True
+    found = False
+    with lines.again() as again:
+        for _, fields in rows(again, dialect):
+            for field in fields:
+                if field.startswith(" ") and field.lstrip(" ").startswith('"'):
+                    found = True
+                    if not (field.endswith('"') and len(field.lstrip(" ")) > 1):
+                        return False
+    return found
+
+
+def _shows_quoting(lines: Lines, raw: Dialect) -> bool:
+    """Whether the whole file is written as pandas and Excel write: quotes stand around fields only, all of them or such as hold quotes, doubled."""
+    quoted = raw._replace(quoting="minimal")
+    if not _fits(lines, quoted):
+        return False
+    if not _fits(lines, raw):
+        return True
+    all_quoted, doubled = True, False
+    with lines.again() as again:
+        for _, fields in rows(again, raw):
+            for field in fields:
+                if '"' not in field:
+                    all_quoted = all_quoted and (not field or _NUMBER.fullmatch(field) is not None)
+                elif not _QUOTED.fullmatch(field):
+                    return False  # a quote is a character here
+                else:
+                    doubled = doubled or '""' in field[1:-1]
+    return all_quoted or doubled
