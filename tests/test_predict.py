@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import types
 
 import numpy as np
@@ -52,19 +51,31 @@ GOOD = b'{"text": "fine"}\n'
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    (GOOD + b"\n{oops\n", "in.jsonl:3: not JSON"), (GOOD + b'["a"]\n', "in.jsonl:2: expected a JSON object, found a list: '[\"a\"]'. The file is one"),
+    (GOOD + b"\n{oops\n", "in.jsonl:3: not JSON"), (GOOD + b'["a"]\n', "in.jsonl:2: expected a JSON object, found a list: '[\"a\"]'."),
     (GOOD + b'{"txet": "a"}\n', "unknown field 'txet'"), (GOOD + b'{"text": 5}\n', "in.jsonl:2: field 'text' should be text. Received 5 (int)."),
     (GOOD * 9 + b'{"text": "caf\xe9"}\n', "in.jsonl:10: not UTF-8"),
     (GOOD + b'{"text": "half \\ud83d"}\n', "in.jsonl:2: field 'text' holds half of a surrogate pair"),
 ], ids=["json", "object", "field", "type", "utf8", "surrogate"])
-def test_a_bad_line_is_named_and_no_file_is_written(trained, tmp_path, capsys, monkeypatch, content, message):
+def test_a_bad_line_is_answered_in_its_place_and_named(trained, tmp_path, capsys, monkeypatch, content, message):
     skip_the_model(monkeypatch)
     if message.startswith("unknown field"):
         message = "unknown field 'text' at " + str(tmp_path / "in.jsonl") + ":2; fields there are: 'txet'; did you mean 'txet'?"
-    assert predict(trained, tmp_path, content) == 2
+    assert predict(trained, tmp_path, content + GOOD) == 2
     error = capsys.readouterr().err
-    assert message in error and "Traceback" not in error
-    assert os.listdir(tmp_path) == ["in.jsonl"]
+    number = content.count(GOOD) + 2
+    assert f'error: 1 of {number} has no answer, but an "error" in its place. It is: ' in error and message in error and "Traceback" not in error
+    answers = toy.read_jsonl(tmp_path / "out.jsonl")
+    assert len(answers) == number and message in answers[-2]["error"] and "label" not in answers[-2]
+    assert all(answer["label"] == "pos" and "error" not in answer for answer in answers[:-2] + answers[-1:])
+
+
+def test_several_bad_lines_are_counted(trained, tmp_path, capsys, monkeypatch):
+    skip_the_model(monkeypatch)
+    assert predict(trained, tmp_path, b'{"id": 7, "error": "mine"}\n' + GOOD * 70 + b"{oops\n" + GOOD) == 2
+    assert 'error: 2 of 73 have no answer, but an "error" in its place. The first: unknown field \'text\' at' in capsys.readouterr().err
+    answers = toy.read_jsonl(tmp_path / "out.jsonl")
+    assert [number for number, answer in enumerate(answers) if "label" not in answer] == [0, 71]
+    assert answers[0]["id"] == 7 and answers[0]["error"] == "mine" and answers[0]["predicted_error"].startswith("unknown field")
 
 
 def skip_the_model(monkeypatch):
@@ -89,7 +100,7 @@ def test_an_empty_input_gives_an_empty_output(trained, tmp_path, monkeypatch):
 def test_standard_input_is_answered_on_standard_output(trained, monkeypatch, capsys):
     skip_the_model(monkeypatch)
     lines = "\ufeff" + "".join(json.dumps({"text": f"第{i}"}, ensure_ascii=False) + "\n" for i in range(70))  # more than one batch
-    monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=io.BytesIO(lines.encode())))
+    monkeypatch.setattr("sys.stdin", stdin(lines.encode()))
     assert toy.run_main(None, trained, "--mode=predict", "--input=-") == 0
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [answer["text"] for answer in answers] == [f"第{i}" for i in range(70)] and answers[0]["label"] == "pos"
@@ -97,9 +108,53 @@ def test_standard_input_is_answered_on_standard_output(trained, monkeypatch, cap
 
 def test_a_bad_line_of_standard_input_is_named(trained, monkeypatch, capsys):
     skip_the_model(monkeypatch)
-    monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=io.BytesIO(b"nothing\n")))
+    monkeypatch.setattr("sys.stdin", stdin(b'{"text"}\n'))
     assert toy.run_main(None, trained, "--mode=predict", "--input=-") == 2
-    assert "error: standard input:1: not JSON" in capsys.readouterr().err
+    captured = capsys.readouterr()
+    assert "It is: standard input:1: not JSON" in captured.err and json.loads(captured.out)["error"].startswith("standard input:1: not JSON")
+
+
+def test_plain_lines_are_texts(trained, tmp_path, monkeypatch, capsys):
+    skip_the_model(monkeypatch)
+    monkeypatch.setattr("sys.stdin", stdin(b"a great film\n\n  5 stars\r\n"))
+    assert toy.run_main(None, trained, "--mode=predict", "--input=-") == 0
+    assert [json.loads(line)["text"] for line in capsys.readouterr().out.splitlines()] == ["a great film", "  5 stars"]
+    (tmp_path / "in.txt").write_text('"a film"\n[1] today\n', encoding="utf-8")
+    assert toy.run_main(None, trained, "--mode=predict", f"--input={tmp_path}/in.txt", f"--output={tmp_path}/out.jsonl") == 0
+    assert [(answer["text"], answer["label"]) for answer in toy.read_jsonl(tmp_path / "out.jsonl")] == [('"a film"', "pos"), ("[1] today", "pos")]
+
+
+def test_on_a_terminal_each_line_is_answered_as_it_comes(trained, monkeypatch, capsys):
+    """And a mistake does not end it."""
+    skip_the_model(monkeypatch)
+    written = []
+
+    def lines():
+        for line in (b"a film\n", b"{oops\n", b'{"text": "a book"}\n'):
+            yield line
+            written.append(capsys.readouterr().out)
+
+    monkeypatch.setattr("sys.stdin", stdin(lines()))
+    assert toy.run_main(None, trained, "--mode=predict", "--input=-") == 2
+    assert [json.loads(text).get("text") for text in written] == ["a film", None, "a book"]
+    assert "1 of 3 has no answer" in capsys.readouterr().err
+
+
+class Typed(io.RawIOBase):
+    """Lines that come one by one."""
+
+    def __init__(self, lines):
+        self.lines = lines
+
+    def read(self, _size=-1):
+        return next(self.lines, b"")
+
+    def isatty(self):
+        return True
+
+
+def stdin(content):
+    return types.SimpleNamespace(buffer=io.BytesIO(content) if isinstance(content, bytes) else Typed(content))
 
 
 def test_a_nested_text_field_is_found_as_in_training(trained, tmp_path, monkeypatch):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
+import functools
 import json
 import math
-import pathlib
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,37 +16,29 @@ import tensorflow as tf
 
 from trainer.answers_file import require_output, writing
 from trainer.assembly import build_model, make_parts, start_strategy
-from trainer.config import DataSettings
 from trainer.display import Display
 from trainer.distribution import workers_named
 from trainer.errors import ConfigError, DataError
 from trainer.export import Server
 from trainer.finish import Kept
 from trainer.job import Job
-from trainer.mirror import shown
+from trainer.questions import Question, Questions
 from trainer.resolve import Resolved
-from trainer.sources import TO_PREDICT, Example, open_source
-from trainer.sources._json_lines import read_lines
-from trainer.sources._lines import Lines
-from trainer.sources._reading import open_bytes, piped
 from trainer.standard_streams import standard_output
-from trainer.storage import expand
 
-Line = tuple[dict[str, Any], Example]  # what was read, as it was written and as an example
-Row = tuple[dict[str, Any], Example, tuple[str, ...]]  # what was read, as an example, and its texts
 Answer = tuple[dict[str, Any], int]  # the outputs of a batch, and a row of them
 
 
 def predict(resolved: Resolved, job: Job, display: Display, source: str | None, target: str | None) -> None:
     """Answers every line of `source`, in order, into `target`; "-" is stdin and stdout.
 
-    JSON lines are "-" and what is named *.jsonl or *.jsonl.gz; anything else is read as data.source says. A line's texts are in the
-    fields that the job was trained on, or in those named like the SavedModel's inputs. It keeps its own fields: an answer of
-    the same name, such as a label, is then called predicted_label. A prompt that leaves no room for new tokens loses its
-    beginning; its answer says how many `truncated_tokens`, and a warning how many prompts.
+    What an input is `Questions` says. A line's texts are in the fields that the job was trained on, or in those named like
+    the SavedModel's inputs. It keeps its own fields: an answer of the same name, such as a label, is then called
+    predicted_label. A line that cannot be asked has an `error` in the answer's place. A prompt that leaves no room for new
+    tokens loses its beginning; its answer says how many `truncated_tokens`, and a warning how many prompts.
 
     Raises:
-        DataError: a line that is no JSON object or lacks the text; names the line. A file is then not written.
+        DataError: some lines cannot be asked; says how many, and names the first. The others are answered before.
     """
     if not source:
         raise ConfigError("--input: missing. Expected a file of JSON lines, or - for standard input.")
@@ -55,39 +48,85 @@ def predict(resolved: Resolved, job: Job, display: Display, source: str | None, 
     require_output(target or "-", source, resolved.config, job)
     job.require_trained()
     parts = make_parts(resolved.config, display)
-    lines = _reading(source, resolved.config.data)
+    questions = Questions(source, resolved.config.data, parts.head)
     strategy = start_strategy(resolved.config, job, display)
     model = build_model(parts, strategy, job.read_vocabulary())
     Kept(parts, job, strategy, model)
     server, head = Server(model, parts.head), parts.head
     batch_size = resolved.config.train.evaluation_batch_size
     if head.generates and source == (target or "-") == "-" and sys.stdout.isatty():
-        _stream(head, model, lines, resolved.config.data.label, display)
+        _stream(head, model, questions, display)
         return
     many = head.generate_many(model.backbone, batch_size) if head.generates else None
-    done, remarks = 0, Counter()
+    answer_all = functools.partial(_generated, many) if many else functools.partial(_answered, server, head, batch_size=batch_size)
+    tally = _Tally()
     with writing(target or "-") as output:
-        for rows in _chunks(_rows(lines, head, resolved.config.data.label), 8 * batch_size if source != "-" else batch_size):
-            answers = _generated(many, rows) if many else _answered(server, head, rows, batch_size)
-            for (line, example, _), (outputs, place) in zip(rows, answers, strict=True):
-                found = head.decode(outputs, place, example)
-                remarks[head.remark(found)] += 1
-                answer = {**line, **{f"predicted_{name}" if name in line else name: value for name, value in found.items()}}
-                output.write(json.dumps(_plain(answer), ensure_ascii=False, allow_nan=False) + "\n")
+        for asked in _chunks(questions, _chunk_size(questions, source, batch_size)):
+            for line in _answer_lines(asked, answer_all, head, tally):
+                output.write(line)
             output.flush()
-            done += len(rows)
-            if output is not sys.stdout or not sys.stdout.isatty():  # else the answers are progress enough
-                display.progress("predicting", done, None)
+            if (target or "-") != "-" or not sys.stdout.isatty():  # else the answers are progress enough
+                display.progress("predicting", questions.progress(), questions.size(), f"{tally.done:,} done")
     display.done()
-    for remark, count in remarks.items():
-        if remark:
-            display.warn(f"{count:,} of {done:,} texts have {remark}")
+    tally.tell(display)
 
 
-def _stream(head: Any, model: Any, lines: Iterator[Line], label: str, display: Display) -> None:
+@dataclasses.dataclass
+class _Tally:
+    """What is said at the end: how many texts were cut, say, and how many lines have no answer."""
+
+    done: int = 0
+    errors: int = 0
+    first_error: str = ""
+    remarks: Counter[str] = dataclasses.field(default_factory=Counter)
+
+    def fail(self, error: str) -> None:
+        """Counts a line without an answer."""
+        self.errors += 1
+        self.first_error = self.first_error or error
+
+    def tell(self, display: Display) -> None:
+        """Raises DataError where a line has no answer."""
+        for remark, count in self.remarks.items():
+            if remark:
+                display.warn(f"{count:,} of {self.done:,} texts have {remark}")
+        if self.errors:
+            one = self.errors == 1
+            raise DataError(f"{self.errors:,} of {self.done:,} {'has' if one else 'have'} no answer, but an \"error\" in its place. "
+                            f"{'It is' if one else 'The first'}: {self.first_error}")
+
+
+def _chunk_size(questions: Questions, source: str, batch_size: int) -> int:
+    if questions.interactive:
+        return 1
+    return batch_size if source == "-" else 8 * batch_size
+
+
+def _answer_lines(asked: list[Question], answer_all: Callable[[list[Question]], list[Answer]], head: Any, tally: _Tally) -> Iterator[str]:
+    """A line of JSON for each question, in their order."""
+    answers = iter(answer_all(good) if (good := [question for question in asked if not question.error]) else [])
+    for question in asked:
+        tally.done += 1
+        if question.error:
+            found = {"error": question.error}
+            tally.fail(question.error)
+        else:
+            found = head.decode(*next(answers), question.example)
+            tally.remarks[head.remark(found)] += 1
+        answer = {**question.value, **{f"predicted_{name}" if name in question.value else name: value for name, value in found.items()}}
+        yield json.dumps(_plain(answer), ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _stream(head: Any, model: Any, questions: Questions, display: Display) -> None:
     """On a terminal: the prompt, and what follows it as it is written."""
-    output = standard_output()
-    for number, (_, _, (text,)) in enumerate(_rows(lines, head, label)):
+    output, tally = standard_output(), _Tally()
+    for number, question in enumerate(questions):
+        tally.done += 1
+        if question.error:
+            tally.fail(question.error)
+            display.warn(question.error)
+            continue
+        (text,) = question.texts
         *_, lost = head.prompt_tokens(tf.constant([text.encode("utf-8", "replace")]))
         if lost[0]:
             display.warn(f"the text has {head.remark({'truncated_tokens': int(lost[0])})}")
@@ -95,49 +134,26 @@ def _stream(head: Any, model: Any, lines: Iterator[Line], label: str, display: D
             output.write(piece)
             output.flush()
         output.write("\n\n")
+    tally.tell(display)
 
 
-def _generated(many: Callable[[list[str]], Any], rows: list[Row]) -> list[Answer]:
-    outputs = many([text for _, _, (text,) in rows])
-    return [(outputs, place) for place in range(len(rows))]
+def _generated(many: Callable[[list[str]], Any], asked: list[Question]) -> list[Answer]:
+    outputs = many([question.texts[0] for question in asked])
+    return [(outputs, place) for place in range(len(asked))]
 
 
-def _answered(server: Server, head: Any, rows: list[Row], batch_size: int) -> list[Answer]:
-    """Long texts with long ones, so that little is padding; the answers in the order of the rows."""
-    order = sorted(range(len(rows)), key=lambda row: -sum(map(len, rows[row][2])))
+def _answered(server: Server, head: Any, asked: list[Question], *, batch_size: int) -> list[Answer]:
+    """Long texts with long ones, so that little is padding; the answers in the order of the questions."""
+    order = sorted(range(len(asked)), key=lambda row: -sum(map(len, asked[row].texts)))
     answers: dict[int, Answer] = {}
     for start in range(0, len(order), batch_size):
         members = order[start:start + batch_size]
-        columns = list(zip(*(rows[row][2] for row in members), strict=True))
+        columns = list(zip(*(asked[row].texts for row in members), strict=True))
         texts = [tf.constant([text.encode("utf-8", "replace") for text in column]) for column in columns]
         outputs = {name: value.numpy() for name, value in server.texts(*texts).items()}
         for place, row in enumerate(members):
             answers[row] = outputs, place
-    return [answers[row] for row in range(len(rows))]
-
-
-def _rows(lines: Iterator[Line], head: Any, label: str) -> Iterator[Row]:
-    for value, found in lines:
-        features = {field: item for field, item in found.features.items() if field != label}  # a text with its gold tags is a text
-        served = {field: features[text] for field, text in zip(head.fields, head.text_names, strict=False) if text in features}
-        example = Example({**served, **features}, found.origin)
-        try:
-            yield value, example, head.asked(example)
-        except DataError as error:
-            others = [repr(name) for field, name in zip(head.fields, head.text_names, strict=False) if field not in example.features and field != name]
-            raise DataError(f"{error} Where a model is asked, {' and '.join(others)} will do as well." if others else str(error)) from None
-
-
-def _whole(examples: Iterator[Example]) -> Iterator[Example]:
-    """The parts of a long document as one; only its text has parts."""
-    parts: list[Example] = []
-    for example in examples:
-        parts.append(example)
-        if example.ends:
-            if len(parts) > 1:
-                example = parts[0]._replace(features={name: "".join(part.features[name] for part in parts) for name in example.features}, ends=True)
-            yield example
-            parts = []
+    return [answers[row] for row in range(len(asked))]
 
 
 def _plain(value: Any) -> Any:
@@ -151,26 +167,12 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _files(paths: list[pathlib.Path], fallback_encoding: str | None) -> Iterator[Line]:
-    for path in paths:
-        with open_bytes(path, fallback_encoding) as (stream, _):
-            yield from read_lines(Lines(stream, shown(path), path))
-
-
-def _chunks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
-    chunk: list[Row] = []
-    for row in rows:
-        chunk.append(row)
+def _chunks(questions: Questions, size: int) -> Iterator[list[Question]]:
+    chunk: list[Question] = []
+    for question in questions:
+        chunk.append(question)
         if len(chunk) == size:
             yield chunk
             chunk = []
     if chunk:
         yield chunk
-
-
-def _reading(source: str, settings: DataSettings) -> Iterator[Line]:
-    if source == "-":
-        return read_lines(Lines(piped(sys.stdin.buffer, "standard input", settings.fallback_encoding), "standard input"))
-    if settings.source == "jsonl" or source.endswith((".jsonl", ".jsonl.gz")):
-        return _files(expand(source, key="--input"), settings.fallback_encoding)
-    return ((example.features, example) for example in _whole(open_source(settings, TO_PREDICT, source).examples()))
