@@ -122,3 +122,9 @@ def test_a_row_of_another_width_does_not_end_a_file_to_predict(path):
     found = list(open_source(csv.Settings(train="x"), TO_PREDICT, str(path)).examples())
     assert [example.features.get("text") for example in found] == ["a", None, "c"]
     assert f"{path}:3: found 1 columns, expected 2" in str(found[1].error) and found[0].error is None
+
+
+def test_of_a_large_file_the_beginning_is_looked_at(path, monkeypatch):
+    monkeypatch.setattr("trainer.sources._dialect.LOOKED_AT_BYTES", 60)
+    content = 'text,label\n"a \\"b\\"",1\n' + '"c \\"d\\" \n",1\n' * 10
+    assert read(csv, path, content) == [['a "b"', "1"], *[['c "d" \n', "1"]] * 10]

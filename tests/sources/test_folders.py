@@ -1,3 +1,5 @@
+import os
+
 import pytest
 from pydantic import ValidationError
 
@@ -106,3 +108,27 @@ def test_the_fingerprint(root):
                 source(moved, text="body").fingerprint()}) == 4
     (moved / "tech" / "b.txt").rename(moved / "art" / "b.txt")
     assert source(moved).fingerprint() != first
+
+
+def test_a_class_folder_whose_name_is_not_utf8_and_what_is_no_file(root):
+    (root / "art" / "pipe").unlink(missing_ok=True)
+    os.mkfifo(root / "art" / "pipe")
+    with pytest.raises(DataError, match=r"data.train: .*art/pipe is a pipe, and data is read more than once"):
+        source(root).fingerprint()
+    (root / "art" / "pipe").unlink()
+    os.mkdir(os.fsencode(root) + b"/caf\xe9")
+    with pytest.raises(DataError, match=r"the name of the class folder '.*caf\\udce9' is not UTF-8, and names the label. Rename it."):
+        source(root)
+
+
+def test_a_folder_that_cannot_be_listed_is_told(root, monkeypatch):
+
+    def scandir(path):
+        if str(path).endswith("more"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    real = os.scandir
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(DataError, match=r"tech/more: cannot be read: Permission denied. Check that it exists and that you may read it."):
+        list(source(root).examples())

@@ -1,9 +1,10 @@
 """How the rows of a csv or tsv file are written: as the config says, else as the whole file shows where it shows that beyond doubt."""
 
+import contextlib
 import csv
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from pydantic import Field, field_validator
@@ -12,6 +13,7 @@ from trainer.config import DataSettings
 from trainer.errors import DataError
 from trainer.sources._lines import Lines, without_end
 
+LOOKED_AT_BYTES = 256 << 20  # of a file, to see how it is written
 RETURN = "\udc0d"  # stands for \r where it ends no line; no text has it
 NUL = "\udc00"  # likewise, as the csv module of Python 3.10 refuses it
 Row = tuple[int, list[str]]  # the line it starts on, its fields
@@ -87,10 +89,12 @@ def settled(lines: Lines, dialect: Dialect) -> Dialect:
     if not fitting:
         return plain
     skipping = [candidate for candidate in fitting if candidate.skip_initial_space]
-    return skipping[0] if skipping and _blanks_stand_before_whole_quotes(lines, fitting[0]) else fitting[0]
+    if skipping and (fitting[0].skip_initial_space or _blanks_stand_before_whole_quotes(lines, fitting[0], skipping[0])):
+        return skipping[0]
+    return fitting[0]
 
 
-def rows(lines: Iterator[str], dialect: Dialect) -> Iterator[Row]:
+def rows(lines: Iterable[str], dialect: Dialect) -> Iterator[Row]:
     """The rows that are not blank.
 
     Args:
@@ -124,7 +128,7 @@ def rows(lines: Iterator[str], dialect: Dialect) -> Iterator[Row]:
 class _Counted:
     """Lines, and the number of the last one."""
 
-    def __init__(self, lines: Iterator[str]) -> None:
+    def __init__(self, lines: Iterable[str]) -> None:
         self._lines, self.number = iter(lines), 0
 
     def __iter__(self) -> Iterator[str]:
@@ -134,6 +138,30 @@ class _Counted:
         line = next(self._lines)
         self.number += 1
         return line
+
+
+class _Beginning:
+    """The lines of the first LOOKED_AT_BYTES of a file.
+
+    Attributes:
+        is_cut: whether there are more; then the last row may have no end.
+    """
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines, self.is_cut = lines, False
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._lines:
+            if self._lines.position > LOOKED_AT_BYTES:
+                self.is_cut = True
+                return
+            yield line
+
+
+def _whole_rows(lines: Lines, dialect: Dialect) -> Iterator[Row]:
+    """The rows of the beginning of a file that fits the dialect."""
+    with contextlib.suppress(QuoteError):  # where it is cut
+        yield from rows(_Beginning(lines), dialect)
 
 
 def _hidden(lines: Iterator[str], dialect: Dialect) -> Iterator[str]:
@@ -159,7 +187,7 @@ def _signs(lines: Lines, delimiter: str) -> _Signs:
     spaced = f'{delimiter} "'
     with lines.again() as again:
         try:
-            for line in again:
+            for line in _Beginning(again):
                 if '"' in line:
                     found = _Signs(True, found.escaped or '\\"' in line, found.spaced or spaced in line or line.startswith(' "'))
         except DataError:  # told when the rows are read
@@ -170,24 +198,31 @@ def _signs(lines: Lines, delimiter: str) -> _Signs:
 def _fits(lines: Lines, dialect: Dialect) -> bool:
     """Whether the whole file can be read so, with as many fields in each row."""
     with lines.again() as again:
+        widths: set[int] = set()
+        beginning = _Beginning(again)
         try:
-            return len({len(fields) for _, fields in rows(again, dialect)}) <= 1
-        except (QuoteError, DataError):
+            for _, fields in rows(beginning, dialect):
+                widths.add(len(fields))
+                if len(widths) > 1:
+                    return False
+        except QuoteError:
+            return beginning.is_cut
+        except DataError:
             return False
-
-
-def _blanks_stand_before_whole_quotes(lines: Lines, dialect: Dialect) -> bool:
-    """Whether each field that begins with a blank and a quote also ends with one: then neither is part of the text."""
-    if dialect.skip_initial_space:
         return True
+
+
+def _blanks_stand_before_whole_quotes(lines: Lines, keeping: Dialect, skipping: Dialect) -> bool:
+    """Whether some fields are a blank and then quotes up to their end, and none only begins so: then neither is part of the text."""
     found = False
-    with lines.again() as again:
-        for _, fields in rows(again, dialect):
-            for field in fields:
-                if field.startswith(" ") and field.lstrip(" ").startswith('"'):
-                    found = True
-                    if not (field.endswith('"') and len(field.lstrip(" ")) > 1):
-                        return False
+    with lines.again() as again, lines.again() as once_more:
+        for (_, kept), (_, skipped) in zip(_whole_rows(again, keeping), _whole_rows(once_more, skipping), strict=False):
+            for field, other in zip(kept, skipped, strict=False):
+                if field == other or not field.lstrip(" ").startswith('"'):
+                    continue  # quoted as a whole, or without a quote
+                if not _QUOTED.fullmatch(field.lstrip(" ")):
+                    return False
+                found = True
     return found
 
 
@@ -200,7 +235,7 @@ def _shows_quoting(lines: Lines, raw: Dialect) -> bool:
         return True
     all_quoted, doubled = True, False
     with lines.again() as again:
-        for _, fields in rows(again, raw):
+        for _, fields in _whole_rows(again, raw):
             for field in fields:
                 if '"' not in field:
                     all_quoted = all_quoted and (not field or _NUMBER.fullmatch(field) is not None)

@@ -83,13 +83,17 @@ def placed_lines(lines: Lines) -> Iterator[Placed]:
 def _is_first_of_several(line: str, waiting: list[Placed], placed: Iterator[Placed]) -> bool:
     """Whether a first line begins a value that ends on another, or is an array alone in its file. What is read for it is `waiting`."""
     start = line.lstrip(BLANK)[0]
+    if start == "[":
+        waiting += itertools.islice(placed, 1)
+        if len(waiting) == 1:
+            return True
+    elif start != "{" or not line.rstrip(BLANK).endswith(("{", "[", ",", ":")):
+        return False
     try:
         json.loads(line)
     except (ValueError, RecursionError):
-        return start == "[" or (start == "{" and line.rstrip(BLANK).endswith(("{", "[", ",", ":")))
-    if start == "[":
-        waiting += itertools.islice(placed, 1)
-    return start == "[" and len(waiting) == 1
+        return True
+    return False
 
 
 def _read_whole(placed: Iterable[Placed], names: Sequence[str], text: str | None) -> Iterator[Parsed | DataError]:

@@ -9,11 +9,11 @@ from typing import Literal
 from pydantic import Field
 
 from trainer.config import DataSettings
-from trainer.errors import ConfigError, DataError
+from trainer.errors import ConfigError, DataError, shown_value
 from trainer.mirror import shown
 from trainer.sources import Example, Origin, Source, setting_of
 from trainer.sources._files import fingerprint
-from trainer.sources._reading import decoded, read_bytes, refuse_irregular
+from trainer.sources._reading import decoded, read_bytes, reading, refuse_irregular
 from trainer.storage import expand
 
 
@@ -102,7 +102,12 @@ class FoldersSource:
                                 " Remove the folder, fill it, or correct the pattern.")
 
     def _classes(self) -> list[pathlib.Path]:
-        return sorted(path for path in self._folder.iterdir() if path.is_dir() and not _is_hidden(path.name))
+        with reading(shown(self._folder), 0):
+            found = sorted(path for path in self._folder.iterdir() if path.is_dir() and not _is_hidden(path.name))
+        for path in found:
+            if not path.name.isascii() and any("\ud800" <= ch <= "\udfff" for ch in path.name):
+                raise DataError(f"{self._key}: the name of the class folder {shown_value(shown(path))} is not UTF-8, and names the label. Rename it.")
+        return found
 
     def _files(self) -> Iterator[tuple[str, pathlib.Path]]:
         for folder in self._classes():
@@ -115,8 +120,14 @@ def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__pycache__"  # found below pkg://
 
 
+def _refuse(error: OSError) -> None:
+    """A folder that cannot be listed is not passed over: its texts would be missed."""
+    with reading(shown(error.filename), 0):
+        raise error
+
+
 def _walk(folder: pathlib.Path, pattern: str) -> Iterator[pathlib.Path]:
-    for parent, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder, onerror=_refuse):
         folders[:] = sorted(name for name in folders if not _is_hidden(name))  # in place: os.walk goes by it
         for name in sorted(names):
             if not _is_hidden(name) and fnmatch.fnmatchcase(name, pattern):

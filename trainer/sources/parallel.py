@@ -14,7 +14,7 @@ from trainer.mirror import shown
 from trainer.sources import TO_PREDICT, Example, Source, setting_of
 from trainer.sources._files import fingerprint
 from trainer.sources._lines import Lines, without_end
-from trainer.sources._reading import open_bytes, refuse_irregular
+from trainer.sources._reading import open_bytes, reading, refuse_irregular
 from trainer.storage import expand
 
 SHOWN_FILES = 12
@@ -39,8 +39,9 @@ def open(settings: Settings, split: str, spec: str) -> Source:
     """
     key = setting_of(split)
     named = expand(spec, key=key)
-    files = [path for entry in named for path in (sorted(entry.iterdir()) if entry.is_dir() else [entry])
-             if path.is_file() and not path.name.startswith(".")]
+    with reading(spec, 0):
+        files = [path for entry in named for path in (sorted(entry.iterdir()) if entry.is_dir() else [entry])
+                 if path.is_file() and not path.name.startswith(".")]
     texts = [settings.text] if isinstance(settings.text, str) else settings.text
     paths = {}
     for name in (*texts, settings.label):
