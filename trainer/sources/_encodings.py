@@ -16,7 +16,8 @@ from typing import NamedTuple
 from trainer.sources._alphabets import LATIN, SCRIPTS, WESTERN, Script
 
 SAMPLE_BYTES = 1 << 16  # of the lines that are not ASCII: what is judged; the whole of a file is then decoded
-EVIDENCE = 5.0  # by how much more likely, as a logarithm, a text is in its language than by chance
+EVIDENCE = 5.0  # by how much more likely, as a logarithm, a text is in its script than by chance
+MARGIN = 4.0  # by so much more than in any other
 COVERED = 0.95  # of the letters beyond ASCII, by the alphabet of one language
 DISTINCT = 3  # letters of a Latin alphabet beyond ASCII, without which a name would be a wild guess outside Western Europe
 ODD_SHARE = 0.02  # of the characters beyond ASCII that may stand where a language has none
@@ -34,6 +35,7 @@ SCRIPT_ENCODINGS = [
     ("EUC-KR", "Korean"), ("CP949", "Korean"), ("WINDOWS-1251", "Cyrillic"), ("KOI8-R", "Cyrillic"), ("KOI8-U", "Cyrillic"), ("ISO-8859-5", "Cyrillic"),
     ("CP866", "Cyrillic"), ("WINDOWS-1253", "Greek"), ("WINDOWS-1255", "Hebrew"), ("WINDOWS-1256", "Arabic"), ("TIS-620", "Thai"),
 ]
+_CONTROLS = re.compile(rb"[\0-\x08\x0e-\x1b\x7f]")
 _SURE = {"WINDOWS-1252", "ISO-8859-15", *(name for name, _ in SCRIPT_ENCODINGS)}  # also by a letter or two, or by none
 _WORD = re.compile(r"[^\W\d_]+")
 _LETTER, _NEW_LETTER = r"[^\W\d_]", r"[^\W\d_\x00-\x7fªº]"
@@ -41,7 +43,7 @@ _ODD_PLACES = [re.compile(pattern) for pattern in (
     rf"(?<={_LETTER})[^\w\s\x00-\x7f’‘·\xad–—](?={_LETTER})", rf"(?<={_LETTER})[°²³½¼¾](?={_LETTER})",  # a symbol within a word
     rf"\b{_LETTER}[–—](?={_LETTER})|(?<={_LETTER})[–—]{_LETTER}\b",  # a dash that leaves one letter
     rf"{_LETTER}§|[£€¥¢]{_LETTER}",
-    rf"\d{_NEW_LETTER}|{_NEW_LETTER}\d")]
+    rf"\d{_NEW_LETTER}|{_NEW_LETTER}\d", r"[\^~\\|`_@{}][^\x00-\x7f]|[^\x00-\x7f][\^~\\|`_@{}]|[ªº][ªº]")]
 _FOREIGN = re.compile(r"[^\x00-\x7f]{4}|^[^\x00-\x7f]{2,}$")  # words of letters beyond ASCII, as other scripts have them
 _SYMBOLS = frozenset("“”„‘’‚–—…«»‹›€£¥§°©®™·•¡¿ºª´`\u00a0\u00ad×÷±½¼¾²³µ¢")
 _QUOTES = frozenset("“”‘’–—…£€©®™•°\u00a0«»½")  # symbols that English text has, too
@@ -82,13 +84,18 @@ def guess(blocks: Callable[[], Iterable[bytes]]) -> Guess:
 
 def reading_of(sample: bytes) -> str | None:
     """The encoding in which `sample` reads as some language does, if all that do give the same text."""
-    readings = [(name, text) for name, script in SCRIPT_ENCODINGS
-                if (text := _decoded(sample, name)) is not None and _is_in(text, SCRIPTS[script])]
-    readings += _latin_readings(sample)
+    readings = _script_readings(sample) + _latin_readings(sample)
     if len({text for _, text in readings}) != 1:
         return None
     name, text = readings[0]
     return name if name in _SURE or len(_letters(text)) >= DISTINCT else None
+
+
+def _script_readings(sample: bytes) -> list[tuple[str, str]]:
+    """Encodings with their texts: one that is beyond doubt, and what comes near it."""
+    weighed = [(_evidence(text, SCRIPTS[script]), name, text) for name, script in SCRIPT_ENCODINGS if (text := _decoded(sample, name)) is not None]
+    best = max((evidence for evidence, _, _ in weighed), default=0.0)
+    return [(name, text) for evidence, name, text in weighed if best >= EVIDENCE and evidence > max(0.0, best - MARGIN)]
 
 
 def _latin_readings(sample: bytes) -> list[tuple[str, str]]:
@@ -145,6 +152,8 @@ def _survey(blocks: Iterable[bytes]) -> tuple[int, bytes]:
     sample, size, utf8_line = [], 0, 0
     for number, line in enumerate(lines_of(blocks), 1):
         line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+        if _CONTROLS.search(line):
+            return 0, b""  # no text
         if line.isascii():
             continue
         if not utf8_line and _is_surely_utf8(line):
@@ -201,18 +210,18 @@ def _decodes(blocks: Iterable[bytes], encoding: str) -> bool:
     return True
 
 
-def _is_in(text: str, script: Script) -> bool:
-    """Whether a text has its script's frequent letters as often as texts have, and little else beyond ASCII."""
+def _evidence(text: str, script: Script) -> float:
+    """By how much more likely, as a logarithm, a text is one of the script than other bytes read so; minus infinity where it cannot be one."""
     beyond = [ch for ch in text if _is_beyond(ch)]
     letters = [ch for ch in beyond if _within(ch, script.letters)]
     allowed = set(letters) | _SYMBOLS
     odd = sum(ch not in allowed and not _within(ch, _FULL_WIDTH) for ch in beyond)
     if odd > ODD_SHARE * len(beyond) or len(set(letters)) < script.distinct:
-        return False
+        return -math.inf
     hits = sum(ch in script.frequent for ch in letters)
     evidence = hits * math.log(script.share / script.by_chance)
     evidence += (len(letters) - hits) * math.log((1 - script.share) / (1 - script.by_chance))
-    return evidence >= EVIDENCE and (script.letters[0] > "\u0590" or _words_are_whole(text))
+    return evidence if script.letters[0] > "\u0590" or _words_are_whole(text) else -math.inf
 
 
 def _words_are_whole(text: str) -> bool:
@@ -242,7 +251,10 @@ def _is_beyond(ch: str) -> bool:
 
 
 def _has_odd_capitals(word: str) -> bool:
-    return any(a.islower() and b.isupper() and not (a.isascii() and b.isascii()) for a, b in itertools.pairwise(word))
+    """Whether a capital beyond ASCII, or one beside such a letter, stands where words have none."""
+    if any(a.islower() and b.isupper() and not (a.isascii() and b.isascii()) for a, b in itertools.pairwise(word)):
+        return True
+    return not word[:2].isascii() and word[:2].isupper() and word[2:3].islower()
 
 
 def _within(ch: str, ranges: str) -> bool:
