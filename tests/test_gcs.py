@@ -45,6 +45,10 @@ def test_objects_are_found_by_name_folder_and_glob(faults):
     assert names("gs://bucket/find/a.jsonl") == ["find/a.jsonl"] and names("gs://bucket/find/*.jsonl") == ["find/a.jsonl", "find/b.jsonl"]
     assert names("gs://bucket/find/**.jsonl") == ["find/a.jsonl", "find/b.jsonl", "find/deep/c.jsonl"]
     assert names("gs://bucket/find/deep") == names("gs://bucket/find/deep/") == ["find/deep/c.jsonl"]
+    for name in ("[v1] data/a-1.jsonl", "[v1] data/a-2.jsonl"):  # in no folder of other tests
+        put(name, b"x")
+    assert names("gs://bucket/[v1] data/a-*.jsonl") == ["[v1] data/a-1.jsonl", "[v1] data/a-2.jsonl"]  # a bracket of a name
+    gcs.delete(gcs.listing("gs://bucket/[v1] data", key=KEY), key=KEY)
     item = gcs.find("gs://bucket/find/a.jsonl", key=KEY)[0]
     assert (item.bucket, item.size, str(item)) == ("bucket", 12, "gs://bucket/find/a.jsonl") and item.generation > 0
 

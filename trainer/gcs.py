@@ -84,7 +84,7 @@ def find(url: str, *, key: str) -> list[RemoteObject]:
             listed = _listed(bucket, fixed, folders=not flat)
             found = [item for item in listed if pattern.fullmatch(item.name)]
             if not found and "[" in name:  # which may be part of a folder's name
-                named = _pattern(name.replace("[", "[[]"))
+                named = _pattern(name, brackets=False)
                 found = [item for item in listed if named.fullmatch(item.name)]
         elif not found:
             found = _listed(bucket, f"{name.rstrip('/')}/" if name else "")
@@ -141,10 +141,10 @@ def _as_object(bucket: str, blob: Any) -> RemoteObject:
     return RemoteObject(bucket, blob.name, int(blob.generation), int(blob.size), blob.crc32c, blob.content_encoding or "")
 
 
-def _pattern(glob: str) -> re.Pattern[str]:
-    """What a glob means: `*`, `?` and `[…]` stay within a folder, `**` does not. (fnmatch knows no folders.)"""
+def _pattern(glob: str, *, brackets: bool = True) -> re.Pattern[str]:
+    """What a glob means: `*`, `?` and, with `brackets`, `[…]` stay within a folder, `**` does not. (fnmatch knows no folders.)"""
     parts = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    tokens = re.split(r"(\*\*/|\*\*|\*|\?|\[!?[^\]/]+\])", glob)
+    tokens = re.split(r"(\*\*/|\*\*|\*|\?|\[!?[^\]/]+\])" if brackets else r"(\*\*/|\*\*|\*|\?)", glob)
 
     def meant(token: str) -> str:
         if re.fullmatch(r"\[!?[^\]/]+\]", token):
