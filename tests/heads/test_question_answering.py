@@ -458,6 +458,6 @@ def test_questions_are_learnt_exported_and_answered(tmp_path, weights, capsys):
     (tmp_path / "in.jsonl").write_text('{"question": "great?"}\n[]\n')
     assert toy.run_main(None, tmp_path / "job", "--mode=predict", f"--input={tmp_path / 'in.jsonl'}") == 2
     assert "unknown field 'context'" in capsys.readouterr().err
-    (tmp_path / "in.jsonl").write_text("[]\n")
+    (tmp_path / "in.jsonl").write_text("[5]\n")
     assert toy.run_main(None, tmp_path / "job", "--mode=predict", f"--input={tmp_path / 'in.jsonl'}") == 2
-    assert "in.jsonl:1: expected a JSON object, found a list: '[]'." in capsys.readouterr().err
+    assert "in.jsonl:1: expected a JSON object, found a number: 5." in capsys.readouterr().err
