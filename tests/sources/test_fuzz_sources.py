@@ -126,3 +126,38 @@ def test_a_sample_of_damaged_files(tmp_path):
 @pytest.mark.slow
 def test_damaged_files(tmp_path):
     assert sum(read_damaged(tmp_path, number) > 0 for number in range(CASES)) > CASES // 5
+
+
+def _records(draw):
+    """A TFRecord file of a few examples, damaged."""
+    from trainer.lazy import tf
+
+    records = []
+    for row in _rows(draw, 2):
+        features = {name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode()])) for name, value in zip(("text", "label"), row, strict=True)}
+        records.append(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+    return records
+
+
+@pytest.mark.parametrize("count", [12, pytest.param(120, marks=pytest.mark.slow)])
+def test_damaged_tfrecords(tmp_path, count):
+    """TensorFlow believes what a frame says of its length."""
+    from trainer.lazy import tf
+    from trainer.sources import tfrecord
+
+    for number in range(count):
+        draw = random.Random(f"{SEED} {number}")
+        file = tmp_path / f"{number}.tfrecord{'.gz' * (draw.random() < 0.3)}"
+        with tf.io.TFRecordWriter(str(file), "GZIP" if file.suffix == ".gz" and draw.random() < 0.8 else "") as writer:
+            for record in _records(draw):
+                writer.write(_mutated(draw, record) if draw.random() < 0.2 else record)
+        content = file.read_bytes()
+        if draw.random() < 0.7:
+            content = _mutated(draw, content)
+        file.write_bytes(content)
+        try:
+            opened = open_source(tfrecord.Settings(train="x"), "train", str(file))
+            opened.fingerprint()
+            assert all(isinstance(example, Example) for example in opened.examples())
+        except DataError as error:
+            assert str(tmp_path) in str(error) and len(str(error)) < 3_000
