@@ -161,21 +161,46 @@ def test_a_label_that_is_not_in_the_list(base, capsys):
 
 def test_a_label_that_only_a_later_split_has(base, capsys):
     toy.write_sentences(base / "dev.jsonl", 6, labels=("neg", "pos", "neutral"))
-    message = refused(capsys, config_of(base, data={"validation": str(base / "dev.jsonl")}))
+    message = refused(capsys, config_of(base, data={"validation": str(base / "dev.jsonl"), "unseen_labels": "error"}))
     assert_says(message, f"{base / 'dev.jsonl'}:3: label 'neutral' of validation is not among the labels of train: neg, pos.")
 
 
 @pytest.mark.parametrize(("name", "content", "kind", "expected"), [
     ("rows.jsonl", '{"text": "a", "label": 1}\n{"text": "b", "label": NaN}\n', "single_label", "rows.jsonl:2: field 'label' is nan"),
-    ("rows.csv", "text,label\na,1.5\nb,nan\n", "regression", "rows.csv:3: field 'label' is nan. Expected a finite number."),
-    ("rows.csv", "text,label\na,x\nb,\n", "single_label", "rows.csv:3: field 'label' is empty. Expected a label."),
+    ("rows.csv", "text,label\na,1.5\nb,inf\n", "regression", "rows.csv:3: field 'label' is inf. Expected a finite number."),
+    ("rows.csv", "text,label\na,\nb,\n", "single_label", "data.train: none of its 2 examples has a gold label (first: "),
     ("rows.jsonl", '{"text": "a", "label": ["x"]}\n{"text": "b", "label": [["y"]]}\n', "multi_label",
      "rows.jsonl:2: field 'label' should be a label. Received ['y'] (list)."),
-    ("rows.jsonl", '{"text": "a", "label": 1}\n{"text": "b", "label": null}\n', "regression", "rows.jsonl:2: field 'label' should be a number"),
+    ("rows.jsonl", '{"text": "a", "label": 1}\n{"text": "b", "label": "many"}\n', "regression", "rows.jsonl:2: field 'label' should be a number"),
 ])
 def test_a_label_that_is_not_a_number_or_missing(base, capsys, name, content, kind, expected):
     config = data_of(base, name, content)
     assert_says(refused(capsys, config, f"--head.kind={kind}"), expected)
+
+
+def test_examples_without_a_gold_label_are_refused_where_one_wants_it(base, capsys):
+    toy.write_jsonl(base / "train.jsonl", [*toy.sentences(8), {"text": "the film", "label": None}])
+    assert_says(refused(capsys, config_of(base, data={"unlabelled": "error"})),
+                "train.jsonl:9: no gold label: field 'label' is empty, and data.unlabelled is error. Give it a label, or leave such examples out")
+
+
+def test_a_test_set_with_hidden_labels(base, capsys):
+    toy.write_jsonl(base / "test.jsonl", [{**row, "label": -1} for row in toy.sentences(8)])
+    assert_says(refused(capsys, config_of(base, data={"test": str(base / "test.jsonl")})),
+                f"data.test: none of its 8 examples has a gold label (first: {base / 'test.jsonl'}:1): it is empty, null, or a mark such as -1 that says so. "
+                "Remove data.test: --mode=predict answers such a file")
+
+
+@pytest.mark.parametrize(("head", "labels", "metric", "reason"), [
+    ({}, ["pos"] * 6, "auc_roc", "all examples have the same label there"), ({"kind": "regression"}, [2, 2, 2], "pearson", "all examples have the number 2"),
+    ({"kind": "regression"}, [2, 2, 2], None, "all examples have the number 2 there. Set --train.best_metric to one of loss, mse, or give another data")])
+def test_a_metric_that_validation_cannot_give_is_told_before_training(base, capsys, head, labels, metric, reason):
+    toy.write_jsonl(base / "dev.jsonl", [{"text": f"the film {number}", "label": label} for number, label in enumerate(labels)])
+    if head:
+        toy.write_jsonl(base / "train.jsonl", [{"text": row["text"], "label": len(row["text"])} for row in toy.sentences(40)])
+    train = {"best_metric": metric} if metric else {"early_stopping_patience": 2}
+    message = refused(capsys, config_of(base, head=head, data={"validation": str(base / "dev.jsonl")}, train=train))
+    assert_says(message, "picks the checkpoint, and data.validation cannot give it: ", reason)
 
 
 # --- weights ----------------------------------------------------------------------------------------------------------

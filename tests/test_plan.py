@@ -33,7 +33,7 @@ def test_the_plan_counts_the_steps_and_splits_of_the_run(planned):
 
 
 def test_a_plan_trains_nothing(planned):
-    assert {path.name for path in planned.iterdir()} == {"plan.json", ".podtune", ".lock"}
+    assert {path.name for path in planned.iterdir()} == {"plan.json", "ledger.json", ".podtune", ".lock"}
 
 
 class Lengths:

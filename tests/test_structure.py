@@ -22,7 +22,7 @@ LAYERS = [
     ["flags", "display", "distribution", "text", "backbones", "sources", "warmup", "optimization"],
     ["throughput", "limits", "questions"],
     ["heads", "data", "model"],
-    ["job", "checkpoints", "steps", "export", "memory"],
+    ["job", "checkpoints", "steps", "export", "label_report", "memory"],
     ["evaluation", "assembly", "tpu_plan", "targets"],
     ["finish", "loop", "answers_file"],
     ["plan", "predict"],

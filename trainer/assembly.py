@@ -23,6 +23,7 @@ from trainer.errors import ConfigError, shown_value
 from trainer.heads import make_head
 from trainer.heads._carried_over import CarriedOver
 from trainer.job import Job
+from trainer.label_report import label_counts, label_lines, range_lines, vector_line
 from trainer.model import Model
 from trainer.storage import local_folder
 from trainer.text import load_tokenizer
@@ -122,19 +123,43 @@ def prepare_data(parts: Parts, strategy: tf.distribute.Strategy | None = None, j
         require_agreement(strategy, "the preparation", "done", "")
         prepared = prepared or job.shared()
     display.done("preparing")
-    counts = ", ".join(f"{split} {store.meta['examples']:,}" + (f" ({len(store):,} rows)" if len(store) != store.meta["examples"] else "")
+    sizes = ", ".join(f"{split} {store.meta['examples']:,}" + (f" ({len(store):,} rows)" if len(store) != store.meta["examples"] else "")
                        for split, store in prepared.splits.items())
-    display.line(f"data: {counts} examples ({'encoded before' if prepared.reused else 'encoded'})")
+    display.line(f"data: {sizes} examples ({'encoded before' if prepared.reused else 'encoded'})")
     if parts.config.data.stream_characters:
         display.line("  train is streamed: what is said of it here is of its first block")
         _check_block(parts.config, prepared)
     if scheme := prepared.vocabulary.get("scheme"):
         display.line(f"  tags: {'one a word, no spans' if scheme == 'none' else f'spans, scheme {scheme}'}")
+    counts = label_counts(parts.head, prepared.vocabulary, prepared.splits)
+    for line in (*label_lines(counts), *range_lines(parts.head, prepared.splits), *vector_line(prepared.vocabulary)):
+        display.line(f"labels: {line}")
     for line in prepared.ledger.lines():
         display.line(f"  ledger: {line}")
     for line in parts.head.warnings(prepared.vocabulary, prepared.splits):
         display.warn(line)
     return prepared
+
+
+def require_best_metric(parts: Parts, prepared: Prepared) -> None:
+    """Before training: raises ConfigError where the metric that picks the checkpoint is one that validation cannot give."""
+    metric = best_metric(parts.config, parts.head)
+    if metric is None or "validation" not in prepared.splits:
+        return
+    reasons = parts.head.undefined_metrics(prepared.vocabulary, prepared.splits["validation"])
+    if metric not in reasons:
+        return
+    others = [name for name in parts.head.metric_names() if name not in reasons]
+    chosen = "train.best_metric" if parts.config.train.best_metric else "train.early_stopping_patience"
+    raise ConfigError(f"{chosen}: {metric} picks the checkpoint, and data.validation cannot give it: {reasons[metric]}. "
+                      f"Set --train.best_metric to one of {', '.join(others)}, or give another data.validation.")
+
+
+def best_metric(config: Config, head: Any) -> str | None:
+    """The validation metric that picks the checkpoint to export, if one does."""
+    if config.train.best_metric:
+        return config.train.best_metric
+    return head.main_metric if config.train.early_stopping_patience else None
 
 
 def _check_block(config: Config, prepared: Prepared) -> None:

@@ -54,7 +54,13 @@ class DataSettings(Section):
     validation: Fraction | Place | None = Field(None, description="the same, or a fraction held out of train by content hash")
     test: Fraction | Place | None = Field(None, description="the same, or a fraction held out of train by content hash")
     text: str | Annotated[list[str], Field(min_length=1, max_length=2)] = Field("text", description="field with the text; two fields make a pair")
-    label: str = Field("label", description="field with the label")
+    label: str | Annotated[list[str], Field(min_length=1)] = Field(
+        "label", description="field with the label; multi_label: or a list of fields of 0 and 1, one for each label")
+    unlabelled: Literal["drop", "error"] = Field(
+        "drop", description="classification: examples without a gold label (empty, null, or -1 and - where those are no class): leave out, or refuse")
+    exclude_labels: list[str] = Field([], description="classification: labels that are left out, such as unsup of IMDB's folders")
+    unseen_labels: Literal["score", "error"] = Field(
+        "score", description="classification: labels that only validation or test has: count as missed, or refuse")
     seq_len: int = Field(128, ge=4, description="S: tokens of a row at most, special tokens included")
     overflow: Literal["truncate", "head_tail", "window", "error"] | None = Field(
         None, description="texts over seq_len: keep the start; keep start and end; several rows; refuse;"
@@ -79,6 +85,11 @@ class DataSettings(Section):
         except (LookupError, ValueError):
             raise ValueError(f"unknown encoding {value!r}; known are utf-8, windows-1252, gb18030, big5, shift_jis, utf-16, …") from None
         return value
+
+    @property
+    def label_fields(self) -> list[str]:
+        """The fields that `label` names."""
+        return [self.label] if isinstance(self.label, str) else self.label
 
 
 class BackboneSettings(Section):

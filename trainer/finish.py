@@ -30,6 +30,7 @@ from trainer.export import (
     serving_proof,
     version_folder,
 )
+from trainer.heads._labels import shown_label
 from trainer.job import Job, Loss
 from trainer.machine import this_machine
 from trainer.model import Model
@@ -188,7 +189,8 @@ def _require_whole(job: Job, loss: Loss, model: pathlib.Path | None) -> None:
 def label_rows(scores: dict[str, dict[str, float]]) -> list[tuple[str, str]]:
     """The scores of each label, for people: the most frequent ones, in the order of their names."""
     shown = sorted(sorted(scores, key=lambda name: -scores[name]["support"])[:SHOWN_LABELS], key=list(scores).index)
-    rows = [(name, "  ".join(f"{metric} {scores[name][metric]:.3f}" for metric in ("precision", "recall", "f1")) + f"  of {scores[name]['support']:,}")
+    metrics = ("precision", "recall", "f1")
+    rows = [(shown_label(name), "  ".join(f"{metric} {scores[name][metric]:.3f}" for metric in metrics) + f"  of {scores[name]['support']:,}")
             for name in shown]
     return rows if len(shown) == len(scores) else [*rows, ("", f"{len(scores) - len(shown):,} less frequent ones are in results.json")]
 

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 import tensorflow as tf
 
+from trainer.assembly import best_metric
 from trainer.checkpoints import Checkpoints, RunState
 from trainer.config import DEFAULT_EPOCHS
 from trainer.data.batching import Layout, TrainingPlan, lay_out
@@ -401,12 +402,3 @@ def total_steps(settings: Any, plan: TrainingPlan) -> int:
     if settings.steps is not None:
         return settings.steps
     return require_steps(settings, max(1, math.ceil((settings.epochs or DEFAULT_EPOCHS) * plan.steps_per_epoch)))
-
-
-def best_metric(config: Any, head: Any) -> str | None:
-    """The validation metric that picks the checkpoint to export, if one does."""
-    if config.train.best_metric:
-        return config.train.best_metric
-    return head.main_metric if config.train.early_stopping_patience else None
-
-

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer import limits, memory, tpu_plan
-from trainer.assembly import Parts, build_model, make_parts, prepare_data
+from trainer.assembly import Parts, build_model, make_parts, prepare_data, require_best_metric
 from trainer.config import Config
 from trainer.data.batching import Layout, TrainingPlan, evaluation_batches
 from trainer.data.prepare import Prepared
@@ -20,6 +20,7 @@ from trainer.data.store import TokenStore
 from trainer.display import Display, print_result
 from trainer.distribution import local_replicas, make_strategy, on_tpu
 from trainer.errors import ConfigError
+from trainer.label_report import count_line, label_counts
 from trainer.loop import planned_layouts, total_steps
 from trainer.optimization import Optimizer, make_schedule
 from trainer.resolve import Resolved
@@ -46,6 +47,7 @@ def plan(resolved: Resolved, job_dir: pathlib.Path | None, display: Display) -> 
         replicas = strategy.num_replicas_in_sync
     parts = make_parts(config, display)
     prepared = prepare_data(parts)
+    require_best_metric(parts, prepared)
     facts = describe(parts, prepared, replicas=replicas)
     checked: dict[str, Any] | None = None
     if config.plan.tpu or config.plan.xla:
@@ -56,6 +58,7 @@ def plan(resolved: Resolved, job_dir: pathlib.Path | None, display: Display) -> 
                                                 price=config.plan.price_per_chip_hour)
     if job_dir is not None:
         write_json(job_dir / "plan.json", facts)
+        write_json(job_dir / "ledger.json", prepared.ledger.entries)
     display.table("Plan", _rows(facts))
     if strategy is not None:
         require_memory(facts, strategy, display)
@@ -83,6 +86,7 @@ def describe(parts: Parts, prepared: Prepared, *, replicas: int) -> dict[str, An
     return {
         "splits": {split: _lengths(store) for split, store in prepared.splits.items()},
         "labels": prepared.vocabulary.get("train_counts", {}),
+        "label_counts": label_counts(parts.head, prepared.vocabulary, prepared.splits),
         "steps": steps, "steps_per_epoch": steps_per_epoch, "epochs": None if streamed else round(steps / steps_per_epoch, 3),
         "train": _padding(layouts, store),
         "replicas": replicas, "micro_batches": settings.micro_batches, "xla": _static_shapes(parts.config),
@@ -178,8 +182,7 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     for split, values in facts["splits"].items():
         percentiles = " / ".join(map(str, values["length_percentiles"].values()))
         rows.append((split, f"{values['examples']:,} examples, {values['tokens']:,} tokens, mean {values['mean_length']}, 50/90/99/100 %: {percentiles}"))
-    if facts["labels"]:
-        rows.append(("labels", ", ".join(f"{name} {count:,}" for name, count in list(facts["labels"].items())[:20])))
+    rows += [(f"labels of {split}", count_line(counts)) for split, counts in facts["label_counts"].items()]
     train = facts["train"]
     shapes = ", ".join(f"{shape['rows']}x{shape['row_length']} ({shape['steps']})" for shape in train["common_shapes"])
     passes = f"{facts['steps_per_epoch']:,} an epoch, {facts['epochs']:g} epochs" if facts["epochs"] else "train is streamed: of it, its first block is shown"

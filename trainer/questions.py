@@ -160,7 +160,7 @@ class Questions:
     def _question(self, found: Parsed) -> Question:
         value, example = found
         head = self._head
-        features = {field: item for field, item in example.features.items() if field != self._settings.label}  # a text with its gold tags is a text
+        features = {field: item for field, item in example.features.items() if field not in self._settings.label_fields}  # a text with its gold tags is a text
         served = {field: features[name] for field, name in zip(head.fields, head.text_names, strict=False) if name in features}
         example = Example({**served, **features}, example.origin)
         try:

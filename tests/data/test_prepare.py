@@ -112,6 +112,7 @@ def test_a_second_run_reads_no_source(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("change", [
     {"fingerprint": "other tokenizer"}, {"seq_len": 17}, {"overflow": "head_tail"}, {"validation": 0.4}, {"limit": 15}, {"label": "other"},
+    {"unlabelled": "error"}, {"unseen_labels": "error"},
     {"head": {"labels": ["b", "a"]}}, {"head": {"kind": "multi_label"}}, {"data": True}], ids=lambda change: next(iter(change)))
 def test_what_changes_the_examples_changes_the_store(tmp_path, change):
     file = toy.write_jsonl(tmp_path / "d.jsonl", rows(20, other="c") + rows(20, other="d"))
@@ -158,7 +159,8 @@ def test_labels_are_sorted_numbers_by_value(tmp_path):
         return run(tmp_path, file).vocabulary["labels"]
 
     assert labels(["pos", "neg", "Neu"]) == ["Neu", "neg", "pos"]
-    assert labels([10, 9, -1, 2]) == ["-1", "2", "9", "10"]
+    assert labels([10, 9, -1, -2]) == ["-2", "-1", "9", "10"]
+    assert labels([10, 9, -1, 2]) == ["2", "9", "10"]  # -1: no gold label
     assert labels(["10", 9, "01", 1.0]) == ["01", "1", "9", "10"]
     assert labels(["--5", "3"]) == ["--5", "3"]
     assert labels([True, False]) == ["False", "True"]

@@ -13,6 +13,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from tests import toy
 from trainer.backbones import huggingface
 from trainer.config import DataSettings
+from trainer.data.ledger import Ledger
 from trainer.errors import ConfigError, DataError
 from trainer.heads.classification import Head, Settings
 from trainer.model import Model
@@ -31,7 +32,7 @@ def head_of(labels=("a", "b", "c"), counts=(6, 3, 2), text="text", overflow="tru
 
 
 def stored(logits, label):
-    return {"logits": logits}, types.SimpleNamespace(columns={"label": label})
+    return {"logits": logits}, types.SimpleNamespace(columns={"label": label}, extras={})
 
 
 def loss_of(head, logits, label, present=None):
@@ -52,18 +53,22 @@ def test_a_label_is_named_as_a_person_would_write_it(value, name):
 
 
 @pytest.mark.parametrize(("kind", "value", "message"), [
-    ("single_label", None, "d.csv:7: field 'label' is empty. Expected a label. Remove the row or correct it."),
-    ("single_label", "", "d.csv:7: field 'label' is empty."), ("single_label", float("nan"), "d.csv:7: field 'label' is nan, not a number."),
     ("single_label", ["a", "b"], "d.csv:7: field 'label' has several labels: ['a', 'b']. For several labels an example set --head.kind=multi_label."),
     ("regression", "high", "d.csv:7: field 'label' should be a number, for a regression. Received 'high'."),
-    ("regression", "nan", "d.csv:7: field 'label' is nan. Expected a finite number."), ("regression", "", "should be a number"),
-    ("regression", None, "should be a number"),
-    ("regression", "-inf", "is -inf. Expected a finite number."), ("multi_label", None, "d.csv:7: field 'label' is empty."),
+    ("regression", "-inf", "is -inf. Expected a finite number."), ("single_label", float("inf"), "field 'label' is inf, not a number."),
+    ("multi_label", ["a", None], "d.csv:7: field 'label': one of its labels is empty"),
 ])
 def test_an_unusable_label_is_named_with_its_place(kind, value, message):
     with pytest.raises(DataError) as caught:
         head_of(kind=kind).label(example(label=value))
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["single_label", "multi_label", "regression"])
+@pytest.mark.parametrize("value", [None, float("nan"), "", " "])
+def test_what_is_missing_is_no_label(kind, value):
+    expected = () if kind == "multi_label" and isinstance(value, str) else None  # there "" says that it has none of the labels
+    assert head_of(kind=kind).label(example(label=value)) == expected
 
 
 @pytest.mark.parametrize(("value", "names"), [
@@ -99,21 +104,11 @@ def test_declared_names_come_before_those_found():
     assert head_of().learn(["b", "a"], None, str)["labels"] == ["a", "b"]
 
 
-@pytest.mark.parametrize("labels", [None, ["a", "b"]])
-def test_a_label_outside_the_list_is_named_with_its_split(labels):
-    head = head_of(labels=("a", "b")) if labels is None else Head(Settings(labels=labels), DataSettings(source="jsonl", train=""), toy.TEMPLATE)
-    with pytest.raises(DataError) as caught:
-        head.label_columns(["a", "c"], {"labels": ["a", "b"]}, lambda index: f"dev.csv:{index + 1}", "validation")
-    source = "head.labels" if labels else "train"
-    assert str(caught.value) == (f"dev.csv:2: label 'c' of validation is not among the labels of {source}: a, b. "
-                                 "Correct it, or list every label with --head.labels.")
-
-
 def test_labels_become_numbers():
     single, several, number = head_of(), head_of(kind="multi_label"), head_of(labels=(), kind="regression")
-    assert single.label_columns(["c", "a"], single.vocabulary, str, "train")["label"].tolist() == [2, 0]
-    assert several.label_columns([("c", "a"), ()], several.vocabulary, str, "train")["label"].tolist() == [[1, 0, 1], [0, 0, 0]]
-    assert number.label_columns([0.5, -2.0], number.vocabulary, str, "train")["label"].tolist() == [0.5, -2.0]
+    for head, labels, numbers in ((single, ["c", "a"], [2, 0]), (several, [("c", "a"), ()], [[1, 0, 1], [0, 0, 0]]), (number, [0.5, -2.0], [0.5, -2.0])):
+        split = types.SimpleNamespace(name="train", labels=labels, origin=str)
+        assert head.label_columns(split, head.vocabulary, Ledger())[0]["label"].tolist() == numbers
 
 
 @pytest.mark.parametrize(("settings", "message"), [

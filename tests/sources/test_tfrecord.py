@@ -1,11 +1,12 @@
 import gzip
+import math
 import struct
 
 import pytest
 
 from trainer.errors import DataError
 from trainer.lazy import tf
-from trainer.sources import open_source, tfrecord
+from trainer.sources import open_source, require_field, tfrecord
 
 
 def feature(values):
@@ -79,8 +80,14 @@ def test_values_that_are_refused(tmp_path):
     write(tmp_path / "x", [RECORDS[0], serialized(text=[b"ab\xff"], label=[0])])
     text = refusal(tmp_path / "x")
     assert f"{tmp_path}/x:2: field 'text' of record 2 is not UTF-8: byte 0xff at byte 2" in text and "Encode text as UTF-8" in text
+
+
+def test_a_missing_number_is_a_value_that_heads_judge(tmp_path):
     write(tmp_path / "x", [serialized(text=[b"a"], label=[float("nan")])])
-    assert "x:1: field 'label' of record 1 is [nan], not a number" in refusal(tmp_path / "x")
+    (found,) = source(tmp_path / "x").examples()
+    assert math.isnan(found.features["label"])
+    with pytest.raises(DataError, match="x:1: field 'label' is nan, not a number"):
+        require_field(found, "label", "data.label")
 
 
 def damaged(path, position=None, size=None):

@@ -22,6 +22,18 @@ MEANINGS = {
     "unreachable_answers": "answers that no window can give: cut by all, or longer than head.max_answer_tokens",
     "empty_texts": "texts without a character",
     "unknown_tokens": "tokens the vocabulary does not have",
+    "unlabelled": "examples without a gold label, left out",
+    "unlabelled_marks": "examples whose label says that there is none (-1, -, nan, null), left out; to make it a class, name it in head.labels",
+    "excluded_labels": "labels of data.exclude_labels, left out",
+    "label_blanks": "labels with white space at their ends, which is left out",
+    "label_spellings": "labels that write a number or a truth value in another way (0.0 for 0, 1 for true), read as that",
+    "unseen_labels": "labels that train does not have: scored as missed",
+    "labels_alike": "labels that differ from a more frequent one by case or Unicode normal form alone, kept apart",
+    "label_typos": "labels that look like a frequent one misspelt",
+    "rare_labels": "labels of which train has fewer than three examples",
+    "absent_labels": "labels of train of which this split has no example",
+    "contradicting_labels": "texts that stand in the same split with another label",
+    "contradicting_train": "texts that stand in train with another label",
     "duplicates": "texts that stand in the same split before",
     "duplicates_of_train": "texts that stand in train as well",
 }
@@ -43,6 +55,10 @@ class Ledger:
     def count(self, split: str, kind: str) -> int:
         """How often `kind` happened in `split`."""
         return self.entries.get(split, {}).get(kind, {}).get("count", 0)
+
+    def first(self, split: str, kind: str) -> str:
+        """Where `kind` was first met in `split`; "" where it was not."""
+        return self.entries.get(split, {}).get(kind, {}).get("first", "")
 
     def lines(self) -> list[str]:
         """One line an entry: "train: 12 texts longer than seq_len, cut (first: a.csv:3)"."""

@@ -19,7 +19,9 @@ import tensorflow as tf
 
 from trainer.config import DataSettings
 from trainer.data import store as store_module
+from trainer.data.contradictions import contradictions, contradictions_of_train
 from trainer.data.duplicates import duplicates, duplicates_of
+from trainer.data.gold import Gold
 from trainer.data.ledger import Ledger
 from trainer.data.store import StoreWriter, TokenStore
 from trainer.errors import DataError
@@ -161,6 +163,7 @@ class _Preparation:
     def __init__(self, settings: DataSettings, head: Any, sources: dict[str, Source], progress: Any, graph: Callable[..., Any]) -> None:
         self.settings, self.head, self.sources, self.progress, self.graph = settings, head, sources, progress, graph
         self.ledger = Ledger()
+        self.gold = Gold(settings, head, self._train_labels, self.ledger) if head.classifies else None
         fractions = {split: value for split in ("validation", "test") if isinstance(value := getattr(settings, split), float)}
         self.held_out = dict(zip(fractions, itertools.accumulate(fractions.values()), strict=True))  # split -> where its part of the hashes ends
         self.pending: deque[tuple[_Split, slice, Future]] = deque()  # which examples of the split are being encoded
@@ -208,8 +211,18 @@ class _Preparation:
         point = (digest if self.head.grouping == slice(None) else content_hash(texts[self.head.grouping])) / 2**64
         return next((split for split, edge in self.held_out.items() if point < edge), "train")
 
+    def _train_labels(self) -> Iterator[Any]:
+        """The labels of train, read once more."""
+        source = open_source(self.settings, "train", self.settings.train)
+        return (self.head.label(example) for example in itertools.islice(source.examples(), self.settings.limit))
+
     def _take(self, split: _Split, example: Example, texts: tuple[str, ...], digest: int) -> None:
-        split.labels.append(self.head.label(example))
+        label = self.head.label(example)
+        if self.gold:
+            label = self.gold.of(split.name, label, example.origin)
+            if label is None:
+                return
+        split.labels.append(label)
         if not all(texts):
             self.ledger.add(split.name, "empty_texts", str(example.origin))
         if len(split.samples) < SAMPLES:
@@ -259,8 +272,22 @@ class _Preparation:
             raise DataError(f"{origin}: {excess} data.seq_len = {self.settings.seq_len}, and data.overflow is error. "
                             f"Raise data.seq_len, or choose data.overflow {others}.")
 
+    def _refuse_without_gold(self, name: str) -> None:
+        """Raises DataError where all examples of a split were left out."""
+        left_out = {kind: count for kind in ("unlabelled", "unlabelled_marks", "excluded_labels") if (count := self.ledger.count(name, kind))}
+        if not left_out:
+            return
+        if "excluded_labels" in left_out:
+            raise DataError(f"data.{name}: no examples are left: {left_out['excluded_labels']:,} have a label of data.exclude_labels. Exclude fewer.")
+        kind = next(iter(left_out))
+        advice = "Remove data.test: --mode=predict answers such a file" if name == "test" else "Is --data.label the right field?"
+        raise DataError(f"data.{name}: none of its {sum(left_out.values()):,} examples has a gold label (first: {self.ledger.first(name, kind)}): it is empty, "
+                        f"null, or a mark such as -1 that says so. {advice}")
+
     def _finish(self, splits: dict[str, _Split], folder: pathlib.Path) -> None:
         for name, split in splits.items():
+            if split.count == 0:
+                self._refuse_without_gold(name)
             if split.count == 0 and isinstance(spec := getattr(self.settings, name), float):
                 total = sum(other.count for other in splits.values())
                 raise DataError(f"data.{name} = {spec}: no examples: of the {total:,} of data.train none fell into this fraction. Hold out a larger one, "
@@ -273,6 +300,9 @@ class _Preparation:
                 raise DataError(f"data.{name} = {getattr(self.settings, name)}: no examples. Check the path.")
         names = self.sources["train"].label_names()
         vocabulary = self.head.learn(splits["train"].labels, names, lambda index: splits["train"].origin(index))
+        if self.gold:
+            self.gold.refuse_unknown(vocabulary["labels"])
+        train_labels: np.ndarray | None = None
         for name, split in splits.items():
             if name != "train" or self.settings.stream_characters is None:
                 self._count_duplicates(split, splits["train"])
@@ -282,11 +312,24 @@ class _Preparation:
             if self.head.windows:
                 columns, token_columns, extras = self.head.align(split, vocabulary, self.ledger)
             else:
-                columns, extras = self.head.label_columns(split.labels, vocabulary, split.origin, name), self.head.kept(split)
+                columns, extras = self.head.label_columns(split, vocabulary, self.ledger)
+                extras = {**extras, **self.head.kept(split)}
             meta = {"files": split.names, "samples": split.samples, "examples": split.count, "characters": split.characters,
                     "scored_share": self.head.scored_share}
+            if self.gold:
+                train_labels = columns["label"] if name == "train" else train_labels
+                self._count_contradictions(split, columns["label"], splits["train"], train_labels)
             split.writer.close(columns, token_columns, meta, extras=extras)
         write_json(folder / "ledger.json", {"ledger": self.ledger.entries, "vocabulary": vocabulary})
+
+    def _count_contradictions(self, split: _Split, labels: np.ndarray, train: _Split, train_labels: np.ndarray) -> None:
+        folder = split.writer.folder
+        found = {"contradicting_labels": contradictions(split.hashes, labels, folder)}
+        if split is not train:
+            found["contradicting_train"] = contradictions_of_train(split.hashes, labels, train.hashes, train_labels, folder)
+        for kind, rows in found.items():
+            if rows.count:
+                self.ledger.add(split.name, kind, split.origin(rows.first), rows.count)
 
     def _count_duplicates(self, split: _Split, train: _Split) -> None:
         folder = split.writer.folder

@@ -4,7 +4,8 @@ A head's file has a `Settings` and a `Head(settings, data_settings, tokenizer)` 
 
     check                 whether the backbone is one for the head; ConfigError
     texts, label          raw text and label of an example; DataError names file:line
-    learn, label_columns  what train teaches (the label names), and labels as numbers
+    learn, label_columns  what train teaches (the label names), and the labels of a split as numbers, with extras for the metrics;
+                          label_counts how often each occurs, label_range of numbers the lowest, mean and highest
     encode                texts -> token columns, in the graph; the same function serves
     build, logits, loss   the layers above the backbone, and their loss as (sum, weight)
     warnings              what a person should know of the encoded splits
@@ -13,6 +14,7 @@ A head's file has a `Settings` and a `Head(settings, data_settings, tokenizer)` 
                           those that improve downward; per_label for the kept model
     answers, decode       what the SavedModel makes of the results, in the graph, and one of them as JSON, for the example that
                           was asked; token_answers to token ids, of which `more_inputs` names what else it takes
+    undefined_metrics     those that a split cannot give, and why
     remark                what an answer suffers from, for a warning
     calibrate             chooses what validation decides, such as a threshold; load_calibration takes it over later
     ambiguous             where the answers may differ although the results agree
@@ -32,6 +34,9 @@ evaluation where one of them is train.best_metric. `asked` are the texts that pr
 learnt from. One that `streams` learns nothing from train as a whole, so that train may be read in blocks. One that
 `lives_on_pretraining` is of little use where the checkpoint has not its layers. BERT's pooler is part of the model only for one that `uses_pooler`.
 
+A head that `classifies` reads a label as a name or a tuple of names, or None where there is none; `given_labels` are those that its settings
+name, if they do, and `plain_name` is how a written label is known.
+
 `overflows` are the values of data.overflow that the head takes, its own default first.
 
 `grouping` says by which of its texts an example falls into train or a fraction held out of it. With `keeps_texts` its
@@ -41,8 +46,20 @@ metrics need the texts of validation and test: `align` finds the last of each as
 from typing import Any
 
 from trainer.config import DataSettings, HeadSettings, plugin_module
+from trainer.errors import ConfigError
 
 
 def make_head(settings: HeadSettings, data: DataSettings, tokenizer: Any) -> Any:
-    """The head that the config names."""
-    return plugin_module("trainer.heads", settings.name).Head(settings, data, tokenizer)
+    """The head that the config names. Raises ConfigError where settings of the data are for heads of another kind."""
+    head = plugin_module("trainer.heads", settings.name).Head
+    if not head.classifies:
+        _refuse_label_settings(settings.name, data)
+    return head(settings, data, tokenizer)
+
+
+def _refuse_label_settings(name: str, data: DataSettings) -> None:
+    if not isinstance(data.label, str):
+        raise ConfigError(f"data.label: head {name} takes one field. Received {data.label}.")
+    for key in ("unlabelled", "exclude_labels", "unseen_labels"):
+        if getattr(data, key) != type(data).model_fields[key].default:
+            raise ConfigError(f"data.{key}: is of classification, and head {name} has no classes. Leave it out.")

@@ -11,14 +11,17 @@ import numpy as np
 from pydantic import Field
 
 from trainer.config import DataSettings, HeadSettings
-from trainer.errors import ConfigError, DataError
-from trainer.heads._per_label import scores_per_label
+from trainer.errors import ConfigError, DataError, shown_value
+from trainer.heads._class_metrics import class_metrics, class_scores, regression_metrics, undefined_class_metrics, undefined_regression_metrics, unseen_names
+from trainer.heads._label_columns import UNSEEN_GIVEN, Unseen, first_with, label_columns
+from trainer.heads._label_doubts import constant_numbers, doubts_of, note_doubts
+from trainer.heads._label_lists import are_vectors, labels_of_columns, list_in_text, one_label, several_labels, vectors
+from trainer.heads._labels import Label, Mentions, Spellings, as_name, learnt_names, number_key, shown_labels, trimmed
 from trainer.heads._plain import Plain
 from trainer.lazy import tf
 from trainer.sources import Example, require_field, require_text
 
 Labels = Annotated[list[str], Field(min_length=1)]
-SHOWN_LABELS = 30  # in a message
 
 
 class ClassifierSettings(HeadSettings):
@@ -36,6 +39,8 @@ class ClassifierSettings(HeadSettings):
 class Classifier(Plain):
     """See trainer/heads/__init__.py for what each method is for."""
 
+    classifies = True
+
     def __init__(self, settings: ClassifierSettings, data: DataSettings, tokenizer: Any) -> None:
         self.settings, self.data, self.tokenizer = settings, data, tokenizer
         self.fields = [data.text] if isinstance(data.text, str) else list(data.text)
@@ -45,6 +50,25 @@ class Classifier(Plain):
             raise ConfigError(f"head.class_weights: only for head.kind single_label. Received kind {settings.kind}.")
         if settings.kind == "regression" and settings.labels is not None:
             raise ConfigError("head.labels: a regression has none. Remove head.labels, or set head.kind.")
+        self._check_label_settings()
+
+    def _check_label_settings(self) -> None:
+        """Raises ConfigError where settings of the labels contradict each other."""
+        fields, labels, excluded = self.data.label_fields, self.settings.labels, set(map(self.plain_name, self.data.exclude_labels))
+        if not isinstance(self.data.label, str):
+            if self.settings.kind != "multi_label":
+                raise ConfigError(f"data.label: several fields of 0 and 1 are of head.kind multi_label. Received {shown_value(fields)} with kind "
+                                  f"{self.settings.kind}. Set --head.kind=multi_label, or name one field.")
+            if labels is not None:
+                raise ConfigError("head.labels: the fields of data.label name the labels already. Leave head.labels out.")
+            if excluded:
+                raise ConfigError("data.exclude_labels: leave the fields out of data.label instead.")
+            if len(set(fields)) < len(fields):
+                raise ConfigError(f"data.label: a field is named twice. Received {shown_value(fields)}.")
+        if excluded and self.settings.kind == "regression":
+            raise ConfigError("data.exclude_labels: a regression has no classes. Leave it out.")
+        if both := [name for name in labels or () if self.plain_name(name) in excluded]:
+            raise ConfigError(f"data.exclude_labels: head.labels names {shown_labels(both)} too. Take it out of one of them.")
 
     # --- examples -------------------------------------------------------------------------------------------------
 
@@ -52,70 +76,126 @@ class Classifier(Plain):
         """The raw text, or the two of a pair. Raises DataError where a field is missing or no text."""
         return tuple(require_text(example, field) for field in self.fields)
 
-    def label(self, example: Example) -> Any:
-        """The raw label: a name, a tuple of names, or a number. Raises DataError where it is missing or NaN."""
-        value = require_field(example, self.data.label, "data.label")
+    @property
+    def given_labels(self) -> Sequence[str] | None:
+        """The labels that the settings name, if they do."""
+        return self.settings.labels if isinstance(self.data.label, str) else self.data.label
+
+    def plain_name(self, name: str) -> str:
+        """How a label is known, however it is written: without blanks at its ends, 1 for 1.0."""
+        bare = trimmed(name)
+        return number_key(bare) or bare
+
+    def label(self, example: Example) -> Label | float | None:
+        """The raw label: a name, a tuple of names, or a number; None where there is no gold label.
+
+        Raises:
+            DataError: the field is missing, or holds no label.
+        """
+        if not isinstance(self.data.label, str):
+            return labels_of_columns(example, self.data.label)
         where = f"{example.origin}: field {self.data.label!r}"
+        value = example.features.get(self.data.label, "")
+        if isinstance(value, float) and math.isnan(value):
+            return None
+        value = require_field(example, self.data.label, "data.label")
         if self.settings.kind == "regression":
             return _number(value, where)
         if self.settings.kind == "multi_label":
-            if value == "":
-                return ()  # no label; a missing value is a mistake
-            parts = value if isinstance(value, (list, tuple)) else [part.strip() for part in str(_name(value, where)).split(self.settings.label_separator)]
-            return tuple(_name(part, where) for part in parts if part != "")
-        if isinstance(value, (list, tuple)):
-            raise DataError(f"{where} has several labels: {value!r}. For several labels an example set --head.kind=multi_label.")
-        return _name(value, where)
+            return several_labels(value, self.settings.label_separator, where)
+        as_list = list_in_text(value) if isinstance(value, str) else value
+        if isinstance(as_list, (list, tuple)):
+            return one_label(as_list, where)
+        return as_name(value, where)
 
     def preparation_settings(self) -> dict[str, Any]:
         """What of the settings changes the stored examples."""
         return self.settings.model_dump(include={"name", "kind", "labels", "label_separator"})
 
     def learn(self, labels: Sequence[Any], names: list[str] | None, origin: Callable[[int], str]) -> dict[str, Any]:
-        """The label names, from the settings, the source, or train.
+        """The label names, from the settings, the source, or train; `vectors` where train has 0 and 1 for each of them.
 
         Raises:
             DataError: train has one class only.
         """
         if self.settings.kind == "regression":
             return {"labels": [], "train_counts": {}}
-        counts = Counter(name for label in labels for name in (label if isinstance(label, tuple) else (label,)))
-        found = self.settings.labels or names or _sorted_names(counts)
+        mentions = Mentions.of(labels)
+        if self.settings.kind == "multi_label" and isinstance(self.data.label, str) and are_vectors(mentions, self.settings.labels, origin):
+            return self._learn_vectors(mentions, names, origin)
+        counts = mentions.counts()
+        excluded = set(map(self.plain_name, self.data.exclude_labels))
+        declared = [name for name in names or () if self.plain_name(name) not in excluded]
+        found = list(self.given_labels or declared or learnt_names(counts))
         if self.settings.kind == "single_label":
             self.require_classes(counts, labels, origin)
-        if not found:
+        if not counts or not found:
             raise DataError(f"data.train: no example has a label in field {self.data.label!r}.")
-        return {"labels": list(found), "train_counts": {name: counts.get(name, 0) for name in found}}
+        return {"labels": found, "train_counts": known_counts(found, counts)}
+
+    def _learn_vectors(self, mentions: Mentions, names: list[str] | None, origin: Callable[[int], str]) -> dict[str, Any]:
+        size = int(mentions.lengths()[0])
+        labels = self.settings.labels or (names if names and len(names) == size else list(map(str, range(size))))
+        counts = vectors(mentions, size, origin).sum(axis=0, dtype=np.int64).tolist()
+        return {"labels": list(labels), "train_counts": dict(zip(labels, counts, strict=True)), "vectors": True}
 
     def require_classes(self, counts: Mapping[str, int], labels: Sequence[Any], origin: Callable[[int], str]) -> None:
         """Raises DataError where all examples have the same label."""
-        if len(counts) == 1:
+        if len(learnt_names(counts)) == 1:
             advice = f" data.limit takes the first {self.data.limit:,}: shuffle a file that is sorted by label." if self.data.limit else ""
-            raise DataError(f"data.train: every one of the {len(labels):,} examples has the label {next(iter(counts))!r} (first: {origin(0)}). "
+            raise DataError(f"data.train: every one of the {len(labels):,} examples has the label {shown_value(next(iter(counts)))} (first: {origin(0)}). "
                             f"A classifier needs two or more. Is --data.label the right field?{advice}")
 
-    def label_columns(self, labels: Sequence[Any], vocabulary: Mapping[str, Any], origin: Callable[[int], str], split: str) -> dict[str, np.ndarray]:
-        """The labels of a split as numbers: (n,) int32, (n, C) float32 or (n,) float32.
+    def label_columns(self, split: Any, vocabulary: Mapping[str, Any], ledger: Any) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """The labels of a split as numbers, and extras for the metrics; see `_label_columns.label_columns`.
 
+        Args:
+            split: what is being written: its `name`, `labels` and `origin`.
+            ledger: takes what is odd about the labels.
         Raises:
             DataError: a label that is not in the list, with its first place.
         """
         if self.settings.kind == "regression":
-            return {"label": np.array(labels, np.float32)}
-        ids = {name: index for index, name in enumerate(vocabulary["labels"])}
-        for index, label in enumerate(labels):
-            for name in label if isinstance(label, tuple) else (label,):
-                if name not in ids:
-                    source = "head.labels" if self.settings.labels else "train"
-                    shown = ", ".join(list(ids)[:SHOWN_LABELS]) + (", …" if len(ids) > SHOWN_LABELS else "")
-                    raise DataError(f"{origin(index)}: label {name!r} of {split} is not among the labels of {source}: {shown}. "
-                                    "Correct it, or list every label with --head.labels.")
-        if self.settings.kind == "single_label":
-            return {"label": np.fromiter((ids[label] for label in labels), np.int32, len(labels))}
-        rows = np.zeros((len(labels), len(ids)), np.float32)
-        for row, label in zip(rows, labels, strict=True):
-            row[[ids[name] for name in label]] = 1
-        return {"label": rows}
+            return {"label": np.fromiter(split.labels, np.float32, len(split.labels))}, {}
+        listed = self.given_labels is not None
+        unseen = Unseen(refuse=listed or self.data.unseen_labels == "error", held_out=not isinstance(getattr(self.data, split.name), str),
+                        known_from="head.labels" if listed else "train")
+        columns, extras = label_columns(split, vocabulary, ledger, several=self.settings.kind == "multi_label", unseen=unseen)
+        names = {name: number for number, name in enumerate([*vocabulary["labels"], *unseen_names(extras)])}
+
+        def first(found: set[str]) -> str:
+            return split.origin(first_with([names[name] for name in found], columns["label"], extras))
+
+        note_doubts(split.name, self._counts(vocabulary, columns["label"], extras), vocabulary["train_counts"], ledger, first)
+        return columns, extras
+
+    def _counts(self, vocabulary: Mapping[str, Any], label: np.ndarray, extras: Mapping[str, np.ndarray]) -> dict[str, int]:
+        names = [*vocabulary["labels"], *unseen_names(extras)]
+        if label.ndim > 1:
+            given = [label, extras[UNSEEN_GIVEN]] if UNSEEN_GIVEN in extras else [label]
+            counts = np.concatenate([column.sum(axis=0, dtype=np.int64) for column in given])
+            return dict(zip(names, counts.tolist(), strict=True))
+        return dict(zip(names, np.bincount(label, minlength=len(names)).tolist(), strict=True))
+
+    def label_counts(self, vocabulary: Mapping[str, Any], store: Any) -> dict[str, int]:
+        """How often each label occurs in a split, also those that train does not have."""
+        if self.settings.kind == "regression":
+            return {}
+        return self._counts(vocabulary, store.columns["label"], store.extras)
+
+    def label_range(self, store: Any) -> tuple[float, float, float] | None:
+        """The lowest, mean and highest number of a split, for a regression."""
+        if self.settings.kind != "regression":
+            return None
+        label = np.asarray(store.columns["label"], np.float64)
+        return float(label.min()), float(label.mean()), float(label.max())
+
+    def warnings(self, vocabulary: Mapping[str, Any], splits: Mapping[str, Any]) -> list[str]:
+        """Labels that may be misspelt, one class in two spellings, or no class."""
+        if self.settings.kind == "regression":
+            return [line for split, store in splits.items() if split != "train" for line in constant_numbers(split, np.asarray(store.columns["label"]))]
+        counts = {split: self.label_counts(vocabulary, store) for split, store in splits.items()}
+        return doubts_of(counts, vocabulary["train_counts"], named=self.given_labels is not None, few=self.lives_on_pretraining)
 
     def loss(self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         """Sum over the examples of weight x loss, and the sum of the weights; the caller divides by the step's global weight.
@@ -177,18 +257,28 @@ class Classifier(Plain):
             results: logits (n, C) float32.
             store: the split; its column `label` is used.
         """
-        logits, label = results["logits"], np.asarray(store.columns["label"])
+        logits, label = results["logits"].astype(np.float64), np.asarray(store.columns["label"])
         if self.settings.kind == "regression":
-            return _regression_metrics(logits[:, 0].astype(np.float64), label.astype(np.float64))
-        return _label_metrics(logits.astype(np.float64), label, self.settings)
+            return regression_metrics(logits[:, 0], label.astype(np.float64))
+        return class_metrics(logits, label, store.extras, self._threshold)
+
+    @property
+    def _threshold(self) -> float | None:
+        return self.settings.threshold if self.settings.kind == "multi_label" else None
+
+    def undefined_metrics(self, vocabulary: Mapping[str, Any], store: Any) -> dict[str, str]:
+        """Such as auc_roc where a split has one class, and why."""
+        label = np.asarray(store.columns["label"])
+        if self.settings.kind == "regression":
+            return undefined_regression_metrics(label)
+        return undefined_class_metrics(label, store.extras, len(vocabulary["labels"]))
 
     def per_label(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, dict[str, float]]:
         """precision, recall, f1 and support of each label; a regression has none."""
         if self.settings.kind == "regression":
             return {}
-        labels = self.vocabulary["labels"]
-        predicted = _predicted(results["logits"].astype(np.float64), self.settings)
-        return scores_per_label(np.asarray(store.columns["label"]), predicted, labels, list(range(len(labels))))
+        logits, label = results["logits"].astype(np.float64), np.asarray(store.columns["label"])
+        return class_scores(logits, label, store.extras, self._threshold, self.vocabulary["labels"])
 
     def decode(self, outputs: Mapping[str, np.ndarray], row: int, example: Example | None = None) -> dict[str, Any]:
         """One row of the answers as JSON for --mode=predict; `example` is what was asked."""
@@ -211,34 +301,25 @@ class Classifier(Plain):
         return {"label": top[:, 1] - top[:, 0] <= 2 * tolerance}
 
 
-def _name(value: Any, where: str) -> str:
-    """A label as text: 1, 1.0, True and "1" are what a person would write."""
-    if isinstance(value, float) and math.isnan(value):
-        raise DataError(f"{where} is NaN. Expected a label. Remove the row or correct it.")
-    if value is None or value == "":
-        raise DataError(f"{where} is empty. Expected a label. Remove the row or correct it.")
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if not isinstance(value, (str, int, float)):
-        raise DataError(f"{where} should be a label. Received {value!r} ({type(value).__name__}).")
-    return str(value)
-
-
-def _number(value: Any, where: str) -> float:
+def _number(value: Any, where: str) -> float | None:
+    """None where there is none: null, empty, nan."""
+    if value is None or (isinstance(value, str) and value.strip().casefold() in ("", "nan", "null")):
+        return None
     try:
         number = float(value)
-    except (TypeError, ValueError):
-        raise DataError(f"{where} should be a number, for a regression. Received {value!r}.") from None
+    except (TypeError, ValueError, OverflowError):
+        raise DataError(f"{where} should be a number, for a regression. Received {shown_value(value)}.") from None
     if not math.isfinite(number):
         raise DataError(f"{where} is {number}. Expected a finite number. Remove the row or correct it.")
     return number
 
 
-def _sorted_names(counts: Mapping[str, int]) -> list[str]:
-    """Numbers by value, everything else by code point."""
-    if all(name.removeprefix("-").isdecimal() for name in counts):
-        return sorted(counts, key=lambda name: (int(name), name))
-    return sorted(counts)
+def known_counts(labels: Sequence[str], counts: Mapping[str, int]) -> dict[str, int]:
+    """How often each of the labels occurs, however it is written."""
+    spellings, total = Spellings(labels), Counter()
+    for name, count in counts.items():
+        total[spellings.find(name)[0]] += count
+    return {label: total[label] for label in labels}
 
 
 def class_weights_of(settings: Any, vocabulary: Mapping[str, Any]) -> np.ndarray | None:
@@ -251,41 +332,5 @@ def class_weights_of(settings: Any, vocabulary: Mapping[str, Any]) -> np.ndarray
         return np.array([total / (len(labels) * counts[name]) if counts[name] else 0 for name in labels], np.float32)
     unknown = sorted(set(settings) - set(labels))
     if unknown:
-        raise ConfigError(f"head.class_weights: {', '.join(unknown)}: no such label. The labels: {', '.join(labels[:SHOWN_LABELS])}.")
+        raise ConfigError(f"head.class_weights: {shown_labels(unknown)}: no such label. The labels: {shown_labels(labels)}.")
     return np.array([settings.get(name, 1.0) for name in labels], np.float32)
-
-
-def _regression_metrics(value: np.ndarray, label: np.ndarray) -> dict[str, float]:
-    from scipy import stats
-
-    mse = float(np.mean((value - label) ** 2))
-    varied = len(value) > 1 and np.ptp(value) > 0 and np.ptp(label) > 0  # else a correlation is undefined
-    return {"loss": mse, "mse": mse,
-            "pearson": float(stats.pearsonr(value, label).statistic) if varied else 0.0,
-            "spearman": float(stats.spearmanr(value, label).statistic) if varied else 0.0}
-
-
-def _predicted(logits: np.ndarray, settings: ClassifierSettings) -> np.ndarray:
-    """(n,) the class of each example, or (n, C) 0 and 1 for several."""
-    from scipy.special import expit
-
-    return (expit(logits) >= settings.threshold).astype(int) if settings.kind == "multi_label" else logits.argmax(axis=1)
-
-
-def _label_metrics(logits: np.ndarray, label: np.ndarray, settings: ClassifierSettings) -> dict[str, float]:
-    from scipy.special import log_softmax, softmax
-    from sklearn import metrics
-
-    classes, predicted = logits.shape[1], _predicted(logits, settings)
-    if settings.kind == "multi_label":
-        loss = float(np.mean(np.logaddexp(0, logits) - logits * label))
-    else:
-        loss = float(-np.mean(log_softmax(logits, axis=1)[np.arange(len(label)), label]))
-    values = {"loss": loss, "accuracy": float(metrics.accuracy_score(label, predicted))}
-    if settings.kind == "multi_label":
-        values["f1_micro"] = float(metrics.f1_score(label, predicted, average="micro", zero_division=0))
-    scores = metrics.precision_recall_fscore_support(label, predicted, labels=range(classes), average="macro", zero_division=0)
-    values |= dict(zip(("precision_macro", "recall_macro", "f1_macro"), map(float, scores[:3]), strict=True))
-    if settings.kind == "single_label" and classes == 2 and len(np.unique(label)) == 2:
-        values["auc_roc"] = float(metrics.roc_auc_score(label, softmax(logits, axis=1)[:, 1]))
-    return values

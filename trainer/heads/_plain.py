@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # which would import TensorFlow
 class Plain:
     """Defaults, which a head overrides where it differs; see trainer/heads/__init__.py for what each is for."""
 
+    classifies = False
     windows = False
     recuts = False
     draws = False
@@ -60,6 +61,18 @@ class Plain:
     def no_huggingface(self) -> str | None:
         """Why Hugging Face's format has no place for the head as it is set, if so."""
         return None
+
+    def label_counts(self, vocabulary: Mapping[str, Any], store: Any) -> dict[str, int]:
+        """How often each label occurs in a split, where there are labels."""
+        return {}
+
+    def label_range(self, store: Any) -> tuple[float, float, float] | None:
+        """The lowest, mean and highest number of a split, where numbers are predicted."""
+        return None
+
+    def undefined_metrics(self, vocabulary: Mapping[str, Any], store: Any) -> dict[str, str]:
+        """The metrics that a split cannot give, or that are the same for any model, and why."""
+        return {}
 
     def kept(self, split: Any) -> dict[str, np.ndarray]:
         """What else of a split the head keeps, for `judge`; heads with `windows` return it from `align`."""

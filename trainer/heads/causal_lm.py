@@ -118,10 +118,10 @@ class Head(LanguageModel):
         text = example.features[self.settings.target]
         return True, count_words(text), len(text.encode("utf-8", "replace"))
 
-    def label_columns(self, labels: Sequence[tuple[bool, int, int]], vocabulary: Mapping[str, Any], origin: Any, split: str) -> dict[str, np.ndarray]:
-        """Of each example the words and bytes that are learnt."""
-        sizes = itertools.chain.from_iterable(sizes for _, *sizes in labels)
-        return {"text_size": np.fromiter(sizes, np.int32, 2 * len(labels)).reshape(-1, 2)}
+    def label_columns(self, split: Any, vocabulary: Mapping[str, Any], ledger: Any) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Of each example the words and bytes that are learnt, and no extras."""
+        sizes = itertools.chain.from_iterable(sizes for _, *sizes in split.labels)
+        return {"text_size": np.fromiter(sizes, np.int32, 2 * len(split.labels)).reshape(-1, 2)}, {}
 
     def preparation_settings(self) -> dict[str, Any]:
         """What of the settings changes the stored examples."""

@@ -8,7 +8,6 @@ Source: Schick and Schütze 2021, "Exploiting Cloze Questions for Few Shot Text 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,9 +15,10 @@ import numpy as np
 from pydantic import Field
 
 from trainer.config import DataSettings
-from trainer.errors import ConfigError, DataError
+from trainer.errors import ConfigError, DataError, shown_value
 from trainer.heads._carried_over import CarriedOver
-from trainer.heads._classifier import Classifier, ClassifierSettings, class_weights_of
+from trainer.heads._classifier import Classifier, ClassifierSettings, class_weights_of, known_counts
+from trainer.heads._labels import Mentions, Spellings, shown_labels
 from trainer.heads._masked_output import MaskedOutput
 from trainer.lazy import keras, tf
 
@@ -85,18 +85,25 @@ class Head(Classifier):
         Raises:
             DataError: train has a label without one, or one label only.
         """
-        words = self.settings.label_words
-        for index, label in enumerate(labels):
-            if label not in words:
-                raise DataError(f"{origin(index)}: label {label!r} has no word. Those with one: {', '.join(words)}. Give it one with --head.label_words.")
-        counts = Counter(labels)
-        self.require_classes(counts, labels, origin)
-        return {"labels": list(words), "train_counts": {name: counts[name] for name in words}}
+        words, mentions = self.settings.label_words, Mentions.of(labels)
+        spellings = Spellings(list(words))
+        for name, index in zip(mentions.names, mentions.first, strict=True):
+            if spellings.find(name)[0] is None:
+                raise DataError(f"{origin(index)}: label {shown_value(name)} has no word. Those with one: {shown_labels(list(words))}. "
+                                "Give it one with --head.label_words.")
+        self.require_classes(mentions.counts(), labels, origin)
+        return {"labels": list(words), "train_counts": known_counts(list(words), mentions.counts())}
+
+    @property
+    def given_labels(self) -> list[str]:
+        """Those that have a word."""
+        return list(self.settings.label_words)
 
     def warnings(self, vocabulary: Mapping[str, Any], splits: Mapping[str, Any]) -> list[str]:
         """Where train has no example of a label, as of a sorted file the first few."""
         absent = [name for name, count in vocabulary["train_counts"].items() if not count]
-        return [f"data.train: no example has the label {', '.join(absent)}. data.limit takes the first examples: shuffle the file"] if absent else []
+        sorted_file = [f"data.train: no example has the label {shown_labels(absent)}. data.limit takes the first examples: shuffle the file"] if absent else []
+        return [*sorted_file, *super().warnings(vocabulary, splits)]
 
     # --- graph ----------------------------------------------------------------------------------------------------
 

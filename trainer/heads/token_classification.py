@@ -328,6 +328,20 @@ class Head(Plain):
             values |= dict(zip(("precision", "recall", "f1"), map(float, scores[:3]), strict=True))
         return values
 
+    def label_counts(self, vocabulary: Mapping[str, Any], store: Any) -> dict[str, int]:
+        """How many spans of each type a split has; of tags that are no spans, how many words have each."""
+        names = [*vocabulary["labels"], *store.extras["unseen_tags"].tolist()]
+        counts = zip(names, np.bincount(store.extras["word_tag"], minlength=len(names)).tolist(), strict=True)
+        if vocabulary["scheme"] == "none":
+            return dict(counts)
+        return {name.removeprefix("B-"): count for name, count in counts if name.startswith("B-")}
+
+    def undefined_metrics(self, vocabulary: Mapping[str, Any], store: Any) -> dict[str, str]:
+        """Where a split has no span, those of spans."""
+        if vocabulary["scheme"] == "none" or any(self.label_counts(vocabulary, store).values()):
+            return {}
+        return dict.fromkeys(("precision", "recall", "f1"), "it has no spans")
+
     def per_label(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, dict[str, float]]:
         """precision, recall, f1 and support of each type of span, strictly (seqeval); of each tag where tags are no spans."""
         gold, predicted = self.tags(results, store)

@@ -10,8 +10,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from trainer.config import DataSettings
-from trainer.errors import DataError, shown_value
+from trainer.errors import ConfigError, DataError, shown_value
 
+OF_FIELDS = ("csv", "jsonl", "tfds", "tfrecord", "tsv")  # sources whose examples have any fields
+# What may stand where there is no label, and may be a class elsewhere: SNLI has -1 and -, labels of sentiment are -1, 0 and 1.
+UNLABELLED_MARKS = ("-1", "-", "nan", "NaN", "null", "NULL")
 TO_PREDICT = "input"  # the split that --mode=predict reads, which needs no labels
 FIELDS_SHOWN = 12
 NAME_SHOWN = 40  # characters
@@ -73,6 +76,8 @@ def open_source(settings: DataSettings, split: str, spec: str) -> Source:
         ConfigError: there is nothing at `spec`.
         DataError: what is there cannot be read.
     """
+    if settings.source not in OF_FIELDS and not isinstance(settings.label, str):
+        raise ConfigError(f"data.label: source {settings.source} has one field of labels. Received {settings.label}. Name one, or use {', '.join(OF_FIELDS)}.")
     return importlib.import_module(f"trainer.sources.{settings.source}").open(settings, split, spec)
 
 

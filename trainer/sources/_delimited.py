@@ -29,7 +29,7 @@ class Layout(NamedTuple):
 def layout_of(settings: DelimitedSettings, split: str) -> Layout:
     """The columns of a split's files."""
     text = (settings.text,) if isinstance(settings.text, str) else tuple(settings.text)
-    return Layout(settings.header, settings.columns, text, settings.label if split == TO_PREDICT else None)
+    return Layout(settings.header, settings.columns, text, settings.label if split == TO_PREDICT and isinstance(settings.label, str) else None)
 
 
 def read(lines: Lines, dialect: Dialect, layout: Layout) -> Iterator[Example]:

@@ -20,5 +20,5 @@ class Settings(DataSettings):
 def open(settings: Settings, split: str, spec: str) -> Source:
     """The examples of JSON lines files; see `trainer.sources.open_source`."""
     text = [settings.text] if isinstance(settings.text, str) else settings.text
-    reader = functools.partial(read, names=(*text, settings.label))
+    reader = functools.partial(read, names=(*text, *settings.label_fields))
     return FileSource(files_of(spec, split), reader, {"source": settings.source}, fallback_encoding=settings.fallback_encoding)

@@ -35,7 +35,7 @@ def open(settings: Settings, split: str, spec: str) -> Source:
         DataError: it is not prepared here and cannot be downloaded.
     """
     text = [settings.text] if isinstance(settings.text, str) else settings.text
-    return TFDSSource(_prepared(settings), spec, setting_of(split), text_fields={*text, settings.label}, label=settings.label,
+    return TFDSSource(_prepared(settings), spec, setting_of(split), text_fields={*text, *settings.label_fields}, label=settings.label_fields[0],
                       fallback_encoding=settings.fallback_encoding)
 
 

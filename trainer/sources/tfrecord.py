@@ -1,7 +1,6 @@
 """TFRecord files of tf.train.Example (gzip when the name ends in .gz), fields by name."""
 
 import contextlib
-import math
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
@@ -37,7 +36,7 @@ def open(settings: Settings, split: str, spec: str) -> Source:
     text = [settings.text] if isinstance(settings.text, str) else settings.text
     # TensorFlow streams from gs:// itself, and each record has a checksum of its own: nothing is copied here.
     files = gcs.find(spec, key=setting_of(split)) if spec.startswith(mirror.SCHEME) else files_of(spec, split)
-    return TFRecordSource(files, {*text, settings.label}, set(settings.list_fields), settings.fallback_encoding)
+    return TFRecordSource(files, {*text, *settings.label_fields}, set(settings.list_fields), settings.fallback_encoding)
 
 
 class TFRecordSource:
@@ -101,9 +100,6 @@ class TFRecordSource:
         values = list(getattr(feature, kind).value) if kind else []
         if kind == "bytes_list":
             values = [self._text(field, value, origin) for value in values]
-        elif kind == "float_list" and not all(map(math.isfinite, values)) and field in self._text_fields:
-            raise DataError(f"{origin}: field {field!r} of record {origin.line} is {values}, not a number."
-                            " Leave the example out, or correct it.")
         if field in self._list_fields or len(values) > 1:
             return values
         return values[0] if values else None

@@ -1,0 +1,84 @@
+"""Equal texts with different labels: what no model can learn, or get right."""
+
+from __future__ import annotations
+
+import pathlib
+
+import numpy as np
+
+from trainer.data.duplicates import Found, by_hash
+from trainer.spool import Numbers
+
+SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no two hashes become one
+
+
+def contradictions(hashes: Numbers, labels: np.ndarray, folder: pathlib.Path) -> Found:
+    """Of a split: the rows whose text another row has with another label.
+
+    Args:
+        hashes: (n,) uint64, of the texts.
+        labels: (n,) numbers, or (n, C) for several labels.
+        folder: on the disk where large columns are parted.
+    """
+    found = Found()
+    for (rows,) in by_hash([hashes], folder):
+        found.add(rows["row"][contradicting(rows["hash"], labels[rows["row"]])])
+    return found
+
+
+def contradictions_of_train(hashes: Numbers, labels: np.ndarray, train_hashes: Numbers, train_labels: np.ndarray, folder: pathlib.Path) -> Found:
+    """Of a split: the rows whose text train has, always with another label than here."""
+    found = Found()
+    for rows, train_rows in by_hash([hashes, train_hashes], folder):
+        own, of_train = labels[rows["row"]], train_labels[train_rows["row"]]
+        found.add(rows["row"][contradicting_train(rows["hash"], own, train_rows["hash"], of_train)])
+    return found
+
+
+def contradicting(hashes: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The examples whose text stands in the same split with another label, in their order.
+
+    Args:
+        hashes: (n,) uint64, of the texts.
+        labels: (n,) numbers, or (n, C) for several labels.
+    """
+    numbers = _numbered(labels)
+    if not len(numbers):
+        return np.zeros(0, np.int64)
+    _, group = np.unique(hashes, return_inverse=True)
+    lowest, highest = _extremes(group, numbers)
+    return np.flatnonzero((lowest != highest)[group])
+
+
+def contradicting_train(hashes: np.ndarray, labels: np.ndarray, train_hashes: np.ndarray, train_labels: np.ndarray) -> np.ndarray:
+    """The examples whose text stands in train, always with another label than here.
+
+    Args:
+        hashes, labels: of the split, as for `contradicting`.
+        train_hashes, train_labels: of train.
+    """
+    numbers = _numbered(np.concatenate([train_labels, labels]))
+    own = numbers[len(train_labels):]
+    known = _paired(train_hashes, numbers[:len(train_labels)])
+    return np.flatnonzero(np.isin(hashes, train_hashes) & ~np.isin(_paired(hashes, own), known))
+
+
+def _paired(hashes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """(n,) uint64: the same for the same text and label, and for others as rarely as two texts have the same hash."""
+    return hashes * SPREAD + numbers.astype(np.uint64)
+
+
+def _numbered(labels: np.ndarray) -> np.ndarray:
+    """(n,): one number for each different label, or set of labels."""
+    if labels.ndim > 1:
+        rows = np.packbits(labels > 0, axis=1)
+        labels = rows.view(np.dtype((np.void, rows.shape[1]))).ravel()
+    return np.unique(labels, return_inverse=True)[1]
+
+
+def _extremes(group: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each group the lowest and the highest number."""
+    order = np.lexsort((numbers, group))
+    first = np.flatnonzero(np.diff(group[order], prepend=-1))
+    last = np.append(first[1:], len(group)) - 1
+    return numbers[order][first], numbers[order][last]

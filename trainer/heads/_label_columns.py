@@ -1,0 +1,108 @@
+"""The labels of a split as numbers, with the ledger of what was odd about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from trainer.errors import DataError, shown_value
+from trainer.heads._label_lists import vectors
+from trainer.heads._labels import Label, Mentions, Spellings, Tally, shown_labels, trimmed
+
+Columns = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
+UNSEEN_NAMES, UNSEEN_GIVEN = "unseen_labels", "unseen_given"  # extras of a store
+
+
+class LabelledSplit(Protocol):
+    """What is asked of a split while it is written."""
+
+    name: str
+    labels: Sequence[Label]
+
+    def origin(self, index: int) -> str:
+        """file:line of an example."""
+
+
+def first_with(numbers: Sequence[int], label: np.ndarray, extras: Mapping[str, np.ndarray]) -> int:
+    """The first example that has a label of those numbers."""
+    if label.ndim == 1:
+        return int(np.argmax(np.isin(label, numbers)))
+    classes = label.shape[1]
+    found = label[:, [number for number in numbers if number < classes]].any(axis=1)
+    if UNSEEN_GIVEN in extras:
+        found |= extras[UNSEEN_GIVEN][:, [number - classes for number in numbers if number >= classes]].any(axis=1)
+    return int(np.argmax(found))
+
+
+class Unseen(NamedTuple):
+    """What becomes of labels that train does not have.
+
+    Attributes:
+        refuse: in every case.
+        held_out: the split is a part of train, and may have none of its labels; a file of its own that has none is refused.
+        known_from: who names the labels, for messages.
+    """
+
+    refuse: bool
+    held_out: bool
+    known_from: str
+
+
+def label_columns(split: LabelledSplit, vocabulary: Mapping[str, object], ledger: Tally, *, several: bool, unseen: Unseen) -> Columns:
+    """One label an example, or several.
+
+    Labels that train does not have get the numbers after the vocabulary's, C, C + 1, …: a model never gives them.
+
+    Args:
+        vocabulary: `labels`, and `vectors` where train has 0 and 1 for each of them.
+    Returns:
+        columns: `label`, (n,) int32, or (n, C) float32 of 0 and 1.
+        extras: `unseen_labels` (U,) their names; where there are several labels an example also `unseen_given` (n, U) uint8.
+    Raises:
+        DataError: a label that the list does not have, where `unseen` refuses it, or none that it has.
+    """
+    labels = list(vocabulary["labels"])
+    mentions = Mentions.of(split.labels)
+    if vocabulary.get("vectors"):
+        return {"label": vectors(mentions, len(labels), split.origin)}, {UNSEEN_NAMES: np.array([], np.str_)}
+    numbers, names = _numbers(split, mentions, labels, ledger, unseen)
+    if not unseen.held_out and len(names) and (numbers >= len(labels)).all():
+        raise _all_unseen(split, names, labels)
+    number = numbers[mentions.name]  # (M,)
+    extras = {UNSEEN_NAMES: np.array(names, np.str_)}
+    if not several:
+        return {"label": number}, extras
+    given = np.zeros((len(mentions.lengths()), len(labels) + len(names)), np.float32)
+    given[mentions.examples(), number] = 1
+    return {"label": given[:, :len(labels)]}, {**extras, UNSEEN_GIVEN: given[:, len(labels):].astype(np.uint8)}
+
+
+def _numbers(split: LabelledSplit, mentions: Mentions, labels: list[str], ledger: Tally, unseen: Unseen) -> tuple[np.ndarray, list[str]]:
+    """The number of each name that the split mentions, and the names of those beyond the vocabulary's."""
+    spellings, ids = Spellings(labels), {label: number for number, label in enumerate(labels)}
+    counts, first = mentions.counts(), dict(zip(mentions.names, mentions.first, strict=True))
+    numbers = []
+    for name in mentions.names:
+        label, oddity = spellings.find(name)
+        if label is None:
+            if split.name == "train" or unseen.refuse:
+                raise _unknown(name, split.origin(first[name]), split.name, labels, unseen.known_from)
+            label, oddity = trimmed(name), "unseen_labels"
+            ids.setdefault(label, len(ids))
+        if oddity:
+            ledger.add(split.name, oddity, split.origin(first[name]), counts[name])
+        numbers.append(ids[label])
+    return np.array(numbers, np.int32), list(ids)[len(labels):]
+
+
+def _unknown(name: str, origin: str, split: str, labels: Sequence[str], known_from: str) -> DataError:
+    return DataError(f"{origin}: label {shown_value(name)} of {split} is not among the labels of {known_from}: {shown_labels(labels)}. "
+                     "Correct it, or list every label with --head.labels.")
+
+
+def _all_unseen(split: LabelledSplit, names: Sequence[str], labels: Sequence[str]) -> DataError:
+    """A split has none of train's labels: it is likely the wrong file, or the wrong field."""
+    return DataError(f"data.{split.name}: its labels are none of those of train (first: {split.origin(0)}). Received {shown_labels(names)}. "
+                     f"Expected some of {shown_labels(labels)}. Is it the right file, and is --data.label the right field?")
