@@ -218,7 +218,7 @@ def test_true_and_false_are_no_numbers_and_no_text(tmp_path):
         resolve(file, {})
     said = str(refused.value)
     for line in ("head.dropout: expected number >= 0, < 1 or null. Received False", "data.seq_len: expected integer >= 4. Received True",
-                 "data.label: expected text. Received True", "train.epochs: expected number > 0 or null. Received True"):
+                 "data.label: expected text or list of text. Received True", "train.epochs: expected number > 0 or null. Received True"):
         assert line in said
     assert said.count("Received") == 4
 
