@@ -48,7 +48,7 @@ def local_folder(path: str, *, key: str = "backbone.weights") -> pathlib.Path:
         return folder
     if folder.exists():
         raise ConfigError(f"{key}: expected a folder, {path!r} is a file. Give the folder that holds it: {mirror.shown(folder.parent)}")
-    raise ConfigError(f"{key}: there is no folder {path!r}{_looked_in(path)}. {_offered(path, key) or _near(folder)}")
+    raise ConfigError(f"{key}: there is no folder {path!r}{_looked_in(path)}. {_instead(path, folder, key)}")
 
 
 def expand(pattern: str, *, key: str) -> list[pathlib.Path]:
@@ -71,7 +71,7 @@ def expand(pattern: str, *, key: str) -> list[pathlib.Path]:
     if os.path.exists(path):
         return [path]
     if not glob.has_magic(str(path)):
-        raise ConfigError(f"{key}: there is no file or folder {pattern!r}{_looked_in(pattern)}. {_offered(pattern, key) or _near(path)}")
+        raise ConfigError(f"{key}: there is no file or folder {pattern!r}{_looked_in(pattern)}. {_instead(pattern, path, key)}")
     found = matching(path, key=key)
     if not found:
         fixed = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts)
@@ -176,6 +176,12 @@ def _hub_problem(error: Exception, match: re.Match[str]) -> str:
 
 def _offered(path: str, key: str) -> str:
     return hub_names.offer(path) if key.startswith(WEIGHTS_SECTION) else ""
+
+
+def _instead(written: str, path: pathlib.Path, key: str) -> str:
+    """A name like it on this machine, and what may be meant of the hub; else what there is."""
+    near, offered = _near(path), _offered(written, key)
+    return f"{near} {offered}".rstrip() if near.startswith("Did you mean") else offered or near
 
 
 def _looked_in(path: str) -> str:
