@@ -1,4 +1,6 @@
-"""What --mode=predict is asked: JSON lines, plain lines, or a file in the format of data.source. What is wrong with a line is kept in its place."""
+"""What --mode=predict is asked: JSON lines, plain lines, or a file in the format of data.source.
+What is wrong with a line is kept in its place.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,23 @@ from trainer.config import DataSettings
 from trainer.errors import ConfigError, DataError
 from trainer.mirror import shown
 from trainer.sources import TO_PREDICT, Example, Origin, Source, open_source
-from trainer.sources._json_lines import BLANK, Parsed, Placed, parse_line, placed_lines, read_objects
+from trainer.sources._json_lines import (
+    BLANK,
+    Parsed,
+    Placed,
+    parse_line,
+    placed_lines,
+    read_objects,
+)
 from trainer.sources._lines import Lines, without_end
 from trainer.sources._reading import open_bytes, piped, refuse_irregular
 from trainer.storage import expand
 
-PIPES = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")  # of a shell, which are read once and have a writer
+PIPES = (
+    "/dev/fd/",
+    "/dev/stdin",
+    "/proc/self/fd/",
+)  # of a shell, which are read once and have a writer
 BEGINS_JSON = re.compile(r'\s*(\{|\[\s*([\[{"]|$))')  # a first line that does is no text
 WRITTEN_SO = ("conll", "parallel", "squad", "text")  # sources whose files may well be called *.txt
 
@@ -53,8 +66,9 @@ class Question(NamedTuple):
 class Questions:
     """The questions of an input in their order, read as they are asked for.
 
-    JSON lines are what is named *.jsonl or *.jsonl.gz; a head with one text also takes standard input and *.txt whose first
-    line is no object: each line is a text. On a terminal each line is either. Anything else is read as data.source says.
+    JSON lines are what is named *.jsonl or *.jsonl.gz; a head with one text also takes standard
+    input and *.txt whose first line is no object: each line is a text. On a terminal each line is
+    either. Anything else is read as data.source says.
 
     Args:
         source: a path, a glob, or "-" for standard input.
@@ -66,7 +80,9 @@ class Questions:
 
     def __init__(self, source: str, settings: DataSettings, head: Asked) -> None:
         if source == "-" and sys.stdin is None:
-            raise ConfigError("--input: - is standard input, and that is closed. Name a file, or pipe the lines in.")
+            raise ConfigError(
+                "--input: - is standard input, and that is closed. Name a file, or pipe the lines in."
+            )
         self.interactive = source == "-" and sys.stdin.buffer.isatty()
         self._settings, self._head = settings, head
         self._position: Callable[[], int] = lambda: 0
@@ -75,7 +91,11 @@ class Questions:
 
     def __iter__(self) -> Iterator[Question]:
         for found in self._found:
-            yield Question({}, None, error=str(found)) if isinstance(found, DataError) else self._question(found)
+            yield (
+                Question({}, None, error=str(found))
+                if isinstance(found, DataError)
+                else self._question(found)
+            )
 
     def size(self) -> int | None:
         """What `progress` will have counted at the end; None where that is not known."""
@@ -107,16 +127,24 @@ class Questions:
         return self._of_source(opened)
 
     def _is_plain(self, source: str) -> bool:
-        """Whether each line of a file is a text; not where the job was trained on files of that name in another format."""
+        """Whether each line of a file is a text; not where the job was trained on files of
+        that name in another format.
+        """
         endings = (".txt", ".txt.gz")
-        return (source.endswith(endings) and self._text is not None and self._settings.source not in WRITTEN_SO
-                and not str(self._settings.train).endswith(endings))
+        return (
+            source.endswith(endings)
+            and self._text is not None
+            and self._settings.source not in WRITTEN_SO
+            and not str(self._settings.train).endswith(endings)
+        )
 
     def _standard_input(self) -> Iterator[Parsed | DataError]:
         stream = sys.stdin.buffer
         if not self.interactive:
             stream = piped(stream, "standard input", self._settings.fallback_encoding)
-        return self._of_lines(Lines(stream, "standard input"), plain=self._text is not None, strings=True)
+        return self._of_lines(
+            Lines(stream, "standard input"), plain=self._text is not None, strings=True
+        )
 
     def _of_files(self, paths: list[pathlib.Path], *, plain: bool) -> Iterator[Parsed | DataError]:
         finished, self._size = 0, sum(path.stat().st_size for path in paths) or None
@@ -129,18 +157,32 @@ class Questions:
             finished += path.stat().st_size
             self._position = lambda done=finished: done
 
-    def _of_lines(self, lines: Lines, *, plain: bool, strings: bool) -> Iterator[Parsed | DataError]:
-        """`plain`: where no object begins them, they are texts; `strings`: a text may be written as a JSON string."""
+    def _of_lines(
+        self, lines: Lines, *, plain: bool, strings: bool
+    ) -> Iterator[Parsed | DataError]:
+        """`plain`: where no object begins them, they are texts; `strings`: a text may be
+        written as a JSON string.
+        """
         placed = placed_lines(lines)
-        first = [] if self.interactive else list(itertools.islice((item for item in placed if _says_something(item)), 1))
+        first = (
+            []
+            if self.interactive
+            else list(itertools.islice((item for item in placed if _says_something(item)), 1))
+        )
         if not plain or (first and isinstance(first[0][0], str) and BEGINS_JSON.match(first[0][0])):
             yield from read_objects(itertools.chain(first, placed), self._names, self._text)
             return
         for line, origin in filter(_says_something, itertools.chain(first, placed)):
-            yield line if isinstance(line, DataError) else self._of_plain_line(line, origin, strings=strings)
+            yield (
+                line
+                if isinstance(line, DataError)
+                else self._of_plain_line(line, origin, strings=strings)
+            )
 
     def _of_plain_line(self, line: str, origin: Origin, *, strings: bool) -> Parsed | DataError:
-        """The text that a line is, or the object; on a terminal what begins as an object has to be one."""
+        """The text that a line is, or the object; on a terminal what begins as an object
+        has to be one.
+        """
         start = line.lstrip(BLANK)[0]
         if start == "{" or (strings and start == '"'):
             found = parse_line(line, origin, self._names, self._text)
@@ -160,14 +202,27 @@ class Questions:
     def _question(self, found: Parsed) -> Question:
         value, example = found
         head = self._head
-        features = {field: item for field, item in example.features.items() if field not in self._settings.label_fields}  # a text with its gold tags is a text
-        served = {field: features[name] for field, name in zip(head.fields, head.text_names, strict=False) if name in features}
+        gold = self._settings.label_fields  # a text with its gold tags is a text
+        features = {field: item for field, item in example.features.items() if field not in gold}
+        served = {
+            field: features[name]
+            for field, name in zip(head.fields, head.text_names, strict=False)
+            if name in features
+        }
         example = Example({**served, **features}, example.origin)
         try:
             return Question(value, example, head.asked(example))
         except DataError as error:
-            others = [repr(name) for field, name in zip(head.fields, head.text_names, strict=False) if field not in example.features and field != name]
-            also = f" Where a model is asked, {' and '.join(others)} will do as well." if others else ""
+            others = [
+                repr(name)
+                for field, name in zip(head.fields, head.text_names, strict=False)
+                if field not in example.features and field != name
+            ]
+            also = (
+                f" Where a model is asked, {' and '.join(others)} will do as well."
+                if others
+                else ""
+            )
             return Question(value, example, error=f"{error}{also}")
 
 
@@ -188,6 +243,12 @@ def _whole(examples: Iterator[Example]) -> Iterator[Example]:
         parts.append(example)
         if example.ends:
             if len(parts) > 1:
-                example = parts[0]._replace(features={name: "".join(part.features[name] for part in parts) for name in example.features}, ends=True)
+                example = parts[0]._replace(
+                    features={
+                        name: "".join(part.features[name] for part in parts)
+                        for name in example.features
+                    },
+                    ends=True,
+                )
             yield example
             parts = []

@@ -101,6 +101,7 @@ def test_the_fingerprint_follows_what_is_set(path):
     ("awful,x\n", {"header": False, "columns": ["text", "label"]}, [["awful", "x"]]),
     ("a,b\n", {"header": False, "columns": ["a", "label", "b"]}, [["a", "b"]]),
     ("awful\n", {"header": False, "text": "1", "label": "0"}, [["awful"]]), ("0,awful\n", {"header": False, "text": "1", "label": "0"}, [["0", "awful"]]),
+    ("a,b\n", {"header": False, "columns": ["x", "a", "y", "b"], "label": ["x", "y"]}, [["a", "b"]]),
     ("x\nawful\n", {"columns": ["text", "label"]}, [["awful"]])])
 def test_a_file_to_predict_needs_no_label(path, content, settings, expected):
     assert read(csv, path, content, TO_PREDICT, **settings) == expected

@@ -1,4 +1,6 @@
-"""How the rows of a csv or tsv file are written: as the config says, else as the whole file shows where it shows that beyond doubt."""
+"""How the rows of a csv or tsv file are written: as the config says, else as the whole file shows
+where it shows that beyond doubt.
+"""
 
 import contextlib
 import csv
@@ -25,10 +27,19 @@ class DelimitedSettings(DataSettings):
     """What the data sections for csv and tsv have in common."""
 
     header: bool = Field(True, description="the first row names the columns")
-    columns: list[str] | None = Field(None, min_length=1, description="names of the columns; null: the header's, else 0, 1, …")
-    escape: str | None = Field(None, max_length=1, description='what stands before a quote inside quotes, like \\; null: \\ where the file shows that,'
-                                                               ' "": nothing does')
-    skip_initial_space: bool | None = Field(None, description="blanks behind a delimiter do not count; null: where they stand before quotes")
+    columns: list[str] | None = Field(
+        None, min_length=1, description="names of the columns; null: the header's, else 0, 1, …"
+    )
+    escape: str | None = Field(
+        None,
+        max_length=1,
+        description="what stands before a quote inside quotes, like \\; null: \\ where the file shows that,"
+        ' "": nothing does',
+    )
+    skip_initial_space: bool | None = Field(
+        None,
+        description="blanks behind a delimiter do not count; null: where they stand before quotes",
+    )
 
     @field_validator("columns")
     @classmethod
@@ -71,8 +82,11 @@ class _Signs(NamedTuple):
 
 def settled(lines: Lines, dialect: Dialect) -> Dialect:
     """The dialect without open questions."""
-    plain = dialect._replace(quoting="none" if dialect.quoting == "auto" else dialect.quoting, escape=dialect.escape or "",
-                             skip_initial_space=bool(dialect.skip_initial_space))
+    plain = dialect._replace(
+        quoting="none" if dialect.quoting == "auto" else dialect.quoting,
+        escape=dialect.escape or "",
+        skip_initial_space=bool(dialect.skip_initial_space),
+    )
     if plain == dialect:
         return dialect
     signs = _signs(lines, dialect.delimiter)
@@ -83,13 +97,24 @@ def settled(lines: Lines, dialect: Dialect) -> Dialect:
     if plain.quoting == "none" or not (signs.escaped or signs.spaced):
         return plain
     escapes = [""] + ["\\"] * signs.escaped if dialect.escape is None else [plain.escape]
-    skips = [False] + [True] * signs.spaced if dialect.skip_initial_space is None else [plain.skip_initial_space]
-    candidates = [plain._replace(escape=escape, skip_initial_space=skip) for skip in skips for escape in escapes]
+    skips = (
+        [False] + [True] * signs.spaced
+        if dialect.skip_initial_space is None
+        else [plain.skip_initial_space]
+    )
+    candidates = [
+        plain._replace(escape=escape, skip_initial_space=skip)
+        for skip in skips
+        for escape in escapes
+    ]
     fitting = [candidate for candidate in candidates if _fits(lines, candidate)]
     if not fitting:
         return plain
     skipping = [candidate for candidate in fitting if candidate.skip_initial_space]
-    if skipping and (fitting[0].skip_initial_space or _blanks_stand_before_whole_quotes(lines, fitting[0], skipping[0])):
+    if skipping and (
+        fitting[0].skip_initial_space
+        or _blanks_stand_before_whole_quotes(lines, fitting[0], skipping[0])
+    ):
         return skipping[0]
     return fitting[0]
 
@@ -111,8 +136,13 @@ def rows(lines: Iterable[str], dialect: Dialect) -> Iterator[Row]:
         return
     if csv.field_size_limit() < sys.maxsize:
         csv.field_size_limit(sys.maxsize)  # 131,072 characters otherwise
-    reader = csv.reader(_hidden(counted, dialect), delimiter=dialect.delimiter, strict=True, escapechar=dialect.escape or None,
-                        skipinitialspace=bool(dialect.skip_initial_space))
+    reader = csv.reader(
+        _hidden(counted, dialect),
+        delimiter=dialect.delimiter,
+        strict=True,
+        escapechar=dialect.escape or None,
+        skipinitialspace=bool(dialect.skip_initial_space),
+    )
     while True:
         start = counted.number + 1  # the reader takes no line before it needs it
         try:
@@ -165,12 +195,18 @@ def _whole_rows(lines: Lines, dialect: Dialect) -> Iterator[Row]:
 
 
 def _hidden(lines: Iterator[str], dialect: Dialect) -> Iterator[str]:
-    r"""Lines whose lone \r and NUL the csv module takes for characters, and an escape only where it escapes something."""
+    r"""Lines whose lone \r and NUL the csv module takes for characters, and an escape only
+    where it escapes something.
+    """
     escape = dialect.escape
-    special = re.compile(f"{re.escape(escape)}([{re.escape(escape + dialect.delimiter)}\"])?") if escape else None
+    special = (
+        re.compile(f'{re.escape(escape)}([{re.escape(escape + dialect.delimiter)}"])?')
+        if escape
+        else None
+    )
     for line in lines:
         content = without_end(line)
-        end = line[len(content):]
+        end = line[len(content) :]
         if "\r" in content or "\0" in content:
             content = content.replace("\r", RETURN).replace("\0", NUL)
         if special is not None and escape in content:
@@ -179,7 +215,9 @@ def _hidden(lines: Iterator[str], dialect: Dialect) -> Iterator[str]:
 
 
 def _shown_again(field: str) -> str:
-    return field.replace(RETURN, "\r").replace(NUL, "\0") if RETURN in field or NUL in field else field
+    return (
+        field.replace(RETURN, "\r").replace(NUL, "\0") if RETURN in field or NUL in field else field
+    )
 
 
 def _signs(lines: Lines, delimiter: str) -> _Signs:
@@ -189,7 +227,11 @@ def _signs(lines: Lines, delimiter: str) -> _Signs:
         try:
             for line in _Beginning(again):
                 if '"' in line:
-                    found = _Signs(True, found.escaped or '\\"' in line, found.spaced or spaced in line or line.startswith(' "'))
+                    found = _Signs(
+                        True,
+                        found.escaped or '\\"' in line,
+                        found.spaced or spaced in line or line.startswith(' "'),
+                    )
         except DataError:  # told when the rows are read
             return found
     return found
@@ -213,10 +255,14 @@ def _fits(lines: Lines, dialect: Dialect) -> bool:
 
 
 def _blanks_stand_before_whole_quotes(lines: Lines, keeping: Dialect, skipping: Dialect) -> bool:
-    """Whether some fields are a blank and then quotes up to their end, and none only begins so: then neither is part of the text."""
+    """Whether some fields are a blank and then quotes up to their end, and none only begins so:
+    then neither is part of the text.
+    """
     found = False
     with lines.again() as again, lines.again() as once_more:
-        for (_, kept), (_, skipped) in zip(_whole_rows(again, keeping), _whole_rows(once_more, skipping), strict=False):
+        for (_, kept), (_, skipped) in zip(
+            _whole_rows(again, keeping), _whole_rows(once_more, skipping), strict=False
+        ):
             for field, other in zip(kept, skipped, strict=False):
                 if field == other or not field.lstrip(" ").startswith('"'):
                     continue  # quoted as a whole, or without a quote
@@ -227,7 +273,9 @@ def _blanks_stand_before_whole_quotes(lines: Lines, keeping: Dialect, skipping: 
 
 
 def _shows_quoting(lines: Lines, raw: Dialect) -> bool:
-    """Whether the whole file is written as pandas and Excel write: quotes stand around fields only, all of them or such as hold quotes, doubled."""
+    """Whether the whole file is written as pandas and Excel write: quotes stand around fields
+    only, all of them or such as hold quotes, doubled.
+    """
     quoted = raw._replace(quoting="minimal")
     if not _fits(lines, quoted):
         return False

@@ -1,7 +1,8 @@
-"""Which encoding bytes are in that are not UTF-8: named only where the whole file reads as some language does, and no other way.
+"""Which encoding bytes are in that are not UTF-8: named only where the whole file reads as some
+language does, and no other way.
 
-A wrong name does harm: a command such as iconv then succeeds, and what it writes is no longer the text. Western text in
-WINDOWS-1252 decodes without an error as GB18030, for example.
+A wrong name does harm: a command such as iconv then succeeds, and what it writes is no longer the
+text. Western text in WINDOWS-1252 decodes without an error as GB18030, for example.
 """
 
 import codecs
@@ -15,36 +16,73 @@ from typing import NamedTuple
 
 from trainer.sources._alphabets import LATIN, SCRIPTS, WESTERN, Script
 
-SAMPLE_BYTES = 1 << 16  # of the lines that are not ASCII: what is judged; the whole of a file is then decoded
+# Of the lines that are not ASCII: they are judged; the whole of a file is then decoded.
+SAMPLE_BYTES = 1 << 16
 EVIDENCE = 5.0  # by how much more likely, as a logarithm, a text is in its script than by chance
 MARGIN = 4.0  # by so much more than in any other
 COVERED = 0.95  # of the letters beyond ASCII, by the alphabet of one language
-DISTINCT = 3  # letters of a Latin alphabet beyond ASCII, without which a name would be a wild guess outside Western Europe
+# Letters of a Latin alphabet beyond ASCII: with fewer, a name outside Western Europe would be a guess.
+DISTINCT = 3
 ODD_SHARE = 0.02  # of the characters beyond ASCII that may stand where a language has none
-MARKS = {b"\xff\xfe\0\0": "UTF-32LE", b"\0\0\xfe\xff": "UTF-32BE", b"\xff\xfe": "UTF-16LE", b"\xfe\xff": "UTF-16BE"}
+MARKS = {
+    b"\xff\xfe\0\0": "UTF-32LE",
+    b"\0\0\xfe\xff": "UTF-32BE",
+    b"\xff\xfe": "UTF-16LE",
+    b"\xfe\xff": "UTF-16BE",
+}
 
 # By the name that both Python and iconv know. Of encodings that give a text alike, the first is named; the last ones only
 # where none of the others has a reading.
 LATIN_ENCODINGS = [
-    ("WINDOWS-1252", "western"), ("ISO-8859-15", "western"), ("WINDOWS-1250", "central"), ("ISO-8859-2", "central"),
-    ("WINDOWS-1254", "turkish"), ("WINDOWS-1257", "baltic"),
+    ("WINDOWS-1252", "western"),
+    ("ISO-8859-15", "western"),
+    ("WINDOWS-1250", "central"),
+    ("ISO-8859-2", "central"),
+    ("WINDOWS-1254", "turkish"),
+    ("WINDOWS-1257", "baltic"),
 ]
 OLD_LATIN_ENCODINGS = [("MACINTOSH", "western"), ("CP850", "western")]
 SCRIPT_ENCODINGS = [
-    ("GB18030", "Chinese"), ("BIG5", "Chinese"), ("BIG5-HKSCS", "Chinese"), ("SHIFT_JIS", "Japanese"), ("CP932", "Japanese"), ("EUC-JP", "Japanese"),
-    ("EUC-KR", "Korean"), ("CP949", "Korean"), ("WINDOWS-1251", "Cyrillic"), ("KOI8-R", "Cyrillic"), ("KOI8-U", "Cyrillic"), ("ISO-8859-5", "Cyrillic"),
-    ("CP866", "Cyrillic"), ("WINDOWS-1253", "Greek"), ("WINDOWS-1255", "Hebrew"), ("WINDOWS-1256", "Arabic"), ("TIS-620", "Thai"),
+    ("GB18030", "Chinese"),
+    ("BIG5", "Chinese"),
+    ("BIG5-HKSCS", "Chinese"),
+    ("SHIFT_JIS", "Japanese"),
+    ("CP932", "Japanese"),
+    ("EUC-JP", "Japanese"),
+    ("EUC-KR", "Korean"),
+    ("CP949", "Korean"),
+    ("WINDOWS-1251", "Cyrillic"),
+    ("KOI8-R", "Cyrillic"),
+    ("KOI8-U", "Cyrillic"),
+    ("ISO-8859-5", "Cyrillic"),
+    ("CP866", "Cyrillic"),
+    ("WINDOWS-1253", "Greek"),
+    ("WINDOWS-1255", "Hebrew"),
+    ("WINDOWS-1256", "Arabic"),
+    ("TIS-620", "Thai"),
 ]
 _CONTROLS = re.compile(rb"[\0-\x08\x0e-\x1b\x7f]")
-_SURE = {"WINDOWS-1252", "ISO-8859-15", *(name for name, _ in SCRIPT_ENCODINGS)}  # also by a letter or two, or by none
+_SURE = {
+    "WINDOWS-1252",
+    "ISO-8859-15",
+    *(name for name, _ in SCRIPT_ENCODINGS),
+}  # also by a letter or two, or by none
 _WORD = re.compile(r"[^\W\d_]+")
 _LETTER, _NEW_LETTER = r"[^\W\d_]", r"[^\W\d_\x00-\x7fªº]"
-_ODD_PLACES = [re.compile(pattern) for pattern in (
-    rf"(?<={_LETTER})[^\w\s\x00-\x7f’‘·\xad–—](?={_LETTER})", rf"(?<={_LETTER})[°²³½¼¾](?={_LETTER})",  # a symbol within a word
-    rf"\b{_LETTER}[–—](?={_LETTER})|(?<={_LETTER})[–—]{_LETTER}\b",  # a dash that leaves one letter
-    rf"{_LETTER}§|[£€¥¢]{_LETTER}",
-    rf"\d{_NEW_LETTER}|{_NEW_LETTER}\d", r"[\^~\\|`_@{}][^\x00-\x7f]|[^\x00-\x7f][\^~\\|`_@{}]|[ªº][ªº]")]
-_FOREIGN = re.compile(r"[^\x00-\x7f]{4}|^[^\x00-\x7f]{2,}$")  # words of letters beyond ASCII, as other scripts have them
+_ODD_PLACES = [
+    re.compile(pattern)
+    for pattern in (
+        rf"(?<={_LETTER})[^\w\s\x00-\x7f’‘·\xad–—](?={_LETTER})",
+        rf"(?<={_LETTER})[°²³½¼¾](?={_LETTER})",  # a symbol within a word
+        rf"\b{_LETTER}[–—](?={_LETTER})|(?<={_LETTER})[–—]{_LETTER}\b",  # a dash that leaves one letter
+        rf"{_LETTER}§|[£€¥¢]{_LETTER}",
+        rf"\d{_NEW_LETTER}|{_NEW_LETTER}\d",
+        r"[\^~\\|`_@{}][^\x00-\x7f]|[^\x00-\x7f][\^~\\|`_@{}]|[ªº][ªº]",
+    )
+]
+_FOREIGN = re.compile(
+    r"[^\x00-\x7f]{4}|^[^\x00-\x7f]{2,}$"
+)  # words of letters beyond ASCII, as other scripts have them
 _SYMBOLS = frozenset("“”„‘’‚–—…«»‹›€£¥§°©®™·•¡¿ºª´`\u00a0\u00ad×÷±½¼¾²³µ¢")
 _QUOTES = frozenset("“”‘’–—…£€©®™•°\u00a0«»½")  # symbols that English text has, too
 _FULL_WIDTH = "\u3000\u303f\uff01\uffee\u2010\u2040\u2160\u24ff\u25a0\u266f"  # and other symbols of East Asia: ranges, as in Script
@@ -55,7 +93,8 @@ class Guess(NamedTuple):
 
     Attributes:
         encoding: its name, for Python and iconv alike; None where it cannot be told.
-        utf8_line: the first line that is UTF-8 beyond doubt, from 1, where others are not; 0 where there is none.
+        utf8_line: the first line that is UTF-8 beyond doubt, from 1, where others are not; 0 where
+            there is none.
     """
 
     encoding: str | None
@@ -72,7 +111,11 @@ def guess(blocks: Callable[[], Iterable[bytes]]) -> Guess:
     for mark, name in MARKS.items():
         if start.startswith(mark):
             return Guess(name)
-    wide = [name for name in ("UTF-16LE", "UTF-16BE") if _is_utf16(start, name) and _decodes(blocks(), name)]
+    wide = [
+        name
+        for name in ("UTF-16LE", "UTF-16BE")
+        if _is_utf16(start, name) and _decodes(blocks(), name)
+    ]
     if len(wide) == 1:
         return Guess(wide[0])
     utf8_line, sample = _survey(blocks())
@@ -83,7 +126,9 @@ def guess(blocks: Callable[[], Iterable[bytes]]) -> Guess:
 
 
 def reading_of(sample: bytes) -> str | None:
-    """The encoding in which `sample` reads as some language does, if all that do give the same text."""
+    """The encoding in which `sample` reads as some language does, if all that do give the same
+    text.
+    """
     readings = _script_readings(sample) + _latin_readings(sample)
     if len({text for _, text in readings}) != 1:
         return None
@@ -93,28 +138,55 @@ def reading_of(sample: bytes) -> str | None:
 
 def _script_readings(sample: bytes) -> list[tuple[str, str]]:
     """Encodings with their texts: one that is beyond doubt, and what comes near it."""
-    weighed = [(_evidence(text, SCRIPTS[script]), name, text) for name, script in SCRIPT_ENCODINGS if (text := _decoded(sample, name)) is not None]
+    weighed = [
+        (_evidence(text, SCRIPTS[script]), name, text)
+        for name, script in SCRIPT_ENCODINGS
+        if (text := _decoded(sample, name)) is not None
+    ]
     best = max((evidence for evidence, _, _ in weighed), default=0.0)
-    return [(name, text) for evidence, name, text in weighed if best >= EVIDENCE and evidence > max(0.0, best - MARGIN)]
+    return [
+        (name, text)
+        for evidence, name, text in weighed
+        if best >= EVIDENCE and evidence > max(0.0, best - MARGIN)
+    ]
 
 
 def _latin_readings(sample: bytes) -> list[tuple[str, str]]:
-    """Encodings with their texts. The letters of one language speak louder than those of all Western Europe."""
-    texts = [(name, group, text) for name, group in LATIN_ENCODINGS if (text := _decoded(sample, name)) is not None]
-    in_one = [(name, text) for name, group, text in texts
-              if _is_latin(text, LATIN[group]) and _has_words(text, by_symbols=group == "western")]
-    mixed = [(name, text) for name, group, text in texts
-             if group == "western" and _is_latin(text, [WESTERN]) and _has_words(text, by_symbols=True)]
-    western = [text for name, group, text in texts if group == "western" and (name, text) in in_one + mixed]
+    """Encodings with their texts. The letters of one language speak louder than those of all
+    Western Europe.
+    """
+    texts = [
+        (name, group, text)
+        for name, group in LATIN_ENCODINGS
+        if (text := _decoded(sample, name)) is not None
+    ]
+    in_one = [
+        (name, text)
+        for name, group, text in texts
+        if _is_latin(text, LATIN[group]) and _has_words(text, by_symbols=group == "western")
+    ]
+    mixed = [
+        (name, text)
+        for name, group, text in texts
+        if group == "western" and _is_latin(text, [WESTERN]) and _has_words(text, by_symbols=True)
+    ]
+    western = [
+        text for name, group, text in texts if group == "western" and (name, text) in in_one + mixed
+    ]
     old = []
     if not western or _letters(western[0]) == {"á"}:  # which is ß in CP850, and alone shows nothing
-        old = [(name, text) for name, group in OLD_LATIN_ENCODINGS
-               if (text := _decoded(sample, name)) is not None and _is_latin(text, LATIN[group])]
+        old = [
+            (name, text)
+            for name, group in OLD_LATIN_ENCODINGS
+            if (text := _decoded(sample, name)) is not None and _is_latin(text, LATIN[group])
+        ]
     return (in_one or mixed) + old
 
 
 def _has_words(text: str, *, by_symbols: bool) -> bool:
-    """Whether a letter beyond ASCII stands beside another letter; `by_symbols`: or there is none, but for quotes and the like."""
+    """Whether a letter beyond ASCII stands beside another letter; `by_symbols`: or there is
+    none, but for quotes and the like.
+    """
     words = [word for word in _WORD.findall(text) if not word.isascii()]
     if words or not by_symbols:
         return any(len(word) > 1 for word in words)
@@ -132,7 +204,9 @@ def first_utf8_line(blocks: Iterable[bytes]) -> int:
 
 
 def is_interleaved(content: bytes) -> bool:
-    """Whether every other byte is NUL, as where UTF-16 holds ASCII; such bytes are also UTF-8, of a text that nobody means."""
+    """Whether every other byte is NUL, as where UTF-16 holds ASCII; such bytes are also UTF-8,
+    of a text that nobody means.
+    """
     even, odd = content[0::2].count(0), content[1::2].count(0)
     half = len(content) / 2
     return half >= 8 and max(even, odd) > 0.7 * half and min(even, odd) < 0.1 * half
@@ -142,7 +216,9 @@ def lines_of(blocks: Iterable[bytes]) -> Iterator[bytes]:
     r"""The bytes between two \n."""
     rest = b""
     for block in blocks:
-        *lines, rest = (rest + block).split(b"\n") if len(rest) < SAMPLE_BYTES else block.split(b"\n")
+        *lines, rest = (
+            (rest + block).split(b"\n") if len(rest) < SAMPLE_BYTES else block.split(b"\n")
+        )
         yield from lines
     yield rest
 
@@ -167,21 +243,28 @@ def _survey(blocks: Iterable[bytes]) -> tuple[int, bytes]:
 
 
 def _is_surely_utf8(line: bytes) -> bool:
-    """Two bytes of another encoding may be UTF-8 by chance; several characters of three, or one within a Latin word, are not."""
+    """Two bytes of another encoding may be UTF-8 by chance; several characters of three, or one
+    within a Latin word, are not.
+    """
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError:
         return False
-    return sum(ch >= "\u0800" for ch in text) >= 2 or re.search(r"[a-zA-Z][À-ɏ]|[À-ɏ][a-zA-Z]", text) is not None
+    return (
+        sum(ch >= "\u0800" for ch in text) >= 2
+        or re.search(r"[a-zA-Z][À-ɏ]|[À-ɏ][a-zA-Z]", text) is not None
+    )
 
 
 def _is_utf16(start: bytes, encoding: str) -> bool:
     if b"\0" not in start:
         return False
     with contextlib.suppress(UnicodeDecodeError):
-        text = start[:len(start) // 2 * 2].decode(encoding)
+        text = start[: len(start) // 2 * 2].decode(encoding)
         ascii_bytes = start[0::2] if encoding == "UTF-16LE" else start[1::2]
-        spaced = "\n" in text or " " in text or (is_interleaved(start) and ascii_bytes.count(0) == 0)
+        spaced = (
+            "\n" in text or " " in text or (is_interleaved(start) and ascii_bytes.count(0) == 0)
+        )
         return spaced and all(_is_written(ch) for ch in set(text))
     return False
 
@@ -193,7 +276,9 @@ def _is_written(ch: str) -> bool:
 def _decoded(content: bytes, encoding: str) -> str | None:
     """None where it has other bytes, or control characters."""
     try:
-        text = codecs.getincrementaldecoder(encoding)().decode(content)  # the sample may end inside a character
+        text = codecs.getincrementaldecoder(encoding)().decode(
+            content
+        )  # the sample may end inside a character
     except UnicodeDecodeError:
         return None
     return text if all(_is_written(ch) for ch in set(text)) else None
@@ -211,7 +296,9 @@ def _decodes(blocks: Iterable[bytes], encoding: str) -> bool:
 
 
 def _evidence(text: str, script: Script) -> float:
-    """By how much more likely, as a logarithm, a text is one of the script than other bytes read so; minus infinity where it cannot be one."""
+    """By how much more likely, as a logarithm, a text is one of the script than other bytes
+    read so; minus infinity where it cannot be one.
+    """
     beyond = [ch for ch in text if _is_beyond(ch)]
     letters = [ch for ch in beyond if _within(ch, script.letters)]
     allowed = set(letters) | _SYMBOLS
@@ -233,7 +320,9 @@ def _words_are_whole(text: str) -> bool:
 
 
 def _is_latin(text: str, alphabets: Iterable[str]) -> bool:
-    """Whether the letters beyond ASCII are those of one of the alphabets, in words as languages have them."""
+    """Whether the letters beyond ASCII are those of one of the alphabets, in words as languages
+    have them.
+    """
     beyond = [ch for ch in text if _is_beyond(ch)]
     letters = [ch for ch in beyond if ch.isalpha() and ch not in "ªº"]
     words = [word for word in _WORD.findall(text) if not word.isascii()]
@@ -243,7 +332,10 @@ def _is_latin(text: str, alphabets: Iterable[str]) -> bool:
     odd += sum(_has_odd_capitals(word) or _FOREIGN.search(word) is not None for word in words)
     if odd > ODD_SHARE * len(beyond):
         return False
-    return any(sum(ch in alphabet or ch.lower() in alphabet for ch in letters) >= COVERED * len(letters) for alphabet in alphabets)
+    return any(
+        sum(ch in alphabet or ch.lower() in alphabet for ch in letters) >= COVERED * len(letters)
+        for alphabet in alphabets
+    )
 
 
 def _is_beyond(ch: str) -> bool:
@@ -252,7 +344,10 @@ def _is_beyond(ch: str) -> bool:
 
 def _has_odd_capitals(word: str) -> bool:
     """Whether a capital beyond ASCII, or one beside such a letter, stands where words have none."""
-    if any(a.islower() and b.isupper() and not (a.isascii() and b.isascii()) for a, b in itertools.pairwise(word)):
+    if any(
+        a.islower() and b.isupper() and not (a.isascii() and b.isascii())
+        for a, b in itertools.pairwise(word)
+    ):
         return True
     return not word[:2].isascii() and word[:2].isupper() and word[2:3].islower()
 

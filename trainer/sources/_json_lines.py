@@ -1,4 +1,6 @@
-"""The objects of a JSON file: one a line, the elements of an array, or written over several lines. Shared by the formats, and by predict."""
+"""The objects of a JSON file: one a line, the elements of an array, or written over several lines.
+Shared by the formats, and by predict.
+"""
 
 import bisect
 import itertools
@@ -14,7 +16,7 @@ from trainer.sources import Example, Origin
 from trainer.sources._json_shapes import conversion_of_object, conversion_of_rows
 from trainer.sources._lines import Lines
 
-INT64 = range(-2**63, 2**63)
+INT64 = range(-(2**63), 2**63)
 BLANK = " \t\r\n"  # white space, as JSON has it
 KEYS_SHOWN = 6
 _BLANKS = re.compile(f"[{BLANK}]*")
@@ -28,8 +30,9 @@ def read(lines: Lines, names: Sequence[str] = ()) -> Iterator[Example]:
     """An example for each object; `names` are the fields that are asked for.
 
     Raises:
-        DataError: a line is not an object, or holds what JSON or a tensor cannot: NaN, integers over 64 bits, half of a
-            surrogate pair, a field twice; the file is one object, whose lists hold the examples.
+        DataError: a line is not an object, or holds what JSON or a tensor cannot: NaN, integers
+            over 64 bits, half of a surrogate pair, a field twice; the file is one object, whose
+            lists hold the examples.
     """
     for found in read_objects(placed_lines(lines), names):
         if isinstance(found, DataError):
@@ -37,27 +40,43 @@ def read(lines: Lines, names: Sequence[str] = ()) -> Iterator[Example]:
         yield found[1]
 
 
-def read_objects(lines: Iterable[Placed], names: Sequence[str] = (), text: str | None = None) -> Iterator[Parsed | DataError]:
+def read_objects(
+    lines: Iterable[Placed], names: Sequence[str] = (), text: str | None = None
+) -> Iterator[Parsed | DataError]:
     """Each object with its example, or what is wrong in its place.
 
-    Nested objects are flattened: `{"review": {"body": "…"}}` has the field "review.body". Lists stay as they are. A file that
-    begins with an array, or with an object of several lines, is held in memory in one piece.
+    Nested objects are flattened: `{"review": {"body": "…"}}` has the field "review.body". Lists
+    stay as they are. A file that begins with an array, or with an object of several lines, is held
+    in memory in one piece.
 
     Args:
         lines: as `placed_lines` has them.
-        names: the fields that are asked for; a first object that has none of them, but lists of examples, is refused.
+        names: the fields that are asked for; a first object that has none of them, but lists of
+            examples, is refused.
         text: the field that a text alone stands for, where it may.
     """
-    placed = ((line, origin) for line, origin in lines if isinstance(line, DataError) or line.strip(BLANK))
+    placed = (
+        (line, origin) for line, origin in lines if isinstance(line, DataError) or line.strip(BLANK)
+    )
     waiting = list(itertools.islice(placed, 1))
-    if waiting and isinstance(waiting[0][0], str) and _is_first_of_several(waiting[0][0], waiting, placed):
+    if (
+        waiting
+        and isinstance(waiting[0][0], str)
+        and _is_first_of_several(waiting[0][0], waiting, placed)
+    ):
         yield from _read_whole([*waiting, *placed], names, text)
         return
     for number, (line, origin) in enumerate(itertools.chain(waiting, placed)):
-        yield line if isinstance(line, DataError) else parse_line(line, origin, names if number == 0 else (), text)
+        yield (
+            line
+            if isinstance(line, DataError)
+            else parse_line(line, origin, names if number == 0 else (), text)
+        )
 
 
-def parse_line(line: str, origin: Origin, names: Sequence[str] = (), text: str | None = None) -> Parsed | DataError:
+def parse_line(
+    line: str, origin: Origin, names: Sequence[str] = (), text: str | None = None
+) -> Parsed | DataError:
     """The object on a line with its example, or what is wrong; see `read_objects`."""
     try:
         found = _as_parsed(_parse(line, origin), origin, _excerpt(line, 0), names, text)
@@ -81,7 +100,9 @@ def placed_lines(lines: Lines) -> Iterator[Placed]:
 
 
 def _is_first_of_several(line: str, waiting: list[Placed], placed: Iterator[Placed]) -> bool:
-    """Whether a first line begins a value that ends on another, or is an array alone in its file. What is read for it is `waiting`."""
+    """Whether a first line begins a value that ends on another, or is an array alone in its
+    file. What is read for it is `waiting`.
+    """
     start = line.lstrip(BLANK)[0]
     if start == "[":
         waiting += itertools.islice(placed, 1)
@@ -96,7 +117,9 @@ def _is_first_of_several(line: str, waiting: list[Placed], placed: Iterator[Plac
     return False
 
 
-def _read_whole(placed: Iterable[Placed], names: Sequence[str], text: str | None) -> Iterator[Parsed | DataError]:
+def _read_whole(
+    placed: Iterable[Placed], names: Sequence[str], text: str | None
+) -> Iterator[Parsed | DataError]:
     """The elements of an array, or objects over several lines. What cannot be read ends them."""
     pieces: list[str] = []
     starts: list[int] = []  # of the pieces, in characters
@@ -115,7 +138,14 @@ def _read_whole(placed: Iterable[Placed], names: Sequence[str], text: str | None
         try:
             if isinstance(value, Exception):
                 raise _not_json(value, content if in_array or number else pieces[0], origin)
-            found = _as_parsed(value, origin, shown_value(value, 60), names if number == 0 else (), text, in_array=in_array)
+            found = _as_parsed(
+                value,
+                origin,
+                shown_value(value, 60),
+                names if number == 0 else (),
+                text,
+                in_array=in_array,
+            )
             if escapes:
                 refuse_half_characters(found[1].features, origin)
             yield found
@@ -126,7 +156,9 @@ def _read_whole(placed: Iterable[Placed], names: Sequence[str], text: str | None
 
 
 def _values(content: str, *, in_array: bool) -> Iterator[tuple[Any, int]]:
-    """The elements of an array, or values one after the other, each with where it begins; last, in place of one, what is wrong."""
+    """The elements of an array, or values one after the other, each with where it begins; last,
+    in place of one, what is wrong.
+    """
     decoder = json.JSONDecoder(object_pairs_hook=_object)
     position = _after(content, 0)
     if in_array:
@@ -139,10 +171,13 @@ def _values(content: str, *, in_array: bool) -> Iterator[tuple[Any, int]]:
             return
         yield value, position
         position = _after(content, end)
-        if in_array and content[position:position + 1] == ",":
+        if in_array and content[position : position + 1] == ",":
             position = _after(content, position + 1)
-        elif in_array and content[position:position + 1] != "]":
-            yield json.JSONDecodeError("Expecting ',' delimiter", content, position), min(position, len(content) - 1)
+        elif in_array and content[position : position + 1] != "]":
+            yield (
+                json.JSONDecodeError("Expecting ',' delimiter", content, position),
+                min(position, len(content) - 1),
+            )
             return
     if in_array and position >= len(content):
         yield json.JSONDecodeError("Expecting ']'", content, len(content)), len(content) - 1
@@ -155,22 +190,40 @@ def _after(content: str, position: int) -> int:
     return _BLANKS.match(content, position).end()
 
 
-def _as_parsed(value: Any, origin: Origin, excerpt: str, names: Sequence[str], text: str | None, *, in_array: bool = False) -> Parsed:
+def _as_parsed(
+    value: Any,
+    origin: Origin,
+    excerpt: str,
+    names: Sequence[str],
+    text: str | None,
+    *,
+    in_array: bool = False,
+) -> Parsed:
     if isinstance(value, str) and text is not None:
         value = {text: value}
     if not isinstance(value, dict):
         command = conversion_of_rows(value, names, origin.file, in_array=in_array)
         if isinstance(value, list) and value and isinstance(value[0], dict):
             command = "To write an object a line: jq -c '.[]' OLD > NEW"
-        raise DataError(f"{origin}: expected a JSON object, found {_kind(value)}: {excerpt}. {command}".rstrip())
+        raise DataError(
+            f"{origin}: expected a JSON object, found {_kind(value)}: {excerpt}. {command}".rstrip()
+        )
     features: dict[str, Any] = {}
     try:
         _flatten(value, "", features, origin)
     except RecursionError:
-        raise DataError(f"{origin}: not usable JSON: objects are nested too deeply. The line starts: {excerpt}") from None
-    if names and not set(names) & set(features) and (command := conversion_of_object(value, names, origin.file)):
+        raise DataError(
+            f"{origin}: not usable JSON: objects are nested too deeply. The line starts: {excerpt}"
+        ) from None
+    if (
+        names
+        and not set(names) & set(features)
+        and (command := conversion_of_object(value, names, origin.file))
+    ):
         keys = ", ".join(shown_value(key) for key in itertools.islice(value, KEYS_SHOWN))
-        raise DataError(f"{origin}: expected an object with {' or '.join(map(repr, names))}, found one with {keys}, which holds the examples. {command}")
+        raise DataError(
+            f"{origin}: expected an object with {' or '.join(map(repr, names))}, found one with {keys}, which holds the examples. {command}"
+        )
     return value, Example(features, origin)
 
 
@@ -185,17 +238,27 @@ def _not_json(error: Exception, content: str, origin: Origin) -> DataError:
     if isinstance(error, DataError):
         return DataError(f"{origin}: {error}")
     if not isinstance(error, json.JSONDecodeError):
-        return DataError(f"{origin}: not usable JSON: {error}. The line starts: {_excerpt(content, 0)}")
-    line = content[content.rfind("\n", 0, error.pos) + 1:].partition("\n")[0] if "\n" in content.rstrip("\r\n") else content
+        return DataError(
+            f"{origin}: not usable JSON: {error}. The line starts: {_excerpt(content, 0)}"
+        )
+    line = (
+        content[content.rfind("\n", 0, error.pos) + 1 :].partition("\n")[0]
+        if "\n" in content.rstrip("\r\n")
+        else content
+    )
     column = error.colno
-    return DataError(f"{origin}: not JSON: {error.msg} at column {column}, near {_excerpt(line, column - 1)}. {_advice(content, error)}")
+    return DataError(
+        f"{origin}: not JSON: {error.msg} at column {column}, near {_excerpt(line, column - 1)}. {_advice(content, error)}"
+    )
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
         counts = Counter(name for name, _ in pairs)
-        raise DataError(f"field {shown_value(counts.most_common(1)[0][0])} is there twice in one object. Keep one of them.")
+        raise DataError(
+            f"field {shown_value(counts.most_common(1)[0][0])} is there twice in one object. Keep one of them."
+        )
     return value
 
 
@@ -206,17 +269,23 @@ def _flatten(value: dict[str, Any], prefix: str, features: dict[str, Any], origi
             _flatten(item, field + ".", features, origin)
             continue
         if field in features:
-            raise DataError(f"{origin}: field {field!r} is there twice, once nested and once with a dot in its name. Rename one of them.")
+            raise DataError(
+                f"{origin}: field {field!r} is there twice, once nested and once with a dot in its name. Rename one of them."
+            )
         _refuse_odd_numbers(item, field, origin)
         features[field] = item
 
 
 def _refuse_odd_numbers(value: Any, field: str, origin: Origin) -> None:
     if isinstance(value, float) and not math.isfinite(value):
-        raise DataError(f"{origin}: field {field!r} is {value}, which is no JSON number."
-                        " Write null for an unlabelled example, or leave it out.")
+        raise DataError(
+            f"{origin}: field {field!r} is {value}, which is no JSON number."
+            " Write null for an unlabelled example, or leave it out."
+        )
     if isinstance(value, int) and value not in INT64:
-        raise DataError(f"{origin}: field {field!r} is {value}, more than 64 bits hold. Write it as a string.")
+        raise DataError(
+            f"{origin}: field {field!r} is {value}, more than 64 bits hold. Write it as a string."
+        )
     if isinstance(value, list):
         for item in value:
             _refuse_odd_numbers(item, field, origin)
@@ -228,16 +297,24 @@ def _refuse_odd_numbers(value: Any, field: str, origin: Origin) -> None:
 def refuse_half_characters(features: dict[str, Any], origin: Origin | str) -> None:
     """Raises DataError where a text, also in a list or object, holds half of a surrogate pair."""
     for field, value in features.items():
-        text = f"{field} {value}" if isinstance(value, str) else f"{field} {json.dumps(value, ensure_ascii=False)}"
+        text = (
+            f"{field} {value}"
+            if isinstance(value, str)
+            else f"{field} {json.dumps(value, ensure_ascii=False)}"
+        )
         if _HALF.search(text):
-            raise DataError(f"{origin}: field {field!r} holds half of a surrogate pair (\\ud800 to \\udfff), which is no character."
-                            " The text was cut inside a character: write it again from its original.")
+            raise DataError(
+                f"{origin}: field {field!r} holds half of a surrogate pair (\\ud800 to \\udfff), which is no character."
+                " The text was cut inside a character: write it again from its original."
+            )
 
 
 def _excerpt(line: str, position: int) -> str:
     line = line.rstrip("\r\n")
     start = max(0, min(position, len(line)) - 20)
-    return repr(("…" if start else "") + line[start:start + 60] + ("…" if start + 60 < len(line) else ""))
+    return repr(
+        ("…" if start else "") + line[start : start + 60] + ("…" if start + 60 < len(line) else "")
+    )
 
 
 def _advice(line: str, error: json.JSONDecodeError) -> str:
@@ -245,7 +322,7 @@ def _advice(line: str, error: json.JSONDecodeError) -> str:
         return "The line ends inside a value: write each object on one line, jq -c . OLD > NEW"
     if line.lstrip().startswith(("{", "[")):
         return "Correct the line, or write the file with a JSON library."
-    return "Each line has to be an object like {\"text\": \"…\", \"label\": \"…\"}; for other formats see data.source."
+    return 'Each line has to be an object like {"text": "…", "label": "…"}; for other formats see data.source.'
 
 
 def _kind(value: Any) -> str:

@@ -14,7 +14,8 @@ NEW_FILE = "NEW.jsonl"
 
 
 def conversion_of_rows(row: Any, names: Sequence[str], file: str, *, in_array: bool) -> str:
-    """What to do about rows that are no objects, of which `row` is the first; "" where nothing is known.
+    """What to do about rows that are no objects, of which `row` is the first; "" where nothing is
+    known.
 
     Args:
         names: what the values of a list are, in order: the fields of text, then the label.
@@ -25,7 +26,9 @@ def conversion_of_rows(row: Any, names: Sequence[str], file: str, *, in_array: b
 
 
 def conversion_of_object(value: Mapping[str, Any], names: Sequence[str], file: str) -> str:
-    """What to do about a file that is one object, whose lists hold the examples; "" where it is not so."""
+    """What to do about a file that is one object, whose lists hold the examples; "" where it is
+    not so.
+    """
     path = _path_to_examples(value, NESTED_LEVELS)
     if path and max(map(len, path)) <= KEY_LENGTH:
         rows: Any = value
@@ -34,16 +37,33 @@ def conversion_of_object(value: Mapping[str, Any], names: Sequence[str], file: s
         if isinstance(rows[0], dict) and "paragraphs" in rows[0]:
             return "It has the shape of SQuAD's files: set data.source: squad."
         if item := _item(rows[0], names):
-            others = [key for key, other in value.items() if isinstance(other, list) and key != path[0]]
-            also = f" ({', '.join(map(shown_value, others[:6], [KEY_LENGTH] * 6))} stand beside {path[0]!r}: name one of them in its place.)" if others else ""
-            return _command(f"{item} for row in {WHOLE}{''.join(f'[{_literal(key)}]' for key in path)}", file) + also
+            others = [
+                key for key, other in value.items() if isinstance(other, list) and key != path[0]
+            ]
+            also = (
+                f" ({', '.join(map(shown_value, others[:6], [KEY_LENGTH] * 6))} stand beside {path[0]!r}: name one of them in its place.)"
+                if others
+                else ""
+            )
+            return (
+                _command(
+                    f"{item} for row in {WHOLE}{''.join(f'[{_literal(key)}]' for key in path)}",
+                    file,
+                )
+                + also
+            )
     columns = [column for column in value.values() if isinstance(column, dict)]
     if len(columns) < len(value) or not columns:
         return ""
     if all(set(names) & set(column) for column in columns):  # an object of objects, by their ids
         return _command(f"row for row in {WHOLE}.values()", file)
-    if set(names) & set(value) and len({tuple(column) for column in columns}) == 1:  # as pandas writes columns
-        return _command(f"dict(zip(table, row)) for table in [{WHOLE}] for row in zip(*(column.values() for column in table.values()))", file)
+    if (
+        set(names) & set(value) and len({tuple(column) for column in columns}) == 1
+    ):  # as pandas writes columns
+        return _command(
+            f"dict(zip(table, row)) for table in [{WHOLE}] for row in zip(*(column.values() for column in table.values()))",
+            file,
+        )
     return ""
 
 
@@ -64,7 +84,11 @@ def _item(row: Any, names: Sequence[str]) -> str:
     if isinstance(row, dict):
         return "row"
     if isinstance(row, list):
-        return f"dict(zip({_literal([*names][:len(row)])}, row))" if 0 < len(row) <= len(names) else ""
+        return (
+            f"dict(zip({_literal([*names][: len(row)])}, row))"
+            if 0 < len(row) <= len(names)
+            else ""
+        )
     return f"{{{_literal(names[0])}: row}}" if isinstance(row, str) and names else ""
 
 

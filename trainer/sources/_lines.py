@@ -15,10 +15,12 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 class Lines:
     r"""The lines of a stream, each with its line end: \n or \r\n; in a stream without any \n, \r.
 
-    A lone \r in a file whose lines end in \n is a character of its line: otherwise `wc -l`, editors and line-aligned files
-    would count other lines than we do. (`str.splitlines` and files in text mode would split at still others.)
+    A lone \r in a file whose lines end in \n is a character of its line: otherwise `wc -l`, editors
+    and line-aligned files would count other lines than we do. (`str.splitlines` and files in text
+    mode would split at still others.)
 
-    One line that is not UTF-8 does not end the iteration: the next call of `next` returns the line after it.
+    One line that is not UTF-8 does not end the iteration: the next call of `next` returns the line
+    after it.
 
     Args:
         stream: the bytes.
@@ -31,7 +33,13 @@ class Lines:
         position: bytes of the stream consumed so far.
     """
 
-    def __init__(self, stream: IO[bytes], name: str, path: pathlib.Path | None = None, fallback_encoding: str | None = None):
+    def __init__(
+        self,
+        stream: IO[bytes],
+        name: str,
+        path: pathlib.Path | None = None,
+        fallback_encoding: str | None = None,
+    ):
         self.name = name
         self.number = 0
         self.position = 0
@@ -91,7 +99,9 @@ class Lines:
             yield b"".join(pending)
 
     def _up_to_a_newline(self) -> list[bytes]:
-        r"""The blocks up to the first with a \n; of what can be read again only the last of them."""
+        r"""The blocks up to the first with a \n; of what can be read again only the last of
+        them.
+        """
         again = self._stream.seekable()
         first: list[bytes] = []
         for block in self._blocks():
@@ -109,7 +119,9 @@ class Lines:
         yield from self._blocks()
 
     def _blocks(self) -> Iterator[bytes]:
-        read = getattr(self._stream, "read1", self._stream.read)  # read1: does not wait for a full block
+        read = getattr(
+            self._stream, "read1", self._stream.read
+        )  # read1: does not wait for a full block
         while True:
             with reading(self.name, self.number):
                 block = read(BLOCK_BYTES)

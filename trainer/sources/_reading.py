@@ -1,4 +1,6 @@
-"""Opening files and reading their bytes: every failure becomes one message; what is not UTF-8 is named, or read as the user says."""
+"""Opening files and reading their bytes: every failure becomes one message; what is not UTF-8 is
+named, or read as the user says.
+"""
 
 import codecs
 import contextlib
@@ -21,29 +23,40 @@ Position = Callable[[], int]  # bytes of the file on disk read so far
 
 
 @contextlib.contextmanager
-def open_bytes(path: pathlib.Path, fallback_encoding: str | None = None) -> Iterator[tuple[IO[bytes], Position | None]]:
-    """Yields the content of a file, unzipped when its name ends in .gz; then also the position in the compressed file.
+def open_bytes(
+    path: pathlib.Path, fallback_encoding: str | None = None
+) -> Iterator[tuple[IO[bytes], Position | None]]:
+    """Yields the content of a file, unzipped when its name ends in .gz; then also the position in
+    the compressed file.
 
     Args:
         path: the file.
-        fallback_encoding: of a file that is not UTF-8 as a whole; its content is then yielded as UTF-8 all the same.
+        fallback_encoding: of a file that is not UTF-8 as a whole; its content is then yielded as
+            UTF-8 all the same.
     Raises:
         DataError: the file cannot be opened; it is neither UTF-8 nor in the fallback encoding.
     """
     name = shown(path)
-    translated = fallback_encoding is not None and not _is_utf8(functools.partial(_blocks, path), name, fallback_encoding)
+    translated = fallback_encoding is not None and not _is_utf8(
+        functools.partial(_blocks, path), name, fallback_encoding
+    )
     with reading(name, 0):
         file = path.open("rb")
     with file:
         stream = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
         if translated:
-            yield io.BufferedReader(_Translated(stream, fallback_encoding, name), BLOCK_BYTES), file.tell
+            yield (
+                io.BufferedReader(_Translated(stream, fallback_encoding, name), BLOCK_BYTES),
+                file.tell,
+            )
         else:
             yield stream, file.tell if stream is not file else None
 
 
 def piped(stream: IO[bytes], name: str, fallback_encoding: str | None) -> IO[bytes]:
-    """What comes through a pipe, as UTF-8. With a fallback encoding all of it is read first, to see whether that is needed."""
+    """What comes through a pipe, as UTF-8. With a fallback encoding all of it is read first, to
+    see whether that is needed.
+    """
     if fallback_encoding is None:
         return stream
     content = stream.read()
@@ -59,14 +72,23 @@ def read_bytes(path: pathlib.Path, fallback_encoding: str | None = None) -> byte
 
 
 def refuse_irregular(path: pathlib.Path, key: str) -> None:
-    """Raises a DataError for a pipe or device, which is read only once, or never ends; before anything waits for it."""
+    """Raises a DataError for a pipe or device, which is read only once, or never ends; before
+    anything waits for it.
+    """
     with reading(shown(path), 0):
         mode = path.stat().st_mode
     if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
         return
-    kinds = {stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFSOCK: "a socket"}
+    kinds = {
+        stat.S_IFIFO: "a pipe",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+        stat.S_IFSOCK: "a socket",
+    }
     kind = kinds.get(stat.S_IFMT(mode), "no file")
-    raise DataError(f"{key}: {shown(path)} is {kind}, and data is read more than once. Write what it gives to a file, and name that.")
+    raise DataError(
+        f"{key}: {shown(path)} is {kind}, and data is read more than once. Write what it gives to a file, and name that."
+    )
 
 
 @contextlib.contextmanager
@@ -79,15 +101,23 @@ def reading(name: str, line: int) -> Iterator[None]:
     try:
         yield
     except (OSError, EOFError, zlib.error) as error:
-        where = f"{name}:{line}: cannot be read beyond this line" if line else f"{name}: cannot be read"
+        where = (
+            f"{name}:{line}: cannot be read beyond this line" if line else f"{name}: cannot be read"
+        )
         reason = getattr(error, "strerror", None) or str(error)
         damaged = isinstance(error, EOFError | zlib.error | gzip.BadGzipFile)
-        remedy = "The file is damaged, cut short or not gzip: copy it again" if damaged else "Check that it exists and that you may read it"
+        remedy = (
+            "The file is damaged, cut short or not gzip: copy it again"
+            if damaged
+            else "Check that it exists and that you may read it"
+        )
         raise DataError(f"{where}: {reason.rstrip('.')}. {remedy}.") from None
 
 
 def decoded(content: bytes, where: str, path: pathlib.Path | None = None) -> str:
-    """The text of a whole file, without a byte-order mark. Raises DataError where it is not UTF-8."""
+    """The text of a whole file, without a byte-order mark. Raises DataError where it is not
+    UTF-8.
+    """
     try:
         text = content.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
@@ -97,7 +127,9 @@ def decoded(content: bytes, where: str, path: pathlib.Path | None = None) -> str
     return text
 
 
-def not_utf8(where: str, text: bytes, start: int, text_offset: int = 0, *, path: pathlib.Path | None = None) -> DataError:
+def not_utf8(
+    where: str, text: bytes, start: int, text_offset: int = 0, *, path: pathlib.Path | None = None
+) -> DataError:
     """The error for bytes that are not UTF-8.
 
     Args:
@@ -107,17 +139,21 @@ def not_utf8(where: str, text: bytes, start: int, text_offset: int = 0, *, path:
         text_offset: of `text` in its file.
         path: of the file; None where `text` is all that there is to judge by.
     """
-    around = text[max(0, start - 15):start + 15]
+    around = text[max(0, start - 15) : start + 15]
     blocks = functools.partial(_blocks, path) if path else lambda: [text]
-    return DataError(f"{where}: not UTF-8: byte 0x{text[start]:02x} at byte {text_offset + start:,} of the file, in {around!r}. "
-                     f"{_advice(blocks, text, path)}")
+    return DataError(
+        f"{where}: not UTF-8: byte 0x{text[start]:02x} at byte {text_offset + start:,} of the file, in {around!r}. "
+        f"{_advice(blocks, text, path)}"
+    )
 
 
 def refuse_utf16(where: str, content: bytes) -> None:
     """Raises a DataError where every other byte is NUL."""
     if _encodings.is_interleaved(content):
         name = "UTF-16BE" if content[:1] == b"\0" else "UTF-16LE"
-        raise DataError(f"{where}: not UTF-8: every other byte is NUL, in {content[:30]!r}. {_named(name, '')}")
+        raise DataError(
+            f"{where}: not UTF-8: every other byte is NUL, in {content[:30]!r}. {_named(name, '')}"
+        )
 
 
 def _advice(blocks: Callable[[], Iterable[bytes]], text: bytes, path: pathlib.Path | None) -> str:
@@ -125,13 +161,23 @@ def _advice(blocks: Callable[[], Iterable[bytes]], text: bytes, path: pathlib.Pa
         return "The file looks like gzip: let its name end in .gz."
     found = _encodings.guess(blocks)
     if found.utf8_line:
-        return (f"Other lines are UTF-8, such as line {found.utf8_line:,}, so that no one encoding fits the file. "
-                "Correct the lines that are not, or write the file again from its originals.")
+        return (
+            f"Other lines are UTF-8, such as line {found.utf8_line:,}, so that no one encoding fits the file. "
+            "Correct the lines that are not, or write the file again from its originals."
+        )
     if found.encoding is None:
-        return ("Its encoding cannot be told from its bytes. Find it out, then set data.fallback_encoding to its name, or re-encode "
-                "the file: iconv -f ENCODING -t UTF-8 OLD > NEW")
-    reading = text.removeprefix(codecs.BOM_UTF8).decode(found.encoding, "replace").strip("\ufeff\r\n")
-    return _named(found.encoding, f" ({shown_name(reading, 40)})", skip=len(codecs.BOM_UTF8) if _has_mark(blocks) else 0)
+        return (
+            "Its encoding cannot be told from its bytes. Find it out, then set data.fallback_encoding to its name, or re-encode "
+            "the file: iconv -f ENCODING -t UTF-8 OLD > NEW"
+        )
+    reading = (
+        text.removeprefix(codecs.BOM_UTF8).decode(found.encoding, "replace").strip("\ufeff\r\n")
+    )
+    return _named(
+        found.encoding,
+        f" ({shown_name(reading, 40)})",
+        skip=len(codecs.BOM_UTF8) if _has_mark(blocks) else 0,
+    )
 
 
 def _named(encoding: str, reading: str, skip: int = 0) -> str:
@@ -153,7 +199,9 @@ def _blocks(path: pathlib.Path) -> Iterator[bytes]:
 
 
 def _is_utf8(blocks: Callable[[], Iterable[bytes]], name: str, fallback_encoding: str) -> bool:
-    """Whether a file is UTF-8 as a whole. Raises DataError where some of its lines are, and others are not."""
+    """Whether a file is UTF-8 as a whole. Raises DataError where some of its lines are, and
+    others are not.
+    """
     decoder = codecs.getincrementaldecoder("utf-8")()
     wide = codecs.lookup(fallback_encoding).name.startswith(("utf-16", "utf-32"))
     try:
@@ -166,8 +214,10 @@ def _is_utf8(blocks: Callable[[], Iterable[bytes]], name: str, fallback_encoding
     except UnicodeDecodeError:
         pass
     if not wide and (line := _encodings.first_utf8_line(blocks())):
-        raise DataError(f"{name}:{line}: this line is UTF-8, and others are not, so that data.fallback_encoding: {fallback_encoding} "
-                        "would spoil it. Write the whole file in one encoding.")
+        raise DataError(
+            f"{name}:{line}: this line is UTF-8, and others are not, so that data.fallback_encoding: {fallback_encoding} "
+            "would spoil it. Write the whole file in one encoding."
+        )
     return False
 
 
@@ -203,10 +253,12 @@ class _Translated(io.RawIOBase):
         except UnicodeError as error:
             line, reason = self._line, str(error)
             if isinstance(error, UnicodeDecodeError):
-                line += error.object[:error.start].count(b"\n")
-                reason = f"byte 0x{error.object[error.start:error.start + 1].hex()} is none of it"
-            raise DataError(f"{self._name}:{line}: neither UTF-8 nor data.fallback_encoding: {self._encoding}: {reason}. "
-                            "Name the encoding of the file, or re-encode it as UTF-8.") from None
+                line += error.object[: error.start].count(b"\n")
+                reason = f"byte 0x{error.object[error.start : error.start + 1].hex()} is none of it"
+            raise DataError(
+                f"{self._name}:{line}: neither UTF-8 nor data.fallback_encoding: {self._encoding}: {reason}. "
+                "Name the encoding of the file, or re-encode it as UTF-8."
+            ) from None
         self._line += text.count("\n")
         return text.encode("utf-8", "surrogatepass")
 

@@ -1,4 +1,6 @@
-"""The frames of TFRecord files: a length before each record. TensorFlow asks the machine for that much memory, and ends the process where it is a lie."""
+"""The frames of TFRecord files: a length before each record. TensorFlow asks the machine for that
+much memory, and ends the process where it is a lie.
+"""
 
 import gzip
 import pathlib
@@ -14,7 +16,8 @@ FOOTER_BYTES = 4  # the record's checksum
 
 
 def whole_records(path: pathlib.Path) -> tuple[int, int | None]:
-    """How many records a file has before the first that cannot be whole, and the length that this one claims; None where all are.
+    """How many records a file has before the first that cannot be whole, and the length that this
+    one claims; None where all are.
 
     What is damaged without a wrong length TensorFlow notices by the checksums.
     """
