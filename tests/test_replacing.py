@@ -105,6 +105,14 @@ def test_many_names_are_counted(tmp_path):
     assert "holds a, b, c and 2 more, which podtune did not write" in refusal(tmp_path / "model")
 
 
+def test_a_folder_with_more_files_than_anyone_counts_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(ownership, "FILES_LOOKED_AT", 20)
+    folder = export(tmp_path / "model")
+    for number in range(40):
+        (folder / f"{number:02d}").touch()
+    assert "holds 00, 01, 02 and thousands more, which podtune did not write" in refusal(folder)
+
+
 @pytest.mark.parametrize(("make", "kind"), [
     (lambda path: path.write_text("x"), "a file"), (os.mkfifo, "a named pipe"), (lambda path: path.symlink_to("/dev/null"), "a device")])
 def test_a_target_that_is_no_folder_is_refused(tmp_path, make, kind):

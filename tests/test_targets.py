@@ -57,19 +57,23 @@ def refused(run, **export):
     ("mine", "RUN/mine holds thesis.txt, which podtune did not write: it is not replaced. "),
     ("a_file", "RUN/a_file is a file, and a folder is to be written there. "),
     ("a_file/model", "cannot write 'RUN/a_file': "),
+    ("to_mine", "RUN/to_mine holds thesis.txt, which podtune did not write: it is not replaced. "),
+    ("to_itself", "RUN/to_itself is a symbolic link that leads nowhere, and a folder is to be written there. "),
 ])
 @pytest.mark.parametrize("format", ["savedmodel", "huggingface"])
 def test_what_is_not_ours_to_replace_is_refused_before_training(run, directory, said, format):
-    (run / "to_weights").symlink_to("weights")
+    for link, place in (("to_weights", "weights"), ("to_mine", "mine"), ("to_itself", "to_itself")):
+        (run / link).symlink_to(place)
     found = refused(run, directory=str(run / directory), format=format)
     assert found.startswith(said) and ("Give another --export.directory" in found or "give another folder" in found)
 
 
 @pytest.mark.parametrize(("directory", "version"), [
     ("new", None), ("new/deep", None), ("empty", None), ("job/model", None), ("job/another", None), (None, None), ("weights/exported", None),
-    ("data/deep/new", None), ("mine", 3), ("mine", "next"), ("job", 1)])
+    ("data/deep/new", None), ("to_new", None), ("mine", 3), ("mine", "next"), ("job", 1)])
 def test_what_is_missing_or_empty_may_be_written(run, directory, version):
     (run / "empty").mkdir()
+    (run / "to_new").symlink_to("new")
     assert refused(run, directory=directory and str(run / directory), version=version, format="savedmodel") is None
 
 

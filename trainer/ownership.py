@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import itertools
 import json
 import os
 import pathlib
@@ -19,6 +20,7 @@ from trainer.errors import JobDirError, shown_name
 
 MARKER = "podtune_files.json"
 NAMES_SHOWN = 3
+FILES_LOOKED_AT = 10_000  # more than an export ever has: of a home folder it is enough to know that it is none
 # What operating systems leave in folders that they show; nobody misses it.
 OF_THE_SYSTEM = (".DS_Store", "Thumbs.db", "desktop.ini", ".nfs*")
 # The folder of an exchange (see trainer.replacing), inside a folder that cannot be renamed, and what it may hold.
@@ -125,7 +127,8 @@ def publish(folder: pathlib.Path, *, last: Sequence[str] = ()) -> None:
 
 def _standing_here(folder: pathlib.Path) -> Standing:
     unfinished = {place.name for place in folder.glob(UNFINISHED) if is_exchange(place)}
-    files = {name: size for name, size in _walk(folder) if name.split("/")[0] not in unfinished and not _is_of_the_system(name)}
+    looked_at = itertools.islice(_walk(folder), FILES_LOOKED_AT)
+    files = {name: size for name, size in looked_at if name.split("/")[0] not in unfinished and not _is_of_the_system(name)}
     marker = _read_marker((folder / MARKER).read_bytes()) if files.get(MARKER) is not None else None
     return Standing(files, marker)
 
@@ -203,4 +206,5 @@ def _kind(path: pathlib.Path) -> str:
 
 def _few(names: Sequence[str]) -> str:
     shown = ", ".join(shown_name(name) for name in names[:NAMES_SHOWN])
-    return f"{shown} and {len(names) - NAMES_SHOWN:,} more" if len(names) > NAMES_SHOWN else shown
+    more = f"{len(names) - NAMES_SHOWN:,}" if len(names) < FILES_LOOKED_AT // 2 else "thousands"
+    return f"{shown} and {more} more" if len(names) > NAMES_SHOWN else shown

@@ -60,8 +60,8 @@ def require_export_target(config: Config, job: Job) -> None:
     target = version_folder(folder, config.export.version) if versioned else folder
     for kept in _kept(config, job):
         _require_apart(target, kept)
-    ownership.require_replaceable(target, remedy=GIVE_ANOTHER if config.export.directory else OWN_REMEDY)
     real = target if mirror.url_of(target) else pathlib.Path(os.path.realpath(target))
+    ownership.require_replaceable(real, named=target, remedy=GIVE_ANOTHER if config.export.directory else OWN_REMEDY)
     probe_writable(real if real.is_dir() and os.path.ismount(real) else real.parent)
 
 
