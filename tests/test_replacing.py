@@ -193,6 +193,27 @@ def test_one_that_an_earlier_version_left_aside_is_put_back(tmp_path):
     assert (tmp_path / "model" / "file").read_text() == "old"
 
 
+@pytest.mark.parametrize("removals", range(1, 4))
+def test_a_kill_while_it_tidies_up_leaves_what_the_next_call_removes(tmp_path, monkeypatch, removals):
+    folder, rmtree, left = export(tmp_path / "model", "old"), shutil.rmtree, [removals]
+
+    def stop(path, **keywords):
+        left[0] -= 1
+        if left[0] == 0:
+            os._exit(9)
+        rmtree(path, **keywords)
+
+    child = os.fork()
+    if not child:
+        monkeypatch.setattr(shutil, "rmtree", stop)
+        export(folder, "new")
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    with pytest.raises(ValueError), replaced_folder(folder):
+        raise ValueError
+    assert (folder / "file").read_text() == "new" and list(tmp_path.iterdir()) == [folder]
+
+
 def test_the_unfinished_work_of_a_process_that_lives_is_left_alone(tmp_path):
     with replaced_folder(tmp_path / "model") as first:
         with pytest.raises(ValueError), replaced_folder(tmp_path / "model"):

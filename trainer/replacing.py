@@ -10,6 +10,7 @@ import os
 import pathlib
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 
 from trainer import mirror, ownership
@@ -18,6 +19,7 @@ from trainer.ownership import EMPTIED, LOCK, NEW, OLD
 
 REMEDY = "Move it away, or give another --export.directory."
 CANNOT_BE_RENAMED = (errno.EBUSY, errno.EXDEV)  # a mount point; a folder of a container's image
+FORGOTTEN_SECONDS = 3600.0
 NAME_LENGTH = 50  # of the target's name within that of the folder beside it, which must not grow over the system's limit
 
 
@@ -38,8 +40,9 @@ def replaced_folder(folder: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     remote = mirror.url_of(folder) is not None
     target = pathlib.Path(folder) if remote else pathlib.Path(os.path.realpath(folder))
     target.parent.mkdir(parents=True, exist_ok=True)
-    for left in _left_behind(target):
-        _tidy(left, target)
+    with _one_at_a_time(target.parent):
+        for left in _left_behind(target):
+            _tidy(left, target)
     ownership.require_replaceable(target, remedy=REMEDY)
     before = _identity(target)
     inside = not remote and _stays_in_place(target)
@@ -117,6 +120,9 @@ def _tidy(place: pathlib.Path, target: pathlib.Path) -> None:
     if not ownership.is_exchange(place):
         if (place / OLD).is_dir() and not target.exists() and {child.name for child in place.iterdir()} <= {OLD, NEW}:
             (place / OLD).rename(target)  # of a version that kept no lock there
+        if time.time() - place.stat().st_mtime > FORGOTTEN_SECONDS:  # else its process may be about to make the lock
+            with contextlib.suppress(OSError):
+                place.rmdir()  # which only an empty one lets happen
         return
     with open(place / LOCK, "r+", encoding="utf-8") as lock:
         if lock.read() == target.name and try_to_lock(lock.fileno()):
@@ -133,7 +139,8 @@ def _take_away(place: pathlib.Path, target: pathlib.Path) -> None:
         _move_children(place / OLD, target)
     elif not inside and (place / OLD).exists() and not target.exists():
         (place / OLD).rename(target)
-    shutil.rmtree(place, ignore_errors=True)
+    for name in (OLD, NEW, ""):  # the lock last: by it the next call knows what a kill has left
+        shutil.rmtree(place / name, ignore_errors=True)
 
 
 def _prefix(target: pathlib.Path) -> str:
@@ -155,7 +162,11 @@ def _identity(folder: pathlib.Path) -> tuple[int, int] | None:
 @contextlib.contextmanager
 def _one_at_a_time(parent: pathlib.Path) -> Iterator[None]:
     """Lets two processes exchange one folder after the other, where the file system can lock folders."""
-    descriptor = os.open(parent, os.O_RDONLY)
+    try:
+        descriptor = os.open(parent, os.O_RDONLY)
+    except OSError:  # a folder that one may go through, but not read
+        yield
+        return
     try:
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
