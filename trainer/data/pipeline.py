@@ -12,6 +12,7 @@ from trainer.data.batching import Layout
 from trainer.data.store import TokenStore
 
 PREFETCHED = 4  # batches filled ahead
+RELEASED_AFTER = 256  # batches, what was read of the store
 # Columns of the store that serve people, not the model.
 NOT_FED = ("content_hash", "origin_file", "origin_line", "example", "start", "end", "target")
 Draw = Callable[[TokenStore, int, int], Mapping[str, np.ndarray]]  # store, example, step -> its token columns that are made anew at each step
@@ -93,7 +94,10 @@ def batches(store: TokenStore, layouts: Callable[[], Iterator[Layout]], shards: 
 
     def filled() -> Iterator[dict[str, np.ndarray]]:
         store, layouts, draw = source.pop()  # once: TensorFlow keeps this function for as long as the process lives
-        return (fill(store, layout, shards, draw) for layout in layouts())
+        for number, layout in enumerate(layouts(), 1):
+            yield fill(store, layout, shards, draw)
+            if number % RELEASED_AFTER == 0:
+                (store if layout.store is None else layout.store).release()
 
     dataset = tf.data.Dataset.from_generator(filled, output_signature=signature)
     options = tf.data.Options()

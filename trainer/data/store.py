@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from trainer.errors import JobDirError
-from trainer.mapped import blocks
+from trainer.mapped import blocks, release
 from trainer.spool import BLOCK_ROWS, Ascending, Numbers
 
 FORMAT = 11  # part of the fingerprint: raised when the files' meaning changes
@@ -61,6 +61,11 @@ class TokenStore:
         """The token columns of one example, each (S,) int32."""
         start, end = self.row_splits[index], self.row_splits[index + 1]
         return {name: values[start:end] for name, values in self.tokens.items()}
+
+    def release(self) -> None:
+        """Lets go what was read, so that it is no memory of this process; it is read again when it is asked for."""
+        for values in (self.row_splits, *self.columns.values(), *self.tokens.values()):
+            release(values)
 
     def origin(self, index: int) -> str:
         """Where the example came from: "file:line"."""
