@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer import mirror, ownership
+from trainer.allocator import release_memory
 from trainer.assembly import Parts, build_model, make_parts, prepare_data, start_strategy
 from trainer.checkpoints import Checkpoints
 from trainer.data.prepare import Prepared
@@ -68,6 +69,7 @@ class Kept:
         self.parts, self.job, self.strategy, self.model, self.display = parts, job, strategy, model, parts.display
         self.evaluator = evaluator or Evaluator(parts.config, strategy, model, parts.head)
         self.step = self._restore()
+        release_memory()  # which loading took
         self._calibration = job.folder / "calibration.json"
         if self._calibration.exists():
             parts.head.load_calibration(json.loads(self._calibration.read_text(encoding="utf-8")))
