@@ -7,6 +7,7 @@ import weakref
 import numpy as np
 import pytest
 
+from trainer.data import pipeline
 from trainer.data.batching import lay_out
 from trainer.data.pipeline import batches, fill
 from trainer.data.store import StoreWriter, TokenStore
@@ -59,7 +60,8 @@ def test_what_serves_people_is_not_fed(store):
 
 
 @pytest.mark.parametrize("mine", [[0], [1, 2], [0, 1, 2, 3]])
-def test_the_dataset_gives_one_element_a_layout_with_the_shards_asked_for(store, mine):
+def test_the_dataset_gives_one_element_a_layout_with_the_shards_asked_for(store, mine, monkeypatch):
+    monkeypatch.setattr(pipeline, "RELEASED_AFTER", 1)  # what was read is read again
     layouts = [layout_of(store, [0, 1, 2], batching="bucketed", capacity=4, shards=4), layout_of(store, [3, 4], batching="packed", capacity=4, shards=4)]
     elements = list(batches(store, lambda: iter(layouts), mine).as_numpy_iterator())
     assert len(elements) == 2
