@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from trainer.mapped import blocks, release
+from trainer import spool
+from trainer.mapped import blocks, count_numbers, release
 
 
 def resident_kb(path):
@@ -31,3 +32,9 @@ def test_what_was_read_does_not_stay_in_memory(tmp_path):
     for _ in blocks(mapped, 1 << 17):
         assert resident_kb(path) < 2000
     assert mapped[5] == 0
+
+
+@pytest.mark.parametrize("numbers", [[], [0], [3, 1, 3, 0]])
+def test_numbers_are_counted_a_block_at_a_time(monkeypatch, numbers):
+    monkeypatch.setattr(spool, "BLOCK_ROWS", 2)
+    assert count_numbers(np.array(numbers, np.int32), 5).tolist() == np.bincount(np.array(numbers, np.int32), minlength=5).tolist()

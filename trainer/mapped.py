@@ -18,6 +18,14 @@ def blocks(values: np.ndarray, rows: int | None = None) -> Iterator[np.ndarray]:
         release(values)
 
 
+def count_numbers(numbers: np.ndarray, size: int) -> np.ndarray:
+    """(size,) int64: how often each of 0 to size - 1 occurs, as np.bincount says, without a larger copy of them all."""
+    counts = np.zeros(size, np.int64)
+    for block in blocks(numbers):
+        counts += np.bincount(block, minlength=size)
+    return counts
+
+
 def release(values: np.ndarray) -> None:
     """Lets the pages of a mapped array go: they are read from disk, or from the system's cache, when they are asked for again."""
     mapped = getattr(values, "_mmap", None)  # np.memmap's

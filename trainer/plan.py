@@ -22,9 +22,9 @@ from trainer.distribution import local_replicas, make_strategy, on_tpu
 from trainer.errors import ConfigError
 from trainer.label_report import count_line, label_counts
 from trainer.loop import planned_layouts, total_steps
+from trainer.mapped import count_numbers
 from trainer.optimization import Optimizer, make_schedule
 from trainer.resolve import Resolved
-from trainer.spool import BLOCK_ROWS
 from trainer.steps import evaluation_layouts, use_xla
 from trainer.storage import write_json
 
@@ -161,9 +161,7 @@ def _lengths(store: TokenStore) -> dict[str, Any]:
 
 def length_percentile(lengths: np.ndarray, percent: int) -> int:
     """As np.percentile, rounded down, but without a copy of them all: lengths are few different numbers."""
-    counts = np.zeros(int(lengths.max()) + 1, np.int64)
-    for start in range(0, len(lengths), BLOCK_ROWS):
-        counts += np.bincount(lengths[start:start + BLOCK_ROWS], minlength=len(counts))
+    counts = count_numbers(lengths, int(lengths.max()) + 1)
     place = percent / 100 * (len(lengths) - 1)
     below, above = np.searchsorted(np.cumsum(counts), [math.floor(place), math.ceil(place)], side="right")
     return int(below + (place - math.floor(place)) * (above - below))

@@ -11,7 +11,7 @@ import numpy as np
 
 from trainer.spool import Numbers
 
-PART_ROWS = 1 << 20  # compared with each other in memory
+PART_ROWS = 1 << 18  # compared with each other in memory
 MOST_PARTS = 256  # files open at a time
 HASHED_ROW = np.dtype([("hash", np.uint64), ("row", np.int64)])
 

@@ -19,6 +19,7 @@ from trainer.heads._label_lists import are_vectors, labels_of_columns, list_in_t
 from trainer.heads._labels import Label, Mentions, Spellings, as_name, learnt_names, number_key, shown_labels, trimmed
 from trainer.heads._plain import Plain
 from trainer.lazy import tf
+from trainer.mapped import count_numbers
 from trainer.sources import Example, require_field, require_text
 
 Labels = Annotated[list[str], Field(min_length=1)]
@@ -175,7 +176,7 @@ class Classifier(Plain):
             given = [label, extras[UNSEEN_GIVEN]] if UNSEEN_GIVEN in extras else [label]
             counts = np.concatenate([column.sum(axis=0, dtype=np.int64) for column in given])
             return dict(zip(names, counts.tolist(), strict=True))
-        return dict(zip(names, np.bincount(label, minlength=len(names)).tolist(), strict=True))
+        return dict(zip(names, count_numbers(label, len(names)).tolist(), strict=True))
 
     def label_counts(self, vocabulary: Mapping[str, Any], store: Any) -> dict[str, int]:
         """How often each label occurs in a split, also those that train does not have."""

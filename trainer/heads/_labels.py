@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from trainer.errors import DataError, shown_value
+from trainer.mapped import count_numbers
 
 INVISIBLE = "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"  # which str.strip leaves
 NUMBER = re.compile(r"([+-]?\d+)(?:\.(\d*))?")
@@ -45,24 +46,29 @@ class Mentions(NamedTuple):
     splits: np.ndarray | None
 
     @classmethod
-    def of(cls, labels: Iterable[Label]) -> Mentions:
+    def of(cls, labels: Sequence[Label]) -> Mentions:
         """Reads the labels once: a name, or a tuple of names, for each example."""
         numbers: dict[str, int] = {}
-        first, found, ends, several = [], array("i"), array("q", [0]), False
+        first: list[int] = []
+
+        def number_of(name: str, index: int) -> int:
+            number = numbers.setdefault(name, len(first))
+            if number == len(first):
+                first.append(index)
+            return number
+
+        if len(labels) and isinstance(labels[0], str):
+            name = np.fromiter((number_of(label, index) for index, label in enumerate(labels)), np.int32, len(labels))
+            return cls(list(numbers), first, name, None)
+        found, ends = array("i"), array("q", [0])
         for index, label in enumerate(labels):
-            several |= not isinstance(label, str)
-            for name in (label,) if isinstance(label, str) else label:
-                number = numbers.setdefault(name, len(first))
-                if number == len(first):
-                    first.append(index)
-                found.append(number)
-            if several:
-                ends.append(len(found))
-        return cls(list(numbers), first, np.array(found, np.int32), np.array(ends, np.int64) if several else None)
+            found.extend(number_of(name, index) for name in label)
+            ends.append(len(found))
+        return cls(list(numbers), first, np.array(found, np.int32), np.array(ends, np.int64))
 
     def counts(self) -> dict[str, int]:
         """How often each name is mentioned."""
-        return dict(zip(self.names, np.bincount(self.name, minlength=len(self.names)).tolist(), strict=True))
+        return dict(zip(self.names, count_numbers(self.name, len(self.names)).tolist(), strict=True))
 
     def lengths(self) -> np.ndarray:
         """(n,) how many labels each example has."""
