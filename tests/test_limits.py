@@ -4,13 +4,14 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests import toy
 from trainer import limits, machine, memory
 from trainer.config import TrainSettings
 from trainer.data.batching import TrainingPlan, lay_out
 from trainer.errors import ConfigError
-from trainer.limits import require_memory, require_sizes
+from trainer.limits import exhausted_memory_is_told, require_memory, require_sizes
 from trainer.loop import total_steps
 from trainer.steps import evaluation_layouts
 
@@ -140,3 +141,22 @@ def test_a_size_that_no_run_can_mean_is_refused_before_anything_is_read(tmp_path
     assert toy.run_main(config, tmp_path / "job", *arguments) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "job").exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 7.28 TiB for an array with shape (1, 1000000000000)"),
+        MemoryError(),
+        tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[9,9]\nmore"),
+    ],
+)
+def test_memory_that_cannot_be_had_is_one_message(error):
+    with pytest.raises(ConfigError, match=r"there is not enough memory: .*\. Raise --train.micro_batches"), exhausted_memory_is_told():
+        raise error
+
+
+def test_a_full_disk_is_no_lack_of_memory():
+    full = tf.errors.ResourceExhaustedError(None, None, "weights.data; No space left on device")
+    with pytest.raises(tf.errors.ResourceExhaustedError), exhausted_memory_is_told():
+        raise full

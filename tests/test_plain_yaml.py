@@ -132,6 +132,10 @@ def test_nesting_is_refused_before_the_tree_is_made():
     assert "more than" in said("\n".join(" " * n + "a:" for n in range(1000)))
 
 
+def test_a_document_of_very_many_values_is_refused():
+    assert "1: not valid YAML: more than 30,000 values. Is it data?" in said("[" + "a, " * 30_001 + "]")
+
+
 def test_aliases_that_grow_are_refused_before_they_are_expanded():
     levels = [
         f"{name}: &{name} [{', '.join([f'*{below}'] * 10)}]"

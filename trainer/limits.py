@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import re
+from collections.abc import Iterator, Mapping
 
 from trainer.config import TrainSettings
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, shown_name
 from trainer.machine import memory_bytes
 
 MOST_STEPS = 2**31 - 1  # the optimizer counts them in 32 bits
 TYPING_ERROR = 100  # times the examples of train: so large a batch is none that is meant
 SMALL_BATCH = 1024  # which a handful of examples may be tried with
+MEMORY_WORDS = re.compile("OOM|memory|allocat", re.IGNORECASE)  # else a disk is full
 KEPT_SHARE = (
     0.5  # of the estimate of what is kept for the backward pass: the least, where XLA saves some
 )
@@ -103,3 +106,22 @@ def machine_memory_mb() -> int | None:
 
 def _gigabytes(megabytes: float) -> str:
     return f"{megabytes / 1000:,.1f} GB"
+
+
+@contextlib.contextmanager
+def exhausted_memory_is_told() -> Iterator[None]:
+    """Inside, memory that cannot be had, of the machine or of a GPU, is a ConfigError and no traceback."""
+    try:
+        yield
+    except Exception as error:
+        # TensorFlow's class by its name, as this module is read before TensorFlow is imported.
+        of_device = type(error).__name__ == "ResourceExhaustedError" and MEMORY_WORDS.search(
+            str(error)
+        )
+        if not of_device and not isinstance(error, MemoryError):
+            raise
+        first = shown_name((str(error).strip() or "no more said").splitlines()[0], 200)
+        raise ConfigError(
+            f"there is not enough memory: {first}. Raise --train.micro_batches, or lower "
+            "--train.global_batch_size, --train.evaluation_batch_size or --data.seq_len."
+        ) from error

@@ -16,6 +16,7 @@ import yaml
 from trainer.errors import shown_name, shown_value
 
 DEEPEST = 20  # levels of nesting; a config has four
+MOST_NODES = 30_000  # values and keys; each takes time to read
 MOST_ALIASED = 1000  # nodes that all aliases together may stand for
 LONGEST_NUMBER = 400  # characters; the largest float has 309 digits
 CORE_TAGS = {
@@ -147,6 +148,13 @@ class _Loader(yaml.SafeLoader):
             )
         before = self._nodes
         self._nodes += 1
+        if self._nodes > MOST_NODES:
+            raise yaml.composer.ComposerError(
+                None,
+                None,
+                f"more than {MOST_NODES:,} values. Is it data? Its path belongs in data.train",
+                event.start_mark,
+            )
         self._depth += 1
         node = super().compose_node(parent, index)
         self._depth -= 1

@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING
 from trainer import cluster, flags, mirror, on_vertex, standard_streams
 from trainer.allocator import keep_memory
 from trainer.errors import ConfigError, UserError, shown_message
+from trainer.limits import exhausted_memory_is_told
 from trainer.resolve import Resolved, resolve
 from trainer.settings_file import shown_path
 from trainer.standard_streams import Output, ReaderGoneError
@@ -48,7 +49,8 @@ def main(argv: list[str] | None = None) -> int:
             if (command.output or "-") == "-" and "stdout" in closed:
                 raise ConfigError("--output: standard output is closed, and the answers would go there. Give a file.")
         resolved, folders = _resolve(command)
-        _run(command, resolved, folders, log)
+        with exhausted_memory_is_told():
+            _run(command, resolved, folders, log)
     except UserError as error:
         _say_error(str(error), log)
         standard_streams.give_up()
