@@ -31,7 +31,6 @@ ESTIMATE = {
     [
         (10**9, 1, 1, "train.global_batch_size: expected at most 240, the examples of train"),
         (24_001, 1, 1, "Received 24,001."),
-        (8, 4, 4, "expected at least 16, an example for each of 4 replicas x 4 micro-batches"),
     ],
 )
 def test_a_step_that_does_not_go_with_the_data(batch, micro_batches, replicas, expected):
@@ -45,6 +44,9 @@ def test_a_batch_over_the_data_is_said_and_a_usual_one_is_not():
     (warning,) = require_sizes(TrainSettings(global_batch_size=1024), 5, 1)
     assert warning.startswith("train.global_batch_size is 1,024, and train has 5 examples:")
     assert require_sizes(TrainSettings(), 240, 8) == []
+    (warning,) = require_sizes(TrainSettings(global_batch_size=8, micro_batches=4), 240, 4)
+    assert "a step has 16 parts (4 replicas x 4 micro-batches): some have no example" in warning
+    assert len(require_sizes(TrainSettings(global_batch_size=400_000), 5, 1, of_a_sample=True)) == 1
 
 
 def test_steps_that_cannot_be_counted():

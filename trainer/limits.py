@@ -12,6 +12,7 @@ from trainer.machine import memory_bytes
 
 MOST_STEPS = 2**31 - 1  # the optimizer counts them in 32 bits
 TYPING_ERROR = 100  # times the examples of train: so large a batch is none that is meant
+SAMPLE_BATCH = 1_000_000  # of a plan for another machine
 SMALL_BATCH = 1024  # which a handful of examples may be tried with
 MEMORY_WORDS = re.compile("OOM|memory|allocat", re.IGNORECASE)  # else a disk is full
 KEPT_SHARE = (
@@ -19,36 +20,40 @@ KEPT_SHARE = (
 )
 
 
-def require_sizes(settings: TrainSettings, examples: int, replicas: int) -> list[str]:
+def require_sizes(
+    settings: TrainSettings, examples: int, replicas: int, *, of_a_sample: bool = False
+) -> list[str]:
     """Checks the sizes of a step against the data.
 
     Args:
         examples: of train, or of the first block of its stream.
         replicas: that share a step.
+        of_a_sample: a plan for another machine is often made from a part of the data.
 
     Returns:
         warnings.
 
     Raises:
-        ConfigError: a step is far larger than the data, or has too few examples for its parts.
+        ConfigError: a step is far larger than the data.
     """
     batch, shards = settings.global_batch_size, replicas * settings.micro_batches
-    if batch > max(SMALL_BATCH, TYPING_ERROR * examples):
+    if batch > max(SAMPLE_BATCH if of_a_sample else SMALL_BATCH, TYPING_ERROR * examples):
         raise ConfigError(
             f"train.global_batch_size: expected at most {examples:,}, the examples of train, of which "
             f"a step can take no more. Received {batch:,}."
         )
-    if shards > batch:
-        raise ConfigError(
-            f"train.global_batch_size: expected at least {shards:,}, an example for each of {replicas:,} "
-            f"replicas x {settings.micro_batches:,} micro-batches. Received {batch:,}."
-        )
+    warnings = []
     if batch > examples:
-        return [
+        warnings.append(
             f"train.global_batch_size is {batch:,}, and train has {examples:,} examples: "
             "each step takes them all"
-        ]
-    return []
+        )
+    if shards > batch:
+        warnings.append(
+            f"train.global_batch_size is {batch:,}, and a step has {shards:,} parts ({replicas:,} replicas x "
+            f"{settings.micro_batches:,} micro-batches): some have no example"
+        )
+    return warnings
 
 
 def require_steps(settings: TrainSettings, steps: int) -> int:

@@ -367,20 +367,23 @@ class Training:
             self.display.line(f"stopping early: {patience} evaluations without a better {self.best_metric} (best: {best})")
 
 
-def step_layout(config: Any, store: TokenStore, plan: TrainingPlan, *, shards: int, static_shapes: bool) -> Callable[[TokenStore, np.ndarray], Layout]:
+def step_layout(config: Any, store: TokenStore, plan: TrainingPlan, *, shards: int, static_shapes: bool,
+                of_a_sample: bool = False) -> Callable[[TokenStore, np.ndarray], Layout]:
     """Where the examples of a step stand: what is trained, and what --mode=plan foretells.
 
     With static shapes every step has the rows that the first ones need at most, or more: most runs then have one shape.
 
     Args:
         store, plan: train, or the first block of its stream.
+        of_a_sample: there are more examples elsewhere.
     Returns:
         (store, examples of a step) -> their layout.
     """
     longest = None if not static_shapes else config.data.seq_len if config.data.stream_characters else int(store.lengths.max())
 
     # No step has more examples than there are; a streamed block may be followed by a larger one.
-    capacity = config.train.global_batch_size if config.data.stream_characters else min(config.train.global_batch_size, len(store))
+    most = config.train.global_batch_size if config.data.stream_characters or of_a_sample else len(store)
+    capacity = min(config.train.global_batch_size, most)
 
     def layout(store: TokenStore, indices: np.ndarray, rows_at_least: int = 1) -> Layout:
         return lay_out(indices, store.lengths[indices], batching=config.data.batching, seq_len=config.data.seq_len, shards=shards,
@@ -390,10 +393,10 @@ def step_layout(config: Any, store: TokenStore, plan: TrainingPlan, *, shards: i
     return functools.partial(layout, rows_at_least=max((layout(store, plan.indices(step)).rows for step in first), default=1))
 
 
-def planned_layouts(config: Any, store: TokenStore, *, shards: int, static_shapes: bool) -> list[Layout]:
+def planned_layouts(config: Any, store: TokenStore, *, shards: int, static_shapes: bool, of_a_sample: bool = False) -> list[Layout]:
     """Of the first steps of a run, by which its shapes, padding and memory are foretold."""
     plan = TrainingPlan(len(store), config.train.global_batch_size, config.train.seed)
-    lay_out_step = step_layout(config, store, plan, shards=shards, static_shapes=static_shapes)
+    lay_out_step = step_layout(config, store, plan, shards=shards, static_shapes=static_shapes, of_a_sample=of_a_sample)
     return [lay_out_step(store, plan.indices(step)) for step in range(min(total_steps(config.train, plan), PLANNED_STEPS[static_shapes]))]
 
 

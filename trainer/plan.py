@@ -48,10 +48,10 @@ def plan(resolved: Resolved, job_dir: pathlib.Path | None, display: Display) -> 
     parts = make_parts(config, display)
     prepared = prepare_data(parts)
     require_best_metric(parts, prepared)
-    facts = describe(parts, prepared, replicas=replicas)
+    facts = describe(parts, prepared, replicas=replicas, of_a_sample=strategy is None)
     checked: dict[str, Any] | None = None
     if config.plan.tpu or config.plan.xla:
-        checked = facts["compiled"] = _compile(parts, prepared, replicas, display)
+        checked = facts["compiled"] = _compile(parts, prepared, replicas, strategy is None, display)
     if checked and checked["tpu"]:
         checked["estimate"] = tpu_plan.estimate(checked, real_tokens_per_step=facts["train"]["tokens_per_step"],
                                                 steps_per_epoch=facts["steps_per_epoch"] or facts["steps"], replicas=replicas,
@@ -69,18 +69,21 @@ def plan(resolved: Resolved, job_dir: pathlib.Path | None, display: Display) -> 
     return facts
 
 
-def describe(parts: Parts, prepared: Prepared, *, replicas: int) -> dict[str, Any]:
+def describe(parts: Parts, prepared: Prepared, *, replicas: int, of_a_sample: bool = False) -> dict[str, Any]:
     """The plan's facts, as plan.json has them. Shapes and memory are those of one micro-batch of one replica.
+
+    Args:
+        of_a_sample: for another machine, where there may be more examples.
 
     Raises:
         ConfigError: a step's size does not go with the data.
     """
     settings, store = parts.config.train, prepared.splits["train"]
-    for warning in limits.require_sizes(settings, len(store), replicas):
+    for warning in limits.require_sizes(settings, len(store), replicas, of_a_sample=of_a_sample):
         parts.display.warn(warning)
     steps_plan = TrainingPlan(len(store), settings.global_batch_size, settings.seed)
     steps = total_steps(settings, steps_plan)
-    layouts = _layouts(parts, prepared, replicas)
+    layouts = _layouts(parts, prepared, replicas, of_a_sample)
     streamed = bool(parts.config.data.stream_characters)  # then these splits have the first block of train
     steps_per_epoch = None if streamed else steps_plan.steps_per_epoch
     return {
@@ -119,19 +122,19 @@ def _static_shapes(config: Config) -> bool:
     return bool(config.plan.tpu or config.plan.xla) or use_xla(config.train)
 
 
-def _layouts(parts: Parts, prepared: Prepared, replicas: int) -> list[Layout]:
+def _layouts(parts: Parts, prepared: Prepared, replicas: int, of_a_sample: bool) -> list[Layout]:
     return planned_layouts(parts.config, prepared.splits["train"], shards=replicas * parts.config.train.micro_batches,
-                           static_shapes=_static_shapes(parts.config))
+                           static_shapes=_static_shapes(parts.config), of_a_sample=of_a_sample)
 
 
-def _compile(parts: Parts, prepared: Prepared, replicas: int, display: Display) -> dict[str, Any]:
+def _compile(parts: Parts, prepared: Prepared, replicas: int, of_a_sample: bool, display: Display) -> dict[str, Any]:
     """Compiles the steps in every shape of the plan: for a TPU generation, or with this machine's XLA."""
     config, store = parts.config, prepared.splits["train"]
     display.line("building the model")
     strategy = tf.distribute.OneDeviceStrategy("CPU:0")
     model = build_model(parts, strategy, prepared.vocabulary)
     optimizer = Optimizer(config.train, make_schedule(config.train, total_steps(config.train, TrainingPlan(len(store), 1, 0))), model.trainable())
-    training = tpu_plan.shapes_of(_layouts(parts, prepared, replicas), config.train.micro_batches)
+    training = tpu_plan.shapes_of(_layouts(parts, prepared, replicas, of_a_sample), config.train.micro_batches)
     evaluated = [prepared.splits[split] for split in ("validation", "test") if split in prepared.splits]
     layouts = [layout for split in evaluated for layout in evaluation_layouts(
         split, evaluation_batches(split.lengths, config.train.evaluation_batch_size), batching=config.data.batching, seq_len=config.data.seq_len,
