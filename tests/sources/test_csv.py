@@ -108,7 +108,8 @@ def test_rows_that_are_refused(path, content, settings, parts):
 
 
 @pytest.mark.parametrize("settings", [{"delimiter": ""}, {"delimiter": ",,"}, {"delimiter": '"'}, {"delimiter": "\n"},
-                                      {"columns": ["a", "a"]}, {"columns": []}, {"quoting": "all"}])
+                                      {"columns": ["a", "a"]}, {"columns": []}, {"quoting": "all"}, {"escape": "ab"}, {"escape": '"'}, {"escape": ","},
+                                      {"escape": ";", "delimiter": ";"}, {"skip_initial_space": True, "delimiter": " "}])
 def test_settings_that_are_refused(settings):
     with pytest.raises(ValidationError):
         csv.Settings(train="x", **settings)

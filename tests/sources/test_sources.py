@@ -157,6 +157,10 @@ def test_specs_that_name_no_files(split, tmp_path):
     (tmp_path / "sub").mkdir()
     with pytest.raises(ConfigError, match=r"expected files, .* names folders only: .*Name the files in it: .*sub/\*"):
         split("sub")
+    (tmp_path / "c.jsonl").mkdir()
+    with pytest.raises(ConfigError, match=r"names files, and also the folder .*c.jsonl, whose files would be missed. Name those, as in .*c.jsonl/\*, or"):
+        split("*.jsonl")
+    assert len(list(split("*").examples())) == 4  # all that is there, without what is in folders
 
 
 def test_damaged_gzip_names_the_line(tmp_path):

@@ -15,6 +15,7 @@ from trainer.config import DataSettings
 from trainer.errors import DataError
 from trainer.sources._lines import Lines, without_end
 
+NO_ESCAPES = ('"', ",", " ", "\t", "\r", "\n")
 LOOKED_AT_BYTES = 256 << 20  # of a file, to see how it is written
 RETURN = "\udc0d"  # stands for \r where it ends no line; no text has it
 NUL = "\udc00"  # likewise, as the csv module of Python 3.10 refuses it
@@ -32,7 +33,6 @@ class DelimitedSettings(DataSettings):
     )
     escape: str | None = Field(
         None,
-        max_length=1,
         description="what stands before a quote inside quotes, like \\; null: \\ where the file shows that,"
         ' "": nothing does',
     )
@@ -46,6 +46,13 @@ class DelimitedSettings(DataSettings):
     def _refuse_repeated(cls, value: list[str] | None) -> list[str] | None:
         if value is not None and len(set(value)) < len(value):
             raise ValueError("two columns have the same name")
+        return value
+
+    @field_validator("escape")
+    @classmethod
+    def _refuse_odd_escape(cls, value: str | None) -> str | None:
+        if value is not None and (len(value) > 1 or value in NO_ESCAPES):
+            raise ValueError("expected one character, no quote, comma, white space or line end")
         return value
 
 
@@ -98,7 +105,7 @@ def settled(lines: Lines, dialect: Dialect) -> Dialect:
         return plain
     escapes = [""] + ["\\"] * signs.escaped if dialect.escape is None else [plain.escape]
     skips = (
-        [False] + [True] * signs.spaced
+        [False] + [True] * (signs.spaced and dialect.delimiter != " ")
         if dialect.skip_initial_space is None
         else [plain.skip_initial_space]
     )

@@ -329,7 +329,7 @@ def _is_latin(text: str, alphabets: Iterable[str]) -> bool:
     odd = sum(not ch.isalpha() and ch not in _SYMBOLS for ch in beyond)
     odd += sum(len(pattern.findall(text)) for pattern in _ODD_PLACES)
     odd += text.count("„") > 0 == text.count("“") + text.count("”")  # opened, and never closed
-    odd += sum(_has_odd_capitals(word) or _FOREIGN.search(word) is not None for word in words)
+    odd += sum(len(word) for word in words if _has_odd_capitals(word) or _FOREIGN.search(word))
     if odd > ODD_SHARE * len(beyond):
         return False
     return any(

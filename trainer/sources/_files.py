@@ -73,6 +73,10 @@ def files_of(spec: str, split: str) -> list[pathlib.Path]:
     key = setting_of(split)
     found = expand(spec, key=key)
     files = [path for path in found if not path.is_dir()]
+    folder = next((path for path in found if path.is_dir()), None)
+    if files and folder is not None and "." in pathlib.PurePath(spec).name:  # not just everything there
+        raise ConfigError(f"{key}: {spec!r} names files, and also the folder {shown(folder)}, whose files would be missed. "
+                          f"Name those, as in {shown(folder)}/*, or rename the folder.")
     if files:
         for path in files:
             refuse_irregular(path, key)

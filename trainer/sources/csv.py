@@ -3,7 +3,7 @@
 import functools
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from trainer.sources import Source
 from trainer.sources._delimited import layout_of, read
@@ -23,6 +23,15 @@ class Settings(DelimitedSettings):
     @classmethod
     def _unescape_tab(cls, value: Any) -> Any:
         return "\t" if value == "\\t" else value  # a shell passes \t on as two characters
+
+    @field_validator("delimiter")
+    @classmethod
+    def _refuse_contradictions(cls, value: str, others: ValidationInfo) -> str:
+        if value == others.data.get("escape"):
+            raise ValueError("the same character as data.escape")
+        if value == " " and others.data.get("skip_initial_space"):
+            raise ValueError("a blank, which data.skip_initial_space would skip")
+        return value
 
 
 def open(settings: Settings, split: str, spec: str) -> Source:
