@@ -60,6 +60,7 @@ def refused(run, output, source="in.jsonl"):
     ("job/huggingface/a", "in.jsonl", "--output: RUN/job/huggingface/a lies in the job's export."),
     ("thesis.txt", "in.jsonl", "--output: RUN/thesis.txt is there and holds no answers of --mode=predict: it begins 'precious\\n'. Give another --output, or"),
     ("thesis.txt/a", "in.jsonl", "cannot write 'RUN/thesis.txt': "),
+    ("n" * 300, "in.jsonl", "--output: RUN/nnn"),
 ])
 def test_what_would_be_destroyed_is_refused(run, output, source, said):
     (run / "to_in.jsonl").symlink_to("in.jsonl")

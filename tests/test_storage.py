@@ -235,6 +235,8 @@ def test_places_that_cannot_be_written(tmp_path):
     text = message(JobDirError, storage.probe_writable, tmp_path / "file")
     assert f"'{tmp_path / 'file'}'" in text and "give another folder" in text
     assert "cannot write" in message(JobDirError, storage.probe_writable, "/proc/job")
+    assert "File name too long" in message(JobDirError, storage.probe_writable, tmp_path / ("n" * 300))
+    assert r"cannot write 'a\x00b': a name has no NUL character." in message(JobDirError, storage.probe_writable, "a\0b")
     for path in ("s3://bucket/job", pathlib.Path("gs://bucket/job")):
         assert "expected a local path or gs://BUCKET/NAME." in message(JobDirError, storage.probe_writable, path)
 

@@ -57,6 +57,7 @@ def refused(run, **export):
     ("mine", "RUN/mine holds thesis.txt, which podtune did not write: it is not replaced. "),
     ("a_file", "RUN/a_file is a file, and a folder is to be written there. "),
     ("a_file/model", "cannot write 'RUN/a_file': "),
+    ("n" * 300, "RUN/nnn"),
     ("to_mine", "RUN/to_mine holds thesis.txt, which podtune did not write: it is not replaced. "),
     ("to_itself", "RUN/to_itself is a symbolic link that leads nowhere, and a folder is to be written there. "),
 ])

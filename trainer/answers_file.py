@@ -44,7 +44,7 @@ def require_output(target: str, source: str, config: Config, job: Job) -> None:
     path = writable_path(target)
     if mirror.url_of(path) is None and _is_special(path):
         return
-    if path.is_dir():
+    if os.path.isdir(path):
         raise ConfigError(f"--output: {_shown(path)} is a folder. Give a file, such as {_shown(path / 'answers.jsonl')}.")
     if source == STANDARD and _is_standard_input(path):
         raise ConfigError(f"--output: {_shown(path)} is what --input=- reads. {GIVE_ANOTHER}")
@@ -119,7 +119,7 @@ def _names(spec: str, path: pathlib.Path) -> bool:
     url = mirror.url_of(path)
     if spec.startswith(mirror.SCHEME) or url is not None:
         return url is not None and spec.startswith(mirror.SCHEME) and gcs.names(spec, url)
-    if spec.startswith("hf://") or not path.exists():
+    if spec.startswith("hf://") or not os.path.exists(path):
         return False
     try:
         pattern = str(local_path(spec, "--output"))
@@ -158,7 +158,7 @@ def _beginning(path: pathlib.Path) -> bytes:
     except (FileNotFoundError, NotADirectoryError):
         return b""
     except OSError as error:
-        raise ConfigError(f"--output: {_shown(path)} cannot be read ({error.strerror}): whether it may be replaced is not known. {GIVE_ANOTHER}") from None
+        raise ConfigError(f"--output: {_shown(path)} cannot be read ({error.strerror}): whether it may be written is not known. {GIVE_ANOTHER}") from None
 
 
 def holds_answers(beginning: bytes) -> bool:

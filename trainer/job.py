@@ -63,8 +63,8 @@ class Job:
         if not self.writes or self._lock is not None:
             return
         mirror.bring(self.folder, nested=False)
-        job_files.require_own(self.folder, self.checkpoints, self.logs)
         probe_writable(self.folder)
+        job_files.require_own(self.folder, self.checkpoints, self.logs)
         try:
             self._lock = JobLock(self.folder, work)
         except OSError as error:

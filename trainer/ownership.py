@@ -76,9 +76,9 @@ def require_replaceable(folder: pathlib.Path, *, remedy: str, named: pathlib.Pat
     """
     shown = shown_name(mirror.shown(named or folder), 300)
     url = mirror.url_of(folder)
-    if url is None and not os.path.lexists(folder):
+    if url is None and _is_missing(folder, shown, remedy):
         return
-    if url is None and not folder.is_dir():
+    if url is None and not os.path.isdir(folder):
         raise JobDirError(f"{shown} is {_kind(folder)}, and a folder is to be written there. {remedy}")
     try:
         there = _standing_remote(url) if url else _standing_here(folder)
@@ -89,6 +89,16 @@ def require_replaceable(folder: pathlib.Path, *, remedy: str, named: pathlib.Pat
                           f"it is not replaced. {remedy}")
     if contents and (changed := sorted(_changed(folder, url, there))):
         raise JobDirError(f"{shown}: {_few(changed)} changed since podtune wrote this export: it is not replaced. {remedy}")
+
+
+def _is_missing(folder: pathlib.Path, shown: str, remedy: str) -> bool:
+    try:
+        os.lstat(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError as error:
+        raise JobDirError(f"{shown} cannot be written: {error.strerror}. {remedy}") from None
+    return False
 
 
 def is_exchange(place: pathlib.Path) -> bool:

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from typing import IO, Any, Literal
 
 from trainer import gcs, hub_names, mirror
-from trainer.errors import ConfigError, JobDirError, UserError
+from trainer.errors import ConfigError, JobDirError, UserError, shown_value
 from trainer.paths import from_text, matching, refuse_unusable
 
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
@@ -294,6 +294,8 @@ def writable_path(path: str | os.PathLike[str]) -> pathlib.Path:
         JobDirError: it is of another scheme.
     """
     name = os.fspath(path)
+    if "\0" in name:
+        raise JobDirError(f"cannot write {shown_value(name)}: a name has no NUL character. Give another path.")
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/", name)  # one slash: pathlib has eaten the other
     if scheme and not name.startswith(mirror.SCHEME):
         raise JobDirError(f"cannot write {name!r}: expected a local path or gs://BUCKET/NAME.")

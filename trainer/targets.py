@@ -62,7 +62,7 @@ def require_export_target(config: Config, job: Job) -> None:
         _require_apart(target, kept)
     real = target if mirror.url_of(target) else pathlib.Path(os.path.realpath(target))
     ownership.require_replaceable(real, named=target, remedy=GIVE_ANOTHER if config.export.directory else OWN_REMEDY)
-    probe_writable(real if real.is_dir() and os.path.ismount(real) else real.parent)
+    probe_writable(real if os.path.ismount(real) and os.path.isdir(real) else real.parent)
 
 
 def writes_in_job_dir(config: Config, job: Job) -> bool:
@@ -72,7 +72,7 @@ def writes_in_job_dir(config: Config, job: Job) -> bool:
 
 
 def _require_folder(folder: pathlib.Path) -> None:
-    if mirror.url_of(folder) is None and os.path.lexists(folder) and not folder.is_dir():
+    if mirror.url_of(folder) is None and os.path.lexists(folder) and not os.path.isdir(folder):
         ownership.require_replaceable(folder, remedy=GIVE_ANOTHER)
 
 
