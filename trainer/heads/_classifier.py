@@ -158,10 +158,7 @@ class Classifier(Plain):
         """
         if self.settings.kind == "regression":
             return {"label": np.fromiter(split.labels, np.float32, len(split.labels))}, {}
-        listed = self.given_labels is not None
-        unseen = Unseen(refuse=listed or self.data.unseen_labels == "error", held_out=not isinstance(getattr(self.data, split.name), str),
-                        known_from="head.labels" if listed else "train")
-        columns, extras = label_columns(split, vocabulary, ledger, several=self.settings.kind == "multi_label", unseen=unseen)
+        columns, extras = label_columns(split, vocabulary, ledger, several=self.settings.kind == "multi_label", unseen=self._unseen(split.name))
         names = {name: number for number, name in enumerate([*vocabulary["labels"], *unseen_names(extras)])}
 
         def first(found: set[str]) -> str:
@@ -169,6 +166,12 @@ class Classifier(Plain):
 
         note_doubts(split.name, self._counts(vocabulary, columns["label"], extras), vocabulary["train_counts"], ledger, first)
         return columns, extras
+
+    def _unseen(self, split: str) -> Unseen:
+        """What becomes of labels of a split that train does not have."""
+        listed = self.given_labels is not None
+        return Unseen(refuse=listed or self.data.unseen_labels == "error", held_out=not isinstance(getattr(self.data, split), str),
+                      known_from="head.labels" if listed else "train")
 
     def _counts(self, vocabulary: Mapping[str, Any], label: np.ndarray, extras: Mapping[str, np.ndarray]) -> dict[str, int]:
         names = [*vocabulary["labels"], *unseen_names(extras)]

@@ -43,11 +43,13 @@ class Unseen(NamedTuple):
         refuse: in every case.
         held_out: the split is a part of train, and may have none of its labels; a file of its own that has none is refused.
         known_from: who names the labels, for messages.
+        remedy: how to name one more.
     """
 
     refuse: bool
     held_out: bool
     known_from: str
+    remedy: str = "list every label with --head.labels"
 
 
 def label_columns(split: LabelledSplit, vocabulary: Mapping[str, object], ledger: Tally, *, several: bool, unseen: Unseen) -> Columns:
@@ -88,7 +90,7 @@ def _numbers(split: LabelledSplit, mentions: Mentions, labels: list[str], ledger
         label, oddity = spellings.find(name)
         if label is None:
             if split.name == "train" or unseen.refuse:
-                raise _unknown(name, split.origin(first[name]), split.name, labels, unseen.known_from)
+                raise _unknown(name, split.origin(first[name]), split.name, labels, unseen)
             label, oddity = trimmed(name), "unseen_labels"
             ids.setdefault(label, len(ids))
         if oddity:
@@ -97,9 +99,9 @@ def _numbers(split: LabelledSplit, mentions: Mentions, labels: list[str], ledger
     return np.array(numbers, np.int32), list(ids)[len(labels):]
 
 
-def _unknown(name: str, origin: str, split: str, labels: Sequence[str], known_from: str) -> DataError:
-    return DataError(f"{origin}: label {shown_value(name)} of {split} is not among the labels of {known_from}: {shown_labels(labels)}. "
-                     "Correct it, or list every label with --head.labels.")
+def _unknown(name: str, origin: str, split: str, labels: Sequence[str], unseen: Unseen) -> DataError:
+    return DataError(f"{origin}: label {shown_value(name)} of {split} is not among the labels of {unseen.known_from}: {shown_labels(labels)}. "
+                     f"Correct it, or {unseen.remedy}.")
 
 
 def _all_unseen(split: LabelledSplit, names: Sequence[str], labels: Sequence[str]) -> DataError:

@@ -18,6 +18,7 @@ from trainer.config import DataSettings
 from trainer.errors import ConfigError, DataError, shown_value
 from trainer.heads._carried_over import CarriedOver
 from trainer.heads._classifier import Classifier, ClassifierSettings, class_weights_of, known_counts
+from trainer.heads._label_columns import Unseen
 from trainer.heads._labels import Mentions, Spellings, shown_labels
 from trainer.heads._masked_output import MaskedOutput
 from trainer.lazy import keras, tf
@@ -98,6 +99,9 @@ class Head(Classifier):
     def given_labels(self) -> list[str]:
         """Those that have a word."""
         return list(self.settings.label_words)
+
+    def _unseen(self, split: str) -> Unseen:
+        return super()._unseen(split)._replace(known_from="head.label_words", remedy="give it a word with --head.label_words")
 
     def warnings(self, vocabulary: Mapping[str, Any], splits: Mapping[str, Any]) -> list[str]:
         """Where train has no example of a label, as of a sorted file the first few."""
