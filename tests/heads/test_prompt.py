@@ -199,7 +199,7 @@ def test_words_and_labels_must_fit(weights):
     with pytest.raises(DataError, match=r"x:2: label 'neutral' has no word\. Those with one: pos, neg\."):
         head_of(weights).learn(["pos", "neutral"], None, lambda index: f"x:{index + 1}")
     later = SimpleNamespace(name="validation", labels=["pos", "neutral"], origin=lambda index: f"y:{index + 1}")
-    with pytest.raises(DataError, match=r"y:2: label 'neutral' of validation is not among the labels of head\.label_words: pos, neg\. Correct it, or give it a"):
+    with pytest.raises(DataError, match=r"y:2: label 'neutral' of validation is not among the labels of head\.label_words: pos, neg\. Correct it, or"):
         head_of(weights).label_columns(later, {"labels": list(WORDS), "train_counts": {}}, None)
     decoder, _ = huggingface.load_backbone(toy.write_gpt2(weights.parent / "decoder"))
     with pytest.raises(ConfigError, match=r"head\.name: prompt needs an encoder such as BERT\. Received a backbone of kind gpt2\."):
