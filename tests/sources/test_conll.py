@@ -72,9 +72,30 @@ def test_words_with_a_number_sign_are_no_comments_wherever_they_stand():
     assert sentences("#a O\n\n#b B\n") == [[("#a", "O")], [("#b", "B")]]
 
 
+def test_where_a_column_numbers_the_words_every_line_with_a_number_sign_is_a_comment():
+    """GermEval 2014: the comment has as many columns as the words."""
+    content = ("#\thttp://www.heise.de/32883/1.html\t[2010-07-04]\t\n1\tGleich\tO\tO\n#\tin between\t\t\n2\t#\tO\tO\n\n"
+               "#\tn-tv.de\t[2009-08-13]\t\n\n#\twikipedia\t[2009-08-13]\t\n1\tCrown\tB-OTH\tO\n")
+    for word, tag in ((1, 2), (-3, -2)):
+        assert sentences(content, word=word, tag=tag) == [[("Gleich", "O"), ("#", "O")], [("Crown", "B-OTH")]]
+    assert [example.lines for example in read(content, word=1, tag=2)] == [(2, 4), (9,)]
+    numbers = "1 O\n# B\n"  # which are the words themselves
+    assert sentences(numbers) == [[("1", "O"), ("#", "B")]]
+    tags_first = "NN film O\n\n# £ O\nCD 5 O\n"  # "#" is a part of speech
+    assert sentences(tags_first, word=1) == [[("film", "O")], [("£", "O"), ("5", "O")]]
+
+
+@pytest.mark.parametrize("comment", ["#\thttps://example.org/a", "# www.example.org", "# newdoc", "# newpar", "# id=3", "# = x", "#\tftp://a"])
+def test_a_comment_with_as_many_columns_as_the_words_is_known_by_what_it_says(comment):
+    assert sentences(f"{comment}\nEU B\n") == [[("EU", "B")]]
+    assert sentences("# B\nEU O\n# newest\n") == [[("#", "B"), ("EU", "O"), ("#", "newest")]]
+
+
 def test_conllu_leaves_out_ranges_and_empty_nodes():
     content = "# text = Vámonos al mar\n1-2\tVámonos\t_\t_\n1\tVamos\tir\tVERB\n2\tnos\tnosotros\tPRON\n2.1\tx\tx\tX\n# odd\n3\tal\tal\tADP\n"
     assert sentences(content, word=1, tag=3, conllu=True) == [[("Vamos", "VERB"), ("nos", "PRON"), ("al", "ADP")]]
+    assert read(content, word=1, tag=3, conllu=True)[0].doubts == (("split_words", 1), ("empty_nodes", 1))
+    assert read("1\tVamos\tir\tVERB\n", word=1, tag=3, conllu=True)[0].doubts == ()
     settings = conll.Settings(train="", variant="conllu")
     assert (settings.text, settings.label) == ("words", "tags")
 

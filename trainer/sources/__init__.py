@@ -40,6 +40,7 @@ class Example(NamedTuple):
     lines: tuple[int, ...] | None = None  # of each word of a sentence, where they stand on lines of their own
     ends: bool = True  # the document does: a long one comes in several examples
     error: DataError | None = None  # why it cannot be read, where others can; only of the split TO_PREDICT
+    doubts: tuple[tuple[str, int], ...] = ()  # for the ledger: kinds, and how often
 
 
 class Source(Protocol):

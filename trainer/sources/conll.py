@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-import re
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -11,6 +10,7 @@ from pydantic import Field
 from trainer.config import DataSettings
 from trainer.errors import DataError
 from trainer.sources import TO_PREDICT, Example, Origin, Source
+from trainer.sources._comments import NUMBER, Shape, shape_of, words_of
 from trainer.sources._files import FileSource, files_of
 from trainer.sources._lines import Lines, without_end
 
@@ -45,57 +45,60 @@ def open(settings: Settings, split: str, spec: str) -> Source:
 def read(lines: Lines, *, word: int, tag: int, names: tuple[str, str], conllu: bool, untagged: bool = False) -> Iterator[Example]:
     """An example for each sentence: its words, their tags, and where in the file each stands; `untagged`: also where there is but one column, of words.
 
-    Comments begin with "#". Outside CoNLL-U "#" may begin a word too: comments then stand above a sentence, and have a "=" as
-    a column or not as many columns as the words.
+    Comments begin with "#". Outside CoNLL-U "#" may begin a word too: `_comments` tells them apart.
 
     Raises:
         DataError: a line without the word's or the tag's column, with more or fewer than the one before where they are counted
             from the end, or an empty word or tag; in CoNLL-U one that begins with no number of a word.
     """
-    width, blocks = _first_width(_blocks(lines))
+    shape, blocks = _first_shape(_blocks(lines), word)
     for number, rows in enumerate(blocks):
         if number == 0 and not conllu and word == 0:
             _refuse_conllu(rows)
+        doubts: tuple[tuple[str, int], ...] = ()
         if conllu:
+            doubts = _doubts(rows)
             rows = [(cells, origin) for cells, origin in rows if _is_word(cells, origin)]
         else:
-            width = _width(rows) or width
-            first = next((index for index, (cells, _) in enumerate(rows) if not _is_comment(cells, width)), len(rows))
-            rows = rows[first:]
+            shape = shape_of(_cells_of(rows), word) or shape
+            rows = [rows[place] for place in words_of(_cells_of(rows), shape)]
         if min(word, tag) < 0:
             _require_one_width(rows)
         if untagged and rows and all(len(cells) == 1 for cells, _ in rows):
             yield Example({names[0]: [cells[0] for cells, _ in rows]}, rows[0][1], tuple(origin.line for _, origin in rows))
         elif words := [_word(cells, origin, word, tag) for cells, origin in rows]:
             features: dict[str, Any] = dict(zip(names, map(list, zip(*words, strict=True)), strict=True))
-            yield Example(features, rows[0][1], tuple(origin.line for _, origin in rows))
+            yield Example(features, rows[0][1], tuple(origin.line for _, origin in rows), doubts=doubts)
 
 
 def _is_word(cells: list[str], origin: Origin) -> bool:
     """Whether a line of CoNLL-U is a word, and no comment, word range or empty node."""
-    if not cells[0].startswith("#") and not re.fullmatch(r"\d+([-.]\d+)?", cells[0]):
+    if not cells[0].startswith("#") and not NUMBER.fullmatch(cells[0]):
         raise DataError(f"{origin}: expected the number of a word, such as 1, 1-2 or 1.1, found {cells[0]!r:.60}. "
                         "Correct the line, or for other columns set data.variant=columns.")
     return cells[0].isdecimal()
 
 
-def _is_comment(cells: list[str], width: int) -> bool:
-    return cells[0].startswith("#") and (len(cells) != width or "=" in cells or (cells[0] == "#" and any("=" in cell for cell in cells)))
+def _doubts(rows: list[tuple[list[str], Origin]]) -> tuple[tuple[str, int], ...]:
+    """What CoNLL-U's words have that no raw text has: ledger kinds, each with how often."""
+    numbers = [cells[0] for cells, _ in rows if NUMBER.fullmatch(cells[0])]
+    counts = {"split_words": sum("-" in number for number in numbers), "empty_nodes": sum("." in number for number in numbers)}
+    return tuple((kind, count) for kind, count in counts.items() if count)
 
 
-def _width(rows: list[tuple[list[str], Origin]]) -> int:
-    """Columns of the first line that is surely a word; 0 where there is none."""
-    return next((len(cells) for cells, _ in rows if not cells[0].startswith("#")), 0)
+def _cells_of(rows: list[tuple[list[str], Origin]]) -> list[list[str]]:
+    return [cells for cells, _ in rows]
 
 
-def _first_width(blocks: Iterator[list[tuple[list[str], Origin]]]) -> tuple[int, Iterator[list[tuple[list[str], Origin]]]]:
-    """The columns of the words, as the first sentence shows whose words do not all begin with "#"; and all the blocks."""
+def _first_shape(blocks: Iterator[list[tuple[list[str], Origin]]], word: int) -> tuple[Shape, Iterator[list[tuple[list[str], Origin]]]]:
+    """The shape of the words, as the first sentence shows that has one which does not begin with "#"; and all the blocks."""
     waiting = []
     for block in blocks:
         waiting.append(block)
-        if width := _width(block):
-            return width, itertools.chain(waiting, blocks)
-    return len(waiting[-1][-1][0]) if waiting else 0, iter(waiting)
+        if shape := shape_of(_cells_of(block), word):
+            return shape, itertools.chain(waiting, blocks)
+    width = len(waiting[-1][-1][0]) if waiting else 0
+    return Shape(width, numbered=False), iter(waiting)
 
 
 def _refuse_conllu(rows: list[tuple[list[str], Origin]]) -> None:
