@@ -61,6 +61,8 @@ class DataSettings(Section):
     exclude_labels: list[str] = Field([], description="classification: labels that are left out, such as unsup of IMDB's folders")
     unseen_labels: Literal["score", "error"] = Field(
         "score", description="classification: labels that only validation or test has: count as missed, or refuse")
+    span_keys: dict[str, str] | None = Field(
+        None, description="token_classification, spans of a text: the names of a span's start, end, label and text, where they have others")
     seq_len: int = Field(128, ge=4, description="S: tokens of a row at most, special tokens included")
     overflow: Literal["truncate", "head_tail", "window", "error"] | None = Field(
         None, description="texts over seq_len: keep the start; keep start and end; several rows; refuse;"

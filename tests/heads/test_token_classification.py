@@ -1,6 +1,7 @@
 """Tags of words: every gold word scored once, spans that are slices of the text, seqeval's figures."""
 
 import gzip
+import io
 import json
 import random
 import re
@@ -9,6 +10,7 @@ import types
 
 import numpy as np
 import pytest
+import sentencepiece
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,7 +28,7 @@ from trainer.export import Server
 from trainer.heads._tags import repaired
 from trainer.heads.token_classification import Head, Settings
 from trainer.model import Model
-from trainer.sources import conll, jsonl
+from trainer.sources import Example, Origin, conll, jsonl
 from trainer.text import load_tokenizer
 
 NAMES = ["PER", "LOC"]
@@ -78,7 +80,7 @@ def test_every_gold_word_is_scored_once_whatever_the_length(tmp_path, weights, s
     assert (store.lengths <= seq_len).all()
     results = {"tag": np.zeros(store.row_splits[-1], np.int32), "loss": np.zeros(store.row_splits[-1], np.float32)}
     gold, _ = head.tags(results, store)
-    assert gold == [row["tags"] for row in rows]
+    assert gold == [without(row, "\u200b") for row in rows]
     tokens = store.extras["word_token"]
     own = tokens[(tokens >= 0) & ~store.extras["word_shares"]]
     assert len(np.unique(own)) == len(own) and (np.asarray(store.tokens["label"])[own] > 0).all()
@@ -87,9 +89,18 @@ def test_every_gold_word_is_scored_once_whatever_the_length(tmp_path, weights, s
     gold, predicted = head.tags(learnt, store)
     words = [word for row in rows for word in row["words"]]
     assert prepared.ledger.count("train", "words_without_tokens") == words.count("\u200b") > 0
-    for row, tags in zip(rows, predicted, strict=True):
-        seen = ["O" if word == "\u200b" else tag for word, tag in zip(row["words"], row["tags"], strict=True)]
-        assert tags == repaired(seen)  # a span that goes on behind a lost word begins anew
+    assert sum(map(len, gold)) == len(words) - words.count("\u200b")
+    assert predicted == gold
+
+
+def without(row, *lost):
+    """The tags of a row's other words, spans taken word by word: what remains of each span begins with B-."""
+    tags = list(row["tags"])
+    for name, first, last in spans_of(tags):
+        kept = [place for place in range(first, last + 1) if row["words"][place] not in lost]
+        for place in kept:
+            tags[place] = f"{'B' if place == kept[0] else 'I'}-{name}"
+    return [tag for word, tag in zip(row["words"], tags, strict=True) if word not in lost]
 
 
 @pytest.mark.parametrize(("rows", "separator"), [
@@ -176,9 +187,10 @@ def test_tags_without_spans_are_scored_by_accuracy(tmp_path, weights):
     store = prepared.splits["train"]
     assert head.main_metric == "accuracy" and head.metric_names() == ("loss", "accuracy")
     learnt = {"tag": np.maximum(np.asarray(store.tokens["label"]) - 1, 0), "loss": np.zeros(store.row_splits[-1], np.float32)}
-    assert head.metrics(learnt, store) == {"loss": 0, "accuracy": pytest.approx(2 / 3)}
-    right, wrong = {"precision": 1, "recall": 1, "f1": 1, "support": 3}, {"precision": 0, "recall": 0, "f1": 0, "support": 3}
-    assert head.per_label(learnt, store) == {"DT": right, "NN": right, "SYM": wrong}
+    assert head.metrics(learnt, store) == {"loss": 0, "accuracy": 1}  # of the words that the tokenizer leaves something of
+    assert prepared.ledger.count("train", "words_without_tokens") == 3
+    right = {"precision": 1, "recall": 1, "f1": 1, "support": 3}
+    assert {name: scores for name, scores in head.per_label(learnt, store).items() if scores["support"]} == {"DT": right, "NN": right}
 
 
 def test_one_slip_among_the_tags_is_named_instead_of_taking_the_spans_away(tmp_path, weights):
@@ -279,6 +291,74 @@ def test_a_perfect_tagger_serves_the_gold_spans_of_words(tmp_path, folders, kind
         assert found == expected, row
 
 
+SCHEMES = {"bio": "BIIB", "iob1": "IIII", "bioes": "BIES", "bmes": "BMES", "bilou": "BILU"}
+LOST_WORDS = [" ", "\n", "\u00a0", "\u200b", "\ufe0f", "\u3000"]
+
+
+def spans_with_lost_words(scheme, separator, seed):
+    """Sentences of words and spans, words that show nothing anywhere among them, in the tags of a scheme."""
+    rng, rows = random.Random(seed), []
+    begin, inside, end, single = SCHEMES[scheme]
+    shown = ["red", "film", "今", "天", "U.S."] if separator else ["今", "天", "很", "."]
+    for _ in range(40):
+        words, tags = [], []
+        before = None
+        for _ in range(rng.randrange(1, 8)):
+            size = rng.choice([1, 1, 2, 3, 4])
+            name = rng.choice([None, *NAMES])
+            part = [rng.choice(LOST_WORDS) if rng.random() < 0.4 else rng.choice(shown) for _ in range(size)]
+            marks = [single] if size == 1 else [begin, *[inside] * (size - 2), end]
+            if scheme == "iob1" and name == before:
+                marks[0] = "B"  # right behind a span of its type
+            words += part
+            tags += [f"{mark}-{name}" if name else "O" for mark in marks]
+            before = name
+        rows.append({"words": words, "tags": tags})
+    return [*rows, {"words": shown[:2], "tags": ["O", f"{single}-{NAMES[0]}"]}]
+
+
+def entities_of(tags, words, separator):
+    """(start, end, type) of the spans of BIO tags, in characters."""
+    starts = np.cumsum([0, *(len(word) + len(separator) for word in words)]).tolist()
+    return [(starts[first], starts[last] + len(words[last]), name) for name, first, last in spans_of(tags)]
+
+
+@pytest.mark.parametrize(("kind", "scheme", "separator", "crf"), [
+    ("bert", "bio", " ", True), ("bert", "bioes", "", False), ("roberta", "iob1", " ", False), ("xlm-roberta", "bilou", " ", False),
+    ("xlm-roberta", "bmes", " ", True)])
+def test_a_tagger_that_is_right_at_each_token_is_perfect_whatever_words_show_nothing(tmp_path, folders, kind, scheme, separator, crf):
+    """Its score is 1, and what predict says of a sentence, tags and entities, is the same."""
+    rows = spans_with_lost_words(scheme, separator, seed=len(kind))
+    head, prepared = prepared_of(tmp_path, folders[kind], rows, head={"scheme": scheme, "word_separator": separator, "crf": crf}, seq_len=256)
+    store = prepared.splits["train"]
+    head.vocabulary, head.spans = prepared.vocabulary, True
+    assert prepared.ledger.count("train", "scheme_violations") == prepared.ledger.count("train", "borders_inside_tokens") == 0
+    learnt = np.maximum(np.asarray(store.tokens["label"]) - 1, 0)
+    metrics = head.metrics({"tag": learnt, "loss": np.zeros(len(learnt), np.float32)}, store)
+    assert metrics == {"loss": 0, "accuracy": 1, "precision": 1, "recall": 1, "f1": 1}
+    texts = tf.constant([separator.join(row["words"]).encode() for row in rows])
+    columns, _ = head.encode(texts)
+    results = {name: columns["token_ids"].with_values(tf.constant(values)) for name, values in (("tag", learnt), ("score", np.ones(len(learnt), np.float32)))}
+    outputs = {name: value.numpy() for name, value in head.answers(results, columns, [texts]).items()}
+    for number, row in enumerate(rows):
+        said = head.decode(outputs, number, Example({"words": row["words"]}, Origin("x", 1)))
+        entities = [(span["start"], span["end"], span["type"]) for span in said["entities"]]
+        assert entities_of(said["tags"], row["words"], separator) == entities, row
+
+
+def test_a_span_of_nothing_that_shows_is_neither_scored_nor_silent(tmp_path, weights):
+    rows = [{"words": ["red", "\u200b", "\ufeff", "film"], "tags": ["B-X", "B-X", "I-X", "I-X"]},
+            {"words": ["red", "\u200b", "film"], "tags": ["O", "B-X", "O"]}]
+    head, prepared = prepared_of(tmp_path, weights, rows)
+    head.vocabulary, head.spans = prepared.vocabulary, True
+    entries = {kind: entry["count"] for kind, entry in prepared.ledger.entries["train"].items()}
+    assert entries["words_without_tokens"] == 3 and entries["spans_without_tokens"] == 1
+    assert prepared.ledger.entries["train"]["spans_without_tokens"]["first"].endswith("train.jsonl:2")
+    store = prepared.splits["train"]
+    learnt = {"tag": np.maximum(np.asarray(store.tokens["label"]) - 1, 0), "loss": np.zeros(store.row_splits[-1], np.float32)}
+    assert head.tags(learnt, store) == ([["B-X", "B-X"], ["O", "O"]],) * 2  # film begins what is left of its span
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("text", ["tree. film, house!", "red\nblue\tone\u00a0two three", "one (three) U.S. – «old»", "Paris\r\nLondon", " the , film "])
 def test_words_end_at_punctuation_and_white_space_with_every_tokenizer(folders, kind, text):
@@ -308,6 +388,46 @@ def test_a_span_may_begin_and_end_where_no_space_parts_words(tmp_path, folders, 
     assert [(found["start"], found["end"]) for found in head.decode(outputs, 0)["entities"]] == [span]
 
 
+MEETING = [  # where scripts meet: a text, and the span in it
+    ("彼はBMW JAPANに入社した。", "BMW JAPAN"), ("次にGoogleを使う。", "Google"), ("私は3Di社で働く。", "3Di社"), ("ฉันใช้Googleทุกวัน", "Google"),
+    ("그는KBS에서일한다", "KBS"), ("他用Google搜索", "Google"), ("彼は Google を使う。", "Google"), ("東京でトヨタを見た。", "トヨタ"),
+    ("新型iPhoneのケース", "iPhoneのケース"), ("約20000人が", "20000人"), ("ໃຊ້Google", "Google"), ("ប្រើGoogleនៅ", "Google"), ("သုံးGoogleကို", "Google"),
+    ("ལGoogleལ", "Google"), ("彼はＢＭＷに", "ＢＭＷ"), ("ＢＭＷは車", "車"), ("カフェABCカフェ", "カフェABC"), ("가NHK가", "NHK"), ("ㄅNHKㄅ", "NHK"),
+    ("あ\u200bNHK", "NHK"), ("か\u3099NHKか\u3099", "NHK")]
+
+
+@pytest.fixture(scope="module")
+def meeting_folders(tmp_path_factory):
+    """A tokenizer of each kind that has a token for each character."""
+    characters = sorted({*"".join(text for text, _ in MEETING), *"BMWNHKbmw"} - {" ", "\u200b"})
+    folder = toy.write_checkpoint(tmp_path_factory.mktemp("bert"), weights=False)
+    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters, *(f"##{letter}" for letter in characters)]))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": False, "tokenizer_class": "BertTokenizer"}))
+    pieces, content = tmp_path_factory.mktemp("sentencepiece"), io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(characters * 9), model_writer=content, vocab_size=len(characters) + 9, minloglevel=2,
+                                             hard_vocab_limit=False, character_coverage=1.0, normalization_rule_name="nmt_nfkc")
+    (pieces / "sentencepiece.bpe.model").write_bytes(content.getvalue())
+    (pieces / "config.json").write_text(json.dumps({"model_type": "xlm-roberta"}))
+    (pieces / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "XLMRobertaTokenizer"}))
+    return {"bert": folder, "xlm-roberta": pieces, "gpt2": write_byte_bpe(tmp_path_factory.mktemp("gpt2"), "gpt2")}
+
+
+@pytest.mark.parametrize("kind", ["bert", "gpt2", "xlm-roberta"])
+def test_a_span_may_begin_and_end_where_scripts_meet(tmp_path, meeting_folders, kind):
+    """Latin letters and digits right behind kana, Thai or Hangul, and the other way round: learnt, scored and served."""
+    rows = [{"words": text, "tags": [{"start": (start := text.index(span)), "end": start + len(span), "label": "ORG"}]} for text, span in MEETING]
+    head, prepared = prepared_of(tmp_path, meeting_folders[kind], rows, seq_len=128)
+    head.vocabulary, head.spans, texts = prepared.vocabulary, True, tf.constant([row["words"] for row in rows])
+    assert prepared.ledger.count("train", "borders_inside_tokens") == prepared.ledger.count("train", "unknown_tokens") == 0
+    columns, _ = head.encode(texts)
+    label = np.maximum(np.asarray(prepared.splits["train"].tokens["label"]) - 1, 0)
+    assert head.metrics({"tag": label, "loss": np.zeros(len(label), np.float32)}, prepared.splits["train"])["f1"] == 1
+    results = {"tag": columns["token_ids"].with_values(label), "score": columns["token_ids"].with_values(np.ones(len(label), np.float32))}
+    outputs = {name: value.numpy() for name, value in head.answers(results, columns, [texts]).items()}
+    for number, (_, span) in enumerate(MEETING):
+        assert [found["text"] for found in head.decode(outputs, number)["entities"]] == [span]
+
+
 def test_tags_without_spans_and_spans_do_not_go_together(tmp_path, weights):
     row = {"words": "in red film", "tags": [{"start": 3, "end": 6, "label": "LOC"}]}
     with pytest.raises(DataError, match=r"head.scheme: none is for a tag a word, and .*train.jsonl:1 has spans. Leave head.scheme out."):
@@ -319,7 +439,7 @@ def test_tags_without_spans_and_spans_do_not_go_together(tmp_path, weights):
 
 @pytest.mark.parametrize(("text", "span", "tags"), [
     ("in red film house", (2, 11), ["O", "B-LOC", "I-LOC", "O"]), ("in red film house", (3, 12), ["O", "B-LOC", "I-LOC", "O"]),
-    ("in \u200bred film", (3, 12), ["O", "B-LOC", "I-LOC"]), ("in \u200b red", (3, 4), ["O", "B-LOC", "O"])])
+    ("in \u200bred film", (3, 12), ["O", "B-LOC", "I-LOC"]), ("in \u200b red", (3, 4), ["O", "O"])])
 def test_a_span_begins_at_its_first_token(tmp_path, weights, text, span, tags):
     row = {"words": text, "tags": [{"start": span[0], "end": span[1], "label": "LOC"}]}
     head, prepared = prepared_of(tmp_path, weights, [row, {"words": "red", "tags": []}])
@@ -328,7 +448,7 @@ def test_a_span_begins_at_its_first_token(tmp_path, weights, text, span, tags):
     learnt = {"tag": np.maximum(np.asarray(store.tokens["label"]) - 1, 0), "loss": np.zeros(store.row_splits[-1], np.float32)}
     gold, predicted = head.tags(learnt, store)
     assert gold[0] == tags and prepared.ledger.count("train", "spans_trimmed") == (" " in (text[span[0]], text[span[1] - 1]))
-    assert predicted == gold or span == (3, 4)  # of which the tokenizer leaves nothing
+    assert predicted == gold and prepared.ledger.count("train", "spans_without_tokens") == (span == (3, 4))
 
 
 def test_no_tags_are_no_spans_only_where_there_are_spans(tmp_path, weights):
@@ -410,6 +530,20 @@ def test_what_cannot_be_tagged_is_refused_with_its_place(tmp_path, weights, row,
     with pytest.raises(DataError) as caught:
         prepared_of(tmp_path, weights, [{"words": ["a"], "tags": ["B-PER"]}, row], head={"scheme": "bio"})
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("field", ["label", "labels", "entities", "spans"])
+def test_spans_are_found_where_other_tools_write_them(field):
+    head = Head(Settings(), jsonl.Settings(train=""), toy.TEMPLATE)
+    gold = head.label(Example({"text": "in Rome", field: [[3, 7, "LOC"]], "meta": [1]}, Origin("x", 1)))
+    assert (gold.start.tolist(), gold.end.tolist(), gold.tags) == ([3], [7], ("B-LOC",))
+    assert head.texts(Example({"text": "in Rome"}, Origin("x", 1))) == ("in Rome",)
+    unclear = Example({"text": "in Rome", "entities": [], "spans": []}, Origin("x", 1))
+    with pytest.raises(DataError, match="unknown field 'label' at x:1; fields there are: 'text', 'entities', 'spans'"):
+        head.label(unclear)
+    named = Head(Settings(), jsonl.Settings(train="", label="tags"), toy.TEMPLATE)
+    with pytest.raises(DataError, match="unknown field 'tags'"):  # what is named is meant
+        named.label(Example({"text": "in Rome", "entities": []}, Origin("x", 1)))
 
 
 @pytest.mark.parametrize("spans", [False, True])
@@ -568,7 +702,9 @@ def test_spans_of_raw_text_are_served_as_they_are_scored(tmp_path, weights):
     (["the", "U.S.", "film"], [(4, 8, "x")], ["O", "B-x", "O"]), (["New", "York", "film"], [(0, 8, "x")], ["B-x", "I-x", "O"]),
     (["a", "b"], [], ["O", "O"]), (["in-red", "b"], [(3, 6, "x")], ["O", "O"]), (["red-film", "b"], [(0, 3, "x"), (4, 10, "y")], ["B-x", "B-y"]),
     (["the", "\u200bfilm", "\u0301red"], [(5, 14, "x")], ["O", "B-x", "I-x"]), (["\u200b", "\ufefffilm"], [(3, 7, "x")], ["O", "B-x"]),
-    (["\u200b"], [], ["O"])])
+    (["\u200b"], [], ["O"]),
+    (["a", "\u200b", " ", "b", "\ufe0f"], [(0, 7, "x")], ["B-x", "I-x", "I-x", "I-x", "O"]),
+    (["\u200b", "a", "\u200b", "b"], [(2, 3, "x"), (6, 7, "x")], ["O", "B-x", "O", "B-x"])])
 def test_the_tag_of_a_word_is_that_of_what_begins_it(tmp_path, weights, words, spans, tags):
     head, _ = prepared_of(tmp_path, weights, tagged(4))
     head.spans = True

@@ -54,6 +54,8 @@ def make_head(settings: HeadSettings, data: DataSettings, tokenizer: Any) -> Any
     head = plugin_module("trainer.heads", settings.name).Head
     if not head.classifies:
         _refuse_label_settings(settings.name, data)
+    if data.span_keys and settings.name != "token_classification":
+        raise ConfigError(f"data.span_keys: is of head token_classification. Received head {settings.name}. Leave it out.")
     return head(settings, data, tokenizer)
 
 

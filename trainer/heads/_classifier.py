@@ -109,6 +109,11 @@ class Classifier(Plain):
             return one_label(as_list, where)
         return as_name(value, where)
 
+    def shown(self, example: Example, texts: Sequence[str], label: Any) -> list[tuple[str, str]]:
+        """The texts and the label."""
+        names = [] if label is None else [str(name) for name in (label if isinstance(label, (list, tuple)) else [label])]
+        return [*super().shown(example, texts, label), ("label", ", ".join(names))]
+
     def preparation_settings(self) -> dict[str, Any]:
         """What of the settings changes the stored examples."""
         return self.settings.model_dump(include={"name", "kind", "labels", "label_separator"})

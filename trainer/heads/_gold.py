@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from trainer.errors import DataError
+from trainer.errors import DataError, shown_name, shown_value
+from trainer.heads._span_shapes import KEYS, Span, read_span
 from trainer.heads._tags import OUTSIDE, PREFIXES, find_scheme, odd_one_out, other_spelling, to_bio
 
 SHOWN = 30  # labels in a message
@@ -26,6 +27,7 @@ class Gold:
         lines: where in the source's file each word stands; None: all where the text does.
         spans: whether these are whole spans, not words: the words are still to be found.
         trimmed: spans that began or ended with white space, which is no part of them.
+        invisible: the places of words that show nothing, such as a zero-width space.
     """
 
     start: np.ndarray
@@ -34,6 +36,7 @@ class Gold:
     lines: tuple[int, ...] | None = None
     spans: bool = False
     trimmed: int = 0
+    invisible: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Words:
     end: np.ndarray
     tag: np.ndarray
     splits: np.ndarray
+    invisible: np.ndarray  # places
 
     @classmethod
     def of(cls, golds: Sequence[Gold], tags: Sequence[np.ndarray], place: np.ndarray, finish: np.ndarray) -> Words:
@@ -58,7 +62,13 @@ class Words:
             parts.append((start, end, numbers))
         lengths = [len(start) for start, _, _ in parts]
         starts, ends, numbers = (np.concatenate(column) if column else np.zeros(0, np.int64) for column in zip(*parts, strict=True))
-        return cls(starts, ends, numbers.astype(np.int32), np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
+        splits = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        invisible = [int(first) + place for first, gold in zip(splits[:-1], golds, strict=True) for place in gold.invisible]
+        return cls(starts, ends, numbers.astype(np.int32), splits, np.array(invisible, np.int64))
+
+    def text(self) -> np.ndarray:
+        """(W,) which text each word is of."""
+        return np.repeat(np.arange(len(self.splits) - 1), np.diff(self.splits))
 
     def origin(self, split: Any, index: int) -> str:
         """Where a word was found."""
@@ -91,36 +101,48 @@ def are_tags(value: Any) -> bool:
     return isinstance(value, str) or (isinstance(value, list) and bool(value) and all(isinstance(tag, str) for tag in value))
 
 
-def read_spans(text: str, spans: list[Any], where: str) -> Gold:
-    """The spans {"start", "end", "label"} of a raw text. Raises DataError where they are none, leave the text, overlap or lie in each other."""
+def read_spans(text: str, spans: list[Any], where: str, keys: Mapping[str, Sequence[str]] = KEYS) -> Gold:
+    """The spans of a raw text, in any of the shapes of `_span_shapes`.
+
+    Raises:
+        DataError: they are none, leave the text, hold nothing, overlap or lie in each other.
+    """
     rows, trimmed = [], 0
     for span in spans:
-        if not isinstance(span, dict) or not {"start", "end", "label"} <= set(span):
-            raise DataError(f'{where}: expected spans {{"start", "end", "label"}}. Received {span!r:.80}.')
-        start, end, name = span["start"], span["end"], span["label"]
-        if type(start) is not int or type(end) is not int:
-            raise DataError(f"{where}: start and end of a span must be whole numbers, of characters of the text. Received {start!r} and {end!r}.")
-        if not 0 <= start < end <= len(text):
-            raise DataError(f"{where}: a span must lie in the text, which has {len(text)} characters, and hold one at least. Received {start!r} to {end!r}.")
-        inside = text[start:end]
-        if isinstance(said := span.get("text"), str) and said != inside:
-            units = text.encode("utf-16-le")[2 * start:2 * end].decode("utf-16-le", "replace") == said
-            advice = "They count UTF-16 units, as JavaScript does: count characters." if units else "Correct its place, or its text."
-            raise DataError(f"{where}: the span from {start} to {end} says that its text is {said!r:.60}, and {inside!r:.60} stands there. {advice}")
-        if not inside.strip():
-            raise DataError(f"{where}: the span from {start} to {end} holds white space alone: {inside!r}. Correct it, or leave it out.")
-        if not isinstance(name, str) or not name:
-            raise DataError(f"{where}: the span from {start} to {end} has no label. Received {name!r}.")
-        kept = start + len(inside) - len(inside.lstrip()), end - len(inside) + len(inside.rstrip())
-        trimmed += kept != (start, end)
-        rows.append((*kept, name))
+        found = read_span(span, keys, where)
+        _check_place(found, text, where)
+        inside = text[found.start:found.end]
+        kept = found.start + len(inside) - len(inside.lstrip()), found.end - len(inside) + len(inside.rstrip())
+        trimmed += kept != (found.start, found.end)
+        rows.append((*kept, found.label))
     rows.sort()
     for (start, end, name), (other_start, other_end, other) in itertools.pairwise(rows):
         if other_start < end:
-            raise DataError(f"{where}: spans overlap: {name} {text[start:end]!r} ({start} to {end}) and {other} {text[other_start:other_end]!r} "
-                            f"({other_start} to {other_end}). A word has one tag: keep one of them.")
+            raise DataError(f"{where}: spans overlap: {shown_name(name)} {shown_value(text[start:end])} ({start} to {end}) and {shown_name(other)} "
+                            f"{shown_value(text[other_start:other_end])} ({other_start} to {other_end}). A word has one tag: keep one of them.")
     start, end, names = zip(*rows, strict=True) if rows else ((), (), ())
     return Gold(np.array(start, np.int32), np.array(end, np.int32), tuple(f"B-{name}" for name in names), spans=True, trimmed=trimmed)
+
+
+def _check_place(span: Span, text: str, where: str) -> None:
+    """Raises DataError where a span does not stand in the text as it says, or has no name."""
+    start, end = span.start, span.end
+    if type(start) is not int or type(end) is not int:
+        raise DataError(f"{where}: start and end of a span must be whole numbers, of characters of the text. "
+                        f"Received {shown_value(start)} and {shown_value(end)}.")
+    if not 0 <= start < end <= len(text):
+        raise DataError(f"{where}: a span must lie in the text, which has {len(text)} characters, and hold one at least. "
+                        f"Received {shown_value(start)} to {shown_value(end)}.")
+    inside = text[start:end]
+    if span.text is not None and span.text != inside:
+        units = text.encode("utf-16-le", "surrogatepass")[2 * start:2 * end].decode("utf-16-le", "replace") == span.text
+        advice = "They count UTF-16 units, as JavaScript does: count characters." if units else "Correct its place, or its text."
+        raise DataError(f"{where}: the span from {start} to {end} says that its text is {shown_value(span.text)}, and {shown_value(inside)} stands there. "
+                        f"{advice}")
+    if not inside.strip():
+        raise DataError(f"{where}: the span from {start} to {end} holds white space alone: {shown_value(inside)}. Correct it, or leave it out.")
+    if not isinstance(span.label, str) or not span.label:
+        raise DataError(f"{where}: the span from {start} to {end} has no label. Received {shown_value(span.label)}.")
 
 
 def _scheme_of_split(labels: Sequence[Gold], scheme: str) -> str:

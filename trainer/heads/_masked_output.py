@@ -25,6 +25,12 @@ COPIES = ("cls.predictions.decoder.weight", "cls.predictions.decoder.bias", "gen
           "lm_head.decoder.bias", "predictions.decoder.weight", "predictions.decoder.bias")
 
 
+def tensor_names(architecture: str) -> list[str]:
+    """What a checkpoint with these layers has, in Hugging Face's names: kernel and bias, scale and shift, each word's bias."""
+    dense, norm, bias = TENSORS[architecture]
+    return [f"{dense}.weight", f"{dense}.bias", f"{norm}.weight", f"{norm}.bias", bias]
+
+
 class MaskedOutput:
     """The layers, as Hugging Face's …ForMaskedLM of each family has them; words are compared with the embeddings."""
 
@@ -53,9 +59,8 @@ class MaskedOutput:
         return tf.convert_to_tensor(self.words.bias.value)
 
     def _parts(self) -> dict[str, Any]:
-        dense, norm, bias = TENSORS[self.architecture]
-        return {f"{dense}.weight": self.dense.kernel, f"{dense}.bias": self.dense.bias, f"{norm}.weight": self.norm.gamma, f"{norm}.bias": self.norm.beta,
-                bias: self.words.bias}
+        weights = self.dense.kernel, self.dense.bias, self.norm.gamma, self.norm.beta, self.words.bias
+        return dict(zip(tensor_names(self.architecture), weights, strict=True))
 
     def load(self, tensors: Mapping[str, np.ndarray]) -> list[str]:
         """Takes over a checkpoint's own layers where it has them; returns the names of what was taken.

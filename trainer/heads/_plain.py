@@ -74,6 +74,19 @@ class Plain:
         """The metrics that a split cannot give, or that are the same for any model, and why."""
         return {}
 
+    def shown(self, example: Example, texts: Sequence[str], label: Any) -> list[tuple[str, str]]:
+        """What a person looks at to see whether an example was read as it was meant: names, and what stands there.
+
+        Args:
+            example: as the source has it.
+            texts, label: what `texts` and `label` made of it.
+        """
+        return list(zip(self.fields, texts, strict=True))
+
+    def long_words(self, texts: Sequence[str]) -> int:
+        """How many words of an example the tokenizer makes unknown for their length."""
+        return sum(map(self.tokenizer.long_words, texts))
+
     def kept(self, split: Any) -> dict[str, np.ndarray]:
         """What else of a split the head keeps, for `judge`; heads with `windows` return it from `align`."""
         return {}

@@ -5,15 +5,34 @@ from __future__ import annotations
 from trainer.lazy import tf
 
 EAST_ASIAN = 0x2E80  # from this character on scripts do not part words by spaces, or each character is a word to the tokenizer
-# Scripts that do not part words by spaces, or not their names from what goes with them: Thai, Lao, Tibetan, Burmese, Khmer; kana, Hangul and more.
-UNSPACED = ((0x0E00, 0x10A0), (0x1780, 0x1800), (EAST_ASIAN, 0xA4D0), (0xAC00, 0xD7B0), (0xF900, 0xFB00), (0xFF65, 0xFFDD))
+# Scripts that do not part words by spaces, or not their names from what goes with them: Thai, Lao, Tibetan, Burmese; Hangul's
+# letters; Khmer; Tai Le, New Tai Lue, Tai Tham; kana, Bopomofo, ideographs, Yi; the rest of Hangul and Burmese, Javanese; syllables.
+UNSPACED = ((0x0E00, 0x10A0), (0x1100, 0x1200), (0x1780, 0x1800), (0x1950, 0x1AB0), (EAST_ASIAN, 0xA4D0), (0xA960, 0xAA00), (0xAA60, 0xAAE0),
+            (0xAC00, 0xD800), (0xF900, 0xFB00), (0xFF65, 0xFFDD), (0x16FE0, 0x18D80), (0x1AFF0, 0x1B300), (0x20000, 0x34000))
 JOINING = ".-'&\u2010\u2011\u2019"  # marks within names: U.S., Jean-Paul, O'Neil, AT&T
 
 
 def first_characters(text: tf.Tensor, start: tf.RaggedTensor) -> tf.Tensor:
     """(T,) int32, the code point that each token begins with; of white space at the very end any."""
+    return _characters(text, start.value_rowids(), start.values)
+
+
+def characters_before(text: tf.Tensor, end: tf.RaggedTensor) -> tf.Tensor:
+    """(T,) int32, the code point that the token before each ends with; 0 for the first of a text.
+
+    Args:
+        text: (B,) string.
+        end: (B, None) int32, where each token ends, in characters of its text.
+    """
+    row = end.value_rowids()
+    last = _characters(text, row, tf.maximum(end.values - 1, 0))
+    opens = tf.concat([[True], row[1:] != row[:-1]], 0)[:tf.size(row)]
+    return tf.where(opens, 0, tf.pad(last, [[1, 0]])[:-1])
+
+
+def _characters(text: tf.Tensor, row: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
     characters = tf.strings.unicode_decode(text, "UTF-8")
-    place = tf.gather(characters.row_splits, start.value_rowids()) + tf.cast(start.values, tf.int64)
+    place = tf.gather(characters.row_splits, row) + tf.cast(place, tf.int64)
     return tf.gather(characters.values, tf.minimum(place, tf.size(characters.values, tf.int64) - 1))
 
 

@@ -123,6 +123,12 @@ class Head(LanguageModel):
         sizes = itertools.chain.from_iterable(sizes for _, *sizes in split.labels)
         return {"text_size": np.fromiter(sizes, np.int32, 2 * len(split.labels)).reshape(-1, 2)}, {}
 
+    def shown(self, example: Example, texts: Sequence[str], label: Any) -> list[tuple[str, str]]:
+        """The document, or the prompt and its target."""
+        if self.settings.target is None:
+            return super().shown(example, texts, label)
+        return [("prompt", self.settings.prompt.replace("{text}", texts[0])), (self.settings.target, texts[1])]
+
     def preparation_settings(self) -> dict[str, Any]:
         """What of the settings changes the stored examples."""
         relevant = self.settings.model_dump(include={"name", "documents", "target", *(("prompt",) if self.settings.target is not None else ())})

@@ -22,6 +22,7 @@ from trainer.heads._label_columns import Unseen
 from trainer.heads._labels import Mentions, Spellings, shown_labels
 from trainer.heads._masked_output import MaskedOutput
 from trainer.lazy import keras, tf
+from trainer.sources import Example
 
 if TYPE_CHECKING:  # which would import TensorFlow
     from trainer.backbones.huggingface import TaskHead
@@ -102,6 +103,14 @@ class Head(Classifier):
 
     def _unseen(self, split: str) -> Unseen:
         return super()._unseen(split)._replace(known_from="head.label_words", remedy="give it a word with --head.label_words")
+
+    def shown(self, example: Example, texts: Sequence[str], label: Any) -> list[tuple[str, str]]:
+        """The filled pattern, and the label with the word that stands for it."""
+        pattern = self.settings.pattern
+        filled = pattern.replace("{text}", texts[0])
+        if len(texts) > 1:
+            filled = filled.replace("{text_pair}", texts[1])
+        return [("pattern", filled), ("label", f"{label} ({self.settings.label_words.get(label, '')})")]
 
     def warnings(self, vocabulary: Mapping[str, Any], splits: Mapping[str, Any]) -> list[str]:
         """Where train has no example of a label, as of a sorted file the first few."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 NEVER = -1e9  # the score of what is no candidate
 NEAR = 100  # characters within which a misplaced answer is looked for
+SHOWN_BEFORE = 40  # characters of the context before an answer, where an example is shown
 EDGE, MIDDLE = 1, 2  # bits of `candidate`: an answer may begin and end at the token; its middle may be there
 OF_UNSPACED = re.compile(f"[{''.join(f'{chr(first)}-{chr(stop - 1)}' for first, stop in UNSPACED)}]")
 
@@ -101,6 +102,14 @@ class Head(Plain):
         found, state, length = min(located, key=lambda place: ("found", "moved", "lost").index(place[1]))  # of equals the first
         return Gold(tuple(text for text, _ in answers), found, found + length if found >= 0 else -1, state)
 
+    def shown(self, example: Example, texts: Sequence[str], label: Gold) -> list[tuple[str, str]]:
+        """Question, context from shortly before the answer on, and the answer that is learnt."""
+        question, context = texts
+        begin = max(0, label.start - SHOWN_BEFORE)
+        around = ("…" if begin else "") + context[begin:]
+        answer = context[label.start:label.end] if label.start >= 0 else ""
+        return [*zip(self.data.text, (question, around), strict=True), ("answer", answer)]
+
     def preparation_settings(self) -> dict[str, Any]:
         """What of the settings changes the stored examples."""
         return self.settings.model_dump(include={"name", "max_question_tokens", "max_answer_tokens"})  # the last for the ledger
@@ -123,36 +132,63 @@ class Head(Plain):
             columns: `label` (windows, 2) int32, the answer's first and last token in the window; 0 where it is not whole in
             it; -1 where the question cannot be learnt from.
             no token columns.
-            extras: of each text but train's a `record` for the metrics.
+            extras: `longest_answer` (2,), how many answers have more than max_answer_tokens, and the tokens of the longest one; of each
+            text but train's a `record` for the metrics.
         """
-        writer = split.writer
+        writer, most = split.writer, self.settings.max_answer_tokens
         example, splits = writer.column("example"), writer.row_splits()
         start, end, candidate = (writer.token_column(name) for name in ("start", "end", "candidate"))
         label = np.zeros((len(example), 2), np.int32)
         reached = np.zeros(len(split.labels), bool)
+        length = np.zeros(len(split.labels), np.int32)  # of each answer in tokens, each of which one window owns
         for row, text in enumerate(example.tolist()):
-            gold = split.labels[text]
+            gold, tokens = split.labels[text], slice(splits[row], splits[row + 1])
             if gold.state == "lost":
                 label[row] = -1
             if gold.start < 0:
                 continue
-            inside = np.flatnonzero(candidate[splits[row]:splits[row + 1]] & EDGE)
-            starts, ends = start[splits[row]:splits[row + 1]][inside], end[splits[row]:splits[row + 1]][inside]
+            inside = np.flatnonzero(candidate[tokens] & EDGE)
+            starts, ends = start[tokens][inside], end[tokens][inside]
             touched = inside[(ends > gold.start) & (starts < gold.end)]
+            length[text] += np.count_nonzero(candidate[tokens][touched] & MIDDLE)
             # Whole in this window: nothing of the answer lies before its first token or behind its last.
             if len(touched) and (starts[0] <= gold.start or _first(example, row)) and (ends[-1] >= gold.end or _last(example, row)):
                 label[row] = touched[0], touched[-1]
                 owner = candidate[splits[row] + (touched[0] + touched[-1]) // 2] & MIDDLE
-                reached[text] |= bool(owner) and touched[-1] - touched[0] < self.settings.max_answer_tokens
+                reached[text] |= bool(owner) and touched[-1] - touched[0] < most
+        self._count_losses(split, vocabulary, ledger, reached=reached, long=length > most)
+        longest = {"longest_answer": np.array([np.count_nonzero(length > most), length.max(initial=0)], np.int32)}
+        return {"label": label}, {}, {**longest, **(_records(split) if split.name != "train" else {})}
+
+    def _count_losses(self, split: Any, vocabulary: Mapping[str, Any], ledger: Any, *, reached: np.ndarray, long: np.ndarray) -> None:
+        """Puts into the ledger what cannot be learnt or given: `reached`, `long` (texts,) bool, of each one's answer."""
         kinds = {"moved": "answers_moved", "lost": "answers_not_found"}
         if not vocabulary["unanswerable"]:
             kinds["none"] = "answers_unforeseen"
         for text, gold in enumerate(split.labels):
             if gold.state in kinds:
                 ledger.add(split.name, kinds[gold.state], split.origin(text))
-            if gold.start >= 0 and not reached[text]:
+            if long[text]:
+                ledger.add(split.name, "long_answers", split.origin(text))
+            elif gold.start >= 0 and not reached[text]:
                 ledger.add(split.name, "unreachable_answers", split.origin(text))
-        return {"label": label}, {}, _records(split) if split.name != "train" else {}
+
+    def warnings(self, vocabulary: Mapping[str, Any], splits: Mapping[str, Any]) -> list[str]:
+        """Where gold answers are longer than one that may be given: so are many in Chinese, where a character is a token."""
+        lines = []
+        for name, store in splits.items():
+            count, longest = store.extras["longest_answer"].tolist()
+            if count:
+                lines.append(f"data.{name}: {count:,} of {store.meta['examples']:,} gold answers have more than head.max_answer_tokens = "
+                             f"{self.settings.max_answer_tokens} tokens (the longest {longest:,}): none of them is ever given. "
+                             f"Raise --head.max_answer_tokens{self._advice(longest)}")
+        return lines
+
+    def _advice(self, longest: int) -> str:
+        """How far, and what is raised with it: neighbouring windows share as many tokens as an answer may have."""
+        needed = 2 * longest + self.settings.max_question_tokens + self.special
+        more = f", and --data.seq_len to {needed:,}, so that windows share as many" if needed > self.data.seq_len else ""
+        return f", to {longest:,} for all{more}"
 
     # --- graph ----------------------------------------------------------------------------------------------------
 

@@ -14,13 +14,15 @@ from pydantic import Field
 
 from trainer.backbones.families import FAMILIES, FIRST_HEAD_SITE
 from trainer.config import DataSettings, HeadSettings
-from trainer.errors import ConfigError, DataError
+from trainer.errors import ConfigError, DataError, shown_value
 from trainer.heads._carried_over import CarriedOver, LabelRows, carry_over, few, label_rows
 from trainer.heads._crf import Chain, forbidden_moves
 from trainer.heads._gold import TEXT_BITS, Gold, Words, are_tags, bio_tags, read_spans, scheme_of, tag_numbers
+from trainer.heads._lost_words import invisible_words, remaining_spans
 from trainer.heads._per_label import scores_per_label
 from trainer.heads._plain import Plain
-from trainer.heads._spans import first_characters, is_unspaced, joined, joins, slices
+from trainer.heads._span_shapes import FIELDS, span_keys
+from trainer.heads._spans import characters_before, first_characters, is_unspaced, joined, joins, slices
 from trainer.heads._tags import OUTSIDE, continued, repaired
 from trainer.lazy import keras, tf
 from trainer.sources import Example, require_field
@@ -57,6 +59,7 @@ class Head(Plain):
         if not isinstance(data.text, str):
             raise ConfigError(f"data.text: head token_classification takes one field. Received {data.text}.")
         self.overflow_of(data, ", so that no word goes unseen")
+        self._span_keys = span_keys(data.span_keys)
         self.overlap = window_overlap(data.seq_len, tokenizer.template.size(pair=False), data.window_overlap)
 
     # --- examples -------------------------------------------------------------------------------------------------
@@ -64,19 +67,28 @@ class Head(Plain):
     def texts(self, example: Example) -> tuple[str, ...]:
         """The raw text, or the words joined; tags are not needed. Raises DataError where the field is missing or neither."""
         text = require_field(example, self.data.text, "data.text")
-        if isinstance(text, str) and not are_tags(example.features.get(self.data.label)):
+        if isinstance(text, str) and not are_tags(example.features.get(self._label_field(example))):
             return (text,)
         return (self._join(self._words(example, text)),)
+
+    def _label_field(self, example: Example) -> str:
+        """data.label; where that is not set and not there, the one field in which other tools write spans."""
+        label = self.data.label
+        if label in example.features or label != type(self.data).model_fields["label"].default:
+            return label
+        others = [name for name in FIELDS if isinstance(example.features.get(name), list)]
+        return others[0] if len(others) == 1 else label
 
     def _join(self, words: Sequence[str]) -> str:
         return self.settings.word_separator.join(words)
 
     def label(self, example: Example) -> Gold:
         """The tags. Raises DataError where they do not belong to the words, or spans overlap."""
-        text, tags = require_field(example, self.data.text, "data.text"), require_field(example, self.data.label, "data.label")
-        where = f"{example.origin}: field {self.data.label!r}"
+        field = self._label_field(example)
+        text, tags = require_field(example, self.data.text, "data.text"), require_field(example, field, "data.label")
+        where = f"{example.origin}: field {field!r}"
         if isinstance(text, str) and isinstance(tags, list) and not are_tags(tags):
-            return read_spans(text, tags, where)
+            return read_spans(text, tags, where, self._span_keys)
         words, tags = self._words(example, text), _parts(tags) if isinstance(tags, str) else tags
         if not isinstance(tags, list) or not all(isinstance(tag, str) and tag for tag in tags):
             numbers = isinstance(tags, list) and all(type(tag) is int for tag in tags)
@@ -86,7 +98,7 @@ class Head(Plain):
             raise DataError(f"{where} has {len(tags)} tags for {len(words)} words. Give each word one tag.")
         lengths = np.array([len(word) for word in words], np.int32)
         end = np.cumsum(lengths + len(self.settings.word_separator), dtype=np.int32) - len(self.settings.word_separator)
-        return Gold(end - lengths, end, tuple(tags), example.lines)
+        return Gold(end - lengths, end, tuple(tags), example.lines, invisible=invisible_words(words))
 
     def _words(self, example: Example, text: Any) -> list[str]:
         words = _parts(text) if isinstance(text, str) else text
@@ -95,6 +107,15 @@ class Head(Plain):
         if "" in words:
             raise DataError(f"{example.origin}: field {self.data.text!r}: word {words.index('') + 1} is empty. Remove it and its tag.")
         return words
+
+    def shown(self, example: Example, texts: Sequence[str], label: Gold) -> list[tuple[str, str]]:
+        """The text, and its words with a tag, or its spans, as word/TAG."""
+        (text,) = texts
+        tags = [tag.removeprefix("B-") if label.spans else tag for tag in label.tags]
+        places = zip(label.start.tolist(), label.end.tolist(), tags, strict=True)
+        words = [(text[start:end], tag) for start, end, tag in places if tag != OUTSIDE]
+        tagged = [f"{word if word.strip() else shown_value(word)}/{tag}" for word, tag in words]
+        return [(self.data.text, text), ("spans" if label.spans else "tags", "  ".join(tagged))]
 
     def preparation_settings(self) -> dict[str, Any]:
         """What of the settings changes the stored examples."""
@@ -131,7 +152,7 @@ class Head(Plain):
             token columns: `label`, 1 + the tag's number where a word, or a part of one that is tokenized like a word, begins.
             extras for `metrics`: of each gold word its tag `word_tag`, its token in the store `word_token` (-1: none) and
             whether it shares it with the word before, `word_shares`; `word_splits` (texts + 1,) int64; `unseen_tags`, the tags
-            that train does not have: their words are scored, as missed, and not learnt.
+            that train does not have: their words are scored, as missed, and not learnt. Words without a token are not scored.
         """
         tags, unseen = tag_numbers(split, vocabulary, ledger, held_out=not isinstance(getattr(self.data, split.name), str),
                                    convert=self.settings.scheme == "auto")
@@ -146,29 +167,44 @@ class Head(Plain):
         inside = (word < len(words.end)) & (words.start[np.minimum(word, len(words.end) - 1)] < finish) if len(words.end) else np.zeros(len(word), bool)
         owner = np.where(inside, word, -1)  # a token between two words, where they are joined by something else, has none
         first = inside & np.concatenate([[True], owner[1:] != owner[:-1]])
-        label = np.zeros(len(rows), np.int32)
         names = [*vocabulary["labels"], *unseen]
         follow = np.array([names.index(continued(tag, vocabulary["scheme"])) for tag in names], np.int32)
-        tag = np.where(first[inside], words.tag[word[inside]], follow[words.tag[word[inside]]])
+        token = np.full(len(words.end), -1, np.int64)
+        token[word[first]] = mine[first]
+        # What has no token of its own may stand inside that of the word before: several characters to a Chinese tagger may be one token.
+        around = np.searchsorted(place, words.start, side="right") - 1
+        shares = (token < 0) & (around >= 0)
+        shares[shares] &= finish[around[shares]] > words.start[shares]
+        shares[words.invisible] = False
+        token[shares] = mine[around[shares]]
+        word_tag = self._without_lost_words(split, words, token, vocabulary, ledger)
+        kept = np.flatnonzero(token >= 0)
+        before = np.concatenate([kept[:1], kept[:-1]])
+        for index in kept[shares[kept] & (word_tag[kept] != follow[word_tag[before]])]:
+            ledger.add(split.name, "borders_inside_tokens", words.origin(split, index))
+        label = np.zeros(len(rows), np.int32)
+        tag = np.where(first[inside], word_tag[word[inside]], follow[word_tag[word[inside]]])
         if vocabulary["scheme"] != "none":
             tag = _opened(tag, rows[mine[inside]])
         label[mine[inside]] = 1 + tag
         label[label > len(vocabulary["labels"])] = 0
-        token = np.full(len(words.end), -1, np.int64)
-        token[word[first]] = mine[first]
-        # What has no token of its own may stand inside that of the word before: several characters to a Chinese tagger may be one token.
-        shares = np.zeros(len(words.end), bool)
-        for index in np.flatnonzero(token < 0):
-            around = np.searchsorted(place, words.start[index], side="right") - 1
-            if around >= 0 and finish[around] > words.start[index]:
-                token[index], shares[index] = mine[around], True
-                if words.tag[index] != follow[words.tag[index - 1]]:
-                    ledger.add(split.name, "borders_inside_tokens", words.origin(split, index))
-            else:
-                ledger.add(split.name, "words_without_tokens", words.origin(split, index))
-        extras = {"word_tag": words.tag, "word_token": token, "word_shares": shares, "word_splits": words.splits,
+        extras = {"word_tag": word_tag, "word_token": token, "word_shares": shares, "word_splits": words.splits,
                   "unseen_tags": np.array(unseen, np.str_)}
         return {}, {"label": label}, extras
+
+    def _without_lost_words(self, split: Any, words: Words, token: np.ndarray, vocabulary: Mapping[str, Any], ledger: Any) -> np.ndarray:
+        """(W,) int32, the words' tags, where spans begin with a word that has a token; the ledger has the words and spans without one."""
+        lost = np.flatnonzero(token < 0)
+        if not len(lost):
+            return words.tag
+        for index in lost:
+            ledger.add(split.name, "words_without_tokens", words.origin(split, index))
+        if vocabulary["scheme"] == "none":
+            return words.tag
+        tags, gone = remaining_spans(words.tag, words.text(), token < 0)
+        for index in gone:
+            ledger.add(split.name, "spans_without_tokens", words.origin(split, index))
+        return tags
 
     # --- graph ----------------------------------------------------------------------------------------------------
 
@@ -191,9 +227,10 @@ class Head(Plain):
         lengths = ids.row_lengths()
         place = tf.ragged.range(lengths).values
         opens = place == 0
-        # A name may begin and end at any piece where no spaces part words.
+        # A name may begin and end at any piece where no spaces part words, and where such a script meets another.
         character = first_characters(text, start)
-        begins = begins.with_values(tf.where((begins.values == 0) & is_unspaced(character), 1, begins.values))
+        borders = is_unspaced(character) | is_unspaced(characters_before(text, end))
+        begins = begins.with_values(tf.where((begins.values == 0) & borders, 1, begins.values))
         # Words that normalization makes of one character are one: two spans cannot stand at the same place. A mark of a space alone, which
         # ends where it begins, may stand between them.
         for back in (1, 2):
@@ -357,15 +394,15 @@ class Head(Plain):
                        "support": int(report[name]["support"])} for name in types}
 
     def tags(self, results: Mapping[str, np.ndarray], store: Any) -> tuple[list[list[str]], list[list[str]]]:
-        """Gold and predicted tags of every text's words, in BIO; a word without a token is predicted to be outside, or "" where tags are no spans."""
+        """Gold and predicted tags of every text's words, in BIO, but of those that have no token: a span is its other words."""
         extras = store.extras
+        scored = extras["word_token"] >= 0
         labels = np.array([*self.vocabulary["labels"], *extras["unseen_tags"].tolist()], object)
         follow = np.array([continued(tag, self.vocabulary["scheme"]) for tag in labels], object)
-        numbers = results["tag"][np.maximum(extras["word_token"], 0)]
-        guess = np.where(extras["word_shares"], follow[numbers], labels[numbers])
-        guess[extras["word_token"] < 0] = OUTSIDE if self.spans else ""
-        gold, splits = labels[extras["word_tag"]].tolist(), extras["word_splits"].tolist()
-        guess = guess.tolist()
+        numbers = results["tag"][extras["word_token"][scored]]
+        guess = np.where(extras["word_shares"][scored], follow[numbers], labels[numbers]).tolist()
+        gold = labels[extras["word_tag"][scored]].tolist()
+        splits = np.concatenate([[0], np.cumsum(scored)])[extras["word_splits"]].tolist()
         texts = list(itertools.pairwise(splits))
         return ([gold[a:b] for a, b in texts], [repaired(guess[a:b]) if self.spans else guess[a:b] for a, b in texts])
 
@@ -393,7 +430,9 @@ class Head(Plain):
             while entity["end"] <= min(first, place + len(word)):
                 entity = next(remaining)
             inside = entity["start"] <= first < place + len(word)
-            if self.spans:
+            if self.spans and first >= place + len(word):  # no token: it is of the span that goes on around it
+                tags.append(f"I-{entity['type']}" if entity["start"] < place and entity["end"] > place + len(word) else OUTSIDE)
+            elif self.spans:
                 tags.append(f"{'B' if entity['start'] == first else 'I'}-{entity['type']}" if inside else OUTSIDE)
             else:
                 tags.append(entity["type"] if inside else "")
