@@ -1,15 +1,21 @@
 """--mode=plan: what a run would cost."""
 
 import json
+import pathlib
+import types
 
 import numpy as np
 import pytest
 
 from tests import toy
+from trainer.assembly import foresee_origin
+from trainer.backbones.huggingface import read_config
 from trainer.config import TrainSettings
 from trainer.data.batching import lay_out
 from trainer.memory import estimate as memory
 from trainer.plan import _padding
+
+GOLDEN = pathlib.Path(__file__).parent / "golden" / "backbones"
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +40,24 @@ def test_the_plan_counts_the_steps_and_splits_of_the_run(planned):
 
 def test_a_plan_trains_nothing(planned):
     assert {path.name for path in planned.iterdir()} == {"plan.json", "ledger.json", ".podtune", ".lock"}
+
+
+@pytest.mark.parametrize(("name", "complete"), [("bert_words", True), ("roberta_words", True), ("bert", False), ("no weights", None)])
+def test_a_plan_warns_of_missing_layers_as_training_does(tmp_path, name, complete):
+    """Of a masked language model alone, and not where the whole backbone starts from random values."""
+    weights = GOLDEN / name
+    if complete is None:
+        weights = toy.write_checkpoint(tmp_path / name, weights=False)
+    said = []
+    parts = types.SimpleNamespace(head=types.SimpleNamespace(lives_on_pretraining=True), weights=weights, backbone=read_config(weights),
+                                  config=types.SimpleNamespace(backbone=types.SimpleNamespace(weights=str(weights))),
+                                  display=types.SimpleNamespace(warn=said.append))
+    foresee_origin(parts)
+    assert len(said) == (complete is False) and all("has no layers of a masked language model" in line for line in said)
+    parts.head.lives_on_pretraining = False
+    said.clear()
+    foresee_origin(parts)
+    assert said == []
 
 
 class Lengths:

@@ -19,7 +19,7 @@ LAYERS = [
     ["storage", "config", "replacing", "settings_file", "plain_yaml"],
     ["resolve", "flagfile", "cluster", "job_files", "job_lock"],
     ["on_vertex"],
-    ["flags", "display", "distribution", "text", "backbones", "sources", "warmup", "optimization"],
+    ["excerpt", "flags", "display", "distribution", "text", "backbones", "sources", "warmup", "optimization"],
     ["throughput", "limits", "questions"],
     ["heads", "data", "model"],
     ["job", "checkpoints", "steps", "export", "label_report", "memory"],

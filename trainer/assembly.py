@@ -15,13 +15,16 @@ from trainer import mirror
 from trainer.backbones import huggingface
 from trainer.backbones.layers import set_frozen
 from trainer.config import Config
+from trainer.data.doubts import doubts
 from trainer.data.prepare import Prepared, prepare
+from trainer.data.shown_examples import example_lines
 from trainer.data.stream import Stream
 from trainer.display import Display
 from trainer.distribution import host, hosts, make_strategy, read_cluster, require_agreement, set_precision
 from trainer.errors import ConfigError, shown_value
 from trainer.heads import make_head
 from trainer.heads._carried_over import CarriedOver
+from trainer.heads._masked_output import tensor_names
 from trainer.job import Job
 from trainer.label_report import label_counts, label_lines, range_lines, vector_line
 from trainer.model import Model
@@ -136,7 +139,7 @@ def prepare_data(parts: Parts, strategy: tf.distribute.Strategy | None = None, j
         display.line(f"labels: {line}")
     for line in prepared.ledger.lines():
         display.line(f"  ledger: {line}")
-    for line in parts.head.warnings(prepared.vocabulary, prepared.splits):
+    for line in (*parts.head.warnings(prepared.vocabulary, prepared.splits), *doubts(prepared.splits, prepared.ledger)):
         display.warn(line)
     return prepared
 
@@ -160,6 +163,12 @@ def best_metric(config: Config, head: Any) -> str | None:
     if config.train.best_metric:
         return config.train.best_metric
     return head.main_metric if config.train.early_stopping_patience else None
+
+
+def show_examples(parts: Parts, prepared: Prepared) -> None:
+    """Shows an example of each split as the model sees it."""
+    for line in example_lines(prepared.splits, parts.tokenizer, parts.display.console.width):
+        parts.display.line(line)
 
 
 def _check_block(config: Config, prepared: Prepared) -> None:
@@ -218,8 +227,20 @@ def announce_origin(parts: Parts, origin: Origin) -> None:
         display.line(f"weights: {_few(unused)} in the checkpoint, not used")
     display.line(f"weights: {_of_the_head(origin.head)}")
     if parts.head.lives_on_pretraining and not origin.head.output and origin.pretrained:
-        display.warn(f"{config.backbone.weights} has no layers of a masked language model, such as cls.predictions.transform: "
-                     "until they are learnt, words at a mask mean nothing")
+        _warn_of_missing_layers(parts)
+
+
+def _warn_of_missing_layers(parts: Parts) -> None:
+    parts.display.warn(f"{parts.config.backbone.weights} has no layers of a masked language model, such as cls.predictions.transform: "
+                       "until they are learnt, words at a mask mean nothing")
+
+
+def foresee_origin(parts: Parts) -> None:
+    """Says before a model is built what it would start without, and needs."""
+    if not parts.head.lives_on_pretraining or not huggingface.has_weights(parts.weights):
+        return
+    if set(tensor_names(parts.backbone.architecture)) - huggingface.tensor_names(parts.weights):
+        _warn_of_missing_layers(parts)
 
 
 def _of_the_head(carried: CarriedOver) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer import limits, memory, tpu_plan
-from trainer.assembly import Parts, build_model, make_parts, prepare_data, require_best_metric
+from trainer.assembly import Parts, build_model, foresee_origin, make_parts, prepare_data, require_best_metric, show_examples
 from trainer.config import Config
 from trainer.data.batching import Layout, TrainingPlan, evaluation_batches
 from trainer.data.prepare import Prepared
@@ -46,7 +46,9 @@ def plan(resolved: Resolved, job_dir: pathlib.Path | None, display: Display) -> 
         display.line(line)
         replicas = strategy.num_replicas_in_sync
     parts = make_parts(config, display)
+    foresee_origin(parts)
     prepared = prepare_data(parts)
+    show_examples(parts, prepared)
     require_best_metric(parts, prepared)
     facts = describe(parts, prepared, replicas=replicas, of_a_sample=strategy is None)
     checked: dict[str, Any] | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from trainer.allocator import release_memory
-from trainer.assembly import announce_origin, make_parts, prepare_data, require_best_metric, start_model, start_strategy
+from trainer.assembly import announce_origin, make_parts, prepare_data, require_best_metric, show_examples, start_model, start_strategy
 from trainer.display import Display, print_result
 from trainer.distribution import SHARED, hosts, require_agreement, stop_when_a_worker_is_lost
 from trainer.finish import finish
@@ -38,6 +38,7 @@ def _train(resolved: Resolved, strategy: tf.distribute.Strategy, job: Job, displ
         require_agreement(strategy, "the job_dir", job.mark(lambda: require_agreement(strategy, "the start", "", "")), SHARED)
     timeline.enter("prepare_s")
     prepared = prepare_data(parts, strategy, job)
+    show_examples(parts, prepared)
     require_best_metric(parts, prepared)
     digest = prepared.digest() + (parts.stream.fingerprint if parts.stream else "")
     require_agreement(strategy, "the prepared data", digest, "All workers must read the same files with the same config.")

@@ -41,6 +41,9 @@ class LetterHead(Head):
         none = tf.zeros(tf.shape(texts[0]), tf.int32)
         return {"token_ids": ids}, {"truncated_tokens": none, "unknown_tokens": none}
 
+    def long_words(self, texts):
+        return 0
+
 
 def settings_of(folder, train, **keys):
     return jsonl.Settings(train=str(train), cache_dir=str(folder / "cache"), **{"seq_len": 16, **keys})

@@ -186,6 +186,7 @@ def test_metrics_of_one_label_are_those_of_scikit_learn(count, classes):
 def test_metrics_of_several_labels_are_those_of_scikit_learn(count, classes, threshold):
     rng = np.random.default_rng(count)
     logits, label = rng.normal(size=(count, classes)).astype(np.float32), rng.integers(0, 2, (count, classes)).astype(np.float32)
+    logits[0] = 0  # which is 0.5, and reaches the first threshold
     p = 1 / (1 + np.exp(-logits.astype(float)))
     given = (p >= threshold).astype(int)
     found = head_of(kind="multi_label", threshold=threshold).metrics(*stored(logits, label))
@@ -243,6 +244,8 @@ def test_answers_name_the_label_and_every_probability():
     assert first == {"label": "正", "probabilities": pytest.approx({"负": 0.25, "正": 0.75})} and json.dumps(first)
     (several,) = answer(head_of(kind="multi_label", threshold=0.3), [[0.0, -5.0, -0.5]])
     assert several["label"] == ["a", "c"]
+    (even,) = answer(head_of(kind="multi_label", threshold=0.5), [[0.0, -5.0, -1e-3]])
+    assert even["label"] == ["a"]  # what reaches the threshold is given
     assert answer(head_of(labels=(), kind="regression"), [[1.5]]) == [{"value": 1.5}]
 
 

@@ -81,7 +81,7 @@ def test_each_answer_is_labelled_in_the_windows_that_have_it_whole(tmp_path, wei
 
 @pytest.mark.parametrize(("answer", "start", "entry"), [
     ("film", 4, None), ("film", 6, "answers_moved"), ("film", -3, "answers_moved"), ("red", 4, "answers_not_found"), ("", 4, "answers_not_found"),
-    ("house", 0, "answers_not_found"), ("the film was great story", 0, "unreachable_answers")])
+    ("house", 0, "answers_not_found"), ("the film was great story", 0, "long_answers")])
 def test_an_answer_is_checked_against_its_text(tmp_path, weights, answer, start, entry):
     context = "the film was great story" + " the" * 40 + " house tree house"
     rows = [{"question": "great?", "context": context, "answers": [{"text": answer, "answer_start": start}]}, questions(1)[0]]
@@ -111,6 +111,16 @@ def test_plausible_answers_to_a_question_that_has_none_are_not_learnt(weights):
     head = Head(Settings(**SMALL), DataSettings(source="jsonl", train="", text=["q", "c"], label="answers", seq_len=20), toy.TEMPLATE)
     row = {"q": "?", "c": "the film", "answers": [{"text": "film", "answer_start": 4}]}
     assert [head.label(Example({**row, "is_impossible": value}, Origin("x", 1))).state for value in (True, False, None)] == ["none", "found", "found"]
+
+
+def test_an_answer_that_every_window_cuts_is_counted(tmp_path, weights):
+    words = [WORDS[place % len(WORDS)] for place in range(40)]
+    answer = " ".join(words[8:20])  # of 12 tokens, in windows of 13 that share 6
+    rows = [{"question": "great?", "context": " ".join(words), "answers": [{"text": answer, "answer_start": len(" ".join([*words[:8], ""]))}]},
+            questions(1)[0]]
+    _, prepared = prepared_of(tmp_path, weights, rows, head={"max_answer_tokens": 30})
+    counted = {kind: entry["count"] for kind, entry in prepared.ledger.entries["train"].items() if "answers" in kind}
+    assert counted == {"unreachable_answers": 1}
 
 
 @pytest.mark.parametrize("overlap", [None, 8])
@@ -408,12 +418,50 @@ def test_figures_over_windows_and_the_threshold_that_suits_them_best(tmp_path, w
     assert head.metrics(results, store)["exact_match"] == 100  # the threshold is 0: 5 is better than 3, 1 is not
     perfect = head.metrics(results, store)
     assert perfect["HasAns_f1"] == perfect["NoAns_f1"] == perfect["f1"] == 100
+    further = np.r_[False, np.diff(store.columns["example"]) == 0]  # windows behind the first of a question
+    assert further.any() and head.metrics({**results, "none": results["none"] + 10 * further}, store) == perfect  # the least of them counts
     worse = {**results, "none": results["none"] + 7}
     assert head.metrics(worse, store)["HasAns_f1"] == 0
     assert 5 < head.calibrate(worse, store)["threshold"] < 9 and head.metrics(worse, store)["f1"] == 100
     other = Head(head.settings, head.data, head.tokenizer)
     other.load_calibration({"threshold": head.threshold})
     assert other.threshold == head.threshold
+
+
+@pytest.mark.parametrize(("none", "near"), [((5.0001, 9.0), True), ((9.0, 5.0001), True), ((4.0, 5.0001), False), ((9.0, 9.0), False)])
+def test_an_answer_is_in_doubt_where_no_answer_is_as_good(none, near):
+    """By the window that says it least."""
+    head = Head(Settings(**SMALL), DataSettings(source="jsonl", train="", text=["q", "c"], seq_len=20), toy.TEMPLATE)
+    head.vocabulary = {"unanswerable": True}
+    results = {"score": tf.constant([[5.0, 1.0], [2.0, 1.0]]), "none": tf.constant(none)}
+    found = head.ambiguous({"start": np.zeros(1)}, results, {"example": tf.constant([0, 0])}, 1e-4)
+    assert found["start"].tolist() == [near]
+
+
+def test_answers_longer_than_any_that_is_given_are_warned_of(tmp_path, weights):
+    """Chinese has a token a character: the warning says how many, how long, and what to raise."""
+    context = "我们他今天" * 9
+    rows = [{"question": "great?", "context": context, "answers": [{"text": context[start:start + size], "answer_start": start}]}
+            for start, size in ((0, 3), (2, 9), (4, 12), (5, 5))]
+    head, prepared = prepared_of(tmp_path, weights, rows, seq_len=64)
+    assert prepared.ledger.entries["train"]["long_answers"] == {"count": 2, "first": f"{tmp_path / 'train.jsonl'}:2"}
+    assert head.warnings(prepared.vocabulary, prepared.splits) == [
+        "data.train: 2 of 4 gold answers have more than head.max_answer_tokens = 5 tokens (the longest 12): none of them is ever given. "
+        "Raise --head.max_answer_tokens, to 12 for all"]
+    short, prepared = prepared_of(tmp_path, weights, rows, seq_len=20)  # over several windows, none of which has all of it
+    assert prepared.ledger.count("train", "long_answers") == 2
+    assert short.warnings(prepared.vocabulary, prepared.splits)[0].endswith("to 12 for all, and --data.seq_len to 31, so that windows share as many")
+    high, prepared = prepared_of(tmp_path, weights, rows, seq_len=64, head={"max_answer_tokens": 12})
+    assert prepared.ledger.count("train", "long_answers") == 0 and high.warnings(prepared.vocabulary, prepared.splits) == []
+
+
+def test_a_question_is_shown_with_what_is_learnt_of_it(weights):
+    head = Head(Settings(**SMALL), DataSettings(source="jsonl", train="", text=["q", "c"], label="answers", seq_len=20), toy.TEMPLATE)
+    context = "the " * 20 + "film was great"
+    for answers, around, answer in (([{"text": "film", "answer_start": 80}], "…" + "the " * 10 + "film was great", "film"), ([], context, "")):
+        example = Example({"q": "what?", "c": context, "answers": answers}, Origin("x", 1))
+        shown = head.shown(example, head.texts(example), head.label(example))
+        assert shown == [("q", "what?"), ("c", around), ("answer", answer)]
 
 
 def test_a_checkpoints_layer_is_taken_over(weights):

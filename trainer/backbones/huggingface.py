@@ -169,6 +169,16 @@ def load_backbone(folder: str | os.PathLike, *, dtype: str = "float32", seed: in
     return backbone, LoadReport(new, unused)
 
 
+def tensor_names(folder: str | os.PathLike) -> set[str]:
+    """The names of a checkpoint's tensors, without the prefix of its backbone; none of them is read.
+
+    Raises:
+        WeightsError: see `read_config` and `has_weights`, or the file is damaged.
+    """
+    with _Tensors.open(folder, read_config(folder).architecture) as tensors:
+        return set(tensors.shapes)
+
+
 def read_task_head(folder: str | os.PathLike) -> TaskHead:
     """Reads what a fine-tuned checkpoint adds to its backbone.
 

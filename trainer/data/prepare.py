@@ -23,6 +23,7 @@ from trainer.data.contradictions import contradictions, contradictions_of_train
 from trainer.data.duplicates import duplicates, duplicates_of
 from trainer.data.gold import Gold
 from trainer.data.ledger import Ledger
+from trainer.data.shown_examples import Shown
 from trainer.data.store import StoreWriter, TokenStore
 from trainer.errors import DataError
 from trainer.mapped import blocks
@@ -146,6 +147,7 @@ class _Split:
         self.places = Numbers(folder, np.int32, (2,))  # file, line of each example
         self.hashes = Numbers(folder, np.uint64)
         self.kept: list[str] = []
+        self.shown = Shown()
         self.count = self.characters = 0
 
     def origin(self, index: int) -> str:
@@ -223,8 +225,12 @@ class _Preparation:
             if label is None:
                 return
         split.labels.append(label)
+        split.shown.offer(str(example.origin), lambda: self.head.shown(example, texts, label))
         if not all(texts):
             self.ledger.add(split.name, "empty_texts", str(example.origin))
+        for kind, count in (*example.doubts, ("long_words", self.head.long_words(texts))):
+            if count:
+                self.ledger.add(split.name, kind, str(example.origin), count)
         if len(split.samples) < SAMPLES:
             shown = (text[:SAMPLE_CHARACTERS] for text in texts) if self.head.recuts else texts
             split.samples.append(dict(zip(self.head.text_names, shown, strict=True)))
@@ -315,7 +321,7 @@ class _Preparation:
                 columns, extras = self.head.label_columns(split, vocabulary, self.ledger)
                 extras = {**extras, **self.head.kept(split)}
             meta = {"files": split.names, "samples": split.samples, "examples": split.count, "characters": split.characters,
-                    "scored_share": self.head.scored_share}
+                    "scored_share": self.head.scored_share, "shown": split.shown.meta()}
             if self.gold:
                 train_labels = columns["label"] if name == "train" else train_labels
                 self._count_contradictions(split, columns["label"], splits["train"], train_labels)

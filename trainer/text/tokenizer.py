@@ -62,6 +62,10 @@ class Tokenizer(tf.Module):
         """List of V str, how each token is shown."""
         return self.vocabulary
 
+    def long_words(self, text: str) -> int:
+        """How many words of a text are longer than the tokenizer takes, and so unknown as a whole."""
+        return 0
+
     def decode(self, ids: tf.RaggedTensor) -> tf.Tensor:
         """The texts of rows of tokens, (B, None) int32 -> (B,) string; special tokens write nothing."""
         raise NotImplementedError

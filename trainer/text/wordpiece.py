@@ -20,6 +20,7 @@ import tensorflow_text as tf_text
 from trainer.text.added_tokens import RAW_SPACES, Spans, around_added, make_added
 from trainer.text.characters import begins_row, look_up, utf8_widths
 from trainer.text.folder import WordPieceFiles
+from trainer.text.long_words import long_words
 from trainer.text.normalization import UNKNOWN_LETTER, Alphabet, CodePointTable, make_alphabet, make_table
 from trainer.text.tokenizer import Template, Tokenizer
 
@@ -43,7 +44,7 @@ class WordPieceTokenizer(Tokenizer):
         self.mask_id, self.eos_id = ids.get(files.special["mask_token"]), sep
         written = [_written(piece, files.continuing_prefix) for piece in files.vocabulary]
         special = {self.pad_id, cls, sep, self.mask_id}
-        self._word_limit = files.word_limit
+        self._word_limit, self._normalize_text = files.word_limit, files.normalization.normalize
         normalized_added = [(token, files.normalization.normalize(token.content)) for token in files.added_tokens if token.normalized]
         alphabet = make_alphabet({*"".join(files.pieces), *"".join(text for _, text in normalized_added)}, files.normalization)
         table = make_table(alphabet, files.normalization)
@@ -67,6 +68,10 @@ class WordPieceTokenizer(Tokenizer):
     def token_bytes(self) -> list[bytes]:
         """What each token writes, with the space before it; special ones nothing. Made when asked for: few runs do."""
         return [text and b" " * opens + text for text, opens in zip(self._texts.numpy().tolist(), self._opens.numpy().tolist(), strict=True)]
+
+    def long_words(self, text: str) -> int:
+        """How many words of a text are longer than max_input_chars_per_word, and so [UNK]."""
+        return long_words(text, self._word_limit, self._normalize_text)
 
     def decode(self, ids: tf.RaggedTensor) -> tf.Tensor:
         """The texts of rows of tokens, (B, None) int32 -> (B,) string: words parted by spaces, but not in Chinese and not before punctuation."""

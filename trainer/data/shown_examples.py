@@ -1,0 +1,74 @@
+"""One example of each split as the model sees it, so that a wrong column or separator is seen before it is trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from trainer.data.store import TokenStore
+from trainer.excerpt import excerpt
+
+AMONG = 64  # the first examples of a split, of which one is shown
+KEPT_CHARACTERS = 400  # of each part
+KEPT_TOKENS = 200
+NOTHING = "(none)"
+
+Parts = list[tuple[str, str]]  # names, such as of the fields, and what stands there
+
+
+class Shown:
+    """Chooses the example: the first of which no part is empty, else the first."""
+
+    def __init__(self) -> None:
+        self._seen = 0
+        self._chosen: dict[str, object] = {}
+        self._tells = False
+
+    def offer(self, origin: str, make_parts: Callable[[], Parts]) -> None:
+        """Takes an example into account; the parts are made only of those that may be chosen."""
+        number, self._seen = self._seen, self._seen + 1
+        if self._tells or number >= AMONG:
+            return
+        parts = [(name, value[:KEPT_CHARACTERS], len(value)) for name, value in make_parts()]
+        self._tells = all(value for _, value, _ in parts)
+        if self._tells or not self._chosen:
+            self._chosen = {"number": number, "origin": origin, "parts": parts}
+
+    def meta(self) -> dict[str, object]:
+        """What the store keeps of it, as JSON."""
+        return self._chosen
+
+
+class Vocabulary(Protocol):
+    """Of a tokenizer: how each token is shown."""
+
+    words: Sequence[str]
+
+
+def example_lines(splits: Mapping[str, TokenStore], tokenizer: Vocabulary, columns: int) -> list[str]:
+    """The lines that show an example of each split.
+
+    Args:
+        splits: the encoded splits.
+        tokenizer: shows what the example was encoded as.
+        columns: of the terminal.
+    """
+    lines = []
+    for split, store in splits.items():
+        chosen = store.meta.get("shown")
+        if not chosen:
+            continue
+        lines.append(excerpt(f"example of {split} ({chosen['origin']})", columns))
+        parts = [(name, value + " " * (length - len(value))) for name, value, length in chosen["parts"]]
+        parts.append(("tokens", " ".join(_tokens(store, chosen["number"], tokenizer.words))))
+        room = max(len(name) for name, _ in parts)
+        lines += [f"  {name:{room}}  {excerpt(value or NOTHING, columns - room - 4)}" for name, value in parts]
+    return lines
+
+
+def _tokens(store: TokenStore, number: int, words: Sequence[str]) -> list[str]:
+    """What the example's first row holds."""
+    row = store.rows_of(number)
+    if row >= len(store):
+        return []
+    return [words[token] for token in store.example(row)["token_ids"][:KEPT_TOKENS].tolist()]
