@@ -26,7 +26,7 @@ from trainer.errors import JobDirError
 from trainer.mapped import blocks, release
 from trainer.spool import BLOCK_ROWS, Ascending, Numbers
 
-FORMAT = 11  # part of the fingerprint: raised when the files' meaning changes
+FORMAT = 12  # part of the fingerprint: raised when the files' meaning changes
 
 
 class TokenStore:
