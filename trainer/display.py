@@ -132,7 +132,8 @@ class _Task:
         note = note or ("" if total else f"{done:,.0f}")
         if seconds_left is None and total and done > self.first:
             seconds_left = (now - self.began) * max(0.0, total - done) / (done - self.first)
-        left = f"about {seconds(seconds_left)} left" if seconds_left is not None and math.isfinite(seconds_left) else ""
+        known = seconds_left is not None and math.isfinite(seconds_left) and not (total and done >= total)
+        left = f"about {seconds(seconds_left)} left" if known else ""
         return "  ".join(filter(None, [f"{label}{share} {note}".rstrip(), left]))
 
 
