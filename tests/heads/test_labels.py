@@ -365,15 +365,16 @@ def test_ten_thousand_labels_take_no_time():
 
 def test_case_and_normal_form_are_told():
     assert alike({"Ham": 2, "ham": 500, "café": 5, "cafe\u0301": 9, "２": 1, "2": 3, "x": 1}) == [("Ham", "ham"), ("café", "cafe\u0301"), ("２", "2")]
+    assert alike({"new  york": 1, "new york": 5, "new\xa0york": 2}) == [("new  york", "new york"), ("new\xa0york", "new york")]
     lines = doubts_of({"train": {"café": 5, "cafe\u0301": 9}}, {"café": 5, "cafe\u0301": 9}, named=False)
-    assert lines == ["labels: 'caf\\xe9' and 'cafe\\u0301' (5 of train) differ by case or Unicode form alone, and are two labels. "
+    assert lines == ["labels: 'caf\\xe9' and 'cafe\\u0301' (5 of train) differ by case, inner blanks or Unicode form alone, and are two labels. "
                      "If they are one, write them alike in the data"]
 
 
 def test_a_label_of_validation_that_train_writes_otherwise_is_told():
     train, own = {"Ham": 5, "spam": 5}, {"Ham": 0, "spam": 9, "ham": 9}
     (line,) = doubts_of({"train": train, "validation": own}, train, named=False)[:1]
-    assert line.startswith("labels: ham and Ham (9 of validation) differ by case or Unicode form alone, and are two labels.")
+    assert line.startswith("labels: ham and Ham (9 of validation) differ by case, inner blanks or Unicode form alone, and are two labels.")
     head = head_of()
     _, _, ledger = columns_of(head, ["ham"] * 9 + ["spam"] * 9, "validation", learnt(head, ["Ham", "spam"] * 5))
     assert ledger["labels_alike"] == [9, "validation.csv:1"] and ledger["absent_labels"] == [1, "Ham"]

@@ -33,7 +33,7 @@ MEANINGS = {
     "label_blanks": "labels with white space at their ends, which is left out",
     "label_spellings": "labels that write a number or a truth value in another way (0.0 for 0, 1 for true), read as that",
     "unseen_labels": "labels that train does not have: scored as missed",
-    "labels_alike": "labels that differ from a more frequent one by case or Unicode normal form alone, kept apart",
+    "labels_alike": "labels that differ from a more frequent one by case, inner blanks or Unicode normal form alone, kept apart",
     "label_typos": "labels that look like a frequent one misspelt",
     "rare_labels": "labels of which train has fewer than three examples",
     "absent_labels": "labels of train of which this split has no example",

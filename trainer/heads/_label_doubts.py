@@ -32,7 +32,7 @@ class Pair(NamedTuple):
 
 
 def alike(counts: Counts, known: Collection[str] = ()) -> list[Pair]:
-    """Labels that differ from a more frequent one by case, or by how Unicode composes characters, alone; a known one counts as more frequent."""
+    """Labels that differ from a more frequent one by case, inner blanks, or how Unicode composes characters, alone; a known one counts as more frequent."""
     groups: dict[str, list[str]] = {}
     for name in counts:
         groups.setdefault(" ".join(unicodedata.normalize("NFKC", name).casefold().split()), []).append(name)
@@ -130,7 +130,7 @@ def doubts_of(counts: Mapping[str, Counts], train: Counts, *, named: bool, few: 
     for split, own in counts.items():
         found += [f"labels: {shown_label(label)} ({own[label]:,} of {split}) looks like {shown_label(other)}, misspelt. If so, correct it in the data"
                   for label, other in _own(typos, split, own, train)[:SHOWN]]
-        found += [f"labels: {_apart(label, other)} ({own[label]:,} of {split}) differ by case or Unicode form alone, and are two labels. "
+        found += [f"labels: {_apart(label, other)} ({own[label]:,} of {split}) differ by case, inner blanks or Unicode form alone, and are two labels. "
                   "If they are one, write them alike in the data" for label, other in _own(partial(alike, known=train), split, own, train)[:SHOWN]]
         if split != "train":
             found += _lacked(split, own, train)
