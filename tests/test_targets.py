@@ -150,7 +150,6 @@ def test_an_export_is_replaced_by_the_next_and_by_no_export_where_notes_are_in_i
     for _ in range(2):
         assert export("--export.format=huggingface", f"--export.directory={tmp_path / 'hf'}") == 0
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "hf").iterdir()} == {0o666 & ~umask()}
-    assert export("--export.format=savedmodel") == 0
     notes = job / "model" / "notes.txt"
     notes.write_text("accuracy of 2026")
     before = {path: path.read_bytes() for path in (job / "model").rglob("*") if path.is_file()}
