@@ -114,7 +114,7 @@ def test_the_plan_has_the_machines_memory_beside_its_estimate(tmp_path, toy_weig
     assert toy.run_main(config, tmp_path / "job", "--mode=plan", "--train.global_batch_size=100") == 0
     estimate = json.loads((tmp_path / "job" / "plan.json").read_text())["memory"]
     said = " ".join(capsys.readouterr().err.split())  # a table's cells are wrapped
-    assert f"this machine has {estimate['machine_mb']:,} MB" in said
+    assert f"memory (this machine) {estimate['machine_mb']:,} MB" in said
     assert "train.global_batch_size is 100, and train has" in said
 
     monkeypatch.setattr(limits, "machine_memory_mb", lambda: 0)

@@ -195,14 +195,15 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, Any]]:
              ("shapes", f"{train['shapes']} in {train['sampled_steps']:,} steps "
                         f"({'each compiled once' if facts['xla'] else 'not compiled: any shape will do'}): {shapes}"),
              ("memory (estimate)", _memory_row(facts["memory"]))]
+    if (machine := facts["memory"]["machine_mb"]) is not None:
+        rows.append(("memory (this machine)", f"{machine:,} MB"))
     return rows
 
 
 def _memory_row(estimate: dict[str, int | None]) -> str:
     replica = ", ".join(f"{name} {estimate[f'{name}_mb']:,} MB" for name in ("weights", "gradients", "optimizer", "activations", "total"))
-    evaluation, machine = estimate["evaluation_mb"], estimate["machine_mb"]
-    return (f"{replica} a replica" + (f"; evaluation at least {evaluation:,} MB" if evaluation is not None else "")
-            + (f"; this machine has {machine:,} MB" if machine is not None else ""))
+    evaluation = estimate["evaluation_mb"]
+    return f"{replica} a replica" + (f"; evaluation at least {evaluation:,} MB" if evaluation is not None else "")
 
 
 def _compiled_rows(checked: dict[str, Any], facts: dict[str, Any]) -> list[tuple[str, Any]]:
