@@ -15,7 +15,8 @@ from pydantic import ConfigDict, Field, SerializeAsAny
 
 # What no run can mean, refused before anything is read. Where the data or the machine allow less, that is checked where they are known.
 MOST = {"seq_len": 2**20, "epochs": 1e6, "replicas": 4096, "steps_per_call": 10_000, "check_examples": 10**6, "tpu_wait_minutes": 1e5, "epsilon": 1.0,
-        "limit": 10**12, "stream_characters": 10**12, "version": 2**53, "seed": 2**31, "sampling_seed": 2**31, "timeout_hours": 1e4, "max_wait_hours": 1e4}
+        "limit": 10**12, "stream_characters": 10**12, "version": 2**53, "seed": 2**31, "sampling_seed": 2**31, "timeout_hours": 1e4, "max_wait_hours": 1e4,
+        "n_best": 10_000, "num_beams": 1000, "no_repeat_ngram_size": 10_000, "max_new_tokens": 2**20}
 MOST_INTEGER = 10**9  # of all others: what is counted in 32 bits
 MOST_FLOAT = 3.4e38  # what float32 holds
 DEFAULT_EPOCHS = 3  # where the config gives neither epochs nor steps

@@ -342,6 +342,10 @@ def _contradictions(sections: dict[str, Any]) -> list[str]:
     if train.micro_batches > train.global_batch_size:
         problems.append(f"train.micro_batches: expected at most {train.global_batch_size:,}, the examples of a step (train.global_batch_size). "
                         f"Received {train.micro_batches:,}.")
+    longest_answer = getattr(sections["head"], "max_answer_tokens", None)
+    usual = type(sections["head"]).model_fields["max_answer_tokens"].default if longest_answer is not None else 0
+    if longest_answer is not None and longest_answer > max(data.seq_len, usual):  # each length is compared with every place of a row
+        problems.append(f"head.max_answer_tokens: expected at most {data.seq_len:,}, the tokens of a row (data.seq_len). Received {longest_answer:,}.")
     if train.early_stopping_patience and data.validation is None:
         problems.append("train.early_stopping_patience: needs data.validation (a path, a split, or a fraction such as 0.1).")
     if train.best_metric and data.validation is None:
