@@ -373,7 +373,8 @@ def test_case_and_normal_form_are_told():
 
 def test_a_label_of_validation_that_train_writes_otherwise_is_told():
     train, own = {"Ham": 5, "spam": 5}, {"Ham": 0, "spam": 9, "ham": 9}
-    (line,) = doubts_of({"train": train, "validation": own}, train, named=False)[:1]
+    line, beside = doubts_of({"train": train, "validation": own}, train, named=False)[:2]
+    assert beside == "labels: validation has ham (9), and train has not: scored as missed"
     assert line.startswith("labels: ham and Ham (9 of validation) differ by case, inner blanks or Unicode form alone, and are two labels.")
     head = head_of()
     _, _, ledger = columns_of(head, ["ham"] * 9 + ["spam"] * 9, "validation", learnt(head, ["Ham", "spam"] * 5))

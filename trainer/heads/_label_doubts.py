@@ -133,6 +133,7 @@ def doubts_of(counts: Mapping[str, Counts], train: Counts, *, named: bool, few: 
         found += [f"labels: {_apart(label, other)} ({own[label]:,} of {split}) differ by case, inner blanks or Unicode form alone, and are two labels. "
                   "If they are one, write them alike in the data" for label, other in _own(partial(alike, known=train), split, own, train)[:SHOWN]]
         if split != "train":
+            found += _beside(split, own, train)
             found += _lacked(split, own, train)
     if not few and (scarce := [f"{shown_label(name)} ({train[name]})" for name in rare(train)]):
         more = f" and {len(scarce) - SHOWN:,} more" if len(scarce) > SHOWN else ""
@@ -147,6 +148,13 @@ def _apart(label: str, other: str) -> str:
     """Two names that may look the same: then as code points."""
     same = unicodedata.normalize("NFKC", label) == unicodedata.normalize("NFKC", other)
     return " and ".join(ascii(name) if same else shown_label(name) for name in (label, other))
+
+
+def _beside(split: str, counts: Counts, train: Counts) -> list[str]:
+    """The labels that a split has and train has not."""
+    names = [f"{shown_label(name)} ({count:,})" for name, count in counts.items() if count and name not in train]
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return [f"labels: {split} has {', '.join(names[:SHOWN])}{more}, and train has not: scored as missed"] if names else []
 
 
 def _lacked(split: str, counts: Counts, train: Counts) -> list[str]:
