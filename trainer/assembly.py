@@ -126,6 +126,8 @@ def prepare_data(parts: Parts, strategy: tf.distribute.Strategy | None = None, j
         require_agreement(strategy, "the preparation", "done", "")
         prepared = prepared or job.shared()
     display.done("preparing")
+    if prepared.replaced:
+        display.warn(f"{prepared.replaced} The data was encoded anew.")
     sizes = ", ".join(f"{split} {store.meta['examples']:,}" + (f" ({len(store):,} rows)" if len(store) != store.meta["examples"] else "")
                        for split, store in prepared.splits.items())
     display.line(f"data: {sizes} examples ({'encoded before' if prepared.reused else 'encoded'})")

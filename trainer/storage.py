@@ -264,7 +264,12 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
         JobDirError: the operating system refuses.
         TypeError: `value` holds something else.
     """
-    write_text(path, json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """What `write_json` writes."""
+    return json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def probe_writable(folder: str | os.PathLike[str]) -> pathlib.Path:

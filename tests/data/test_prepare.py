@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tracemalloc
@@ -13,9 +14,10 @@ import tensorflow as tf
 
 from tests import toy
 from trainer import spool
+from trainer.checksums import DamagedError
 from trainer.data import duplicates
 from trainer.data import prepare as prepare_module
-from trainer.data.prepare import prepare
+from trainer.data.prepare import ENCODE_BATCH, load, prepare
 from trainer.errors import DataError
 from trainer.heads import causal_lm, masked_lm
 from trainer.heads.classification import Head
@@ -148,7 +150,7 @@ def test_a_run_that_dies_half_way_leaves_no_store(tmp_path, monkeypatch):
 def test_what_a_killed_run_leaves_is_not_taken_for_a_store(tmp_path, monkeypatch):
     file = toy.write_jsonl(tmp_path / "d.jsonl", rows(30))
     with monkeypatch.context() as patched:
-        patched.setattr(prepare_module, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(prepare_module, "write_sealed", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         patched.setattr("trainer.data.store.shutil.rmtree", lambda *_, **__: None)  # as after kill -9
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path, file)
@@ -300,3 +302,52 @@ def test_memory_does_not_grow_with_the_examples(tmp_path, monkeypatch):
     peak_bytes(tmp_path, 100)  # what is imported and traced once
     few, many = peak_bytes(tmp_path, 4000), peak_bytes(tmp_path, 24_000)
     assert (many - few) / 20_000 < 12  # bytes an example: the label's column, and its copy
+
+
+def test_what_was_lost_is_placed_beyond_the_first_encoded_batch_too(tmp_path, tokenizer):
+    made = rows(3 * ENCODE_BATCH)
+    late = ENCODE_BATCH + 100
+    made[late]["text"] = "the film " * 10
+    entries = run(tmp_path, toy.write_jsonl(tmp_path / "d.jsonl", made), head_class=Head, tokenizer=tokenizer).ledger.entries
+    assert entries["train"]["truncated_examples"] == {"count": 1, "first": f"{tmp_path / 'd.jsonl'}:{late + 1}"}
+
+
+def damage(path):
+    """Removes a folder, or changes a byte in the middle of a file."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damaged", ["ledger.json", "train/tokens.token_ids.int32", "train/label.npy", "validation", "validation/checksums.json"])
+def test_what_is_damaged_is_encoded_anew_and_said(tmp_path, damaged):
+    file = toy.write_jsonl(tmp_path / "d.jsonl", rows(40))
+    whole = run(tmp_path, file, validation=0.3)
+    digest, texts = whole.digest(), texts_of(whole, "train")
+    damage(whole.folder / damaged)
+    again = run(tmp_path, file, validation=0.3)
+    assert not again.reused and f"{whole.folder / damaged}" in again.replaced and " is " in again.replaced
+    assert set(again.splits) == {"train", "validation"} and again.digest() == digest and texts_of(again, "train") == texts
+    third = run(tmp_path, file, validation=0.3)
+    assert third.reused and not third.replaced and os.listdir(tmp_path / "cache") == [whole.folder.name]
+
+
+def test_what_killed_runs_left_half_encoded_is_removed(tmp_path):
+    file = toy.write_jsonl(tmp_path / "d.jsonl", rows(30))
+    name = run(tmp_path, file).folder.name
+    (tmp_path / "cache" / name / "ledger.json").unlink()
+    (tmp_path / "cache" / f".{name}.x1y2" / "train").mkdir(parents=True)
+    (tmp_path / "cache" / ".another.x1y2").mkdir()
+    assert not run(tmp_path, file).reused
+    assert sorted(os.listdir(tmp_path / "cache")) == sorted([name, ".another.x1y2"])
+
+
+def test_one_splits_files_are_not_taken_for_anothers(tmp_path):
+    whole = run(tmp_path, toy.write_jsonl(tmp_path / "d.jsonl", rows(40)), validation=0.3)
+    shutil.rmtree(whole.folder / "validation")
+    shutil.copytree(whole.folder / "train", whole.folder / "validation")
+    with pytest.raises(DamagedError, match=r"validation/checksums\.json is damaged"):
+        load(whole.folder, reused=True)

@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from trainer.checksums import DamagedError, Fingerprint, fingerprint, read_sealed, verify, write_sealed
 from trainer.config import DataSettings
 from trainer.data import store as store_module
+from trainer.data.checked import CHECKSUMS
 from trainer.data.contradictions import contradictions, contradictions_of_train
 from trainer.data.duplicates import duplicates, duplicates_of
 from trainer.data.gold import Gold
@@ -30,7 +32,6 @@ from trainer.mapped import blocks
 from trainer.mirror import cache_folder, use_cache
 from trainer.sources import Example, Source, open_source
 from trainer.spool import Labels, Numbers
-from trainer.storage import write_json
 
 ENCODE_BATCH = 512  # texts per call of the graph: long enough to amortise the call, short enough to spread over the cores
 SAMPLES = 256  # raw examples of each split kept in the store, for the export's proof
@@ -47,6 +48,7 @@ class Prepared:
     ledger: Ledger
     vocabulary: dict[str, Any]
     reused: bool
+    replaced: str = ""  # what was damaged in an earlier run's splits, so that they were encoded anew
 
     def digest(self) -> str:
         """Of the examples, their labels, their order and the vocabulary: equal on two hosts that may train together."""
@@ -78,14 +80,27 @@ def prepare(settings: DataSettings, head: Any, tokenizer_fingerprint: str, *, tr
                for split in SPLITS if isinstance(spec := getattr(settings, split), str)}
     fingerprint = _fingerprint(settings, head, tokenizer_fingerprint, sources)
     folder = cache_folder() / fingerprint
-    reused = (folder / "ledger.json").exists()
-    if not reused:
-        with store_module.one_at_a_time(folder):
-            reused = (folder / "ledger.json").exists()  # by a worker beside this one, meanwhile
-            if not reused:
-                with store_module.building(folder) as temporary:
-                    write_splits(temporary, settings, head, sources, progress=progress)
-    return load(folder, reused=reused)
+    found = _found(folder)
+    if isinstance(found, Prepared):
+        return found
+    with store_module.one_at_a_time(folder):
+        meanwhile = _found(folder)  # by a worker beside this one
+        if isinstance(meanwhile, Prepared):
+            return meanwhile
+        store_module.discard(folder)
+        with store_module.building(folder) as temporary:
+            write_splits(temporary, settings, head, sources, progress=progress)
+    return dataclasses.replace(load(folder, reused=False), replaced=found or meanwhile)
+
+
+def _found(folder: pathlib.Path) -> Prepared | str:
+    """What an earlier run left, or else what is damaged about it; an empty text where there was none."""
+    if not folder.exists():
+        return ""
+    try:
+        return load(folder, reused=True)
+    except DamagedError as error:
+        return str(error)
 
 
 def encoder(head: Any) -> Callable[..., Any]:
@@ -100,9 +115,12 @@ def write_splits(folder: pathlib.Path, settings: DataSettings, head: Any, source
 
 
 def load(folder: pathlib.Path, *, reused: bool) -> Prepared:
-    """What `prepare` wrote to a folder."""
-    notes = json.loads((folder / "ledger.json").read_text(encoding="utf-8"))
-    splits = {split: TokenStore(folder / split) for split in SPLITS if (folder / split).exists()}
+    """What `prepare` wrote to a folder. Raises DamagedError where it is not all as it was written."""
+    notes = read_sealed(folder / "ledger.json")
+    splits = {}
+    for split, expected in notes["splits"].items():
+        verify(folder / split / CHECKSUMS, Fingerprint(*expected))
+        splits[split] = TokenStore(folder / split)
     return Prepared(folder, splits, Ledger(notes["ledger"]), notes["vocabulary"], reused)
 
 
@@ -326,7 +344,8 @@ class _Preparation:
                 train_labels = columns["label"] if name == "train" else train_labels
                 self._count_contradictions(split, columns["label"], splits["train"], train_labels)
             split.writer.close(columns, token_columns, meta, extras=extras)
-        write_json(folder / "ledger.json", {"ledger": self.ledger.entries, "vocabulary": vocabulary})
+        written = {name: fingerprint(folder / name / CHECKSUMS) for name in splits}
+        write_sealed(folder / "ledger.json", {"ledger": self.ledger.entries, "vocabulary": vocabulary, "splits": written})
 
     def _count_contradictions(self, split: _Split, labels: np.ndarray, train: _Split, train_labels: np.ndarray) -> None:
         folder = split.writer.folder

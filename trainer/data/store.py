@@ -4,11 +4,15 @@ A folder with `row_splits.npy`, one raw file a token column (`tokens.NAME.int32`
 what else the head keeps for its metrics (`extra.NAME.npy`), and `meta.json`. Where long texts go through several
 windows, what is called an example here is a window, and the column `example` says of which text.
 
-Folders are built under another name and renamed when complete, so a half-written store is never read.
+`checksums.json` has the length and the checksum of every other file, and of itself; `tokens.NAME.crc32c` those of each
+chunk of the tokens. Small stores are verified as they are opened; of the tokens of large ones, each chunk as it is first read.
+
+Folders are built under another name, and renamed when they are complete and on the disk, so a half-written store is never read.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import itertools
 import json
@@ -18,15 +22,18 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
+from trainer.checksums import DamagedError, Fingerprint, fingerprint, read_sealed, reason, sync, sync_tree, verify, write_sealed
+from trainer.data.checked import CHECKSUMS, CheckedTokens, chunk_checksums, map_int32
 from trainer.errors import JobDirError
 from trainer.mapped import blocks, release
 from trainer.spool import BLOCK_ROWS, Ascending, Numbers
 
-FORMAT = 12  # part of the fingerprint: raised when the files' meaning changes
+FORMAT = 13  # part of the fingerprint: raised when the files' meaning changes
+VERIFIED_AT_ONCE_BYTES = 1 << 30  # of tokens; larger stores are verified chunk by chunk, so that opening them costs nothing
 
 
 class TokenStore:
@@ -38,16 +45,43 @@ class TokenStore:
         tokens: name -> (tokens,) int32, all examples' one after the other.
         extras: name -> what else the head keeps for its metrics.
         meta: what the writer noted: label names, samples of raw text, files.
+
+    Raises:
+        DamagedError: a file is missing, or is not what was written.
     """
 
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder
+        self._verify_files()
         self.meta: dict[str, Any] = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         self.row_splits = np.load(folder / "row_splits.npy", mmap_mode="r")
         self.lengths = _lengths(folder / "row_splits.npy")
         self.columns = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in self.meta["columns"]}
         self.extras = {name: np.load(folder / f"extra.{name}.npy", mmap_mode="r") for name in self.meta["extras"]}
-        self.tokens = {name: _map_int32(folder / f"tokens.{name}.int32") for name in self.meta["token_columns"]}
+        self.tokens = {name: self._checked(name) for name in self.meta["token_columns"]}
+        if sum(4 * len(values) for values in self.tokens.values()) <= VERIFIED_AT_ONCE_BYTES:
+            for values in self.tokens.values():
+                values.verify()
+
+    def _verify_files(self) -> None:
+        """Of the tokens, which may be large, the length only."""
+        try:
+            files = read_sealed(self.folder / CHECKSUMS)["files"]
+            for name, (size, expected) in files.items():
+                if expected is not None:
+                    verify(self.folder / name, Fingerprint(size, expected))
+                elif (found := (self.folder / name).stat().st_size) != size:
+                    raise DamagedError(self.folder / name, f"{found:,} bytes instead of {size:,}")
+        except OSError as error:
+            raise DamagedError(self.folder / name, reason(error)) from None
+
+    def _checked(self, name: str) -> CheckedTokens:
+        return CheckedTokens(self.folder / f"tokens.{name}.int32", np.fromfile(self.folder / f"tokens.{name}.crc32c", np.uint32))
+
+    @property
+    def damage(self) -> DamagedError | None:
+        """What was found as tokens were read: raised there too, but of what TensorFlow's threads raise it passes on only the text."""
+        return next((values.damage for values in self.tokens.values() if values.damage), None)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -72,12 +106,6 @@ class TokenStore:
         line = int(self.columns["origin_line"][index])
         file = self.meta["files"][int(self.columns["origin_file"][index])]
         return f"{file}:{line}" if line else file
-
-
-def _map_int32(path: pathlib.Path) -> np.ndarray:
-    if path.stat().st_size == 0:  # an empty file cannot be mapped
-        return np.zeros(0, np.int32)
-    return np.memmap(path, np.int32, "r")
 
 
 class StoreWriter:
@@ -119,7 +147,7 @@ class StoreWriter:
     def token_column(self, name: str) -> np.ndarray:
         """All values of a token column written so far."""
         self._files[name].flush()
-        return _map_int32(self.folder / f"tokens.{name}.int32")
+        return map_int32(self.folder / f"tokens.{name}.int32")
 
     def row_splits(self) -> np.ndarray:
         """(examples + 1,) int64: where the tokens of each begin."""
@@ -173,6 +201,16 @@ class StoreWriter:
         (self.folder / "meta.json").write_text(json.dumps(meta, ensure_ascii=False), encoding="utf-8")
         for numbers in self._scratch:
             numbers.close()
+        self._write_checksums(meta["token_columns"])
+
+    def _write_checksums(self, token_columns: list[str]) -> None:
+        for name in token_columns:
+            chunks = chunk_checksums(self.folder / f"tokens.{name}.int32")
+            (self.folder / f"tokens.{name}.crc32c").write_bytes(chunks.data)
+        by_chunk = {f"tokens.{name}.int32" for name in token_columns}
+        files = {path.name: (path.stat().st_size, None if path.name in by_chunk else fingerprint(path).crc32c)
+                 for path in sorted(self.folder.iterdir())}
+        write_sealed(self.folder / CHECKSUMS, {"files": files})
 
 
 def _save(path: pathlib.Path, dtype: np.dtype, shape: tuple[int, ...], parts: Iterable[np.ndarray]) -> None:
@@ -199,16 +237,45 @@ def one_at_a_time(folder: pathlib.Path) -> Iterator[None]:
     """Waits while another process of this machine builds `folder`, so that the work is done once."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = open(folder.parent / f".{folder.name}.lock", "w")  # noqa: SIM115  closed below
+        lock = _locked(folder.parent / f".{folder.name}.lock")
     except OSError:  # a cache that cannot be written may still be read, and building says what is wrong
         yield
         return
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
     finally:
         pathlib.Path(lock.name).unlink(missing_ok=True)
         lock.close()
+
+
+def _locked(path: pathlib.Path) -> IO[str]:
+    """The file of that name, which is locked; one that was removed while we waited for it locks nobody out."""
+    while True:
+        lock = open(path, "w")  # noqa: SIM115  closed by whoever asked
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if os.fstat(lock.fileno()).st_ino == os.stat(path).st_ino:
+                return lock
+        lock.close()
+
+
+def discard(folder: pathlib.Path) -> None:
+    """Removes a store that is damaged, so that it can be built anew, and what killed processes left of theirs.
+
+    Those who have the store open keep it. Call it where `one_at_a_time` lets no other process build it.
+
+    Raises:
+        JobDirError: it cannot be removed.
+    """
+    for left in folder.parent.glob(f".{folder.name}.*"):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+    try:
+        if folder.exists():
+            shutil.rmtree(folder)
+    except OSError as error:
+        raise JobDirError(f"data.cache_dir: {folder} is damaged and cannot be removed: {error.strerror}. "
+                          "Remove it, or give another --data.cache_dir.") from None
 
 
 @contextmanager
@@ -221,11 +288,13 @@ def building(folder: pathlib.Path) -> Iterator[pathlib.Path]:
         raise JobDirError(f"data.cache_dir: {folder.parent} cannot be written: {error.strerror}. Give another --data.cache_dir.") from None
     try:
         yield temporary
+        sync_tree(temporary)
         try:
             os.rename(temporary, folder)
         except OSError:
             if not folder.exists():  # else another run was first: its content is the same
                 raise
+        sync([folder.parent])
     except OSError as error:
         raise JobDirError(f"data.cache_dir: writing below {folder.parent} failed: {error.strerror}. "
                           "Free some space or give another --data.cache_dir.") from error
