@@ -124,6 +124,7 @@ def test_a_problem_is_named_with_what_is_allowed(tmp_path, content, expected):
     ("data: {source: text, train: d, stream_characters: 5000, validation: v}\ntrain: {best_metric: loss, steps: 5}",
      "data.stream_characters: an early stop or a best checkpoint needs evaluations on the way. Set train.evaluate_every_steps."),
     ("data: {source: jsonl, train: d, validation: 0.6, test: 0.5}", "the fractions held out of train must sum to less than 1. Received 1.1."),
+    ("data: {source: jsonl, train: d, validation: 0.25, test: 0.75}", "the fractions held out of train must sum to less than 1. Received 1."),
     ("data: {source: jsonl, train: d, validation: 1.5}", "data.validation: expected number > 0, < 1 or text or null. Received 1.5 ("),
     ("data: {source: jsonl, train: d, header: true}", "data.header: unknown key"),
     ("data: {source: jsonl, train: d, header: true}", "It belongs to source csv, tsv."),

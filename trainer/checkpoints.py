@@ -1,14 +1,14 @@
 """Checkpoints: weights, optimizer and the run's state, complete or invisible.
 
-`checkpoints/step_00000200/` is complete once `state.json` is there: it is written last, in one rename, and names every
-other file with its size. The values have checksums of their own, which TensorFlow compares as it reads.
+`checkpoints/step_00000200/` is complete once `state.json` is there: it is written last, in one rename, after every other file
+is on the disk. It has the length and the checksum of each, and a checksum of its own.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import fnmatch
-import json
 import math
 import pathlib
 import re
@@ -20,11 +20,13 @@ from typing import Any
 import tensorflow as tf
 
 from trainer import gcs, mirror
+from trainer.checksums import DamagedError, Fingerprint, fingerprint, read_sealed, reason, sync, verify, write_sealed
 from trainer.errors import JobDirError
-from trainer.storage import write_json
+
+STATE_FILE = "state.json"
 
 # What a checkpoint's folder holds, also while it is written.
-OURS = ("state.json", ".state.json.*", "weights.index", "weights.data-*", "weights_temp*", ".*.part")
+OURS = (STATE_FILE, ".state.json.*", "weights.index", "weights.data-*", "weights_temp*", ".*.part")
 
 
 @dataclasses.dataclass
@@ -35,6 +37,7 @@ class RunState:
         step: optimizer steps done.
         settled: whether what was due after that step is done: its log lines, its evaluation.
         metrics_bytes: length of metrics.jsonl at this moment; what a killed run wrote after it is cut off.
+        metrics_crc32c: the checksum of so much of it.
         loss_sum, weight: of the steps since the last log line.
         gradient_norm: of the last step.
         best_value, best_step: of the best evaluation so far.
@@ -47,6 +50,7 @@ class RunState:
     step: int = 0
     settled: bool = True
     metrics_bytes: int = 0
+    metrics_crc32c: int = 0
     loss_sum: float = 0.0
     weight: float = 0.0
     gradient_norm: float = 0.0
@@ -59,6 +63,11 @@ class RunState:
     model_flops: float = 0.0
     stream: dict[str, Any] | None = None
     timeline: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def metrics(self) -> Fingerprint:
+        """Of metrics.jsonl at this moment."""
+        return Fingerprint(self.metrics_bytes, self.metrics_crc32c)
 
 
 class Checkpoints:
@@ -82,7 +91,7 @@ class Checkpoints:
         self._written: Future[None] | None = None
         self.saved: RunState | None = None  # the last one, as it was
         self._unpublished: gcs.UnavailableError | None = None
-        self._on_disk: int | None = None  # the step whose values this process last read or wrote
+        self._on_disk: tuple[int, dict[str, Fingerprint]] | None = None  # the step whose values this process last read or wrote, and their files
 
     def path(self, step: int) -> pathlib.Path:
         """The folder of the checkpoint of a step."""
@@ -90,7 +99,7 @@ class Checkpoints:
 
     def complete(self) -> list[int]:
         """The steps with a complete checkpoint, oldest first."""
-        return sorted(step for path in self.folder.glob("step_*/state.json") if (step := _step_of(path.parent)) is not None)
+        return sorted(step for path in self.folder.glob(f"step_*/{STATE_FILE}") if (step := _step_of(path.parent)) is not None)
 
     def save(self, state: RunState) -> None:
         """Takes the values as they are now; a thread writes them, then removes the checkpoints that need not be kept.
@@ -127,20 +136,19 @@ class Checkpoints:
     def _write(self, state: RunState, values: dict[str, tf.Tensor]) -> None:
         path = self.path(state.step)
         try:
-            if self._on_disk == state.step:  # the values are those: only what is known beside them has changed
-                files = json.loads((path / "state.json").read_text(encoding="utf-8"))["files"]
-                self._before_visible(state)
-                write_json(path / "state.json", {**dataclasses.asdict(state), "files": files})
+            if self._on_disk and self._on_disk[0] == state.step:  # the values are those: only what is known beside them has changed
+                self._make_visible(state, self._on_disk[1])
                 return
             self._remove(path)
             path.mkdir(parents=True, exist_ok=True)
             with tf.device("CPU:0"):
                 tf.raw_ops.SaveV2(prefix=str(path / "weights"), tensor_names=list(values), shape_and_slices=[""] * len(values), tensors=list(values.values()))
-            sizes = {file.name: file.stat().st_size for file in sorted(path.glob("weights.*"))}
+            written = sorted(path.glob("weights.*"))
+            files = {file.name: fingerprint(file) for file in written}
+            sync([*written, path, path.parent])
             mirror.add(path)
-            self._before_visible(state)
-            write_json(path / "state.json", {**dataclasses.asdict(state), "files": sizes})
-            self._on_disk = state.step
+            self._make_visible(state, files)
+            self._on_disk = state.step, files
         except gcs.UnavailableError as error:
             _remove_here(path)  # what the bucket does not have does not count
             self._unpublished = error
@@ -153,18 +161,32 @@ class Checkpoints:
         self._unpublished = None
         self._prune(state)
 
+    def _make_visible(self, state: RunState, files: Mapping[str, Fingerprint]) -> None:
+        self._before_visible(state)
+        write_sealed(self.path(state.step) / STATE_FILE, {**dataclasses.asdict(state), "files": files})
+
     def last_name(self) -> str:
         """The newest complete checkpoint, for messages."""
         steps = self.complete()
         return str(self.path(steps[-1])) if steps else "none"
 
     def restore_latest(self) -> RunState | None:
-        """Restores the newest intact checkpoint; None where there is none. A damaged one is passed over with a warning."""
-        mirror.bring(self.folder, names=("state.json",))
-        for step in reversed(self.complete()):
+        """Restores the newest intact checkpoint; None where there never was one. A damaged one is passed over with a warning.
+
+        Raises:
+            JobDirError: there are checkpoints, and none is intact.
+        """
+        mirror.bring(self.folder, names=(STATE_FILE,))
+        steps = self.complete()
+        for path in mirror.folders(self.folder):
+            if (step := _step_of(path)) is not None and step not in steps:
+                self.warn(f"{path} has no {STATE_FILE}: it was not written to its end, or has lost it, and is passed over.")
+        for number, step in enumerate(reversed(steps), 1):
             try:
                 return self.restore(step)
             except JobDirError as error:
+                if number == len(steps):
+                    raise
                 self.warn(f"{error} Trying the one before.")
         return None
 
@@ -174,27 +196,45 @@ class Checkpoints:
         Raises:
             JobDirError: it is damaged.
         """
-        path, reading = self.path(step), "state.json"
+        path = self.path(step)
         mirror.bring(path)
         try:
-            content = json.loads((path / "state.json").read_text(encoding="utf-8"))
-            for name, size in content["files"].items():
-                reading = name
-                if (found := (path / name).stat().st_size) != size:
-                    raise ValueError(f"{found:,} bytes instead of {size:,}")
-            reading = "weights"
-            reader = tf.train.load_checkpoint(str(path / "weights"))
-            values = {name: reader.get_tensor(name) for name in self.variables}
-            if wrong := [name for name, variable in self.variables.items() if tuple(values[name].shape) != tuple(variable.shape)]:
-                raise ValueError(f"{wrong[0]} has another shape than the model's")
-        except (OSError, ValueError, KeyError, tf.errors.OpError, RuntimeError) as error:
-            said = " ".join(str(error).split())[:300]
-            raise JobDirError(f"{path}: the checkpoint is damaged ({reading}: {said}). Put back a copy of it, or train again in another --job_dir.") from None
+            state, files = self._read_state(step)
+            for name, expected in files.items():
+                verify(path / name, expected)
+            values = self._read_values(path)
+        except DamagedError as error:
+            raise JobDirError(f"{path}: the checkpoint is damaged ({error.path.name}: {error.said}). "
+                              "Put back a copy of it, or train again in another --job_dir.") from None
         for name, variable in self.variables.items():
             variable.assign(values[name])
-        self._on_disk = step
-        content = {name: math.nan if value is None and name == "gradient_norm" else value for name, value in content.items()}
-        return RunState(**{field.name: content[field.name] for field in dataclasses.fields(RunState) if field.name in content})
+        self._on_disk = step, files
+        return state
+
+    def _read_state(self, step: int) -> tuple[RunState, dict[str, Fingerprint]]:
+        content = read_sealed(self.path(step) / STATE_FILE)
+        if content["gradient_norm"] is None:  # JSON has no NaN
+            content["gradient_norm"] = math.nan
+        files = {name: Fingerprint(*found) for name, found in content.pop("files").items()}
+        return RunState(**{field.name: content[field.name] for field in dataclasses.fields(RunState) if field.name in content}), files
+
+    def _read_values(self, path: pathlib.Path) -> dict[str, Any]:
+        try:
+            reader = tf.train.load_checkpoint(str(path / "weights"))
+            values = {name: reader.get_tensor(name) for name in self.variables}
+        except (OSError, ValueError, KeyError, tf.errors.OpError, RuntimeError) as error:
+            raise DamagedError(path / "weights", reason(error)) from None
+        if wrong := [name for name, variable in self.variables.items() if tuple(values[name].shape) != tuple(variable.shape)]:
+            raise DamagedError(path / "weights", f"{wrong[0]} has another shape than the model's")
+        return values
+
+    def known_metrics(self) -> dict[int, Fingerprint]:
+        """What metrics.jsonl was at each complete checkpoint whose state can be read, oldest first."""
+        found = {}
+        for step in self.complete():
+            with contextlib.suppress(DamagedError):
+                found[step] = self._read_state(step)[0].metrics
+        return found
 
     def _prune(self, state: RunState) -> None:
         # Later steps are damaged ones that the run went on before; counted, they would push out what it has just saved.
@@ -206,7 +246,7 @@ class Checkpoints:
 
     def _remove(self, path: pathlib.Path) -> None:
         """Invisible first, then gone; what someone has put there stays."""
-        mirror.remove(path, first=("state.json",), but=_foreign(mirror.names(path)))
+        mirror.remove(path, first=(STATE_FILE,), but=_foreign(mirror.names(path)))
 
 
 def _step_of(folder: pathlib.Path) -> int | None:

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from trainer.assembly import best_metric
 from trainer.checkpoints import Checkpoints, RunState
+from trainer.checksums import reason
 from trainer.config import DEFAULT_EPOCHS
 from trainer.data.batching import Layout, TrainingPlan, lay_out
 from trainer.data.ledger import Ledger
@@ -25,8 +26,9 @@ from trainer.display import Display
 from trainer.distribution import SHARED, hosts, require_agreement
 from trainer.errors import ConfigError, JobDirError, TrainingError
 from trainer.evaluation import Evaluated, Evaluator, is_better
-from trainer.job import Job, Loss, MetricsFile
+from trainer.job import Job, Loss
 from trainer.limits import require_steps
+from trainer.metrics_file import MetricsFile
 from trainer.mirror import shown
 from trainer.on_vertex import TrialMetrics
 from trainer.optimization import Optimizer, make_schedule
@@ -67,7 +69,7 @@ class Training:
         self.swap_averages = tf.function(lambda: strategy.run(self.optimizer.swap_averages))
         self.checkpoints = Checkpoints(job.checkpoints, keep=self.settings.keep_checkpoints, warn=display.warn, writes=job.writes,
                                        variables={**{f"model/{name}": weight for name, weight in model.weights.items()}, **self.optimizer.variables()},
-                                       before_visible=lambda state: job.publish_progress(state.metrics_bytes))
+                                       before_visible=self._publish_progress)
         self.best_metric = best_metric(config, head)
         self.evaluated: Evaluated | None = None  # the last one
         self.state = RunState()
@@ -90,7 +92,8 @@ class Training:
                 self.stream.go_on(state.stream)
             self.timeline.add(state.timeline)
             self.display.line(f"resuming after step {state.step:,} of {self.steps:,}")
-        self.metrics_file = MetricsFile(self.job.metrics_file, self.state.metrics_bytes) if self.job.writes else None
+        if self.job.writes:
+            self.metrics_file = MetricsFile(self.job.metrics_file, self.state.metrics, self.checkpoints.known_metrics())
         self.job.copy_files()
         self.writers = {split: tf.summary.create_file_writer(str(self.job.logs / split)) for split in ("train", "validation")} if self.job.writes else {}
 
@@ -108,7 +111,7 @@ class Training:
         self.display.done("training")
         if self.metrics_file:
             self.job.look_after(self.metrics_file)
-            self.job.publish_progress(self.metrics_file.bytes())
+            self.job.publish_progress(self.metrics_file.written().bytes)
             self.metrics_file.close()
             self.job.copy_files(metrics=self.job.metrics_file)
 
@@ -127,8 +130,8 @@ class Training:
             try:
                 rows = self.train_call(iterator, tf.constant(count, tf.int32), tf.constant(float(self.stop.requested))).numpy()
             except tf.errors.OpError:
-                if self.stream and self.stream.failure:
-                    raise self.stream.failure from None
+                if failure := (self.stream and self.stream.failure) or self.store.damage:
+                    raise failure from None
                 raise
             self._count(rows, time.monotonic() - start)
             self._record(rows)
@@ -156,7 +159,7 @@ class Training:
         """Saves everything that the run needs to go on."""
         loss = self.job.look_after(self.metrics_file)
         with self.timeline.inside("checkpoint_s"):
-            self.state.metrics_bytes = self.metrics_file.bytes() if self.metrics_file else 0
+            self.state.metrics_bytes, self.state.metrics_crc32c = self.metrics_file.written() if self.metrics_file else (0, 0)
             self.state.timeline = self.timeline.as_dict()
             try:
                 self.checkpoints.save(self.state)
@@ -189,6 +192,12 @@ class Training:
         self.checkpoints.wait(last=True)
         raise JobDirError(f"--job_dir={shown(self.job.folder)} was removed while the run was going on. Written anew: {', '.join(loss.files)} and the "
                           f"checkpoint of step {self.state.step:,}. Lost: what else was there, such as earlier checkpoints and logs. Start again to go on.")
+
+    def _publish_progress(self, state: RunState) -> None:
+        """What a checkpoint says of the other files is true before it is there to say it."""
+        if self.metrics_file:
+            self.metrics_file.sync()
+        self.job.publish_progress(state.metrics_bytes)
 
     def _layouts(self) -> Iterator[Layout]:
         """From the current step on; the same examples whatever came before."""
@@ -264,7 +273,7 @@ class Training:
     def _refuse_nan(self, loss_sum: float, norm: float) -> None:
         self.checkpoints.wait()
         if self.metrics_file:
-            self.job.publish_progress(self.metrics_file.bytes())
+            self.job.publish_progress(self.metrics_file.written().bytes)
         raise TrainingError(f"step {self.state.step}: the loss is {loss_sum}, the gradient's norm {norm}. The last checkpoint is "
                             f"{self.checkpoints.last_name()}. Lower --train.learning_rate (now {self.settings.learning_rate:g}), raise "
                             "--train.warmup_fraction or set --train.clip_norm, in another --job_dir.")
@@ -282,10 +291,14 @@ class Training:
         if not self.metrics_file:
             return
         self.metrics_file.write(self.state.step, split, values)
-        with self.writers[split].as_default(step=self.state.step):
-            for name, value in {**values, **(unrepeatable or {})}.items():
-                tf.summary.scalar(name, np.float64(value))  # float32 has no room for every perplexity: infinite there
-        self.writers[split].flush()
+        try:
+            with self.writers[split].as_default(step=self.state.step):
+                for name, value in {**values, **(unrepeatable or {})}.items():
+                    tf.summary.scalar(name, np.float64(value))  # float32 has no room for every perplexity: infinite there
+            self.writers[split].flush()
+        except tf.errors.OpError as error:
+            raise JobDirError(f"cannot write TensorBoard's logs: {reason(error)}. Free some space, or give a folder that you may write to, "
+                              "and start again: the run goes on from its last checkpoint.") from None
 
     def rate(self) -> float:
         """Real tokens per second of training, the wait for them included."""
