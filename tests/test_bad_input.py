@@ -82,7 +82,8 @@ def test_a_mode_that_needs_a_trained_job(base, capsys):
     assert_says(capsys.readouterr().err, f"no intact checkpoint. Train first: --mode=train --job_dir={base / 'once'}.")
     (base / "once" / "vocabulary.json").unlink()
     assert toy.run_main(*export) == 2
-    assert_says(capsys.readouterr().err, f"vocabulary.json: missing. Train first: --mode=train --job_dir={base / 'once'}.")
+    assert_says(capsys.readouterr().err, f"{base / 'once' / 'vocabulary.json'} is missing. Put back a copy of it, or let the training, which goes on",
+                f"--mode=train --config={base / 'once' / 'config.yaml'} --job_dir={base / 'once'}")
 
 
 def test_a_metric_that_the_head_does_not_have(base, capsys):
@@ -300,7 +301,8 @@ def test_a_full_disk_leaves_no_half_written_checkpoint(base, capsys):
                 "Free some space or give another --job_dir; the last complete checkpoint is none.")
     assert "Traceback" not in error
     assert os.listdir(base / "job" / "checkpoints") == []
-    assert {name for name in os.listdir(base / "job") if name.startswith(".")} == {".data", ".lock", ".podtune"}  # and nothing that was on its way
+    assert {name for name in os.listdir(base / "job") if name.startswith(".")} == {
+        ".data", ".checksums.json", ".lock", ".podtune"}  # and nothing that was on its way
 
 
 def test_a_loss_that_is_no_number_stops_the_run(base, capsys):

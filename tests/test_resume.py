@@ -154,32 +154,78 @@ def half_written(job):
     return any(not (folder / "state.json").exists() for folder in job.glob("checkpoints/step_*"))
 
 
-INSTANTS = {  # when to kill: looked at every half millisecond
-    "any": None,
-    "in a checkpoint write": half_written,
-    "in an evaluation": lambda job: b'"step": 24' in (job / "metrics.jsonl").read_bytes()[-300:] if (job / "metrics.jsonl").exists() else False,
-    "in the export": lambda job: any(job.glob(".model.*")),
+def contains(file, text):
+    """Whether the end of a file has it."""
+    return file.exists() and text in file.read_bytes()[-300:]
+
+
+def step_of(job):
+    """The last step that metrics.jsonl has."""
+    file = job / "metrics.jsonl"
+    lines = file.read_bytes().splitlines() if file.exists() else []
+    return json.loads(lines[-1])["step"] if lines and lines[-1].endswith(b"}") else 0
+
+
+INSTANTS = {  # when to kill, looked at every half millisecond, and up to how much later; in the order in which they come
+    "any": (lambda job: random.random() < 0.0005, 0.0),
+    "in preparing": (lambda job: any(path.is_dir() for path in cache_of(job).glob(".*")), 0.03),
+    "before the first step": (lambda job: (job / ".checksums.json").exists(), 0.5),
+    "in a checkpoint write": (half_written, 0.003),
+    "in an evaluation": (lambda job: contains(job / "metrics.jsonl", b'"step": 24'), 0.05),
+    "at a step": (lambda job: step_of(job) > 60, 1.0),
+    "in the last evaluation": (lambda job: complete(job)[-1:] == [STEPS], 0.3),
+    "in the export": (lambda job: any(job.glob(".model.*")), 3.0),
+    "at the end": (lambda job: contains(job / "results.json", b'"model"'), 0.02),
 }
+KILLED = 20  # runs
+KILLS = 5  # of each
+
+
+def cache_of(job):
+    """Of its own, so that each run prepares its data."""
+    return job.parent / f"{job.name}.cache"
+
+
+def has_ended(process):
+    with open(f"/proc/{process}/stat", encoding="utf-8") as file:
+        return file.read().rpartition(")")[2].split()[0] == "Z"
+
+
+def kill_at(launcher, config, job, flags, instant, rng):
+    """Starts a run and kills it then; returns False where it came to its end before."""
+    reached, later = INSTANTS[instant]
+    if instant == "in preparing":  # again
+        shutil.rmtree(cache_of(job), ignore_errors=True)
+    process = start(launcher, config, job, *flags)
+    while not reached(job) and not has_ended(process):
+        time.sleep(0.0005)
+    time.sleep(rng.uniform(0, later))
+    os.kill(process, signal.SIGKILL)
+    code = launcher.wait()
+    assert code in (0, -signal.SIGKILL), f"{instant}: {job.with_suffix('.log').read_text()}"
+    return code != 0
 
 
 @pytest.mark.slow
-def test_thirty_runs_killed_at_any_instant_end_bit_for_bit_the_same(launcher, config, whole, tmp_path):
-    rng = random.Random(os.urandom(8))
-    for trial in range(30):
-        job, (instant, reached) = tmp_path / f"job{trial}", list(INSTANTS.items())[trial % len(INSTANTS)]
-        process = start(launcher, config, job, "--export.format=savedmodel")
-        deadline = time.monotonic() + (rng.uniform(1, 8) if reached is None else 60)
-        while time.monotonic() < deadline and not (reached and reached(job)):
-            time.sleep(0.0005)
-        time.sleep(rng.uniform(0, {"in the export": 3.0, "in a checkpoint write": 0.002}.get(instant, 0.05)))
-        os.kill(process, signal.SIGKILL)
-        assert launcher.wait() == -signal.SIGKILL
-        left = f"half a checkpoint: {half_written(job)}, half an export: {any(job.glob('.model.*'))}, exported: {(job / 'model').exists()}"
-        print(f"trial {trial}, {instant}: complete {complete(job)}, {left}")
-        start(launcher, config, job, "--export.format=savedmodel")
+def test_a_hundred_kills_at_any_instant_change_nothing(launcher, config, whole, tmp_path):
+    seed = int.from_bytes(os.urandom(4), "little")
+    rng, killed = random.Random(seed), 0
+    for number in range(KILLED):
+        job = tmp_path / f"job{number}"
+        flags = ("--export.format=savedmodel", f"--data.cache_dir={cache_of(job)}")
+        for instant in sorted(rng.sample(list(INSTANTS), KILLS), key=list(INSTANTS).index):
+            killed += kill_at(launcher, config, job, flags, instant, rng)
+            steps = complete(job) if (job / "checkpoints").exists() else []
+            print(f"seed {seed}, run {number}, {instant}: {killed} killed, complete {steps}", flush=True)
+        start(launcher, config, job, *flags)
         assert launcher.wait() == 0, job.with_suffix(".log").read_text()
+        said = job.with_suffix(".log").read_text()
+        assert "damaged" not in said and "is missing" not in said, said
         assert_same_run(job, whole)
-        assert (job / "model" / "saved_model.pb").exists()
+        assert (job / "model" / "saved_model.pb").exists() and not list(job.glob(".model.*"))
+        assert len([path for path in cache_of(job).iterdir() if path.is_dir()]) == 1  # nothing half encoded is left
+        shutil.rmtree(job)
+    assert killed >= 0.9 * KILLED * KILLS
 
 
 def test_a_termination_signal_saves_a_checkpoint_at_that_step(launcher, config, whole, tmp_path):
@@ -206,7 +252,8 @@ def test_a_termination_signal_saves_a_checkpoint_at_that_step(launcher, config, 
     start(launcher, config, job)
     assert launcher.wait() == 0
     log = job.with_suffix(".log").read_text()
-    assert f"{newest}: the checkpoint is damaged (weights: " in log and "Checksum does not match" in log
+    assert f"{newest}: the checkpoint is damaged (weights.data-00000-of-00001: its content is not what was written: the checksum differs)." in log
+    assert f"{half} has no state.json: it was not written to its end, or has lost it, and is passed over." in log
     assert "Trying the one before." in log
     assert f"resuming after step {before} of {STEPS}" in log
     assert_same_run(job, whole)

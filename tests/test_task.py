@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 from tests import toy
 from trainer import finish, loop
 from trainer.checkpoints import Checkpoints, RunState
+from trainer.errors import JobDirError
 from trainer.evaluation import is_better
 from trainer.export import ExportRefusedError
 from trainer.heads import causal_lm, classification, masked_lm, token_classification
@@ -203,8 +204,10 @@ def test_a_run_that_went_back_keeps_what_it_saves_next(tmp_path):
 
 
 @pytest.mark.parametrize(("spoil", "said"), [
-    (lambda folder: (folder / "weights.index").unlink(), "weights.index"), (lambda folder: (folder / "state.json").write_text("{"), "state.json: "),
-    (lambda folder: (folder / "state.json").write_text("{}"), "state.json: 'files'")])
+    (lambda folder: (folder / "weights.index").unlink(), "weights.index: missing"),
+    (lambda folder: (folder / "weights.data-00000-of-00001").open("ab").write(b"\0"), "weights.data-00000-of-00001: 9 bytes instead of 8"),
+    (lambda folder: (folder / "state.json").write_text("{"), "state.json: it has no checksum at its end: it was cut, or an older version wrote it"),
+    (lambda folder: (folder / "state.json").write_text('{"files": {}}'), "state.json: it has no checksum at its end")])
 def test_a_damaged_checkpoint_is_passed_over(tmp_path, spoil, said):
     warnings = []
     checkpoints = checkpoints_of(tmp_path, warnings)
@@ -319,6 +322,6 @@ def test_a_checkpoint_of_other_shapes_is_refused_whole(tmp_path):
     checkpoints_of(tmp_path, []).save(RunState(step=3))
     time.sleep(0.5)
     other = {"weight": tf.Variable([5.0, 5.0, 5.0])}
-    warnings = []
-    assert Checkpoints(tmp_path, keep=1, warn=warnings.append, variables=other).restore_latest() is None
-    assert "weight has another shape than the model's" in warnings[0] and other["weight"].numpy().tolist() == [5, 5, 5]
+    with pytest.raises(JobDirError, match="weight has another shape than the model's"):
+        Checkpoints(tmp_path, keep=1, warn=lambda line: None, variables=other).restore_latest()
+    assert other["weight"].numpy().tolist() == [5, 5, 5]

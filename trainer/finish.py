@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -32,11 +32,10 @@ from trainer.export import (
     version_folder,
 )
 from trainer.heads._labels import shown_label
-from trainer.job import Job, Loss
+from trainer.job import CALIBRATION_FILE, RESULTS_FILE, Job, Loss
 from trainer.machine import this_machine
 from trainer.model import Model
 from trainer.resolve import Resolved
-from trainer.storage import write_json
 from trainer.targets import export_folder, require_export_target, writes_in_job_dir
 from trainer.throughput import peak_flops
 from trainer.warmup import BATCHING_FILE, write_batching_parameters
@@ -70,9 +69,8 @@ class Kept:
         self.evaluator = evaluator or Evaluator(parts.config, strategy, model, parts.head)
         self.step = self._restore()
         release_memory()  # which loading took
-        self._calibration = job.folder / "calibration.json"
-        if self._calibration.exists():
-            parts.head.load_calibration(json.loads(self._calibration.read_text(encoding="utf-8")))
+        if evaluator is None:  # else training goes on to decide it
+            self._take_up()
         known = evaluated is not None and evaluated.step == self.step
         self._results: dict[str, dict[str, np.ndarray]] = {"validation": evaluated.results} if known else {}
         self._judged = {"validation": evaluated.judged} if known and evaluated.judged is not None else {}
@@ -93,6 +91,20 @@ class Kept:
         require_agreement(self.strategy, "the checkpoint to keep", str(state.step), SHARED)
         return state.step
 
+    def _take_up(self) -> None:
+        """What an earlier process has left, for those that only use it."""
+        if (found := self.job.read_calibration()) is not None:
+            self.parts.head.load_calibration(found)
+        for line in self.job.damaged():
+            self.display.warn(line)
+        results: dict[str, Any] = {}
+        with contextlib.suppress(JobDirError):  # of which `damaged` has told
+            results = self.job.read_results()
+        if (step := results.get("step", self.step)) != self.step:
+            raise JobDirError(f"{self.job.checkpoints}: the model whose results are in {self.job.folder / RESULTS_FILE} is of step {step}, and the newest "
+                              f"intact checkpoint leads to step {self.step}. Put back a copy of it, or let the training make it anew: "
+                              f"--mode=train --config={self.job.config_file} --job_dir={self.job.folder}")
+
     def leave_together(self) -> None:
         """The other workers wait for the chief: one that leaves looks like one that died."""
         require_agreement(self.strategy, "the end", "done", "")
@@ -112,7 +124,7 @@ class Kept:
                     self._results[split] = self.evaluator.results(store, lambda done, total: self.display.progress("evaluating", done, total))
                     self.display.done("evaluating")
                 if calibrate and split == "validation" and (chosen := self.parts.head.calibrate(self._results[split], store)) and self.job.writes:
-                    write_json(self._calibration, chosen)
+                    self.job.write_json(CALIBRATION_FILE, chosen)
                 metrics[split] = self.parts.head.metrics(self._results[split], store)
                 if self.job.writes and split not in self._judged:
                     self._judged[split] = self.evaluator.judged(store, lambda done, total: self.display.progress("generating", done, total))
@@ -175,6 +187,8 @@ def finish(parts: Parts, job: Job, prepared: Prepared, run: Any) -> Results:
     parts.display.table("Timeline", rows)
     evidence = {"timeline": run.timeline.as_dict(), "throughput": throughput, "machine": dataclasses.asdict(machine)}
     results = _write(job, {**metrics, **evidence}, model)
+    if job.writes:
+        job.files.settle()
     _require_whole(job, loss, model)
     return results
 
@@ -208,17 +222,20 @@ def timeline_rows(timeline: dict[str, float], throughput: dict[str, Any]) -> lis
 
 def evaluate(resolved: Resolved, job: Job, display: Display) -> None:
     """--mode=evaluate: the metrics of the kept model, anew; on other data than the job's they are not the job's results."""
+    job.require_trained()
+    job.read_results()  # before anything costly
     with stop_when_a_worker_is_lost():
         kept, prepared = _kept(resolved, job, display, with_data=True, work="evaluate")
         found = {**kept.evaluate(prepared), "step": kept.step}
         if job.is_of(prepared):
-            results = _write(job, {**_read(job), **found}, None)
+            results = _write(job, {**job.read_results(), **found}, None)
         else:
             results = Results({**found, "data": resolved.config.data.model_dump(include=set(REPORTED))})
             if job.writes:
-                write_json(job.folder / "results_other_data.json", results.values)
+                job.write_json("results_other_data.json", results.values)
         kept.leave_together()
     if job.writes:
+        job.files.settle()
         print_result(results.summary())
 
 
@@ -260,16 +277,11 @@ def _require_same_labels(job: Job, trained: Mapping[str, Any], found: Mapping[st
                               "Give --data.train as in training, and the data to evaluate as --data.validation or --data.test.")
 
 
-def _read(job: Job) -> dict[str, Any]:
-    file = job.folder / "results.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-
-
 def _write(job: Job, values: dict[str, Any], model: pathlib.Path | None) -> Results:
     if model is not None:
         values = {**values, "model": mirror.shown(model)}
     if job.writes:
-        write_json(job.folder / "results.json", values)
+        job.write_json(RESULTS_FILE, values)
     return Results(values)
 
 

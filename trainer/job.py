@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import math
 import os
 import pathlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import yaml
-
 from trainer import job_files, mirror, ownership
+from trainer.checksums import DamagedError, reason
 from trainer.data.ledger import Ledger
 from trainer.data.prepare import Prepared, load
-from trainer.errors import ConfigError, JobDirError
+from trainer.errors import ConfigError, JobDirError, UserError, shown_name, shown_value
 from trainer.job_files import Copies
 from trainer.job_lock import JobLock
-from trainer.resolve import Resolved
-from trainer.storage import atomic_write, probe_writable, writable_path, write_json, write_text
+from trainer.metrics_file import MetricsFile
+from trainer.noted_files import NotedFiles
+from trainer.resolve import Resolved, resolve
+from trainer.storage import json_text, probe_writable, writable_path, write_text
 
 # What may differ when a job goes on: it changes neither the numbers nor what is prepared.
 FREE = ("distribution.strategy", "distribution.replicas", "distribution.collectives", "distribution.tpu", "distribution.tpu_wait_minutes",
         "train.micro_batches", "export.format", "export.directory", "export.version", "export.check_examples", "data.cache_dir", "train.steps_per_call",
         "train.keep_checkpoints", "train.checkpoint_every_steps", "train.evaluation_batch_size")
 
+DATA_FILE = ".data"  # the digest of the data
+VOCABULARY_FILE, LEDGER_FILE, CALIBRATION_FILE, RESULTS_FILE = "vocabulary.json", "ledger.json", "calibration.json", "results.json"
 SHARED_PREPARATION = ".prepared"  # in the job_dir, for the other workers
 
 
@@ -51,6 +52,7 @@ class Job:
         self.checkpoints = writable_path(checkpoints) if checkpoints else self.folder / "checkpoints"
         self.model = writable_path(model) if model else self.folder / "model"
         self.logs = writable_path(logs) if logs else self.folder / "logs"
+        self.files = NotedFiles(self.folder)
 
     def hold(self, work: str) -> None:
         """Takes the job_dir for this process until `release`; of several workers the chief does.
@@ -78,43 +80,76 @@ class Job:
             self._lock.release()
             self._lock = None
 
-    def claim(self, resolved: Resolved) -> None:
+    def claim(self, resolved: Resolved) -> list[str]:
         """Takes the folder and writes config.yaml, or finds that it goes on with the same config.
 
+        Returns:
+            what is damaged, a line each; training writes it anew.
         Raises:
             JobDirError: not writable, in use, not ours, or it belongs to another config.
         """
         if not self.writes:
-            return
+            return []
         self.hold("train")
         mirror.bring(self.folder, nested=False)
         mirror.bring(self.logs)
         for folder in {self.folder, self.checkpoints.parent, self.model.parent, self.logs.parent}:
             probe_writable(folder)
-        finished = (self.folder / "results.json").exists()
-        if self.config_file.exists() and (finished or self._has_checkpoints()):  # a run that ended before its first one has nothing to lose
+        damaged = []
+        finished = (self.folder / RESULTS_FILE).exists() and self.config_file.exists()
+        if finished or self._has_checkpoints():  # a run that ended before its first one has nothing to lose
             self._refuse_other(resolved)
+            damaged = [f"{line} It is written anew." for line in [*self.damaged(), *self._changed_config()]]
+        self.files.note_config(resolved.config.model_dump())
         write_text(self.config_file, resolved.to_yaml())
+        return damaged
+
+    def damaged(self) -> list[str]:
+        """What is damaged, a line each."""
+        if problem := self.files.problem():
+            return [f"{problem} The files of the job_dir cannot be verified."]
+        return [str(error) for error in self.files.changed()]
+
+    def _changed_config(self) -> list[str]:
+        begun, there = self.files.known_config(), read_values(self.config_file)
+        as_begun = begun is None or (there is not None and not differing(begun, there, "then", "now"))
+        return [] if as_begun else [f"{self.config_file} is missing, or was changed since the run began."]
 
     def _has_checkpoints(self) -> bool:
         mirror.bring(self.checkpoints, names=("state.json",))
         return any(self.checkpoints.glob("step_*/state.json"))
 
     def _refuse_other(self, resolved: Resolved) -> None:
-        before = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
-        now = yaml.safe_load(resolved.to_yaml())
-        differences = [f"  {section}.{key}: {before.get(section, {}).get(key)!r} there, {now.get(section, {}).get(key)!r} here"
-                       for section in {**before, **now} for key in {**before.get(section, {}), **now.get(section, {})}
-                       if f"{section}.{key}" not in FREE and before.get(section, {}).get(key) != now.get(section, {}).get(key)]
-        if differences:
-            raise JobDirError(f"--job_dir={self.folder} belongs to a run with another config:\n" + "\n".join(differences) +
-                              f"\nTo go on with that run: --config={self.config_file}. To start this one: another --job_dir, or remove the folder.")
+        begun, now = self.files.known_config(), resolved.config.model_dump()
+        there = read_values(self.config_file)
+        if begun is None and there is None:
+            raise JobDirError(f"{self.config_file}: missing or damaged, and there are checkpoints: nothing says with which config that run was begun. "
+                              "Put back a copy of the file. To start anew: another --job_dir, or remove the folder.")
+        differences = differing(begun or there, now, "there", "here")
+        if not differences:
+            return
+        if begun is not None and there is not None and (edited := differing(begun, there, "when the run began", "now")):
+            raise JobDirError(f"{self.config_file} was changed since its run began:\n" + "\n".join(edited) + "\nTo go on with that run, put "
+                              "those values back. To train with the new ones: --config with a copy of the file, and another --job_dir.")
+        raise JobDirError(f"--job_dir={self.folder} belongs to a run with another config:\n" + "\n".join(differences) +
+                          f"\nTo go on with that run: --config={self.config_file}. To start this one: another --job_dir, or remove the folder.")
 
     def require_trained(self) -> None:
-        """Brings what a training run left in the job_dir. Raises ConfigError where there was none."""
+        """Brings what a training run left in the job_dir.
+
+        Raises:
+            ConfigError: there was none.
+            JobDirError: its config was changed since, or a file that the model needs is damaged.
+        """
         mirror.bring(self.folder, nested=False)
         if not self.config_file.exists():
             raise ConfigError(f"--job_dir={self.folder}: no config.yaml there. Expected the job_dir of a training run.")
+        begun, there = self.files.known_config(), read_values(self.config_file)
+        if begun is not None and there is not None and (edited := differing(begun, there, "when the run began", "now")):
+            raise JobDirError(f"{self.config_file} was changed since its run began:\n" + "\n".join(edited) +
+                              "\nPut those values back. To use others, give them as flags, such as --train.evaluation_batch_size=8.")
+        self.read_vocabulary()  # before anything costly
+        self.read_calibration()
 
     def mark(self, wait: Callable[[], None]) -> str:
         """What only those read that see the same folder: the chief writes it, then all `wait`, then all read."""
@@ -137,17 +172,20 @@ class Job:
         """
         if not self.writes:
             return
-        digest, file = prepared.digest(), self.folder / ".data"
-        if file.exists() and file.read_text(encoding="utf-8") != digest and self._has_checkpoints():
+        digest, known = prepared.digest(), (self.folder / DATA_FILE).exists() or not self.files.problem()
+        if known and not self.files.is_noted(DATA_FILE, digest) and self._has_checkpoints():
             raise JobDirError(f"--job_dir={self.folder} belongs to a run on other data: the files, their texts or their labels have changed since it began. "
                               "To go on with that run, put the data back. To start anew: another --job_dir, or remove the folder.")
-        write_text(file, digest)
-        self.write_ledger(prepared.ledger)
-        write_json(self.folder / "vocabulary.json", prepared.vocabulary)
+        written = {LEDGER_FILE: prepared.ledger.entries, VOCABULARY_FILE: prepared.vocabulary}
+        self.files.write({DATA_FILE: digest, **{name: json_text(value) for name, value in written.items()}})
 
     def write_ledger(self, ledger: Ledger) -> None:
         """Keeps what was changed or lost."""
-        write_json(self.folder / "ledger.json", ledger.entries)
+        self.write_json(LEDGER_FILE, ledger.entries)
+
+    def write_json(self, name: str, value: Mapping[str, Any]) -> None:
+        """Writes a file of the job_dir, and notes what it is."""
+        self.files.write({name: json_text(value)})
 
     def share(self, prepare: Callable[[], Prepared]) -> Prepared:
         """What `prepare` returns, published for the other workers."""
@@ -194,15 +232,37 @@ class Job:
 
     def is_of(self, prepared: Prepared) -> bool:
         """Whether this is the data that the job was trained and evaluated on."""
-        file = self.folder / ".data"
-        return file.exists() and file.read_text(encoding="utf-8") == prepared.digest()
+        return self.files.is_noted(DATA_FILE, prepared.digest())
 
     def read_vocabulary(self) -> dict[str, Any]:
         """What the head learnt from train."""
-        file = self.folder / "vocabulary.json"
-        if not file.exists():
-            raise JobDirError(f"{file}: missing. Train first: --mode=train --job_dir={self.folder}.")
-        return json.loads(file.read_text(encoding="utf-8"))
+        vocabulary = self._read_json(VOCABULARY_FILE, self._written_by_training())
+        if vocabulary is None:
+            raise JobDirError(f"{self.folder / VOCABULARY_FILE}: missing. Train first: --mode=train --job_dir={self.folder}.")
+        return vocabulary
+
+    def read_calibration(self) -> dict[str, Any] | None:
+        """What validation has decided, such as a threshold; None where it decides nothing."""
+        return self._read_json(CALIBRATION_FILE, self._written_by_training())
+
+    def read_results(self) -> dict[str, Any]:
+        """What is known of how good the model is; empty where nothing is."""
+        if not (self.folder / RESULTS_FILE).exists():
+            return {}
+        return self._read_json(RESULTS_FILE, "Put back a copy of it, or remove it: evaluation then writes it anew, without the times of training.") or {}
+
+    def _written_by_training(self) -> str:
+        return (f"Put back a copy of it, or let the training, which goes on where it ended, write it anew: "
+                f"--mode=train --config={self.config_file} --job_dir={self.folder}")
+
+    def _read_json(self, name: str, remedy: str) -> dict[str, Any] | None:
+        try:
+            text = self.files.read(name)
+            return None if text is None else json.loads(text)
+        except DamagedError as error:
+            raise JobDirError(f"{error} {remedy}") from None
+        except ValueError as error:  # only where no checksum tells
+            raise JobDirError(f"{self.folder / name} is damaged ({reason(error)}). {remedy}") from None
 
 
 class Loss(NamedTuple):
@@ -217,40 +277,18 @@ class Loss(NamedTuple):
     files: tuple[str, ...] = ()
 
 
-class MetricsFile:
-    """metrics.jsonl: one object a log point; holds only numbers that a repeated run gives again."""
+def read_values(config_file: pathlib.Path) -> dict[str, dict[str, Any]] | None:
+    """The values of a config.yaml by section and key; None where it is not there, or is none."""
+    try:
+        return resolve(config_file, {}).config.model_dump()
+    except UserError:
+        return None
 
-    def __init__(self, file: pathlib.Path, keep_bytes: int) -> None:
-        """Opens the file and cuts off what was written after the checkpoint that the run goes on from."""
-        file.touch()
-        self._path = file
-        self._file = file.open("r+b")
-        self._file.truncate(min(keep_bytes, file.stat().st_size))
-        self._file.seek(0, 2)
 
-    def write(self, step: int, split: str, values: dict[str, float]) -> None:
-        """Appends one object."""
-        clean = {name: value if math.isfinite(value) else None for name, value in values.items()}
-        self._file.write(json.dumps({"step": step, "split": split, **clean}).encode() + b"\n")
-        self._file.flush()
-
-    def restore(self) -> bool:
-        """Writes the file anew where it was removed or replaced since it was opened; whether it was."""
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(self._path.stat(), os.fstat(self._file.fileno())):
-                return False
-        self._file.seek(0)
-        with atomic_write(self._path, "wb") as file:
-            shutil.copyfileobj(self._file, file)  # which is there for as long as it is open
-        self._file.close()
-        self._file = self._path.open("r+b")
-        self._file.seek(0, 2)
-        return True
-
-    def bytes(self) -> int:
-        """The file's length."""
-        return self._file.tell()
-
-    def close(self) -> None:
-        """Closes the file."""
-        self._file.close()
+def differing(one: Mapping[str, Any], other: Mapping[str, Any], called: str, other_called: str) -> list[str]:
+    """The settings that may not differ when a job goes on, and do; a line each."""
+    one, other = (json.loads(json_text(values)) for values in (one, other))  # as JSON, in which one of them was kept, has them
+    keys = [(section, key) for section in {**one, **other} for key in {**one.get(section, {}), **other.get(section, {})}]
+    values = [(f"{section}.{key}", one.get(section, {}).get(key), other.get(section, {}).get(key)) for section, key in keys]
+    return [f"  {shown_name(key)}: {shown_value(value)} {called}, {shown_value(another)} {other_called}"
+            for key, value, another in values if key not in FREE and value != another]

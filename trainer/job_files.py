@@ -16,7 +16,8 @@ from trainer.storage import atomic_write, write_text
 MARKER = ".podtune"
 METRICS = "metrics.jsonl"
 # What runs write there, and would overwrite.
-FILES = ("config.yaml", "plan.json", "ledger.json", METRICS, "results.json", "results_other_data.json", "vocabulary.json", "calibration.json", ".data")
+FILES = ("config.yaml", "plan.json", "ledger.json", METRICS, "results.json", "results_other_data.json", "vocabulary.json", "calibration.json", ".data",
+         ".checksums.json")
 CHECKPOINT = "step_[0-9]*"
 NAMES_SHOWN = 3
 COPIED_BYTES = 64 << 20  # of one file

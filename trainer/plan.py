@@ -23,10 +23,11 @@ from trainer.errors import ConfigError
 from trainer.label_report import count_line, label_counts
 from trainer.loop import planned_layouts, total_steps
 from trainer.mapped import count_numbers
+from trainer.noted_files import NotedFiles
 from trainer.optimization import Optimizer, make_schedule
 from trainer.resolve import Resolved
 from trainer.steps import evaluation_layouts, use_xla
-from trainer.storage import write_json
+from trainer.storage import json_text
 
 SHOWN_SHAPES = 8
 TPU_REPLICAS = 8  # a v3-8 or v5e-8
@@ -59,8 +60,9 @@ def plan(resolved: Resolved, job_dir: pathlib.Path | None, display: Display) -> 
                                                 steps_per_epoch=facts["steps_per_epoch"] or facts["steps"], replicas=replicas,
                                                 price=config.plan.price_per_chip_hour)
     if job_dir is not None:
-        write_json(job_dir / "plan.json", facts)
-        write_json(job_dir / "ledger.json", prepared.ledger.entries)
+        files = NotedFiles(job_dir)
+        files.write_beside("plan.json", json_text(facts))
+        files.write_beside("ledger.json", json_text(prepared.ledger.entries))
     display.table("Plan", _rows(facts))
     if strategy is not None:
         require_memory(facts, strategy, display)

@@ -14,7 +14,6 @@ from trainer.loop import Training
 from trainer.plan import describe, require_memory
 from trainer.resolve import Resolved
 from trainer.stopping import StopSignal
-from trainer.storage import write_json
 from trainer.targets import require_export_target
 from trainer.timeline import Timeline
 
@@ -32,7 +31,8 @@ def _train(resolved: Resolved, strategy: tf.distribute.Strategy, job: Job, displ
     config = resolved.config
     require_agreement(strategy, "the config", config.model_dump_json(exclude={"data": {"cache_dir"}}), "Start all with the same config and flags.")
     parts = make_parts(config, display)
-    job.claim(resolved)
+    for line in job.claim(resolved):
+        display.warn(line)
     require_export_target(config, job)
     if hosts(strategy) > 1:
         require_agreement(strategy, "the job_dir", job.mark(lambda: require_agreement(strategy, "the start", "", "")), SHARED)
@@ -45,7 +45,7 @@ def _train(resolved: Resolved, strategy: tf.distribute.Strategy, job: Job, displ
     job.write_preparation(prepared)
     plan = describe(parts, prepared, replicas=strategy.num_replicas_in_sync)
     if job.writes:
-        write_json(job.folder / "plan.json", plan)
+        job.write_json("plan.json", plan)
     require_memory(plan, strategy, display)
     timeline.enter("startup_s")
     model, origin = start_model(parts, strategy, prepared.vocabulary)
