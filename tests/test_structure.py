@@ -13,7 +13,7 @@ from tests.toy import ROOT
 LAYERS = [
     ["errors", "lazy", "timeline", "stopping", "prove", "tpu_compile", "allocator", "live_line", "spool"],
     ["machine", "mapped", "standard_streams"],
-    ["gcs", "hub_names", "paths"],
+    ["gcs", "hub_names", "json_file", "paths"],
     ["mirror"],
     ["ownership"],
     ["storage", "config", "replacing", "settings_file", "plain_yaml"],

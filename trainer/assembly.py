@@ -14,6 +14,7 @@ import tensorflow as tf
 from trainer import mirror
 from trainer.backbones import huggingface
 from trainer.backbones.layers import set_frozen
+from trainer.backbones.tensor_files import few
 from trainer.config import Config
 from trainer.data.doubts import doubts
 from trainer.data.prepare import Prepared, prepare
@@ -75,7 +76,7 @@ def make_parts(config: Config, display: Display) -> Parts:
     """
     weights = local_folder(config.backbone.weights, key="backbone.weights")
     backbone = huggingface.read_config(weights)
-    huggingface.has_weights(weights)  # refuses pickles before anything is prepared
+    huggingface.require_weights_that_fit(weights)  # before anything is prepared
     tokenizer_folder = local_folder(config.backbone.tokenizer, key="backbone.tokenizer") if config.backbone.tokenizer else weights
     tokenizer = load_tokenizer(tokenizer_folder)
     if tokenizer.eos_id is None:
@@ -87,8 +88,10 @@ def make_parts(config: Config, display: Display) -> Parts:
         raise ConfigError(f"backbone.freeze_layers: expected at most {backbone.layers}, the layers of {config.backbone.weights}. "
                           f"Received {config.backbone.freeze_layers}.")
     if len(tokenizer.vocabulary) > backbone.vocabulary_size:
+        beyond = [name for name in tokenizer.vocabulary[backbone.vocabulary_size:] if name]
         raise ConfigError(f"backbone.tokenizer: {tokenizer_folder} has {len(tokenizer.vocabulary):,} tokens, "
-                          f"{config.backbone.weights} embeds {backbone.vocabulary_size:,}. Give the tokenizer that belongs to the weights.")
+                          f"{config.backbone.weights} embeds {backbone.vocabulary_size:,}, so there is none for {few(beyond)}. "
+                          "Give the tokenizer that belongs to the weights, or resize these with transformers' resize_token_embeddings.")
     head = make_head(config.head, config.data, tokenizer)
     if config.data.stream_characters and not head.streams:
         raise ConfigError(f"data.stream_characters: for language models only, as head {config.head.name} learns its labels from all of train. "
@@ -225,6 +228,8 @@ def announce_origin(parts: Parts, origin: Origin) -> None:
         display.warn(f"{config.backbone.weights} has no weights: the backbone, of {sizes}, starts from random values (seed {config.train.seed})")
     elif origin.backbone.new:
         display.line(f"weights: {_few(origin.backbone.new)} not in the checkpoint, starting from random values")
+    for note in origin.backbone.notes:
+        display.line(f"weights: {note}")
     if unused := [name for name in origin.backbone.unused if name not in origin.head.tensors]:
         display.line(f"weights: {_few(unused)} in the checkpoint, not used")
     display.line(f"weights: {_of_the_head(origin.head)}")

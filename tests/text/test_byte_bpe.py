@@ -187,7 +187,7 @@ def _altered(folder: pathlib.Path, change: Callable[[dict[str, Any]], None]) -> 
 def test_damaged_and_foreign_tokenizers_are_refused(tmp_path: pathlib.Path) -> None:
     folder = write_byte_bpe(tmp_path / "a")
     (folder / "vocab.json").write_text("{")
-    assert _error(folder).startswith("FOLDER: transformers cannot read the tokenizer: ")
+    assert _error(folder).startswith("FOLDER/vocab.json is not JSON (")
     assert _error(_altered(tmp_path / "b", lambda content: content.update(pre_tokenizer={"type": "Whitespace"}))) == (
         "FOLDER: the tokenizer's pre_tokenizer must be ByteLevel with GPT-2's pattern. Received: {'type': 'Whitespace'}. "
         "Choose a checkpoint with the tokenizer of BERT, GPT-2, RoBERTa, XLM-R or ALBERT.")

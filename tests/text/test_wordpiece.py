@@ -218,9 +218,9 @@ def test_other_kinds_of_tokenizer_are_refused(tmp_path: pathlib.Path) -> None:
 
 def test_a_damaged_file_is_named(tmp_path: pathlib.Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{")
-    assert _error(tmp_path).startswith("FOLDER/tokenizer.json: expected JSON in UTF-8. Received: Expecting property name")
+    assert _error(tmp_path).startswith("FOLDER/tokenizer.json is not JSON (Expecting property name")
     (tmp_path / "tokenizer.json").write_text("[]")
-    assert _error(tmp_path).startswith("FOLDER/tokenizer.json: expected a JSON object. Received: a list.")
+    assert _error(tmp_path).startswith("FOLDER/tokenizer.json holds a JSON list: expected an object.")
     (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"type": "WordPiece"}}))
     assert _error(tmp_path).startswith("FOLDER/tokenizer.json: expected model.vocab to map pieces to ids. Received: None.")
     (tmp_path / "tokenizer.json").unlink()

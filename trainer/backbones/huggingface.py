@@ -4,22 +4,25 @@ One table per family (families.py) relates our weights to Hugging Face's tensors
 Pickled checkpoints (pytorch_model.bin) are never read: they can run code.
 """
 
-import contextlib
 import dataclasses
 import json
 import os
 import re
 import shutil
-import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from trainer.backbones.families import FAMILIES, FIRST_BEHIND_PADDING
+from trainer.backbones.folder_kinds import ADAPTER_FILE, advice
 from trainer.backbones.label_names import read_id2label, read_label2id, task_of
-from trainer.errors import WeightsError
+from trainer.backbones.sizes import MOST_LAYERS, misfit, require_memory, sizes_found, weight_shapes
+from trainer.backbones.tensor_files import INDEX_FILE, WEIGHTS_FILE, Tensor, read_headers
+from trainer.backbones.tensor_names import BareNames, bare_names, family_of
+from trainer.errors import WeightsError, shown_name, shown_value
+from trainer.json_file import read_object
 from trainer.replacing import replaced_folder
 
 if TYPE_CHECKING:
@@ -30,8 +33,6 @@ if TYPE_CHECKING:
     Backbone = Encoder | Decoder
 
 CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
-INDEX_FILE = "model.safetensors.index.json"
 _CONVERT = ("""Where PyTorch is installed, in that folder: python -c "import torch, safetensors.torch as s; tensors = """
             """torch.load('pytorch_model.bin', weights_only=True); s.save_file({k: v.clone() for k, v in tensors.items()}, """
             """'model.safetensors', {'format': 'pt'})\"""")
@@ -45,10 +46,10 @@ PICKLES = {
 TOKENIZER_FILES = ("vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
                    "merges.txt", "spiece.model", "sentencepiece.bpe.model")
 
+_LARGEST = 2**31 - 1  # of a size; whether there is memory for it is another question
 _HEAD_DROPOUTS = ("classifier_dropout", "token_classifier_dropout")
 _MAY_BE_NULL = (*_HEAD_DROPOUTS, "pad_token_id", "intermediate_size")
 _LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias"}  # embeddings have none: their path is the tensor
-_LEGACY = {"gamma": "weight", "beta": "bias"}  # names in checkpoints converted from TensorFlow 1
 _NO_POOLER = ("ForTokenClassification", "ForQuestionAnswering", "ForMaskedLM", "LMHeadModel")  # classes built without one
 _OTHER_PARTS = (  # tensors that task models add to an encoder, and buffers: not needed, hence not a mistake
     "cls.", "classifier.", "pre_classifier.", "qa_outputs.", "vocab_transform.", "vocab_layer_norm.", "vocab_projector.", "lm_head.",
@@ -63,6 +64,7 @@ class LoadReport:
 
     new: list[str]  # freshly initialised
     unused: list[str]
+    notes: list[str] = dataclasses.field(default_factory=list)  # on how they were read, where that is not plain
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +102,20 @@ def read_config(folder: str | os.PathLike) -> "BackboneConfig":
     Raises:
         WeightsError: there is no such file, it is not JSON, or it asks for something that is not implemented.
     """
-    return _parse_config(_read_json(Path(folder), CONFIG_FILE), where=str(Path(folder) / CONFIG_FILE))
+    return _parse_config(_read_content(Path(folder)), where=str(Path(folder) / CONFIG_FILE))
+
+
+def require_weights_that_fit(folder: str | os.PathLike) -> None:
+    """Compares config.json with the weights' headers, or with this machine's memory; nothing is allocated.
+
+    Raises:
+        WeightsError: see `read_config` and `has_weights`; or the tensors are damaged, missing, unknown or of another
+            shape; or there are none, and what config.json describes is too large to make.
+    """
+    config = read_config(folder)
+    if has_weights(folder):
+        _Tensors.open(folder, config.architecture).check(config)
+    require_memory(config, str(Path(folder) / CONFIG_FILE))
 
 
 def read_eos_id(folder: str | os.PathLike) -> int | None:
@@ -109,7 +124,7 @@ def read_eos_id(folder: str | os.PathLike) -> int | None:
     Raises:
         WeightsError: see `read_config`.
     """
-    named, config = _read_json(Path(folder), CONFIG_FILE).get("eos_token_id"), read_config(folder)
+    named, config = _read_content(Path(folder)).get("eos_token_id"), read_config(folder)
     first = named[0] if isinstance(named, list) and named else named
     return first if type(first) is int and 0 <= first < config.vocabulary_size else None
 
@@ -126,6 +141,8 @@ def has_weights(folder: str | os.PathLike) -> bool:
     if pickles := [name for name in PICKLES if name in found]:
         raise WeightsError(f"{folder} has {', '.join(pickles)} but no {WEIGHTS_FILE}: only safetensors are read, as a pickled file can"
                            f" run code. {PICKLES[pickles[0]]}")
+    if ADAPTER_FILE in found:
+        raise WeightsError(f"{folder}: {advice(Path(folder), found)}")
     return False
 
 
@@ -154,19 +171,29 @@ def load_backbone(folder: str | os.PathLike, *, dtype: str = "float32", seed: in
                "pooler": None if pooler else False}
     config = dataclasses.replace(read_config(folder), **{key: value for key, value in changes.items() if value is not None})
     pretrained = has_weights(folder)
+    tensors = _Tensors.open(folder, config.architecture) if pretrained else _Tensors({}, BareNames({}, frozenset(), ""))
+    unused = tensors.check(config) if pretrained else []
+    require_memory(config, str(Path(folder) / CONFIG_FILE))
     backbone = (Decoder if config.causal else Encoder)(config, seed=None, dtype=dtype)
-    weights = backbone.weights_by_path()
-    with _Tensors.open(folder, config.architecture) if pretrained else contextlib.nullcontext(_Tensors({}, {})) as tensors:
-        unused = tensors.check({path: tuple(weight.shape) for path, weight in weights.items()}, config) if pretrained else []
-        new = []
-        for path, weight in weights.items():
-            names = _tensor_names(path, config.architecture)
-            if all(name in tensors.shapes for name in names):
-                weight.assign(_fuse(path, [tensors.read(name) for name in names], config.architecture))
-            else:
-                weight.assign(initial_value(config, path, tuple(weight.shape), seed))
-                new += names
-    return backbone, LoadReport(new, unused)
+    new = []
+    for path, weight in backbone.weights_by_path().items():
+        names = _tensor_names(path, config.architecture)
+        if all(name in tensors.shapes for name in names):
+            weight.assign(_fuse(path, [tensors.read(name) for name in names], config.architecture))
+        else:
+            weight.assign(initial_value(config, path, tuple(weight.shape), seed))
+            new += names
+    return backbone, LoadReport(new, unused, _notes(Path(folder), config, tensors))
+
+
+def _notes(folder: Path, config: "BackboneConfig", tensors: "_Tensors") -> list[str]:
+    """What was concluded rather than read."""
+    notes = []
+    if "model_type" not in _read_json(folder, CONFIG_FILE):
+        notes.append(f"{CONFIG_FILE} has no model_type: by its {'tensors' if tensors.shapes else 'architectures'} it is {config.architecture}")
+    if tensors.removed:
+        notes.append(f"read without {shown_name(tensors.removed)}, which stands before its tensors' names")
+    return notes
 
 
 def tensor_names(folder: str | os.PathLike) -> set[str]:
@@ -189,11 +216,11 @@ def read_task_head(folder: str | os.PathLike) -> TaskHead:
     Raises:
         WeightsError: see `read_config` and `has_weights`, or the file is damaged.
     """
-    content, config = _read_json(Path(folder), CONFIG_FILE), read_config(folder)
+    content, config = _read_content(Path(folder)), read_config(folder)
     tensors = {}
     if has_weights(folder):
-        with _Tensors.open(folder, config.architecture) as checkpoint:
-            tensors = {name: checkpoint.read(name) for name in checkpoint.shapes if name.startswith(_OTHER_PARTS) and name[:7] != "pooler."}
+        checkpoint = _Tensors.open(folder, config.architecture)
+        tensors = {name: checkpoint.read(name) for name in checkpoint.shapes if name.startswith(_OTHER_PARTS) and name[:7] != "pooler."}
     where = str(Path(folder) / CONFIG_FILE)
     id2label, label2id = read_id2label(content, where), read_label2id(content, where)
     problem_type, num_labels = content.get("problem_type"), content.get("num_labels")
@@ -228,7 +255,7 @@ def save_huggingface(folder: str | os.PathLike, backbone: "Backbone", source: st
         WeightsError: the source's config.json is missing or wrong.
         ValueError: the source describes another backbone, or the head is not one.
     """
-    content = dict(source) if isinstance(source, Mapping) else _read_json(Path(source), CONFIG_FILE)
+    content = {"model_type": backbone.config.architecture, **source} if isinstance(source, Mapping) else _read_content(Path(source))
     config = _parse_config(content, where="source config.json")
     sizes = [field.name for field in dataclasses.fields(config) if "dropout" not in field.name and field.name != "pooler"]
     if differing := [name for name in sizes if getattr(config, name) != getattr(backbone.config, name)]:
@@ -273,11 +300,11 @@ def _parse_config(content: dict[str, Any], *, where: str) -> "BackboneConfig":
     from trainer.backbones.layers import BackboneConfig
 
     name = content.get("model_type")
-    if name not in FAMILIES:
-        raise WeightsError(f"{where}: model_type is {name!r}, which is not implemented: expected one of {', '.join(FAMILIES)}. "
+    if not isinstance(name, str) or name not in FAMILIES:
+        raise WeightsError(f"{where}: model_type is {shown_value(name)}, which is not implemented: expected one of {', '.join(FAMILIES)}. "
                            "Choose another checkpoint in backbone.weights")
     family = FAMILIES[name]
-    problems = [f"{key} is {json.dumps(content[key])}: only {json.dumps(needed)} is implemented; choose another checkpoint in backbone.weights"
+    problems = [f"{key} is {_as_json(content[key])}: only {json.dumps(needed)} is implemented; choose another checkpoint in backbone.weights"
                 for key, needed in family.unsupported.items() if content.get(key) not in (None, needed)]
     values = {"architecture": name, **family.fixed}
     for field, (key, default) in family.keys.items():
@@ -285,7 +312,7 @@ def _parse_config(content: dict[str, Any], *, where: str) -> "BackboneConfig":
         if not _is_valid(field, values[field], default):
             is_share = type(default) is float or field in _HEAD_DROPOUTS
             example = default or (0.1 if is_share else 0 if default == 0 else 1024)
-            problems.append(f"{key} is {values[field]!r}: expected a value like {example!r}")
+            problems.append(f"{key} is {shown_value(values[field])}: expected a value like {example!r}")
     if problems:
         raise WeightsError(f"{where}: " + "; ".join(problems))
     values.setdefault("embedding_size", values["hidden_size"])
@@ -293,6 +320,10 @@ def _parse_config(content: dict[str, Any], *, where: str) -> "BackboneConfig":
     if name in FIRST_BEHIND_PADDING:
         values["first_position"] = 1 + (values["pad_token_id"] or 0)
         values["max_positions"] -= values["first_position"]
+        if values["max_positions"] < 1:
+            raise WeightsError(f"{where}: max_position_embeddings leaves no position behind pad_token_id {values['pad_token_id']}: correct them")
+    if values["pad_token_id"] is not None and values["pad_token_id"] >= values["vocabulary_size"]:
+        raise WeightsError(f"{where}: pad_token_id is {values['pad_token_id']}: expected one of the {values['vocabulary_size']:,} tokens of vocab_size")
     values |= {field: values["hidden_dropout"] for field in _HEAD_DROPOUTS if values[field] is None}
     try:
         return BackboneConfig(**values)
@@ -306,28 +337,44 @@ def _is_valid(field: str, value: Any, default: Any) -> bool:
     if isinstance(default, str | bool):
         return type(value) is type(default)
     if isinstance(default, int) or (default is None and field not in _HEAD_DROPOUTS):
-        return type(value) is int and value >= (field != "pad_token_id")
+        return type(value) is int and (field != "pad_token_id") <= value <= _LARGEST
     return type(value) in (int, float) and 0 <= value < 1
+
+
+def _as_json(value: Any) -> str:
+    return shown_name(json.dumps(value)) if isinstance(value, str | bool | int | float) else shown_value(value)
 
 
 def _list(folder: Path) -> list[str]:
     if not folder.is_dir():
         raise WeightsError(f"there is no folder {folder}: expected one with {CONFIG_FILE} and {WEIGHTS_FILE}; correct backbone.weights")
-    return sorted(entry.name for entry in folder.iterdir())
+    try:
+        return sorted(entry.name for entry in folder.iterdir())
+    except OSError as error:
+        raise WeightsError(f"{folder} cannot be read: {error.strerror or error}. Correct its permissions") from None
 
 
 def _read_json(folder: Path, name: str) -> dict[str, Any]:
     found = _list(folder)
     if name not in found:
-        raise WeightsError(f"{folder} has no {name}, so it is not a checkpoint in Hugging Face's format:"
-                           f" found {', '.join(found[:20]) or 'nothing'}; correct backbone.weights")
-    try:
-        content = json.loads((folder / name).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise WeightsError(f"{folder / name} is not JSON ({error}): download the checkpoint again") from None
-    if not isinstance(content, dict):
-        raise WeightsError(f"{folder / name} holds a JSON {type(content).__name__}: expected an object")
-    return content
+        what = advice(folder, found) or f"found {', '.join(map(shown_name, found[:20])) or 'nothing'}; correct backbone.weights"
+        raise WeightsError(f"{folder} has no {name}, so it is not a checkpoint in Hugging Face's format: {what}")
+    return read_object(folder / name)
+
+
+def _read_content(folder: Path) -> dict[str, Any]:
+    """config.json, with the model_type that it leaves out where the weights or the class tell it."""
+    content = _read_json(folder, CONFIG_FILE)
+    if content.get("model_type") is not None:
+        return content
+    found = _list(folder)
+    if not any(name in found for name in (WEIGHTS_FILE, INDEX_FILE)) and (what := advice(folder, found)):
+        raise WeightsError(f"{folder / CONFIG_FILE} has no model_type: {what}")
+    model_type = family_of(read_headers(folder) if has_weights(folder) else {}, content.get("architectures"))
+    if model_type is None:
+        raise WeightsError(f"{folder / CONFIG_FILE} has no model_type, and the tensors' names do not tell it. Set it in {CONFIG_FILE}, to one of "
+                           f"{', '.join(FAMILIES)}, or choose another checkpoint in backbone.weights")
+    return content | {"model_type": model_type}
 
 
 def _tensor_names(path: str, architecture: str) -> list[str]:
@@ -357,94 +404,54 @@ def _is_transposed(path: str, architecture: str) -> bool:
 class _Tensors:
     """The tensors of a checkpoint under bare, present-day names, read one at a time."""
 
-    def __init__(self, shapes: dict[str, tuple[int, ...]], readers: dict[str, Any]) -> None:
-        self.shapes = shapes
-        self.readers = readers  # name: function without arguments
+    def __init__(self, tensors: dict[str, Tensor], names: BareNames) -> None:
+        self.tensors, self.outside, self.removed = tensors, names.outside, names.removed
+        self.shapes = {name: tensor.shape for name, tensor in tensors.items()}
 
     @classmethod
-    @contextlib.contextmanager
-    def open(cls, folder: str | os.PathLike, architecture: str) -> Iterator["_Tensors"]:
-        """Opens one file or the shards of an index."""
-        shapes, readers = {}, {}
-        with contextlib.ExitStack() as stack:
-            for path, wanted in _shards(Path(folder)):
-                file = stack.enter_context(_open(path))
-                names = set(file.keys())
-                if absent := sorted(wanted - names):
-                    raise WeightsError(f"{path} does not have {', '.join(absent[:10])}, which {INDEX_FILE} places there:"
-                                       " download the checkpoint again")
-                for name in names:
-                    bare = _present_name(name).removeprefix(FAMILIES[architecture].prefix)
-                    shapes[bare] = tuple(file.get_slice(name).get_shape())
-                    readers[bare] = lambda file=file, name=name: file.get_tensor(name)
-            # A language model may have been written with its output layer alone, which the embeddings are tied to.
-            word = f"{FAMILIES[architecture].modules['embeddings/word']}.weight"
-            if word not in shapes and "lm_head.weight" in shapes:
-                shapes[word], readers[word] = shapes["lm_head.weight"], readers["lm_head.weight"]
-            yield cls(shapes, readers)
+    def open(cls, folder: str | os.PathLike, architecture: str) -> "_Tensors":
+        """Reads the headers of one file or of the shards of an index."""
+        headers = read_headers(Path(folder))
+        names = bare_names(headers, architecture)
+        tensors = {bare: headers[name] for bare, name in names.theirs.items()}
+        # A language model may have been written with its output layer alone, which the embeddings are tied to.
+        word = f"{FAMILIES[architecture].modules['embeddings/word']}.weight"
+        if word not in tensors and "lm_head.weight" in tensors:
+            tensors[word] = tensors["lm_head.weight"]
+        return cls(tensors, names)
 
     def read(self, name: str) -> np.ndarray:
         """The tensor as float32."""
-        return self.readers[name]().astype(np.float32)
+        return self.tensors[name].read()
 
-    def check(self, weights: dict[str, tuple[int, ...]], config: "BackboneConfig") -> list[str]:
-        """Compares with our weights' shapes; returns what is not needed.
+    def check(self, config: "BackboneConfig") -> list[str]:
+        """Compares with the shapes that a config asks for; returns what is not needed.
 
         Raises:
-            WeightsError: tensors are missing, unknown or of another shape.
+            WeightsError: tensors are missing, unknown, of another shape or of a type that is not read.
         """
-        expected = {}
-        for path, shape in weights.items():
-            names = _tensor_names(path, config.architecture)
-            expected |= {name: part.shape for name, part in zip(names, _split(path, np.broadcast_to(0, shape), len(names), config.architecture), strict=True)}
+        said = {key: getattr(config, field) for field, (key, _) in FAMILIES[config.architecture].keys.items()}
+        said[FAMILIES[config.architecture].keys["max_positions"][0]] = config.max_positions + config.first_position
+        found = sizes_found(self.shapes, config.architecture)
+        if config.own_layers > MOST_LAYERS:  # not to be listed
+            raise WeightsError(misfit(config, said, found, {}))
+        expected = {name: shape for path, shape in weight_shapes(config) for name, shape in _split_shapes(path, shape, config.architecture)}
         missing = [name for name in expected if name not in self.shapes and not name.startswith("pooler.")]
         extra = sorted(set(self.shapes) - set(expected))
-        unused = [name for name in extra if name.startswith(_OTHER_PARTS) or _BUFFERS.fullmatch(name)]
-        unexpected = [name for name in extra if name not in unused]
+        unused = [name for name in extra if name in self.outside or name.startswith(_OTHER_PARTS) or _BUFFERS.fullmatch(name)]
+        unexpected = sorted(set(extra) - set(unused))
         shape = [f"{name} expected {expected[name]} found {self.shapes[name]}" for name in expected
                  if self.shapes.get(name, expected[name]) != expected[name]]
-        if groups := {k: v for k, v in {"missing": missing, "unexpected": unexpected, "shape": shape}.items() if v}:
-            listed = "\n".join(f"  {group} ({len(names)}): {', '.join(names)}" for group, names in groups.items())
-            raise WeightsError(f"the tensors do not fit {CONFIG_FILE} ({config.architecture}, {config.layers} layers, hidden size"
-                               f" {config.hidden_size}): use the config.json that came with the weights\n{listed}")
+        if missing or unexpected or shape:
+            raise WeightsError(misfit(config, said, found, {"missing": missing, "unexpected": unexpected, "shape": shape}))
+        for name in expected:
+            if name in self.tensors:
+                self.tensors[name].require_float()
         return unused
 
 
-def _present_name(name: str) -> str:
-    stem, dot, leaf = name.rpartition(".")
-    return stem + dot + _LEGACY.get(leaf, leaf)
-
-
-def _shards(folder: Path) -> list[tuple[Path, set[str]]]:
-    """The weights' files, with the tensors that an index says each must have."""
-    if (folder / WEIGHTS_FILE).exists():
-        return [(folder / WEIGHTS_FILE, set())]
-    places = _read_json(folder, INDEX_FILE).get("weight_map")
-    if not isinstance(places, dict) or not places:
-        raise WeightsError(f"{folder / INDEX_FILE} has no weight_map: download the checkpoint again")
-    shards = {folder / Path(file).name: {name for name, place in places.items() if place == file} for file in places.values()}
-    if absent := sorted(path.name for path in shards if not path.exists()):
-        raise WeightsError(f"{folder} does not have {', '.join(absent)}, which {INDEX_FILE} names: download the checkpoint again")
-    return sorted(shards.items())
-
-
-def _open(path: Path) -> Any:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        return safe_open(path, framework="numpy")
-    except SafetensorError as error:
-        raise WeightsError(f"{path} is damaged ({error}): it has {path.stat().st_size:,} bytes{_expected_size(path)};"
-                           " download the checkpoint again") from None
-
-
-def _expected_size(path: Path) -> str:
-    """What the header says about the file's size: 8 bytes with the header's length, the header, the tensors."""
-    with path.open("rb") as file:
-        try:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(min(length, path.stat().st_size)))
-            end = max(tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__")
-        except (struct.error, ValueError, KeyError, TypeError, AttributeError):
-            return " and no readable header"
-    return f", its header announces {8 + length + end:,}"
+def _split_shapes(path: str, shape: tuple[int, ...], architecture: str) -> list[tuple[str, tuple[int, ...]]]:
+    """One of our weights' shape as those of Hugging Face's tensors, by their names."""
+    names = _tensor_names(path, architecture)
+    part = (*shape[:-1], shape[-1] // len(names))
+    return [(name, part[::-1] if _is_transposed(path, architecture) else part) for name in names]

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer.errors import WeightsError
+from trainer.errors import WeightsError, shown_value
 
 MASKED = -1e9  # added to a score that must not be seen: finite, so that a row with nothing to see is uniform, not NaN
 
@@ -92,7 +92,7 @@ class BackboneConfig:
     def __post_init__(self) -> None:
         """Checks what the sizes must satisfy."""
         if self.activation not in ACTIVATIONS:
-            raise WeightsError(f"activation {self.activation!r} is not implemented: expected one of {', '.join(sorted(ACTIVATIONS))}")
+            raise WeightsError(f"activation {shown_value(self.activation)} is not implemented: expected one of {', '.join(sorted(ACTIVATIONS))}")
         if self.heads < 1 or self.hidden_size % self.heads:
             raise WeightsError(f"hidden size {self.hidden_size} is not a multiple of the number of attention heads, {self.heads}")
         if self.layer_groups is not None and not 1 <= self.layer_groups <= self.layers:

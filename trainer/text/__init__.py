@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pathlib
 
-from trainer.errors import WeightsError
-from trainer.text.backend import read_backend
+from trainer.errors import UserError, WeightsError, shown_name
+from trainer.text.backend import is_failure, read_backend
 from trainer.text.byte_bpe import ByteBPETokenizer
+from trainer.text.checked_files import check_files, is_there
 from trainer.text.folder import read_json, read_wordpiece
 from trainer.text.sentencepiece import SentencePieceTokenizer
 from trainer.text.tokenizer import Tokenizer
@@ -29,22 +30,34 @@ def load_tokenizer(folder: pathlib.Path) -> Tokenizer:
     Raises:
         WeightsError: the folder has no tokenizer, or one of a kind that is not supported, or it is damaged.
     """
-    kind = _kind(pathlib.Path(folder))
+    folder = pathlib.Path(folder)
+    kind = _kind(folder)
     if kind not in TOKENIZERS:
         raise WeightsError(
-            f"{folder}/tokenizer.json: the tokenizer is of kind {kind}. Allowed: {', '.join(TOKENIZERS)}. "
+            f"{folder}/tokenizer.json: the tokenizer is of kind {shown_name(kind)}. Allowed: {', '.join(TOKENIZERS)}. "
             "Choose a checkpoint with one of these."
         )
-    return TOKENIZERS[kind](pathlib.Path(folder))
+    check_files(folder)
+    try:
+        return TOKENIZERS[kind](folder)
+    except BaseException as error:  # of many kinds and libraries, by how files contradict each other
+        if isinstance(error, UserError | MemoryError) or not is_failure(error):
+            raise
+        raise WeightsError(
+            f"{folder}: no {kind} tokenizer can be built of its files ({type(error).__name__}: {shown_name(error, 200)}). "
+            "Copy the folder again from its source, all of it from one checkpoint."
+        ) from error
 
 
 def _kind(folder: pathlib.Path) -> str:
-    if (folder / "tokenizer.json").exists():
+    if is_there(folder / "tokenizer.json"):
         model = read_json(folder / "tokenizer.json").get("model", {})
+        if not isinstance(model, dict) or not isinstance(model.get("type"), str | None):
+            return "unknown"  # as what it is refused for is said where all is checked
         # Files of before 2020 do not say the kind; only WordPiece has a limit on the characters of a word.
         return model.get("type") or ("WordPiece" if "max_input_chars_per_word" in model else "unknown")
     for kind, names in _FILES:
-        if all((folder / name).exists() for name in names):
+        if all(is_there(folder / name) for name in names):
             return kind
     found = ", ".join(sorted(path.name for path in folder.iterdir())) if folder.is_dir() else "no such folder"
     raise WeightsError(

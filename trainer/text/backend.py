@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import os
 import pathlib
 from typing import Any
 
-from trainer.errors import WeightsError
+from trainer.errors import WeightsError, shown_name
 from trainer.text.folder import AddedToken, read_json
 from trainer.text.tokenizer import Template
 
@@ -50,6 +51,11 @@ class Backend:
         return [names.get(id, "") for id in range(max(names) + 1)]
 
 
+def is_failure(error: BaseException) -> bool:
+    """Whether a library failed, rather than that the process is to end; a panic of Rust is no Exception."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
 def read_backend(folder: pathlib.Path) -> Backend:
     """Lets AutoTokenizer read the folder; no code of it is run, and nothing is fetched.
 
@@ -65,11 +71,10 @@ def read_backend(folder: pathlib.Path) -> Backend:
         backend.no_padding()  # the file has what it was last asked for
         backend.no_truncation()
         content = json.loads(backend.to_str())
-    except Exception as error:  # of many kinds, by what is wrong with the files
-        remedy = "Copy the folder again from its source, tokenizer_config.json included."
-        if not (folder / "tokenizer.json").exists() and any((folder / name).exists() for name in ("spiece.model", "sentencepiece.bpe.model")):
-            remedy += " Without its tokenizer.json the SentencePiece model needs a library: pip install sentencepiece."
-        raise WeightsError(f"{folder}: transformers cannot read the tokenizer: {str(error).strip()[:300]}. {remedy}") from error
+    except BaseException as error:  # of many kinds, by what is wrong with the files
+        if not is_failure(error):
+            raise
+        raise WeightsError(f"{folder}: transformers cannot read the tokenizer: {_reason(folder, error)}") from error
     added = tuple(AddedToken(token["content"], token["id"], **{key: token[key] for key in ("lstrip", "rstrip", "single_word", "normalized")})
                   for token in content["added_tokens"])
     if words := [token.content for token in added if token.single_word]:
@@ -79,8 +84,29 @@ def read_backend(folder: pathlib.Path) -> Backend:
                    tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.mask_token_id, tokenizer.eos_token_id)
 
 
+def _reason(folder: pathlib.Path, error: BaseException) -> str:
+    """What transformers says, and what to do."""
+    remedy = "Copy the folder again from its source, tokenizer_config.json included."
+    said = shown_name(str(error).strip(), 300)
+    model = next((name for name in ("spiece.model", "sentencepiece.bpe.model") if (folder / name).exists()), None)
+    if model is None or (folder / "tokenizer.json").exists():
+        return f"{said}. {remedy}"
+    if importlib.util.find_spec("sentencepiece") is None:
+        return f"{said}. {remedy} Without its tokenizer.json the SentencePiece model needs a library: pip install sentencepiece."
+    if "tiktoken" in said:  # what it tries where SentencePiece could not read the file
+        return f"{model} is no model of SentencePiece, or a damaged one. {remedy}"
+    return f"{said}. {remedy}"
+
+
 def _class_name(folder: pathlib.Path) -> str:
-    if (folder / "tokenizer.json").exists() or read_json(folder / "tokenizer_config.json").get("tokenizer_class") or (folder / "config.json").exists():
+    """The class that reads the folder: AutoTokenizer, unless no file says which one it should take."""
+    named = read_json(folder / "tokenizer_config.json").get("tokenizer_class")
+    described = read_json(folder / "config.json")
+    if named or isinstance(described.get("model_type"), str):
+        return "AutoTokenizer"
+    if (folder / "tokenizer.json").exists():
+        return "PreTrainedTokenizerFast" if described else "AutoTokenizer"
+    if "vocab.json" not in {path.name for path in folder.iterdir()}:
         return "AutoTokenizer"
     pieces = read_json(folder / "vocab.json")
     return next((name for token, name in _CLASS_OF.items() if token in pieces), "AutoTokenizer")

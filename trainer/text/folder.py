@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 from typing import Any
 
-from trainer.errors import WeightsError
+from trainer.errors import WeightsError, shown_value
+from trainer.json_file import read_object
 from trainer.text.characters import WHITE_SPACE
+from trainer.text.checked_files import LARGEST_ID, check_token, is_there
 from trainer.text.normalization import Normalization
 
 _SPECIAL_NAMES = {"unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]", "mask_token": "[MASK]"}
@@ -56,15 +57,7 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     Raises:
         WeightsError: the file is not a JSON object.
     """
-    if not path.exists():
-        return {}
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise WeightsError(f"{path}: expected JSON in UTF-8. Received: {error}. Copy the file again from its source.") from error
-    if not isinstance(value, dict):
-        raise WeightsError(f"{path}: expected a JSON object. Received: a {type(value).__name__}. Copy the file again from its source.")
-    return value
+    return read_object(path) if is_there(path) else {}
 
 
 def read_wordpiece(folder: pathlib.Path) -> WordPieceFiles:
@@ -105,7 +98,8 @@ def _is_verbatim(folder: pathlib.Path, config: dict[str, Any]) -> bool:
     name = config.get("tokenizer_class")
     if name:
         return name in _VERBATIM_CLASSES
-    return read_json(folder / "config.json").get("model_type") not in _BERT_MODEL_TYPES
+    model_type = read_json(folder / "config.json").get("model_type")
+    return not isinstance(model_type, str) or model_type not in _BERT_MODEL_TYPES
 
 
 def _model_pieces(folder: pathlib.Path, model: dict[str, Any]) -> dict[str, int]:
@@ -125,6 +119,9 @@ def _read_vocabulary(path: pathlib.Path) -> dict[str, int]:
         raise WeightsError(f"{path}: expected one piece a line in UTF-8. Received: {error}. Copy the file again.") from error
     if lines[-1] == "":
         lines.pop()
+    if len(lines) > LARGEST_ID:
+        raise WeightsError(f"{path}: {len(lines):,} lines: expected one piece a line, at most {LARGEST_ID:,}. Copy the file again.")
+    check_token(path, "the vocabulary", max(lines, key=len, default=""))
     # Rust reads vocab.txt for transformers; Python's rstrip() takes four control characters more.
     return {line.rstrip(WHITE_SPACE): id for id, line in enumerate(lines)}  # of equal lines the last counts, as in Rust
 
@@ -200,6 +197,10 @@ def _json_normalization(folder: pathlib.Path, whole: dict[str, Any]) -> Normaliz
                 "Choose a checkpoint with a BERT tokenizer, or save this one with transformers' BertTokenizer."
             )
     settings = {key: value for key, value in whole["normalizer"].items() if key != "type"}
+    known = {field.name for field in dataclasses.fields(Normalization)}
+    if set(settings) - known or not all(isinstance(value, bool | None) for value in settings.values()):
+        raise WeightsError(f"{folder / 'tokenizer.json'}: normalizer has {shown_value(settings)}: expected {', '.join(sorted(known))}, each true or false. "
+                           "Copy the file again from its source.")
     return Normalization(**settings)
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import unicodedata
 from collections.abc import Sequence
 from typing import Any
@@ -36,6 +37,7 @@ _MAPPED_TOGETHER = 6  # a letter with its marks is looked up at once where it ha
 _EXTENDS, _PREPENDS, _CONTROLS, _MAPPED = 1, 2, 4, 8  # what a character is to its neighbours; bits
 _ASSIGNED = (*range(0xD800), *range(0xE000, 0x32400), *range(0xE0000, 0xE0200))  # nothing becomes of what Unicode has not given a meaning
 _MAY_ATTACH = (*range(0x80, 0x3400), *range(0xA000, 0xAC00), *range(0xF900, 0x20000), *range(0xE0000, 0xE0200))  # no ideographs, no Hangul syllables
+_LARGEST_LATTICE = 10**8  # characters of all pieces x those of the longest, which is what their table takes; XLM-R's are 2 * 10^7
 _UNKNOWN_PENALTY = 10  # below the lowest score
 _BASE = np.uint64(0x9E3779B97F4A7C15)  # of the hash of a piece's code points; odd, so that it has an inverse modulo 2^64
 _INVERSE = np.uint64(pow(int(_BASE), -1, 2**64))
@@ -328,7 +330,11 @@ def _check(backend: Backend) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The model, and the normaliser's steps."""
     content, model = backend.content, backend.content["model"]
     backend.require(not model.get("byte_fallback"), "model.byte_fallback", "false", True)
-    backend.require(model.get("unk_id") is not None, "model.unk_id", "the number of a token", None)
+    count, unknown = len(model["vocab"]), model.get("unk_id")
+    backend.require(type(unknown) is int and 0 <= unknown < count, "model.unk_id", f"the number of one of its {count:,} tokens", unknown)
+    backend.require(all(map(math.isfinite, (score for _, score in model["vocab"]))), "scores", "finite numbers", "others")
+    longest, characters = max(len(piece) for piece, _ in model["vocab"]), sum(len(piece) for piece, _ in model["vocab"])
+    backend.require(0 < longest * characters <= _LARGEST_LATTICE, "longest piece", "one of a few characters", f"{longest:,} of them")
     normalizer = content["normalizer"] or {"type": "Sequence", "normalizers": []}
     steps = normalizer["normalizers"] if normalizer["type"] == "Sequence" else [normalizer]
     # Words are split at spaces, however many there are.
