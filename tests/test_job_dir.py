@@ -194,7 +194,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_notes_where_they_are(tmp_pat
     path = tmp_path / "step_00000001"
     path.mkdir()
     (path / "notes.txt").write_text("precious")
-    monkeypatch.setattr("trainer.checkpoints.write_json", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr("trainer.checkpoints.write_sealed", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(JobDirError, match="No space left on device"):
         saved(tmp_path, [1])
     assert [file.name for file in path.iterdir()] == ["notes.txt"]
