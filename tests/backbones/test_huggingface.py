@@ -201,23 +201,25 @@ def test_config_is_kept_and_updated(tmp_path, folder):
     content = json.loads((tmp_path / "saved" / "config.json").read_text(encoding="utf-8"))
     assert content["my_note"] == "保留" and content["dtype"] == "float32" and not {"torch_dtype", "num_labels"} & set(content)
     assert read_task_head(tmp_path / "saved").id2label == {0: "坏", 1: "好"}
-    assert sorted(path.name for path in (tmp_path / "saved").iterdir()) == ["config.json", "model.safetensors", "vocab.txt"]
+    assert sorted(path.name for path in (tmp_path / "saved").iterdir()) == ["config.json", "model.safetensors", "podtune_files.json", "vocab.txt"]
 
 
 def test_a_failed_save_leaves_what_was_there(tmp_path, folder, monkeypatch):
     encoder = load_backbone(folder)[0]
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    ours = tmp_path / "ours"
+    save_huggingface(ours, encoder, folder)
+    before = {path.name: path.read_bytes() for path in ours.iterdir()}
     monkeypatch.setattr(huggingface.shutil, "copyfile", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     (folder / "vocab.txt").write_text("x")
-    for target in (folder, tmp_path / "fresh"):
+    for target in (ours, tmp_path / "fresh"):
         with pytest.raises(OSError, match="disk full"):
             save_huggingface(target, encoder, folder, tokenizer_folder=folder)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before | {"vocab.txt": b"x"}
-    assert [path.name for path in tmp_path.iterdir()] == ["bert"]
+    assert {path.name: path.read_bytes() for path in ours.iterdir()} == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bert", "ours"]
     monkeypatch.undo()
-    save_huggingface(folder, encoder, folder)
-    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
-    assert [path.name for path in tmp_path.iterdir()] == ["bert"]
+    save_huggingface(ours, encoder, folder)
+    assert sorted(path.name for path in ours.iterdir()) == ["config.json", "model.safetensors", "podtune_files.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bert", "ours"]
 
 
 def test_a_source_of_another_size_or_a_strange_head_is_refused(tmp_path, folder):
