@@ -202,8 +202,7 @@ def tensor_names(folder: str | os.PathLike) -> set[str]:
     Raises:
         WeightsError: see `read_config` and `has_weights`, or the file is damaged.
     """
-    with _Tensors.open(folder, read_config(folder).architecture) as tensors:
-        return set(tensors.shapes)
+    return set(_Tensors.open(folder, read_config(folder).architecture).shapes)
 
 
 def read_task_head(folder: str | os.PathLike) -> TaskHead:
