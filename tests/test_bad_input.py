@@ -230,7 +230,8 @@ def test_a_checkpoint_of_another_architecture(base, capsys):
     assert_says(refused(capsys, config_of(base)), "model_type is 't5', which is not implemented: expected one of bert, electra, distilbert")
     file.write_text(json.dumps({**before, "hidden_size": 8, "num_hidden_layers": 2}))
     assert_says(refused(capsys, config_of(base)), "the tensors do not fit config.json (bert, 2 layers, hidden size 8)", "missing (16): encoder.layer.1.",
-                "shape (", "pooler.dense.weight expected (8, 8) found (16, 16)")
+                "hidden_size is 8 in config.json, the tensors have 16", "num_hidden_layers is 2 in config.json, the tensors have 1",
+                "shape (22): embeddings.word_embeddings.weight expected (64, 8) found (64, 16)", " and 16 more")
 
 
 def test_truncated_weights(base, capsys):
@@ -250,7 +251,8 @@ def test_a_tokenizer_larger_than_the_embeddings(base, capsys):
     with (base / "weights" / "vocab.txt").open("a") as file:
         file.write("surplus\n")
     count = len(toy.VOCABULARY)
-    assert_says(refused(capsys, config_of(base)), f"has {count + 1} tokens", f"embeds {count}. Give the tokenizer that belongs to the weights.")
+    assert_says(refused(capsys, config_of(base)), f"has {count + 1} tokens",
+                f"embeds {count}, so there is none for surplus. Give the tokenizer that belongs to the weights, or ")
 
 
 # --- job_dir ----------------------------------------------------------------------------------------------------------

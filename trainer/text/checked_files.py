@@ -39,6 +39,8 @@ def check_files(folder: pathlib.Path) -> None:
         require_file(folder / name)
         if (size := (folder / name).stat().st_size) > LARGEST_BYTES:
             raise WeightsError(f"{folder / name} has {size:,} bytes: expected at most {LARGEST_BYTES:,}. {AGAIN}")
+        if not size:  # of merges the library would make a vocabulary of bytes, without a word
+            raise WeightsError(f"{folder / name} is empty. {AGAIN}")
 
 
 def check_token(path: pathlib.Path, key: str, token: object) -> None:
