@@ -2,8 +2,13 @@
 
 import pathlib
 
+import hypothesis
 import pytest
 import tensorflow as tf
+
+# No test fails for the time that a busy machine takes.
+hypothesis.settings.register_profile("without_a_deadline", deadline=None)
+hypothesis.settings.load_profile("without_a_deadline")
 
 # Before TensorFlow's first op: a mirrored strategy needs devices.
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4)

@@ -360,7 +360,7 @@ def test_ten_thousand_labels_take_no_time():
     counts = {"".join(map(chr, 97 + rng.integers(0, 26, 20))): int(count) for count in rng.choice([1, 2, 500], 10_000)}
     start = time.monotonic()
     assert typos(counts) == [] == alike(counts) and lacking({}, counts)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30  # each beside each other would take many minutes
 
 
 def test_case_and_normal_form_are_told():
