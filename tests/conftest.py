@@ -1,6 +1,7 @@
 """Four virtual CPUs, and toy weights, data and runs that the tests share."""
 
 import pathlib
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
@@ -14,6 +15,7 @@ hypothesis.settings.load_profile("without_a_deadline")
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4)
 
 from tests import toy  # noqa: E402
+from tests.launcher import Launcher  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +32,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory, toy_weights: pathlib.Path)
                               data={"validation": 0.2, "test": 0.2}, train={"steps": 30}, export={"format": "savedmodel", "check_examples": 8})
     assert toy.run_main(config, folder / "job") == 0
     return folder / "job"
+
+
+@pytest.fixture(scope="module")
+def launcher() -> Iterator[Launcher]:
+    """Starts the entry point in real processes, which a test may kill."""
+    launched = Launcher()
+    yield launched
+    launched.close()

@@ -11,19 +11,11 @@ import pytest
 import tensorflow as tf
 
 from tests import toy
-from tests.launcher import Launcher
 from tests.test_resume import weights_of
 from trainer.checkpoints import Checkpoints, RunState
 from trainer.errors import JobDirError
 
 STEPS = 60
-
-
-@pytest.fixture(scope="module")
-def launcher():
-    launched = Launcher()
-    yield launched
-    launched.close()
 
 
 @pytest.fixture(scope="module")

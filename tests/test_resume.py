@@ -12,16 +12,8 @@ import pytest
 import tensorflow as tf
 
 from tests import toy
-from tests.launcher import Launcher
 
 STEPS = 200
-
-
-@pytest.fixture(scope="module")
-def launcher():
-    launched = Launcher()
-    yield launched
-    launched.close()
 
 
 @pytest.fixture(scope="module")
