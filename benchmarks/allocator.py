@@ -55,7 +55,10 @@ def main(argv: list[str]) -> None:
         compare(title, variants, request)
     if FLAGS.steps:
         longest = int(FLAGS.tokens[-1])
-        grow(variants, {"what": "changing", "rows": FLAGS.rows, "tokens": longest, "calls": FLAGS.steps})
+        grow(
+            variants,
+            {"what": "changing", "rows": FLAGS.rows, "tokens": longest, "calls": FLAGS.steps},
+        )
     request = {"what": "parallel", "calls": FLAGS.calls}
     compare(f"512 parallel operations, {os.cpu_count()} threads", [*variants, ARENAS], request)
 
@@ -71,7 +74,9 @@ def compare(title: str, variants: list[str], request: dict) -> None:
     for variant, turns in found.items():
         medians = [statistics.median(turn[figure] for turn in turns) for figure in FIGURES]
         first = found[variants[0]]
-        ratios = [turn["ms"] / reference["ms"] for turn, reference in zip(turns, first, strict=True)]
+        ratios = [
+            turn["ms"] / reference["ms"] for turn, reference in zip(turns, first, strict=True)
+        ]
         shown = " | ".join(f"{value:,.0f}" for value in medians)
         beside = ", ".join(f"{ratio:.2f}" for ratio in ratios)
         print(f"| {variant} | {shown} | {beside} |", flush=True)
@@ -84,8 +89,11 @@ def grow(variants: list[str], request: dict) -> None:
     for variant in variants:
         found = run(variant, request)
         on_the_way = "  ".join(f"{resident:,.0f}" for resident in found["resident_mb"])
-        print(f"| {variant} | {on_the_way} | peak {found['peak_mb']:,.0f} | {found['ms']:,.0f} ms a call |",
-              flush=True)
+        print(
+            f"| {variant} | {on_the_way} | peak {found['peak_mb']:,.0f} | {found['ms']:,.0f} ms a"
+            " call |",
+            flush=True,
+        )
 
 
 def run(variant: str, request: dict) -> dict:
@@ -138,7 +146,8 @@ def timed(call: Callable[[], object], count: int) -> dict:
         seconds.append(time.perf_counter() - start)
         if (number + 1) % max(1, count // REPORTS) == 0:
             resident.append(resident_mb())
-    usage, timed_calls = resource.getrusage(resource.RUSAGE_SELF), count - WARM_UP
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    timed_calls = count - WARM_UP
     return {
         "ms": 1000 * statistics.median(seconds[WARM_UP:]),
         "faults": (usage.ru_minflt - before.ru_minflt) / timed_calls,
@@ -173,7 +182,9 @@ def parallel_operations() -> Callable[[], object]:
 
 
 def train_call(shapes: list[tuple[int, int]]) -> Callable[[], object]:
-    """The train step of a classifier as a run makes it, on random tokens: of one shape after the other."""
+    """The train step of a classifier as a run makes it, on random tokens: of one shape after the
+    other.
+    """
     import tensorflow as tf
 
     from trainer.assembly import build_model, make_parts
@@ -187,12 +198,17 @@ def train_call(shapes: list[tuple[int, int]]) -> Callable[[], object]:
     vocabulary = {"labels": ["0", "1"], "train_counts": {"0": 1, "1": 1}}
     model = build_model(parts, strategy, vocabulary)
     with strategy.scope():
-        optimizer = Optimizer(settings.train, make_schedule(settings.train, 1000), model.trainable())
+        optimizer = Optimizer(
+            settings.train, make_schedule(settings.train, 1000), model.trainable()
+        )
     call = make_train_call(strategy, model, parts.head, optimizer, settings.train)
-    spec = {name: tf.TensorSpec([1] + [None] * (values.ndim - 1), values.dtype)
-            for name, values in random_batch(1, 8).items()}
+    spec = {
+        name: tf.TensorSpec([1] + [None] * (values.ndim - 1), values.dtype)
+        for name, values in random_batch(1, 8).items()
+    }
     data = tf.data.Dataset.from_generator(
-        lambda: (random_batch(*shape) for shape in shapes), output_signature=spec)
+        lambda: (random_batch(*shape) for shape in shapes), output_signature=spec
+    )
     iterator = iter(data.prefetch(1))
     return lambda: call(iterator, tf.constant(1), tf.constant(0.0)).numpy()
 

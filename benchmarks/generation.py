@@ -1,9 +1,12 @@
-"""Generation speed beside Hugging Face's generate (PyTorch): the same random GPT-2, prompts and number of new tokens, greedy, in one run.
+"""Generation speed beside Hugging Face's generate (PyTorch): the same random GPT-2, prompts and
+number of new tokens, greedy, in one run.
 
-usage: generation.py [--hidden=384 --layers=6 --heads=6 --words=4096] [--batches=1,16] [--prompt=32] [--new=100] [--rounds=5] [--peer_python=PYTHON]
+usage: generation.py [--hidden=384 --layers=6 --heads=6 --words=4096] [--batches=1,16] [--prompt=32]
+[--new=100] [--rounds=5] [--peer_python=PYTHON]
 
-`--peer_python` is a Python that has torch and transformers, where this one has not. The systems take turns; medians are printed, and each
-one's first call, which compiles, apart. Both write the same tokens: that is checked.
+`--peer_python` is a Python that has torch and transformers, where this one has not. The systems
+take turns; medians are printed, and each one's first call, which compiles, apart. Both write the
+same tokens: that is checked.
 """
 
 from __future__ import annotations
@@ -30,18 +33,28 @@ flags.DEFINE_list("batches", ["1", "16"], "prompts at once")
 flags.DEFINE_integer("prompt", 32, "tokens of a prompt")
 flags.DEFINE_integer("new", 100, "tokens to write")
 flags.DEFINE_integer("rounds", 5, "turns of each system")
-flags.DEFINE_string("ours", None, "for the benchmark itself: answer prompts with the model in this folder")
+flags.DEFINE_string(
+    "ours", None, "for the benchmark itself: answer prompts with the model in this folder"
+)
 flags.DEFINE_string("peer_python", sys.executable, "a Python with torch and transformers")
 
 
-SYSTEMS = {"podtune, compiled": ["ours", "compiled"], "podtune, as served": ["ours", "as served"], "Hugging Face generate": ["peer", ""]}
+SYSTEMS = {
+    "podtune, compiled": ["ours", "compiled"],
+    "podtune, as served": ["ours", "as served"],
+    "Hugging Face generate": ["peer", ""],
+}
 
 
 class Child:
-    """A process that answers prompts; stopped while it is not asked, so that no thread of it spins beside the other's."""
+    """A process that answers prompts; stopped while it is not asked, so that no thread of it spins
+    beside the other's.
+    """
 
     def __init__(self, command: list[str]) -> None:
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         self._process.stdout.readline()  # ready
         self._process.send_signal(signal.SIGSTOP)
 
@@ -65,13 +78,30 @@ def main(argv: list[str]) -> None:
         answer_prompts(pathlib.Path(FLAGS.ours))
         return
     with tempfile.TemporaryDirectory() as scratch:
-        settings = {"folder": scratch, "words": FLAGS.words, "hidden": FLAGS.hidden, "layers": FLAGS.layers, "heads": FLAGS.heads,
-                    "positions": FLAGS.prompt + FLAGS.new, "new": FLAGS.new}
-        children = {"peer": Child([FLAGS.peer_python, str(HERE / "peers" / "hf_generate.py"), json.dumps(settings)])}  # which writes the model
-        children["ours"] = Child([sys.executable, __file__, f"--ours={scratch}", f"--new={FLAGS.new}"])
+        settings = {
+            "folder": scratch,
+            "words": FLAGS.words,
+            "hidden": FLAGS.hidden,
+            "layers": FLAGS.layers,
+            "heads": FLAGS.heads,
+            "positions": FLAGS.prompt + FLAGS.new,
+            "new": FLAGS.new,
+        }
+        # which writes the model
+        children = {
+            "peer": Child(
+                [FLAGS.peer_python, str(HERE / "peers" / "hf_generate.py"), json.dumps(settings)]
+            )
+        }
+        children["ours"] = Child(
+            [sys.executable, __file__, f"--ours={scratch}", f"--new={FLAGS.new}"]
+        )
         for batch in map(int, FLAGS.batches):
             random.seed(batch)
-            prompts = [[random.randrange(1, FLAGS.words) for _ in range(FLAGS.prompt)] for _ in range(batch)]
+            prompts = [
+                [random.randrange(1, FLAGS.words) for _ in range(FLAGS.prompt)]
+                for _ in range(batch)
+            ]
             answers: dict[str, list[dict]] = {name: [] for name in SYSTEMS}
             for _ in range(FLAGS.rounds + 1):
                 for name, (child, how) in SYSTEMS.items():
@@ -88,8 +118,13 @@ def show(batch: int, answers: dict[str, list[dict]]) -> None:
     for name, times in seconds.items():
         ratios = [other / mine for mine, other in zip(times, theirs, strict=True)]
         same = answers[name][-1]["tokens"] == answers["Hugging Face generate"][-1]["tokens"]
-        print(f"batch {batch:3d}  {name:22s} {batch * FLAGS.new / statistics.median(times):9.1f} tokens/s  first call {answers[name][0]['seconds']:6.2f} s  "
-              f"{statistics.median(ratios):5.2f} times the peer ({min(ratios):.2f} to {max(ratios):.2f}){'' if same else '  OTHER TOKENS'}", flush=True)
+        print(
+            f"batch {batch:3d}  {name:22s} {batch * FLAGS.new / statistics.median(times):9.1f}"
+            f" tokens/s  first call {answers[name][0]['seconds']:6.2f} s "
+            f" {statistics.median(ratios):5.2f} times the peer ({min(ratios):.2f} to"
+            f" {max(ratios):.2f}){'' if same else '  OTHER TOKENS'}",
+            flush=True,
+        )
 
 
 def answer_prompts(folder: pathlib.Path) -> None:
@@ -104,15 +139,26 @@ def answer_prompts(folder: pathlib.Path) -> None:
 
     backbone, _ = huggingface.load_backbone(folder)
     decoding = Decoding(FLAGS.new, eos_id=None, pad_id=0)
-    functions = {how: tf.function(Generator(backbone, decoding, compiled=how == "compiled").generate, jit_compile=how == "compiled", autograph=False)
-                 for how in ("compiled", "as served")}
+    functions = {
+        how: tf.function(
+            Generator(backbone, decoding, compiled=how == "compiled").generate,
+            jit_compile=how == "compiled",
+            autograph=False,
+        )
+        for how in ("compiled", "as served")
+    }
     print("ready", flush=True)
     for line in sys.stdin:
         request = json.loads(line)
         prompts = tf.constant(request["prompts"], tf.int32)
         start = time.perf_counter()
-        tokens = functions[request["how"]](prompts, tf.fill([len(prompts)], prompts.shape[1]), tf.constant([0, 0]))["token_ids"].numpy()
-        print(json.dumps({"seconds": time.perf_counter() - start, "tokens": tokens.tolist()}), flush=True)
+        tokens = functions[request["how"]](
+            prompts, tf.fill([len(prompts)], prompts.shape[1]), tf.constant([0, 0])
+        )["token_ids"].numpy()
+        print(
+            json.dumps({"seconds": time.perf_counter() - start, "tokens": tokens.tolist()}),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

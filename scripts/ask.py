@@ -1,4 +1,7 @@
-"""Asks a SavedModel about raw strings: ask.py SAVED_MODEL TEXT [TEXT_PAIR]. Needs tensorflow and tensorflow-text, not the trainer."""
+"""Asks a SavedModel about raw strings: ask.py SAVED_MODEL TEXT [TEXT_PAIR].
+
+Needs tensorflow and tensorflow-text, not the trainer.
+"""
 
 import contextlib
 import json
@@ -20,7 +23,9 @@ import tensorflow_text  # noqa: E402, F401  registers the tokenizer's op
 os.dup2(stderr, 2)
 folder, *texts = sys.argv[1:]
 names = ("text", "text_pair")
-answer = tf.saved_model.load(folder).signatures["serving_default"](**{name: tf.constant([text]) for name, text in zip(names, texts, strict=False)})
+answer = tf.saved_model.load(folder).signatures["serving_default"](
+    **{name: tf.constant([text]) for name, text in zip(names, texts, strict=False)}
+)
 labels = json.loads(pathlib.Path(folder, "assets.extra", "labels.json").read_text(encoding="utf-8"))
 print(f"{folder} on {texts}:")
 for name, value in sorted(answer.items()):

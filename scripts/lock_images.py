@@ -1,7 +1,9 @@
-"""Writes docker/requirements-*.txt: the exact versions of all that the images install. Needs uv (pip install uv).
+"""Writes docker/requirements-*.txt: the exact versions of all that the images install.
 
-The ranges are setup.py's. On a TPU, tensorflow-tpu takes the place of tensorflow, and tensorflow-text, which asks for
-tensorflow by name, is installed without its dependencies.
+Needs uv (pip install uv).
+
+The ranges are setup.py's. On a TPU, tensorflow-tpu takes the place of tensorflow, and
+tensorflow-text, which asks for tensorflow by name, is installed without its dependencies.
 """
 
 from __future__ import annotations
@@ -13,9 +15,14 @@ import sys
 import unittest.mock
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PYTHONS = {"cpu": "3.11", "gpu": "3.11", "tpu": "3.10"}  # 3.10 is that of Vertex AI's base image for TPU pods
-TPU = ["tensorflow-tpu==2.20.0", "libtpu==0.0.21",  # the newest with wheels for Python 3.10
-       "tensorflow-metadata>=1.17"]  # else a newer protobuf is taken, and a release of years ago that does not bound it
+# 3.10 is that of Vertex AI's base image for TPU pods
+PYTHONS = {"cpu": "3.11", "gpu": "3.11", "tpu": "3.10"}
+TPU = [
+    "tensorflow-tpu==2.20.0",
+    "libtpu==0.0.21",  # the newest with wheels for Python 3.10
+    # else a newer protobuf is taken, and a release of years ago that does not bound it
+    "tensorflow-metadata>=1.17",
+]
 HEADER = "# By scripts/lock_images.py, for Python {python}. Change setup.py and write it anew.\n"
 
 
@@ -25,17 +32,35 @@ def requirements(kind: str) -> list[str]:
         setup = runpy.run_path(str(ROOT / "setup.py"))
     required = setup["REQUIRED"]
     if kind == "tpu":
-        required = [*(one for one in required if not one.startswith(("tensorflow>", "tensorflow-text>"))), *TPU]
+        required = [
+            *(one for one in required if not one.startswith(("tensorflow>", "tensorflow-text>"))),
+            *TPU,
+        ]
     return required + (setup["EXTRAS"]["gpu"] if kind == "gpu" else [])
 
 
 def main() -> None:
     """Writes all of them, or those that are named."""
     for kind in sys.argv[1:] or PYTHONS:
-        command = ["uv", "pip", "compile", "-", "--quiet", "--no-header", "--no-annotate", "--python-version", PYTHONS[kind],
-                   "--python-platform", "x86_64-manylinux_2_31"]
-        locked = subprocess.run(command, input="\n".join(requirements(kind)), capture_output=True, text=True, check=True).stdout
-        (ROOT / "docker" / f"requirements-{kind}.txt").write_text(HEADER.format(python=PYTHONS[kind]) + locked, encoding="utf-8")
+        command = [
+            "uv",
+            "pip",
+            "compile",
+            "-",
+            "--quiet",
+            "--no-header",
+            "--no-annotate",
+            "--python-version",
+            PYTHONS[kind],
+            "--python-platform",
+            "x86_64-manylinux_2_31",
+        ]
+        locked = subprocess.run(
+            command, input="\n".join(requirements(kind)), capture_output=True, text=True, check=True
+        ).stdout
+        (ROOT / "docker" / f"requirements-{kind}.txt").write_text(
+            HEADER.format(python=PYTHONS[kind]) + locked, encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

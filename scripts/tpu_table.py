@@ -1,14 +1,18 @@
 """The table of docs/tpu.md, from plans.
 
 usage: tpu_table.py FOLDER, where FOLDER/CONFIG.GENERATION/plan.json was written by
-python -m trainer.task --mode=plan --config=configs/CONFIG.yaml --plan.tpu=GENERATION --job_dir=FOLDER/CONFIG.GENERATION
+python -m trainer.task --mode=plan --config=configs/CONFIG.yaml --plan.tpu=GENERATION
+--job_dir=FOLDER/CONFIG.GENERATION
 """
 
 import json
 import pathlib
 import sys
 
-print("| config | TPU | shapes, train + evaluation | compile | memory of a training step | at best | largest micro-batch that fits |")
+print(
+    "| config | TPU | shapes, train + evaluation | compile | memory of a training step | at best |"
+    " largest micro-batch that fits |"
+)
 print("| --- " * 7 + "|")
 for file in sorted(pathlib.Path(sys.argv[1]).glob("*/plan.json")):
     plan = json.loads(file.read_text(encoding="utf-8"))
@@ -16,8 +20,15 @@ for file in sorted(pathlib.Path(sys.argv[1]).glob("*/plan.json")):
     compiled = plan["compiled"]
     training = [shape for shape in compiled["shapes"] if shape["step"] == "train"]
     failed = [shape for shape in compiled["shapes"] if "error" in shape]
-    worst, largest = max(training, key=lambda shape: shape.get("hbm_share", 0)), compiled["largest"]
-    cells = [config, generation, f"{len(training)} + {len(compiled['shapes']) - len(training)}", f"{len(failed)} do not" if failed else "all",
-             f"{worst['hbm_needed_bytes'] / 1e9:.2f} GB, {worst['hbm_share']:.1%}", f"{1000 * compiled['estimate']['step_s']:.1f} ms a step",
-             f"{largest['rows']:,} x {largest['row_length']}"]
+    worst = max(training, key=lambda shape: shape.get("hbm_share", 0))
+    largest = compiled["largest"]
+    cells = [
+        config,
+        generation,
+        f"{len(training)} + {len(compiled['shapes']) - len(training)}",
+        f"{len(failed)} do not" if failed else "all",
+        f"{worst['hbm_needed_bytes'] / 1e9:.2f} GB, {worst['hbm_share']:.1%}",
+        f"{1000 * compiled['estimate']['step_s']:.1f} ms a step",
+        f"{largest['rows']:,} x {largest['row_length']}",
+    ]
     print("| " + " | ".join(cells) + " |")

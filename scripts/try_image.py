@@ -1,8 +1,10 @@
-"""Executes the steps of a Dockerfile in a plain virtual environment, then trains a toy with what they installed.
+"""Executes the steps of a Dockerfile in a plain virtual environment, then trains a toy with what
+they installed.
 
 usage: try_image.py docker/cpu.Dockerfile [PYTHON]
 
-For machines without Docker. COPY goes into a folder that stands for WORKDIR; useradd and links into /lib are left out.
+For machines without Docker. COPY goes into a folder that stands for WORKDIR; useradd and links into
+/lib are left out.
 """
 
 from __future__ import annotations
@@ -31,40 +33,73 @@ print(toy.write_config(folder, toy.write_checkpoint(folder / "weights"), rows, d
 
 def instructions(dockerfile: str) -> list[tuple[str, str]]:
     """Each instruction and its arguments, continued lines joined."""
-    lines = [line for line in re.sub(r"\\\n\s*", " ", dockerfile).splitlines() if line and not line.startswith("#")]
+    lines = [
+        line
+        for line in re.sub(r"\\\n\s*", " ", dockerfile).splitlines()
+        if line and not line.startswith("#")
+    ]
     return [(line.split(" ", 1)[0], line.split(" ", 1)[1]) for line in lines]
 
 
 def main(dockerfile: pathlib.Path, python: str) -> None:
     """Raises CalledProcessError at the first step that fails."""
     with tempfile.TemporaryDirectory() as place:
-        folder, venv = pathlib.Path(place, "app"), pathlib.Path(place, "venv")
+        folder = pathlib.Path(place, "app")
+        venv = pathlib.Path(place, "venv")
         folder.mkdir()
         subprocess.run([python, "-m", "venv", venv], check=True)
-        environment = {**os.environ, "PATH": f"{venv / 'bin'}:{os.environ['PATH']}", "PIP_NO_CACHE_DIR": "1", "HOME": place}
-        environment["TPU_SKIP_MDS_QUERY"] = "1"  # tensorflow-tpu asks Google's metadata server for minutes where there is none
+        environment = {
+            **os.environ,
+            "PATH": f"{venv / 'bin'}:{os.environ['PATH']}",
+            "PIP_NO_CACHE_DIR": "1",
+            "HOME": place,
+        }
+        # tensorflow-tpu asks Google's metadata server for minutes where there is none
+        environment["TPU_SKIP_MDS_QUERY"] = "1"
         steps = instructions(dockerfile.read_text(encoding="utf-8"))
         for kind, rest in steps:
             if kind == "COPY":
-                source, target = rest.split()[:-1], rest.split()[-1]
+                source = rest.split()[:-1]
+                target = rest.split()[-1]
                 for name in source:
-                    (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, folder / (pathlib.Path(name).name if target == "./" else target))
+                    (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(
+                        ROOT / name,
+                        folder / (pathlib.Path(name).name if target == "./" else target),
+                    )
             elif kind == "RUN" and not any(word in rest for word in LEFT_OUT):
                 print(f"RUN {rest}", flush=True)
                 subprocess.run(rest, shell=True, check=True, cwd=folder, env=environment)
             elif kind == "ENV":
                 environment |= dict(re.findall(r"(\w+)=(\S+)", rest))
-        command = json.loads(next(rest for kind, rest in steps if kind in ("ENTRYPOINT", "CMD")))[:3]
+        command = json.loads(next(rest for kind, rest in steps if kind in ("ENTRYPOINT", "CMD")))[
+            :3
+        ]
         shutil.rmtree(folder / "trainer")  # what runs is what was installed
         toy = pathlib.Path(place, "toy")
         toy.mkdir()
-        config = subprocess.run([venv / "bin" / "python", "-c", TOY.format(root=str(ROOT)), toy], check=True, capture_output=True, text=True,
-                                cwd=folder, env=environment).stdout.strip()
+        config = subprocess.run(
+            [venv / "bin" / "python", "-c", TOY.format(root=str(ROOT)), toy],
+            check=True,
+            capture_output=True,
+            text=True,
+            cwd=folder,
+            env=environment,
+        ).stdout.strip()
         # tensorflow-tpu cannot compile for this machine, and so not train on it.
         mode = ["--mode=plan"] if dockerfile.name == "tpu.Dockerfile" else []
-        subprocess.run([*command, f"--config={config}", f"--job_dir={place}/job", *mode], check=True, cwd=folder, env=environment)
-        subprocess.run(["pip", "check"], check=dockerfile.name != "tpu.Dockerfile", cwd=folder, env=environment)
-        print(f"{dockerfile}: its steps work with {subprocess.run([python, '--version'], capture_output=True, text=True, check=True).stdout.strip()}")
+        subprocess.run(
+            [*command, f"--config={config}", f"--job_dir={place}/job", *mode],
+            check=True,
+            cwd=folder,
+            env=environment,
+        )
+        subprocess.run(
+            ["pip", "check"], check=dockerfile.name != "tpu.Dockerfile", cwd=folder, env=environment
+        )
+        print(
+            f"{dockerfile}: its steps work with"
+            f" {subprocess.run([python, '--version'], capture_output=True, text=True, check=True).stdout.strip()}"
+        )
 
 
 if __name__ == "__main__":

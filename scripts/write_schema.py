@@ -1,4 +1,7 @@
-"""Writes configs/schema.json, from which editors complete the keys of a config. Run it after a change of the schema."""
+"""Writes configs/schema.json, from which editors complete the keys of a config.
+
+Run it after a change of the schema.
+"""
 
 import json
 import pathlib

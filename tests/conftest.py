@@ -12,7 +12,9 @@ hypothesis.settings.register_profile("without_a_deadline", deadline=None)
 hypothesis.settings.load_profile("without_a_deadline")
 
 # Before TensorFlow's first op: a mirrored strategy needs devices.
-tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4)
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4
+)
 
 from tests import toy  # noqa: E402
 from tests.launcher import Launcher  # noqa: E402
@@ -26,10 +28,19 @@ def toy_weights(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, toy_weights: pathlib.Path) -> pathlib.Path:
-    """The job_dir of a finished run on 128 sentences, with validation, test and a SavedModel. Not to be written to."""
+    """The job_dir of a finished run on 128 sentences, with validation, test and a SavedModel.
+
+    Not to be written to.
+    """
     folder = tmp_path_factory.mktemp("trained")
-    config = toy.write_config(folder, toy_weights, toy.write_sentences(folder / "train.jsonl", 128),
-                              data={"validation": 0.2, "test": 0.2}, train={"steps": 30}, export={"format": "savedmodel", "check_examples": 8})
+    config = toy.write_config(
+        folder,
+        toy_weights,
+        toy.write_sentences(folder / "train.jsonl", 128),
+        data={"validation": 0.2, "test": 0.2},
+        train={"steps": 30},
+        export={"format": "savedmodel", "check_examples": 8},
+    )
     assert toy.run_main(config, folder / "job") == 0
     return folder / "job"
 

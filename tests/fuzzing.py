@@ -111,7 +111,8 @@ def _raw_value(rng: random.Random, text: str) -> bytes:
 
 def _lines(rng: random.Random, text: str) -> bytes:
     lines = text.splitlines()
-    number, other = rng.randrange(len(lines)), rng.randrange(len(lines))
+    number = rng.randrange(len(lines))
+    other = rng.randrange(len(lines))
     kind = rng.randrange(7)
     if kind == 0:
         lines.insert(number, lines[other])
@@ -281,9 +282,13 @@ def mutated_cluster(rng: random.Random) -> str:
 
 
 def assert_clean(code: int, said: Any, case: str) -> None:
-    """Exit code 0, or 2 with one message: bounded, without a control character, and nothing else."""
+    """Exit code 0, or 2 with one message:
+    bounded, without a control character, and nothing else.
+    """
     assert code in (0, 2), case
-    assert not any(unicodedata.category(ch) in HIDDEN and ch not in "\n\t" for ch in said.out + said.err), case
+    assert not any(
+        unicodedata.category(ch) in HIDDEN and ch not in "\n\t" for ch in said.out + said.err
+    ), case
     if code == 2:
         assert said.err.startswith("error: ") and said.out == "", case
         assert len(said.err) < MESSAGE_LENGTH + 100, case

@@ -1,10 +1,12 @@
-"""Runs the entry point in real processes that tests may kill, without paying TensorFlow's import for each.
+"""Runs the entry point in real processes that tests may kill, without paying TensorFlow's import
+for each.
 
-Run as a file it imports everything once, then answers requests, a JSON line each: {"argv", "log", "environment"} forks a
-child and gives its process id, {"wait": process id} its return code. No TensorFlow op has run before the fork.
+Run as a file it imports everything once, then answers requests, a JSON line each: {"argv", "log",
+"environment"} forks a child and gives its process id, {"wait": process id} its return code. No
+TensorFlow op has run before the fork.
 
-There are two of them, which take turns: children of one have its memory's addresses and its hashes of strings in common, and
-what goes on, or trains together, has neither.
+There are two of them, which take turns: children of one have its memory's addresses and its hashes
+of strings in common, and what goes on, or trains together, has neither.
 """
 
 from __future__ import annotations
@@ -23,16 +25,45 @@ class Launcher:
     """The other side: used by tests."""
 
     def __init__(self) -> None:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
-        servers = [subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
-                                    env={**environment, "PYTHONHASHSEED": str(seed)}) for seed in (1, 2)]
-        self._servers, self._next = servers, itertools.cycle(servers)
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "KERAS_BACKEND": "tensorflow",
+        }
+        servers = [
+            subprocess.Popen(
+                [sys.executable, __file__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                cwd=ROOT,
+                env={**environment, "PYTHONHASHSEED": str(seed)},
+            )
+            for seed in (1, 2)
+        ]
+        self._servers = servers
+        self._next = itertools.cycle(servers)
         self._server_of: dict[int, subprocess.Popen] = {}
 
-    def start(self, *arguments: str, log: pathlib.Path, environment: dict[str, str] | None = None) -> int:
-        """Starts `python -m trainer.task ARGUMENTS`; its output goes to `log`. Returns its process id."""
+    def start(
+        self, *arguments: str, log: pathlib.Path, environment: dict[str, str] | None = None
+    ) -> int:
+        """Starts `python -m trainer.task ARGUMENTS`; its output goes to `log`.
+
+        Returns its process id.
+        """
         server = next(self._next)
-        self._last = int(_ask(server, {"argv": ["task.py", *arguments], "log": str(log), "environment": environment or {}}))
+        self._last = int(
+            _ask(
+                server,
+                {
+                    "argv": ["task.py", *arguments],
+                    "log": str(log),
+                    "environment": environment or {},
+                },
+            )
+        )
         self._server_of[self._last] = server
         return self._last
 

@@ -47,7 +47,11 @@ def second_step(*arguments, **variables):
     own.pop("GLIBC_TUNABLES", None)
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *arguments],
-        cwd=ROOT, env={**own, **variables}, capture_output=True, text=True, check=True,
+        cwd=ROOT,
+        env={**own, **variables},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return json.loads(done.stdout)
 
@@ -67,12 +71,17 @@ def test_a_process_without_our_code_gets_the_same_from_its_environment():
 
 
 @on_glibc
-@pytest.mark.parametrize(("variables", "who"), [
-    ({"MALLOC_ARENA_MAX": "4"}, "MALLOC_ARENA_MAX"),
-    ({"MALLOC_MMAP_THRESHOLD_": "65536"}, "MALLOC_MMAP_THRESHOLD_"),
-    ({"GLIBC_TUNABLES": "glibc.malloc.tcache_count=7:glibc.malloc.mmap_max=100"},
-     "GLIBC_TUNABLES (mmap_max)"),
-])
+@pytest.mark.parametrize(
+    ("variables", "who"),
+    [
+        ({"MALLOC_ARENA_MAX": "4"}, "MALLOC_ARENA_MAX"),
+        ({"MALLOC_MMAP_THRESHOLD_": "65536"}, "MALLOC_MMAP_THRESHOLD_"),
+        (
+            {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=7:glibc.malloc.mmap_max=100"},
+            "GLIBC_TUNABLES (mmap_max)",
+        ),
+    ],
+)
 def test_what_the_environment_says_of_glibc_counts(variables, who):
     name, faults = second_step("keep", **variables)
     assert name.endswith(f" as {who} says")
@@ -88,11 +97,14 @@ def test_a_tunable_of_something_else_does_not_count():
 
 @on_glibc
 @pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
-@pytest.mark.parametrize(("library", "name"), [
-    ("libtcmalloc_minimal.so.4", "tcmalloc"),
-    ("libjemalloc.so.2", "jemalloc"),
-    ("libours.so", "libours.so"),
-])
+@pytest.mark.parametrize(
+    ("library", "name"),
+    [
+        ("libtcmalloc_minimal.so.4", "tcmalloc"),
+        ("libjemalloc.so.2", "jemalloc"),
+        ("libours.so", "libours.so"),
+    ],
+)
 def test_a_preloaded_allocator_is_left_alone(tmp_path, library, name):
     code = tmp_path / "malloc.c"
     code.write_text(
@@ -126,9 +138,17 @@ def test_every_mode_sets_it_before_tensorflow_allocates(monkeypatch, tmp_path):
     monkeypatch.setattr("trainer.stopping.StopSignal.listen", lambda self: None)
     for mode in ("train", "plan"):
         with pytest.raises(KeyboardInterrupt):
-            task.main(["", f"--job_dir={tmp_path}", f"--mode={mode}", "--data.source=csv",
-                       "--data.train=x.csv", "--head.name=classification",
-                       "--backbone.weights=x"])
+            task.main(
+                [
+                    "",
+                    f"--job_dir={tmp_path}",
+                    f"--mode={mode}",
+                    "--data.source=csv",
+                    "--data.train=x.csv",
+                    "--head.name=classification",
+                    "--backbone.weights=x",
+                ]
+            )
     assert calls == ["keep_memory", "import"] * 2
 
 
@@ -144,12 +164,15 @@ def test_results_say_what_a_run_ran_on(trained):
     assert found["cores"] >= 1 and found["processor"] and found["allocator"]
 
 
-@pytest.mark.parametrize(("text", "processor"), [
-    ("model name\t: AMD EPYC 7B13\nflags\t\t: fpu avx avx2 fma\n", "AMD EPYC 7B13 (AVX2)"),
-    ("model name\t: Xeon\nflags\t\t: avx2 avx512f amx_tile\n", "Xeon (AMX)"),
-    ("processor\t: 0\nFeatures\t: fp asimd\n", f"{os.uname().machine} (NEON)"),
-    ("", os.uname().machine),
-])
+@pytest.mark.parametrize(
+    ("text", "processor"),
+    [
+        ("model name\t: AMD EPYC 7B13\nflags\t\t: fpu avx avx2 fma\n", "AMD EPYC 7B13 (AVX2)"),
+        ("model name\t: Xeon\nflags\t\t: avx2 avx512f amx_tile\n", "Xeon (AMX)"),
+        ("processor\t: 0\nFeatures\t: fp asimd\n", f"{os.uname().machine} (NEON)"),
+        ("", os.uname().machine),
+    ],
+)
 def test_processors_by_name_and_vectors(monkeypatch, tmp_path, text, processor):
     monkeypatch.setattr(machine, "CPU_INFO", tmp_path / "cpuinfo")
     (tmp_path / "cpuinfo").write_text(text)

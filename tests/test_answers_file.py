@@ -1,4 +1,6 @@
-"""--output replaces an earlier run's answers and nothing else; a pipe or device is written to as it is."""
+"""--output replaces an earlier run's answers and nothing else; a pipe or device is written to as it
+is.
+"""
 
 import json
 import os
@@ -19,14 +21,31 @@ ANSWER = '{"text": "a", "label": "b", "probabilities": {"b": 1.0}}\n'
 
 @pytest.fixture
 def run(tmp_path):
-    for name in ("weights", "data/deep", "job/checkpoints/step_00000003", "job/logs", "job/model", "job/huggingface"):
+    for name in (
+        "weights",
+        "data/deep",
+        "job/checkpoints/step_00000003",
+        "job/logs",
+        "job/model",
+        "job/huggingface",
+    ):
         (tmp_path / name).mkdir(parents=True)
-    for name in ("weights/config.json", "data/train.jsonl", "data/deep/part.jsonl", "in.jsonl", "in2.jsonl"):
+    for name in (
+        "weights/config.json",
+        "data/train.jsonl",
+        "data/deep/part.jsonl",
+        "in.jsonl",
+        "in2.jsonl",
+    ):
         (tmp_path / name).write_text(ANSWER)  # what it looks like is no excuse
     for name in ("job/metrics.jsonl", "job/config.yaml", "thesis.txt"):
         (tmp_path / name).write_text("precious\n")
-    values = toy.config_values(tmp_path, tmp_path / "weights", tmp_path / "data" / "train.jsonl",
-                               data={"validation": f"{tmp_path}/data/deep/*.jsonl", "cache_dir": str(tmp_path / "cache")})
+    values = toy.config_values(
+        tmp_path,
+        tmp_path / "weights",
+        tmp_path / "data" / "train.jsonl",
+        data={"validation": f"{tmp_path}/data/deep/*.jsonl", "cache_dir": str(tmp_path / "cache")},
+    )
     (tmp_path / "config.yaml").write_text(json.dumps(values))
     return tmp_path
 
@@ -35,7 +54,12 @@ def refused(run, output, source="in.jsonl"):
     config = resolve(run / "config.yaml").config
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     try:
-        answers_file.require_output(str(run / output), source if source == "-" else str(run / source), config, Job(run / "job"))
+        answers_file.require_output(
+            str(run / output),
+            source if source == "-" else str(run / source),
+            config,
+            Job(run / "job"),
+        )
     except UserError as error:
         return str(error).replace(str(run), "RUN")
     finally:
@@ -43,25 +67,63 @@ def refused(run, output, source="in.jsonl"):
     return None
 
 
-@pytest.mark.parametrize(("output", "source", "said"), [
-    ("in.jsonl", "in.jsonl", "--output: RUN/in.jsonl is what --input names. Give another --output."),
-    ("to_in.jsonl", "in.jsonl", "--output: RUN/to_in.jsonl is what --input names."),
-    ("in2.jsonl", "in*.jsonl", "--output: RUN/in2.jsonl is what --input names."),
-    ("data/train.jsonl", "in.jsonl", "--output: RUN/data/train.jsonl is what data.train names."),
-    ("data/deep/part.jsonl", "in.jsonl", "--output: RUN/data/deep/part.jsonl is what data.validation names."),
-    ("weights/config.json", "in.jsonl", "--output: RUN/weights/config.json is what backbone.weights names."),
-    ("data", "in.jsonl", "--output: RUN/data is a folder. Give a file, such as RUN/data/answers.jsonl."),
-    ("job", "in.jsonl", "--output: RUN/job is a folder."),
-    ("job/config.yaml", "in.jsonl", "--output: RUN/job/config.yaml is a file of the job."),
-    ("job/metrics.jsonl", "in.jsonl", "--output: RUN/job/metrics.jsonl is a file of the job."),
-    ("job/results.json", "in.jsonl", "--output: RUN/job/results.json is a file of the job."),
-    ("job/checkpoints/step_00000003/a", "in.jsonl", "--output: RUN/job/checkpoints/step_00000003/a lies in the job's checkpoints."),
-    ("job/model/a", "in.jsonl", "--output: RUN/job/model/a lies in the job's model."),
-    ("job/huggingface/a", "in.jsonl", "--output: RUN/job/huggingface/a lies in the job's export."),
-    ("thesis.txt", "in.jsonl", "--output: RUN/thesis.txt is there and holds no answers of --mode=predict: it begins 'precious\\n'. Give another --output, or"),
-    ("thesis.txt/a", "in.jsonl", "cannot write 'RUN/thesis.txt': "),
-    ("n" * 300, "in.jsonl", "--output: RUN/nnn"),
-])
+@pytest.mark.parametrize(
+    ("output", "source", "said"),
+    [
+        (
+            "in.jsonl",
+            "in.jsonl",
+            "--output: RUN/in.jsonl is what --input names. Give another --output.",
+        ),
+        ("to_in.jsonl", "in.jsonl", "--output: RUN/to_in.jsonl is what --input names."),
+        ("in2.jsonl", "in*.jsonl", "--output: RUN/in2.jsonl is what --input names."),
+        (
+            "data/train.jsonl",
+            "in.jsonl",
+            "--output: RUN/data/train.jsonl is what data.train names.",
+        ),
+        (
+            "data/deep/part.jsonl",
+            "in.jsonl",
+            "--output: RUN/data/deep/part.jsonl is what data.validation names.",
+        ),
+        (
+            "weights/config.json",
+            "in.jsonl",
+            "--output: RUN/weights/config.json is what backbone.weights names.",
+        ),
+        (
+            "data",
+            "in.jsonl",
+            "--output: RUN/data is a folder. Give a file, such as RUN/data/answers.jsonl.",
+        ),
+        ("job", "in.jsonl", "--output: RUN/job is a folder."),
+        ("job/config.yaml", "in.jsonl", "--output: RUN/job/config.yaml is a file of the job."),
+        ("job/metrics.jsonl", "in.jsonl", "--output: RUN/job/metrics.jsonl is a file of the job."),
+        ("job/results.json", "in.jsonl", "--output: RUN/job/results.json is a file of the job."),
+        (
+            "job/checkpoints/step_00000003/a",
+            "in.jsonl",
+            "--output: RUN/job/checkpoints/step_00000003/a lies in the job's checkpoints.",
+        ),
+        ("job/model/a", "in.jsonl", "--output: RUN/job/model/a lies in the job's model."),
+        (
+            "job/huggingface/a",
+            "in.jsonl",
+            "--output: RUN/job/huggingface/a lies in the job's export.",
+        ),
+        (
+            "thesis.txt",
+            "in.jsonl",
+            (
+                "--output: RUN/thesis.txt is there and holds no answers of --mode=predict: it"
+                " begins 'precious\\n'. Give another --output, or"
+            ),
+        ),
+        ("thesis.txt/a", "in.jsonl", "cannot write 'RUN/thesis.txt': "),
+        ("n" * 300, "in.jsonl", "--output: RUN/nnn"),
+    ],
+)
 def test_what_would_be_destroyed_is_refused(run, output, source, said):
     (run / "to_in.jsonl").symlink_to("in.jsonl")
     assert refused(run, output, source).startswith(said)
@@ -72,14 +134,20 @@ def test_what_standard_input_comes_from_is_refused(run, monkeypatch):
     with (run / "in.jsonl").open() as file:
         os.dup2(file.fileno(), 0)
     try:
-        assert refused(run, "in.jsonl", "-") == "--output: RUN/in.jsonl is what --input=- reads. Give another --output."
+        assert (
+            refused(run, "in.jsonl", "-")
+            == "--output: RUN/in.jsonl is what --input=- reads. Give another --output."
+        )
         assert refused(run, "new.jsonl", "-") is None
     finally:
         os.dup2(kept, 0)
         os.close(kept)
 
 
-@pytest.mark.parametrize("output", ["new.jsonl", "new/deep.jsonl", "empty", "answers.jsonl", "job/predictions.jsonl", "to_new"])
+@pytest.mark.parametrize(
+    "output",
+    ["new.jsonl", "new/deep.jsonl", "empty", "answers.jsonl", "job/predictions.jsonl", "to_new"],
+)
 def test_what_is_missing_empty_or_answers_may_be_written(run, output):
     (run / "empty").touch()
     (run / "answers.jsonl").write_text(ANSWER)
@@ -87,15 +155,40 @@ def test_what_is_missing_empty_or_answers_may_be_written(run, output):
     assert refused(run, output) is None
 
 
-@pytest.mark.parametrize(("content", "told"), [
-    (ANSWER, True), ('{"id": 1, "label": "x", "predicted_label": "y"}\n', True), ('{"text": "a", "entities": [{"start": 0, "score": 0.5}]}\n', True),
-    ('{"text": "", "entities": []}\n' * 3 + '{"text": "a", "tags": [], "entities": [{"score": 0.5}]}\n', True), ('{"answer": "a", "score": 1}\n', True),
-    ('{"text": "a", "generated_text": "b"}\n', True), ('{"text": "a", "error": "not JSON"}\n' + ANSWER, True), ('{"a": 1, "value": 0.5}\n\n', True),
-    (ANSWER * 2000, True), (ANSWER.replace('"a"', f'"{"long" * 30_000}"'), False), ('{"text": "a", "label": "b"}\n', False),
-    ('{"text": "a", "entities": [{"start": 0, "end": 1}]}\n', False), ("[]\n", False), ("text\n", False), ('{"probabilities": 1}\ntext\n', False),
-    ('{"step": 1, "split": "train", "loss": 0.5}\n', False), ("\x00\xff", False), ("[" * 50_000, False)])
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (ANSWER, True),
+        ('{"id": 1, "label": "x", "predicted_label": "y"}\n', True),
+        ('{"text": "a", "entities": [{"start": 0, "score": 0.5}]}\n', True),
+        (
+            '{"text": "", "entities": []}\n' * 3
+            + '{"text": "a", "tags": [], "entities": [{"score": 0.5}]}\n',
+            True,
+        ),
+        ('{"answer": "a", "score": 1}\n', True),
+        ('{"text": "a", "generated_text": "b"}\n', True),
+        ('{"text": "a", "error": "not JSON"}\n' + ANSWER, True),
+        ('{"a": 1, "value": 0.5}\n\n', True),
+        (ANSWER * 2000, True),
+        (ANSWER.replace('"a"', f'"{"long" * 30_000}"'), False),
+        ('{"text": "a", "label": "b"}\n', False),
+        ('{"text": "a", "entities": [{"start": 0, "end": 1}]}\n', False),
+        ("[]\n", False),
+        ("text\n", False),
+        ('{"probabilities": 1}\ntext\n', False),
+        ('{"step": 1, "split": "train", "loss": 0.5}\n', False),
+        ("\x00\xff", False),
+        ("[" * 50_000, False),
+    ],
+)
 def test_answers_are_known_by_what_only_they_have(content, told):
-    assert answers_file.holds_answers(content.encode("utf-8", "replace")[:answers_file.LOOKED_AT_BYTES]) is told
+    assert (
+        answers_file.holds_answers(
+            content.encode("utf-8", "replace")[: answers_file.LOOKED_AT_BYTES]
+        )
+        is told
+    )
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
@@ -132,7 +225,12 @@ def test_a_device_is_written_to_and_stays_one(tmp_path):
     assert not os.path.isfile("/dev/null")
     (tmp_path / "to_full").symlink_to("/dev/full")
     for target in ("/dev/full", str(tmp_path / "to_full")):
-        with pytest.raises(OutputError, match=f"--output={target} cannot be written: No space left on device"), answers_file.writing(target) as output:
+        with (
+            pytest.raises(
+                OutputError, match=f"--output={target} cannot be written: No space left on device"
+            ),
+            answers_file.writing(target) as output,
+        ):
             output.write(ANSWER)
 
 
@@ -151,19 +249,43 @@ def test_predict_refuses_before_it_builds_a_model(trained, tmp_path, capsys, mon
     toy.write_jsonl(tmp_path / "in.jsonl", [{"text": "a"}])
     (tmp_path / "thesis.txt").write_text("precious")
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    assert toy.run_main(None, trained, "--mode=predict", f"--input={tmp_path}/in.jsonl", f"--output={tmp_path / output}") == 2
-    assert f"error: --output: {tmp_path / output} is " in capsys.readouterr().err and {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert (
+        toy.run_main(
+            None,
+            trained,
+            "--mode=predict",
+            f"--input={tmp_path}/in.jsonl",
+            f"--output={tmp_path / output}",
+        )
+        == 2
+    )
+    assert (
+        f"error: --output: {tmp_path / output} is " in capsys.readouterr().err
+        and {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    )
 
 
-@pytest.mark.parametrize(("target", "code", "said"), [("/dev/full", 2, "No space left on device"), ("/dev/null", 0, "")])
+@pytest.mark.parametrize(
+    ("target", "code", "said"), [("/dev/full", 2, "No space left on device"), ("/dev/null", 0, "")]
+)
 def test_predict_writes_to_devices(trained, tmp_path, capsys, monkeypatch, target, code, said):
     from tests.test_predict import skip_the_model
 
     skip_the_model(monkeypatch)
     toy.write_jsonl(tmp_path / "in.jsonl", [{"text": "a"}])
-    assert toy.run_main(None, trained, "--mode=predict", f"--input={tmp_path}/in.jsonl", f"--output={target}") == code
+    assert (
+        toy.run_main(
+            None, trained, "--mode=predict", f"--input={tmp_path}/in.jsonl", f"--output={target}"
+        )
+        == code
+    )
     error = capsys.readouterr().err
-    assert said in error and "Traceback" not in error and os.path.exists(target) and not os.path.isfile(target)
+    assert (
+        said in error
+        and "Traceback" not in error
+        and os.path.exists(target)
+        and not os.path.isfile(target)
+    )
 
 
 def test_predict_ends_with_one_line_where_nobody_reads(trained, tmp_path, capsys, monkeypatch):
@@ -175,6 +297,9 @@ def test_predict_ends_with_one_line_where_nobody_reads(trained, tmp_path, capsys
         raise BrokenPipeError
 
     toy.write_jsonl(tmp_path / "in.jsonl", [{"text": "a"}])
-    monkeypatch.setattr("sys.stdout", types.SimpleNamespace(write=write, flush=lambda: None, reconfigure=lambda **_: None))
+    monkeypatch.setattr(
+        "sys.stdout",
+        types.SimpleNamespace(write=write, flush=lambda: None, reconfigure=lambda **_: None),
+    )
     assert toy.run_main(None, trained, "--mode=predict", f"--input={tmp_path}/in.jsonl") == 141
     assert capsys.readouterr().err.endswith("stopped: nobody reads what is written any more\n")

@@ -119,9 +119,6 @@ def test_what_is_saved_again_after_the_same_step_keeps_its_files(tmp_path):
     assert made.restore(7) == RunState(step=7, settled=False)
 
 
-# --- metrics.jsonl --------------------------------------------------------------------------------
-
-
 def metrics_of(folder, lines=3):
     """The file after so many lines, and what it was after each."""
     file = MetricsFile(folder / "metrics.jsonl", Fingerprint(0, 0))
@@ -184,7 +181,8 @@ def test_a_full_disk_is_one_message(tmp_path):
     file = MetricsFile.__new__(
         MetricsFile
     )  # as __init__ cuts the file, which no device lets be cut
-    file._path, file._crc32c = tmp_path / "metrics.jsonl", 0
+    file._path = tmp_path / "metrics.jsonl"
+    file._crc32c = 0
     file._file = open("/dev/full", "wb", buffering=0)  # noqa: SIM115
     with pytest.raises(
         JobDirError,

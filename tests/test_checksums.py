@@ -30,7 +30,8 @@ def test_a_sealed_file_is_json_that_is_read_back(tmp_path):
 
 
 def test_every_changed_byte_of_a_sealed_file_is_noticed(tmp_path):
-    content, file = sealed(VALUE).encode(), tmp_path / "a.json"
+    content = sealed(VALUE).encode()
+    file = tmp_path / "a.json"
     for place in range(len(content)):
         for bits in (1, 2, 4, 8, 16, 32, 64, 128, 255):
             file.write_bytes(

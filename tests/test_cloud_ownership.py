@@ -21,7 +21,9 @@ def server():
 
 @pytest.fixture
 def url(server, tmp_path, monkeypatch):
-    """A folder of the bucket of the test's own; each `mirror.local` of it is on a machine that knows nothing yet."""
+    """A folder of the bucket of the test's own; each `mirror.local` of it is on a machine that
+    knows nothing yet.
+    """
     server.plan = lambda method, path: None
     monkeypatch.setattr(mirror, "_chosen", [tmp_path / "cache"])
     mirror._jobs.cache_clear()
@@ -36,7 +38,10 @@ def put(url, content="precious"):
 
 def objects(url):
     """Names and contents."""
-    return {str(item).removeprefix(f"{url}/"): gcs.content(item, key="test").decode() for item in gcs.listing(url, key="test")}
+    return {
+        str(item).removeprefix(f"{url}/"): gcs.content(item, key="test").decode()
+        for item in gcs.listing(url, key="test")
+    }
 
 
 def another_machine(tmp_path, monkeypatch):
@@ -82,10 +87,15 @@ def test_what_is_not_ours_stays(url, tmp_path, monkeypatch, ours, name):
 def test_what_was_changed_stays(url):
     export(url, OLD)
     put(f"{url}/config.json", "OLD")
-    with pytest.raises(JobDirError, match=f"{url}: config.json changed since podtune wrote this export"):
+    with pytest.raises(
+        JobDirError, match=f"{url}: config.json changed since podtune wrote this export"
+    ):
         export(url, NEW)
     put(f"{url}/config.json", "longer")
-    with pytest.raises(JobDirError, match=f"{url} holds config.json, which podtune did not write or that changed since"):
+    with pytest.raises(
+        JobDirError,
+        match=f"{url} holds config.json, which podtune did not write or that changed since",
+    ):
         export(url, NEW)
 
 
@@ -100,7 +110,9 @@ def test_what_comes_while_it_is_written_stays(url):
 
 
 @pytest.mark.parametrize("requests", range(2, 30, 6))
-def test_one_that_was_interrupted_anywhere_is_ours_to_go_on_with(server, url, tmp_path, monkeypatch, requests):
+def test_one_that_was_interrupted_anywhere_is_ours_to_go_on_with(
+    server, url, tmp_path, monkeypatch, requests
+):
     export(url, OLD)
     left = [requests]
 
@@ -116,7 +128,8 @@ def test_one_that_was_interrupted_anywhere_is_ours_to_go_on_with(server, url, tm
         assert left[0] < 0
     server.plan = lambda method, path: None
     there = objects(url)
-    assert there.get("config.json") != "new" or there["model.safetensors"] == "new weights"  # readers see it whole or not at all
+    # readers see it whole or not at all
+    assert there.get("config.json") != "new" or there["model.safetensors"] == "new weights"
     another_machine(tmp_path, monkeypatch)
     export(url, NEW)
     there = objects(url)
@@ -134,10 +147,13 @@ def test_a_job_dir_with_the_users_config_is_refused(url):
     put(f"{url}/config.yaml", "head: {name: x}\n")
     folder = mirror.local(url)
     mirror.bring(folder, nested=False)
-    with pytest.raises(JobDirError, match=f"--job_dir={url} holds config.yaml, which no run of podtune wrote there"):
+    with pytest.raises(
+        JobDirError, match=f"--job_dir={url} holds config.yaml, which no run of podtune wrote there"
+    ):
         job_files.require_own(folder, folder / "checkpoints", folder / "logs")
     gcs.delete(gcs.listing(url, key="test"), key="test")
-    (folder / "checkpoints" / "step_00000001").mkdir(parents=True)  # here, of an earlier run; the bucket is the truth
+    # here, of an earlier run; the bucket is the truth
+    (folder / "checkpoints" / "step_00000001").mkdir(parents=True)
     mirror.bring(folder, nested=False)
     job_files.require_own(folder, folder / "checkpoints", folder / "logs")
     put(f"{url}/checkpoints/step_00000001/state.json")
@@ -157,7 +173,10 @@ def test_small_files_that_were_removed_from_the_bucket_are_written_anew(url):
     gcs.delete(gcs.listing(url, key="test"), key="test")
     assert copies.restore() == []  # which asks nobody
     assert copies.restore(ask=True) == ["config.yaml", job_files.MARKER]
-    assert objects(url)["config.yaml"] == "a" and set(objects(url)) == {"config.yaml", job_files.MARKER}
+    assert objects(url)["config.yaml"] == "a" and set(objects(url)) == {
+        "config.yaml",
+        job_files.MARKER,
+    }
 
 
 def test_pruning_leaves_notes_and_other_objects(url):
@@ -177,15 +196,29 @@ def test_an_output_in_the_bucket_replaces_answers_only(url, content, refused):
     put(f"{url}/out.jsonl", content)
     path = mirror.local(f"{url}/out.jsonl")
     if refused:
-        with pytest.raises(ConfigError, match=f"--output: {url}/out.jsonl is there and holds no answers of --mode=predict: it begins 'precious'"):
+        with pytest.raises(
+            ConfigError,
+            match=(
+                f"--output: {url}/out.jsonl is there and holds no answers of --mode=predict: it"
+                " begins 'precious'"
+            ),
+        ):
             answers_file._require_answers(path)
     else:
         answers_file._require_answers(path)
     answers_file._require_answers(mirror.local(f"{url}/new.jsonl"))
 
 
-@pytest.mark.parametrize(("spec", "url", "named"), [
-    ("gs://b/in.jsonl", "gs://b/in.jsonl", True), ("gs://b/data/", "gs://b/data/in.jsonl", True), ("gs://b/in*.jsonl", "gs://b/in1.jsonl", True),
-    ("gs://b/in", "gs://b/in.jsonl", False), ("gs://b/*.jsonl", "gs://c/in.jsonl", False), ("gs://b/*.jsonl", "gs://b/deep/in.jsonl", False)])
+@pytest.mark.parametrize(
+    ("spec", "url", "named"),
+    [
+        ("gs://b/in.jsonl", "gs://b/in.jsonl", True),
+        ("gs://b/data/", "gs://b/data/in.jsonl", True),
+        ("gs://b/in*.jsonl", "gs://b/in1.jsonl", True),
+        ("gs://b/in", "gs://b/in.jsonl", False),
+        ("gs://b/*.jsonl", "gs://c/in.jsonl", False),
+        ("gs://b/*.jsonl", "gs://b/deep/in.jsonl", False),
+    ],
+)
 def test_what_a_url_names(spec, url, named):
     assert gcs.names(spec, url) is named

@@ -21,9 +21,6 @@ from trainer.text import load_tokenizer
 SEED = 21
 
 
-# --- stores ---------------------------------------------------------------------------------------
-
-
 def values_of(prepared):
     """All that training and evaluation take of it."""
     found = {"vocabulary": prepared.vocabulary, "ledger": prepared.ledger.entries}
@@ -81,8 +78,6 @@ def test_two_hundred_damaged_stores(encode):
         assert_store_heals(encode, whole, wanted, file, kind, rng)
     print(f"{len(cases)} damaged files of a store: all noticed, all encoded anew")
 
-
-# --- job_dirs -------------------------------------------------------------------------------------
 
 TOLD = (
     ".data",
@@ -232,8 +227,7 @@ def test_the_remedy_of_a_lost_file_works(finished, tmp_path, capsys):
     assert toy.run_main(None, job, "--mode=evaluate") == 2
     assert (
         f"{job / 'vocabulary.json'} is missing. Put back a copy of it, or let the "
-        "training, which goes on where"
-        in capsys.readouterr().err
+        "training, which goes on where" in capsys.readouterr().err
     )
     assert toy.run_main(job / "config.yaml", job) == 0
     said = capsys.readouterr().err
@@ -248,7 +242,9 @@ def test_the_remedy_of_a_lost_file_works(finished, tmp_path, capsys):
 @pytest.mark.slow
 def test_every_damaged_file_of_a_job_in_every_mode(finished, tmp_path, capsys):
     """The real entry, by file, kind and mode: a word about it, and the same answers or none."""
-    rng, tried, silent = random.Random(SEED), 0, []
+    rng = random.Random(SEED)
+    tried = 0
+    silent = []
     asked = toy.write_jsonl(
         tmp_path / "asked.jsonl", [{"question": "film?", "context": "a great film"}]
     )

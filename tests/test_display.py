@@ -1,4 +1,6 @@
-"""What a terminal shows: a process writes to a pseudo-terminal, and its rows are read off as a person would."""
+"""What a terminal shows: a process writes to a pseudo-terminal, and its rows are read off as a
+person would.
+"""
 
 import io
 import math
@@ -37,7 +39,9 @@ class Screen:
     """The rows of a terminal, with the few controls that we may use; any other is an error."""
 
     def __init__(self, columns):
-        self.columns, self.rows, self.column = columns, [""], 0
+        self.columns = columns
+        self.rows = [""]
+        self.column = 0
 
     def feed(self, text):
         for part in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b.|.", text, re.DOTALL):
@@ -46,7 +50,7 @@ class Screen:
             elif part == "\r":
                 self.column = 0
             elif part == "\x1b[K":
-                self.rows[-1] = self.rows[-1][:self.column]
+                self.rows[-1] = self.rows[-1][: self.column]
             elif re.fullmatch(r"\x1b\[[0-9;]*m", part):
                 pass  # a color
             else:
@@ -54,7 +58,9 @@ class Screen:
                 if self.column == self.columns:
                     self.rows.append("")
                     self.column = 0
-                self.rows[-1] = self.rows[-1][:self.column] + part + self.rows[-1][self.column + 1:]
+                self.rows[-1] = (
+                    self.rows[-1][: self.column] + part + self.rows[-1][self.column + 1 :]
+                )
                 self.column += 1
         return self
 
@@ -66,8 +72,15 @@ def on_terminal(program, *, rows=24, columns=80, interrupt=False, **environment)
     variables = {**os.environ, "TERM": "xterm", **environment}
     for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"):
         variables.pop(name, None)
-    process = subprocess.Popen([sys.executable, "-c", BEGIN + program], cwd=ROOT, env=variables,
-                               stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", BEGIN + program],
+        cwd=ROOT,
+        env=variables,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
     os.close(theirs)
     written = b""
     while True:
@@ -129,7 +142,11 @@ time.sleep(30)
 """
     shown, text, code = on_terminal(program, rows=1, interrupt=True)
     assert code == 130
-    assert shown == ["begins", "stopped by a signal; finished work is kept, start again to go on", ""]
+    assert shown == [
+        "begins",
+        "stopped by a signal; finished work is kept, start again to go on",
+        "",
+    ]
     assert "\x1b[?25l" not in text
 
 
@@ -156,7 +173,8 @@ def test_plain_lines_are_few_however_long_a_run_takes(monkeypatch, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert 200 < len(lines) < 300
     assert lines[0] == "training 0%  about 1 min 00 s left"
-    assert len([line for line in lines if line.startswith("training 0%")]) > 50  # more often in the beginning
+    # more often in the beginning
+    assert len([line for line in lines if line.startswith("training 0%")]) > 50
 
 
 def test_predicting_counts(monkeypatch, capsys):
@@ -172,7 +190,9 @@ def test_time_left_goes_by_what_was_done_since_the_beginning():
     assert task.text("preparing", 500, 1000, "", 100.0, None) == "preparing 50%"
     assert task.text("preparing", 600, 1000, "", 110.0, None) == "preparing 60%  about 40 s left"
     assert task.text("preparing", 1200, 1000, "", 110.0, None) == "preparing 120%"
-    assert task.text("training", 600, 1000, "compiling", 110.0, math.inf) == "training 60% compiling"
+    assert (
+        task.text("training", 600, 1000, "compiling", 110.0, math.inf) == "training 60% compiling"
+    )
 
 
 def test_what_comes_from_outside_cannot_move_the_cursor(capsys):

@@ -63,7 +63,8 @@ def test_a_value_is_shown_on_one_line(value, expected):
 def test_a_value_is_cut_and_costs_no_time(value):
     start = time.perf_counter()
     text = shown_value(value)
-    assert time.perf_counter() - start < 1  # it takes microseconds; the whole value would take seconds
+    # it takes microseconds; the whole value would take seconds
+    assert time.perf_counter() - start < 1
     assert len(text) <= VALUE_LENGTH
     assert CUT in text or "..." in text
 

@@ -1,4 +1,6 @@
-"""Whatever a config or a command line holds: it is valid, or there is one message, bounded and clean."""
+"""Whatever a config or a command line holds: it is valid, or there is one message, bounded and
+clean.
+"""
 
 import collections
 import os

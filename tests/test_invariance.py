@@ -1,4 +1,6 @@
-"""The same numbers everywhere: replicas, micro-batches and short batches change nothing but the rounding."""
+"""The same numbers everywhere: replicas, micro-batches and short batches change nothing but the
+rounding.
+"""
 
 import itertools
 
@@ -16,26 +18,48 @@ from trainer.steps import LOGGED, make_gradients
 STEPS, BATCH = 5, 8
 EXAMPLES = {"full": 16, "short": 11}  # steps of 8 and 8, or of 8 and 3: most of 16 shards have none
 CLIPPED = {"clip_norm": 0.05, "momentum": 0.9}
-HEADS = {"single_label": {"class_weights": {"a": 0.5, "c": 4.0}, "label_smoothing": 0.1}, "multi_label": {"kind": "multi_label"},
-         "regression": {"kind": "regression"}, "tags": {"name": "token_classification"}, "crf": {"name": "token_classification", "crf": True},
-         "questions": {"name": "question_answering", "max_question_tokens": 4, "max_answer_tokens": 4, "n_best": 2},
-         "causal": {"name": "causal_lm"}, "target": {"name": "causal_lm", "target": "en"},
-         "prompt": {"name": "prompt", "pattern": "{text} it was {mask}.", "label_words": {"a": "great", "b": "awful", "c": "ordinary"}},
-         "masked": {"name": "masked_lm", "mask_probability": 0.3}, "last": {}}
+HEADS = {
+    "single_label": {"class_weights": {"a": 0.5, "c": 4.0}, "label_smoothing": 0.1},
+    "multi_label": {"kind": "multi_label"},
+    "regression": {"kind": "regression"},
+    "tags": {"name": "token_classification"},
+    "crf": {"name": "token_classification", "crf": True},
+    "questions": {
+        "name": "question_answering",
+        "max_question_tokens": 4,
+        "max_answer_tokens": 4,
+        "n_best": 2,
+    },
+    "causal": {"name": "causal_lm"},
+    "target": {"name": "causal_lm", "target": "en"},
+    "prompt": {
+        "name": "prompt",
+        "pattern": "{text} it was {mask}.",
+        "label_words": {"a": "great", "b": "awful", "c": "ordinary"},
+    },
+    "masked": {"name": "masked_lm", "mask_probability": 0.3},
+    "last": {},
+}
 SUMMED = slice(0, LOGGED.index("stop"))
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     encoder = toy.write_checkpoint(tmp_path_factory.mktemp("weights"), layers=1, hidden=16)
-    decoder = toy.write_gpt2(tmp_path_factory.mktemp("weights"), layers=1, hidden=16, tokenizer=False)
+    decoder = toy.write_gpt2(
+        tmp_path_factory.mktemp("weights"), layers=1, hidden=16, tokenizer=False
+    )
     return {kind: decoder if kind in DECODER_KINDS else encoder for kind in KINDS}
 
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stores")
-    return {(kind, batches): make_store(folder / kind / batches, kind, count) for kind in KINDS for batches, count in EXAMPLES.items()}
+    return {
+        (kind, batches): make_store(folder / kind / batches, kind, count)
+        for kind in KINDS
+        for batches, count in EXAMPLES.items()
+    }
 
 
 def outcome(setup, store):
@@ -53,32 +77,55 @@ def references(weights, stores):
 
 
 def cell(replicas, micro_batches, kind):
-    """Every head at the far end, where most shards have no example; the whole table for one head, and for the others where there is more time."""
+    """Every head at the far end, where most shards have no example; the whole table for one head,
+    and for the others where there is more time.
+    """
     marks = [] if kind == "single_label" or replicas == micro_batches == 4 else [pytest.mark.slow]
     return pytest.param(replicas, micro_batches, kind, marks=marks)
 
 
-@pytest.mark.parametrize(("replicas", "micro_batches", "kind"), [cell(*place) for place in itertools.product([1, 2, 4], [1, 4], KINDS)])
-def test_replicas_micro_batches_and_short_batches_change_nothing(weights, stores, references, replicas, micro_batches, kind):
+@pytest.mark.parametrize(
+    ("replicas", "micro_batches", "kind"),
+    [cell(*place) for place in itertools.product([1, 2, 4], [1, 4], KINDS)],
+)
+def test_replicas_micro_batches_and_short_batches_change_nothing(
+    weights, stores, references, replicas, micro_batches, kind
+):
     if replicas == micro_batches == 1:
-        setup = Setup(weights[kind], strategy="mirrored", replicas=1, head=HEADS[kind], train=CLIPPED)
+        setup = Setup(
+            weights[kind], strategy="mirrored", replicas=1, head=HEADS[kind], train=CLIPPED
+        )
     else:
-        setup = Setup(weights[kind], strategy="mirrored" if replicas > 1 else "one_device", replicas=replicas, head=HEADS[kind],
-                      train={**CLIPPED, "micro_batches": micro_batches})
+        setup = Setup(
+            weights[kind],
+            strategy="mirrored" if replicas > 1 else "one_device",
+            replicas=replicas,
+            head=HEADS[kind],
+            train={**CLIPPED, "micro_batches": micro_batches},
+        )
     assert setup.strategy.num_replicas_in_sync == replicas
     for batches in EXAMPLES:
         rows, after, metrics = outcome(setup, stores[kind, batches])
         expected_rows, expected_after, expected_metrics = references[kind, batches]
-        assert (expected_rows[:, LOGGED.index("gradient_norm")] > CLIPPED["clip_norm"]).all()  # every step is clipped
+        # every step is clipped
+        assert (expected_rows[:, LOGGED.index("gradient_norm")] > CLIPPED["clip_norm"]).all()
         np.testing.assert_allclose(rows, expected_rows, rtol=2e-6)
         for name, value in expected_after.items():
-            np.testing.assert_allclose(after[name], value, rtol=1e-6, atol=1e-7, err_msg=f"{name}, {batches} batches")
+            np.testing.assert_allclose(
+                after[name], value, rtol=1e-6, atol=1e-7, err_msg=f"{name}, {batches} batches"
+            )
         assert metrics == pytest.approx(expected_metrics, rel=1e-5)
 
 
 @pytest.mark.parametrize("xla", ["off", "on"])
 def test_whole_steps_under_xla_and_without_agree_on_two_replicas(weights, stores, references, xla):
-    setup = Setup(weights["single_label"], strategy="mirrored", replicas=2, head=HEADS["single_label"], train={**CLIPPED, "micro_batches": 2, "xla": xla})
+    setup = Setup(
+        weights["single_label"],
+        strategy="mirrored",
+        replicas=2,
+        head=HEADS["single_label"],
+        train={**CLIPPED, "micro_batches": 2, "xla": xla},
+    )
     rows, after, _ = outcome(setup, stores["single_label", "short"])
     expected_rows, expected_after, _ = references["single_label", "short"]
     np.testing.assert_allclose(rows, expected_rows, rtol=1e-5)
@@ -88,14 +135,21 @@ def test_whole_steps_under_xla_and_without_agree_on_two_replicas(weights, stores
 
 @pytest.fixture(scope="module")
 def with_dropout(tmp_path_factory):
-    return toy.write_checkpoint(tmp_path_factory.mktemp("weights"), layers=2, hidden=16, dropout=0.3)
+    return toy.write_checkpoint(
+        tmp_path_factory.mktemp("weights"), layers=2, hidden=16, dropout=0.3
+    )
 
 
 def test_four_replicas_drop_what_four_micro_batches_of_one_do(with_dropout, stores):
     """A mask is of a shard: which replica computes it, or when, does not matter."""
     store, outcomes = stores["single_label", "short"], []
     for replicas, micro_batches in ((1, 4), (2, 2), (4, 1)):
-        setup = Setup(with_dropout, strategy="mirrored" if replicas > 1 else "one_device", replicas=replicas, train={**CLIPPED, "micro_batches": micro_batches})
+        setup = Setup(
+            with_dropout,
+            strategy="mirrored" if replicas > 1 else "one_device",
+            replicas=replicas,
+            train={**CLIPPED, "micro_batches": micro_batches},
+        )
         outcomes.append(setup.train(store, STEPS, batch_size=BATCH))
     (rows, after), *others = outcomes
     for other_rows, other_after in others:
@@ -104,18 +158,31 @@ def test_four_replicas_drop_what_four_micro_batches_of_one_do(with_dropout, stor
             np.testing.assert_allclose(other_after[name], value, rtol=1e-6, atol=5e-7, err_msg=name)
 
 
-def test_masks_differ_between_replicas_micro_batches_steps_and_seeds_and_repeat(with_dropout, stores):
-    store, setup = stores["single_label", "full"], Setup(with_dropout, train={"micro_batches": 2})
-    layout = lay_out(np.arange(4), store.lengths[:4], batching="packed", seq_len=SEQ_LEN, capacity=4)
+def test_masks_differ_between_replicas_micro_batches_steps_and_seeds_and_repeat(
+    with_dropout, stores
+):
+    store = stores["single_label", "full"]
+    setup = Setup(with_dropout, train={"micro_batches": 2})
+    layout = lay_out(
+        np.arange(4), store.lengths[:4], batching="packed", seq_len=SEQ_LEN, capacity=4
+    )
     once = {name: tf.constant(values) for name, values in fill(store, layout, [0]).items()}
     empty = {name: tf.zeros_like(values) for name, values in once.items()}
     gradients = make_gradients(setup.model, setup.head, setup.optimizer, 2)
 
     def loss(first, second, seed, replica):
         """Of the same examples, as first or as second micro-batch; an empty one adds nothing."""
-        return float(gradients({name: tf.concat([first[name], second[name]], 0) for name in first}, tf.constant(seed), tf.constant(replica))[1][0])
+        return float(
+            gradients(
+                {name: tf.concat([first[name], second[name]], 0) for name in first},
+                tf.constant(seed),
+                tf.constant(replica),
+            )[1][0]
+        )
 
-    losses = [loss(once, empty, seed, replica) for seed in ([0, 0], [0, 1], [1, 0]) for replica in (0, 1)] + [loss(empty, once, [0, 0], 0)]
+    losses = [
+        loss(once, empty, seed, replica) for seed in ([0, 0], [0, 1], [1, 0]) for replica in (0, 1)
+    ] + [loss(empty, once, [0, 0], 0)]
     assert len(set(losses)) == len(losses)
     assert losses[0] == loss(once, empty, [0, 0], 0)
 
@@ -126,4 +193,7 @@ def test_masks_differ_between_layers():
     for first in range(8):
         assert masks[first].mean() == pytest.approx(0.7, abs=0.03)
         for second in range(first):
-            assert (masks[first] == masks[second]).mean() == pytest.approx(0.7**2 + 0.3**2, abs=0.03)  # as chance would have it
+            # as chance would have it
+            assert (masks[first] == masks[second]).mean() == pytest.approx(
+                0.7**2 + 0.3**2, abs=0.03
+            )

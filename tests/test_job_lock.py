@@ -32,7 +32,9 @@ time.sleep(60)
 
 def holder(folder):
     """Another process that holds the lock."""
-    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(folder)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(folder)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout.readline() == "held\n"
     return process
 
@@ -46,8 +48,13 @@ def refusal(folder, work="train"):
 def test_the_second_of_two_processes_is_told_who_is_the_first(tmp_path):
     with holder(tmp_path) as process:
         said = refusal(tmp_path)
-        assert said.startswith(f"--job_dir={tmp_path} is in use: process {process.pid} on {os.uname().nodename} has been at work there since ")
-        assert said.endswith("(--mode=train). Wait until it ends, or stop it; or give another --job_dir.")
+        assert said.startswith(
+            f"--job_dir={tmp_path} is in use: process {process.pid} on {os.uname().nodename} has"
+            " been at work there since "
+        )
+        assert said.endswith(
+            "(--mode=train). Wait until it ends, or stop it; or give another --job_dir."
+        )
         process.send_signal(signal.SIGKILL)
         process.wait()
     JobLock(tmp_path, "train").release()  # a killed one holds nothing
@@ -94,9 +101,6 @@ def test_a_file_that_is_removed_between_opening_and_locking_is_no_lock(tmp_path,
     lock.release()
 
 
-# --- signs of life ----------------------------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def quick(monkeypatch):
     """A silent holder is noticed within two seconds."""
@@ -134,13 +138,19 @@ def place(request, tmp_path, monkeypatch):
 
 def sign(folder):
     url = mirror.url_of(folder)
-    return (job_lock._Object(f"{url}/{job_lock.SIGN_FILE}") if url else job_lock._File(folder / job_lock.SIGN_FILE)).read()
+    return (
+        job_lock._Object(f"{url}/{job_lock.SIGN_FILE}")
+        if url
+        else job_lock._File(folder / job_lock.SIGN_FILE)
+    ).read()
 
 
 def as_another(monkeypatch, **changes):
     """From now on this process looks like another one."""
     me = dataclasses.replace(THIS_PROCESS("train"), **changes)
-    monkeypatch.setattr(job_lock, "this_process", lambda work: dataclasses.replace(me, work=work, since=time.time()))
+    monkeypatch.setattr(
+        job_lock, "this_process", lambda work: dataclasses.replace(me, work=work, since=time.time())
+    )
 
 
 ELSEWHERE = {"host": "vm-1", "machine": "other boot", "began": "7"}
@@ -151,7 +161,10 @@ def test_a_living_holder_elsewhere_is_named(place, monkeypatch):
     lock = JobLock(place, "train")
     as_another(monkeypatch, host="vm-2", machine="this boot")
     said = refusal(place)
-    assert f"--job_dir={mirror.shown(place)} is in use: process 42 on vm-1 has been at work there since" in said
+    assert (
+        f"--job_dir={mirror.shown(place)} is in use: process 42 on vm-1 has been at work there"
+        " since" in said
+    )
     assert "Its last sign of life was 0 s ago; 180 s after the last one its place is free." in said
     lock.release()
     assert sign(place) is None
@@ -184,12 +197,27 @@ def test_one_that_has_become_silent_is_taken_over_after_a_while(place, monkeypat
 @pytest.mark.parametrize("again", ["the same job", "the same machine"])
 def test_a_job_that_is_started_again_takes_over_at_once(place, monkeypatch, again):
     ended = {"process": 4_000_000, "began": "7"}
-    as_another(monkeypatch, **{**ELSEWHERE, "job": "123/4", **ended} if again == "the same job" else ended)
+    as_another(
+        monkeypatch, **{**ELSEWHERE, "job": "123/4", **ended} if again == "the same job" else ended
+    )
     before = JobLock(place, "train")
-    as_another(monkeypatch, **{"host": "vm-2", "machine": "new boot", "job": "123/4"} if again == "the same job" else {})
+    as_another(
+        monkeypatch,
+        **(
+            {"host": "vm-2", "machine": "new boot", "job": "123/4"}
+            if again == "the same job"
+            else {}
+        ),
+    )
     lock = JobLock(place, "train")
     before._signs._give_one()  # were it not dead, it would see that
-    with pytest.raises(JobDirError, match=r"is in use: process \d+ on .* It has taken over from this process, which stops: it writes nothing there any more"):
+    with pytest.raises(
+        JobDirError,
+        match=(
+            r"is in use: process \d+ on .* It has taken over from this process, which stops: it"
+            r" writes nothing there any more"
+        ),
+    ):
         before.require()
     before.release()
     assert lock.require() and sign(place) is not None
@@ -252,16 +280,19 @@ def test_names_from_outside_are_escaped(tmp_path):
     assert "\x1b" not in str(Holder("a\x1b[2J", 1, "train\n", 0.0))
 
 
-@pytest.mark.parametrize(("mounts", "network"), [
-    ("/dev/vda / ext4 rw 0 0\n", False), ("/dev/vda / ext4 rw 0 0\nserver:/x TMP nfs4 rw 0 0\n", True),
-    ("b /gcs fuse.gcsfuse rw 0 0\n/dev/vda / ext4 rw 0 0\n", False), ("/dev/vda / ext4 rw 0 0\nb TMP\\040x fuse rw 0 0\n", False)])
+@pytest.mark.parametrize(
+    ("mounts", "network"),
+    [
+        ("/dev/vda / ext4 rw 0 0\n", False),
+        ("/dev/vda / ext4 rw 0 0\nserver:/x TMP nfs4 rw 0 0\n", True),
+        ("b /gcs fuse.gcsfuse rw 0 0\n/dev/vda / ext4 rw 0 0\n", False),
+        ("/dev/vda / ext4 rw 0 0\nb TMP\\040x fuse rw 0 0\n", False),
+    ],
+)
 def test_file_systems_of_networks_are_known(tmp_path, monkeypatch, mounts, network):
     (tmp_path / "mounts").write_text(mounts.replace("TMP", str(tmp_path)))
     monkeypatch.setattr(job_lock, "MOUNTS", tmp_path / "mounts")
     assert job_lock._is_of_a_network(tmp_path) is network
-
-
-# --- whose a job_dir is -----------------------------------------------------------------------------------------------
 
 
 def own(folder):
@@ -275,8 +306,11 @@ def test_a_folder_with_other_things_is_taken_and_one_with_our_names_is_not(tmp_p
         (tmp_path / name).write_text("precious: 1\n")
         with pytest.raises(JobDirError) as caught:
             own(tmp_path)
-        assert str(caught.value) == (f"--job_dir={tmp_path} holds {name}, which no run of podtune wrote there: a run would overwrite that. "
-                                     "Give another --job_dir, such as a new folder in this one.")
+        assert (
+            str(caught.value)
+            == f"--job_dir={tmp_path} holds {name}, which no run of podtune wrote there: a run"
+            " would overwrite that. Give another --job_dir, such as a new folder in this one."
+        )
         (tmp_path / name).unlink()
     (tmp_path / "checkpoints" / "step_00000001").mkdir(parents=True)
     with pytest.raises(JobDirError, match="holds checkpoints/step_00000001, which no run"):
@@ -286,19 +320,29 @@ def test_a_folder_with_other_things_is_taken_and_one_with_our_names_is_not(tmp_p
 
 
 def test_a_job_dir_of_an_earlier_version_is_known_by_its_config_or_plan(tmp_path):
-    (tmp_path / "config.yaml").write_text("head:\n  name: classification  # a.yaml:1\ndata:\n  train: x  # --data.train\n")
+    (tmp_path / "config.yaml").write_text(
+        "head:\n  name: classification  # a.yaml:1\ndata:\n  train: x  # --data.train\n"
+    )
     (tmp_path / "results.json").write_text("{}")
     own(tmp_path)
-    (tmp_path / "config.yaml").write_text("head:\n  name: classification  # my comment\n  dropout: 0.1\n")
+    (tmp_path / "config.yaml").write_text(
+        "head:\n  name: classification  # my comment\n  dropout: 0.1\n"
+    )
     with pytest.raises(JobDirError, match=r"holds config.yaml, results.json, which"):
         own(tmp_path)
     (tmp_path / "plan.json").write_text(json.dumps({"splits": {}, "steps": 1, "memory": {}}))
     own(tmp_path)
 
 
-@pytest.mark.parametrize(("name", "make", "said"), [
-    ("checkpoints", pathlib.Path.touch, "should be a folder of the run, and is a file"), ("logs", os.mkfifo, "should be a folder of the run"),
-    ("metrics.jsonl", pathlib.Path.mkdir, "should be a file of the run, and is something else"), ("results.json", os.mkfifo, "should be a file of the run")])
+@pytest.mark.parametrize(
+    ("name", "make", "said"),
+    [
+        ("checkpoints", pathlib.Path.touch, "should be a folder of the run, and is a file"),
+        ("logs", os.mkfifo, "should be a folder of the run"),
+        ("metrics.jsonl", pathlib.Path.mkdir, "should be a file of the run, and is something else"),
+        ("results.json", os.mkfifo, "should be a file of the run"),
+    ],
+)
 def test_what_is_in_the_way_is_named(tmp_path, name, make, said):
     job_files.mark(tmp_path)
     make(tmp_path / name)
@@ -312,4 +356,7 @@ def test_copies_are_written_where_files_are_missing(tmp_path):
     copies = job_files.Copies(tmp_path)
     assert copies.restore() == []
     shutil.rmtree(tmp_path)
-    assert copies.restore() == ["config.yaml", job_files.MARKER] and (tmp_path / "config.yaml").read_text() == "a"
+    assert (
+        copies.restore() == ["config.yaml", job_files.MARKER]
+        and (tmp_path / "config.yaml").read_text() == "a"
+    )

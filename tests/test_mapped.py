@@ -37,4 +37,7 @@ def test_what_was_read_does_not_stay_in_memory(tmp_path):
 @pytest.mark.parametrize("numbers", [[], [0], [3, 1, 3, 0]])
 def test_numbers_are_counted_a_block_at_a_time(monkeypatch, numbers):
     monkeypatch.setattr(spool, "BLOCK_ROWS", 2)
-    assert count_numbers(np.array(numbers, np.int32), 5).tolist() == np.bincount(np.array(numbers, np.int32), minlength=5).tolist()
+    assert (
+        count_numbers(np.array(numbers, np.int32), 5).tolist()
+        == np.bincount(np.array(numbers, np.int32), minlength=5).tolist()
+    )

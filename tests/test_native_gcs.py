@@ -1,4 +1,6 @@
-"""TensorFlow's own gs:// client, beside ours, through TLS and a CONNECT proxy: TFRecords and TFDS stream, models and checkpoints are read in place."""
+"""TensorFlow's own gs:// client, beside ours, through TLS and a CONNECT proxy: TFRecords and TFDS
+stream, models and checkpoints are read in place.
+"""
 
 import json
 import os
@@ -55,21 +57,39 @@ print(json.dumps({"label": [x.decode() for x in served["label"].numpy().tolist()
 def cloud(tmp_path_factory):
     folder = tmp_path_factory.mktemp("native")
     with tls_cloud_storage(folder) as variables:
-        environment = {**os.environ, **variables, "XDG_CACHE_HOME": str(folder / "cache"), "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
+        environment = {
+            **os.environ,
+            **variables,
+            "XDG_CACHE_HOME": str(folder / "cache"),
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "PYTHONPATH": str(ROOT),
+        }
         (folder / "build.py").write_text(SETUP)
         python(environment, str(folder / "build.py"), str(folder / "prepared"))
         yield folder, environment
 
 
 def python(environment, *arguments, code=0):
-    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == code, done.stderr[-3000:]
     return done
 
 
 def config(folder, name, **data):
-    values = toy.config_values(folder, toy.write_checkpoint(folder / "weights", layers=1), "unused", train={"steps": 40},
-                               export={"format": "savedmodel", "check_examples": 4})
+    values = toy.config_values(
+        folder,
+        toy.write_checkpoint(folder / "weights", layers=1),
+        "unused",
+        train={"steps": 40},
+        export={"format": "savedmodel", "check_examples": 4},
+    )
     values["data"] = {"seq_len": 32, **data}
     (folder / f"{name}.yaml").write_text(yaml.safe_dump(values))
     return f"--config={folder / name}.yaml"
@@ -77,19 +97,38 @@ def config(folder, name, **data):
 
 def test_records_stream_and_what_is_written_is_read_in_place(cloud):
     folder, environment = cloud
-    given = config(folder, "records", source="tfrecord", train="gs://bucket/records/*.tfrecord", validation=0.2)
+    given = config(
+        folder, "records", source="tfrecord", train="gs://bucket/records/*.tfrecord", validation=0.2
+    )
     done = python(environment, "-m", "trainer.task", given, "--job_dir=gs://bucket/job")
     assert "accuracy" in done.stdout and not list((folder / "cache").rglob("*.tfrecord"))
     found = json.loads(python(environment, "-c", READ).stdout.splitlines()[-1])
     assert found["label"] == ["pos", "neg"] and found["variables"] > 30
-    again = python(environment, "-m", "trainer.task", given, "--job_dir=gs://bucket/again", "--mode=plan")
+    again = python(
+        environment, "-m", "trainer.task", given, "--job_dir=gs://bucket/again", "--mode=plan"
+    )
     assert "(encoded before)" in again.stderr  # by the checksums, without reading
 
 
 def test_prepared_data_sets_are_read_in_place(cloud):
     folder, environment = cloud
-    given = config(folder, "tfds", source="tfds", tfds_name="toy", tfds_data_dir="gs://bucket/tfds", train="train", test="test")
-    done = python(environment, "-m", "trainer.task", given, f"--job_dir={folder / 'tfds'}", "--export.format=none")
+    given = config(
+        folder,
+        "tfds",
+        source="tfds",
+        tfds_name="toy",
+        tfds_data_dir="gs://bucket/tfds",
+        train="train",
+        test="test",
+    )
+    done = python(
+        environment,
+        "-m",
+        "trainer.task",
+        given,
+        f"--job_dir={folder / 'tfds'}",
+        "--export.format=none",
+    )
     assert "data: train 60, test 20 examples (encoded)" in done.stderr and "test: " in done.stdout
 
 
@@ -97,4 +136,7 @@ def test_what_is_not_there_is_named(cloud):
     folder, environment = cloud
     given = config(folder, "gone", source="tfrecord", train="gs://bucket/gone/*.tfrecord")
     done = python(environment, "-m", "trainer.task", given, f"--job_dir={folder / 'gone'}", code=2)
-    assert "data.train: there is no object 'gs://bucket/gone/*.tfrecord'. gs://bucket/ holds: " in done.stderr
+    assert (
+        "data.train: there is no object 'gs://bucket/gone/*.tfrecord'. gs://bucket/ holds: "
+        in done.stderr
+    )

@@ -90,10 +90,13 @@ def test_a_kill_between_any_two_writes_refuses_nothing(tmp_path, monkeypatch):
                 assert NotedFiles(folder).changed() == []
                 for name in ("data", "vocabulary", "results"):
                     assert NotedFiles(folder).read(name) in (None, "one", "two", "the same")
-            NotedFiles(folder).write({"data": "the same", "vocabulary": "three", "results": "three"})
+            NotedFiles(folder).write(
+                {"data": "the same", "vocabulary": "three", "results": "three"}
+            )
             NotedFiles(folder).settle()
             assert (
-                NotedFiles(folder).changed() == [] and NotedFiles(folder).read("vocabulary") == "three"
+                NotedFiles(folder).changed() == []
+                and NotedFiles(folder).read("vocabulary") == "three"
             )
 
 

@@ -103,11 +103,17 @@ def test_where_a_setting_is_text_a_number_is_kept_as_written(text, annotation, v
         ("a: &x {b: 1}\nc: {<<: *x}", "2: merge keys (<<) are not read. Write the keys out"),
         (
             "a: 1\n---\nb: 2",
-            "2: not valid YAML: a second document begins. A config is one document: remove the line ---.",
+            (
+                "2: not valid YAML: a second document begins. A config is one document: remove the"
+                " line ---."
+            ),
         ),
         (
             "a:\n\tb: 1",
-            "2: not valid YAML: found character '\\t' that cannot start any token. The line is indented with a tab: YAML wants blanks.",
+            (
+                "2: not valid YAML: found character '\\t' that cannot start any token. The line is"
+                " indented with a tab: YAML wants blanks."
+            ),
         ),
         (
             "a：\n  b: 1",
@@ -133,7 +139,9 @@ def test_nesting_is_refused_before_the_tree_is_made():
 
 
 def test_a_document_of_very_many_values_is_refused():
-    assert "1: not valid YAML: more than 30,000 values. Is it data?" in said("[" + "a, " * 30_001 + "]")
+    assert "1: not valid YAML: more than 30,000 values. Is it data?" in said(
+        "[" + "a, " * 30_001 + "]"
+    )
 
 
 def test_aliases_that_grow_are_refused_before_they_are_expanded():

@@ -28,12 +28,17 @@ def refusal(folder):
 
 
 def names(folder):
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()}
+    return {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_symlink() or not path.is_dir()
+    }
 
 
 @pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])
 def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path, error):
-    folder, other = export(tmp_path / "model", "old"), tmp_path / ".model.mine"
+    folder = export(tmp_path / "model", "old")
+    other = tmp_path / ".model.mine"
     other.mkdir()
     with pytest.raises(error), replaced_folder(folder) as new:
         (new / "file").write_text("half")
@@ -41,7 +46,10 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path, error):
     assert sorted(tmp_path.iterdir()) == [other, folder] and (folder / "file").read_text() == "old"
     export(folder, "new")
     assert sorted(tmp_path.iterdir()) == [other, folder] and (folder / "file").read_text() == "new"
-    assert names(folder) == {"file", ownership.MARKER} and folder.stat().st_mode & 0o777 == 0o777 & ~umask()
+    assert (
+        names(folder) == {"file", ownership.MARKER}
+        and folder.stat().st_mode & 0o777 == 0o777 & ~umask()
+    )
 
 
 def umask():
@@ -56,11 +64,20 @@ def test_the_marker_names_what_was_written(tmp_path):
     assert noted["files"] == {"file": {"bytes": 7, "crc32c": "Ya91Mw=="}}
 
 
-@pytest.mark.parametrize("prepare", [
-    lambda folder: (folder / "thesis.txt").write_text("precious"), lambda folder: (folder / "a" / "b").mkdir(parents=True) or (folder / "a/b/c").touch(),
-    lambda folder: (folder / "link").symlink_to("/etc"), lambda folder: os.mkfifo(folder / "pipe"), lambda folder: (folder / ".hidden").touch(),
-    lambda folder: (folder / ".partial.mine").mkdir() or (folder / ".partial.mine" / "notes").touch()],
-    ids=["file", "deep", "link", "pipe", "hidden", "named like unfinished work"])
+@pytest.mark.parametrize(
+    "prepare",
+    [
+        lambda folder: (folder / "thesis.txt").write_text("precious"),
+        lambda folder: (folder / "a" / "b").mkdir(parents=True) or (folder / "a/b/c").touch(),
+        lambda folder: (folder / "link").symlink_to("/etc"),
+        lambda folder: os.mkfifo(folder / "pipe"),
+        lambda folder: (folder / ".hidden").touch(),
+        lambda folder: (
+            (folder / ".partial.mine").mkdir() or (folder / ".partial.mine" / "notes").touch()
+        ),
+    ],
+    ids=["file", "deep", "link", "pipe", "hidden", "named like unfinished work"],
+)
 @pytest.mark.parametrize("ours", [False, True])
 def test_what_we_did_not_write_stays_and_is_named(tmp_path, prepare, ours):
     folder = tmp_path / "model"
@@ -69,7 +86,11 @@ def test_what_we_did_not_write_stays_and_is_named(tmp_path, prepare, ours):
     before = names(folder)
     said = refusal(folder)
     (foreign,) = before - {"file", ownership.MARKER}
-    assert said == (f"{folder} holds {foreign}, which podtune did not write: it is not replaced. Move it away, or give another --export.directory.")
+    assert (
+        said
+        == f"{folder} holds {foreign}, which podtune did not write: it is not replaced. Move it"
+        " away, or give another --export.directory."
+    )
     assert names(folder) == before and [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
@@ -113,12 +134,22 @@ def test_a_folder_with_more_files_than_anyone_counts_is_refused(tmp_path, monkey
     assert "holds 00, 01, 02 and thousands more, which podtune did not write" in refusal(folder)
 
 
-@pytest.mark.parametrize(("make", "kind"), [
-    (lambda path: path.write_text("x"), "a file"), (os.mkfifo, "a named pipe"), (lambda path: path.symlink_to("/dev/null"), "a device")])
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (lambda path: path.write_text("x"), "a file"),
+        (os.mkfifo, "a named pipe"),
+        (lambda path: path.symlink_to("/dev/null"), "a device"),
+    ],
+)
 def test_a_target_that_is_no_folder_is_refused(tmp_path, make, kind):
     make(tmp_path / "model")
     shown = "/dev/null" if kind == "a device" else tmp_path / "model"
-    assert refusal(tmp_path / "model") == f"{shown} is {kind}, and a folder is to be written there. Move it away, or give another --export.directory."
+    assert (
+        refusal(tmp_path / "model")
+        == f"{shown} is {kind}, and a folder is to be written there. Move it away, or give another"
+        " --export.directory."
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
@@ -130,28 +161,41 @@ def test_a_symbolic_link_stays_one(tmp_path):
     assert (tmp_path / "model").is_symlink() and (tmp_path / "real" / "file").read_text() == "new"
     (tmp_path / "later").symlink_to("not_there_yet")
     export(tmp_path / "later")
-    assert (tmp_path / "later").is_symlink() and (tmp_path / "not_there_yet" / "file").read_text() == "new"
+    assert (tmp_path / "later").is_symlink() and (
+        tmp_path / "not_there_yet" / "file"
+    ).read_text() == "new"
     (tmp_path / "real" / "notes").write_text("precious")
     assert f"{tmp_path / 'real'} holds notes" in refusal(tmp_path / "model")
 
 
 def test_what_comes_while_the_new_one_is_written_stays(tmp_path):
     folder = export(tmp_path / "model", "old")
-    with pytest.raises(JobDirError, match="holds notes, which podtune did not write"), replaced_folder(folder) as new:
+    with (
+        pytest.raises(JobDirError, match="holds notes, which podtune did not write"),
+        replaced_folder(folder) as new,
+    ):
         (new / "file").write_text("new")
         (folder / "notes").write_text("precious")
     assert (folder / "file").read_text() == "old" and (folder / "notes").read_text() == "precious"
 
 
 def test_of_two_at_once_the_second_says_so(tmp_path):
-    with pytest.raises(JobDirError, match=r"model: another process has written there meanwhile\."), replaced_folder(tmp_path / "model") as new:
+    with (
+        pytest.raises(JobDirError, match=r"model: another process has written there meanwhile\."),
+        replaced_folder(tmp_path / "model") as new,
+    ):
         (new / "file").write_text("first to begin")
         export(tmp_path / "model", "first to end")
-    assert (tmp_path / "model" / "file").read_text() == "first to end" and [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert (tmp_path / "model" / "file").read_text() == "first to end" and [
+        path.name for path in tmp_path.iterdir()
+    ] == ["model"]
 
 
-def test_a_folder_is_there_also_when_its_replacement_is_stopped_between_two_renames(tmp_path, monkeypatch):
-    folder, rename = export(tmp_path / "model", "old"), pathlib.Path.rename
+def test_a_folder_is_there_also_when_its_replacement_is_stopped_between_two_renames(
+    tmp_path, monkeypatch
+):
+    folder = export(tmp_path / "model", "old")
+    rename = pathlib.Path.rename
 
     def stop(path, target):
         if path.name == "new":
@@ -172,7 +216,11 @@ def killed(tmp_path, name, *, inside=False):
     (place / "lock").write_text(name)
     if not inside:
         folder.rename(place / "old")
-    shutil.copytree(place / "old" if not inside else folder, place / "new", ignore=shutil.ignore_patterns(".partial.*"))
+    shutil.copytree(
+        place / "old" if not inside else folder,
+        place / "new",
+        ignore=shutil.ignore_patterns(".partial.*"),
+    )
     return folder, place
 
 
@@ -194,8 +242,12 @@ def test_one_that_an_earlier_version_left_aside_is_put_back(tmp_path):
 
 
 @pytest.mark.parametrize("removals", range(1, 4))
-def test_a_kill_while_it_tidies_up_leaves_what_the_next_call_removes(tmp_path, monkeypatch, removals):
-    folder, rmtree, left = export(tmp_path / "model", "old"), shutil.rmtree, [removals]
+def test_a_kill_while_it_tidies_up_leaves_what_the_next_call_removes(
+    tmp_path, monkeypatch, removals
+):
+    folder = export(tmp_path / "model", "old")
+    rmtree = shutil.rmtree
+    left = [removals]
 
     def stop(path, **keywords):
         left[0] -= 1
@@ -230,9 +282,6 @@ def test_what_is_only_named_like_unfinished_work_is_left_alone(tmp_path):
     assert names(tmp_path) >= {".model.partial.mine/thesis.txt", ".model.partial.old/thesis.txt"}
 
 
-# --- a folder that cannot be renamed ----------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def in_place(monkeypatch):
     monkeypatch.setattr(replacing, "_stays_in_place", lambda target: target.is_dir())
@@ -250,12 +299,18 @@ def test_a_folder_that_stays_gets_the_new_content(tmp_path, in_place):
         raise ValueError
     assert names(folder) == {"second", ownership.MARKER} and folder.stat().st_ino == inode
     (folder / "notes").touch()
-    assert "holds notes" in refusal(folder) and names(folder) == {"second", "notes", ownership.MARKER}
+    assert "holds notes" in refusal(folder) and names(folder) == {
+        "second",
+        "notes",
+        ownership.MARKER,
+    }
 
 
 @pytest.mark.parametrize("moves", range(5))
 def test_a_kill_at_each_move_leaves_the_old_content(tmp_path, in_place, monkeypatch, moves):
-    folder, move, left = export(tmp_path / "model", "old", "first"), shutil.move, [moves]
+    folder = export(tmp_path / "model", "old", "first")
+    move = shutil.move
+    left = [moves]
 
     def stop(source, target):
         left[0] -= 1
@@ -276,7 +331,8 @@ def test_a_kill_at_each_move_leaves_the_old_content(tmp_path, in_place, monkeypa
 
 def test_a_folder_of_a_containers_image_is_filled(tmp_path, monkeypatch):
     """Which the kernel renames as little as one of another file system."""
-    folder, rename = export(tmp_path / "model", "old"), pathlib.Path.rename
+    folder = export(tmp_path / "model", "old")
+    rename = pathlib.Path.rename
 
     def refuse(path, target):
         if path == folder:
@@ -300,8 +356,16 @@ print((folder / "file").read_text(), sorted(names(folder)), folder.is_mount())
 """
 
 
-@pytest.mark.skipif(shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode != 0,
-                    reason="needs a mount namespace of its own")
+@pytest.mark.skipif(
+    shutil.which("unshare") is None
+    or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode != 0,
+    reason="needs a mount namespace of its own",
+)
 def test_a_mount_point_gets_the_new_content(tmp_path):
-    done = subprocess.run(["unshare", "-rm", sys.executable, "-c", MOUNT, tmp_path / "mounted"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        ["unshare", "-rm", sys.executable, "-c", MOUNT, tmp_path / "mounted"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert done.stdout == f"new ['file', '{ownership.MARKER}'] True\n", done.stderr

@@ -1,4 +1,6 @@
-"""A config or flagfile that is none is refused at once: a folder, a pipe, a device, data, another encoding."""
+"""A config or flagfile that is none is refused at once: a folder, a pipe, a device, data, another
+encoding.
+"""
 
 import os
 import pathlib
@@ -35,9 +37,10 @@ def test_what_is_no_regular_file(tmp_path):
 
 def test_data_in_place_of_a_config(tmp_path):
     file = written(tmp_path, b"[" + b'{"text": "a"},' * 400_000 + b"]")
-    assert said(file) == (
-        f"--config={file}: has 5,600,002 bytes, and at most {LARGEST_BYTES:,} are read: a file of settings is small. "
-        "Is it data? Its path belongs in data.train."
+    assert (
+        said(file)
+        == f"--config={file}: has 5,600,002 bytes, and at most {LARGEST_BYTES:,} are read: a file"
+        " of settings is small. Is it data? Its path belongs in data.train."
     )
 
 
@@ -46,11 +49,17 @@ def test_data_in_place_of_a_config(tmp_path):
     [
         (
             "train:\n  epochs: 1  # 训练\n".encode("gb18030"),
-            "run.yaml:2: not UTF-8 (byte 0xc1). Read as GB18030 the line is 'epochs: 1  # 训练'. If that is right: iconv -f GB18030 -t UTF-8",
+            (
+                "run.yaml:2: not UTF-8 (byte 0xc1). Read as GB18030 the line is 'epochs: 1  #"
+                " 训练'. If that is right: iconv -f GB18030 -t UTF-8"
+            ),
         ),
         (
             "# Müller: größer\n".encode("latin-1"),
-            "run.yaml:1: not UTF-8 (byte 0xfc). Read as WINDOWS-1252 the line is '# Müller: größer'. If that is right",
+            (
+                "run.yaml:1: not UTF-8 (byte 0xfc). Read as WINDOWS-1252 the line is '# Müller:"
+                " größer'. If that is right"
+            ),
         ),
         (
             "a: 1\n".encode("utf-16"),
@@ -64,7 +73,10 @@ def test_data_in_place_of_a_config(tmp_path):
         (b"a: 1\nb: \0\n", "run.yaml:2: has NUL characters, which no text has. Is it a text file?"),
         (
             "# 训练 — größer\na: caf".encode() + b"\xe9\n",
-            "run.yaml:2: not UTF-8 (byte 0xe9), though the rest of the file is: 'a: caf�'. Correct that character.",
+            (
+                "run.yaml:2: not UTF-8 (byte 0xe9), though the rest of the file is: 'a: caf�'."
+                " Correct that character."
+            ),
         ),
         (b"\x89PNG\r\n\x1a\n\xff", "not UTF-8 (byte 0x89)"),
     ],

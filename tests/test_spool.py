@@ -37,15 +37,18 @@ def test_a_full_disk_is_an_error(tmp_path):
         spool.extend(np.arange(10))
 
 
-@pytest.mark.parametrize("labels", [
-    ["ham", "spam", "ham"] * BLOCK_ROWS,
-    [("a", "b"), (), ("b",)] * 10,
-    [0.5, -1e300, 3.0] * 10,
-    [(True, 3, 10), (False, 0, 0)] * 10,
-    ["1", 1, True, None, "1"] * 10,
-    [{"answers": ["x"]}, {"answers": []}],
-    [],
-])
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["ham", "spam", "ham"] * BLOCK_ROWS,
+        [("a", "b"), (), ("b",)] * 10,
+        [0.5, -1e300, 3.0] * 10,
+        [(True, 3, 10), (False, 0, 0)] * 10,
+        ["1", 1, True, None, "1"] * 10,
+        [{"answers": ["x"]}, {"answers": []}],
+        [],
+    ],
+)
 def test_labels_are_a_list(tmp_path, labels):
     spool = Labels(tmp_path)
     for label in labels:
@@ -63,8 +66,16 @@ def test_labels_are_a_list(tmp_path, labels):
 @pytest.mark.parametrize("size", [1, 3, 100])
 def test_ascending_numbers_are_taken_up_to_a_limit(size):
     numbers = np.array([0, 2, 2, 5, 9, 9, 12])
-    ahead = Ascending(numbers[start:start + size] for start in range(0, len(numbers), size))
-    assert [ahead.below(limit).tolist() for limit in (0, 2, 3, 9, 10, 11, 99)] == [[], [0], [2, 2], [5], [9, 9], [], [12]]
+    ahead = Ascending(numbers[start : start + size] for start in range(0, len(numbers), size))
+    assert [ahead.below(limit).tolist() for limit in (0, 2, 3, 9, 10, 11, 99)] == [
+        [],
+        [0],
+        [2, 2],
+        [5],
+        [9, 9],
+        [],
+        [12],
+    ]
     assert Ascending([]).below(5).tolist() == []
 
 
@@ -72,7 +83,9 @@ def test_ascending_numbers_are_taken_up_to_a_limit(size):
 def test_duplicates_are_what_a_search_of_all_finds(tmp_path, monkeypatch, part_rows):
     monkeypatch.setattr(duplicates_module, "PART_ROWS", part_rows)
     rng = np.random.default_rng(0)
-    train, held_out = (rng.integers(0, 1500, count).astype(np.uint64) << np.uint64(40) for count in (1000, 700))
+    train, held_out = (
+        rng.integers(0, 1500, count).astype(np.uint64) << np.uint64(40) for count in (1000, 700)
+    )
     spools = [Numbers(tmp_path, np.uint64) for _ in range(2)]
     for spool, hashes in zip(spools, (train, held_out), strict=True):
         spool.extend(hashes)

@@ -13,7 +13,13 @@ TASK = f"{sys.executable} -m trainer.task"
 
 
 def run(command):
-    done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
     assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr, done.stderr
     return done.returncode, done.stdout, done.stderr
 
@@ -41,7 +47,9 @@ sys.exit(task.main(["task.py", "--help"]))
 """
 
 
-@pytest.mark.parametrize(("where", "code"), [("2>&1 >/dev/null | head -c 1", 141), ("2>/dev/full", 0)])
+@pytest.mark.parametrize(
+    ("where", "code"), [("2>&1 >/dev/null | head -c 1", 141), ("2>/dev/full", 0)]
+)
 def test_the_reader_of_the_messages_may_go_too(where, code):
     found, _, _ = run(f"{sys.executable} -c '{MESSAGES}' {where}")
     assert found == code
@@ -49,12 +57,22 @@ def test_the_reader_of_the_messages_may_go_too(where, code):
 
 def test_a_full_disk_is_one_line():
     code, _, err = run(f"{TASK} --help > /dev/full")
-    assert code == 2 and err.startswith("error: standard output cannot be written: No space left on device.") and err.count("\n") == 1
+    assert (
+        code == 2
+        and err.startswith("error: standard output cannot be written: No space left on device.")
+        and err.count("\n") == 1
+    )
 
 
-@pytest.mark.parametrize(("closing", "flags", "code"), [
-    (">&-", "--help", 0), ("2>&-", "--config=not_there.yaml", 2), ("<&- >&- 2>&-", "--config=not_there.yaml", 2),
-    ("2>/dev/full", "--config=not_there.yaml", 2)])
+@pytest.mark.parametrize(
+    ("closing", "flags", "code"),
+    [
+        (">&-", "--help", 0),
+        ("2>&-", "--config=not_there.yaml", 2),
+        ("<&- >&- 2>&-", "--config=not_there.yaml", 2),
+        ("2>/dev/full", "--config=not_there.yaml", 2),
+    ],
+)
 def test_closed_streams_are_no_trouble(closing, flags, code):
     found, _, _ = run(f"{TASK} {flags} {closing}")
     assert found == code
@@ -63,7 +81,12 @@ def test_closed_streams_are_no_trouble(closing, flags, code):
 def test_answers_have_somewhere_to_go(tmp_path):
     (tmp_path / "config.yaml").touch()
     code, _, err = run(f"{TASK} --mode=predict --job_dir={tmp_path} --input=- >&-")
-    assert code == 2 and err == "error: --output: standard output is closed, and the answers would go there. Give a file.\n"
+    assert (
+        code == 2
+        and err
+        == "error: --output: standard output is closed, and the answers would go there. Give a"
+        " file.\n"
+    )
 
 
 def test_the_next_file_that_is_opened_is_no_standard_stream(tmp_path):
@@ -76,7 +99,7 @@ with open({str(tmp_path / "file")!r}, "w") as file:
     print("printed", flush=True)
     os.write(2, (repr(sorted(closed)) + repr(file.fileno() > 2)).encode())
 """
-    code, _, err = run(f'{sys.executable} -c \'{program.replace(chr(39), chr(34))}\' <&- >&-')
+    code, _, err = run(f"{sys.executable} -c '{program.replace(chr(39), chr(34))}' <&- >&-")
     assert code == 0 and err == "['stdin', 'stdout']True" and (tmp_path / "file").read_text() == ""
 
 
@@ -92,6 +115,9 @@ def test_outputs_tell_who_is_gone_from_what_is_full():
     with open("/dev/full", "w") as stream:
         output = standard_streams.Output(lambda: stream, "the device")
         output.write("buffered")
-        with pytest.raises(standard_streams.OutputError, match="the device cannot be written: No space left on device"):
+        with pytest.raises(
+            standard_streams.OutputError,
+            match="the device cannot be written: No space left on device",
+        ):
             output.flush()
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

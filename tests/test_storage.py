@@ -42,23 +42,41 @@ def test_package_folders_are_found_without_executing_the_package(package):
     assert storage.local_folder("pkg://toy_weights/inner/model") == package
     assert storage.local_folder("pkg://toy_weights.inner/model") == package
     assert storage.local_folder("pkg://toy_weights/inner/model/") == package
-    assert storage.expand("pkg://toy_weights/**/*.json", key="data.train") == [package / "config.json"]
+    assert storage.expand("pkg://toy_weights/**/*.json", key="data.train") == [
+        package / "config.json"
+    ]
     assert "toy_weights" not in sys.modules
 
 
-@pytest.mark.parametrize(("path", "parts"), [
-    ("pkg://toy_weigths/inner/model", ["backbone.weights", "'toy_weigths'", "Did you mean pkg://toy_weights/inner/model?",
-                                       "pip install toy-weigths"]),
-    ("pkg://not_there_at_all.x/y", ["'not_there_at_all.x'", "pip install not-there-at-all"]),
-    ("pkg:///model", ["pip install NAME"]),
-    ("pkg://__main__/model", ["'__main__'"]),
-    ("pkg://toy_single/model", ["'toy_single'", "single-file module", "Name a package"]),
-    ("pkg://toy_weights/inner/modle", ["no folder 'pkg://toy_weights/inner/modle'", "Did you mean", "inner/model?"]),
-    ("pkg://toy_weights/inner/model/config.json", ["is a file", "Give the folder that holds it", "inner/model"]),
-    ("s3://bucket/model", ["unknown scheme s3://", "Expected a local path", "hf://"]),
-    ("", ["backbone.weights", "empty"]),
-    ("hf://a/b/c", ["expected hf://org/name", "'hf://a/b/c'"]),
-])
+@pytest.mark.parametrize(
+    ("path", "parts"),
+    [
+        (
+            "pkg://toy_weigths/inner/model",
+            [
+                "backbone.weights",
+                "'toy_weigths'",
+                "Did you mean pkg://toy_weights/inner/model?",
+                "pip install toy-weigths",
+            ],
+        ),
+        ("pkg://not_there_at_all.x/y", ["'not_there_at_all.x'", "pip install not-there-at-all"]),
+        ("pkg:///model", ["pip install NAME"]),
+        ("pkg://__main__/model", ["'__main__'"]),
+        ("pkg://toy_single/model", ["'toy_single'", "single-file module", "Name a package"]),
+        (
+            "pkg://toy_weights/inner/modle",
+            ["no folder 'pkg://toy_weights/inner/modle'", "Did you mean", "inner/model?"],
+        ),
+        (
+            "pkg://toy_weights/inner/model/config.json",
+            ["is a file", "Give the folder that holds it", "inner/model"],
+        ),
+        ("s3://bucket/model", ["unknown scheme s3://", "Expected a local path", "hf://"]),
+        ("", ["backbone.weights", "empty"]),
+        ("hf://a/b/c", ["expected hf://org/name", "'hf://a/b/c'"]),
+    ],
+)
 def test_a_folder_that_is_not_there(package, path, parts):
     text = message(ConfigError, storage.local_folder, path)
     for part in parts:
@@ -95,19 +113,41 @@ def test_hub_names_and_revisions(hub, tmp_path):
     hub.answer = str(tmp_path)
     assert storage.local_folder("hf://org/name@v1.0") == tmp_path
     storage.local_folder("hf://org/name")
-    assert [(name, keywords["revision"]) for name, keywords in hub.calls] == [("org/name", "v1.0"), ("org/name", None)]
+    assert [(name, keywords["revision"]) for name, keywords in hub.calls] == [
+        ("org/name", "v1.0"),
+        ("org/name", None),
+    ]
     assert hub.calls[0][1]["allow_patterns"] == ["*.json", "*.txt", "*.model", "*.safetensors"]
 
 
-@pytest.mark.parametrize(("name", "base", "parts"), [
-    ("RepositoryNotFoundError", OSError, ["no such repository", "https://huggingface.co/org/name", "hf auth login"]),
-    ("GatedRepoError", OSError, ["access has to be asked for", "https://huggingface.co/org/name"]),
-    ("RevisionNotFoundError", OSError, ["no branch, tag or commit 'v1'", "tree/main"]),
-    ("LocalEntryNotFoundError", OSError, ["cannot be reached", "hf download org/name --local-dir"]),
-    ("OfflineModeIsEnabled", OSError, ["cannot be reached", "hf download org/name --local-dir"]),
-    ("ReadTimeout", OSError, ["the download failed: first line.", "Try again"]),
-    ("HFValidationError", ValueError, ["the download failed: first line."]),
-])
+@pytest.mark.parametrize(
+    ("name", "base", "parts"),
+    [
+        (
+            "RepositoryNotFoundError",
+            OSError,
+            ["no such repository", "https://huggingface.co/org/name", "hf auth login"],
+        ),
+        (
+            "GatedRepoError",
+            OSError,
+            ["access has to be asked for", "https://huggingface.co/org/name"],
+        ),
+        ("RevisionNotFoundError", OSError, ["no branch, tag or commit 'v1'", "tree/main"]),
+        (
+            "LocalEntryNotFoundError",
+            OSError,
+            ["cannot be reached", "hf download org/name --local-dir"],
+        ),
+        (
+            "OfflineModeIsEnabled",
+            OSError,
+            ["cannot be reached", "hf download org/name --local-dir"],
+        ),
+        ("ReadTimeout", OSError, ["the download failed: first line.", "Try again"]),
+        ("HFValidationError", ValueError, ["the download failed: first line."]),
+    ],
+)
 def test_hub_refusals(hub, name, base, parts):
     hub.answer = type(name, (base,), {})("first line\nsecond line")
     text = message(ConfigError, storage.local_folder, "hf://org/name@v1")
@@ -118,14 +158,22 @@ def test_hub_refusals(hub, name, base, parts):
 
 def test_the_names_of_the_hubs_errors_are_right():
     errors = pytest.importorskip("huggingface_hub.errors")
-    for name in ("RepositoryNotFoundError", "GatedRepoError", "RevisionNotFoundError", "LocalEntryNotFoundError", "OfflineModeIsEnabled"):
+    for name in (
+        "RepositoryNotFoundError",
+        "GatedRepoError",
+        "RevisionNotFoundError",
+        "LocalEntryNotFoundError",
+        "OfflineModeIsEnabled",
+    ):
         assert issubclass(getattr(errors, name), OSError)
     assert issubclass(errors.HFValidationError, ValueError)
 
 
 def test_without_the_hubs_client(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    assert "pip install huggingface_hub" in message(ConfigError, storage.local_folder, "hf://org/name")
+    assert "pip install huggingface_hub" in message(
+        ConfigError, storage.local_folder, "hf://org/name"
+    )
 
 
 def test_expand_sorts_and_recurses(tmp_path):
@@ -134,7 +182,10 @@ def test_expand_sorts_and_recurses(tmp_path):
         (tmp_path / name).write_text("")
 
     def names(pattern):
-        return [str(path.relative_to(tmp_path)) for path in storage.expand(str(tmp_path / pattern), key="data.train")]
+        return [
+            str(path.relative_to(tmp_path))
+            for path in storage.expand(str(tmp_path / pattern), key="data.train")
+        ]
 
     assert names("*.tsv") == ["[x].tsv", "a.tsv", "b.tsv"]
     assert names("**/?.tsv") == ["a.tsv", "b.tsv", "sub/c.tsv"]
@@ -153,11 +204,21 @@ def test_expand_keeps_relative_paths_relative(tmp_path, monkeypatch):
 def test_a_missing_file_and_a_glob_without_a_match_differ(tmp_path):
     (tmp_path / "train.tsv").write_text("")
     missing = message(ConfigError, storage.expand, f"{tmp_path}/trian.tsv", key="data.validation")
-    assert "data.validation: there is no file or folder" in missing and f"Did you mean {tmp_path}/train.tsv?" in missing
+    assert (
+        "data.validation: there is no file or folder" in missing
+        and f"Did you mean {tmp_path}/train.tsv?" in missing
+    )
     unmatched = message(ConfigError, storage.expand, f"{tmp_path}/*.csv", key="data.train")
-    assert f"data.train: no file matches '{tmp_path}/*.csv'" in unmatched and "holds: train.tsv." in unmatched
-    assert f"Did you mean {tmp_path}" in message(ConfigError, storage.expand, f"{str(tmp_path)[:-1]}/*.csv", key="data.train")
-    assert "hf:// names weights" in message(ConfigError, storage.expand, "hf://org/name", key="data.train")
+    assert (
+        f"data.train: no file matches '{tmp_path}/*.csv'" in unmatched
+        and "holds: train.tsv." in unmatched
+    )
+    assert f"Did you mean {tmp_path}" in message(
+        ConfigError, storage.expand, f"{str(tmp_path)[:-1]}/*.csv", key="data.train"
+    )
+    assert "hf:// names weights" in message(
+        ConfigError, storage.expand, "hf://org/name", key="data.train"
+    )
 
 
 def test_a_write_replaces_the_file_at_the_end(tmp_path):
@@ -187,7 +248,9 @@ def test_a_symbolic_link_stays_one(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "link.txt").symlink_to(tmp_path / "real" / "file.txt")
     storage.write_text(tmp_path / "link.txt", "x")
-    assert (tmp_path / "link.txt").is_symlink() and (tmp_path / "real" / "file.txt").read_text() == "x"
+    assert (tmp_path / "link.txt").is_symlink() and (
+        tmp_path / "real" / "file.txt"
+    ).read_text() == "x"
 
 
 def test_the_mode_follows_the_umask(tmp_path):
@@ -210,9 +273,17 @@ try:
 except storage.JobDirError as error:
     print(error)
 """
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True,
-                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)))
-    assert f"cannot write '{tmp_path / 'file.bin'}'" in done.stdout and "File too large" in done.stdout
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
+    )
+    assert (
+        f"cannot write '{tmp_path / 'file.bin'}'" in done.stdout and "File too large" in done.stdout
+    )
     assert os.listdir(tmp_path) == ["file.bin"] and (tmp_path / "file.bin").read_bytes() == b"old"
 
 
@@ -222,23 +293,37 @@ def test_no_space_left_says_so(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", fsync)
     text = message(JobDirError, storage.write_text, tmp_path / "file.txt", "x")
-    assert str(tmp_path / "file.txt") in text and "No space left on device" in text and "Free some space" in text
+    assert (
+        str(tmp_path / "file.txt") in text
+        and "No space left on device" in text
+        and "Free some space" in text
+    )
     assert os.listdir(tmp_path) == []
 
 
 def test_places_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
-    assert "A part of the path is a file" in message(JobDirError, storage.write_text, tmp_path / "file" / "x", "")
-    assert "There is a folder of that name" in message(JobDirError, storage.write_text, tmp_path / "folder", "")
+    assert "A part of the path is a file" in message(
+        JobDirError, storage.write_text, tmp_path / "file" / "x", ""
+    )
+    assert "There is a folder of that name" in message(
+        JobDirError, storage.write_text, tmp_path / "folder", ""
+    )
     assert os.listdir(tmp_path) in (["file", "folder"], ["folder", "file"])
     text = message(JobDirError, storage.probe_writable, tmp_path / "file")
     assert f"'{tmp_path / 'file'}'" in text and "give another folder" in text
     assert "cannot write" in message(JobDirError, storage.probe_writable, "/proc/job")
-    assert "File name too long" in message(JobDirError, storage.probe_writable, tmp_path / ("n" * 300))
-    assert r"cannot write 'a\x00b': a name has no NUL character." in message(JobDirError, storage.probe_writable, "a\0b")
+    assert "File name too long" in message(
+        JobDirError, storage.probe_writable, tmp_path / ("n" * 300)
+    )
+    assert r"cannot write 'a\x00b': a name has no NUL character." in message(
+        JobDirError, storage.probe_writable, "a\0b"
+    )
     for path in ("s3://bucket/job", pathlib.Path("gs://bucket/job")):
-        assert "expected a local path or gs://BUCKET/NAME." in message(JobDirError, storage.probe_writable, path)
+        assert "expected a local path or gs://BUCKET/NAME." in message(
+            JobDirError, storage.probe_writable, path
+        )
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
@@ -254,12 +339,32 @@ def test_the_probe_leaves_nothing(tmp_path):
 
 
 def test_json_holds_what_json_can(tmp_path):
-    value = {"accuracy": np.float32(0.5), "loss": float("nan"), "steps": np.int64(3), "counts": np.arange(2), "path": tmp_path,
-             "text": "中文", "bad": "\udcff", 1: (True, None), "float64": np.float64("inf")}
+    value = {
+        "accuracy": np.float32(0.5),
+        "loss": float("nan"),
+        "steps": np.int64(3),
+        "counts": np.arange(2),
+        "path": tmp_path,
+        "text": "中文",
+        "bad": "\udcff",
+        1: (True, None),
+        "float64": np.float64("inf"),
+    }
     storage.write_json(tmp_path / "x.json", value)
     text = (tmp_path / "x.json").read_text(encoding="utf-8")
-    assert json.loads(text) == {"accuracy": 0.5, "loss": None, "steps": 3, "counts": [0, 1], "path": str(tmp_path), "text": "中文",
-                                "bad": "\ufffd", "1": [True, None], "float64": None}
+    assert json.loads(text) == {
+        "accuracy": 0.5,
+        "loss": None,
+        "steps": 3,
+        "counts": [0, 1],
+        "path": str(tmp_path),
+        "text": "中文",
+        "bad": "\ufffd",
+        "1": [True, None],
+        "float64": None,
+    }
     assert "中文" in text and text.endswith("}\n")
-    assert "got object" in message(TypeError, storage.write_json, tmp_path / "y.json", {"x": object()})
+    assert "got object" in message(
+        TypeError, storage.write_json, tmp_path / "y.json", {"x": object()}
+    )
     assert os.listdir(tmp_path) == ["x.json"]

@@ -1,4 +1,6 @@
-"""What DESIGN.md says of the code: imports go downward, plugins stand alone, the public is documented."""
+"""What DESIGN.md says of the code: imports go downward, plugins stand alone, the public is
+documented.
+"""
 
 import ast
 import pathlib
@@ -9,9 +11,20 @@ import pytest
 
 from tests.toy import ROOT
 
-# From the bottom up. A module imports only from rows above its own in this list, or from its own package.
+# From the bottom up. A module imports only from rows above its own in this list, or from its own
+# package.
 LAYERS = [
-    ["errors", "lazy", "timeline", "stopping", "prove", "tpu_compile", "allocator", "live_line", "spool"],
+    [
+        "errors",
+        "lazy",
+        "timeline",
+        "stopping",
+        "prove",
+        "tpu_compile",
+        "allocator",
+        "live_line",
+        "spool",
+    ],
     ["machine", "mapped", "standard_streams"],
     ["gcs", "hub_names", "json_file", "paths"],
     ["mirror"],
@@ -20,7 +33,17 @@ LAYERS = [
     ["resolve", "flagfile", "cluster", "job_files", "job_lock", "checksums"],
     ["noted_files", "metrics_file"],
     ["on_vertex"],
-    ["excerpt", "flags", "display", "distribution", "text", "backbones", "sources", "warmup", "optimization"],
+    [
+        "excerpt",
+        "flags",
+        "display",
+        "distribution",
+        "text",
+        "backbones",
+        "sources",
+        "warmup",
+        "optimization",
+    ],
     ["throughput", "limits", "questions"],
     ["heads", "data", "model"],
     ["job", "checkpoints", "steps", "export", "label_report", "memory"],
@@ -32,9 +55,21 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 SEPARATE = ("heads", "sources")  # packages whose modules do not know each other
-CALLS_OF_CODE = ("eval", "exec", "pickle.load", "pickle.loads", "yaml.load", "yaml.unsafe_load", "torch.load", "os.system")
+CALLS_OF_CODE = (
+    "eval",
+    "exec",
+    "pickle.load",
+    "pickle.loads",
+    "yaml.load",
+    "yaml.unsafe_load",
+    "torch.load",
+    "os.system",
+)
 FILES = sorted((ROOT / "trainer").rglob("*.py"))
-MODULES = {".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file for file in FILES}
+MODULES = {
+    ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file
+    for file in FILES
+}
 
 
 def imports(file: pathlib.Path) -> set[str]:
@@ -44,8 +79,17 @@ def imports(file: pathlib.Path) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            found |= {f"{node.module}.{alias.name}" if f"{node.module}.{alias.name}" in MODULES else node.module for alias in node.names}
-    return {name for name in found if name and name.split(".")[0] == "trainer" and name != "trainer"}
+            found |= {
+                (
+                    f"{node.module}.{alias.name}"
+                    if f"{node.module}.{alias.name}" in MODULES
+                    else node.module
+                )
+                for alias in node.names
+            }
+    return {
+        name for name in found if name and name.split(".")[0] == "trainer" and name != "trainer"
+    }
 
 
 def part(module: str) -> str:
@@ -86,7 +130,11 @@ def test_what_is_public_is_documented(module):
     kinds = (ast.FunctionDef, ast.ClassDef)
     for node in tree.body:
         for inner in [node, *(node.body if isinstance(node, ast.ClassDef) else [])]:
-            if isinstance(inner, kinds) and not inner.name.startswith("_") and not node.name.startswith("_"):
+            if (
+                isinstance(inner, kinds)
+                and not inner.name.startswith("_")
+                and not node.name.startswith("_")
+            ):
                 assert ast.get_docstring(inner), f"{module}: {inner.name}"
 
 
@@ -97,7 +145,9 @@ from trainer import config, flags, resolve, task
 flags.help_text(); config.json_schema()
 print([name for name in sys.modules if name.split(".")[0] in ("tensorflow", "keras", "sklearn", "scipy", "transformers", "tensorflow_text")])
 """
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"
 
 
@@ -107,5 +157,11 @@ def test_nothing_runs_code_from_data():
             if isinstance(node, ast.Call):
                 name = ast.unparse(node.func)
                 assert name not in CALLS_OF_CODE, f"{file}: {name}"
-                asked = [keyword for keyword in node.keywords if keyword.arg in ("trust_remote_code", "allow_pickle", "shell")]
-                assert all(ast.unparse(keyword.value) == "False" for keyword in asked), f"{file}: {name}"
+                asked = [
+                    keyword
+                    for keyword in node.keywords
+                    if keyword.arg in ("trust_remote_code", "allow_pickle", "shell")
+                ]
+                assert all(ast.unparse(keyword.value) == "False" for keyword in asked), (
+                    f"{file}: {name}"
+                )

@@ -1,4 +1,6 @@
-"""The entry point as a process: what it answers, how fast, and with which code; and what a run leaves in the job_dir."""
+"""The entry point as a process: what it answers, how fast, and with which code; and what a run
+leaves in the job_dir.
+"""
 
 import json
 import shutil
@@ -25,12 +27,28 @@ SOON = 3.0  # seconds; about 0.5 where nothing else runs
 
 def task(*arguments):
     started = time.monotonic()
-    done = subprocess.run([sys.executable, "-X", "importtime", "-m", "trainer.task", *arguments], cwd=toy.ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "trainer.task", *arguments],
+        cwd=toy.ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     seconds = time.monotonic() - started
-    imported = {line.rsplit("|", 1)[1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
-    error = "\n".join(line for line in done.stderr.splitlines() if not line.startswith("import time:"))
+    imported = {
+        line.rsplit("|", 1)[1].strip()
+        for line in done.stderr.splitlines()
+        if line.startswith("import time:")
+    }
+    error = "\n".join(
+        line for line in done.stderr.splitlines() if not line.startswith("import time:")
+    )
     print(f"{arguments}: {seconds:.2f} s")
-    assert not {name for name in imported if name.split(".")[0] in ("tensorflow", "keras", "sklearn", "scipy")}
+    assert not {
+        name
+        for name in imported
+        if name.split(".")[0] in ("tensorflow", "keras", "sklearn", "scipy")
+    }
     assert seconds < SOON
     return done.returncode, done.stdout, error
 
@@ -38,33 +56,78 @@ def task(*arguments):
 def test_help_answers_at_once():
     code, output, error = task("--help")
     assert code == 0 and error == ""
-    assert "--train.learning_rate: number > 0, <= 10 (default: 5.0e-05)\n      at the end of warm-up" in output
+    assert (
+        "--train.learning_rate: number > 0, <= 10 (default: 5.0e-05)\n      at the end of warm-up"
+        in output
+    )
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (("--train.learning_rat=1",), "error: unknown flag --train.learning_rat. Did you mean --train.learning_rate? --help lists every flag."),
-    (("--config=configs/quickstrat.yaml",), "error: --config=configs/quickstrat.yaml: no such file. Did you mean configs/quickstart.yaml?"),
-    (("--config=configs/quickstart.yaml", "--train.epochs=-1"),
-     "error: 1 problem in the configuration:\n  train.epochs: expected number > 0 or null. Received -1 (--train.epochs)."),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("--train.learning_rat=1",),
+            (
+                "error: unknown flag --train.learning_rat. Did you mean --train.learning_rate?"
+                " --help lists every flag."
+            ),
+        ),
+        (
+            ("--config=configs/quickstrat.yaml",),
+            (
+                "error: --config=configs/quickstrat.yaml: no such file. Did you mean"
+                " configs/quickstart.yaml?"
+            ),
+        ),
+        (
+            ("--config=configs/quickstart.yaml", "--train.epochs=-1"),
+            (
+                "error: 1 problem in the configuration:\n  train.epochs: expected number > 0 or"
+                " null. Received -1 (--train.epochs)."
+            ),
+        ),
+    ],
+)
 def test_a_mistake_is_answered_at_once_without_a_traceback(arguments, message):
     assert task(*arguments) == (2, "", message)
 
 
-# --- what a run leaves ------------------------------------------------------------------------------------------------
-
-
 def test_a_run_leaves_its_contract_in_the_job_dir(trained):
     assert {path.name for path in trained.iterdir() if not path.name.startswith(".")} == {
-        "config.yaml", "plan.json", "ledger.json", "vocabulary.json", "metrics.jsonl", "results.json", "checkpoints", "logs", "model"}
+        "config.yaml",
+        "plan.json",
+        "ledger.json",
+        "vocabulary.json",
+        "metrics.jsonl",
+        "results.json",
+        "checkpoints",
+        "logs",
+        "model",
+    }
     results = json.loads((trained / "results.json").read_text())
-    assert results["validation"]["accuracy"] == results["test"]["accuracy"] == 1.0  # a keyword decides
+    # a keyword decides
+    assert results["validation"]["accuracy"] == results["test"]["accuracy"] == 1.0
     names = {"accuracy", "f1_macro", "precision_macro", "recall_macro", "loss", "auc_roc"}
     assert set(results["validation"]) == set(results["test"]) == names
-    assert set(results["per_label"]) == {"validation", "test"} and results["per_label"]["test"]["neg"]["f1"] == 1.0
-    assert {"startup_s", "prepare_s", "compile_s", "train_s", "input_wait_s", "evaluate_s", "checkpoint_s", "export_s"} == set(results["timeline"])
+    assert (
+        set(results["per_label"]) == {"validation", "test"}
+        and results["per_label"]["test"]["neg"]["f1"] == 1.0
+    )
+    assert {
+        "startup_s",
+        "prepare_s",
+        "compile_s",
+        "train_s",
+        "input_wait_s",
+        "evaluate_s",
+        "checkpoint_s",
+        "export_s",
+    } == set(results["timeline"])
     assert all(value >= 0 for value in results["timeline"].values())
-    assert results["throughput"]["examples_per_s"] > 0 and results["throughput"]["real_tokens_per_s"] > 0
+    assert (
+        results["throughput"]["examples_per_s"] > 0
+        and results["throughput"]["real_tokens_per_s"] > 0
+    )
     assert results["step"] == 30 and results["model"] == str(trained / "model")
 
 
@@ -73,11 +136,15 @@ def test_metrics_have_a_line_for_each_log_point(trained):
     train = [line for line in lines if line["split"] == "train"]
     assert [line["step"] for line in train] == list(range(1, 31))
     assert set(train[0]) == {"step", "split", "loss", "learning_rate", "gradient_norm", "epoch"}
-    assert train[2]["learning_rate"] == pytest.approx(3e-3) and train[-1]["learning_rate"] == pytest.approx(3e-3 / 27, rel=1e-4)
+    assert train[2]["learning_rate"] == pytest.approx(3e-3) and train[-1][
+        "learning_rate"
+    ] == pytest.approx(3e-3 / 27, rel=1e-4)
     validation = [line for line in lines if line["split"] == "validation"]
     assert validation[-1]["step"] == 30 and validation[-1]["accuracy"] == 1.0
     last = json.loads((trained / "results.json").read_text())["validation"]
-    assert {key: value for key, value in validation[-1].items() if key not in ("step", "split")} == last
+    assert {
+        key: value for key, value in validation[-1].items() if key not in ("step", "split")
+    } == last
 
 
 def test_the_resolved_config_is_a_config(trained):
@@ -85,46 +152,96 @@ def test_the_resolved_config_is_a_config(trained):
     assert values["train"]["steps"] == 30 and values["train"]["beta_1"] == 0.9
 
 
-# --- early stopping and the best checkpoint ---------------------------------------------------------------------------
-
-
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory):
-    """A run whose validation labels are the opposite of train's: the loss only rises. Evaluated every 4 steps."""
+    """A run whose validation labels are the opposite of train's: the loss only rises.
+
+    Evaluated every 4 steps.
+    """
     folder = tmp_path_factory.mktemp("stopped")
     weights = toy.write_checkpoint(folder / "weights", layers=1, hidden=16)
-    opposite = [{**row, "label": {"pos": "neg", "neg": "pos"}[row["label"]]} for row in toy.sentences(20, seed=5)]
+    opposite = [
+        {**row, "label": {"pos": "neg", "neg": "pos"}[row["label"]]}
+        for row in toy.sentences(20, seed=5)
+    ]
     validation = toy.write_jsonl(folder / "dev.jsonl", opposite)
-    config = toy.write_config(folder, weights, toy.write_sentences(folder / "train.jsonl", 64), data={"validation": str(validation)},
-                              train={"steps": 400, "evaluate_every_steps": 4, "early_stopping_patience": 3, "best_metric": "loss", "keep_checkpoints": 1,
-                                     "warmup_fraction": 0, "learning_rate": 3e-3})
+    config = toy.write_config(
+        folder,
+        weights,
+        toy.write_sentences(folder / "train.jsonl", 64),
+        data={"validation": str(validation)},
+        train={
+            "steps": 400,
+            "evaluate_every_steps": 4,
+            "early_stopping_patience": 3,
+            "best_metric": "loss",
+            "keep_checkpoints": 1,
+            "warmup_fraction": 0,
+            "learning_rate": 3e-3,
+        },
+    )
     assert toy.run_main(config, folder / "job") == 0
     return folder / "job"
 
 
 def test_early_stopping_stops_after_its_patience_and_keeps_the_best(stopped):
-    evaluations = {line["step"]: line["loss"] for line in toy.read_jsonl(stopped / "metrics.jsonl") if line["split"] == "validation"}
+    evaluations = {
+        line["step"]: line["loss"]
+        for line in toy.read_jsonl(stopped / "metrics.jsonl")
+        if line["split"] == "validation"
+    }
     best = min(evaluations, key=evaluations.get)
     assert max(evaluations) == best + 3 * 4 < 400
     results = json.loads((stopped / "results.json").read_text())
-    assert results["step"] == best and results["validation"]["loss"] == pytest.approx(evaluations[best], rel=1e-6)
-    assert {path.name for path in (stopped / "checkpoints").iterdir()} == {f"step_{best:08d}", f"step_{max(evaluations):08d}"}
+    assert results["step"] == best and results["validation"]["loss"] == pytest.approx(
+        evaluations[best], rel=1e-6
+    )
+    assert {path.name for path in (stopped / "checkpoints").iterdir()} == {
+        f"step_{best:08d}",
+        f"step_{max(evaluations):08d}",
+    }
 
 
 def test_the_last_evaluation_is_not_made_twice(tmp_path, monkeypatch):
     from trainer.evaluation import Evaluator
 
     made, results = [], Evaluator.results
-    monkeypatch.setattr(Evaluator, "results", lambda self, store, *args, **keys: made.append(len(store)) or results(self, store, *args, **keys))
+    monkeypatch.setattr(
+        Evaluator,
+        "results",
+        lambda self, store, *args, **keys: (
+            made.append(len(store)) or results(self, store, *args, **keys)
+        ),
+    )
     weights = toy.write_checkpoint(tmp_path / "weights", layers=1, hidden=16)
-    dev, test = (toy.write_sentences(tmp_path / f"{name}.jsonl", size) for name, size in (("dev", 20), ("test", 12)))
-    config = toy.write_config(tmp_path, weights, toy.write_sentences(tmp_path / "train.jsonl", 64), data={"validation": str(dev), "test": str(test)},
-                              train={"steps": 4, "evaluate_every_steps": 2})
+    dev, test = (
+        toy.write_sentences(tmp_path / f"{name}.jsonl", size)
+        for name, size in (("dev", 20), ("test", 12))
+    )
+    config = toy.write_config(
+        tmp_path,
+        weights,
+        toy.write_sentences(tmp_path / "train.jsonl", 64),
+        data={"validation": str(dev), "test": str(test)},
+        train={"steps": 4, "evaluate_every_steps": 2},
+    )
     assert toy.run_main(config, tmp_path / "job", "--export.format=savedmodel") == 0
     assert made == [20, 20, 12]  # after steps 2 and 4, and the test
-    last = [line for line in toy.read_jsonl(tmp_path / "job" / "metrics.jsonl") if line["split"] == "validation"][-1]
-    assert json.loads((tmp_path / "job" / "results.json").read_text())["validation"] == {k: v for k, v in last.items() if k not in ("step", "split")}
-    assert toy.run_main(None, tmp_path / "job", "--mode=evaluate") == 0 and made == [20, 20, 12, 20, 12]
+    last = [
+        line
+        for line in toy.read_jsonl(tmp_path / "job" / "metrics.jsonl")
+        if line["split"] == "validation"
+    ][-1]
+    assert json.loads((tmp_path / "job" / "results.json").read_text())["validation"] == {
+        k: v for k, v in last.items() if k not in ("step", "split")
+    }
+    assert toy.run_main(None, tmp_path / "job", "--mode=evaluate") == 0 and made == [
+        20,
+        20,
+        12,
+        20,
+        12,
+    ]
 
 
 def test_an_export_that_fails_loses_no_metric(stopped, tmp_path, monkeypatch):
@@ -139,22 +256,32 @@ def test_an_export_that_fails_loses_no_metric(stopped, tmp_path, monkeypatch):
     monkeypatch.setattr(finish, "export_saved_model", refuse)
     with pytest.raises(ExportRefusedError):
         toy.run_main(job / "config.yaml", job, "--export.format=savedmodel")
-    assert json.loads((job / "results.json").read_text()) == {key: results[key] for key in ("validation", "per_label", "step")}
+    assert json.loads((job / "results.json").read_text()) == {
+        key: results[key] for key in ("validation", "per_label", "step")
+    }
 
 
 def test_a_job_that_exports_nothing_says_what_to_export(stopped, capsys):
     assert toy.run_main(None, stopped, "--mode=export", "--export.format=none") == 2
-    assert capsys.readouterr().err.splitlines()[-1] == ("error: export.format: the job was trained with none, which writes nothing. "
-                                                        "Set --export.format=savedmodel or --export.format=huggingface.")
+    assert (
+        capsys.readouterr().err.splitlines()[-1]
+        == "error: export.format: the job was trained with none, which writes nothing. "
+        "Set --export.format=savedmodel or --export.format=huggingface."
+    )
 
 
-def test_a_stopped_run_stays_stopped_and_can_be_evaluated_and_exported_again(stopped, tmp_path, capsys):
+def test_a_stopped_run_stays_stopped_and_can_be_evaluated_and_exported_again(
+    stopped, tmp_path, capsys
+):
     job = tmp_path / "job"
     shutil.copytree(stopped, job)
-    results, metrics = json.loads((job / "results.json").read_text()), (job / "metrics.jsonl").read_bytes()
+    results = json.loads((job / "results.json").read_text())
+    metrics = (job / "metrics.jsonl").read_bytes()
     (job / "results.json").unlink()
     assert toy.run_main(None, job, "--mode=evaluate") == 0
-    assert json.loads((job / "results.json").read_text()) == {key: results[key] for key in ("validation", "per_label", "step")}
+    assert json.loads((job / "results.json").read_text()) == {
+        key: results[key] for key in ("validation", "per_label", "step")
+    }
     assert toy.run_main(None, job, "--mode=export", "--export.format=huggingface") == 0
     prefix = str(job / "checkpoints" / f"step_{results['step']:08d}" / "weights")
     kernel = tf.train.load_variable(prefix, "model/head/output/kernel")
@@ -164,26 +291,43 @@ def test_a_stopped_run_stays_stopped_and_can_be_evaluated_and_exported_again(sto
     assert f"keeping the best checkpoint, of step {results['step']}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("head", "metric", "value", "best", "min_delta", "better"), [
-    (classification, "accuracy", 0.5, None, 0.0, True), (classification, "accuracy", 0.6, 0.5, 0.0, True), (classification, "accuracy", 0.5, 0.5, 0.0, False),
-    (classification, "accuracy", 0.55, 0.5, 0.1, False), (classification, "loss", 0.4, 0.5, 0.0, True), (token_classification, "loss", 0.6, 0.5, 0.0, False),
-    (classification, "mse", 0.45, 0.5, 0.1, False), (causal_lm, "bits_per_byte", 0.4, 0.5, 0.0, True), (causal_lm, "word_perplexity", 6.0, 5.0, 0.0, False),
-    (masked_lm, "perplexity", 4.0, 5.0, 0.0, True), (causal_lm, "bleu", 6.0, 5.0, 0.0, True), (classification, "accuracy", float("nan"), None, 0.0, False)])
+@pytest.mark.parametrize(
+    ("head", "metric", "value", "best", "min_delta", "better"),
+    [
+        (classification, "accuracy", 0.5, None, 0.0, True),
+        (classification, "accuracy", 0.6, 0.5, 0.0, True),
+        (classification, "accuracy", 0.5, 0.5, 0.0, False),
+        (classification, "accuracy", 0.55, 0.5, 0.1, False),
+        (classification, "loss", 0.4, 0.5, 0.0, True),
+        (token_classification, "loss", 0.6, 0.5, 0.0, False),
+        (classification, "mse", 0.45, 0.5, 0.1, False),
+        (causal_lm, "bits_per_byte", 0.4, 0.5, 0.0, True),
+        (causal_lm, "word_perplexity", 6.0, 5.0, 0.0, False),
+        (masked_lm, "perplexity", 4.0, 5.0, 0.0, True),
+        (causal_lm, "bleu", 6.0, 5.0, 0.0, True),
+        (classification, "accuracy", float("nan"), None, 0.0, False),
+    ],
+)
 def test_what_counts_as_better(head, metric, value, best, min_delta, better):
     assert is_better(value, best, min_delta, lower=metric in head.Head.lower_is_better) is better
 
 
-# --- checkpoints ------------------------------------------------------------------------------------------------------
-
-
 def checkpoints_of(folder, warnings, keep=2):
-    return Checkpoints(folder, keep=keep, warn=warnings.append, variables={"weight": tf.Variable([1.0, 2.0])})
+    return Checkpoints(
+        folder, keep=keep, warn=warnings.append, variables={"weight": tf.Variable([1.0, 2.0])}
+    )
 
 
 def test_checkpoints_keep_the_newest_and_the_best_and_give_the_state_back(tmp_path):
     checkpoints = checkpoints_of(tmp_path, [])
     for step in (1, 2, 3, 4, 5):
-        state = RunState(step=step, best_step=2 if step >= 2 else None, best_value=0.1 + 0.2, loss_sum=1 / 3, timeline={"train_s": 1.5})
+        state = RunState(
+            step=step,
+            best_step=2 if step >= 2 else None,
+            best_value=0.1 + 0.2,
+            loss_sum=1 / 3,
+            timeline={"train_s": 1.5},
+        )
         checkpoints.save(state)
         checkpoints.wait()
     assert checkpoints.complete() == [2, 4, 5]
@@ -197,17 +341,33 @@ def test_a_run_that_went_back_keeps_what_it_saves_next(tmp_path):
         checkpoints.save(RunState(step=step, best_step=7))
         checkpoints.wait()
     (tmp_path / "step_00000014" / "weights.index").write_bytes(b"")
-    assert checkpoints.restore_latest().step == 7 and "weights.index: 0 bytes instead of" in warnings[0]
+    assert (
+        checkpoints.restore_latest().step == 7
+        and "weights.index: 0 bytes instead of" in warnings[0]
+    )
     checkpoints.save(RunState(step=9, best_step=7))
     checkpoints.wait()
     assert checkpoints.complete() == [7, 9] and checkpoints.restore_latest().step == 9
 
 
-@pytest.mark.parametrize(("spoil", "said"), [
-    (lambda folder: (folder / "weights.index").unlink(), "weights.index: missing"),
-    (lambda folder: (folder / "weights.data-00000-of-00001").open("ab").write(b"\0"), "weights.data-00000-of-00001: 9 bytes instead of 8"),
-    (lambda folder: (folder / "state.json").write_text("{"), "state.json: it has no checksum at its end: it was cut, or an older version wrote it"),
-    (lambda folder: (folder / "state.json").write_text('{"files": {}}'), "state.json: it has no checksum at its end")])
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda folder: (folder / "weights.index").unlink(), "weights.index: missing"),
+        (
+            lambda folder: (folder / "weights.data-00000-of-00001").open("ab").write(b"\0"),
+            "weights.data-00000-of-00001: 9 bytes instead of 8",
+        ),
+        (
+            lambda folder: (folder / "state.json").write_text("{"),
+            "state.json: it has no checksum at its end: it was cut, or an older version wrote it",
+        ),
+        (
+            lambda folder: (folder / "state.json").write_text('{"files": {}}'),
+            "state.json: it has no checksum at its end",
+        ),
+    ],
+)
 def test_a_damaged_checkpoint_is_passed_over(tmp_path, spoil, said):
     warnings = []
     checkpoints = checkpoints_of(tmp_path, warnings)
@@ -220,16 +380,28 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, spoil, said):
 
 
 def test_results_are_summarised_a_line_a_split():
-    results = finish.Results({"validation": {"accuracy": 0.5, "loss": 1.0}, "test": {"accuracy": 0.25}, "model": "x/model"})
-    assert results.summary() == "validation: accuracy 0.5000  loss 1.0000\ntest: accuracy 0.2500\nmodel: x/model"
-
-
-# --- precision and moving average -------------------------------------------------------------------------------------
+    results = finish.Results(
+        {
+            "validation": {"accuracy": 0.5, "loss": 1.0},
+            "test": {"accuracy": 0.25},
+            "model": "x/model",
+        }
+    )
+    assert (
+        results.summary()
+        == "validation: accuracy 0.5000  loss 1.0000\ntest: accuracy 0.2500\nmodel: x/model"
+    )
 
 
 def finished(tmp_path, name, toy_weights, **train):
-    config = toy.write_config(tmp_path, toy_weights, toy.write_sentences(tmp_path / "train.jsonl", 96), data={"validation": 0.2},
-                              train={"steps": 30, "learning_rate": 2e-3, **train}, export={"format": "savedmodel", "check_examples": 4})
+    config = toy.write_config(
+        tmp_path,
+        toy_weights,
+        toy.write_sentences(tmp_path / "train.jsonl", 96),
+        data={"validation": 0.2},
+        train={"steps": 30, "learning_rate": 2e-3, **train},
+        export={"format": "savedmodel", "check_examples": 4},
+    )
     assert toy.run_main(config, tmp_path / name) == 0
     return json.loads((tmp_path / name / "results.json").read_text())
 
@@ -238,7 +410,9 @@ def finished(tmp_path, name, toy_weights, **train):
 def test_half_precision_learns_and_exports(tmp_path, toy_weights, precision):
     results = finished(tmp_path, "job", toy_weights, precision=precision, ema_decay=None)
     whole = finished(tmp_path, "whole", toy_weights)
-    assert results["validation"]["accuracy"] == pytest.approx(whole["validation"]["accuracy"], abs=0.11)
+    assert results["validation"]["accuracy"] == pytest.approx(
+        whole["validation"]["accuracy"], abs=0.11
+    )
     assert results["validation"]["loss"] == pytest.approx(whole["validation"]["loss"], abs=0.05)
     assert (tmp_path / "job" / "model" / "saved_model.pb").exists()
     prefix = str(tmp_path / "job" / "checkpoints" / "step_00000030" / "weights")
@@ -250,15 +424,31 @@ def test_the_moving_average_is_evaluated_kept_and_exported(tmp_path, toy_weights
     results = finished(tmp_path, "job", toy_weights, ema_decay=0.95)
     job = tmp_path / "job"
     prefix = str(job / "checkpoints" / "step_00000030" / "weights")
-    average, last = (tf.train.load_variable(prefix, f"{group}/head/output/kernel") for group in ("average", "model"))
+    average, last = (
+        tf.train.load_variable(prefix, f"{group}/head/output/kernel")
+        for group in ("average", "model")
+    )
     assert np.abs(average - last).max() > 1e-3
-    in_training = [line for line in toy.read_jsonl(job / "metrics.jsonl") if line["split"] == "validation"][-1]
-    assert {name: in_training[name] for name in results["validation"]} == pytest.approx(results["validation"])
+    in_training = [
+        line for line in toy.read_jsonl(job / "metrics.jsonl") if line["split"] == "validation"
+    ][-1]
+    assert {name: in_training[name] for name in results["validation"]} == pytest.approx(
+        results["validation"]
+    )
     assert toy.run_main(None, job, "--mode=export", "--export.format=huggingface") == 0
-    np.testing.assert_array_equal(load_file(job / "huggingface" / "model.safetensors")["classifier.weight"].T, average)
+    np.testing.assert_array_equal(
+        load_file(job / "huggingface" / "model.safetensors")["classifier.weight"].T, average
+    )
     plain = finished(tmp_path, "plain", toy_weights)
     assert plain["validation"]["loss"] != pytest.approx(results["validation"]["loss"], rel=1e-3)
-    trained = [[line["loss"] for line in toy.read_jsonl(tmp_path / name / "metrics.jsonl") if line["split"] == "train"] for name in ("job", "plain")]
+    trained = [
+        [
+            line["loss"]
+            for line in toy.read_jsonl(tmp_path / name / "metrics.jsonl")
+            if line["split"] == "train"
+        ]
+        for name in ("job", "plain")
+    ]
     assert trained[0] == trained[1]  # to average changes nothing in the training
 
 
@@ -267,9 +457,15 @@ def test_results_say_how_much_of_the_device_was_used(trained):
     assert 0 < throughput["model_flops_utilisation"] < 1 and throughput["measured_peak_gflops"] > 1
 
 
-def test_a_run_says_which_shapes_it_compiles_beyond_the_plan(tmp_path, toy_weights, capsys, monkeypatch):
-    config = toy.write_config(tmp_path, toy_weights, toy.write_sentences(tmp_path / "train.jsonl", 60, longest=20),
-                              train={"steps": 15, "global_batch_size": 4, "xla": "on"})
+def test_a_run_says_which_shapes_it_compiles_beyond_the_plan(
+    tmp_path, toy_weights, capsys, monkeypatch
+):
+    config = toy.write_config(
+        tmp_path,
+        toy_weights,
+        toy.write_sentences(tmp_path / "train.jsonl", 60, longest=20),
+        train={"steps": 15, "global_batch_size": 4, "xla": "on"},
+    )
     monkeypatch.setattr(loop, "SHAPING_STEPS", 1)
     assert toy.run_main(config, tmp_path / "planned") == 0
     out = capsys.readouterr()
@@ -280,12 +476,19 @@ def test_a_run_says_which_shapes_it_compiles_beyond_the_plan(tmp_path, toy_weigh
     assert toy.run_main(config, tmp_path / "beyond") == 0
     out = capsys.readouterr()
     said = " ".join((out.out + out.err).split())
-    assert said.count("compiled a shape that the first 1 steps, which the plan lays out, do not have: ") == len(shapes) - 1
+    assert (
+        said.count(
+            "compiled a shape that the first 1 steps, which the plan lays out, do not have: "
+        )
+        == len(shapes) - 1
+    )
     assert f"; {len(shapes)} shapes by now" in said
 
 
 def test_a_job_dir_does_not_go_on_with_other_data(tmp_path, toy_weights, capsys):
-    """Not even where only the names of the labels changed: the old weights would answer with the new names."""
+    """Not even where only the names of the labels changed: the old weights would answer with the
+    new names.
+    """
     file = toy.write_sentences(tmp_path / "train.jsonl", 60)
     config = toy.write_config(tmp_path, toy_weights, file)
     assert toy.run_main(config, tmp_path / "job") == 0
@@ -293,7 +496,11 @@ def test_a_job_dir_does_not_go_on_with_other_data(tmp_path, toy_weights, capsys)
     file.write_text(file.read_text().replace('"neg"', '"bad"'))
     assert toy.run_main(config, tmp_path / "job") == 2
     said = capsys.readouterr().err
-    assert "belongs to a run on other data: the files, their texts or their labels have changed" in said and "another --job_dir" in said
+    assert (
+        "belongs to a run on other data: the files, their texts or their labels have changed"
+        in said
+        and "another --job_dir" in said
+    )
     assert (tmp_path / "job" / "vocabulary.json").read_bytes() == vocabulary
 
 
@@ -304,7 +511,11 @@ def test_a_copy_beside_the_checkpoints_disturbs_nothing(tmp_path):
     shutil.copytree(checkpoints.path(3), tmp_path / "step_00000003.bak")
     checkpoints.save(RunState(step=4))
     checkpoints.wait()
-    assert checkpoints.complete() == [3, 4] and checkpoints.restore_latest().step == 4 and (tmp_path / "step_00000003.bak").exists()
+    assert (
+        checkpoints.complete() == [3, 4]
+        and checkpoints.restore_latest().step == 4
+        and (tmp_path / "step_00000003.bak").exists()
+    )
 
 
 def test_a_step_saved_again_is_never_gone(tmp_path, monkeypatch):
@@ -312,7 +523,9 @@ def test_a_step_saved_again_is_never_gone(tmp_path, monkeypatch):
     checkpoints = checkpoints_of(tmp_path, [], keep=1)
     checkpoints.save(RunState(step=3, settled=False))
     checkpoints.wait()
-    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: pytest.fail("the only checkpoint was removed"))
+    monkeypatch.setattr(
+        shutil, "rmtree", lambda *_, **__: pytest.fail("the only checkpoint was removed")
+    )
     checkpoints.save(RunState(step=3, settled=True))
     checkpoints.wait()
     assert checkpoints.restore_latest().settled

@@ -19,7 +19,9 @@ LENGTH = 16
 
 def products(graph):
     """2 a multiply-add of every matrix product that a graph's outputs need."""
-    total, needed, left = 0.0, set(), [output.op for output in graph.outputs]
+    total = 0.0
+    needed = set()
+    left = [output.op for output in graph.outputs]
     while left:
         operation = left.pop()
         if operation.name not in needed:
@@ -41,7 +43,10 @@ def products(graph):
     return total
 
 
-@pytest.mark.parametrize("frozen", [{}, {"layers": 1}, {"embeddings": True, "layers": 1}, {"embeddings": True, "layers": 2}])
+@pytest.mark.parametrize(
+    "frozen",
+    [{}, {"layers": 1}, {"embeddings": True, "layers": 1}, {"embeddings": True, "layers": 2}],
+)
 @pytest.mark.parametrize("hidden", [32, 48])
 def test_flops_are_counted_as_the_graph_computes_them(tmp_path, frozen, hidden):
     encoder, _ = huggingface.load_backbone(toy.write_checkpoint(tmp_path, layers=3, hidden=hidden))
@@ -52,18 +57,33 @@ def test_flops_are_counted_as_the_graph_computes_them(tmp_path, frozen, hidden):
     def step():
         ids = tf.ones((2, LENGTH), tf.int32)
         with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(encoder({"token_ids": ids, "segment_ids": ids, "padding_mask": ids,
-                                          "position_ids": tf.tile(tf.range(LENGTH)[None], (2, 1)), "sequence_ids": ids})["sequence_output"])
+            loss = tf.reduce_sum(
+                encoder(
+                    {
+                        "token_ids": ids,
+                        "segment_ids": ids,
+                        "padding_mask": ids,
+                        "position_ids": tf.tile(tf.range(LENGTH)[None], (2, 1)),
+                        "sequence_ids": ids,
+                    }
+                )["sequence_output"]
+            )
         return tape.gradient(loss, weights, unconnected_gradients="zero")
 
     expected = products(step.get_concrete_function().graph)
-    counted = training_flops(encoder.config, np.full(2, LENGTH), frozen_embeddings=frozen.get("embeddings", False), frozen_layers=frozen.get("layers", 0))
+    counted = training_flops(
+        encoder.config,
+        np.full(2, LENGTH),
+        frozen_embeddings=frozen.get("embeddings", False),
+        frozen_layers=frozen.get("layers", 0),
+    )
     assert counted == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("frozen", [False, True])
 def test_a_predicted_token_costs_its_products_with_the_embeddings(frozen):
-    config, places = SimpleNamespace(vocabulary_size=61, embedding_size=12), 7
+    config = SimpleNamespace(vocabulary_size=61, embedding_size=12)
+    places = 7
     table = tf.Variable(tf.ones((61, 12)), trainable=not frozen)
 
     @tf.function(autograph=False)
@@ -75,7 +95,9 @@ def test_a_predicted_token_costs_its_products_with_the_embeddings(frozen):
         return tape.gradient(loss, [x, *tape.watched_variables()])
 
     head = causal_lm.Head(causal_lm.Settings(), DataSettings(source="text", train=""), toy.TEMPLATE)
-    assert places * head.prediction_flops(config, frozen_embeddings=frozen) == products(step.get_concrete_function().graph)
+    assert places * head.prediction_flops(config, frozen_embeddings=frozen) == products(
+        step.get_concrete_function().graph
+    )
 
 
 def test_the_peak_is_of_this_machine():

@@ -1,4 +1,6 @@
-"""Warm-up requests are what TensorFlow Serving's own messages would be, byte for byte but for the order of the inputs."""
+"""Warm-up requests are what TensorFlow Serving's own messages would be, byte for byte but for the
+order of the inputs.
+"""
 
 import json
 
@@ -18,7 +20,7 @@ def fields(message: bytes) -> list[tuple[int, bytes]]:
         key, place = varint(message, place)
         assert key & 7 == 2
         size, place = varint(message, place)
-        found.append((key >> 3, message[place:place + size]))
+        found.append((key >> 3, message[place : place + size]))
         place += size
     assert place == len(message)
     return sorted(found)
@@ -42,8 +44,15 @@ def request(log: bytes) -> list[tuple[int, bytes]]:
 
 @pytest.mark.parametrize("number", range(len(REQUESTS)))
 def test_a_request_is_the_real_message(number):
-    found, golden = prediction_log(REQUESTS[number]["inputs"], signature=REQUESTS[number]["signature"]), GOLDEN[number]
+    found = prediction_log(REQUESTS[number]["inputs"], signature=REQUESTS[number]["signature"])
+    golden = GOLDEN[number]
     if "log" in golden:
-        assert golden["inputs"] == REQUESTS[number]["inputs"] and request(found) == request(bytes.fromhex(golden["log"]))
+        assert golden["inputs"] == REQUESTS[number]["inputs"] and request(found) == request(
+            bytes.fromhex(golden["log"])
+        )
     else:  # too long to keep: its length and both ends
-        assert (len(found), found[:80].hex(), found[-40:].hex()) == (golden["bytes"], golden["start"], golden["end"])
+        assert (len(found), found[:80].hex(), found[-40:].hex()) == (
+            golden["bytes"],
+            golden["start"],
+            golden["end"],
+        )

@@ -1,4 +1,6 @@
-"""Changed folders of weights and tokenizers: each loads, or is refused in one message; no other exception, no hang, no flood of memory."""
+"""Changed folders of weights and tokenizers: each loads, or is refused in one message; no other
+exception, no hang, no flood of memory.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,40 @@ from trainer.text import load_tokenizer
 
 CASES, SAMPLE = 150, 12
 SECONDS, BYTES = 20, 2**30  # that one case may take
-VALUES: list[Any] = [None, -1, 0, 1, 2.5, 10**8, 10**9, 10**12, 10**30, float("nan"), float("inf"), True, False, "", "x", "7", "-1", "[UNK]", "\ud800", "\x00",
-                     "x" * 3000, "x" * 10**6, [], {}, [1], ["x"], [[]], {"a": 1}, {"0": "x"}, {"content": 5}, {"type": "x"}, [None] * 1000]
+VALUES: list[Any] = [
+    None,
+    -1,
+    0,
+    1,
+    2.5,
+    10**8,
+    10**9,
+    10**12,
+    10**30,
+    float("nan"),
+    float("inf"),
+    True,
+    False,
+    "",
+    "x",
+    "7",
+    "-1",
+    "[UNK]",
+    "\ud800",
+    "\x00",
+    "x" * 3000,
+    "x" * 10**6,
+    [],
+    {},
+    [1],
+    ["x"],
+    [[]],
+    {"a": 1},
+    {"0": "x"},
+    {"content": 5},
+    {"type": "x"},
+    [None] * 1000,
+]
 DEEP = (b"[" * 100_000, b'{"a":' * 100_000)
 
 
@@ -59,7 +93,9 @@ def shards(folder: pathlib.Path) -> pathlib.Path:
     toy.write_fine_tuned(folder, ["a", "b"])
     names = huggingface.read_headers(folder)
     (folder / "model.safetensors").rename(folder / "model-1.safetensors")
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": dict.fromkeys(names, "model-1.safetensors")}))
+    (folder / "model.safetensors.index.json").write_text(
+        json.dumps({"metadata": {}, "weight_map": dict.fromkeys(names, "model-1.safetensors")})
+    )
     return folder
 
 
@@ -80,14 +116,23 @@ def bases(tmp_path_factory):
     for name, write in BASES.items():
         write(parent / name)
         if "sentencepiece" in name:  # of sizes that can be made
-            sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16, "vocab_size": 500, "embedding_size": 16}
+            sizes = {
+                "hidden_size": 16,
+                "num_hidden_layers": 1,
+                "num_attention_heads": 2,
+                "intermediate_size": 16,
+                "vocab_size": 500,
+                "embedding_size": 16,
+            }
             config = parent / name / "config.json"
             config.write_text(json.dumps(json.loads(config.read_text()) | sizes))
     return parent
 
 
 def mutate_json(content: Any, random_: random.Random) -> None:
-    """Changes a value, a key or an item somewhere; seldom one of a large vocabulary's, as those are all alike."""
+    """Changes a value, a key or an item somewhere; seldom one of a large vocabulary's, as those are
+    all alike.
+    """
     node = content
     while True:
         keys = list(node) if isinstance(node, dict) else list(range(len(node)))
@@ -103,7 +148,9 @@ def mutate_json(content: Any, random_: random.Random) -> None:
         elif action == 1 and isinstance(node, dict):
             node[random_.choice(["x", "", "\ud800", "7" * 30, "[UNK]"])] = node.pop(key)
         elif action == 2 and isinstance(node[key], int):
-            node[key] = random_.choice([node[key] + 1, -node[key], node[key] * 10**6, str(node[key]), float(node[key])])
+            node[key] = random_.choice(
+                [node[key] + 1, -node[key], node[key] * 10**6, str(node[key]), float(node[key])]
+            )
         else:
             node[key] = random_.choice(VALUES)
         return
@@ -114,21 +161,35 @@ def mutate_bytes(content: bytes, random_: random.Random) -> bytes:
     place = random_.randrange(len(content) + 1)
     lines = content.split(b"\n")
     line = random_.randrange(len(lines))
-    return random_.choice([
-        b"", content[:place], content[:place] + bytes([random_.randrange(256)]) + content[place + 1:], content[:place] + b"\xff\xfe" + content[place:],
-        b"\xef\xbb\xbf" + content, b"\n".join(lines[:line] + lines[line + 1:]), b"\n".join([*lines, lines[line]]), content + b"x" * 10**6,
-        content.replace(b"\n", b"\r\n"), content[::-1], *DEEP])
+    return random_.choice(
+        [
+            b"",
+            content[:place],
+            content[:place] + bytes([random_.randrange(256)]) + content[place + 1 :],
+            content[:place] + b"\xff\xfe" + content[place:],
+            b"\xef\xbb\xbf" + content,
+            b"\n".join(lines[:line] + lines[line + 1 :]),
+            b"\n".join([*lines, lines[line]]),
+            content + b"x" * 10**6,
+            content.replace(b"\n", b"\r\n"),
+            content[::-1],
+            *DEEP,
+        ]
+    )
 
 
 def mutate_header(content: bytes, random_: random.Random) -> bytes:
     """A safetensors file with another header, or another length of it."""
     (length,) = struct.unpack("<Q", content[:8])
     if random_.random() < 0.2:
-        return struct.pack("<Q", random_.choice([0, length - 1, length + 1, 10**9, 2**63, 2**64 - 1])) + content[8:]
-    header = json.loads(content[8:8 + length])
+        return (
+            struct.pack("<Q", random_.choice([0, length - 1, length + 1, 10**9, 2**63, 2**64 - 1]))
+            + content[8:]
+        )
+    header = json.loads(content[8 : 8 + length])
     mutate_json(header, random_)
     text = json.dumps(header).encode()
-    return struct.pack("<Q", len(text)) + text + content[8 + length:]
+    return struct.pack("<Q", len(text)) + text + content[8 + length :]
 
 
 def mutate(folder: pathlib.Path, random_: random.Random) -> str:
@@ -159,7 +220,11 @@ def load(folder: pathlib.Path) -> str:
         huggingface.read_task_head(folder)
         config = huggingface.read_config(folder)
         tokenizer.tokenize(tf.constant(["the film, 今天 [MASK]"]))
-        if config.vocabulary_size * config.embedding_size + config.max_positions * config.embedding_size < 10**7:
+        if (
+            config.vocabulary_size * config.embedding_size
+            + config.max_positions * config.embedding_size
+            < 10**7
+        ):
             huggingface.load_backbone(folder)
     except UserError as error:
         return str(error)
@@ -173,14 +238,21 @@ def try_cases(bases: pathlib.Path, target: pathlib.Path, seeds: range) -> dict[s
         base = random_.choice(sorted(BASES))
         folder = pathlib.Path(shutil.copytree(bases / base, target / str(seed)))
         changed = mutate(folder, random_)
-        before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        start = time.monotonic()
         try:
             message = load(folder)
         except BaseException as error:
-            raise AssertionError(f"seed {seed}: {base}, {changed} changed: {type(error).__name__}: {error}") from error
+            raise AssertionError(
+                f"seed {seed}: {base}, {changed} changed: {type(error).__name__}: {error}"
+            ) from error
         grown = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
-        assert time.monotonic() - start < SECONDS and grown < BYTES, f"seed {seed}: {base}, {changed} changed: {grown:,} bytes"
-        assert len(message) < 4000 and all(ch.isprintable() or ch == "\n" for ch in message), f"seed {seed}: {message[:500]!r}"
+        assert time.monotonic() - start < SECONDS and grown < BYTES, (
+            f"seed {seed}: {base}, {changed} changed: {grown:,} bytes"
+        )
+        assert len(message) < 4000 and all(ch.isprintable() or ch == "\n" for ch in message), (
+            f"seed {seed}: {message[:500]!r}"
+        )
         counts["refused" if message else "sound"] += 1
         shutil.rmtree(folder)
     return counts

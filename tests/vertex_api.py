@@ -1,4 +1,6 @@
-"""A local server that speaks the job methods of Vertex AI's REST API, as the library's own protos define them."""
+"""A local server that speaks the job methods of Vertex AI's REST API, as the library's own protos
+define them.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +17,19 @@ from google.protobuf import json_format
 
 from tests.cloud import free_port
 
-KINDS = {"customJobs": aiplatform_v1.CustomJob, "hyperparameterTuningJobs": aiplatform_v1.HyperparameterTuningJob}
-PATH = re.compile(r"/v1/(?P<parent>projects/[^/]+/locations/[^/]+)/(?P<kind>\w+)(?:/(?P<number>\d+))?(?::(?P<verb>\w+))?(?:\?.*)?")
+KINDS = {
+    "customJobs": aiplatform_v1.CustomJob,
+    "hyperparameterTuningJobs": aiplatform_v1.HyperparameterTuningJob,
+}
+PATH = re.compile(
+    r"/v1/(?P<parent>projects/[^/]+/locations/[^/]+)/(?P<kind>\w+)(?:/(?P<number>\d+))?(?::(?P<verb>\w+))?(?:\?.*)?"
+)
 # Methods that answer with an operation: its request and what it comes to.
-OPERATIONS = {("models", "upload"): ("UploadModelRequest", "UploadModelResponse"), ("endpoints", None): ("Endpoint", "Endpoint"),
-              ("endpoints", "deployModel"): ("DeployModelRequest", "DeployModelResponse")}
+OPERATIONS = {
+    ("models", "upload"): ("UploadModelRequest", "UploadModelResponse"),
+    ("endpoints", None): ("Endpoint", "Endpoint"),
+    ("endpoints", "deployModel"): ("DeployModelRequest", "DeployModelResponse"),
+}
 
 
 class Api:
@@ -37,16 +47,21 @@ class Api:
         self.problem = ""
         self.refuse: tuple[int, str] | None = None
         self.requests: list[tuple[str, str]] = []
-        self.operations: list[tuple[str, Any]] = []  # the path and the request of each, as the API's messages
+        # the path and the request of each, as the API's messages
+        self.operations: list[tuple[str, Any]] = []
         self._left: dict[str, list[str]] = {}
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, dict[str, Any]]:
         self.requests.append((method, path))
         if self.refuse:
-            return self.refuse[0], {"error": {"code": self.refuse[0], "message": self.refuse[1], "status": "X"}}
+            return self.refuse[0], {
+                "error": {"code": self.refuse[0], "message": self.refuse[1], "status": "X"}
+            }
         match = PATH.fullmatch(path)
         if match and method == "POST" and (match["kind"], match["verb"]) in OPERATIONS:
-            return self._operate(match["parent"], match["kind"], match["verb"], path, json.loads(body))
+            return self._operate(
+                match["parent"], match["kind"], match["verb"], path, json.loads(body)
+            )
         if match is None or match["kind"] not in KINDS:
             return 404, {"error": {"code": 404, "message": f"no such method: {path}"}}
         parent, kind, number, verb = match.group("parent", "kind", "number", "verb")
@@ -64,7 +79,9 @@ class Api:
         self._set(name, left.pop(0) if len(left) > 1 else left[0])
         return 200, json_format.MessageToDict(self.jobs[name]._pb)
 
-    def _create(self, parent: str, kind: str, content: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    def _create(
+        self, parent: str, kind: str, content: dict[str, Any]
+    ) -> tuple[int, dict[str, Any]]:
         try:
             job = json_format.ParseDict(content, KINDS[kind].pb(KINDS[kind]()))
         except json_format.ParseError as error:
@@ -74,16 +91,28 @@ class Api:
         self.jobs[name], self._left[name] = KINDS[kind].wrap(job), list(self.states)
         return 200, json_format.MessageToDict(job)
 
-    def _operate(self, parent: str, kind: str, verb: str | None, path: str, content: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    def _operate(
+        self, parent: str, kind: str, verb: str | None, path: str, content: dict[str, Any]
+    ) -> tuple[int, dict[str, Any]]:
         """An operation that is done at once."""
         asked, answered = (getattr(aiplatform_v1, name) for name in OPERATIONS[kind, verb])
         try:
-            self.operations.append((path.partition("?")[0], asked.wrap(json_format.ParseDict(content, asked.pb(asked())))))
+            self.operations.append(
+                (
+                    path.partition("?")[0],
+                    asked.wrap(json_format.ParseDict(content, asked.pb(asked()))),
+                )
+            )
         except json_format.ParseError as error:
             return 400, {"error": {"code": 400, "message": f"invalid request: {error}"}}
         name = f"{parent}/{kind}/{2000 + len(self.operations)}"
-        value = {"models": {"model": name}, "endpoints": {"name": name} if verb is None else {}}[kind]
-        response = {"@type": f"type.googleapis.com/google.cloud.aiplatform.v1.{answered.__name__}", **value}
+        value = {"models": {"model": name}, "endpoints": {"name": name} if verb is None else {}}[
+            kind
+        ]
+        response = {
+            "@type": f"type.googleapis.com/google.cloud.aiplatform.v1.{answered.__name__}",
+            **value,
+        }
         return 200, {"name": f"{name}/operations/1", "done": True, "response": response}
 
     def _set(self, name: str, state: str) -> None:
@@ -92,9 +121,16 @@ class Api:
         if state == "FAILED":
             job.error = {"code": 3, "message": self.problem}
         if "/hyperparameterTuningJobs/" in name and state == "SUCCEEDED":
-            job.trials = [{"id": str(number), "parameters": [{"parameter_id": "train.learning_rate", "value": rate}],
-                           "final_measurement": {"metrics": [{"metric_id": "validation.accuracy", "value": value}]}}
-                          for number, rate, value in ((1, 1e-5, 0.7), (2, 3e-5, 0.9), (3, 9e-5, 0.8))]
+            job.trials = [
+                {
+                    "id": str(number),
+                    "parameters": [{"parameter_id": "train.learning_rate", "value": rate}],
+                    "final_measurement": {
+                        "metrics": [{"metric_id": "validation.accuracy", "value": value}]
+                    },
+                }
+                for number, rate, value in ((1, 1e-5, 0.7), (2, 3e-5, 0.9), (3, 9e-5, 0.8))
+            ]
 
 
 @contextlib.contextmanager

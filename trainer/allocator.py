@@ -1,4 +1,5 @@
-"""Has glibc keep the memory that it was once given; else page faults take up to half of the time on a CPU.
+"""Has glibc keep the memory that it was once given; else page faults take up to half of the time on
+a CPU.
 
 A step frees what it allocated, and the next one allocates as much. As it comes, glibc returns
 large blocks to the kernel at once, and gets them back page by page, each cleared anew. Other

@@ -1,4 +1,6 @@
-"""Where --mode=predict writes its answers: standard output, a file that is replaced whole, a pipe or device that is written to as it is."""
+"""Where --mode=predict writes its answers: standard output, a file that is replaced whole, a pipe
+or device that is written to as it is.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,8 @@ def require_output(target: str, source: str, config: Config, job: Job) -> None:
     Args:
         target, source: --output and --input as given.
     Raises:
-        ConfigError: it is a folder, what is read, a file of the job, or a file that holds something else than answers.
+        ConfigError: it is a folder, what is read, a file of the job, or a file that holds something
+            else than answers.
         JobDirError: it cannot be written.
     """
     if target == STANDARD or _descriptor(target) is not None:
@@ -45,7 +48,10 @@ def require_output(target: str, source: str, config: Config, job: Job) -> None:
     if mirror.url_of(path) is None and _is_special(path):
         return
     if os.path.isdir(path):
-        raise ConfigError(f"--output: {_shown(path)} is a folder. Give a file, such as {_shown(path / 'answers.jsonl')}.")
+        raise ConfigError(
+            f"--output: {_shown(path)} is a folder. Give a file, such as"
+            f" {_shown(path / 'answers.jsonl')}."
+        )
     if source == STANDARD and _is_standard_input(path):
         raise ConfigError(f"--output: {_shown(path)} is what --input=- reads. {GIVE_ANOTHER}")
     for setting, spec in {"--input": source, **read_specs(config)}.items():
@@ -60,8 +66,8 @@ def require_output(target: str, source: str, config: Config, job: Job) -> None:
 def writing(target: str) -> Iterator[IO[str] | Output]:
     """Yields what answers are written to.
 
-    A file has them all at the end, or stays as it was. What is no regular file, such as a pipe or a device, is written
-    to as it is.
+    A file has them all at the end, or stays as it was. What is no regular file, such as a pipe or a
+    device, is written to as it is.
 
     Raises:
         ReaderGoneError: nobody reads standard output, or the pipe, any more.
@@ -72,15 +78,22 @@ def writing(target: str) -> Iterator[IO[str] | Output]:
             sys.stdout.reconfigure(encoding="utf-8")
         yield standard_output()
         return
-    number, path = _descriptor(target), writable_path(target)
+    number = _descriptor(target)
+    path = writable_path(target)
     if number is None and (mirror.url_of(path) is not None or not _is_special(path)):
         with atomic_write(target) as file:
             yield file
         return
     try:
-        stream = os.fdopen(os.dup(number), "w", encoding="utf-8") if number is not None else path.open("w", encoding="utf-8")
+        stream = (
+            os.fdopen(os.dup(number), "w", encoding="utf-8")
+            if number is not None
+            else path.open("w", encoding="utf-8")
+        )
     except OSError as error:
-        raise ConfigError(f"--output: {shown_name(target)} cannot be opened: {error.strerror}. {GIVE_ANOTHER}") from None
+        raise ConfigError(
+            f"--output: {shown_name(target)} cannot be opened: {error.strerror}. {GIVE_ANOTHER}"
+        ) from None
     output = Output(lambda: stream, f"--output={shown_name(target)}")
     try:
         yield output
@@ -91,7 +104,9 @@ def writing(target: str) -> Iterator[IO[str] | Output]:
 
 
 def _descriptor(target: str) -> int | None:
-    """The number of the open file that a name such as /dev/stdout stands for: by its name it would be emptied, not written on."""
+    """The number of the open file that a name such as /dev/stdout stands for: by its name it would
+    be emptied, not written on.
+    """
     match = DESCRIPTOR.fullmatch(target)
     if match is None:
         return None
@@ -125,12 +140,20 @@ def _names(spec: str, path: pathlib.Path) -> bool:
         pattern = str(local_path(spec, "--output"))
     except ConfigError:  # such as a package that is not here, which predicting does not need
         return False
-    return any(is_within(os.path.realpath(path), os.path.realpath(found)) for found in {pattern, *glob.glob(pattern, recursive=True)})
+    return any(
+        is_within(os.path.realpath(path), os.path.realpath(found))
+        for found in {pattern, *glob.glob(pattern, recursive=True)}
+    )
 
 
 def _require_no_file_of_the_job(path: pathlib.Path, job: Job) -> None:
     place = place_of(path)
-    folders = {"checkpoints": job.checkpoints, "logs": job.logs, "model": job.model, "export": job.folder / HUGGINGFACE}
+    folders = {
+        "checkpoints": job.checkpoints,
+        "logs": job.logs,
+        "model": job.model,
+        "export": job.folder / HUGGINGFACE,
+    }
     names = (*job_files.FILES, job_files.MARKER, ".lock")
     if place in {place_of(job.folder / name) for name in names}:
         raise ConfigError(f"--output: {_shown(path)} is a file of the job. {GIVE_ANOTHER}")
@@ -143,9 +166,13 @@ def _require_answers(path: pathlib.Path) -> None:
     """An earlier run's answers may be replaced, and nothing else."""
     beginning = _beginning(path)
     if beginning and not holds_answers(beginning):
-        shown = shown_value(beginning[:4 * SHOWN_CHARACTERS].decode("utf-8", "replace"), SHOWN_CHARACTERS)
-        raise ConfigError(f"--output: {_shown(path)} is there and holds no answers of --mode=predict: it begins {shown}. "
-                          "Give another --output, or remove that file first.")
+        shown = shown_value(
+            beginning[: 4 * SHOWN_CHARACTERS].decode("utf-8", "replace"), SHOWN_CHARACTERS
+        )
+        raise ConfigError(
+            f"--output: {_shown(path)} is there and holds no answers of --mode=predict: it begins"
+            f" {shown}. Give another --output, or remove that file first."
+        )
 
 
 def _beginning(path: pathlib.Path) -> bytes:
@@ -158,25 +185,38 @@ def _beginning(path: pathlib.Path) -> bytes:
     except (FileNotFoundError, NotADirectoryError):
         return b""
     except OSError as error:
-        raise ConfigError(f"--output: {_shown(path)} cannot be read ({error.strerror}): whether it may be written is not known. {GIVE_ANOTHER}") from None
+        raise ConfigError(
+            f"--output: {_shown(path)} cannot be read ({error.strerror}): whether it may be written"
+            f" is not known. {GIVE_ANOTHER}"
+        ) from None
 
 
 def holds_answers(beginning: bytes) -> bool:
-    """Whether a file that begins so is one that --mode=predict wrote: JSON objects, of which one has what only answers have."""
+    """Whether a file that begins so is one that --mode=predict wrote: JSON objects, of which one
+    has what only answers have.
+    """
     lines = [line for line in beginning.split(b"\n") if line.strip()]
     if len(beginning) == LOOKED_AT_BYTES and len(lines) > 1:
         lines.pop()  # it may be cut
     try:
         values = [json.loads(line) for line in lines]
     except (ValueError, RecursionError):
-        return len(lines) == 1 and len(beginning) == LOOKED_AT_BYTES and b'"probabilities"' in beginning
+        return (
+            len(lines) == 1
+            and len(beginning) == LOOKED_AT_BYTES
+            and b'"probabilities"' in beginning
+        )
     return all(isinstance(value, dict) for value in values) and any(map(_is_answer, values))
 
 
 def _is_answer(value: Mapping[str, Any]) -> bool:
     entities = value.get("entities")
-    scored = isinstance(entities, list) and any(isinstance(item, dict) and "score" in item for item in entities)
-    told = any(name in value for name in NAMES_OF_ANSWERS) or any(str(name).startswith("predicted_") for name in value)
+    scored = isinstance(entities, list) and any(
+        isinstance(item, dict) and "score" in item for item in entities
+    )
+    told = any(name in value for name in NAMES_OF_ANSWERS) or any(
+        str(name).startswith("predicted_") for name in value
+    )
     return scored or told or {"answer", "score"} <= set(value)
 
 

@@ -21,7 +21,14 @@ from trainer.data.prepare import Prepared, prepare
 from trainer.data.shown_examples import example_lines
 from trainer.data.stream import Stream
 from trainer.display import Display
-from trainer.distribution import host, hosts, make_strategy, read_cluster, require_agreement, set_precision
+from trainer.distribution import (
+    host,
+    hosts,
+    make_strategy,
+    read_cluster,
+    require_agreement,
+    set_precision,
+)
 from trainer.errors import ConfigError, shown_value
 from trainer.heads import make_head
 from trainer.heads._carried_over import CarriedOver
@@ -52,13 +59,23 @@ class Parts:
     def stream(self) -> Stream | None:
         """Train as a stream, if it is one; its files are looked up when it is first asked for."""
         data, train = self.config.data, self.config.train
-        return Stream(data, self.head, batch_size=train.global_batch_size, seed=train.seed) if data.stream_characters else None
+        return (
+            Stream(data, self.head, batch_size=train.global_batch_size, seed=train.seed)
+            if data.stream_characters
+            else None
+        )
 
 
 def start_strategy(config: Config, job: Job, display: Display) -> tf.distribute.Strategy:
-    """The strategy; call it before TensorFlow's first operation. On several workers the chief alone writes and speaks."""
+    """The strategy; call it before TensorFlow's first operation.
+
+    On several workers the chief alone writes and speaks.
+    """
     if (cluster := read_cluster()) and config.distribution.strategy in ("auto", "multi_worker"):
-        display.line(f"distribution: waiting for the workers {', '.join(address for addresses in cluster['cluster'].values() for address in addresses)}")
+        display.line(
+            "distribution: waiting for the workers"
+            f" {', '.join(address for addresses in cluster['cluster'].values() for address in addresses)}"
+        )
     strategy, line = make_strategy(config.distribution)
     set_precision(config.train.precision)
     job.writes = host(strategy) == 0
@@ -68,7 +85,8 @@ def start_strategy(config: Config, job: Job, display: Display) -> tf.distribute.
 
 
 def make_parts(config: Config, display: Display) -> Parts:
-    """Reads the backbone's config and the tokenizer, and checks them against the run's config; costs no more than that.
+    """Reads the backbone's config and the tokenizer, and checks them against the run's config;
+    costs no more than that.
 
     Raises:
         ConfigError: seq_len over the backbone's positions, more frozen layers than there are, …
@@ -77,25 +95,39 @@ def make_parts(config: Config, display: Display) -> Parts:
     weights = local_folder(config.backbone.weights, key="backbone.weights")
     backbone = huggingface.read_config(weights)
     huggingface.require_weights_that_fit(weights)  # before anything is prepared
-    tokenizer_folder = local_folder(config.backbone.tokenizer, key="backbone.tokenizer") if config.backbone.tokenizer else weights
+    tokenizer_folder = (
+        local_folder(config.backbone.tokenizer, key="backbone.tokenizer")
+        if config.backbone.tokenizer
+        else weights
+    )
     tokenizer = load_tokenizer(tokenizer_folder)
     if tokenizer.eos_id is None:
-        tokenizer.eos_id = huggingface.read_eos_id(weights)  # by which Hugging Face's generate ends a text
+        # by which Hugging Face's generate ends a text
+        tokenizer.eos_id = huggingface.read_eos_id(weights)
     if config.data.seq_len > backbone.max_positions:
-        raise ConfigError(f"data.seq_len: expected at most {backbone.max_positions}, the positions of {config.backbone.weights}. "
-                          f"Received {config.data.seq_len}. Lower --data.seq_len.")
+        raise ConfigError(
+            f"data.seq_len: expected at most {backbone.max_positions}, the positions of"
+            f" {config.backbone.weights}. Received {config.data.seq_len}. Lower --data.seq_len."
+        )
     if config.backbone.freeze_layers > backbone.layers:
-        raise ConfigError(f"backbone.freeze_layers: expected at most {backbone.layers}, the layers of {config.backbone.weights}. "
-                          f"Received {config.backbone.freeze_layers}.")
+        raise ConfigError(
+            f"backbone.freeze_layers: expected at most {backbone.layers}, the layers of"
+            f" {config.backbone.weights}. Received {config.backbone.freeze_layers}."
+        )
     if len(tokenizer.vocabulary) > backbone.vocabulary_size:
-        beyond = [name for name in tokenizer.vocabulary[backbone.vocabulary_size:] if name]
-        raise ConfigError(f"backbone.tokenizer: {tokenizer_folder} has {len(tokenizer.vocabulary):,} tokens, "
-                          f"{config.backbone.weights} embeds {backbone.vocabulary_size:,}, so there is none for {few(beyond)}. "
-                          "Give the tokenizer that belongs to the weights, or resize these with transformers' resize_token_embeddings.")
+        beyond = [name for name in tokenizer.vocabulary[backbone.vocabulary_size :] if name]
+        raise ConfigError(
+            f"backbone.tokenizer: {tokenizer_folder} has {len(tokenizer.vocabulary):,} tokens,"
+            f" {config.backbone.weights} embeds {backbone.vocabulary_size:,}, so there is none for"
+            f" {few(beyond)}. Give the tokenizer that belongs to the weights, or resize these with"
+            " transformers' resize_token_embeddings."
+        )
     head = make_head(config.head, config.data, tokenizer)
     if config.data.stream_characters and not head.streams:
-        raise ConfigError(f"data.stream_characters: for language models only, as head {config.head.name} learns its labels from all of train. "
-                          "Remove data.stream_characters.")
+        raise ConfigError(
+            f"data.stream_characters: for language models only, as head {config.head.name} learns"
+            " its labels from all of train. Remove data.stream_characters."
+        )
     if config.export.format == "huggingface" and head.no_huggingface:
         raise ConfigError(f"export.format: {head.no_huggingface}")
     head.check(backbone)
@@ -107,20 +139,30 @@ def make_parts(config: Config, display: Display) -> Parts:
 def _check_metric(config: Config, head: Any) -> None:
     metric = config.train.best_metric
     if metric and metric not in head.metric_names():
-        raise ConfigError(f"train.best_metric: expected one of {', '.join(head.metric_names())}. Received {shown_value(metric)}.")
+        raise ConfigError(
+            f"train.best_metric: expected one of {', '.join(head.metric_names())}. Received"
+            f" {shown_value(metric)}."
+        )
 
 
-def prepare_data(parts: Parts, strategy: tf.distribute.Strategy | None = None, job: Job | None = None) -> Prepared:
+def prepare_data(
+    parts: Parts, strategy: tf.distribute.Strategy | None = None, job: Job | None = None
+) -> Prepared:
     """Encodes the splits, or finds them encoded; shows the ledger.
 
-    On several workers whose job_dir is in Cloud Storage the chief does, and the others take what it has published there:
-    no file of the data is fetched twice.
+    On several workers whose job_dir is in Cloud Storage the chief does, and the others take what it
+    has published there: no file of the data is fetched twice.
     """
     display = parts.display
 
     def here() -> Prepared:
-        return prepare(parts.config.data, parts.head, parts.tokenizer.fingerprint, train=parts.stream.first_block() if parts.stream else None,
-                       progress=lambda done, total: display.progress("preparing", done, total))
+        return prepare(
+            parts.config.data,
+            parts.head,
+            parts.tokenizer.fingerprint,
+            train=parts.stream.first_block() if parts.stream else None,
+            progress=lambda done, total: display.progress("preparing", done, total),
+        )
 
     if strategy is None or hosts(strategy) == 1 or mirror.url_of(job.folder) is None:
         prepared = here()
@@ -131,26 +173,40 @@ def prepare_data(parts: Parts, strategy: tf.distribute.Strategy | None = None, j
     display.done("preparing")
     if prepared.replaced:
         display.warn(f"{prepared.replaced} The data was encoded anew.")
-    sizes = ", ".join(f"{split} {store.meta['examples']:,}" + (f" ({len(store):,} rows)" if len(store) != store.meta["examples"] else "")
-                       for split, store in prepared.splits.items())
+    sizes = ", ".join(
+        f"{split} {store.meta['examples']:,}"
+        + (f" ({len(store):,} rows)" if len(store) != store.meta["examples"] else "")
+        for split, store in prepared.splits.items()
+    )
     display.line(f"data: {sizes} examples ({'encoded before' if prepared.reused else 'encoded'})")
     if parts.config.data.stream_characters:
         display.line("  train is streamed: what is said of it here is of its first block")
         _check_block(parts.config, prepared)
     if scheme := prepared.vocabulary.get("scheme"):
-        display.line(f"  tags: {'one a word, no spans' if scheme == 'none' else f'spans, scheme {scheme}'}")
+        display.line(
+            f"  tags: {'one a word, no spans' if scheme == 'none' else f'spans, scheme {scheme}'}"
+        )
     counts = label_counts(parts.head, prepared.vocabulary, prepared.splits)
-    for line in (*label_lines(counts), *range_lines(parts.head, prepared.splits), *vector_line(prepared.vocabulary)):
+    for line in (
+        *label_lines(counts),
+        *range_lines(parts.head, prepared.splits),
+        *vector_line(prepared.vocabulary),
+    ):
         display.line(f"labels: {line}")
     for line in prepared.ledger.lines():
         display.line(f"  ledger: {line}")
-    for line in (*parts.head.warnings(prepared.vocabulary, prepared.splits), *doubts(prepared.splits, prepared.ledger)):
+    for line in (
+        *parts.head.warnings(prepared.vocabulary, prepared.splits),
+        *doubts(prepared.splits, prepared.ledger),
+    ):
         display.warn(line)
     return prepared
 
 
 def require_best_metric(parts: Parts, prepared: Prepared) -> None:
-    """Before training: raises ConfigError where the metric that picks the checkpoint is one that validation cannot give."""
+    """Before training: raises ConfigError where the metric that picks the checkpoint is one that
+    validation cannot give.
+    """
     metric = best_metric(parts.config, parts.head)
     if metric is None or "validation" not in prepared.splits:
         return
@@ -158,9 +214,14 @@ def require_best_metric(parts: Parts, prepared: Prepared) -> None:
     if metric not in reasons:
         return
     others = [name for name in parts.head.metric_names() if name not in reasons]
-    chosen = "train.best_metric" if parts.config.train.best_metric else "train.early_stopping_patience"
-    raise ConfigError(f"{chosen}: {metric} picks the checkpoint, and data.validation cannot give it: {reasons[metric]}. "
-                      f"Set --train.best_metric to one of {', '.join(others)}, or give another data.validation.")
+    chosen = (
+        "train.best_metric" if parts.config.train.best_metric else "train.early_stopping_patience"
+    )
+    raise ConfigError(
+        f"{chosen}: {metric} picks the checkpoint, and data.validation cannot give it:"
+        f" {reasons[metric]}. Set --train.best_metric to one of {', '.join(others)}, or give"
+        " another data.validation."
+    )
 
 
 def best_metric(config: Config, head: Any) -> str | None:
@@ -177,11 +238,19 @@ def show_examples(parts: Parts, prepared: Prepared) -> None:
 
 
 def _check_block(config: Config, prepared: Prepared) -> None:
-    """A block should have many steps, unless it is all there is: the last one of each has what is left."""
-    store, size, batch = prepared.splits["train"], config.data.stream_characters, config.train.global_batch_size
+    """A block should have many steps, unless it is all there is: the last one of each has what is
+    left.
+    """
+    store = prepared.splits["train"]
+    size = config.data.stream_characters
+    batch = config.train.global_batch_size
     if len(store) < batch and store.meta["characters"] >= size:
-        raise ConfigError(f"data.stream_characters: a block of {size:,} characters has {len(store):,} rows, and a step takes {batch:,} "
-                          f"(train.global_batch_size). Raise it to {math.ceil(size * STEPS_OF_A_BLOCK * batch / len(store)):,}, for {STEPS_OF_A_BLOCK} steps.")
+        raise ConfigError(
+            f"data.stream_characters: a block of {size:,} characters has {len(store):,} rows, and a"
+            f" step takes {batch:,} (train.global_batch_size). Raise it to"
+            f" {math.ceil(size * STEPS_OF_A_BLOCK * batch / len(store)):,}, for {STEPS_OF_A_BLOCK}"
+            " steps."
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,12 +262,16 @@ class Origin:
     pretrained: bool  # whether the folder has weights at all
 
 
-def build_model(parts: Parts, strategy: tf.distribute.Strategy, vocabulary: Mapping[str, Any]) -> Model:
+def build_model(
+    parts: Parts, strategy: tf.distribute.Strategy, vocabulary: Mapping[str, Any]
+) -> Model:
     """The model, a copy on each replica, for a checkpoint to replace its weights."""
     return start_model(parts, strategy, vocabulary)[0]
 
 
-def start_model(parts: Parts, strategy: tf.distribute.Strategy, vocabulary: Mapping[str, Any]) -> tuple[Model, Origin]:
+def start_model(
+    parts: Parts, strategy: tf.distribute.Strategy, vocabulary: Mapping[str, Any]
+) -> tuple[Model, Origin]:
     """The model with its initial weights, a copy on each replica, and where they are from.
 
     Args:
@@ -209,12 +282,23 @@ def start_model(parts: Parts, strategy: tf.distribute.Strategy, vocabulary: Mapp
     config = parts.config
     with strategy.scope():
         backbone, report = huggingface.load_backbone(
-            parts.weights, dtype=config.train.precision, seed=config.train.seed, pooler=parts.backbone.pooler,
-            hidden_dropout=config.backbone.hidden_dropout, attention_dropout=config.backbone.attention_dropout)
+            parts.weights,
+            dtype=config.train.precision,
+            seed=config.train.seed,
+            pooler=parts.backbone.pooler,
+            hidden_dropout=config.backbone.hidden_dropout,
+            attention_dropout=config.backbone.attention_dropout,
+        )
         model = Model(backbone, parts.head, vocabulary, config.train.seed)
-        set_frozen(backbone, embeddings=config.backbone.freeze_embeddings, layers=config.backbone.freeze_layers)
+        set_frozen(
+            backbone,
+            embeddings=config.backbone.freeze_embeddings,
+            layers=config.backbone.freeze_layers,
+        )
         pretrained = huggingface.has_weights(parts.weights)
-        checkpoint = huggingface.read_task_head(parts.weights) if pretrained else huggingface.TaskHead({})
+        checkpoint = (
+            huggingface.read_task_head(parts.weights) if pretrained else huggingface.TaskHead({})
+        )
         carried = parts.head.load_tensors(checkpoint)
     _check_metric(config, parts.head)  # again, now that the number of classes is known
     return model, Origin(report, carried, pretrained)
@@ -224,10 +308,17 @@ def announce_origin(parts: Parts, origin: Origin) -> None:
     """Says what a run that no checkpoint goes on with starts from."""
     config, display = parts.config, parts.display
     if not origin.pretrained:
-        sizes = f"{parts.backbone.layers} layers, {parts.backbone.hidden_size} wide"  # so that a key of config.json that was not understood is seen
-        display.warn(f"{config.backbone.weights} has no weights: the backbone, of {sizes}, starts from random values (seed {config.train.seed})")
+        # so that a key of config.json that was not understood is seen
+        sizes = f"{parts.backbone.layers} layers, {parts.backbone.hidden_size} wide"
+        display.warn(
+            f"{config.backbone.weights} has no weights: the backbone, of {sizes}, starts from"
+            f" random values (seed {config.train.seed})"
+        )
     elif origin.backbone.new:
-        display.line(f"weights: {_few(origin.backbone.new)} not in the checkpoint, starting from random values")
+        display.line(
+            f"weights: {_few(origin.backbone.new)} not in the checkpoint, starting from random"
+            " values"
+        )
     for note in origin.backbone.notes:
         display.line(f"weights: {note}")
     if unused := [name for name in origin.backbone.unused if name not in origin.head.tensors]:
@@ -238,8 +329,10 @@ def announce_origin(parts: Parts, origin: Origin) -> None:
 
 
 def _warn_of_missing_layers(parts: Parts) -> None:
-    parts.display.warn(f"{parts.config.backbone.weights} has no layers of a masked language model, such as cls.predictions.transform: "
-                       "until they are learnt, words at a mask mean nothing")
+    parts.display.warn(
+        f"{parts.config.backbone.weights} has no layers of a masked language model, such as"
+        " cls.predictions.transform: until they are learnt, words at a mask mean nothing"
+    )
 
 
 def foresee_origin(parts: Parts) -> None:
@@ -255,7 +348,10 @@ def _of_the_head(carried: CarriedOver) -> str:
     if carried.output:
         said = "the head's layers come from the checkpoint"
     elif carried.tensors:
-        said = f"{_few(carried.tensors)} come from the checkpoint, the head's output layer starts from random values"
+        said = (
+            f"{_few(carried.tensors)} come from the checkpoint, the head's output layer starts from"
+            " random values"
+        )
     else:
         said = "the head's layers start from random values"
     return said + (f": {carried.remark}" if carried.remark else "")

@@ -1,7 +1,8 @@
 """Checkpoints: weights, optimizer and the run's state, complete or invisible.
 
-`checkpoints/step_00000200/` is complete once `state.json` is there: it is written last, in one rename, after every other file
-is on the disk. It has the length and the checksum of each, and a checksum of its own.
+`checkpoints/step_00000200/` is complete once `state.json` is there: it is written last, in one
+rename, after every other file is on the disk. It has the length and the checksum of each, and a
+checksum of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +21,16 @@ from typing import Any
 import tensorflow as tf
 
 from trainer import gcs, mirror
-from trainer.checksums import DamagedError, Fingerprint, fingerprint, read_sealed, reason, sync, verify, write_sealed
+from trainer.checksums import (
+    DamagedError,
+    Fingerprint,
+    fingerprint,
+    read_sealed,
+    reason,
+    sync,
+    verify,
+    write_sealed,
+)
 from trainer.errors import JobDirError
 
 STATE_FILE = "state.json"
@@ -36,7 +46,8 @@ class RunState:
     Attributes:
         step: optimizer steps done.
         settled: whether what was due after that step is done: its log lines, its evaluation.
-        metrics_bytes: length of metrics.jsonl at this moment; what a killed run wrote after it is cut off.
+        metrics_bytes: length of metrics.jsonl at this moment; what a killed run wrote after it is
+            cut off.
         metrics_crc32c: the checksum of so much of it.
         loss_sum, weight: of the steps since the last log line.
         gradient_norm: of the last step.
@@ -71,27 +82,43 @@ class RunState:
 
 
 class Checkpoints:
-    """The checkpoints of one job_dir. They are written by a thread: `save` only takes the values, `wait` sees them written.
+    """The checkpoints of one job_dir.
+
+    They are written by a thread: `save` only takes the values, `wait` sees them written.
 
     Args:
         folder: job_dir/checkpoints.
         keep: the newest N stay, and the best.
         warn: called with a line about a checkpoint that is passed over.
-        variables: what is saved, by name. Explicit, as what TensorFlow finds inside Keras objects depends on how they are
-            written, and some it finds twice.
+        variables: what is saved, by name. Explicit, as what TensorFlow finds inside Keras objects
+            depends on how they are written, and some it finds twice.
         writes: whether this process saves; on several workers the chief does, all restore.
-        before_visible: called with the state of a checkpoint whose weights are written, before it counts as complete.
+        before_visible: called with the state of a checkpoint whose weights are written, before it
+            counts as complete.
     """
 
-    def __init__(self, folder: pathlib.Path, *, keep: int, warn: Callable[[str], None], variables: Mapping[str, tf.Variable], writes: bool = True,
-                 before_visible: Callable[[RunState], None] = lambda state: None) -> None:
-        self.folder, self.keep, self.warn, self.variables, self.writes = folder, keep, warn, dict(variables), writes
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        *,
+        keep: int,
+        warn: Callable[[str], None],
+        variables: Mapping[str, tf.Variable],
+        writes: bool = True,
+        before_visible: Callable[[RunState], None] = lambda state: None,
+    ) -> None:
+        self.folder = folder
+        self.keep = keep
+        self.warn = warn
+        self.variables = dict(variables)
+        self.writes = writes
         self._before_visible = before_visible
         self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._written: Future[None] | None = None
         self.saved: RunState | None = None  # the last one, as it was
         self._unpublished: gcs.UnavailableError | None = None
-        self._on_disk: tuple[int, dict[str, Fingerprint]] | None = None  # the step whose values this process last read or wrote, and their files
+        # the step whose values this process last read or wrote, and their files
+        self._on_disk: tuple[int, dict[str, Fingerprint]] | None = None
 
     def path(self, step: int) -> pathlib.Path:
         """The folder of the checkpoint of a step."""
@@ -99,10 +126,15 @@ class Checkpoints:
 
     def complete(self) -> list[int]:
         """The steps with a complete checkpoint, oldest first."""
-        return sorted(step for path in self.folder.glob(f"step_*/{STATE_FILE}") if (step := _step_of(path.parent)) is not None)
+        return sorted(
+            step
+            for path in self.folder.glob(f"step_*/{STATE_FILE}")
+            if (step := _step_of(path.parent)) is not None
+        )
 
     def save(self, state: RunState) -> None:
-        """Takes the values as they are now; a thread writes them, then removes the checkpoints that need not be kept.
+        """Takes the values as they are now; a thread writes them, then removes the checkpoints that
+        need not be kept.
 
         Raises:
             JobDirError: see `wait`, which is called first.
@@ -120,7 +152,8 @@ class Checkpoints:
         Args:
             last: nothing is saved after it.
         Raises:
-            JobDirError: the disk is full or cannot be written; the half-written checkpoint is removed.
+            JobDirError: the disk is full or cannot be written; the half-written checkpoint is
+                removed.
             UnavailableError: it is the last, and Cloud Storage did not answer.
         """
         if self._written is not None:
@@ -136,13 +169,19 @@ class Checkpoints:
     def _write(self, state: RunState, values: dict[str, tf.Tensor]) -> None:
         path = self.path(state.step)
         try:
-            if self._on_disk and self._on_disk[0] == state.step:  # the values are those: only what is known beside them has changed
+            # the values are those: only what is known beside them has changed
+            if self._on_disk and self._on_disk[0] == state.step:
                 self._make_visible(state, self._on_disk[1])
                 return
             self._remove(path)
             path.mkdir(parents=True, exist_ok=True)
             with tf.device("CPU:0"):
-                tf.raw_ops.SaveV2(prefix=str(path / "weights"), tensor_names=list(values), shape_and_slices=[""] * len(values), tensors=list(values.values()))
+                tf.raw_ops.SaveV2(
+                    prefix=str(path / "weights"),
+                    tensor_names=list(values),
+                    shape_and_slices=[""] * len(values),
+                    tensors=list(values.values()),
+                )
             written = sorted(path.glob("weights.*"))
             files = {file.name: fingerprint(file) for file in written}
             sync([*written, path, path.parent])
@@ -156,14 +195,18 @@ class Checkpoints:
             return
         except (OSError, tf.errors.OpError, JobDirError) as error:
             _remove_here(path)
-            raise JobDirError(f"{path}: the checkpoint could not be written: {error}. Free some space or give another --job_dir; "
-                              f"the last complete checkpoint is {self.last_name()}.") from None
+            raise JobDirError(
+                f"{path}: the checkpoint could not be written: {error}. Free some space or give"
+                f" another --job_dir; the last complete checkpoint is {self.last_name()}."
+            ) from None
         self._unpublished = None
         self._prune(state)
 
     def _make_visible(self, state: RunState, files: Mapping[str, Fingerprint]) -> None:
         self._before_visible(state)
-        write_sealed(self.path(state.step) / STATE_FILE, {**dataclasses.asdict(state), "files": files})
+        write_sealed(
+            self.path(state.step) / STATE_FILE, {**dataclasses.asdict(state), "files": files}
+        )
 
     def last_name(self) -> str:
         """The newest complete checkpoint, for messages."""
@@ -171,7 +214,9 @@ class Checkpoints:
         return str(self.path(steps[-1])) if steps else "none"
 
     def restore_latest(self) -> RunState | None:
-        """Restores the newest intact checkpoint; None where there never was one. A damaged one is passed over with a warning.
+        """Restores the newest intact checkpoint; None where there never was one.
+
+        A damaged one is passed over with a warning.
 
         Raises:
             JobDirError: there are checkpoints, and none is intact.
@@ -180,7 +225,10 @@ class Checkpoints:
         steps = self.complete()
         for path in mirror.folders(self.folder):
             if (step := _step_of(path)) is not None and step not in steps:
-                self.warn(f"{path} has no {STATE_FILE}: it was not written to its end, or has lost it, and is passed over.")
+                self.warn(
+                    f"{path} has no {STATE_FILE}: it was not written to its end, or has lost it,"
+                    " and is passed over."
+                )
         for number, step in enumerate(reversed(steps), 1):
             try:
                 return self.restore(step)
@@ -204,8 +252,10 @@ class Checkpoints:
                 verify(path / name, expected)
             values = self._read_values(path)
         except DamagedError as error:
-            raise JobDirError(f"{path}: the checkpoint is damaged ({error.path.name}: {error.said}). "
-                              "Put back a copy of it, or train again in another --job_dir.") from None
+            raise JobDirError(
+                f"{path}: the checkpoint is damaged ({error.path.name}: {error.said}). "
+                "Put back a copy of it, or train again in another --job_dir."
+            ) from None
         for name, variable in self.variables.items():
             variable.assign(values[name])
         self._on_disk = step, files
@@ -216,7 +266,16 @@ class Checkpoints:
         if content["gradient_norm"] is None:  # JSON has no NaN
             content["gradient_norm"] = math.nan
         files = {name: Fingerprint(*found) for name, found in content.pop("files").items()}
-        return RunState(**{field.name: content[field.name] for field in dataclasses.fields(RunState) if field.name in content}), files
+        return (
+            RunState(
+                **{
+                    field.name: content[field.name]
+                    for field in dataclasses.fields(RunState)
+                    if field.name in content
+                }
+            ),
+            files,
+        )
 
     def _read_values(self, path: pathlib.Path) -> dict[str, Any]:
         try:
@@ -224,12 +283,18 @@ class Checkpoints:
             values = {name: reader.get_tensor(name) for name in self.variables}
         except (OSError, ValueError, KeyError, tf.errors.OpError, RuntimeError) as error:
             raise DamagedError(path / "weights", reason(error)) from None
-        if wrong := [name for name, variable in self.variables.items() if tuple(values[name].shape) != tuple(variable.shape)]:
+        if wrong := [
+            name
+            for name, variable in self.variables.items()
+            if tuple(values[name].shape) != tuple(variable.shape)
+        ]:
             raise DamagedError(path / "weights", f"{wrong[0]} has another shape than the model's")
         return values
 
     def known_metrics(self) -> dict[int, Fingerprint]:
-        """What metrics.jsonl was at each complete checkpoint whose state can be read, oldest first."""
+        """What metrics.jsonl was at each complete checkpoint whose state can be read,
+        oldest first.
+        """
         found = {}
         for step in self.complete():
             with contextlib.suppress(DamagedError):
@@ -237,8 +302,12 @@ class Checkpoints:
         return found
 
     def _prune(self, state: RunState) -> None:
-        # Later steps are damaged ones that the run went on before; counted, they would push out what it has just saved.
-        kept = {*[step for step in self.complete() if step <= state.step][-self.keep:], state.best_step}
+        # Later steps are damaged ones that the run went on before; counted, they would push out
+        # what it has just saved.
+        kept = {
+            *[step for step in self.complete() if step <= state.step][-self.keep :],
+            state.best_step,
+        }
         for path in mirror.folders(self.folder):
             step = _step_of(path)
             if step is not None and step not in kept and not _foreign(mirror.names(path)):
@@ -257,7 +326,9 @@ def _step_of(folder: pathlib.Path) -> int | None:
 
 def _foreign(names: Iterable[str]) -> set[str]:
     """Of the names in a checkpoint's folder those that are none of ours, such as notes."""
-    return {name for name in names if not any(fnmatch.fnmatchcase(name, pattern) for pattern in OURS)}
+    return {
+        name for name in names if not any(fnmatch.fnmatchcase(name, pattern) for pattern in OURS)
+    }
 
 
 def _remove_here(path: pathlib.Path) -> None:
@@ -270,7 +341,10 @@ def _remove_here(path: pathlib.Path) -> None:
 
 
 def _value(variable: Any) -> tf.Tensor:
-    """The value now, in the host's memory. On a CPU it is no copy: TensorFlow writes elsewhere while a value is held."""
+    """The value now, in the host's memory.
+
+    On a CPU it is no copy: TensorFlow writes elsewhere while a value is held.
+    """
     if isinstance(variable, tf.distribute.DistributedValues):
         variable = variable.values[0]  # the copies are equal
     with tf.device("CPU:0"):

@@ -36,7 +36,8 @@ class DamagedError(UserError):
     def __init__(self, path: pathlib.Path, said: str, remedy: str = "") -> None:
         problem = "is missing" if said == MISSING else f"is damaged ({said})"
         super().__init__(f"{path} {problem}. {remedy}".rstrip())
-        self.path, self.said = path, said
+        self.path = path
+        self.said = said
 
 
 class Fingerprint(NamedTuple):
@@ -69,7 +70,8 @@ def fingerprint(path: pathlib.Path, *, first: int | None = None) -> Fingerprint:
         while block := file.read(
             BLOCK_BYTES if first is None else min(BLOCK_BYTES, first - length)
         ):
-            length, found = length + len(block), checksum(block, found)
+            length = length + len(block)
+            found = checksum(block, found)
     return Fingerprint(length, found)
 
 

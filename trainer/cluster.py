@@ -74,7 +74,9 @@ def read_cluster() -> dict[str, Any] | None:
 
 
 class _ClusterProblemError(Exception):
-    """What is wrong; `complete` where the format need not be told, as the sentence says what to do."""
+    """What is wrong; `complete` where the format need not be told,
+    as the sentence says what to do.
+    """
 
     def __init__(self, said: str, *, complete: bool = False) -> None:
         super().__init__(said)

@@ -1,4 +1,6 @@
-"""The schema of a run: every setting with its type, bounds, default and meaning. The one home of a default.
+"""The schema of a run: every setting with its type, bounds, default and meaning.
+
+The one home of a default.
 
 The sections of a head and of a data source live beside their code, in `trainer/heads/NAME.py` and
 `trainer/sources/NAME.py`, as a class `Settings`: the config value is the module name.
@@ -13,30 +15,65 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import pydantic
 from pydantic import ConfigDict, Field, SerializeAsAny
 
-# What no run can mean, refused before anything is read. Where the data or the machine allow less, that is checked where they are known.
-MOST = {"seq_len": 2**20, "epochs": 1e6, "replicas": 4096, "steps_per_call": 10_000, "check_examples": 10**6, "tpu_wait_minutes": 1e5, "epsilon": 1.0,
-        "limit": 10**12, "stream_characters": 10**12, "version": 2**53, "seed": 2**31, "sampling_seed": 2**31, "timeout_hours": 1e4, "max_wait_hours": 1e4,
-        "n_best": 10_000, "num_beams": 1000, "no_repeat_ngram_size": 10_000, "max_new_tokens": 2**20}
+# What no run can mean, refused before anything is read. Where the data or the machine allow less,
+# that is checked where they are known.
+MOST = {
+    "seq_len": 2**20,
+    "epochs": 1e6,
+    "replicas": 4096,
+    "steps_per_call": 10_000,
+    "check_examples": 10**6,
+    "tpu_wait_minutes": 1e5,
+    "epsilon": 1.0,
+    "limit": 10**12,
+    "stream_characters": 10**12,
+    "version": 2**53,
+    "seed": 2**31,
+    "sampling_seed": 2**31,
+    "timeout_hours": 1e4,
+    "max_wait_hours": 1e4,
+    "n_best": 10_000,
+    "num_beams": 1000,
+    "no_repeat_ngram_size": 10_000,
+    "max_new_tokens": 2**20,
+}
 MOST_INTEGER = 10**9  # of all others: what is counted in 32 bits
 MOST_FLOAT = 3.4e38  # what float32 holds
 DEFAULT_EPOCHS = 3  # where the config gives neither epochs nor steps
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
-Place = Annotated[str, pydantic.Strict()]  # beside a Fraction, where a number out of bounds must not become text
+# beside a Fraction, where a number out of bounds must not become text
+Place = Annotated[str, pydantic.Strict()]
 
 
 class Section(pydantic.BaseModel):
     """A part of the config: unknown keys are refused, infinite numbers and NaN too."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, coerce_numbers_to_str=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, coerce_numbers_to_str=True
+    )
 
     @pydantic.field_validator("*")
     @classmethod
     def _computable(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
         """Refuses numbers that what computes with them cannot hold."""
-        for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]:
-            if isinstance(part, int | float) and abs(part) > (most := MOST.get(info.field_name, MOST_INTEGER if isinstance(part, int) else MOST_FLOAT)):
-                raise ValueError(f"expected at most {most:,}" if isinstance(most, int) else f"expected at most {most:g}")
+        for part in (
+            value.values()
+            if isinstance(value, dict)
+            else value
+            if isinstance(value, list)
+            else [value]
+        ):
+            if isinstance(part, int | float) and abs(part) > (
+                most := MOST.get(
+                    info.field_name, MOST_INTEGER if isinstance(part, int) else MOST_FLOAT
+                )
+            ):
+                raise ValueError(
+                    f"expected at most {most:,}"
+                    if isinstance(most, int)
+                    else f"expected at most {most:g}"
+                )
         return value
 
 
@@ -44,7 +81,9 @@ class HeadSettings(Section):
     """What every head has; `trainer/heads/NAME.py` adds its own."""
 
     name: str = Field(description="which head")
-    dropout: Probability | None = Field(None, description="before the output layer; null: what the checkpoint's config.json says")
+    dropout: Probability | None = Field(
+        None, description="before the output layer; null: what the checkpoint's config.json says"
+    )
 
 
 class DataSettings(Section):
@@ -52,41 +91,100 @@ class DataSettings(Section):
 
     source: str = Field(description="which format")
     train: str = Field(description="path, glob, pkg://module/folder, or a TFDS split")
-    validation: Fraction | Place | None = Field(None, description="the same, or a fraction held out of train by content hash")
-    test: Fraction | Place | None = Field(None, description="the same, or a fraction held out of train by content hash")
-    text: str | Annotated[list[str], Field(min_length=1, max_length=2)] = Field("text", description="field with the text; two fields make a pair")
+    validation: Fraction | Place | None = Field(
+        None, description="the same, or a fraction held out of train by content hash"
+    )
+    test: Fraction | Place | None = Field(
+        None, description="the same, or a fraction held out of train by content hash"
+    )
+    text: str | Annotated[list[str], Field(min_length=1, max_length=2)] = Field(
+        "text", description="field with the text; two fields make a pair"
+    )
     label: str | Annotated[list[str], Field(min_length=1)] = Field(
-        "label", description="field with the label; multi_label: or a list of fields of 0 and 1, one for each label")
+        "label",
+        description=(
+            "field with the label; multi_label: or a list of fields of 0 and 1, one for each label"
+        ),
+    )
     unlabelled: Literal["drop", "error"] = Field(
-        "drop", description="classification: examples without a gold label (empty, null, or -1 and - where those are no class): leave out, or refuse")
-    exclude_labels: list[str] = Field([], description="classification: labels that are left out, such as unsup of IMDB's folders")
+        "drop",
+        description=(
+            "classification: examples without a gold label (empty, null, or -1 and - where those"
+            " are no class): leave out, or refuse"
+        ),
+    )
+    exclude_labels: list[str] = Field(
+        [], description="classification: labels that are left out, such as unsup of IMDB's folders"
+    )
     unseen_labels: Literal["score", "error"] = Field(
-        "score", description="classification: labels that only validation or test has: count as missed, or refuse")
+        "score",
+        description=(
+            "classification: labels that only validation or test has: count as missed, or refuse"
+        ),
+    )
     span_keys: dict[str, str] | None = Field(
-        None, description="token_classification, spans of a text: the names of a span's start, end, label and text, where they have others")
-    seq_len: int = Field(128, ge=4, description="S: tokens of a row at most, special tokens included")
+        None,
+        description=(
+            "token_classification, spans of a text: the names of a span's start, end, label and"
+            " text, where they have others"
+        ),
+    )
+    seq_len: int = Field(
+        128, ge=4, description="S: tokens of a row at most, special tokens included"
+    )
     overflow: Literal["truncate", "head_tail", "window", "error"] | None = Field(
-        None, description="texts over seq_len: keep the start; keep start and end; several rows; refuse;"
-                          " null: window where every token is scored, else truncate")
+        None,
+        description=(
+            "texts over seq_len: keep the start; keep start and end; several rows; refuse;"
+            " null: window where every token is scored, else truncate"
+        ),
+    )
     window_overlap: int | None = Field(
-        None, ge=0, description="overflow window: tokens that neighbouring rows share; null: a quarter of a row; for answers a third, or one's greatest length")
+        None,
+        ge=0,
+        description=(
+            "overflow window: tokens that neighbouring rows share; null: a quarter of a row; for"
+            " answers a third, or one's greatest length"
+        ),
+    )
     batching: Literal["packed", "bucketed", "fixed"] = Field(
-        "packed", description="rows hold several examples; one example each, as long as the longest; one each, seq_len long")
+        "packed",
+        description=(
+            "rows hold several examples; one example each, as long as the longest; one each,"
+            " seq_len long"
+        ),
+    )
     stream_characters: int | None = Field(
-        None, ge=1000, description="language models: do not store train, but read so many characters at a time, train on their rows in random order,"
-                                   " then on the next; for corpora too large to store")
+        None,
+        ge=1000,
+        description=(
+            "language models: do not store train, but read so many characters at a time, train on"
+            " their rows in random order, then on the next; for corpora too large to store"
+        ),
+    )
     limit: int | None = Field(None, ge=1, description="use the first N examples of train only")
     fallback_encoding: str | None = Field(
-        None, description="of files that are not UTF-8 as a whole, like windows-1252 or gb18030; null: refuse them")
-    cache_dir: str | None = Field(None, description="where encoded splits are kept; null: ~/.cache/podtune")
+        None,
+        description=(
+            "of files that are not UTF-8 as a whole, like windows-1252 or gb18030; null: refuse"
+            " them"
+        ),
+    )
+    cache_dir: str | None = Field(
+        None, description="where encoded splits are kept; null: ~/.cache/podtune"
+    )
 
     @pydantic.field_validator("fallback_encoding")
     @classmethod
     def _refuse_unknown_encoding(cls, value: str | None) -> str | None:
         try:
-            b"ab".decode(value or "utf-8", "ignore")  # refuses rot13 and the like too, as codecs.lookup does not
+            # refuses rot13 and the like too, as codecs.lookup does not
+            b"ab".decode(value or "utf-8", "ignore")
         except (LookupError, ValueError):
-            raise ValueError(f"unknown encoding {value!r}; known are utf-8, windows-1252, gb18030, big5, shift_jis, utf-16, …") from None
+            raise ValueError(
+                f"unknown encoding {value!r}; known are utf-8, windows-1252, gb18030, big5,"
+                " shift_jis, utf-16, …"
+            ) from None
         return value
 
     @property
@@ -98,9 +196,15 @@ class DataSettings(Section):
 class BackboneSettings(Section):
     """The pretrained backbone."""
 
-    weights: str = Field(description="checkpoint in Hugging Face's format: a folder, pkg://module/folder, hf://org/name[@revision];"
-                                     " a folder with config.json alone starts from random values")
-    tokenizer: str | None = Field(None, description="folder with the tokenizer's files; null: the weights folder")
+    weights: str = Field(
+        description=(
+            "checkpoint in Hugging Face's format: a folder, pkg://module/folder,"
+            " hf://org/name[@revision]; a folder with config.json alone starts from random values"
+        )
+    )
+    tokenizer: str | None = Field(
+        None, description="folder with the tokenizer's files; null: the weights folder"
+    )
     hidden_dropout: Probability | None = Field(None, description="null: what config.json says")
     attention_dropout: Probability | None = Field(None, description="null: what config.json says")
     freeze_embeddings: bool = Field(False, description="do not train the embeddings")
@@ -110,34 +214,73 @@ class BackboneSettings(Section):
 class TrainSettings(Section):
     """Optimisation, evaluation and checkpoints."""
 
-    epochs: float | None = Field(None, gt=0, description=f"passes over train; null: {DEFAULT_EPOCHS}, unless steps is given")
+    epochs: float | None = Field(
+        None, gt=0, description=f"passes over train; null: {DEFAULT_EPOCHS}, unless steps is given"
+    )
     steps: int | None = Field(None, ge=1, description="optimizer steps, instead of epochs")
-    global_batch_size: int = Field(32, ge=1, description="examples per optimizer step, over all replicas and micro-batches")
-    micro_batches: int = Field(1, ge=1, description="parts of a replica's batch, computed one after the other to save memory")
+    global_batch_size: int = Field(
+        32, ge=1, description="examples per optimizer step, over all replicas and micro-batches"
+    )
+    micro_batches: int = Field(
+        1,
+        ge=1,
+        description="parts of a replica's batch, computed one after the other to save memory",
+    )
     seed: int = Field(0, ge=0, lt=2**31, description="of initial values, shuffling and dropout")
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
-        "float32", description="of the matrix products; float16, for GPUs without bfloat16, scales the loss")
-    xla: Literal["auto", "on", "off"] = Field("auto", description="compile the whole step; auto: on accelerators; the update always is")
-    optimizer: Literal["adamw", "adam", "sgd", "rmsprop", "adafactor"] = Field("adamw", description="update rule")
+        "float32",
+        description="of the matrix products; float16, for GPUs without bfloat16, scales the loss",
+    )
+    xla: Literal["auto", "on", "off"] = Field(
+        "auto", description="compile the whole step; auto: on accelerators; the update always is"
+    )
+    optimizer: Literal["adamw", "adam", "sgd", "rmsprop", "adafactor"] = Field(
+        "adamw", description="update rule"
+    )
     learning_rate: float = Field(5e-5, gt=0, le=10, description="at the end of warm-up")
-    schedule: Literal["linear", "cosine", "constant"] = Field("linear", description="after warm-up: to 0 linearly, to 0 by a half cosine, or flat")
-    warmup_fraction: Annotated[float, Field(ge=0, le=1)] = Field(0.1, description="of all steps, the rate rising linearly from 0")
-    weight_decay: float = Field(0.01, ge=0, lt=1, description="decoupled (adamw); never on biases and norms")
+    schedule: Literal["linear", "cosine", "constant"] = Field(
+        "linear", description="after warm-up: to 0 linearly, to 0 by a half cosine, or flat"
+    )
+    warmup_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.1, description="of all steps, the rate rising linearly from 0"
+    )
+    weight_decay: float = Field(
+        0.01, ge=0, lt=1, description="decoupled (adamw); never on biases and norms"
+    )
     beta_1: Probability = Field(0.9, description="adamw, adam")
     beta_2: Probability = Field(0.999, description="adamw, adam; of the mean square for rmsprop")
     epsilon: float = Field(1e-8, gt=0, description="adamw, adam, rmsprop")
-    ema_decay: Fraction | None = Field(None, description="evaluate and export the exponential moving average of the weights, with this decay a step")
+    ema_decay: Fraction | None = Field(
+        None,
+        description=(
+            "evaluate and export the exponential moving average of the weights, with this decay a"
+            " step"
+        ),
+    )
     momentum: Probability = Field(0.9, description="sgd, rmsprop")
-    clip_norm: float | None = Field(1.0, gt=0, description="global norm of the gradients at most; null: no clipping")
+    clip_norm: float | None = Field(
+        1.0, gt=0, description="global norm of the gradients at most; null: no clipping"
+    )
     steps_per_call: int = Field(1, ge=1, description="optimizer steps per call from Python")
     log_every_steps: int = Field(10, ge=1, description="one line of metrics.jsonl each")
-    evaluate_every_steps: int = Field(0, ge=0, description="0: at the end of each epoch; of streamed data, at the end")
+    evaluate_every_steps: int = Field(
+        0, ge=0, description="0: at the end of each epoch; of streamed data, at the end"
+    )
     evaluation_batch_size: int = Field(64, ge=1, description="examples per evaluation batch")
-    checkpoint_every_steps: int = Field(200, ge=1, description="also at every evaluation and at the end")
+    checkpoint_every_steps: int = Field(
+        200, ge=1, description="also at every evaluation and at the end"
+    )
     keep_checkpoints: int = Field(2, ge=1, description="the newest N, plus the best")
-    best_metric: str | None = Field(None, description="validation metric that picks the checkpoint to export; null: the last step is exported"
-                                                      " (with early stopping: the head's main metric)")
-    early_stopping_patience: int | None = Field(None, ge=1, description="stop after N evaluations without a better best_metric")
+    best_metric: str | None = Field(
+        None,
+        description=(
+            "validation metric that picks the checkpoint to export; null: the last step is exported"
+            " (with early stopping: the head's main metric)"
+        ),
+    )
+    early_stopping_patience: int | None = Field(
+        None, ge=1, description="stop after N evaluations without a better best_metric"
+    )
     early_stopping_min_delta: float = Field(0.0, ge=0, description="what counts as better")
 
 
@@ -145,11 +288,29 @@ class DistributionSettings(Section):
     """Where the steps run."""
 
     strategy: Literal["auto", "tpu", "multi_worker", "mirrored", "one_device"] = Field(
-        "auto", description="auto: a TPU, several workers or several GPUs where the environment shows them, else one device")
-    replicas: int | None = Field(None, ge=1, description="GPUs of a host to use, null: all; mirrored without a GPU: so many virtual CPUs")
+        "auto",
+        description=(
+            "auto: a TPU, several workers or several GPUs where the environment shows them, else"
+            " one device"
+        ),
+    )
+    replicas: int | None = Field(
+        None,
+        ge=1,
+        description=(
+            "GPUs of a host to use, null: all; mirrored without a GPU: so many virtual CPUs"
+        ),
+    )
     collectives: Literal["auto", "nccl", "ring", "hierarchical", "reduce_to_one"] = Field(
-        "auto", description="how replicas sum: multi_worker nccl or ring; mirrored nccl, hierarchical or reduce_to_one")
-    tpu: str | None = Field(None, description="name or grpc address of the TPU; null: TPU_NAME, or this machine's")
+        "auto",
+        description=(
+            "how replicas sum: multi_worker nccl or ring; mirrored nccl, hierarchical or"
+            " reduce_to_one"
+        ),
+    )
+    tpu: str | None = Field(
+        None, description="name or grpc address of the TPU; null: TPU_NAME, or this machine's"
+    )
     tpu_wait_minutes: float = Field(10.0, ge=0, description="how long to wait for a busy TPU")
 
 
@@ -157,20 +318,42 @@ class PlanSettings(Section):
     """What `--mode=plan` looks at besides the data."""
 
     tpu: Literal["v2", "v3", "v4", "v5e", "v5p", "v6e"] | None = Field(
-        None, description="compile the steps of this run for that TPU generation, without one (needs the tpu-plan extra)")
-    replicas: int | None = Field(None, ge=1, description="how many replicas to plan for; null: those of this machine, or 8 for a TPU")
-    price_per_chip_hour: float | None = Field(None, ge=0, description="in any currency; then the cost of an epoch is estimated")
+        None,
+        description=(
+            "compile the steps of this run for that TPU generation, without one (needs the tpu-plan"
+            " extra)"
+        ),
+    )
+    replicas: int | None = Field(
+        None,
+        ge=1,
+        description="how many replicas to plan for; null: those of this machine, or 8 for a TPU",
+    )
+    price_per_chip_hour: float | None = Field(
+        None, ge=0, description="in any currency; then the cost of an epoch is estimated"
+    )
     xla: bool = Field(False, description="compile every shape with XLA on this machine")
 
 
 class ExportSettings(Section):
     """What `--mode=export` and the end of a training run write."""
 
-    format: Literal["savedmodel", "huggingface", "none"] = Field("savedmodel", description="for TensorFlow Serving, or for AutoModelFor…")
-    directory: str | None = Field(None, description="null: job_dir/model (savedmodel), job_dir/huggingface")
+    format: Literal["savedmodel", "huggingface", "none"] = Field(
+        "savedmodel", description="for TensorFlow Serving, or for AutoModelFor…"
+    )
+    directory: str | None = Field(
+        None, description="null: job_dir/model (savedmodel), job_dir/huggingface"
+    )
     version: Annotated[int, Field(ge=1)] | Literal["next"] | None = Field(
-        None, description="folder in the directory, as TensorFlow Serving watches for: a number, or next; null: the directory itself")
-    check_examples: int = Field(32, ge=1, description="validation examples a fresh process must predict alike")
+        None,
+        description=(
+            "folder in the directory, as TensorFlow Serving watches for: a number, or next; null:"
+            " the directory itself"
+        ),
+    )
+    check_examples: int = Field(
+        32, ge=1, description="validation examples a fresh process must predict alike"
+    )
 
 
 class Config(Section):
@@ -194,8 +377,14 @@ def plugin_module(package: str, name: str) -> types.ModuleType:
 def plugins(package: str) -> dict[str, type[Section]]:
     """The modules of `trainer.heads` or `trainer.sources` that have a `Settings`, by name."""
     folder = importlib.import_module(package).__path__
-    modules = {info.name: plugin_module(package, info.name) for info in pkgutil.iter_modules(folder)}
-    return {name: module.Settings for name, module in sorted(modules.items()) if hasattr(module, "Settings")}
+    modules = {
+        info.name: plugin_module(package, info.name) for info in pkgutil.iter_modules(folder)
+    }
+    return {
+        name: module.Settings
+        for name, module in sorted(modules.items())
+        if hasattr(module, "Settings")
+    }
 
 
 # The key of a section that names a module, and the package that holds the modules.
@@ -222,34 +411,68 @@ def json_schema() -> dict[str, Any]:
     for section, field in Config.model_fields.items():
         classes = tuple(section_classes(section).values())
         if section in PLUGIN_KEYS and len(classes) > 1:
-            annotation: Any = Annotated[Union[classes], Field(discriminator=PLUGIN_KEYS[section][0])]  # noqa: UP007
+            discriminator = Field(discriminator=PLUGIN_KEYS[section][0])
+            annotation: Any = Annotated[Union[classes], discriminator]  # noqa: UP007
         else:
             annotation = classes[0]
         sections[section] = (annotation, ... if field.is_required() else field.default)
-    schema = pydantic.create_model("podtune config", __config__=ConfigDict(extra="forbid"), **sections).model_json_schema()
+    schema = pydantic.create_model(
+        "podtune config", __config__=ConfigDict(extra="forbid"), **sections
+    ).model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
 def describe_type(field: pydantic.fields.FieldInfo) -> str:
-    """What a setting accepts, in words: "float > 0", "one of linear, cosine, constant", "integer or null"."""
+    """What a setting accepts, in words: "float > 0", "one of linear, cosine, constant", "integer or
+    null".
+    """
     return _describe(field.annotation, field.metadata)
 
 
 def _describe(annotation: Any, metadata: list[Any]) -> str:
-    origin, arguments = get_origin(annotation), get_args(annotation)
+    origin = get_origin(annotation)
+    arguments = get_args(annotation)
     if origin is Annotated:
-        return _describe(arguments[0], [bound for extra in arguments[1:] for bound in getattr(extra, "metadata", [extra])])
-    bounds = ", ".join(f"{sign} {getattr(bound, name):g}" for bound in metadata
-                       for name, sign in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<=")) if getattr(bound, name, None) is not None)
+        return _describe(
+            arguments[0],
+            [bound for extra in arguments[1:] for bound in getattr(extra, "metadata", [extra])],
+        )
+    bounds = ", ".join(
+        f"{sign} {getattr(bound, name):g}"
+        for bound in metadata
+        for name, sign in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
+        if getattr(bound, name, None) is not None
+    )
     if origin is Literal:
-        return (arguments[0] if len(arguments) == 1 else f"one of {', '.join(map(str, arguments))}")
+        return arguments[0] if len(arguments) == 1 else f"one of {', '.join(map(str, arguments))}"
     if origin in (Union, types.UnionType):
-        return " or ".join(_describe(part, metadata if part in (int, float) else []) for part in arguments)
+        return " or ".join(
+            _describe(part, metadata if part in (int, float) else []) for part in arguments
+        )
     if origin is list:
-        sizes = {name: getattr(bound, name) for bound in metadata for name in ("min_length", "max_length") if getattr(bound, name, None) is not None}
-        exact = f"{sizes['min_length']} " if sizes.get("min_length", 0) == sizes.get("max_length") else ""
+        sizes = {
+            name: getattr(bound, name)
+            for bound in metadata
+            for name in ("min_length", "max_length")
+            if getattr(bound, name, None) is not None
+        }
+        exact = (
+            f"{sizes['min_length']} "
+            if sizes.get("min_length", 0) == sizes.get("max_length")
+            else ""
+        )
         return f"list of {exact}{_describe(arguments[0], [])}"
     if origin is dict:
         return f"mapping of {_describe(arguments[0], [])} to {_describe(arguments[1], [])}"
-    words = {bool: "true or false", int: "integer", float: "number", str: "text", type(None): "null"}
-    return " ".join(filter(None, (words.get(annotation, getattr(annotation, "__name__", str(annotation))), bounds)))
+    words = {
+        bool: "true or false",
+        int: "integer",
+        float: "number",
+        str: "text",
+        type(None): "null",
+    }
+    return " ".join(
+        filter(
+            None, (words.get(annotation, getattr(annotation, "__name__", str(annotation))), bounds)
+        )
+    )

@@ -1,4 +1,6 @@
-"""What a person sees while a run goes on: a live line on a terminal, plain lines elsewhere, on stderr; in a job on Vertex AI, entries of its log."""
+"""What a person sees while a run goes on: a live line on a terminal, plain lines elsewhere, on
+stderr; in a job on Vertex AI, entries of its log.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ PLAIN_SHARE = 0.03  # and of the time so far: a run of a week has some 250 of th
 
 
 class _Console(Console):
-    """One whose reader may go, or whose disk may be full: the first ends the program as the signal would, the second is nobody's concern."""
+    """One whose reader may go, or whose disk may be full: the first ends the program as the signal
+    would, the second is nobody's concern.
+    """
 
     def on_broken_pipe(self) -> None:
         """In place of an exit with code 1, which is for mistakes of ours."""
@@ -56,7 +60,9 @@ class Display:
     @property
     def live(self) -> bool:
         """Whether progress is one line of a terminal that can draw it anew."""
-        return self._log is None and self.console.file.isatty() and not self.console.is_dumb_terminal
+        return (
+            self._log is None and self.console.file.isatty() and not self.console.is_dumb_terminal
+        )
 
     def line(self, text: str, **fields: Any) -> None:
         """One line of news; `fields`, such as step, are for the log."""
@@ -70,7 +76,9 @@ class Display:
     def _print(self, text: str, severity: str, *, style: str | None = None, **fields: Any) -> None:
         self._line.clear()
         if self._log:
-            self._log.write(log_entry(shown_message(shown(text)), severity=severity, **fields) + "\n")
+            self._log.write(
+                log_entry(shown_message(shown(text)), severity=severity, **fields) + "\n"
+            )
             self._log.flush()
         else:
             self.console.print(shown_message(shown(text)), markup=False, style=style)
@@ -79,7 +87,9 @@ class Display:
         """Two columns: names and values."""
         if self.quiet:
             return
-        table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
+        table = Table(
+            title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0)
+        )
         for name, value in rows:
             table.add_row(shown_message(str(name)), shown_message(str(value)))
         if self._log:
@@ -88,12 +98,24 @@ class Display:
             self._line.clear()
             self.console.print(table, markup=False)
 
-    def progress(self, label: str, done: float, total: float | None, note: str = "", *, seconds_left: float | None = None) -> None:
-        """Shows how far `label` is. On a terminal one line, drawn anew; elsewhere a line now and then.
+    def progress(
+        self,
+        label: str,
+        done: float,
+        total: float | None,
+        note: str = "",
+        *,
+        seconds_left: float | None = None,
+    ) -> None:
+        """Shows how far `label` is.
+
+        On a terminal one line, drawn anew; elsewhere a line now and then.
 
         Args:
-            note: what else there is to say; else how many are done, where it is not known of how many.
-            seconds_left: where the caller knows better than by how fast it went so far; infinite: nobody knows yet.
+            note: what else there is to say; else how many are done, where it is not known of how
+                many.
+            seconds_left: where the caller knows better than by how fast it went so far; infinite:
+                nobody knows yet.
         """
         if self.quiet:
             return
@@ -126,13 +148,25 @@ class _Task:
     first: float
     began: float
 
-    def text(self, label: str, done: float, total: float | None, note: str, now: float, seconds_left: float | None) -> str:
+    def text(
+        self,
+        label: str,
+        done: float,
+        total: float | None,
+        note: str,
+        now: float,
+        seconds_left: float | None,
+    ) -> str:
         """One line: "training 12% step 12/100  loss 0.6931  about 2 min 10 s left"."""
         share = f" {done / total:.0%}" if total else ""
         note = note or ("" if total else f"{done:,.0f}")
         if seconds_left is None and total and done > self.first:
             seconds_left = (now - self.began) * max(0.0, total - done) / (done - self.first)
-        known = seconds_left is not None and math.isfinite(seconds_left) and not (total and done >= total)
+        known = (
+            seconds_left is not None
+            and math.isfinite(seconds_left)
+            and not (total and done >= total)
+        )
         left = f"about {seconds(seconds_left)} left" if known else ""
         return "  ".join(filter(None, [f"{label}{share} {note}".rstrip(), left]))
 

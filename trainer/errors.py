@@ -53,9 +53,6 @@ class TrainingError(UserError):
     """Training cannot go on, such as on a loss that is not a number."""
 
 
-# --- what comes from outside, in a message --------------------------------------------------------
-
-
 def shown_value(value: object, length: int = VALUE_LENGTH) -> str:
     """A value from outside as a message shows it: text in quotes; on one line, escaped and cut.
 
@@ -80,7 +77,8 @@ def shown_message(message: str) -> str:
     """A message as it is printed: what moves the cursor is escaped; a long one loses its middle."""
     if len(message) > MESSAGE_LENGTH:
         left_out = len(message) - MESSAGE_LENGTH
-        head, tail = message[: MESSAGE_LENGTH - TAIL_LENGTH], message[-TAIL_LENGTH:]
+        head = message[: MESSAGE_LENGTH - TAIL_LENGTH]
+        tail = message[-TAIL_LENGTH:]
         message = f"{head}{CUT}\n({left_out:,} characters left out)\n{CUT}{tail}"
     return "".join(
         _escape(ch) if unicodedata.category(ch) in HIDDEN and ch not in "\n\t" else ch

@@ -1,8 +1,11 @@
-"""One process a job_dir: whoever writes there holds its lock, which is free again as soon as the holder dies.
+"""One process a job_dir: whoever writes there holds its lock, which is free again as soon as the
+holder dies.
 
-On a file system of this machine the kernel's lock does that. Where others may write too, in a bucket or on a network's
-file system, the holder gives a sign of life twice a minute, and one that gives none any more is taken over: at once by
-the same job or machine that was started again, by others after STALE_SECONDS.
+On a file system of this machine the kernel's lock does that. Where others may write too, in a
+bucket or on a network's
+file system, the holder gives a sign of life twice a minute, and one that gives none any more is
+taken over: at once by the same job or machine that was started again, by others after
+STALE_SECONDS.
 """
 
 from __future__ import annotations
@@ -25,14 +28,30 @@ from trainer import gcs, mirror
 from trainer.errors import JobDirError, UserError, shown_name
 
 FILE = ".lock"
-SIGN_FILE = ".lock.alive"  # beside it on a network's file system; in a bucket, where a copy of a job_dir may have brought the other
+# beside it on a network's file system; in a bucket, where a copy of a job_dir may have brought the
+# other
+SIGN_FILE = ".lock.alive"
 SIGN_SECONDS = 30.0
 STALE_SECONDS = 180.0
-WATCH_SECONDS = 45.0  # a stale holder is watched so long before it is taken over: clocks of two machines may differ
+# a stale holder is watched so long before it is taken over: clocks of two machines may differ
+WATCH_SECONDS = 45.0
 END_SECONDS = 5.0  # so long an end waits for a sign that is being given
-WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF)  # what file systems that know none answer
+# what file systems that know none answer
+WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF)
 MOUNTS = pathlib.Path("/proc/self/mounts")
-OF_A_NETWORK = ("nfs", "cifs", "smb", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs", "gluster", "fuse")
+OF_A_NETWORK = (
+    "nfs",
+    "cifs",
+    "smb",
+    "9p",
+    "afs",
+    "ceph",
+    "lustre",
+    "gpfs",
+    "beegfs",
+    "gluster",
+    "fuse",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +63,8 @@ class Holder:
         work: what it does, such as "train".
         since: seconds since 1970.
         machine: the boot and the process namespace in which `process` and `began` mean something.
-        began: when the process began, in the kernel's ticks; tells it from a later one of the same number.
+        began: when the process began, in the kernel's ticks; tells it from a later one of the same
+            number.
         job: the platform's name for the job, which stays when the job is started again.
     """
 
@@ -58,29 +78,48 @@ class Holder:
 
     def __str__(self) -> str:
         """For people."""
-        began = datetime.datetime.fromtimestamp(self.since).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
-        return f"process {self.process} on {shown_name(self.host)} has been at work there since {began} (--mode={shown_name(self.work)})"
+        began = (
+            datetime.datetime.fromtimestamp(self.since)
+            .astimezone()
+            .strftime("%Y-%m-%d %H:%M:%S %Z")
+        )
+        return (
+            f"process {self.process} on {shown_name(self.host)} has been at work there since"
+            f" {began} (--mode={shown_name(self.work)})"
+        )
 
     def has_ended(self, now: Holder) -> bool:
-        """Whether it is known to be over: the job was started again, or the process is no more on this machine."""
+        """Whether it is known to be over: the job was started again, or the process is no more on
+        this machine.
+        """
         if self.job and self.job == now.job:
             return True
-        return bool(self.machine) and self.machine == now.machine and _began(self.process) != self.began
+        return (
+            bool(self.machine)
+            and self.machine == now.machine
+            and _began(self.process) != self.began
+        )
 
     @classmethod
     def read(cls, content: bytes | str) -> Holder | None:
         """None where that names nobody."""
         try:
             known = {field.name for field in dataclasses.fields(cls)}
-            return cls(**{name: value for name, value in json.loads(content).items() if name in known})
+            return cls(
+                **{name: value for name, value in json.loads(content).items() if name in known}
+            )
         except (ValueError, TypeError, AttributeError):
             return None
 
 
 def this_process(work: str) -> Holder:
     """The holder of a lock that this process takes."""
-    job = "/".join(filter(None, (os.environ.get("CLOUD_ML_JOB_ID"), os.environ.get("CLOUD_ML_TRIAL_ID"))))
-    return Holder(socket.gethostname(), os.getpid(), work, time.time(), _machine(), _began(os.getpid()), job)
+    job = "/".join(
+        filter(None, (os.environ.get("CLOUD_ML_JOB_ID"), os.environ.get("CLOUD_ML_TRIAL_ID")))
+    )
+    return Holder(
+        socket.gethostname(), os.getpid(), work, time.time(), _machine(), _began(os.getpid()), job
+    )
 
 
 class JobLock:
@@ -94,7 +133,8 @@ class JobLock:
     """
 
     def __init__(self, folder: pathlib.Path, work: str) -> None:
-        self._folder, self._me = folder, this_process(work)
+        self._folder = folder
+        self._me = this_process(work)
         self._file: IO[str] | None = None
         self._signs: _Signs | None = None
         url = mirror.url_of(folder)
@@ -170,11 +210,10 @@ def _written(file: IO[str]) -> Holder | None:
 
 def _in_use(folder: pathlib.Path, holder: Holder | None, sign: str) -> JobDirError:
     who = str(holder) if holder else "another process is at work there"
-    return JobDirError(f"--job_dir={shown_name(mirror.shown(folder), 300)} is in use: {who}.{sign} "
-                       "Wait until it ends, or stop it; or give another --job_dir.")
-
-
-# --- signs of life ----------------------------------------------------------------------------------------------------
+    return JobDirError(
+        f"--job_dir={shown_name(mirror.shown(folder), 300)} is in use: {who}.{sign} "
+        "Wait until it ends, or stop it; or give another --job_dir."
+    )
 
 
 class Sign(NamedTuple):
@@ -192,7 +231,9 @@ class Place(Protocol):
         """The last one; None where there is none."""
 
     def write(self, content: bytes, replaces: int | None) -> int | None:
-        """Gives one in place of that version, or the first; its version, or None where another process was faster."""
+        """Gives one in place of that version, or the first; its version, or None where another
+        process was faster.
+        """
 
     def remove(self, version: int) -> None:
         """Takes the last one away, if it is that version."""
@@ -253,13 +294,16 @@ class _Signs:
     """Gives signs of life from a thread of its own, for as long as nobody else does."""
 
     def __init__(self, place: Place, me: Holder, folder: pathlib.Path) -> None:
-        self._place, self._folder = place, folder
-        self._me, self._content = me, json.dumps(dataclasses.asdict(me)).encode()
+        self._place = place
+        self._folder = folder
+        self._me = me
+        self._content = json.dumps(dataclasses.asdict(me)).encode()
         self._version = self._begin()
         self._removed = False
         self._other: Holder | None = None
         self._lost = False
-        self._ended, self._one_at_a_time = threading.Event(), threading.Lock()
+        self._ended = threading.Event()
+        self._one_at_a_time = threading.Lock()
         self._thread = threading.Thread(target=self._give, name="job_dir lock", daemon=True)
         self._thread.start()
 
@@ -272,12 +316,17 @@ class _Signs:
                 self._place.remove(self._version)
 
     def require(self, *, ask: bool) -> bool:
-        """Whether the last sign was found in its place; raises JobDirError where another process gives them now."""
+        """Whether the last sign was found in its place; raises JobDirError where another process
+        gives them now.
+        """
         if ask and not self._lost:
             with contextlib.suppress(UserError, OSError):
                 self._give_one()
         if self._lost:
-            raise JobDirError(f"{_in_use(self._folder, self._other, '')} It has taken over from this process, which stops: it writes nothing there any more.")
+            raise JobDirError(
+                f"{_in_use(self._folder, self._other, '')} It has taken over from this process,"
+                " which stops: it writes nothing there any more."
+            )
         was_removed, self._removed = self._removed, False
         return not was_removed
 
@@ -285,14 +334,19 @@ class _Signs:
         while True:
             there = self._place.read()
             if there is not None and not self._may_take_over(there):
-                sign = f" Its last sign of life was {max(0, there.age):.0f} s ago; {STALE_SECONDS:.0f} s after the last one its place is free."
+                sign = (
+                    f" Its last sign of life was {max(0, there.age):.0f} s ago; {STALE_SECONDS:.0f}"
+                    " s after the last one its place is free."
+                )
                 raise _in_use(self._folder, there.holder, sign)
             version = self._place.write(self._content, there.version if there else None)
             if version is not None:
                 return version
 
     def _may_take_over(self, there: Sign) -> bool:
-        if there.holder is not None and (there.holder == self._me or there.holder.has_ended(self._me)):
+        if there.holder is not None and (
+            there.holder == self._me or there.holder.has_ended(self._me)
+        ):
             return True  # itself, where the answer to its own request was lost
         if there.age < STALE_SECONDS:
             return False
@@ -302,7 +356,8 @@ class _Signs:
 
     def _give(self) -> None:
         while not self._ended.wait(SIGN_SECONDS):
-            with contextlib.suppress(UserError, OSError):  # an outage: the next one may come through
+            # an outage: the next one may come through
+            with contextlib.suppress(UserError, OSError):
                 self._give_one()
             if self._lost:
                 return
@@ -316,7 +371,8 @@ class _Signs:
         if version is None:
             there = self._place.read()
             if there is not None and there.holder != self._me:
-                self._other, self._lost = there.holder, True
+                self._other = there.holder
+                self._lost = True
                 return
             self._removed = self._removed or there is None
             version = self._place.write(self._content, there.version if there else None)
@@ -324,11 +380,11 @@ class _Signs:
             self._version = version
 
 
-# --- what the kernel says ---------------------------------------------------------------------------------------------
-
-
 def _machine() -> str:
-    """What a process number belongs to: the boot of the machine, and a namespace of processes. Empty where it is not known."""
+    """What a process number belongs to: the boot of the machine, and a namespace of processes.
+
+    Empty where it is not known.
+    """
     try:
         boot = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
@@ -337,24 +393,33 @@ def _machine() -> str:
 
 
 def _began(process: int) -> str:
-    """When a process began, in ticks since the boot; empty where there is none, or it is over and only waited for."""
+    """When a process began, in ticks since the boot; empty where there is none, or it is over and
+    only waited for.
+    """
     try:
-        after_name = pathlib.Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        after_name = (
+            pathlib.Path(f"/proc/{process}/stat")
+            .read_text(encoding="utf-8", errors="replace")
+            .rpartition(")")[2]
+            .split()
+        )
     except OSError:
         return ""
     return "" if after_name[0] in "ZX" else after_name[19]
 
 
 def _is_of_a_network(folder: pathlib.Path) -> bool:
-    """Whether other machines may write there, whose processes the kernel's lock does not keep out."""
+    """Whether other machines may write there,
+    whose processes the kernel's lock does not keep out.
+    """
     place = os.path.realpath(folder)
     best, kind = "", ""
     with contextlib.suppress(OSError), MOUNTS.open(encoding="utf-8", errors="replace") as mounts:
         for line in mounts:
             _, point, type_name, *_ = line.split(" ")
             point = point.replace("\\040", " ")
-            if (place == point or place.startswith(point.rstrip("/") + "/")) and len(point) >= len(best):
+            if (place == point or place.startswith(point.rstrip("/") + "/")) and len(point) >= len(
+                best
+            ):
                 best, kind = point, type_name
     return kind.startswith(OF_A_NETWORK)
-
-

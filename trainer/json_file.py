@@ -15,7 +15,9 @@ AGAIN = "Copy the file again from its source"
 
 
 def require_file(path: pathlib.Path) -> None:
-    """Raises WeightsError where a path that should be a file is a folder, a pipe, or a link to nothing."""
+    """Raises WeightsError where a path that should be a file is a folder, a pipe, or a link to
+    nothing.
+    """
     if path.is_file():
         return
     if path.is_dir():
@@ -31,24 +33,37 @@ def read_object(path: pathlib.Path) -> dict[str, Any]:
     """The object in a JSON file.
 
     Raises:
-        WeightsError: it is no regular file, not in UTF-8, no JSON, too large or too deep, or holds something else.
+        WeightsError: it is no regular file, not in UTF-8, no JSON, too large or too deep, or holds
+            something else.
     """
     require_file(path)
     try:
         size = path.stat().st_size
         if size > LARGEST_BYTES:
-            raise WeightsError(f"{path} has {size:,} bytes: expected at most {LARGEST_BYTES:,}. {AGAIN}")
+            raise WeightsError(
+                f"{path} has {size:,} bytes: expected at most {LARGEST_BYTES:,}. {AGAIN}"
+            )
         content = json.loads(path.read_bytes().decode("utf-8"))
     except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror or error}. Correct its permissions, or copy it again") from None
+        raise WeightsError(
+            f"{path} cannot be read: {error.strerror or error}. Correct its permissions, or copy it"
+            " again"
+        ) from None
     except UnicodeDecodeError as error:
-        raise WeightsError(f"{path} is not in UTF-8: byte {error.object[error.start]:#04x} at {error.start:,}. {AGAIN}") from None
+        raise WeightsError(
+            f"{path} is not in UTF-8: byte {error.object[error.start]:#04x} at {error.start:,}."
+            f" {AGAIN}"
+        ) from None
     except RecursionError:
-        raise WeightsError(f"{path} is nested too deeply for a JSON file of its kind. {AGAIN}") from None
+        raise WeightsError(
+            f"{path} is nested too deeply for a JSON file of its kind. {AGAIN}"
+        ) from None
     except ValueError as error:
         raise WeightsError(f"{path} is not JSON ({shown_name(error)}). {AGAIN}") from None
     if not isinstance(content, dict):
-        raise WeightsError(f"{path} holds a JSON {type(content).__name__}: expected an object. {AGAIN}")
+        raise WeightsError(
+            f"{path} holds a JSON {type(content).__name__}: expected an object. {AGAIN}"
+        )
     return content
 
 

@@ -22,28 +22,39 @@ class Labelled(Protocol):
         """The lowest, mean and highest number of a split."""
 
 
-def label_counts(head: Labelled, vocabulary: Vocabulary, splits: Mapping[str, TokenStore]) -> dict[str, dict[str, int]]:
+def label_counts(
+    head: Labelled, vocabulary: Vocabulary, splits: Mapping[str, TokenStore]
+) -> dict[str, dict[str, int]]:
     """Of each split how often each label occurs; {} where there are no labels."""
     counts = {split: head.label_counts(vocabulary, store) for split, store in splits.items()}
     return {split: own for split, own in counts.items() if own}
 
 
 def label_lines(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """A line a split: "train negative (30), positive (28)", the most frequent labels and how many more there are."""
+    """A line a split: "train negative (30), positive (28)", the most frequent labels and how many
+    more there are.
+    """
     return [f"{split} {count_line(own)}" for split, own in counts.items()]
 
 
 def range_lines(head: Labelled, splits: Mapping[str, TokenStore]) -> list[str]:
     """A line a split where numbers are predicted: "train 0 to 5, mean 2.61"."""
     ranges = {split: head.label_range(store) for split, store in splits.items()}
-    return [f"{split} {own[0]:g} to {own[2]:g}, mean {own[1]:.4g}" for split, own in ranges.items() if own]
+    return [
+        f"{split} {own[0]:g} to {own[2]:g}, mean {own[1]:.4g}"
+        for split, own in ranges.items()
+        if own
+    ]
 
 
 def vector_line(vocabulary: Vocabulary) -> list[str]:
     """Says it where the labels were read as 0 and 1 for each."""
     if not vocabulary.get("vectors"):
         return []
-    return [f"each example has 0 or 1 for each of {len(vocabulary['labels'])} labels, which head.labels may name in their order"]
+    return [
+        f"each example has 0 or 1 for each of {len(vocabulary['labels'])} labels, which head.labels"
+        " may name in their order"
+    ]
 
 
 def count_line(counts: Mapping[str, int]) -> str:

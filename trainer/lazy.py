@@ -1,7 +1,8 @@
 """TensorFlow and Keras, imported at first use.
 
-A head or a source keeps its settings beside its graph code. The settings are needed for `--help` and for a bad config,
-which answer within a second, so their files must not import TensorFlow. They say `from trainer.lazy import keras, tf`.
+A head or a source keeps its settings beside its graph code. The settings are needed for `--help`
+and for a bad config, which answer within a second, so their files must not import TensorFlow. They
+say `from trainer.lazy import keras, tf`.
 """
 
 import importlib
@@ -11,7 +12,8 @@ from typing import Any
 
 class _LazyModule(types.ModuleType):
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") and name != "__version__":  # inspection must not trigger the import
+        # inspection must not trigger the import
+        if name.startswith("__") and name != "__version__":
             raise AttributeError(name)
         return getattr(importlib.import_module(self.__name__), name)
 

@@ -1,4 +1,6 @@
-"""What a run may ask for, by its data and by this machine's memory: refused before anything costly."""
+"""What a run may ask for, by its data and by this machine's memory:
+refused before anything costly.
+"""
 
 from __future__ import annotations
 
@@ -36,11 +38,12 @@ def require_sizes(
     Raises:
         ConfigError: a step is far larger than the data.
     """
-    batch, shards = settings.global_batch_size, replicas * settings.micro_batches
+    batch = settings.global_batch_size
+    shards = replicas * settings.micro_batches
     if batch > max(SAMPLE_BATCH if of_a_sample else SMALL_BATCH, TYPING_ERROR * examples):
         raise ConfigError(
-            f"train.global_batch_size: expected at most {examples:,}, the examples of train, of which "
-            f"a step can take no more. Received {batch:,}."
+            f"train.global_batch_size: expected at most {examples:,}, the examples of train, of"
+            f" which a step can take no more. Received {batch:,}."
         )
     warnings = []
     if batch > examples:
@@ -50,8 +53,8 @@ def require_sizes(
         )
     if shards > batch:
         warnings.append(
-            f"train.global_batch_size is {batch:,}, and a step has {shards:,} parts ({replicas:,} replicas x "
-            f"{settings.micro_batches:,} micro-batches): some have no example"
+            f"train.global_batch_size is {batch:,}, and a step has {shards:,} parts ({replicas:,}"
+            f" replicas x {settings.micro_batches:,} micro-batches): some have no example"
         )
     return warnings
 
@@ -60,14 +63,15 @@ def require_steps(settings: TrainSettings, steps: int) -> int:
     """The steps of a run, where they can be counted. Raises ConfigError."""
     if steps > MOST_STEPS:
         raise ConfigError(
-            f"train.epochs: expected at most {MOST_STEPS:,} optimizer steps. Received {settings.epochs:g} "
-            f"epochs, which are {steps:.3g} steps."
+            f"train.epochs: expected at most {MOST_STEPS:,} optimizer steps. Received"
+            f" {settings.epochs:g} epochs, which are {steps:.3g} steps."
         )
     return steps
 
 
 def require_memory(estimate: Mapping[str, int | None], replicas: int) -> list[str]:
-    """Checks the plan's estimate against the memory that this process may use, where steps run on the CPU.
+    """Checks the plan's estimate against the memory that this process may use, where steps run on
+    the CPU.
 
     Args:
         estimate: of one replica, and of an evaluation's largest batch, in MB, as the plan has them.
@@ -79,26 +83,29 @@ def require_memory(estimate: Mapping[str, int | None], replicas: int) -> list[st
     Raises:
         ConfigError: even the least that is needed is more than there is.
     """
-    machine_mb, evaluation_mb = estimate["machine_mb"], estimate["evaluation_mb"]
+    machine_mb = estimate["machine_mb"]
+    evaluation_mb = estimate["evaluation_mb"]
     if machine_mb is None:
         return []
     least = replicas * (estimate["weights_mb"] + KEPT_SHARE * estimate["activations_mb"])
     if least > machine_mb:
         raise ConfigError(
-            f"a training step needs at least {_gigabytes(least)}, and this machine has "
-            f"{_gigabytes(machine_mb)} (activations {_gigabytes(estimate['activations_mb'])} a replica). "
-            "Raise --train.micro_batches, or lower --train.global_batch_size or --data.seq_len."
+            f"a training step needs at least {_gigabytes(least)}, and this machine has"
+            f" {_gigabytes(machine_mb)} (activations {_gigabytes(estimate['activations_mb'])} a"
+            " replica). Raise --train.micro_batches, or lower --train.global_batch_size or"
+            " --data.seq_len."
         )
     if evaluation_mb is not None and evaluation_mb > machine_mb:
         raise ConfigError(
-            f"a batch of an evaluation needs at least {_gigabytes(evaluation_mb)}, and this machine has "
-            f"{_gigabytes(machine_mb)}. Lower --train.evaluation_batch_size or --data.seq_len."
+            f"a batch of an evaluation needs at least {_gigabytes(evaluation_mb)}, and this machine"
+            f" has {_gigabytes(machine_mb)}. Lower --train.evaluation_batch_size or --data.seq_len."
         )
     total = replicas * estimate["total_mb"]
     if total > machine_mb:
         return [
-            f"a training step needs about {_gigabytes(total)} by the plan's estimate, and this machine has "
-            f"{_gigabytes(machine_mb)}: it may be stopped for want of memory. --train.micro_batches saves some"
+            f"a training step needs about {_gigabytes(total)} by the plan's estimate, and this"
+            f" machine has {_gigabytes(machine_mb)}: it may be stopped for want of memory."
+            " --train.micro_batches saves some"
         ]
     return []
 
@@ -115,7 +122,9 @@ def _gigabytes(megabytes: float) -> str:
 
 @contextlib.contextmanager
 def exhausted_memory_is_told() -> Iterator[None]:
-    """Inside, memory that cannot be had, of the machine or of a GPU, is a ConfigError and no traceback."""
+    """Inside, memory that cannot be had, of the machine or of a GPU, is a ConfigError and no
+    traceback.
+    """
     try:
         yield
     except Exception as error:

@@ -25,7 +25,8 @@ class LiveLine:
     """
 
     def __init__(self, stream: IO[str], columns: Callable[[], int]) -> None:
-        self._stream, self._columns = stream, columns
+        self._stream = stream
+        self._columns = columns
         self._drawn = False
         self._since = 0.0
 
@@ -33,11 +34,13 @@ class LiveLine:
         """Draws the text, cut to one row, unless another was drawn just now."""
         if self._drawn and not at_once and time.monotonic() - self._since < REDRAW_SECONDS:
             return
-        room = max(1, self._columns() - 1)  # with the last column filled, some terminals go to the next row
+        # with the last column filled, some terminals go to the next row
+        room = max(1, self._columns() - 1)
         if cell_len(text) > room:
             text = set_cell_size(text, room - 1) + "…"
         self._write(CLEAR + text)
-        self._drawn, self._since = True, time.monotonic()
+        self._drawn = True
+        self._since = time.monotonic()
 
     def clear(self) -> None:
         """Leaves the row empty, for something else to be written there."""

@@ -36,7 +36,8 @@ class MetricsFile:
         at_checkpoint: Fingerprint,
         earlier: Mapping[int, Fingerprint] | None = None,
     ) -> None:
-        self._path, self._crc32c = file, at_checkpoint.crc32c
+        self._path = file
+        self._crc32c = at_checkpoint.crc32c
         try:
             _require(file, at_checkpoint)
         except DamagedError as error:

@@ -1,8 +1,10 @@
-"""Folders of this machine that stand for folders of Cloud Storage: brought from there, worked on here, published there.
+"""Folders of this machine that stand for folders of Cloud Storage: brought from there, worked on
+here, published there.
 
-Below the cache, `gs/fetched/…/BUCKET/NAME` holds what was read, `gs/jobs/SLOT/BUCKET/NAME` what a run reads and writes; a
-path tells its URL. The bucket is the truth: what a killed run left here and not there is forgotten. All functions leave
-paths that stand for nothing in Cloud Storage alone, so that callers need not ask.
+Below the cache, `gs/fetched/…/BUCKET/NAME` holds what was read, `gs/jobs/SLOT/BUCKET/NAME` what a
+run reads and writes; a path tells its URL. The bucket is the truth: what a killed run left here and
+not there is forgotten. All functions leave paths that stand for nothing in Cloud Storage alone, so
+that callers need not ask.
 """
 
 from __future__ import annotations
@@ -28,34 +30,58 @@ BRING_ATTEMPTS = 5
 UNSEEN = (".probe.", ".lock")  # objects that mean something in the bucket only
 
 _chosen: list[pathlib.Path] = []  # the cache that the config names
-_published: dict[pathlib.Path, tuple[int, int]] = {}  # size and mtime of the files that the bucket has as they are here
+# size and mtime of the files that the bucket has as they are here
+_published: dict[pathlib.Path, tuple[int, int]] = {}
 _watchers: list[Callable[[int, int], None]] = []
 _held: list[IO[str]] = []  # the lock of this process's slot
 
 
 def use_cache(folder: str | None) -> None:
-    """Keeps everything below this folder from now on; None: ~/.cache/podtune. Raises ConfigError where it is not of this machine."""
+    """Keeps everything below this folder from now on; None: ~/.cache/podtune.
+
+    Raises ConfigError where it is not of this machine.
+    """
     if folder and "://" in folder:
-        raise ConfigError(f"data.cache_dir: expected a folder of this machine, as its files are mapped into memory. Received {folder!r}.")
-    chosen = [pathlib.Path(os.path.abspath(from_text(folder, key="data.cache_dir")))] if folder else []
+        raise ConfigError(
+            "data.cache_dir: expected a folder of this machine, as its files are mapped into"
+            f" memory. Received {folder!r}."
+        )
+    chosen = (
+        [pathlib.Path(os.path.abspath(from_text(folder, key="data.cache_dir")))] if folder else []
+    )
     if chosen != _chosen:
         _chosen[:] = chosen
         _jobs.cache_clear()
 
 
 def watch(progress: Callable[[int, int], None]) -> None:
-    """Has `progress` called with the bytes fetched and those to fetch, whenever files are fetched from now on."""
+    """Has `progress` called with the bytes fetched and those to fetch, whenever files are fetched
+    from now on.
+    """
     _watchers[:] = [progress]
 
 
 def cache_folder() -> pathlib.Path:
     """Where encoded splits and what comes from Cloud Storage are kept."""
-    return _chosen[0] if _chosen else pathlib.Path(os.path.abspath(pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser())) / "podtune"
+    return (
+        _chosen[0]
+        if _chosen
+        else pathlib.Path(
+            os.path.abspath(
+                pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+            )
+        )
+        / "podtune"
+    )
 
 
 def shown(text: str | os.PathLike[str]) -> str:
     """A path, or a text with paths, for people: with the gs:// URLs that paths stand for."""
-    return re.sub(rf"{re.escape(str(cache_folder()))}/gs/(?:fetched|jobs)/[^/\s]+/(?=[^/\s])", SCHEME, os.fspath(text))
+    return re.sub(
+        rf"{re.escape(str(cache_folder()))}/gs/(?:fetched|jobs)/[^/\s]+/(?=[^/\s])",
+        SCHEME,
+        os.fspath(text),
+    )
 
 
 def url_of(path: str | os.PathLike[str]) -> str | None:
@@ -64,11 +90,9 @@ def url_of(path: str | os.PathLike[str]) -> str | None:
     return found if found.startswith(SCHEME) else None
 
 
-# --- what is read -----------------------------------------------------------------------------------------------------
-
-
 def fetch(url: str, *, key: str, only: Collection[str] = ()) -> list[pathlib.Path]:
-    """Local files with the objects that a URL or a glob names, or the one folder that it names; fetched once in each generation.
+    """Local files with the objects that a URL or a glob names, or the one folder that it names;
+    fetched once in each generation.
 
     Args:
         only: patterns, such as *.json; of a folder, what matches none of them is not fetched.
@@ -81,16 +105,36 @@ def fetch(url: str, *, key: str, only: Collection[str] = ()) -> list[pathlib.Pat
     is_folder = not gcs.MAGIC.search(name) and [item.name for item in found] != [name]
     if is_folder and only:
         direct = [item for item in found if "/" not in item.name.removeprefix(folder).lstrip("/")]
-        found = [item for item in direct if any(pathlib.PurePath(item.name).match(pattern) for pattern in only)] or direct or found
-    paths = gcs.fetch(found, cache_folder() / "gs", key=key, progress=lambda done, total: [watch(done, total) for watch in _watchers])
+        found = (
+            [
+                item
+                for item in direct
+                if any(pathlib.PurePath(item.name).match(pattern) for pattern in only)
+            ]
+            or direct
+            or found
+        )
+    paths = gcs.fetch(
+        found,
+        cache_folder() / "gs",
+        key=key,
+        progress=lambda done, total: [watch(done, total) for watch in _watchers],
+    )
     if not is_folder:
         return paths
-    return [paths[0].parents[len(pathlib.PurePosixPath(found[0].name.removeprefix(folder).lstrip("/")).parts) - 1]]
+    return [
+        paths[0].parents[
+            len(pathlib.PurePosixPath(found[0].name.removeprefix(folder).lstrip("/")).parts) - 1
+        ]
+    ]
 
 
 @contextlib.contextmanager
 def borrowed(url: str, *, key: str) -> Iterator[pathlib.Path]:
-    """A local file with an object's content, which is removed afterwards. Raises ConfigError where it cannot be read."""
+    """A local file with an object's content, which is removed afterwards.
+
+    Raises ConfigError where it cannot be read.
+    """
     (item,) = gcs.find(url, key=key)
     with scratch(cache_folder() / "gs" / "fetched") as folder:  # where `shown` knows its URL
         path = folder / item.bucket / item.name
@@ -101,22 +145,30 @@ def borrowed(url: str, *, key: str) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def scratch(parent: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A folder for a while; what killed processes left of theirs is removed. Raises JobDirError where the disk is full or cannot be written."""
+    """A folder for a while; what killed processes left of theirs is removed.
+
+    Raises JobDirError where the disk is full or cannot be written.
+    """
     try:
         parent.mkdir(parents=True, exist_ok=True)
         for left in parent.glob(".scratch.*/lock"):
-            with contextlib.suppress(OSError), left.open("w") as lock:  # whose owner lives, is locked
+            # whose owner lives, is locked
+            with contextlib.suppress(OSError), left.open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(left.parent, ignore_errors=True)
-        with tempfile.TemporaryDirectory(prefix=".scratch.", dir=parent, ignore_cleanup_errors=True) as folder, open(f"{folder}/lock", "w") as lock:
+        with (
+            tempfile.TemporaryDirectory(
+                prefix=".scratch.", dir=parent, ignore_cleanup_errors=True
+            ) as folder,
+            open(f"{folder}/lock", "w") as lock,
+        ):
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield pathlib.Path(folder)
     except OSError as error:
-        raise JobDirError(f"data.cache_dir: writing below {parent} failed: {error.strerror or error}. "
-                          "Free some space or give another --data.cache_dir.") from error
-
-
-# --- what is written --------------------------------------------------------------------------------------------------
+        raise JobDirError(
+            f"data.cache_dir: writing below {parent} failed: {error.strerror or error}. "
+            "Free some space or give another --data.cache_dir."
+        ) from error
 
 
 def local(path: str | os.PathLike[str]) -> pathlib.Path:
@@ -127,13 +179,17 @@ def local(path: str | os.PathLike[str]) -> pathlib.Path:
     bucket, rest = gcs.parse(name, key=KEY)
     parts = rest.rstrip("/").split("/") if rest else []
     if not {"", ".", ".."}.isdisjoint(parts):
-        raise ConfigError(f"cannot write {name!r}: expected gs://BUCKET/NAME, without empty parts, . and ..")
+        raise ConfigError(
+            f"cannot write {name!r}: expected gs://BUCKET/NAME, without empty parts, . and .."
+        )
     return _jobs().joinpath(bucket, *parts)
 
 
 @functools.cache
 def _jobs() -> pathlib.Path:
-    """A folder that no other process uses; the next process finds there what this one has brought, and need not again."""
+    """A folder that no other process uses; the next process finds there what this one has brought,
+    and need not again.
+    """
     folder = cache_folder() / "gs" / "jobs"
     folder.mkdir(parents=True, exist_ok=True)
     for slot in range(10_000):
@@ -149,7 +205,8 @@ def _jobs() -> pathlib.Path:
 
 
 def bring(path: pathlib.Path, *, names: Collection[str] = (), nested: bool = True) -> None:
-    """Makes the file or folder here what the bucket has: fetches what differs, removes what it does not have.
+    """Makes the file or folder here what the bucket has: fetches what differs, removes what it does
+    not have.
 
     Args:
         names: only files of these names; all where it is empty.
@@ -174,7 +231,11 @@ def _bring(path: pathlib.Path, names: Collection[str], nested: bool) -> None:
     def meant(file: pathlib.Path) -> bool:
         return (not names or file.name in names) and (nested or file.parent in (path, path.parent))
 
-    found = {_file(item): item for item in gcs.listing(url, key=KEY) if not item.name.rpartition("/")[2].startswith(UNSEEN)}
+    found = {
+        _file(item): item
+        for item in gcs.listing(url, key=KEY)
+        if not item.name.rpartition("/")[2].startswith(UNSEEN)
+    }
     wanted = {file: item for file, item in found.items() if meant(file)}
     for file in [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]:
         if file not in wanted and meant(file):
@@ -185,7 +246,8 @@ def _bring(path: pathlib.Path, names: Collection[str], nested: bool) -> None:
 
 
 def add(path: pathlib.Path) -> None:
-    """Uploads a file, or those of a folder that differ from what this process last brought or published.
+    """Uploads a file, or those of a folder that differ from what this process last brought or
+    published.
 
     Raises:
         ConfigError: it cannot be written.
@@ -199,8 +261,10 @@ def publish(path: pathlib.Path, *, last: Sequence[str] = (), removable: Collecti
     """Makes the bucket's folder what is here: uploads what differs, removes what is not here.
 
     Args:
-        last: names of files without which a reader takes the folder for absent: removed first, written last.
-        removable: the objects, by names relative to the folder, that may be removed; another's stay.
+        last: names of files without which a reader takes the folder for absent: removed first,
+            written last.
+        removable: the objects, by names relative to the folder, that may be removed; another's
+            stay.
     Raises:
         ConfigError: it cannot be written.
     """
@@ -209,11 +273,23 @@ def publish(path: pathlib.Path, *, last: Sequence[str] = (), removable: Collecti
         return
     here = _visible(path)
     listed = {_file(item): item for item in gcs.listing(url, key=KEY)}
-    there = {file: item for file, item in listed.items() if file in here or file.relative_to(path).as_posix() in removable}
-    changed = [file for file in here if file not in there or (_published.get(file) != _state(file) and not _is_copy(file, there[file]))]
+    there = {
+        file: item
+        for file, item in listed.items()
+        if file in here or file.relative_to(path).as_posix() in removable
+    }
+    changed = [
+        file
+        for file in here
+        if file not in there
+        or (_published.get(file) != _state(file) and not _is_copy(file, there[file]))
+    ]
     if changed or set(there) - set(here):
         gcs.delete([item for file, item in there.items() if file.name in last], key=KEY)
-        gcs.delete([item for file, item in there.items() if file.name not in last and file not in here], key=KEY)
+        gcs.delete(
+            [item for file, item in there.items() if file.name not in last and file not in here],
+            key=KEY,
+        )
         changed = [file for file in here if file in changed or file.name in last]
     early = [file for file in changed if file.name not in last]
     gcs.each(_publish, early)
@@ -241,8 +317,13 @@ def remove(path: pathlib.Path, *, first: Sequence[str] = (), but: Collection[str
     if url_of(path):
         found = {name: item for name, item in _objects(path).items() if name not in but}
         for name in first:
-            gcs.delete([item for known, item in found.items() if known.rpartition("/")[2] == name], key=KEY)
-        gcs.delete([item for known, item in found.items() if known.rpartition("/")[2] not in first], key=KEY)
+            gcs.delete(
+                [item for known, item in found.items() if known.rpartition("/")[2] == name], key=KEY
+            )
+        gcs.delete(
+            [item for known, item in found.items() if known.rpartition("/")[2] not in first],
+            key=KEY,
+        )
     for name in first:
         (path / name).unlink(missing_ok=True)
     if not but:
@@ -264,23 +345,39 @@ def names_there(path: pathlib.Path) -> set[str]:
 
 def names_here(path: pathlib.Path) -> set[str]:
     """What a folder of this machine holds besides folders, by names relative to it."""
-    return {file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_symlink() or not file.is_dir()}
+    return {
+        file.relative_to(path).as_posix()
+        for file in path.rglob("*")
+        if file.is_symlink() or not file.is_dir()
+    }
 
 
 def _objects(path: pathlib.Path) -> dict[str, gcs.RemoteObject]:
-    return {_file(item).relative_to(path).as_posix(): item for item in gcs.listing(url_of(path), key=KEY)}
+    return {
+        _file(item).relative_to(path).as_posix(): item
+        for item in gcs.listing(url_of(path), key=KEY)
+    }
 
 
 def folders(path: pathlib.Path) -> list[pathlib.Path]:
     """The folders directly in `path`, here or in the bucket."""
     url, found = url_of(path), set()
     if url is not None:
-        found = {path / relative.parts[0] for item in gcs.listing(url, key=KEY) if len((relative := _file(item).relative_to(path)).parts) > 1}
-    return sorted(found | ({child for child in path.iterdir() if child.is_dir()} if path.is_dir() else set()))
+        found = {
+            path / relative.parts[0]
+            for item in gcs.listing(url, key=KEY)
+            if len((relative := _file(item).relative_to(path)).parts) > 1
+        }
+    return sorted(
+        found | ({child for child in path.iterdir() if child.is_dir()} if path.is_dir() else set())
+    )
 
 
 def probe(path: pathlib.Path) -> None:
-    """Proves that objects can be written, replaced and removed there. Raises ConfigError, which names what is missing."""
+    """Proves that objects can be written, replaced and removed there.
+
+    Raises ConfigError, which names what is missing.
+    """
     url = url_of(path)
     if url is None:
         return
@@ -295,7 +392,9 @@ def probe(path: pathlib.Path) -> None:
 
 def _visible(folder: pathlib.Path) -> list[pathlib.Path]:
     """The files below a folder, without those that are being written."""
-    return sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
+    return sorted(
+        file for file in folder.rglob("*") if file.is_file() and not file.name.startswith(".")
+    )
 
 
 def _file(item: gcs.RemoteObject) -> pathlib.Path:

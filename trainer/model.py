@@ -12,7 +12,8 @@ class Model(tf.Module):
     """The backbone with the layers of a head on it; what is trained, saved and served.
 
     Attributes:
-        weights: every weight by a stable name such as encoder/layer_0/attention/query_key_value/kernel.
+        weights: every weight by a stable name such as
+            encoder/layer_0/attention/query_key_value/kernel.
     """
 
     def __init__(self, backbone: Any, head: Any, vocabulary: Mapping[str, Any], seed: int) -> None:
@@ -22,15 +23,28 @@ class Model(tf.Module):
         self._head = head
         self.weights = {path: variable.value for path, variable in self._keras_variables().items()}
 
-    def logits(self, batch: Mapping[str, tf.Tensor], *, training: bool = False, seed: tf.Tensor | None = None) -> tf.Tensor:
-        """The head's logits in float32, for rows that may hold several examples: (E, …) an example, or (R, L, …) a token.
+    def logits(
+        self,
+        batch: Mapping[str, tf.Tensor],
+        *,
+        training: bool = False,
+        seed: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """The head's logits in float32, for rows that may hold several examples: (E, …) an example,
+        or (R, L, …) a token.
 
         Args:
-            batch: what data/pipeline.py's `fill` returns for one shard; position_ids, padding_mask and sequence_ids may be left out.
-            seed: (2,) int32, of this step, replica and micro-batch; needed for training with dropout.
+            batch: what data/pipeline.py's `fill` returns for one shard; position_ids, padding_mask
+                and sequence_ids may be left out.
+            seed: (2,) int32, of this step, replica and micro-batch; needed for training with
+                dropout.
         """
         names = ("token_ids", "segment_ids", "position_ids", "padding_mask", "sequence_ids")
-        outputs = self.backbone({name: batch[name] for name in names if name in batch}, training=training, dropout_seed=seed)
+        outputs = self.backbone(
+            {name: batch[name] for name in names if name in batch},
+            training=training,
+            dropout_seed=seed,
+        )
         with tf.name_scope("head"):
             return self._head.logits(self.backbone, outputs, batch, training=training, seed=seed)
 
@@ -42,8 +56,22 @@ class Model(tf.Module):
 
     def trainable(self) -> dict[str, tf.Variable]:
         """The weights that training changes, by name."""
-        return {path: variable.value for path, variable in self._keras_variables().items() if variable.trainable}
+        return {
+            path: variable.value
+            for path, variable in self._keras_variables().items()
+            if variable.trainable
+        }
 
     def _keras_variables(self) -> dict[str, Any]:
-        head = {f"head/{layer.name}/{variable.name}": variable for layer in self.head_layers for variable in layer.variables}
-        return {**{f"{self.backbone.name}/{path}": variable for path, variable in self.backbone.weights_by_path().items()}, **head}
+        head = {
+            f"head/{layer.name}/{variable.name}": variable
+            for layer in self.head_layers
+            for variable in layer.variables
+        }
+        return {
+            **{
+                f"{self.backbone.name}/{path}": variable
+                for path, variable in self.backbone.weights_by_path().items()
+            },
+            **head,
+        }

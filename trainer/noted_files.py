@@ -36,7 +36,9 @@ class NotedFiles:
     """
 
     def __init__(self, folder: pathlib.Path) -> None:
-        self._folder, self._file, self._brought = folder, folder / REGISTRY, False
+        self._folder = folder
+        self._file = folder / REGISTRY
+        self._brought = False
 
     def problem(self) -> DamagedError | None:
         """Why nothing can be verified; None where it can."""
@@ -111,7 +113,8 @@ class NotedFiles:
 
     def verify(self, name: str) -> None:
         """Raises DamagedError where a file is missing, or is not what was written."""
-        noted, found = self._noted().get(name), self._found(name)
+        noted = self._noted().get(name)
+        found = self._found(name)
         if noted is None or found in noted:
             return
         if found is None:

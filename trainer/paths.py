@@ -61,25 +61,32 @@ def refuse_unusable(path: pathlib.Path, *, key: str) -> None:
     if reason.errno in MISSING:
         if path.is_symlink():
             raise ConfigError(
-                f"{key}: {shown_value(str(path))} is a link to {shown_value(os.readlink(path))}, where nothing is. "
-                "Correct the link, or name what it should point to."
+                f"{key}: {shown_value(str(path))} is a link to {shown_value(os.readlink(path))},"
+                " where nothing is. Correct the link, or name what it should point to."
             )
         return
     raise ConfigError(
-        f"{key}: {shown_value(str(path))} cannot be used: {reason.strerror}. {_remedy(path, reason.errno)}"
+        f"{key}: {shown_value(str(path))} cannot be used: {reason.strerror}."
+        f" {_remedy(path, reason.errno)}"
     )
 
 
 def _remedy(path: pathlib.Path, number: int | None) -> str:
     if number == errno.ENAMETOOLONG:
         longest = max(path.parts, key=lambda part: len(os.fsencode(part)))
-        return f"A name has {NAME_BYTES} bytes at most; one of this path has {len(os.fsencode(longest)):,}."
+        return (
+            f"A name has {NAME_BYTES} bytes at most; one of this path has"
+            f" {len(os.fsencode(longest)):,}."
+        )
     if number == errno.EACCES:
         closed = next(
             (parent for parent in reversed(path.parents) if not os.access(parent, os.X_OK)),
             path.parent,
         )
-        return f"You may not enter {shown_value(str(closed))}: ask its owner, or copy the files to a folder of yours."
+        return (
+            f"You may not enter {shown_value(str(closed))}: ask its owner, or copy the files to a"
+            " folder of yours."
+        )
     if number == errno.ELOOP:
         return "Its symbolic links lead in a circle: correct them, or name the files themselves."
     return "Name another path."
@@ -146,8 +153,8 @@ def _entries(folder: pathlib.Path, key: str, *, hidden: bool = False) -> list[os
             )
     except PermissionError:
         raise ConfigError(
-            f"{key}: the folder {shown_value(str(folder))} may not be listed, and files in it would be missed. "
-            "Ask its owner, or name the files one by one."
+            f"{key}: the folder {shown_value(str(folder))} may not be listed, and files in it would"
+            " be missed. Ask its owner, or name the files one by one."
         ) from None
     except OSError:  # no folder
         return []

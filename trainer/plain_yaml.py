@@ -213,13 +213,11 @@ _Loader.add_implicit_resolver(*INTEGER_RESOLVER)
 _Loader.add_implicit_resolver(*FLOAT_RESOLVER)
 
 
-# --- values ---------------------------------------------------------------------------------------
-
-
 def _mapping(node: yaml.MappingNode, annotation: Any) -> dict[Any, Any]:
     if CORE_TAGS.get(node.tag) != "map":
         raise YamlProblemError(f"the tag {shown_value(node.tag)} on a mapping", line_of(node))
-    key_type, value_type = _argument(annotation, dict, 0), _argument(annotation, dict, 1)
+    key_type = _argument(annotation, dict, 0)
+    value_type = _argument(annotation, dict, 1)
     found: dict[Any, Any] = {}
     for key_node, value_node in node.value:
         _require_name(key_node)
@@ -231,7 +229,10 @@ def _mapping(node: yaml.MappingNode, annotation: Any) -> dict[Any, Any]:
 
 
 def name_of(node: yaml.Node) -> str:
-    """A key as it is written. Raises YamlProblemError for a list, a mapping, or YAML's merge key."""
+    """A key as it is written.
+
+    Raises YamlProblemError for a list, a mapping, or YAML's merge key.
+    """
     _require_name(node)
     return str(node.value)
 
@@ -283,9 +284,6 @@ def _whole_text(node: yaml.ScalarNode) -> str:
         raise YamlProblemError(
             "half of a surrogate pair, which is no character", line_of(node)
         ) from None
-
-
-# --- the type of a setting ------------------------------------------------------------------------
 
 
 def _members(annotation: Any) -> list[Any]:

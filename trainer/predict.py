@@ -29,22 +29,31 @@ from trainer.standard_streams import standard_output
 Answer = tuple[dict[str, Any], int]  # the outputs of a batch, and a row of them
 
 
-def predict(resolved: Resolved, job: Job, display: Display, source: str | None, target: str | None) -> None:
+def predict(
+    resolved: Resolved, job: Job, display: Display, source: str | None, target: str | None
+) -> None:
     """Answers every line of `source`, in order, into `target`; "-" is stdin and stdout.
 
-    What an input is `Questions` says. A line's texts are in the fields that the job was trained on, or in those named like
-    the SavedModel's inputs. It keeps its own fields: an answer of the same name, such as a label, is then called
-    predicted_label. A line that cannot be asked has an `error` in the answer's place. A prompt that leaves no room for new
-    tokens loses its beginning; its answer says how many `truncated_tokens`, and a warning how many prompts.
+    What an input is `Questions` says. A line's texts are in the fields that the job was trained on,
+    or in those named like the SavedModel's inputs. It keeps its own fields: an answer of the same
+    name, such as a label, is then called predicted_label. A line that cannot be asked has an
+    `error` in the answer's place. A prompt that leaves no room for new tokens loses its beginning;
+    its answer says how many `truncated_tokens`, and a warning how many prompts.
 
     Raises:
-        DataError: some lines cannot be asked; says how many, and names the first. The others are answered before.
+        DataError: some lines cannot be asked; says how many, and names the first. The others are
+            answered before.
     """
     if not source:
-        raise ConfigError("--input: missing. Expected a file of JSON lines, or - for standard input.")
+        raise ConfigError(
+            "--input: missing. Expected a file of JSON lines, or - for standard input."
+        )
     if workers_named() > 1:
-        raise ConfigError(f"--mode=predict: runs in one process, and the environment names {workers_named()} workers. "
-                          "Start it without TF_CONFIG and CLUSTER_SPEC, each process with an --input of its own.")
+        raise ConfigError(
+            f"--mode=predict: runs in one process, and the environment names {workers_named()}"
+            " workers. Start it without TF_CONFIG and CLUSTER_SPEC, each process with an --input"
+            " of its own."
+        )
     require_output(target or "-", source, resolved.config, job)
     job.require_trained()
     parts = make_parts(resolved.config, display)
@@ -58,15 +67,22 @@ def predict(resolved: Resolved, job: Job, display: Display, source: str | None, 
         _stream(head, model, questions, display)
         return
     many = head.generate_many(model.backbone, batch_size) if head.generates else None
-    answer_all = functools.partial(_generated, many) if many else functools.partial(_answered, server, head, batch_size=batch_size)
+    answer_all = (
+        functools.partial(_generated, many)
+        if many
+        else functools.partial(_answered, server, head, batch_size=batch_size)
+    )
     tally = _Tally()
     with writing(target or "-") as output:
         for asked in _chunks(questions, _chunk_size(questions, source, batch_size)):
             for line in _answer_lines(asked, answer_all, head, tally):
                 output.write(line)
             output.flush()
-            if (target or "-") != "-" or not sys.stdout.isatty():  # else the answers are progress enough
-                display.progress("predicting", questions.progress(), questions.size(), f"{tally.done:,} done")
+            # else the answers are progress enough
+            if (target or "-") != "-" or not sys.stdout.isatty():
+                display.progress(
+                    "predicting", questions.progress(), questions.size(), f"{tally.done:,} done"
+                )
     display.done()
     tally.tell(display)
 
@@ -92,8 +108,11 @@ class _Tally:
                 display.warn(f"{count:,} of {self.done:,} texts have {remark}")
         if self.errors:
             one = self.errors == 1
-            raise DataError(f"{self.errors:,} of {self.done:,} {'has' if one else 'have'} no answer, but an \"error\" in its place. "
-                            f"{'It is' if one else 'The first'}: {self.first_error}")
+            raise DataError(
+                f"{self.errors:,} of {self.done:,} {'has' if one else 'have'} no answer, but an"
+                ' "error" in its place. '
+                f"{'It is' if one else 'The first'}: {self.first_error}"
+            )
 
 
 def _chunk_size(questions: Questions, source: str, batch_size: int) -> int:
@@ -102,9 +121,16 @@ def _chunk_size(questions: Questions, source: str, batch_size: int) -> int:
     return batch_size if source == "-" else 8 * batch_size
 
 
-def _answer_lines(asked: list[Question], answer_all: Callable[[list[Question]], list[Answer]], head: Any, tally: _Tally) -> Iterator[str]:
+def _answer_lines(
+    asked: list[Question],
+    answer_all: Callable[[list[Question]], list[Answer]],
+    head: Any,
+    tally: _Tally,
+) -> Iterator[str]:
     """A line of JSON for each question, in their order."""
-    answers = iter(answer_all(good) if (good := [question for question in asked if not question.error]) else [])
+    answers = iter(
+        answer_all(good) if (good := [question for question in asked if not question.error]) else []
+    )
     for question in asked:
         tally.done += 1
         if question.error:
@@ -113,7 +139,13 @@ def _answer_lines(asked: list[Question], answer_all: Callable[[list[Question]], 
         else:
             found = head.decode(*next(answers), question.example)
             tally.remarks[head.remark(found)] += 1
-        answer = {**question.value, **{f"predicted_{name}" if name in question.value else name: value for name, value in found.items()}}
+        answer = {
+            **question.value,
+            **{
+                f"predicted_{name}" if name in question.value else name: value
+                for name, value in found.items()
+            },
+        }
         yield json.dumps(_plain(answer), ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -143,13 +175,17 @@ def _generated(many: Callable[[list[str]], Any], asked: list[Question]) -> list[
 
 
 def _answered(server: Server, head: Any, asked: list[Question], *, batch_size: int) -> list[Answer]:
-    """Long texts with long ones, so that little is padding; the answers in the order of the questions."""
+    """Long texts with long ones, so that little is padding; the answers in the order of the
+    questions.
+    """
     order = sorted(range(len(asked)), key=lambda row: -sum(map(len, asked[row].texts)))
     answers: dict[int, Answer] = {}
     for start in range(0, len(order), batch_size):
-        members = order[start:start + batch_size]
+        members = order[start : start + batch_size]
         columns = list(zip(*(asked[row].texts for row in members), strict=True))
-        texts = [tf.constant([text.encode("utf-8", "replace") for text in column]) for column in columns]
+        texts = [
+            tf.constant([text.encode("utf-8", "replace") for text in column]) for column in columns
+        ]
         outputs = {name: value.numpy() for name, value in server.texts(*texts).items()}
         for place, row in enumerate(members):
             answers[row] = outputs, place
@@ -157,7 +193,9 @@ def _answered(server: Server, head: Any, asked: list[Question], *, batch_size: i
 
 
 def _plain(value: Any) -> Any:
-    """As JSON has it: bytes that are no text, such as an image beside one, as TensorFlow Serving writes them; null for what is not a number."""
+    """As JSON has it: bytes that are no text, such as an image beside one, as TensorFlow Serving
+    writes them; null for what is not a number.
+    """
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, list):

@@ -2,8 +2,8 @@
 
 usage: python -I prove.py SAVED_MODEL REQUESTS.json ANSWERS.json
 
-It imports neither Keras nor the trainer, and it refuses ops that TensorFlow Serving does not have. REQUESTS is a list of
-{"text": "…"}; ANSWERS becomes {"outputs": {name: rows}, "ops": […]}.
+It imports neither Keras nor the trainer, and it refuses ops that TensorFlow Serving does not have.
+REQUESTS is a list of {"text": "…"}; ANSWERS becomes {"outputs": {name: rows}, "ops": […]}.
 """
 
 import importlib.util
@@ -19,7 +19,9 @@ REFUSED_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc", "XlaLaunch"}
 
 
 def load_text_ops() -> None:
-    """Registers tensorflow-text's kernels without importing its Python, which would import Keras."""
+    """Registers tensorflow-text's kernels without importing its Python,
+    which would import Keras.
+    """
     import tensorflow as tf
 
     package = importlib.util.find_spec("tensorflow_text")
@@ -36,14 +38,19 @@ def ops_of(graph_def: object) -> set[str]:
 
 def check_ops(ops: set[str]) -> None:
     """Raises ValueError on an op that TensorFlow Serving does not have."""
-    refused = sorted(op for op in ops if op in REFUSED_OPS or (">" in op and op not in SERVED_TEXT_OPS))
+    refused = sorted(
+        op for op in ops if op in REFUSED_OPS or (">" in op and op not in SERVED_TEXT_OPS)
+    )
     if refused:
         raise ValueError(f"TensorFlow Serving does not have these ops: {', '.join(refused)}")
 
 
 def main(saved_model: str, requests: str, answers: str) -> None:
-    """Answers every request, one batch, through the signature serving_default; the first few through generate, where there is one."""
-    sys.modules.update(dict.fromkeys(ABSENT))  # None: importing them fails, as where a model is served
+    """Answers every request, one batch, through the signature serving_default; the first few
+    through generate, where there is one.
+    """
+    # None: importing them fails, as where a model is served
+    sys.modules.update(dict.fromkeys(ABSENT))
     import tensorflow as tf
 
     load_text_ops()
@@ -56,12 +63,19 @@ def main(saved_model: str, requests: str, answers: str) -> None:
         for name, asked in (("serving_default", examples), ("generate", examples[:GENERATED])):
             if name in meta_graph.signature_def:
                 signature = meta_graph.signature_def[name]
-                feed = {info.name: [example[field].encode("utf-8", "replace") for example in asked] for field, info in signature.inputs.items()}
-                fetched = session.run({field: info.name for field, info in signature.outputs.items()}, feed)
+                feed = {
+                    info.name: [example[field].encode("utf-8", "replace") for example in asked]
+                    for field, info in signature.inputs.items()
+                }
+                fetched = session.run(
+                    {field: info.name for field, info in signature.outputs.items()}, feed
+                )
                 outputs[name] = {field: plain(values.tolist()) for field, values in fetched.items()}
     if loaded := [name for name in ABSENT if sys.modules[name] is not None]:
         raise RuntimeError(f"imported although it must not be: {', '.join(loaded)}")
-    pathlib.Path(answers).write_text(json.dumps({"outputs": outputs, "ops": sorted(ops)}), encoding="utf-8")
+    pathlib.Path(answers).write_text(
+        json.dumps({"outputs": outputs, "ops": sorted(ops)}), encoding="utf-8"
+    )
 
 
 def plain(value: object) -> object:

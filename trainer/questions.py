@@ -81,10 +81,12 @@ class Questions:
     def __init__(self, source: str, settings: DataSettings, head: Asked) -> None:
         if source == "-" and sys.stdin is None:
             raise ConfigError(
-                "--input: - is standard input, and that is closed. Name a file, or pipe the lines in."
+                "--input: - is standard input, and that is closed. Name a file, or pipe the"
+                " lines in."
             )
         self.interactive = source == "-" and sys.stdin.buffer.isatty()
-        self._settings, self._head = settings, head
+        self._settings = settings
+        self._head = head
         self._position: Callable[[], int] = lambda: 0
         self._size: int | None = None
         self._found = self._parsed(source)
@@ -147,7 +149,8 @@ class Questions:
         )
 
     def _of_files(self, paths: list[pathlib.Path], *, plain: bool) -> Iterator[Parsed | DataError]:
-        finished, self._size = 0, sum(path.stat().st_size for path in paths) or None
+        finished = 0
+        self._size = sum(path.stat().st_size for path in paths) or None
         for path in paths:
             with open_bytes(path, self._settings.fallback_encoding) as (stream, position):
                 lines = Lines(stream, shown(path), path)
@@ -192,7 +195,8 @@ class Questions:
         return {self._text: text}, Example({self._text: text}, origin)
 
     def _of_source(self, opened: Source) -> Iterator[Parsed | DataError]:
-        self._size, self._position = opened.size(), opened.progress
+        self._size = opened.size()
+        self._position = opened.progress
         try:
             for example in _whole(opened.examples()):
                 yield example.error or (example.features, example)

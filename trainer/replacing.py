@@ -1,4 +1,6 @@
-"""Replacing a folder by a new one: whole or not at all, and only where nothing is lost that is not ours."""
+"""Replacing a folder by a new one: whole or not at all, and only where nothing is lost that is not
+ours.
+"""
 
 from __future__ import annotations
 
@@ -20,16 +22,20 @@ from trainer.ownership import EMPTIED, LOCK, NEW, OLD
 REMEDY = "Move it away, or give another --export.directory."
 CANNOT_BE_RENAMED = (errno.EBUSY, errno.EXDEV)  # a mount point; a folder of a container's image
 FORGOTTEN_SECONDS = 3600.0
-NAME_LENGTH = 50  # of the target's name within that of the folder beside it, which must not grow over the system's limit
+# of the target's name within that of the folder beside it, which must not grow over the system's
+# limit
+NAME_LENGTH = 50
 
 
 @contextlib.contextmanager
 def replaced_folder(folder: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
-    """Yields an empty folder that takes the place of `folder` when the block ends well, and vanishes when it does not.
+    """Yields an empty folder that takes the place of `folder` when the block ends well, and
+    vanishes when it does not.
 
-    Whoever is stopped on the way leaves the folder that was there before: what a kill has left half exchanged, the next
-    call puts back. A symbolic link stays one. A folder that cannot be renamed, as it is a mount point or as the folder
-    above cannot be written, keeps its place and gets the new content.
+    Whoever is stopped on the way leaves the folder that was there before: what a kill has left half
+    exchanged, the next call puts back. A symbolic link stays one. A folder that cannot be renamed,
+    as it is a mount point or as the folder above cannot be written, keeps its place and gets the
+    new content.
 
     Args:
         folder: the target; missing, empty, or an export of ours.
@@ -53,12 +59,19 @@ def replaced_folder(folder: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
         _sync(place / NEW)
         with _one_at_a_time(place.parent):
             if not remote and _identity(target) != before:
-                raise JobDirError(f"{shown_name(target, 300)}: another process has written there meanwhile. {REMEDY}")
+                raise JobDirError(
+                    f"{shown_name(target, 300)}: another process has written there meanwhile."
+                    f" {REMEDY}"
+                )
             (_fill if inside else _swap)(place, target, remote=remote)
 
 
 def _swap(place: pathlib.Path, target: pathlib.Path, *, remote: bool) -> None:
-    """By two renames. What came into the folder since it was looked at is seen once it is aside, where nobody adds more."""
+    """By two renames.
+
+    What came into the folder since it was looked at is seen once it is aside, where nobody adds
+    more.
+    """
     if target.exists():
         try:
             target.rename(place / OLD)
@@ -71,7 +84,9 @@ def _swap(place: pathlib.Path, target: pathlib.Path, *, remote: bool) -> None:
             return
         if not remote:
             try:
-                ownership.require_replaceable(place / OLD, remedy=REMEDY, named=target, contents=False)
+                ownership.require_replaceable(
+                    place / OLD, remedy=REMEDY, named=target, contents=False
+                )
             except JobDirError:
                 (place / OLD).rename(target)
                 raise
@@ -89,7 +104,9 @@ def _fill(place: pathlib.Path, target: pathlib.Path, *, remote: bool) -> None:
     (place / NEW).rmdir()
 
 
-def _move_children(source: pathlib.Path, target: pathlib.Path, *, but: pathlib.Path | None = None) -> None:
+def _move_children(
+    source: pathlib.Path, target: pathlib.Path, *, but: pathlib.Path | None = None
+) -> None:
     for child in sorted(source.iterdir()):
         if child != but and not ownership.is_exchange(child):
             shutil.move(child, target / child.name)
@@ -98,7 +115,12 @@ def _move_children(source: pathlib.Path, target: pathlib.Path, *, but: pathlib.P
 @contextlib.contextmanager
 def _exchange(target: pathlib.Path, *, inside: bool) -> Iterator[pathlib.Path]:
     """The folder of an exchange, locked while this process lives, and tidied up afterwards."""
-    place = pathlib.Path(tempfile.mkdtemp(prefix=".partial." if inside else _prefix(target), dir=target if inside else target.parent))
+    place = pathlib.Path(
+        tempfile.mkdtemp(
+            prefix=".partial." if inside else _prefix(target),
+            dir=target if inside else target.parent,
+        )
+    )
     with open(place / LOCK, "w", encoding="utf-8") as lock:
         try_to_lock(lock.fileno())
         lock.write(target.name)
@@ -112,15 +134,26 @@ def _exchange(target: pathlib.Path, *, inside: bool) -> Iterator[pathlib.Path]:
 def _left_behind(target: pathlib.Path) -> list[pathlib.Path]:
     """Exchanges that are unfinished, of processes that may or may not live."""
     beside = target.parent.glob(glob.escape(_prefix(target)) + "*")
-    return sorted(place for place in [*beside, *target.glob(ownership.UNFINISHED)] if place.is_dir() and not place.is_symlink())
+    return sorted(
+        place
+        for place in [*beside, *target.glob(ownership.UNFINISHED)]
+        if place.is_dir() and not place.is_symlink()
+    )
 
 
 def _tidy(place: pathlib.Path, target: pathlib.Path) -> None:
-    """Ends what a killed process has left; what another process is at, or what is not ours, stays."""
+    """Ends what a killed process has left;
+    what another process is at, or what is not ours, stays.
+    """
     if not ownership.is_exchange(place):
-        if (place / OLD).is_dir() and not target.exists() and {child.name for child in place.iterdir()} <= {OLD, NEW}:
+        if (
+            (place / OLD).is_dir()
+            and not target.exists()
+            and {child.name for child in place.iterdir()} <= {OLD, NEW}
+        ):
             (place / OLD).rename(target)  # of a version that kept no lock there
-        if time.time() - place.stat().st_mtime > FORGOTTEN_SECONDS:  # else its process may be about to make the lock
+        # else its process may be about to make the lock
+        if time.time() - place.stat().st_mtime > FORGOTTEN_SECONDS:
             with contextlib.suppress(OSError):
                 place.rmdir()  # which only an empty one lets happen
         return
@@ -130,8 +163,11 @@ def _tidy(place: pathlib.Path, target: pathlib.Path) -> None:
 
 
 def _take_away(place: pathlib.Path, target: pathlib.Path) -> None:
-    """Puts back what was there before, unless the new content is in its place, and removes the rest."""
-    inside, unfinished = place.parent == target, (place / NEW).exists()
+    """Puts back what was there before, unless the new content is in its place, and removes the
+    rest.
+    """
+    inside = place.parent == target
+    unfinished = (place / NEW).exists()
     if inside and (place / OLD).exists() and unfinished:
         if (place / EMPTIED).exists():  # what stands there is part of the new content
             (place / NEW).mkdir(exist_ok=True)
@@ -161,7 +197,9 @@ def _identity(folder: pathlib.Path) -> tuple[int, int] | None:
 
 @contextlib.contextmanager
 def _one_at_a_time(parent: pathlib.Path) -> Iterator[None]:
-    """Lets two processes exchange one folder after the other, where the file system can lock folders."""
+    """Lets two processes exchange one folder after the other, where the file system can lock
+    folders.
+    """
     try:
         descriptor = os.open(parent, os.O_RDONLY)
     except OSError:  # a folder that one may go through, but not read
@@ -185,7 +223,9 @@ def try_to_lock(descriptor: int) -> bool:
 
 
 def _sync(folder: pathlib.Path) -> None:
-    """Brings the files to the disk before they get their names: after a power cut the old folder is there, or the new one whole."""
+    """Brings the files to the disk before they get their names: after a power cut the old folder is
+    there, or the new one whole.
+    """
     for path in [*folder.rglob("*"), folder]:
         with contextlib.suppress(OSError):  # not every file system lets a folder be synced
             descriptor = os.open(path, os.O_RDONLY)

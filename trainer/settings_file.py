@@ -40,8 +40,8 @@ def read_settings(file: pathlib.Path, *, key: str) -> str:
         raise ConfigError(f"{where}: cannot be read: {said}.") from None
     if len(content) > LARGEST_BYTES:
         raise ConfigError(
-            f"{where}: has {max(size, len(content)):,} bytes, and at most {LARGEST_BYTES:,} are read: "
-            "a file of settings is small. Is it data? Its path belongs in data.train."
+            f"{where}: has {max(size, len(content)):,} bytes, and at most {LARGEST_BYTES:,} are"
+            " read: a file of settings is small. Is it data? Its path belongs in data.train."
         )
     return _decoded(content, file)
 
@@ -86,7 +86,9 @@ def _decoded(content: bytes, file: pathlib.Path) -> str:
 
 
 def _not_utf8(content: bytes, start: int, file: pathlib.Path) -> str:
-    """Names the byte, and shows the line as the likeliest encoding reads it, for a person to judge."""
+    """Names the byte, and shows the line as the likeliest encoding reads it,
+    for a person to judge.
+    """
     number = content.count(b"\n", 0, start) + 1
     line = content.splitlines()[number - 1] if number <= len(content.splitlines()) else b""
     where = f"{shown_path(file)}:{number}: not UTF-8 (byte 0x{content[start]:02x})"
@@ -105,7 +107,9 @@ def _not_utf8(content: bytes, start: int, file: pathlib.Path) -> str:
 
 
 def _guess(content: bytes, line: bytes) -> tuple[str, str]:
-    """GB18030 where high bytes come in pairs, as in Chinese, not one among letters, as in Müller."""
+    """GB18030 where high bytes come in pairs, as in Chinese, not one among letters,
+    as in Müller.
+    """
     runs = HIGH_BYTES.findall(content)
     pairs = sum(len(run) % 2 == 0 for run in runs)
     encoding = (

@@ -1,4 +1,5 @@
-"""What preparation notes of each example, on disk: memory stays the same however many examples there are.
+"""What preparation notes of each example, on disk: memory stays the same however many examples
+there are.
 
 The files have no name, so that whatever ends the process leaves nothing behind.
 """
@@ -27,7 +28,8 @@ class Numbers:
     """
 
     def __init__(self, folder: pathlib.Path, dtype: Any, shape: tuple[int, ...] = ()) -> None:
-        self.dtype, self.shape = np.dtype(dtype), shape
+        self.dtype = np.dtype(dtype)
+        self.shape = shape
         self._row_bytes = self.dtype.itemsize * int(np.prod(shape, dtype=np.int64))
         self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115  closed by close()
         self._written = 0
@@ -51,7 +53,7 @@ class Numbers:
         """All rows, in order, BLOCK_ROWS or so many at a time; (n, …) each."""
         rows = rows or BLOCK_ROWS
         for start in range(0, len(self), rows):
-            yield self[start:start + rows]
+            yield self[start : start + rows]
 
     @overload
     def __getitem__(self, index: int) -> Any: ...
@@ -63,7 +65,7 @@ class Numbers:
         """A row, or (n, …) rows of a slice without a step."""
         if not isinstance(index, slice):
             index = range(len(self))[index]
-            return self[index:index + 1][0]
+            return self[index : index + 1][0]
         self._flush()
         start, stop, _ = index.indices(len(self))
         count = max(0, stop - start)
@@ -87,14 +89,15 @@ class Numbers:
     def _write(self, rows: np.ndarray) -> None:
         content = memoryview(rows.reshape(-1)).cast("B")
         while content:
-            content = content[self._file.write(content):]
+            content = content[self._file.write(content) :]
         self._written += len(rows)
 
     def _read(self, start: int, count: int) -> bytes:
         parts = []
         while count and (part := os.pread(self._file.fileno(), count, start)):
             parts.append(part)
-            start, count = start + len(part), count - len(part)
+            start = start + len(part)
+            count = count - len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
@@ -209,7 +212,8 @@ class _KeptAsNames(_Kept):
 
     def append(self, label: Any) -> None:
         known = len(self._number_of)
-        number = self._number_of.setdefault((type(label), label), known)  # 1, 1.0 and True are equal
+        # 1, 1.0 and True are equal
+        number = self._number_of.setdefault((type(label), label), known)
         if number == known:
             self._names.append(label)
         self._numbers.append(number)

@@ -1,4 +1,6 @@
-"""Standard input, output and error as they may be: closed, full, or with nobody who reads any more."""
+"""Standard input, output and error as they may be:
+closed, full, or with nobody who reads any more.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,8 @@ from typing import IO
 from trainer.errors import UserError
 
 READER_GONE_CODE = 141  # 128 + SIGPIPE, as of programs that the signal ends
-# Characters written at once: a pipe takes 4,096 bytes whole or not at all, and of an unbuffered stream (PYTHONUNBUFFERED) Python
-# drops without a word what was not taken.
+# Characters written at once: a pipe takes 4,096 bytes whole or not at all, and of an unbuffered
+# stream (PYTHONUNBUFFERED) Python drops without a word what was not taken.
 PIECE = 1000
 NAMES = ("stdin", "stdout", "stderr")
 
@@ -28,7 +30,8 @@ class OutputError(UserError):
 def open_closed() -> frozenset[str]:
     """Opens the null device for standard streams that are closed.
 
-    Else the next file that is opened gets the number of one, and whatever a library prints goes into that file.
+    Else the next file that is opened gets the number of one, and whatever a library prints goes
+    into that file.
 
     Returns:
         the names of those that were closed.
@@ -39,8 +42,13 @@ def open_closed() -> frozenset[str]:
             os.fstat(number)
         except OSError:
             closed.add(name)
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number that is free: this one
-            setattr(sys, name, open(number, "r" if name == "stdin" else "w", encoding="utf-8", closefd=False))  # noqa: SIM115
+            # the lowest number that is free: this one
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+            setattr(
+                sys,
+                name,
+                open(number, "r" if name == "stdin" else "w", encoding="utf-8", closefd=False),
+            )
     return frozenset(closed)
 
 
@@ -53,12 +61,16 @@ class Output:
     """
 
     def __init__(self, stream: Callable[[], IO[str]], name: str) -> None:
-        self._stream, self._name = stream, name
+        self._stream = stream
+        self._name = name
 
     def write(self, text: str) -> int:
-        """Writes, perhaps only into a buffer. Raises ReaderGoneError, and OutputError where the disk is full."""
+        """Writes, perhaps only into a buffer.
+
+        Raises ReaderGoneError, and OutputError where the disk is full.
+        """
         for start in range(0, len(text), PIECE):
-            self._do(lambda stream, piece=text[start:start + PIECE]: stream.write(piece))
+            self._do(lambda stream, piece=text[start : start + PIECE]: stream.write(piece))
         return len(text)
 
     def flush(self) -> None:
@@ -71,8 +83,10 @@ class Output:
         except BrokenPipeError:
             raise ReaderGoneError from None
         except OSError as error:
-            raise OutputError(f"{self._name} cannot be written: {error.strerror}. What was to be written there is lost; "
-                              "give a place with room for it, and start again.") from None
+            raise OutputError(
+                f"{self._name} cannot be written: {error.strerror}. What was to be written there is"
+                " lost; give a place with room for it, and start again."
+            ) from None
 
 
 def standard_output() -> Output:
@@ -82,13 +96,17 @@ def standard_output() -> Output:
 
 def print_text(text: str) -> None:
     """Prints a text and a line end on standard output at once; raises as `Output` does."""
-    output, encoding = standard_output(), sys.stdout.encoding or "utf-8"
-    output.write(text.encode(encoding, "replace").decode(encoding) + "\n")  # a terminal may have no …
+    output = standard_output()
+    encoding = sys.stdout.encoding or "utf-8"
+    # a terminal may have no …
+    output.write(text.encode(encoding, "replace").decode(encoding) + "\n")
     output.flush()
 
 
 def give_up() -> None:
-    """Sends what is still to be written to nowhere, so that the interpreter's end does not meet the same error."""
+    """Sends what is still to be written to nowhere, so that the interpreter's end does not meet the
+    same error.
+    """
     for name, number in (("stdout", 1), ("stderr", 2)):
         try:
             getattr(sys, name).flush()

@@ -1,4 +1,6 @@
-"""Where a run will write, judged before it begins: nothing that the run reads, and nothing that is not ours, is replaced."""
+"""Where a run will write, judged before it begins: nothing that the run reads, and nothing that is
+not ours, is replaced.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,10 @@ from trainer.storage import local_path, probe_writable, writable_path
 
 HUGGINGFACE = "huggingface"  # in the job_dir
 ELSEWHERE = ("hf://", "s3://")  # never below a folder that is written
-GIVE_ANOTHER = "Give another --export.directory: a folder that does not exist yet, an empty one, or an earlier export."
+GIVE_ANOTHER = (
+    "Give another --export.directory: a folder that does not exist yet, an empty one, or an earlier"
+    " export."
+)
 OWN_REMEDY = "Move it away, give another folder as --export.directory, or set --export.format=none."
 
 
@@ -38,7 +43,9 @@ class Kept(NamedTuple):
 
 
 def export_folder(config: Config, job: Job) -> pathlib.Path:
-    """The folder that export.directory, or the job, gives to an export; versions are folders in it."""
+    """The folder that export.directory, or the job, gives to an export;
+    versions are folders in it.
+    """
     if config.export.directory:
         return writable_path(config.export.directory)
     return job.model if config.export.format == "savedmodel" else job.folder / HUGGINGFACE
@@ -61,7 +68,9 @@ def require_export_target(config: Config, job: Job) -> None:
     for kept in _kept(config, job):
         _require_apart(target, kept)
     real = target if mirror.url_of(target) else pathlib.Path(os.path.realpath(target))
-    ownership.require_replaceable(real, named=target, remedy=GIVE_ANOTHER if config.export.directory else OWN_REMEDY)
+    ownership.require_replaceable(
+        real, named=target, remedy=GIVE_ANOTHER if config.export.directory else OWN_REMEDY
+    )
     probe_writable(real if os.path.ismount(real) and os.path.isdir(real) else real.parent)
 
 
@@ -77,12 +86,21 @@ def _require_folder(folder: pathlib.Path) -> None:
 
 
 def _require_apart(target: pathlib.Path, kept: Kept) -> None:
-    place, shown = place_of(target), shown_name(mirror.shown(target), 300)
+    place = place_of(target)
+    shown = shown_name(mirror.shown(target), 300)
     if is_within(kept.place, place):
-        relation = "is" if kept.place == place else f"holds {shown_name(mirror.shown(kept.place), 300)},"
-        raise ConfigError(f"export.directory: {shown} {relation} {kept.what}: an export replaces its folder whole. {GIVE_ANOTHER}")
+        relation = (
+            "is" if kept.place == place else f"holds {shown_name(mirror.shown(kept.place), 300)},"
+        )
+        raise ConfigError(
+            f"export.directory: {shown} {relation} {kept.what}: an export replaces its folder"
+            f" whole. {GIVE_ANOTHER}"
+        )
     if kept.closed and is_within(place, kept.place):
-        raise ConfigError(f"export.directory: {shown} lies in {kept.what}, {shown_name(mirror.shown(kept.place), 300)}. {GIVE_ANOTHER}")
+        raise ConfigError(
+            f"export.directory: {shown} lies in {kept.what},"
+            f" {shown_name(mirror.shown(kept.place), 300)}. {GIVE_ANOTHER}"
+        )
 
 
 def _kept(config: Config, job: Job) -> Iterator[Kept]:
@@ -93,20 +111,32 @@ def _kept(config: Config, job: Job) -> Iterator[Kept]:
     for setting, spec in read_specs(config).items():
         if (place := place_of_spec(spec)) is not None:
             is_data = setting.startswith("data.")
-            yield Kept(place, f"what {setting} names", closed=is_data and not MAGIC.search(spec) and os.path.isdir(place))
+            yield Kept(
+                place,
+                f"what {setting} names",
+                closed=is_data and not MAGIC.search(spec) and os.path.isdir(place),
+            )
     yield Kept(place_of(mirror.cache_folder()), "the cache of encoded data")
 
 
 def read_specs(config: Config) -> dict[str, str]:
     """What a run reads, by the setting that names it."""
-    named = {"backbone.weights": config.backbone.weights, "backbone.tokenizer": config.backbone.tokenizer}
+    named = {
+        "backbone.weights": config.backbone.weights,
+        "backbone.tokenizer": config.backbone.tokenizer,
+    }
     if config.data.source != "tfds":  # whose splits are names, not places
-        named |= {f"data.{split}": getattr(config.data, split) for split in ("train", "validation", "test")}
+        named |= {
+            f"data.{split}": getattr(config.data, split)
+            for split in ("train", "validation", "test")
+        }
     return {setting: spec for setting, spec in named.items() if isinstance(spec, str)}
 
 
 def place_of_spec(spec: str) -> str | None:
-    """The place that a path or glob names, or the folder that all its matches are in; None where that is not known."""
+    """The place that a path or glob names, or the folder that all its matches are in; None where
+    that is not known.
+    """
     if spec.startswith(ELSEWHERE) or not spec.strip():
         return None
     if spec.startswith(mirror.SCHEME):
@@ -114,7 +144,8 @@ def place_of_spec(spec: str) -> str | None:
         return (fixed if fixed == spec else fixed.rpartition("/")[0]).rstrip("/")
     try:
         path = local_path(spec, "")
-    except ConfigError:  # of another scheme, or of a package that is not here: who needs it will say so
+    # of another scheme, or of a package that is not here: who needs it will say so
+    except ConfigError:
         return None
     if not os.path.exists(path) and glob.has_magic(str(path)):
         path = pathlib.Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))

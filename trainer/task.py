@@ -1,6 +1,7 @@
 """The entry: flags -> config -> mode; nothing else.
 
-python -m trainer.task --config=FILE [--job_dir=DIR] [--mode=train|plan|evaluate|predict|export] [--SECTION.KEY=VALUE ...]
+python -m trainer.task --config=FILE [--job_dir=DIR] [--mode=train|plan|evaluate|predict|export]
+[--SECTION.KEY=VALUE ...]
 """
 
 from __future__ import annotations
@@ -34,11 +35,16 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one mode.
 
     Returns:
-        the exit code: 0 done, 2 a mistake in flags, config or data, 141 nobody reads what is written any more. A bug of
+        the exit code: 0 done, 2 a mistake in flags, config or data, 141 nobody reads what is
+            written any more. A bug of
         ours leaves as an exception (exit code 1).
     """
     closed = standard_streams.open_closed()
-    log = None if sys.stderr.isatty() or not on_vertex.is_job() else standard_streams.standard_output()
+    log = (
+        None
+        if sys.stderr.isatty() or not on_vertex.is_job()
+        else standard_streams.standard_output()
+    )
     try:
         command = flags.parse(sys.argv if argv is None else argv)
         if command.help:
@@ -47,7 +53,10 @@ def main(argv: list[str] | None = None) -> int:
         if command.mode == "predict":  # whose answers may go there
             log = log and sys.stderr
             if (command.output or "-") == "-" and "stdout" in closed:
-                raise ConfigError("--output: standard output is closed, and the answers would go there. Give a file.")
+                raise ConfigError(
+                    "--output: standard output is closed, and the answers would go there. Give a"
+                    " file."
+                )
         resolved, folders = _resolve(command)
         with exhausted_memory_is_told():
             _run(command, resolved, folders, log)
@@ -74,26 +83,48 @@ def _say_error(text: str, log: IO[str] | Output | None) -> None:
 
 def _resolve(command: flags.CommandLine) -> tuple[Resolved, on_vertex.Folders]:
     named = on_vertex.folders()
-    job_dir, config = command.job_dir or named.job_dir, command.config
+    job_dir = command.job_dir or named.job_dir
+    config = command.config
     if command.mode in MODES_ON_A_JOB:
         if job_dir is None:
-            raise ConfigError(f"--job_dir: missing. --mode={command.mode} works on the job_dir of a training run.")
+            raise ConfigError(
+                f"--job_dir: missing. --mode={command.mode} works on the job_dir of a training run."
+            )
         if config is None:
             config = f"{job_dir.rstrip('/')}/config.yaml"
-            if not job_dir.startswith(mirror.SCHEME) and not os.path.exists(os.path.expanduser(config)):
-                raise ConfigError(f"--job_dir={shown_path(job_dir)}: no config.yaml there. Expected the job_dir of a training run.")
-    own_data = {("data", "train"), ("data", "source")} & set(command.overrides)  # then the data set that the job was given is not asked for
-    overrides = {**(on_vertex.data_settings() if command.mode == "train" and not own_data else {}), **command.overrides}
+            if not job_dir.startswith(mirror.SCHEME) and not os.path.exists(
+                os.path.expanduser(config)
+            ):
+                raise ConfigError(
+                    f"--job_dir={shown_path(job_dir)}: no config.yaml there. Expected the job_dir"
+                    " of a training run."
+                )
+    # then the data set that the job was given is not asked for
+    own_data = {("data", "train"), ("data", "source")} & set(command.overrides)
+    overrides = {
+        **(on_vertex.data_settings() if command.mode == "train" and not own_data else {}),
+        **command.overrides,
+    }
     if config is None and not overrides:
-        raise ConfigError("--config: missing. Expected a YAML file; configs/ has examples, --help lists every setting.")
+        raise ConfigError(
+            "--config: missing. Expected a YAML file; configs/ has examples, --help lists every"
+            " setting."
+        )
     resolved = resolve(config_file(os.path.expanduser(config)) if config else None, overrides)
     if command.mode != "plan":  # which may be made for another machine than this
         cluster.require_readable(resolved.config.distribution)
     mirror.use_cache(resolved.config.data.cache_dir)
-    return resolved, named._replace(job_dir=job_dir or f"runs/{pathlib.PurePath(config).stem if config else 'run'}")
+    return resolved, named._replace(
+        job_dir=job_dir or f"runs/{pathlib.PurePath(config).stem if config else 'run'}"
+    )
 
 
-def _run(command: flags.CommandLine, resolved: Resolved, folders: on_vertex.Folders, log: IO[str] | Output | None) -> None:
+def _run(
+    command: flags.CommandLine,
+    resolved: Resolved,
+    folders: on_vertex.Folders,
+    log: IO[str] | Output | None,
+) -> None:
     from trainer.stopping import StopSignal
     from trainer.timeline import Timeline
 
@@ -101,14 +132,18 @@ def _run(command: flags.CommandLine, resolved: Resolved, folders: on_vertex.Fold
     stop = StopSignal()
     stop.listen()
     # Everything below imports TensorFlow, which takes seconds: a mistake above is answered before.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its errors reach us as exceptions; its notes frighten people
+    # its errors reach us as exceptions; its notes frighten people
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     keep_memory()
     _import_tensorflow()
     from trainer.display import Display
     from trainer.job import Job
 
-    job, display = Job(folders.job_dir, model=folders.model, checkpoints=folders.checkpoints, logs=folders.logs), Display(log)
+    job = Job(
+        folders.job_dir, model=folders.model, checkpoints=folders.checkpoints, logs=folders.logs
+    )
+    display = Display(log)
     display.line(f"podtune {command.mode}, job_dir {folders.job_dir}")
     mirror.watch(display.fetched)
     stop.before_leaving = display.done
@@ -119,25 +154,38 @@ def _run(command: flags.CommandLine, resolved: Resolved, folders: on_vertex.Fold
         display.done()  # what follows, such as an error, begins on a row of its own
 
 
-def _run_mode(command: flags.CommandLine, resolved: Resolved, job: Job, display: Display, stop: StopSignal, timeline: Timeline) -> None:
+def _run_mode(
+    command: flags.CommandLine,
+    resolved: Resolved,
+    job: Job,
+    display: Display,
+    stop: StopSignal,
+    timeline: Timeline,
+) -> None:
     if command.mode == "train":
         from trainer.train import train
+
         train(resolved, job, display, stop, timeline)
     elif command.mode == "plan":
         from trainer.plan import plan
+
         if command.job_dir:
             job.hold("plan")
         plan(resolved, job.folder if command.job_dir else None, display)
     elif command.mode == "predict":
         from trainer.predict import predict
+
         predict(resolved, job, display, command.input, command.output)
     else:
         from trainer import finish
+
         getattr(finish, command.mode)(resolved, job, display)
 
 
 def _import_tensorflow() -> None:
-    """Imports TensorFlow without the notes that it writes on stderr before its log level counts; shown if it fails."""
+    """Imports TensorFlow without the notes that it writes on stderr before its log level counts;
+    shown if it fails.
+    """
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as notes:

@@ -6,7 +6,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-PHASES = ("startup_s", "prepare_s", "compile_s", "train_s", "input_wait_s", "evaluate_s", "checkpoint_s", "export_s")
+PHASES = (
+    "startup_s",
+    "prepare_s",
+    "compile_s",
+    "train_s",
+    "input_wait_s",
+    "evaluate_s",
+    "checkpoint_s",
+    "export_s",
+)
 
 
 class Timeline:
@@ -14,13 +23,15 @@ class Timeline:
 
     def __init__(self) -> None:
         self._spent = dict.fromkeys(PHASES, 0.0)
-        self._phase, self._since = "startup_s", time.monotonic()
+        self._phase = "startup_s"
+        self._since = time.monotonic()
 
     def enter(self, phase: str) -> None:
         """From now on the time goes to `phase`."""
         now = time.monotonic()
         self._spent[self._phase] += now - self._since
-        self._phase, self._since = phase, now
+        self._phase = phase
+        self._since = now
 
     @contextmanager
     def inside(self, phase: str) -> Iterator[None]:

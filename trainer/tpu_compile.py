@@ -1,11 +1,15 @@
-"""Compiles XLA modules for a TPU generation on a host without a TPU. Runs by itself, in a process of its own.
+"""Compiles XLA modules for a TPU generation on a host without a TPU.
+
+Runs by itself, in a process of its own.
 
     python tpu_compile.py v5e:2x2
 
-reads lines from standard input, each the path of a serialized HLO module, and answers each with one line of JSON:
-{"memory": {"argument", "output", "alias", "temporary", "code"} in bytes, "flops", "bytes", "seconds"}, or {"error": …}.
+reads lines from standard input, each the path of a serialized HLO module, and answers each with one
+line of JSON: {"memory": {"argument", "output", "alias", "temporary", "code"} in bytes, "flops",
+"bytes", "seconds"}, or {"error": …}.
 
-It needs jax and libtpu. It reaches into private parts of JAX, for want of a public way to compile HLO that is not JAX's
+It needs jax and libtpu. It reaches into private parts of JAX, for want of a public way to compile
+HLO that is not JAX's
 own: this file is the one place that does, and the versions that were tried are in setup.py.
 """
 
@@ -23,8 +27,13 @@ ACCELERATOR = "v5litepod-4"  # any: the topology decides; without it libtpu look
 
 def main(topology_name: str) -> None:
     """Serves until standard input ends."""
-    os.environ.update(TPU_SKIP_MDS_QUERY="1", TPU_ACCELERATOR_TYPE=ACCELERATOR, TPU_WORKER_HOSTNAMES="localhost", JAX_PLATFORMS="cpu",
-                      ALLOW_MULTIPLE_LIBTPU_LOAD="1")  # it locks the machine as if it had the TPU
+    os.environ.update(
+        TPU_SKIP_MDS_QUERY="1",
+        TPU_ACCELERATOR_TYPE=ACCELERATOR,
+        TPU_WORKER_HOSTNAMES="localhost",
+        JAX_PLATFORMS="cpu",
+        ALLOW_MULTIPLE_LIBTPU_LOAD="1",
+    )  # it locks the machine as if it had the TPU
     from jax.experimental import topologies
 
     topology = topologies.get_topology_desc(platform="tpu", topology_name=topology_name)
@@ -47,18 +56,37 @@ def compile_module(device: Any, path: str) -> dict[str, Any]:
     options.device_assignment = xla_client.DeviceAssignment.create(np.array([[0]]))
     try:
         with open(path, "rb") as file:
-            module = xla_client._xla.mlir.xla_computation_to_mlir_module(xla_client.XlaComputation(file.read()))
+            module = xla_client._xla.mlir.xla_computation_to_mlir_module(
+                xla_client.XlaComputation(file.read())
+            )
         text = module.decode() if isinstance(module, bytes) else module
-        # The converter leaves mhlo.copy, which the TPU compiler does not take; a reshape to the same type is the identity.
+        # The converter leaves mhlo.copy, which the TPU compiler does not take; a reshape to the
+        # same type is the identity.
         text = re.sub(r"mhlo.copy (%\S+) : (\S+)", r"stablehlo.reshape \1 : (\2) -> \2", text)
         with jax_mlir.make_ir_context():
-            executable = device.client.compile(ir.Module.parse(text), xla_client._xla.DeviceList((device,)), options)
-        stats, cost = executable.get_compiled_memory_stats(), executable.cost_analysis()
+            executable = device.client.compile(
+                ir.Module.parse(text), xla_client._xla.DeviceList((device,)), options
+            )
+        stats = executable.get_compiled_memory_stats()
+        cost = executable.cost_analysis()
     except Exception as error:  # whatever the compiler says is the answer
-        return {"error": f"{type(error).__name__}: {error}", "seconds": round(time.monotonic() - start, 1)}
-    memory = {"argument": stats.argument_size_in_bytes, "output": stats.output_size_in_bytes, "alias": stats.alias_size_in_bytes,
-              "temporary": stats.temp_size_in_bytes, "code": stats.generated_code_size_in_bytes}
-    return {"memory": memory, "flops": cost.get("flops", 0.0), "bytes": cost.get("bytes accessed", 0.0), "seconds": round(time.monotonic() - start, 1)}
+        return {
+            "error": f"{type(error).__name__}: {error}",
+            "seconds": round(time.monotonic() - start, 1),
+        }
+    memory = {
+        "argument": stats.argument_size_in_bytes,
+        "output": stats.output_size_in_bytes,
+        "alias": stats.alias_size_in_bytes,
+        "temporary": stats.temp_size_in_bytes,
+        "code": stats.generated_code_size_in_bytes,
+    }
+    return {
+        "memory": memory,
+        "flops": cost.get("flops", 0.0),
+        "bytes": cost.get("bytes accessed", 0.0),
+        "seconds": round(time.monotonic() - start, 1),
+    }
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Whether a run's own steps compile and fit on a TPU generation, before it is paid for.
 
-The training and evaluation steps of the config are lowered by TensorFlow for every shape of the plan and compiled by the
-TPU's own compiler, in a process beside this one (trainer/tpu_compile.py). What one replica computes is compiled: the sum
-over the replicas is not part of it, and its time is not in the estimates.
+The training and evaluation steps of the config are lowered by TensorFlow for every shape of the
+plan and compiled by the TPU's own compiler, in a process beside this one (trainer/tpu_compile.py).
+What one replica computes is compiled: the sum over the replicas is not part of it, and its time is
+not in the estimates.
 """
 
 from __future__ import annotations
@@ -35,9 +36,13 @@ from trainer.steps import make_gradients
 
 SHOWN_ERROR = 600
 SEARCH_STEPS = 12  # compilations of the search for the largest batch, at most
-OVERFLOW = re.compile(r"(?:Used |temporaries \()([\d.]+)([KMGT]?)(?: of |\) exceeds available HBM \()([\d.]+)([KMGT]?)")
+OVERFLOW = re.compile(
+    r"(?:Used |temporaries \()([\d.]+)([KMGT]?)(?: of |\) exceeds available HBM"
+    r" \()([\d.]+)([KMGT]?)"
+)
 SEARCHED_TOKENS = 2**18  # of a micro-batch, at most: larger ones bring nothing
-AIM, ENOUGH = 0.97, 0.9  # shares of the memory: what the search looks for, and with what it is content
+# shares of the memory: what the search looks for, and with what it is content
+AIM, ENOUGH = 0.97, 0.9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +51,8 @@ class Generation:
 
     Attributes:
         topology: a small slice of it, as libtpu names it.
-        hbm_bytes, peak_flops, bytes_per_s: of a replica; peak is of bfloat16 products, the bandwidth of its memory.
+        hbm_bytes, peak_flops, bytes_per_s: of a replica; peak is of bfloat16 products, the
+            bandwidth of its memory.
         replicas_per_chip: what a price per chip is divided by.
         note: what to know before choosing it.
 
@@ -67,7 +73,9 @@ GENERATIONS: dict[str, Generation] = {
     "v4": Generation("v4:2x2x1", 32 * 2**30, 275e12, 1228e9),
     "v5e": Generation("v5e:2x2", 16 * 2**30, 197e12, 819e9),
     "v5p": Generation("v5p:2x2x1", 95 * 2**30, 459e12, 2765e9),
-    "v6e": Generation("v6e:2x2", 32 * 2**30, 918e12, 1640e9, note="Vertex AI does not offer TensorFlow on v6e"),
+    "v6e": Generation(
+        "v6e:2x2", 32 * 2**30, 918e12, 1640e9, note="Vertex AI does not offer TensorFlow on v6e"
+    ),
 }
 
 
@@ -96,29 +104,47 @@ def shapes_of(layouts: Sequence[Layout], micro_batches: int) -> list[Shape]:
     for layout in layouts:
         shape = Shape(layout.rows, layout.row_length, layout.index.shape[1], micro_batches)
         counts[shape] = counts.get(shape, 0) + 1
-    return [dataclasses.replace(shape, steps=count) for shape, count in sorted(counts.items(), key=lambda item: -item[1])]
+    return [
+        dataclasses.replace(shape, steps=count)
+        for shape, count in sorted(counts.items(), key=lambda item: -item[1])
+    ]
 
 
 class StepLowering:
-    """The steps of a config as XLA modules: what a replica computes, weights and optimizer as arguments."""
+    """The steps of a config as XLA modules: what a replica computes, weights and optimizer as
+    arguments.
+    """
 
-    def __init__(self, model: Model, head: Any, optimizer: Optimizer, store: TokenStore, folder: pathlib.Path) -> None:
-        self.model, self.head, self.optimizer, self.store, self.folder = model, head, optimizer, store, folder
+    def __init__(
+        self, model: Model, head: Any, optimizer: Optimizer, store: TokenStore, folder: pathlib.Path
+    ) -> None:
+        self.model = model
+        self.head = head
+        self.optimizer = optimizer
+        self.store = store
+        self.folder = folder
 
-    def lower(self, shape: Shape, *, training: bool, update: bool = True, compile_here: bool = False) -> pathlib.Path:
+    def lower(
+        self, shape: Shape, *, training: bool, update: bool = True, compile_here: bool = False
+    ) -> pathlib.Path:
         """Writes the module of one step.
 
         Args:
-            update: of a training step, take in the update; without it only the gradients are computed.
+            update: of a training step, take in the update; without it only the gradients are
+                computed.
             compile_here: compile it for this machine too.
         Raises:
-            LoweringError: an operation cannot be compiled, or a size would be known only at run time.
+            LoweringError: an operation cannot be compiled, or a size would be known only at run
+                time.
         """
         batch = self._batch(shape)
         step = self._training(shape.micro_batches, update) if training else self._evaluation
         try:
-            lowered = tf.function(step, jit_compile=True, autograph=False).experimental_get_compiler_ir(batch)
-            text, module = lowered(stage="hlo"), lowered(stage="hlo_serialized")
+            lowered = tf.function(
+                step, jit_compile=True, autograph=False
+            ).experimental_get_compiler_ir(batch)
+            text = lowered(stage="hlo")
+            module = lowered(stage="hlo_serialized")
             if compile_here:
                 lowered(stage="optimized_hlo")
         except (tf.errors.OpError, ValueError, TypeError, NotImplementedError) as error:
@@ -126,15 +152,30 @@ class StepLowering:
         if dynamic := re.search(r"[a-z]+\d*\[[^\]]*<=[^\]]*\]", text):
             line = next(line for line in text.splitlines() if dynamic[0] in line)
             place = re.search(r'op_name="([^"]*)"', line)
-            raise LoweringError(f"a size that is known only at run time: {dynamic[0]}{f' in {place[1]}' if place else ''}")
-        file = self.folder / f"{('train' if update else 'gradients') if training else 'evaluate'}_{shape.micro_batches}x{shape.rows}x{shape.row_length}.hlo"
+            raise LoweringError(
+                "a size that is known only at run time:"
+                f" {dynamic[0]}{f' in {place[1]}' if place else ''}"
+            )
+        file = (
+            self.folder
+            / f"{('train' if update else 'gradients') if training else 'evaluate'}_{shape.micro_batches}x{shape.rows}x{shape.row_length}.hlo"
+        )
         file.write_bytes(module)
         return file
 
     def _batch(self, shape: Shape) -> dict[str, tf.Tensor]:
-        empty = Layout(shape.row_length, shape.rows, *(np.full((shape.micro_batches, shape.slots), value, kind)
-                                                      for value, kind in ((-1, np.int64), (0, np.int32), (0, np.int32))))
-        return {name: tf.constant(values) for name, values in fill(self.store, empty, range(shape.micro_batches)).items()}
+        empty = Layout(
+            shape.row_length,
+            shape.rows,
+            *(
+                np.full((shape.micro_batches, shape.slots), value, kind)
+                for value, kind in ((-1, np.int64), (0, np.int32), (0, np.int32))
+            ),
+        )
+        return {
+            name: tf.constant(values)
+            for name, values in fill(self.store, empty, range(shape.micro_batches)).items()
+        }
 
     def _evaluation(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         return self.model.results({name: value[0] for name, value in batch.items()})
@@ -143,7 +184,12 @@ class StepLowering:
         gradients_of = make_gradients(self.model, self.head, self.optimizer, micro_batches)
 
         def step(batch: dict[str, tf.Tensor]) -> tf.Tensor:
-            seed = tf.stack([tf.constant(self.optimizer.settings.seed), tf.cast(self.optimizer.step.read_value(), tf.int32)])
+            seed = tf.stack(
+                [
+                    tf.constant(self.optimizer.settings.seed),
+                    tf.cast(self.optimizer.step.read_value(), tf.int32),
+                ]
+            )
             gradients, sums = gradients_of(batch, seed, tf.constant(0))
             if not update:
                 return [*gradients, sums]
@@ -155,22 +201,35 @@ class StepLowering:
 
 
 class LoweringError(Exception):
-    """TensorFlow could not express a step for XLA; the message names the operation and where it stands."""
+    """TensorFlow could not express a step for XLA; the message names the operation and where it
+    stands.
+    """
 
 
 class TpuCompiler:
-    """The process that compiles; it is started when it is first needed, and again where it ended."""
+    """The process that compiles; it is started when it is first needed,
+    and again where it ended.
+    """
 
     def __init__(self, topology: str, errors: pathlib.Path) -> None:
-        self._topology, self._errors = topology, errors
+        self._topology = topology
+        self._errors = errors
         self._process: subprocess.Popen[str] | None = None
 
     def compile(self, module: pathlib.Path) -> dict[str, Any]:
-        """What tpu_compile.py answers; {"error": …} too where the compiler aborts its process, as it does on what it never thought of."""
+        """What tpu_compile.py answers; {"error": …} too where the compiler aborts its process, as
+        it does on what it never thought of.
+        """
         if self._process is None:
             with self._errors.open("w") as stderr:
-                self._process = subprocess.Popen([sys.executable, tpu_compile.__file__, self._topology], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                                 stderr=stderr, text=True, encoding="utf-8")
+                self._process = subprocess.Popen(
+                    [sys.executable, tpu_compile.__file__, self._topology],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=stderr,
+                    text=True,
+                    encoding="utf-8",
+                )
         try:
             self._process.stdin.write(f"{module}\n")
             self._process.stdin.flush()
@@ -180,7 +239,13 @@ class TpuCompiler:
         if line:
             return json.loads(line)
         self.close()
-        return {"error": f"the compiler ended: {self._errors.read_text(encoding='utf-8', errors='replace').strip()[-SHOWN_ERROR:]}", "seconds": 0.0}
+        return {
+            "error": (
+                "the compiler ended:"
+                f" {self._errors.read_text(encoding='utf-8', errors='replace').strip()[-SHOWN_ERROR:]}"
+            ),
+            "seconds": 0.0,
+        }
 
     def close(self) -> None:
         """Ends the process."""
@@ -199,8 +264,10 @@ def tpu_compiler(generation: Generation) -> Iterator[TpuCompiler]:
     """
     missing = [name for name in ("jax", "libtpu") if importlib.util.find_spec(name) is None]
     if missing:
-        raise ConfigError(f"plan.tpu: needs {' and '.join(missing)}, which this Python has not. Install them: pip install jax libtpu "
-                          "(Python 3.11 or newer), or leave plan.tpu out.")
+        raise ConfigError(
+            f"plan.tpu: needs {' and '.join(missing)}, which this Python has not. Install them: pip"
+            " install jax libtpu (Python 3.11 or newer), or leave plan.tpu out."
+        )
     with tempfile.TemporaryDirectory() as folder:
         compiler = TpuCompiler(generation.topology, pathlib.Path(folder, "stderr"))
         try:
@@ -209,25 +276,39 @@ def tpu_compiler(generation: Generation) -> Iterator[TpuCompiler]:
             compiler.close()
 
 
-def check(lowering: StepLowering, generation_name: str | None, training: Sequence[Shape], evaluation: Sequence[Shape], *,
-          say: Callable[[str], None]) -> dict[str, Any]:
+def check(
+    lowering: StepLowering,
+    generation_name: str | None,
+    training: Sequence[Shape],
+    evaluation: Sequence[Shape],
+    *,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
     """Compiles every shape for a generation, and searches the largest batch that fits.
 
     Args:
-        generation_name: a row of GENERATIONS; None: this machine's XLA, which tells neither memory nor cost.
+        generation_name: a row of GENERATIONS; None: this machine's XLA, which tells neither memory
+            nor cost.
         training, evaluation: the shapes of each step.
         say: called with a line before each compilation.
     Returns:
-        {"tpu", "note", "shapes": [one object a shape and step], "largest": {"rows", "row_length", "examples"} or None}.
+        {"tpu", "note", "shapes": [one object a shape and step], "largest": {"rows", "row_length",
+        "examples"} or None}.
     """
     shapes = [(shape, True) for shape in training] + [(shape, False) for shape in evaluation]
 
     def announce(shape: Shape, *, training: bool) -> None:
         step = "train" if training else "evaluate"
-        say(f"compiling for {generation_name or 'this machine'}: {step}, {shape.micro_batches} x {shape.rows} rows of {shape.row_length} tokens")
+        say(
+            f"compiling for {generation_name or 'this machine'}: {step}, {shape.micro_batches} x"
+            f" {shape.rows} rows of {shape.row_length} tokens"
+        )
 
     if generation_name is None:
-        checked = [announce(shape, training=trains) or check_here(lowering, shape, training=trains) for shape, trains in shapes]
+        checked = [
+            announce(shape, training=trains) or check_here(lowering, shape, training=trains)
+            for shape, trains in shapes
+        ]
         return {"tpu": None, "note": "", "shapes": checked, "largest": None}
     generation, checked = GENERATIONS[generation_name], []
     with tpu_compiler(generation) as compiler:
@@ -248,8 +329,16 @@ def check_here(lowering: StepLowering, shape: Shape, *, training: bool) -> dict[
     return {**_facts(shape, training=training), "compile_s": round(time.monotonic() - start, 1)}
 
 
-def estimate(checked: dict[str, Any], *, real_tokens_per_step: float, steps_per_epoch: int, replicas: int, price: float | None) -> dict[str, Any] | None:
-    """The shortest time that the published peaks allow, over the shapes as often as the plan has them; None where one does not compile.
+def estimate(
+    checked: dict[str, Any],
+    *,
+    real_tokens_per_step: float,
+    steps_per_epoch: int,
+    replicas: int,
+    price: float | None,
+) -> dict[str, Any] | None:
+    """The shortest time that the published peaks allow, over the shapes as often as the plan has
+    them; None where one does not compile.
 
     Args:
         price: of a chip an hour.
@@ -257,19 +346,42 @@ def estimate(checked: dict[str, Any], *, real_tokens_per_step: float, steps_per_
     shapes = [shape for shape in checked["shapes"] if shape["step"] == "train"]
     if any("seconds_at_best" not in shape for shape in shapes):
         return None
-    seconds = sum(shape["seconds_at_best"] * shape["steps"] for shape in shapes) / sum(shape["steps"] for shape in shapes)
+    seconds = sum(shape["seconds_at_best"] * shape["steps"] for shape in shapes) / sum(
+        shape["steps"] for shape in shapes
+    )
     chips = replicas / GENERATIONS[checked["tpu"]].replicas_per_chip
-    return {"step_s": seconds, "real_tokens_per_s": round(real_tokens_per_step / seconds), "epoch_s": seconds * steps_per_epoch,
-            "cost_per_epoch": None if price is None else seconds * steps_per_epoch / 3600 * chips * price}
+    return {
+        "step_s": seconds,
+        "real_tokens_per_s": round(real_tokens_per_step / seconds),
+        "epoch_s": seconds * steps_per_epoch,
+        "cost_per_epoch": (
+            None if price is None else seconds * steps_per_epoch / 3600 * chips * price
+        ),
+    }
 
 
 def _facts(shape: Shape, *, training: bool) -> dict[str, Any]:
-    return {"step": "train" if training else "evaluate", "rows": shape.rows, "row_length": shape.row_length,
-            "examples": shape.slots * shape.micro_batches, "micro_batches": shape.micro_batches, "steps": shape.steps}
+    return {
+        "step": "train" if training else "evaluate",
+        "rows": shape.rows,
+        "row_length": shape.row_length,
+        "examples": shape.slots * shape.micro_batches,
+        "micro_batches": shape.micro_batches,
+        "steps": shape.steps,
+    }
 
 
-def check_shape(lowering: StepLowering, compiler: TpuCompiler, generation: Generation, shape: Shape, *, training: bool) -> dict[str, Any]:
-    """One shape: the compiler's error, or memory, operations and the shortest time that the published peaks allow."""
+def check_shape(
+    lowering: StepLowering,
+    compiler: TpuCompiler,
+    generation: Generation,
+    shape: Shape,
+    *,
+    training: bool,
+) -> dict[str, Any]:
+    """One shape: the compiler's error, or memory, operations and the shortest time that the
+    published peaks allow.
+    """
     facts = _facts(shape, training=training)
     try:
         answer = compiler.compile(lowering.lower(shape, training=training))
@@ -281,13 +393,31 @@ def check_shape(lowering: StepLowering, compiler: TpuCompiler, generation: Gener
         return {**facts, **share, "error": readable(answer["error"])}
     if training and shape.micro_batches > 1:
         # The compiler counts the body of a loop once.
-        once = compiler.compile(lowering.lower(dataclasses.replace(shape, micro_batches=1), training=True, update=False))
-        answer |= {name: answer[name] + (shape.micro_batches - 1) * once.get(name, math.nan) for name in ("flops", "bytes")}
+        once = compiler.compile(
+            lowering.lower(dataclasses.replace(shape, micro_batches=1), training=True, update=False)
+        )
+        answer |= {
+            name: answer[name] + (shape.micro_batches - 1) * once.get(name, math.nan)
+            for name in ("flops", "bytes")
+        }
     memory = answer["memory"]
-    needed = memory["argument"] + memory["output"] - memory["alias"] + memory["temporary"] + memory["code"]
+    needed = (
+        memory["argument"]
+        + memory["output"]
+        - memory["alias"]
+        + memory["temporary"]
+        + memory["code"]
+    )
     seconds = max(answer["flops"] / generation.peak_flops, answer["bytes"] / generation.bytes_per_s)
-    return {**facts, "hbm_needed_bytes": needed, "hbm_share": needed / generation.hbm_bytes, "flops": answer["flops"],
-            "bytes": answer["bytes"], "seconds_at_best": seconds, "compile_s": answer["seconds"]}
+    return {
+        **facts,
+        "hbm_needed_bytes": needed,
+        "hbm_share": needed / generation.hbm_bytes,
+        "flops": answer["flops"],
+        "bytes": answer["bytes"],
+        "seconds_at_best": seconds,
+        "compile_s": answer["seconds"],
+    }
 
 
 def _bytes(number: str, unit: str) -> float:
@@ -297,32 +427,76 @@ def _bytes(number: str, unit: str) -> float:
 def readable(error: str) -> str:
     """The compiler's words without its stack traces."""
     lines = [line.strip() for line in error.splitlines() if line.strip()]
-    kept = [line for line in lines if not re.match(r"(@|at |File |#\d|\d+\. Size|Operator:|Shape:|Unpadded|XLA label|Allocation type|=+$)", line)]
+    kept = [
+        line
+        for line in lines
+        if not re.match(
+            r"(@|at |File |#\d|\d+\. Size|Operator:|Shape:|Unpadded|XLA label|Allocation type|=+$)",
+            line,
+        )
+    ]
     named = re.findall(r'op_name="([^"]*)"', error)[:1]
-    return " ".join([*kept, *(f"in {name}" for name in named if not any(name in line for line in kept))])[:SHOWN_ERROR]
+    return " ".join(
+        [*kept, *(f"in {name}" for name in named if not any(name in line for line in kept))]
+    )[:SHOWN_ERROR]
 
 
-def largest_batch(lowering: StepLowering, compiler: TpuCompiler, generation: Generation, shape: Shape, first: dict[str, Any], *,
-                  say: Callable[[str], None]) -> dict[str, Any] | None:
-    """The most rows of a micro-batch that fit, up to SEARCHED_TOKENS, each compiled; None where one row does not fit.
+def largest_batch(
+    lowering: StepLowering,
+    compiler: TpuCompiler,
+    generation: Generation,
+    shape: Shape,
+    first: dict[str, Any],
+    *,
+    say: Callable[[str], None],
+) -> dict[str, Any] | None:
+    """The most rows of a micro-batch that fit, up to SEARCHED_TOKENS, each compiled; None where one
+    row does not fit.
 
-    Memory grows about linearly with the rows, which says where to look; only what was compiled is believed. The search
-    ends at nine tenths of the memory.
+    Memory grows about linearly with the rows, which says where to look; only what was compiled is
+    believed. The search ends at nine tenths of the memory.
     """
-    shares: dict[int, float] = {shape.rows: first.get("hbm_share", math.inf)}  # infinite where it does not compile
+    # infinite where it does not compile
+    shares: dict[int, float] = {shape.rows: first.get("hbm_share", math.inf)}
     low, high = (shape.rows, None) if shares[shape.rows] <= 1 else (0, shape.rows)
     most = max(low, SEARCHED_TOKENS // shape.row_length)
-    while len(shares) < SEARCH_STEPS and low < most and (high is None or high - low > 1) and not (low and shares[low] >= ENOUGH):
+    while (
+        len(shares) < SEARCH_STEPS
+        and low < most
+        and (high is None or high - low > 1)
+        and not (low and shares[low] >= ENOUGH)
+    ):
         rows = min(_guess(shares, low, high), most)
-        shares[rows] = check_shape(lowering, compiler, generation, _scaled(shape, rows), training=True).get("hbm_share", math.inf)
-        say(f"searching the largest batch: {rows:,} rows of {shape.row_length} tokens take {shares[rows]:.0%} of the memory")
+        shares[rows] = check_shape(
+            lowering, compiler, generation, _scaled(shape, rows), training=True
+        ).get("hbm_share", math.inf)
+        say(
+            f"searching the largest batch: {rows:,} rows of {shape.row_length} tokens take"
+            f" {shares[rows]:.0%} of the memory"
+        )
         low, high = (rows, high) if shares[rows] <= 1 else (low, rows)
-    return {"rows": low, "row_length": shape.row_length, "examples": _scaled(shape, low).slots, "hbm_share": shares[low]} if low else None
+    return (
+        {
+            "rows": low,
+            "row_length": shape.row_length,
+            "examples": _scaled(shape, low).slots,
+            "hbm_share": shares[low],
+        }
+        if low
+        else None
+    )
 
 
 def _guess(shares: dict[int, float], low: int, high: int | None) -> int:
-    """The next number of rows to compile: where the line through the two known ones nearest to full says that memory ends."""
-    known = sorted(sorted(((rows, share) for rows, share in shares.items() if share < math.inf), key=lambda item: abs(item[1] - 1))[:2])
+    """The next number of rows to compile: where the line through the two known ones nearest to full
+    says that memory ends.
+    """
+    known = sorted(
+        sorted(
+            ((rows, share) for rows, share in shares.items() if share < math.inf),
+            key=lambda item: abs(item[1] - 1),
+        )[:2]
+    )
     if len(known) < 2:
         return 8 * low if high is None else max(1, (low + high) // 2)
     (small, first), (large, second) = known
@@ -334,4 +508,6 @@ def _guess(shares: dict[int, float], low: int, high: int | None) -> int:
 
 
 def _scaled(shape: Shape, rows: int) -> Shape:
-    return dataclasses.replace(shape, rows=rows, slots=max(1, round(shape.slots * rows / shape.rows)))
+    return dataclasses.replace(
+        shape, rows=rows, slots=max(1, round(shape.slots * rows / shape.rows))
+    )

@@ -11,9 +11,26 @@ from trainer.backbones.layers import ACTIVATIONS, BackboneConfig, dropout, initi
 from trainer.errors import WeightsError
 
 CONFIG = BackboneConfig(
-    architecture="bert", vocabulary_size=53, embedding_size=24, hidden_size=24, layers=2, heads=3, intermediate_size=40, max_positions=20,
-    segment_types=2, activation="gelu", layer_norm_epsilon=1e-12, hidden_dropout=0.1, attention_dropout=0.1, classifier_dropout=0.1,
-    token_classifier_dropout=0.1, qa_dropout=0.0, initializer_range=0.3, pad_token_id=0, pooler=True)
+    architecture="bert",
+    vocabulary_size=53,
+    embedding_size=24,
+    hidden_size=24,
+    layers=2,
+    heads=3,
+    intermediate_size=40,
+    max_positions=20,
+    segment_types=2,
+    activation="gelu",
+    layer_norm_epsilon=1e-12,
+    hidden_dropout=0.1,
+    attention_dropout=0.1,
+    classifier_dropout=0.1,
+    token_classifier_dropout=0.1,
+    qa_dropout=0.0,
+    initializer_range=0.3,
+    pad_token_id=0,
+    pooler=True,
+)
 ELECTRA = dataclasses.replace(CONFIG, architecture="electra", embedding_size=16, pooler=False)
 DISTILBERT = dataclasses.replace(CONFIG, architecture="distilbert", segment_types=0, pooler=False)
 SEED = tf.constant([3, 5], tf.int32)
@@ -26,7 +43,10 @@ def tokens(*shape, seed=0):
 def test_weights_are_named_by_their_place():
     encoder = Encoder(ELECTRA)
     paths = [weight.path for weight in encoder.weights]
-    assert "encoder/layer_0/attention/query_key_value/kernel" in paths and "encoder/embeddings/project/kernel" in paths
+    assert (
+        "encoder/layer_0/attention/query_key_value/kernel" in paths
+        and "encoder/embeddings/project/kernel" in paths
+    )
     assert len(set(paths)) == len(paths) == len(encoder.weights_by_path())
     assert "layer_1/feed_forward/norm/scale" in encoder.weights_by_path()
 
@@ -36,14 +56,24 @@ def test_packed_examples_equal_lone_ones(config):
     encoder, lengths = Encoder(config), (7, 4)
     first, second = tokens(1, 7), tokens(1, 4, seed=1)
     segments = [np.repeat([[0, 1]], [3, n - 3], axis=1) for n in lengths]
-    alone = [encoder({"token_ids": ids, "segment_ids": s}, output_hidden_states=True)
-             for ids, s in zip((first, second), segments, strict=True)]
-    row = {"token_ids": np.concatenate([first, second, [[0, 0]]], 1), "segment_ids": np.concatenate([*segments, [[0, 0]]], 1),
-           "position_ids": np.array([[*range(7), *range(4), 0, 0]]), "sequence_ids": np.array([[1] * 7 + [2] * 4 + [0, 0]])}
+    alone = [
+        encoder({"token_ids": ids, "segment_ids": s}, output_hidden_states=True)
+        for ids, s in zip((first, second), segments, strict=True)
+    ]
+    row = {
+        "token_ids": np.concatenate([first, second, [[0, 0]]], 1),
+        "segment_ids": np.concatenate([*segments, [[0, 0]]], 1),
+        "position_ids": np.array([[*range(7), *range(4), 0, 0]]),
+        "sequence_ids": np.array([[1] * 7 + [2] * 4 + [0, 0]]),
+    }
     packed = encoder(row, output_hidden_states=True)
     for layer, state in enumerate(packed["hidden_states"]):
-        np.testing.assert_allclose(state[:, :7], alone[0]["hidden_states"][layer], atol=1e-5, rtol=0)
-        np.testing.assert_allclose(state[:, 7:11], alone[1]["hidden_states"][layer], atol=1e-5, rtol=0)
+        np.testing.assert_allclose(
+            state[:, :7], alone[0]["hidden_states"][layer], atol=1e-5, rtol=0
+        )
+        np.testing.assert_allclose(
+            state[:, 7:11], alone[1]["hidden_states"][layer], atol=1e-5, rtol=0
+        )
     if config.pooler:
         both = encoder.pool(tf.gather(packed["sequence_output"][0], [[0, 7]]))  # (1, 2, H)
         np.testing.assert_allclose(both[0, 1], alone[1]["pooled_output"][0], atol=1e-5, rtol=0)
@@ -51,10 +81,17 @@ def test_packed_examples_equal_lone_ones(config):
 
 def test_padding_changes_nothing():
     encoder, ids = Encoder(CONFIG), tokens(2, 6)
-    padded = {"token_ids": np.pad(ids, ((0, 0), (0, 5))), "padding_mask": np.pad(np.ones_like(ids), ((0, 0), (0, 5)))}
+    padded = {
+        "token_ids": np.pad(ids, ((0, 0), (0, 5))),
+        "padding_mask": np.pad(np.ones_like(ids), ((0, 0), (0, 5))),
+    }
     plain = encoder({"token_ids": ids})["sequence_output"]
     np.testing.assert_allclose(encoder(padded)["sequence_output"][:, :6], plain, atol=1e-5, rtol=0)
-    np.testing.assert_allclose(encoder(padded | {"padding_mask": padded["padding_mask"] > 0})["sequence_output"][:, :6], plain, atol=1e-5)
+    np.testing.assert_allclose(
+        encoder(padded | {"padding_mask": padded["padding_mask"] > 0})["sequence_output"][:, :6],
+        plain,
+        atol=1e-5,
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
@@ -62,9 +99,20 @@ def test_padding_changes_nothing():
 def test_a_row_of_padding_gives_no_nan(mask, dtype):
     encoder = Encoder(CONFIG, dtype=dtype)
     with tf.GradientTape() as tape:
-        y = encoder({"token_ids": tokens(2, 6), mask: np.array([[0] * 6, [1] * 6])}, training=True, dropout_seed=SEED)["sequence_output"]
+        y = encoder(
+            {"token_ids": tokens(2, 6), mask: np.array([[0] * 6, [1] * 6])},
+            training=True,
+            dropout_seed=SEED,
+        )["sequence_output"]
         loss = tf.reduce_sum(tf.square(tf.cast(y, tf.float32)))
-    gradients = tape.gradient(loss, [weight.value for weight in encoder.weights_by_path().values() if "pooler" not in weight.path])
+    gradients = tape.gradient(
+        loss,
+        [
+            weight.value
+            for weight in encoder.weights_by_path().values()
+            if "pooler" not in weight.path
+        ],
+    )
     assert all(np.isfinite(tf.convert_to_tensor(x)).all() for x in [y, *gradients])
 
 
@@ -73,16 +121,27 @@ def test_xla_equals_plain(shape):
     encoder = Encoder(CONFIG)
     names = "token_ids", "segment_ids", "position_ids", "padding_mask", "sequence_ids"
     signature = [{name: tf.TensorSpec(shape, tf.int32) for name in names}]
-    values = tokens(2, 6), np.eye(2, 6), np.tile(np.arange(6), (2, 1)), np.eye(2, 6) + 1, [[1, 1, 2, 2, 3, 0], [1] * 6]
+    values = (
+        tokens(2, 6),
+        np.eye(2, 6),
+        np.tile(np.arange(6), (2, 1)),
+        np.eye(2, 6) + 1,
+        [[1, 1, 2, 2, 3, 0], [1] * 6],
+    )
     inputs = {name: tf.constant(value, tf.int32) for name, value in zip(names, values, strict=True)}
 
     def run(inputs):
         with tf.GradientTape() as tape:
             y = encoder(inputs)["sequence_output"]
             loss = tf.reduce_sum(tf.square(y[:, 0]))
-        return y, tf.convert_to_tensor(tape.gradient(loss, encoder.weights_by_path()["embeddings/word"].value))
+        return y, tf.convert_to_tensor(
+            tape.gradient(loss, encoder.weights_by_path()["embeddings/word"].value)
+        )
 
-    plain, compiled = (tf.function(run, jit_compile=jit, input_signature=signature)(inputs) for jit in (False, True))
+    plain, compiled = (
+        tf.function(run, jit_compile=jit, input_signature=signature)(inputs)
+        for jit in (False, True)
+    )
     assert plain[0].shape == (2, 6, 24)
     np.testing.assert_allclose(compiled[0], plain[0], atol=1e-5, rtol=0)
     np.testing.assert_allclose(compiled[1], plain[1], atol=1e-4, rtol=1e-4)
@@ -90,8 +149,12 @@ def test_xla_equals_plain(shape):
 
 def test_xla_compiles_training_with_dropout():
     encoder = Encoder(CONFIG)
-    run = tf.function(lambda seed: encoder({"token_ids": tokens(2, 6)}, training=True, dropout_seed=seed)["sequence_output"],
-                      jit_compile=True)
+    run = tf.function(
+        lambda seed: encoder({"token_ids": tokens(2, 6)}, training=True, dropout_seed=seed)[
+            "sequence_output"
+        ],
+        jit_compile=True,
+    )
     np.testing.assert_array_equal(run(SEED), run(SEED))
     assert np.abs(run(SEED) - run(SEED + 1)).max() > 0.01
 
@@ -99,13 +162,24 @@ def test_xla_compiles_training_with_dropout():
 def test_mixed_bfloat16_is_close_to_float32_and_keeps_float32_weights():
     ids = tokens(4, 16)
     config = dataclasses.replace(CONFIG, initializer_range=0.1)
-    exact, mixed = (Encoder(config, dtype=dtype)({"token_ids": ids})["sequence_output"] for dtype in ("float32", "mixed_bfloat16"))
+    exact, mixed = (
+        Encoder(config, dtype=dtype)({"token_ids": ids})["sequence_output"]
+        for dtype in ("float32", "mixed_bfloat16")
+    )
     assert mixed.dtype == tf.bfloat16
     mixed = np.asarray(tf.cast(mixed, tf.float32))
-    cosine = (exact * mixed).numpy().sum(-1) / np.linalg.norm(exact, axis=-1) / np.linalg.norm(mixed, axis=-1)
+    cosine = (
+        (exact * mixed).numpy().sum(-1)
+        / np.linalg.norm(exact, axis=-1)
+        / np.linalg.norm(mixed, axis=-1)
+    )
     assert cosine.min() > 0.999
-    assert {weight.dtype for weight in Encoder(CONFIG, dtype="mixed_bfloat16").weights} == {"float32"}
-    assert tf.keras.config.floatx() == "float32" and tf.keras.config.dtype_policy().name == "float32"
+    assert {weight.dtype for weight in Encoder(CONFIG, dtype="mixed_bfloat16").weights} == {
+        "float32"
+    }
+    assert (
+        tf.keras.config.floatx() == "float32" and tf.keras.config.dtype_policy().name == "float32"
+    )
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5])
@@ -116,26 +190,43 @@ def test_dropout_keeps_the_expectation(rate):
 
 
 def test_dropout_is_a_function_of_seed_and_site():
-    masks = [dropout(tf.ones([50, 50]), 0.5, seed, site).numpy() > 0 for seed in (SEED, SEED[::-1], tf.constant([3, 6])) for site in (0, 1, 2)]
+    masks = [
+        dropout(tf.ones([50, 50]), 0.5, seed, site).numpy() > 0
+        for seed in (SEED, SEED[::-1], tf.constant([3, 6]))
+        for site in (0, 1, 2)
+    ]
     for i, one in enumerate(masks):
         for other in masks[:i]:
             assert 0.4 < (one == other).mean() < 0.6  # independent: agree on half
-    np.testing.assert_array_equal(dropout(tf.ones([7, 3]), 0.5, SEED, 4), dropout(tf.ones([7, 3]), 0.5, SEED, 4))
+    np.testing.assert_array_equal(
+        dropout(tf.ones([7, 3]), 0.5, SEED, 4), dropout(tf.ones([7, 3]), 0.5, SEED, 4)
+    )
     assert dropout(tf.ones([3]), 0.5, None, 0).numpy().tolist() == [1, 1, 1]
 
 
 def test_dropout_in_the_encoder():
-    encoder, inputs = Encoder(CONFIG), {"token_ids": tokens(2, 6)}
-    train = [encoder(inputs, training=True, dropout_seed=seed)["sequence_output"].numpy() for seed in (SEED, SEED, SEED + 1)]
+    encoder = Encoder(CONFIG)
+    inputs = {"token_ids": tokens(2, 6)}
+    train = [
+        encoder(inputs, training=True, dropout_seed=seed)["sequence_output"].numpy()
+        for seed in (SEED, SEED, SEED + 1)
+    ]
     np.testing.assert_array_equal(train[0], train[1])
     assert np.abs(train[0] - train[2]).max() > 0.01
-    np.testing.assert_array_equal(encoder(inputs, dropout_seed=SEED)["sequence_output"], encoder(inputs)["sequence_output"])
+    np.testing.assert_array_equal(
+        encoder(inputs, dropout_seed=SEED)["sequence_output"], encoder(inputs)["sequence_output"]
+    )
 
 
-@pytest.mark.parametrize("config, sites", [(CONFIG, 7), (DISTILBERT, 5)], ids=["bert", "distilbert"])
+@pytest.mark.parametrize(
+    "config, sites", [(CONFIG, 7), (DISTILBERT, 5)], ids=["bert", "distilbert"]
+)
 def test_every_dropout_site_is_its_own(config, sites, monkeypatch):
     seen = []
-    monkeypatch.setattr("trainer.backbones.encoder.dropout", lambda x, rate, seed, site: seen.append((site, rate)) or x)
+    monkeypatch.setattr(
+        "trainer.backbones.encoder.dropout",
+        lambda x, rate, seed, site: seen.append((site, rate)) or x,
+    )
     config = dataclasses.replace(config, attention_dropout=0.2)
     Encoder(config)({"token_ids": tokens(1, 4)}, training=True, dropout_seed=SEED)
     assert len({site for site, _ in seen}) == len(seen) == sites
@@ -143,30 +234,47 @@ def test_every_dropout_site_is_its_own(config, sites, monkeypatch):
 
 
 def test_training_without_a_dropout_seed_is_refused():
-    with pytest.raises(ValueError, match=r"expected dropout_seed, \(2,\) int32, for training with dropout rates \(0.1, 0.1\). Received None"):
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"expected dropout_seed, \(2,\) int32, for training with dropout rates \(0.1, 0.1\)."
+            r" Received None"
+        ),
+    ):
         Encoder(CONFIG)({"token_ids": tokens(1, 4)}, training=True)
     still = dataclasses.replace(CONFIG, hidden_dropout=0.0, attention_dropout=0.0)
     Encoder(still)({"token_ids": tokens(1, 4)}, training=True)
 
 
 def test_too_many_positions_are_refused():
-    with pytest.raises(ValueError, match=r"expected token_ids of at most 20 positions. Received shape \(1, 21\)"):
+    with pytest.raises(
+        ValueError, match=r"expected token_ids of at most 20 positions. Received shape \(1, 21\)"
+    ):
         Encoder(CONFIG)({"token_ids": tokens(1, 21)})
 
 
 def test_pooling_without_a_pooler_is_refused():
-    with pytest.raises(ValueError, match=r"expected a backbone with a pooler. Received one of architecture 'electra' without"):
+    with pytest.raises(
+        ValueError,
+        match=r"expected a backbone with a pooler. Received one of architecture 'electra' without",
+    ):
         Encoder(ELECTRA).pool(tf.zeros([1, 24]))
 
 
 def test_initial_values_follow_the_seed_alone():
-    one, same, other = Encoder(CONFIG, seed=1), Encoder(CONFIG, seed=1, dtype="mixed_bfloat16"), Encoder(CONFIG, seed=2)
+    one = Encoder(CONFIG, seed=1)
+    same = Encoder(CONFIG, seed=1, dtype="mixed_bfloat16")
+    other = Encoder(CONFIG, seed=2)
     for path, weight in one.weights_by_path().items():
         np.testing.assert_array_equal(weight, same.weights_by_path()[path])
-        assert path.endswith(("bias", "scale")) or np.abs(weight - other.weights_by_path()[path]).max() > 0
+        assert (
+            path.endswith(("bias", "scale"))
+            or np.abs(weight - other.weights_by_path()[path]).max() > 0
+        )
     word = one.weights_by_path()["embeddings/word"].numpy()
     assert not word[0].any() and word[1:].any(axis=1).all()
-    assert np.abs(word).max() <= 0.6 and abs(word[1:].std() / 0.3 - 0.88) < 0.05  # a normal cut at 2 has deviation 0.88
+    # a normal cut at 2 has deviation 0.88
+    assert np.abs(word).max() <= 0.6 and abs(word[1:].std() / 0.3 - 0.88) < 0.05
     assert not one.weights_by_path()["pooler/bias"].numpy().any()
     assert (one.weights_by_path()["layer_0/feed_forward/norm/scale"].numpy() == 1).all()
 
@@ -182,9 +290,17 @@ def test_initial_values_are_the_same_on_every_replica():
 
 
 def test_sinusoidal_positions():
-    values = initial_value(dataclasses.replace(DISTILBERT, sinusoidal_positions=True), "embeddings/position", (20, 24), 0)
-    assert values[0].tolist() == [0, 1] * 12 and values[3, 0] == pytest.approx(np.sin(3)) and values[3, 5] == pytest.approx(
-        np.cos(3 / 10000 ** (4 / 24)))
+    values = initial_value(
+        dataclasses.replace(DISTILBERT, sinusoidal_positions=True),
+        "embeddings/position",
+        (20, 24),
+        0,
+    )
+    assert (
+        values[0].tolist() == [0, 1] * 12
+        and values[3, 0] == pytest.approx(np.sin(3))
+        and values[3, 5] == pytest.approx(np.cos(3 / 10000 ** (4 / 24)))
+    )
 
 
 def test_freezing_leaves_weights_out_of_training():
@@ -193,14 +309,24 @@ def test_freezing_leaves_weights_out_of_training():
     assert {weight.path.split("/")[1] for weight in encoder.trainable_variables} == {"layer_1"}
     set_frozen(encoder)
     assert len(encoder.trainable_variables) == len(encoder.weights)
-    with pytest.raises(WeightsError, match=r"cannot freeze 3 layers of a backbone with 2: set backbone.freeze_layers to at most 2"):
+    with pytest.raises(
+        WeightsError,
+        match=(
+            r"cannot freeze 3 layers of a backbone with 2: set backbone.freeze_layers to at most 2"
+        ),
+    ):
         set_frozen(encoder, layers=3)
 
 
 def test_config_says_what_is_possible():
-    with pytest.raises(WeightsError, match="activation 'gleu' is not implemented: expected one of gelu, gelu_accurate, "):
+    with pytest.raises(
+        WeightsError,
+        match="activation 'gleu' is not implemented: expected one of gelu, gelu_accurate, ",
+    ):
         dataclasses.replace(CONFIG, activation="gleu")
-    with pytest.raises(WeightsError, match="hidden size 24 is not a multiple of the number of attention heads, 5"):
+    with pytest.raises(
+        WeightsError, match="hidden size 24 is not a multiple of the number of attention heads, 5"
+    ):
         dataclasses.replace(CONFIG, heads=5)
 
 
@@ -217,7 +343,8 @@ def test_gelu_and_its_written_gradient():
     x = tf.linspace(-6.0, 6.0, 101)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(x)
-        ours, reference = ACTIVATIONS["gelu"](x), tf.nn.gelu(x)
+        ours = ACTIVATIONS["gelu"](x)
+        reference = tf.nn.gelu(x)
     np.testing.assert_allclose(ours, reference, atol=1e-6)
     np.testing.assert_allclose(tape.gradient(ours, x, x), tape.gradient(reference, x, x), atol=1e-5)
     assert ACTIVATIONS["gelu"](tf.cast(x, tf.bfloat16)).dtype == tf.bfloat16

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from trainer.data.batching import LENGTH_MULTIPLE, TrainingPlan, evaluation_batches, lay_out, pack
 
-lengths_of = st.lists(st.integers(1, 64), min_size=1, max_size=40).map(lambda values: np.array(values, np.int32))
+lengths_of = st.lists(st.integers(1, 64), min_size=1, max_size=40).map(
+    lambda values: np.array(values, np.int32)
+)
 
 
 def covered(layout, lengths):
@@ -29,18 +31,34 @@ def test_packing_overlaps_nowhere_and_stays_in_the_row(lengths, room):
     cells = np.zeros((row.max() + 1, row_length), int)
     for example, length in enumerate(lengths):
         assert start[example] + length <= row_length
-        cells[row[example], start[example]:start[example] + length] += 1
+        cells[row[example], start[example] : start[example] + length] += 1
     assert cells.max() == 1 and cells.sum() == lengths.sum()
     assert cells.any(axis=1).all()  # no empty row
-    assert row.max() < 2 * lengths.sum() / row_length + 1  # at most one row is not more than half full
+    # at most one row is not more than half full
+    assert row.max() < 2 * lengths.sum() / row_length + 1
 
 
-@given(lengths=lengths_of, batching=st.sampled_from(["packed", "bucketed", "fixed"]), shards=st.integers(1, 4), spare=st.integers(0, 9), static=st.booleans(),
-       seed=st.integers(0, 99))
-def test_a_layout_places_every_example_once_without_overlap(lengths, batching, shards, spare, static, seed):
+@given(
+    lengths=lengths_of,
+    batching=st.sampled_from(["packed", "bucketed", "fixed"]),
+    shards=st.integers(1, 4),
+    spare=st.integers(0, 9),
+    static=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_a_layout_places_every_example_once_without_overlap(
+    lengths, batching, shards, spare, static, seed
+):
     order = np.random.default_rng(seed).permutation(len(lengths))
-    layout = lay_out(order, lengths[order], batching=batching, seq_len=64, shards=shards, capacity=len(lengths) + spare,
-                     longest=int(lengths.max()) if static else None)
+    layout = lay_out(
+        order,
+        lengths[order],
+        batching=batching,
+        seq_len=64,
+        shards=shards,
+        capacity=len(lengths) + spare,
+        longest=int(lengths.max()) if static else None,
+    )
     assert sorted(layout.index[layout.index >= 0].tolist()) == list(range(len(lengths)))
     assert layout.row.max() < layout.rows and layout.start.max() < layout.row_length
     cells = covered(layout, lengths)
@@ -56,20 +74,42 @@ def test_a_layout_places_every_example_once_without_overlap(lengths, batching, s
 
 @given(lengths=lengths_of)
 def test_packed_rows_hold_no_more_cells_than_bucketed_ones(lengths):
-    cells = {batching: (layout := lay_out(np.arange(len(lengths)), lengths, batching=batching, seq_len=64, capacity=len(lengths))).rows * layout.row_length
-             for batching in ("packed", "bucketed", "fixed")}
+    cells = {
+        batching: (
+            (
+                layout := lay_out(
+                    np.arange(len(lengths)),
+                    lengths,
+                    batching=batching,
+                    seq_len=64,
+                    capacity=len(lengths),
+                )
+            ).rows
+            * layout.row_length
+        )
+        for batching in ("packed", "bucketed", "fixed")
+    }
     assert cells["packed"] <= cells["bucketed"] <= cells["fixed"]
 
 
 @given(lengths=lengths_of, batching=st.sampled_from(["packed", "bucketed", "fixed"]))
 def test_static_shapes_are_few(lengths, batching):
-    layout = lay_out(np.arange(len(lengths)), lengths, batching=batching, seq_len=64, capacity=40, longest=int(lengths.max()))
+    layout = lay_out(
+        np.arange(len(lengths)),
+        lengths,
+        batching=batching,
+        seq_len=64,
+        capacity=40,
+        longest=int(lengths.max()),
+    )
     assert layout.row_length in (32, 64) and layout.rows % 5 == 0 and layout.rows <= 40
 
 
 def test_bucketed_rows_are_as_long_as_the_longest_rounded_up():
     for longest, expected in ((1, 8), (8, 8), (9, 16), (60, 60)):
-        layout = lay_out(np.arange(2), np.array([1, longest]), batching="bucketed", seq_len=60, capacity=2)
+        layout = lay_out(
+            np.arange(2), np.array([1, longest]), batching="bucketed", seq_len=60, capacity=2
+        )
         assert layout.row_length == expected and (expected % LENGTH_MULTIPLE == 0 or expected == 60)
 
 
@@ -81,13 +121,22 @@ def test_more_examples_than_the_capacity_are_refused():
 @given(examples=st.integers(1, 200), size=st.integers(1, 64), seed=st.integers(0, 5))
 def test_each_epoch_is_a_permutation_and_they_differ(examples, size, seed):
     plan = TrainingPlan(examples, size, seed)
-    epochs = [np.concatenate([plan.indices(epoch * plan.steps_per_epoch + k) for k in range(plan.steps_per_epoch)]) for epoch in range(2)]
+    epochs = [
+        np.concatenate(
+            [plan.indices(epoch * plan.steps_per_epoch + k) for k in range(plan.steps_per_epoch)]
+        )
+        for epoch in range(2)
+    ]
     for order in epochs:
         assert sorted(order.tolist()) == list(range(examples))
     assert examples < 10 or not np.array_equal(*epochs)
 
 
-@given(examples=st.integers(1, 100), size=st.integers(1, 20), steps=st.lists(st.integers(0, 60), max_size=8))
+@given(
+    examples=st.integers(1, 100),
+    size=st.integers(1, 20),
+    steps=st.lists(st.integers(0, 60), max_size=8),
+)
 def test_a_step_does_not_depend_on_the_steps_asked_for_before(examples, size, steps):
     asked = TrainingPlan(examples, size, 3)
     before = {step: asked.indices(step).tolist() for step in steps}
@@ -97,7 +146,10 @@ def test_a_step_does_not_depend_on_the_steps_asked_for_before(examples, size, st
 
 def test_the_plan_is_the_same_on_every_machine():
     # Drawn by numpy's Philox, whose stream numpy keeps; a job that goes on elsewhere relies on it.
-    assert [TrainingPlan(6, 6, seed).indices(1).tolist() for seed in (0, 1)] == [[4, 1, 5, 3, 2, 0], [0, 3, 1, 5, 4, 2]]
+    assert [TrainingPlan(6, 6, seed).indices(1).tolist() for seed in (0, 1)] == [
+        [4, 1, 5, 3, 2, 0],
+        [0, 3, 1, 5, 4, 2],
+    ]
 
 
 @given(lengths=lengths_of, size=st.integers(1, 20))

@@ -20,8 +20,14 @@ def store(tmp_path):
     writer = StoreWriter(tmp_path / "split")
     lengths = np.array([len(row) for row in ROWS])
     flat = np.concatenate(ROWS).astype(np.int32)
-    writer.append({"token_ids": (flat, lengths), "segment_ids": (flat % 2, lengths)},
-                  {"content_hash": np.zeros(5, np.uint64), "origin_file": np.zeros(5, np.int32), "origin_line": np.arange(5, dtype=np.int32)})
+    writer.append(
+        {"token_ids": (flat, lengths), "segment_ids": (flat % 2, lengths)},
+        {
+            "content_hash": np.zeros(5, np.uint64),
+            "origin_file": np.zeros(5, np.int32),
+            "origin_line": np.arange(5, dtype=np.int32),
+        },
+    )
     writer.close({"label": np.arange(10, 15, dtype=np.int32)}, {}, {"files": ["a"]})
     return TokenStore(tmp_path / "split")
 
@@ -41,7 +47,8 @@ def test_each_example_stands_whole_where_its_slot_says(store, batching, shards):
         batch = {name: values[shard] for name, values in element.items()}
         ids = batch["sequence_ids"]
         for slot in np.flatnonzero(batch["sample_weight"]):
-            row, start = batch["example_row"][slot], batch["example_start"][slot]
+            row = batch["example_row"][slot]
+            start = batch["example_start"][slot]
             mine = ids[row] == ids[row, start]
             assert ids[row, start] > 0 and np.flatnonzero(mine)[0] == start
             example = ROWS[batch["label"][slot] - 10]
@@ -56,13 +63,18 @@ def test_each_example_stands_whole_where_its_slot_says(store, batching, shards):
 
 
 def test_what_serves_people_is_not_fed(store):
-    assert not {"content_hash", "origin_file", "origin_line"} & set(fill(store, layout_of(store, [0], batching="fixed", capacity=1), [0]))
+    assert not {"content_hash", "origin_file", "origin_line"} & set(
+        fill(store, layout_of(store, [0], batching="fixed", capacity=1), [0])
+    )
 
 
 @pytest.mark.parametrize("mine", [[0], [1, 2], [0, 1, 2, 3]])
 def test_the_dataset_gives_one_element_a_layout_with_the_shards_asked_for(store, mine, monkeypatch):
     monkeypatch.setattr(pipeline, "RELEASED_AFTER", 1)  # what was read is read again
-    layouts = [layout_of(store, [0, 1, 2], batching="bucketed", capacity=4, shards=4), layout_of(store, [3, 4], batching="packed", capacity=4, shards=4)]
+    layouts = [
+        layout_of(store, [0, 1, 2], batching="bucketed", capacity=4, shards=4),
+        layout_of(store, [3, 4], batching="packed", capacity=4, shards=4),
+    ]
     elements = list(batches(store, lambda: iter(layouts), mine).as_numpy_iterator())
     assert len(elements) == 2
     for element, layout in zip(elements, layouts, strict=True):
@@ -75,6 +87,7 @@ def test_the_dataset_gives_one_element_a_layout_with_the_shards_asked_for(store,
 
 def test_what_a_dataset_has_read_is_let_go(store):
     """An evaluation's layouts, for one, of which a long run makes thousands."""
+
     class Layouts(list):
         pass
 

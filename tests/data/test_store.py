@@ -16,21 +16,34 @@ from trainer.data.checked import CHUNK_VALUES
 from trainer.data.store import StoreWriter, TokenStore, building
 from trainer.errors import JobDirError
 
-rows_of = st.lists(st.lists(st.lists(st.integers(-2**31, 2**31 - 1), max_size=6), max_size=4), min_size=1, max_size=3)
+rows_of = st.lists(
+    st.lists(st.lists(st.integers(-(2**31), 2**31 - 1), max_size=6), max_size=4),
+    min_size=1,
+    max_size=3,
+)
 
 
 def ragged(rows):
-    return np.array([token for row in rows for token in row], np.int32), np.array([len(row) for row in rows], np.int64)
+    return np.array([token for row in rows for token in row], np.int32), np.array(
+        [len(row) for row in rows], np.int64
+    )
 
 
 def write(folder, batches):
     writer = StoreWriter(folder)
     number = 0
     for rows in batches:
-        writer.append({"token_ids": ragged(rows), "segment_ids": ragged([[0] * len(row) for row in rows])},
-                      {"origin_file": np.zeros(len(rows), np.int32), "origin_line": np.arange(number, number + len(rows), dtype=np.int32)})
+        writer.append(
+            {"token_ids": ragged(rows), "segment_ids": ragged([[0] * len(row) for row in rows])},
+            {
+                "origin_file": np.zeros(len(rows), np.int32),
+                "origin_line": np.arange(number, number + len(rows), dtype=np.int32),
+            },
+        )
         number += len(rows)
-    writer.close({"label": np.arange(number, dtype=np.int32)}, {}, {"files": ["数.csv"], "samples": []})
+    writer.close(
+        {"label": np.arange(number, dtype=np.int32)}, {}, {"files": ["数.csv"], "samples": []}
+    )
     return TokenStore(folder)
 
 
@@ -40,7 +53,11 @@ def test_every_example_is_read_back_by_its_index(batches):
     with tempfile.TemporaryDirectory() as folder:
         store = write(pathlib.Path(folder) / "split", batches)
         rows = [row for batch in batches for row in batch]
-        assert len(store) == len(rows) and store.lengths.tolist() == [len(row) for row in rows] and store.lengths.dtype == np.int32
+        assert (
+            len(store) == len(rows)
+            and store.lengths.tolist() == [len(row) for row in rows]
+            and store.lengths.dtype == np.int32
+        )
         for index in np.random.default_rng(0).permutation(len(rows)):
             assert store.example(index)["token_ids"].tolist() == rows[index]
             assert store.example(index)["segment_ids"].tolist() == [0] * len(rows[index])
@@ -49,12 +66,15 @@ def test_every_example_is_read_back_by_its_index(batches):
 
 def test_an_example_knows_its_place(tmp_path):
     store = write(tmp_path / "split", [[[1]], [[2, 3]]])
-    assert store.origin(1) == "数.csv:1" and store.origin(0) == "数.csv"  # line 0: the whole file is one example
+    # line 0: the whole file is one example
+    assert store.origin(1) == "数.csv:1" and store.origin(0) == "数.csv"
 
 
 def test_the_tokens_are_mapped_not_read(tmp_path):
     store = write(tmp_path / "split", [[[1, 2]]])
-    assert isinstance(store.tokens["token_ids"][:], np.memmap) and isinstance(store.columns["label"], np.memmap)
+    assert isinstance(store.tokens["token_ids"][:], np.memmap) and isinstance(
+        store.columns["label"], np.memmap
+    )
 
 
 def test_a_failed_build_leaves_nothing(tmp_path):
@@ -76,7 +96,9 @@ def test_of_two_runs_that_build_the_same_store_the_first_stays(tmp_path):
         (slow / "file").write_text("second")
         with building(tmp_path / "store") as fast:
             (fast / "file").write_text("first")
-    assert os.listdir(tmp_path) == ["store"] and (tmp_path / "store" / "file").read_text() == "first"
+    assert (
+        os.listdir(tmp_path) == ["store"] and (tmp_path / "store" / "file").read_text() == "first"
+    )
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path):
@@ -86,21 +108,27 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path):
         pass
 
 
-@pytest.mark.parametrize("limit", [40, 100, 400])  # within the tokens, within the columns, within meta.json
+# within the tokens, within the columns, within meta.json
+@pytest.mark.parametrize("limit", [40, 100, 400])
 def test_a_full_disk_is_named_and_leaves_nothing(tmp_path, limit):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with pytest.raises(JobDirError, match=r"File too large. Free some space or give another --data\.cache_dir"), building(tmp_path / "store") as temporary:
+    with (
+        pytest.raises(
+            JobDirError, match=r"File too large. Free some space or give another --data\.cache_dir"
+        ),
+        building(tmp_path / "store") as temporary,
+    ):
         writer = StoreWriter(temporary / "split")
         try:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-            writer.append({"token_ids": (np.zeros(20 if limit < 80 else 1, np.int32), np.array([20]))}, {"label": np.zeros(20 if limit < 200 else 2, np.int64)})
+            writer.append(
+                {"token_ids": (np.zeros(20 if limit < 80 else 1, np.int32), np.array([20]))},
+                {"label": np.zeros(20 if limit < 200 else 2, np.int64)},
+            )
             writer.close({}, {}, {"files": ["x" * 400]})
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert os.listdir(tmp_path) == []
-
-
-# --- damage ---------------------------------------------------------------------------------------
 
 
 def spoil(file, rng, kind):
@@ -126,7 +154,9 @@ def opened(folder):
         store = TokenStore(folder)
         assert all(store.example(index) for index in range(len(store)))
     except DamagedError as error:
-        assert str(folder) in str(error) and (" is damaged (" in str(error) or " is missing." in str(error))
+        assert str(folder) in str(error) and (
+            " is damaged (" in str(error) or " is missing." in str(error)
+        )
         return False
     return True
 
@@ -136,7 +166,12 @@ def test_every_damaged_file_of_a_store_is_noticed_when_it_is_opened(tmp_path, ki
     write(tmp_path / "split", [[[1, 2], [3]], [[4]]])
     rng = np.random.default_rng(0)
     names = sorted(file.name for file in (tmp_path / "split").iterdir())
-    assert {"checksums.json", "meta.json", "tokens.token_ids.int32", "tokens.token_ids.crc32c"} < set(names)
+    assert {
+        "checksums.json",
+        "meta.json",
+        "tokens.token_ids.int32",
+        "tokens.token_ids.crc32c",
+    } < set(names)
     for name in names:
         copy = shutil.copytree(tmp_path / "split", tmp_path / f"{kind} {name}")
         assert opened(copy)
@@ -149,7 +184,9 @@ def test_every_byte_of_a_store_counts(tmp_path):
     files = {file: file.read_bytes() for file in (tmp_path / "split").iterdir()}
     for file, content in files.items():
         for place in range(0, len(content), 1 if file.suffix != ".npy" else 5):
-            file.write_bytes(content[:place] + bytes([content[place] ^ 0x10]) + content[place + 1:])
+            file.write_bytes(
+                content[:place] + bytes([content[place] ^ 0x10]) + content[place + 1 :]
+            )
             assert not opened(tmp_path / "split"), (file.name, place)
             for each, whole in files.items():  # damaged tokens lose their store its checksums
                 each.write_bytes(whole)
@@ -168,23 +205,31 @@ def test_of_a_large_store_a_damaged_chunk_is_noticed_before_it_is_given_out(tmp_
     for index in range(4):
         assert set(store.example(index)["token_ids"].tolist()) == {index}
     assert store.damage is None
-    with pytest.raises(DamagedError, match=rf"{file} is damaged \(a value between 32,768 and 49,152 is not what was written"):
+    with pytest.raises(
+        DamagedError,
+        match=rf"{file} is damaged \(a value between 32,768 and 49,152 is not what was written",
+    ):
         store.example(5)
     assert str(store.damage).endswith("Start again: the data is then encoded anew.")
     with pytest.raises(DamagedError):
         np.asarray(TokenStore(tmp_path / "split").tokens["token_ids"])
-    with pytest.raises(DamagedError, match=r"checksums\.json is missing"):  # so that it is built anew
+    # so that it is built anew
+    with pytest.raises(DamagedError, match=r"checksums\.json is missing"):
         TokenStore(tmp_path / "split")
 
 
 def test_a_store_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     order = []
     real_rename = os.rename
-    monkeypatch.setattr("os.fsync", lambda descriptor: order.append(os.readlink(f"/proc/self/fd/{descriptor}")))
-    monkeypatch.setattr("os.rename", lambda old, new: order.append("rename") or real_rename(old, new))
+    monkeypatch.setattr(
+        "os.fsync", lambda descriptor: order.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+    )
+    monkeypatch.setattr(
+        "os.rename", lambda old, new: order.append("rename") or real_rename(old, new)
+    )
     with building(tmp_path / "store") as temporary:
         write(temporary / "split", [[[1]]])
-    before = order[:order.index("rename")]
+    before = order[: order.index("rename")]
     written = {path.name for path in (tmp_path / "store" / "split").iterdir()}
     assert written <= {pathlib.Path(name).name for name in before} and str(temporary) in before
     assert order[-1] == str(tmp_path)

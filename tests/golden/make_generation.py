@@ -1,6 +1,8 @@
-"""Writes tests/golden/generation.json: what Hugging Face's generate makes of the tiny GPT-2 in backbones/gpt2_words.
+"""Writes tests/golden/generation.json: what Hugging Face's generate makes of the tiny GPT-2 in
+backbones/gpt2_words.
 
-usage: make_generation.py        (pip install torch transformers; made with torch 2.13, transformers 5.23)
+usage: make_generation.py        (pip install torch transformers; made with torch 2.13, transformers
+5.23)
 """
 
 import json
@@ -36,9 +38,14 @@ CASES = {
 def main() -> None:
     """Prompts of 1 to 6 tokens, padded in front; token 7 ends a text."""
     folder = HERE / "backbones" / "gpt2_words"
-    config = transformers.GPT2Config(**{**json.loads((folder / "config.json").read_text()), "n_positions": 16})
+    config = transformers.GPT2Config(
+        **{**json.loads((folder / "config.json").read_text()), "n_positions": 16}
+    )
     model = transformers.GPT2LMHeadModel(config).eval()
-    model.load_state_dict({name: tensor.float() for name, tensor in load_file(folder / "model.safetensors").items()}, strict=False)
+    model.load_state_dict(
+        {name: tensor.float() for name, tensor in load_file(folder / "model.safetensors").items()},
+        strict=False,
+    )
     model.tie_weights()
     rng = np.random.default_rng(11)
     prompts = [rng.integers(8, 61, length).tolist() for length in (1, 6, 3, 5, 2, 4, 6, 6)]
@@ -46,16 +53,37 @@ def main() -> None:
     for ends in (7, 28, 42):
         for name, settings in CASES.items():
             new, scores = [], []
-            for some in [[prompt] for prompt in prompts] if "no_repeat_ngram_size" in settings else [prompts]:  # which would count padding, too
+            # which would count padding, too
+            for some in (
+                [[prompt] for prompt in prompts]
+                if "no_repeat_ngram_size" in settings
+                else [prompts]
+            ):
                 longest = max(map(len, some))
                 ids = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in some])
-                mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in some])
-                out = model.generate(ids, attention_mask=mask, do_sample=False, eos_token_id=ends, pad_token_id=0, bos_token_id=0,
-                                     return_dict_in_generate=True, output_scores=True, **{"max_new_tokens": 9, **settings})
+                mask = torch.tensor(
+                    [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in some]
+                )
+                out = model.generate(
+                    ids,
+                    attention_mask=mask,
+                    do_sample=False,
+                    eos_token_id=ends,
+                    pad_token_id=0,
+                    bos_token_id=0,
+                    return_dict_in_generate=True,
+                    output_scores=True,
+                    **{"max_new_tokens": 9, **settings},
+                )
                 new += out.sequences[:, longest:].tolist()
                 scores += out.sequences_scores.tolist() if "num_beams" in settings else []
             new = [row + [0] * (max(map(len, new)) - len(row)) for row in new]
-            found[f"{name}, {ends} ends"] = {"settings": {"max_new_tokens": 9, **settings}, "eos_id": ends, "tokens": new, "scores": scores or None}
+            found[f"{name}, {ends} ends"] = {
+                "settings": {"max_new_tokens": 9, **settings},
+                "eos_id": ends,
+                "tokens": new,
+                "scores": scores or None,
+            }
     (HERE / "generation.json").write_text(json.dumps({"prompts": prompts, "cases": found}) + "\n")
 
 

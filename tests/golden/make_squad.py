@@ -1,10 +1,12 @@
 """Makes squad.json: answers, and how other packages judge them.
 
-    pip install --no-deps --target /tmp/other torchmetrics==1.9.0 lightning_utilities==0.15.3 transformers==4.57.3 \
+    pip install --no-deps --target /tmp/other torchmetrics==1.9.0 lightning_utilities==0.15.3
+    transformers==4.57.3 \
         tokenizers==0.22.1 huggingface_hub==0.36.0 lm_eval==0.4.9
     PYTHONPATH=/tmp/other:. python tests/golden/make_squad.py      (torch is needed, too)
 
-v1.1 by torchmetrics and the LongBench task of lm_eval, v2.0 by the script that transformers carried until version 4, Chinese by the MLQA task of lm_eval.
+v1.1 by torchmetrics and the LongBench task of lm_eval, v2.0 by the script that transformers carried
+until version 4, Chinese by the MLQA task of lm_eval.
 """
 
 import functools
@@ -16,10 +18,64 @@ import runpy
 import sys
 import types
 
-WORDS = ["the", "The", "a", "film,", "film", "(1973)", "red", "...", "U.S.", "an", "A.",
-         "the-film", "naïve", "１９７３", "—", "$5", "'s", "\u00a0red", "film\t"]
-EDGES = ["", " ", "the", "a an the", "...", "?!", "film", " film ", "the film.", "The Film", "…", "《》", "film\n", "anthem", "a.b.c", "theatre a"]
-CHINESE = ["一九七三", "年", " ", "1973", "《", "》", "北京", "。", "USB", "接口", "，", "the", "A", "１９", "㐀", "・", "年 "]
+WORDS = [
+    "the",
+    "The",
+    "a",
+    "film,",
+    "film",
+    "(1973)",
+    "red",
+    "...",
+    "U.S.",
+    "an",
+    "A.",
+    "the-film",
+    "naïve",
+    "１９７３",
+    "—",
+    "$5",
+    "'s",
+    "\u00a0red",
+    "film\t",
+]
+EDGES = [
+    "",
+    " ",
+    "the",
+    "a an the",
+    "...",
+    "?!",
+    "film",
+    " film ",
+    "the film.",
+    "The Film",
+    "…",
+    "《》",
+    "film\n",
+    "anthem",
+    "a.b.c",
+    "theatre a",
+]
+CHINESE = [
+    "一九七三",
+    "年",
+    " ",
+    "1973",
+    "《",
+    "》",
+    "北京",
+    "。",
+    "USB",
+    "接口",
+    "，",
+    "the",
+    "A",
+    "１９",
+    "㐀",
+    "・",
+    "年 ",
+]
 
 
 def cases(count: int, words: list[str], joined: str) -> list[dict]:
@@ -27,7 +83,9 @@ def cases(count: int, words: list[str], joined: str) -> list[dict]:
     rng = random.Random(0)
 
     def text() -> str:
-        return rng.choice([joined.join(rng.choices(words, k=rng.randrange(0, 6))), rng.choice(EDGES)])
+        return rng.choice(
+            [joined.join(rng.choices(words, k=rng.randrange(0, 6))), rng.choice(EDGES)]
+        )
 
     made = []
     for _ in range(count):
@@ -37,13 +95,18 @@ def cases(count: int, words: list[str], joined: str) -> list[dict]:
 
 
 def v1(case: dict) -> list[float]:
-    """Exact match and f1, in 0 to 1. (f1 is not by torchmetrics: it gives 1 where neither text has a word, and the script of v1.1 gives 0.)"""
+    """Exact match and f1, in 0 to 1. (f1 is not by torchmetrics: it gives 1 where neither text has
+    a word, and the script of v1.1 gives 0.)
+    """
     from torchmetrics.functional.text import squad
 
     golds = {"text": case["golds"], "answer_start": [0] * len(case["golds"])}
     found = squad([{"prediction_text": case["answer"], "id": "0"}], [{"answers": golds, "id": "0"}])
     judge = lm_eval("longbench/metrics.py")["qa_f1_score"]
-    return [float(found["exact_match"]) / 100, float(max(judge(case["answer"], gold) for gold in case["golds"]))]
+    return [
+        float(found["exact_match"]) / 100,
+        float(max(judge(case["answer"], gold) for gold in case["golds"])),
+    ]
 
 
 def v2(case: dict) -> list[float]:
@@ -51,22 +114,32 @@ def v2(case: dict) -> list[float]:
     from transformers.data.metrics import squad_metrics
 
     golds = [gold for gold in case["golds"] if squad_metrics.normalize_answer(gold)] or [""]
-    return [float(max(judge(gold, case["answer"]) for gold in golds)) for judge in (squad_metrics.compute_exact, squad_metrics.compute_f1)]
+    return [
+        float(max(judge(gold, case["answer"]) for gold in golds))
+        for judge in (squad_metrics.compute_exact, squad_metrics.compute_f1)
+    ]
 
 
 def chinese(case: dict) -> list[float]:
     """MLQA's."""
     utils = lm_eval("mlqa/utils.py")
     judges = (utils["exact_match_score"], utils["f1_score"])
-    return [float(utils["metric_max_over_ground_truths"](judge, case["answer"], case["golds"], "zh")) for judge in judges]
+    return [
+        float(utils["metric_max_over_ground_truths"](judge, case["answer"], case["golds"], "zh"))
+        for judge in judges
+    ]
 
 
 @functools.cache
 def lm_eval(path: str) -> dict:
-    """A task of lm_eval by its file, as the package itself wants much more to be installed; what these files only name is replaced."""
+    """A task of lm_eval by its file, as the package itself wants much more to be installed; what
+    these files only name is replaced.
+    """
     for name in ("datasets", "jieba", "fuzzywuzzy", "rouge"):
         sys.modules.setdefault(name, types.SimpleNamespace(Dataset=None, fuzz=None, Rouge=None))
-    return runpy.run_path(f"{importlib.util.find_spec('lm_eval').submodule_search_locations[0]}/tasks/{path}")
+    return runpy.run_path(
+        f"{importlib.util.find_spec('lm_eval').submodule_search_locations[0]}/tasks/{path}"
+    )
 
 
 def thresholds() -> list[dict]:
@@ -75,15 +148,21 @@ def thresholds() -> list[dict]:
 
     rng, made = random.Random(1), []
     for _ in range(40):
-        count, step = rng.randrange(1, 30), rng.choice([0.5, 1e-6])
+        count = rng.randrange(1, 30)
+        step = rng.choice([0.5, 1e-6])
         has = [rng.random() < rng.choice([0.0, 0.5, 1.0]) for _ in range(count)]
         f1 = [rng.choice([0.0, 0.3, 1.0]) if answerable else 0.0 for answerable in has]
         margin = [round(rng.gauss(0, 2) / step) * step for _ in range(count)]
         if step == 0.5:
-            margin = [value + index * 1e-3 for index, value in enumerate(margin)]  # theirs may part equal margins, which no threshold can
+            # theirs may part equal margins, which no threshold can
+            margin = [value + index * 1e-3 for index, value in enumerate(margin)]
         names = [str(index) for index in range(count)]
-        best, _ = squad_metrics.find_best_thresh(dict.fromkeys(names, "an answer"), dict(zip(names, f1, strict=True)), dict(zip(names, margin, strict=True)),
-                                                 dict(zip(names, has, strict=True)))
+        best, _ = squad_metrics.find_best_thresh(
+            dict.fromkeys(names, "an answer"),
+            dict(zip(names, f1, strict=True)),
+            dict(zip(names, margin, strict=True)),
+            dict(zip(names, has, strict=True)),
+        )
         made.append({"f1": f1, "has": has, "margin": margin, "best": best})
     return made
 
@@ -91,5 +170,9 @@ def thresholds() -> list[dict]:
 if __name__ == "__main__":
     english = [{**case, "v1": v1(case), "v2": v2(case)} for case in cases(1000, WORDS, " ")]
     others = [{**case, "zh": chinese(case)} for case in cases(500, CHINESE, "")]
-    golden = json.dumps({"en": english, "zh": others, "thresholds": thresholds()}, ensure_ascii=False)
-    (pathlib.Path(__file__).parent / "squad.json").write_text(golden.replace('}, {', '},\n{') + "\n", encoding="utf-8")
+    golden = json.dumps(
+        {"en": english, "zh": others, "thresholds": thresholds()}, ensure_ascii=False
+    )
+    (pathlib.Path(__file__).parent / "squad.json").write_text(
+        golden.replace("}, {", "},\n{") + "\n", encoding="utf-8"
+    )

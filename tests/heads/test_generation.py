@@ -24,33 +24,59 @@ def padded(prompts):
     lengths = np.array([len(prompt) for prompt in prompts], np.int32)
     ids = np.zeros((len(prompts), lengths.max()), np.int32)
     for row, prompt in zip(ids, prompts, strict=True):
-        row[:len(prompt)] = prompt
+        row[: len(prompt)] = prompt
     return tf.constant(ids), tf.constant(lengths)
 
 
 def generate(decoder, prompts, *, xla=False, seed=(0, 0), **settings):
-    generator = Generator(decoder, Decoding(**{"max_new_tokens": 9, "eos_id": None, "pad_id": PAD, **settings}), compiled=xla)
+    generator = Generator(
+        decoder,
+        Decoding(**{"max_new_tokens": 9, "eos_id": None, "pad_id": PAD, **settings}),
+        compiled=xla,
+    )
     function = tf.function(generator.generate, jit_compile=xla, autograph=False)
-    return {name: values.numpy() for name, values in function(*padded(prompts), tf.constant(seed)).items()}
+    return {
+        name: values.numpy()
+        for name, values in function(*padded(prompts), tf.constant(seed)).items()
+    }
 
 
 @pytest.mark.parametrize("case", EXPECTED["cases"])
 def test_tokens_are_hugging_faces(decoder, case):
     expected = EXPECTED["cases"][case]
-    found = generate(decoder, EXPECTED["prompts"], eos_id=expected["eos_id"], **expected["settings"])
-    longest, end = len(expected["tokens"][0]), expected["eos_id"]
+    found = generate(
+        decoder, EXPECTED["prompts"], eos_id=expected["eos_id"], **expected["settings"]
+    )
+    longest = len(expected["tokens"][0])
+    end = expected["eos_id"]
     # behind the end of a beam Hugging Face repeats it, where the padding is token 0
-    tokens = [row if end not in row else row[:row.index(end) + 1] + [PAD] * (longest - row.index(end) - 1) for row in expected["tokens"]]
+    tokens = [
+        (
+            row
+            if end not in row
+            else row[: row.index(end) + 1] + [PAD] * (longest - row.index(end) - 1)
+        )
+        for row in expected["tokens"]
+    ]
     assert found["token_ids"][:, :longest].tolist() == tokens
     assert (found["token_ids"][:, longest:] == PAD).all()
     if expected["scores"]:
         np.testing.assert_allclose(found["score"], expected["scores"], rtol=1e-4)
 
 
-@pytest.mark.parametrize("settings", [{}, {"num_beams": 3, "eos_id": 28}, {"repetition_penalty": 1.3},
-                                      {"num_beams": 2, "no_repeat_ngram_size": 2, "min_new_tokens": 3, "eos_id": 28}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"num_beams": 3, "eos_id": 28},
+        {"repetition_penalty": 1.3},
+        {"num_beams": 2, "no_repeat_ngram_size": 2, "min_new_tokens": 3, "eos_id": 28},
+    ],
+)
 def test_compiled_and_not_are_alike(decoder, settings):
-    one, two = (generate(decoder, EXPECTED["prompts"], xla=xla, **settings) for xla in (False, True))
+    one, two = (
+        generate(decoder, EXPECTED["prompts"], xla=xla, **settings) for xla in (False, True)
+    )
     assert (one["token_ids"] == two["token_ids"]).all()
     np.testing.assert_allclose(one["score"], two["score"], rtol=1e-4)
 
@@ -73,7 +99,15 @@ def test_a_prompt_is_continued_alike_in_any_company_and_in_parts(decoder):
         for number, prompt in enumerate(prompts):
             alone = generate(decoder, [prompt], **settings)
             assert (alone["token_ids"][0] == together["token_ids"][number]).all()
-        generator = Generator(decoder, Decoding(max_new_tokens=9, eos_id=settings.get("eos_id"), pad_id=PAD, num_beams=settings.get("num_beams", 1)))
+        generator = Generator(
+            decoder,
+            Decoding(
+                max_new_tokens=9,
+                eos_id=settings.get("eos_id"),
+                pad_id=PAD,
+                num_beams=settings.get("num_beams", 1),
+            ),
+        )
         state = generator.start(*padded(prompts))
         for _ in range(5):
             state = generator.run(state, tf.constant([0, 0]), 2)
@@ -82,16 +116,29 @@ def test_a_prompt_is_continued_alike_in_any_company_and_in_parts(decoder):
 
 def test_scores_are_log_probabilities(decoder):
     found = generate(decoder, EXPECTED["prompts"][:3], eos_id=58)
-    for prompt, new, score in zip(EXPECTED["prompts"], found["token_ids"], found["score"], strict=False):
-        new = new[:np.argmax(new == 58) + 1] if 58 in new else new
+    for prompt, new, score in zip(
+        EXPECTED["prompts"], found["token_ids"], found["score"], strict=False
+    ):
+        new = new[: np.argmax(new == 58) + 1] if 58 in new else new
         hidden = decoder({"token_ids": tf.constant([[*prompt, *new]])})["sequence_output"][0]
-        logs = tf.nn.log_softmax(tf.matmul(hidden, decoder.embeddings.word.value, transpose_b=True)).numpy()
-        assert score == pytest.approx(sum(logs[len(prompt) - 1 + place, token] for place, token in enumerate(new)), rel=1e-4)
+        logs = tf.nn.log_softmax(
+            tf.matmul(hidden, decoder.embeddings.word.value, transpose_b=True)
+        ).numpy()
+        assert score == pytest.approx(
+            sum(logs[len(prompt) - 1 + place, token] for place, token in enumerate(new)), rel=1e-4
+        )
 
 
 def first_tokens(decoder, draws=600, **settings):
     """The distribution of the first token that is drawn."""
-    found = generate(decoder, EXPECTED["prompts"][1:2] * draws, max_new_tokens=1, do_sample=True, seed=(3, 4), **settings)["token_ids"][:, 0]
+    found = generate(
+        decoder,
+        EXPECTED["prompts"][1:2] * draws,
+        max_new_tokens=1,
+        do_sample=True,
+        seed=(3, 4),
+        **settings,
+    )["token_ids"][:, 0]
     return np.bincount(found, minlength=61) / draws
 
 
@@ -108,36 +155,63 @@ def test_sampling_draws_what_the_model_says(decoder):
     order = np.argsort(-logits)
     top = np.full_like(logits, -np.inf)
     top[order[:4]] = logits[order[:4]]
-    np.testing.assert_allclose(first_tokens(decoder, temperature=5.0, top_k=4), shares(top / 5), atol=0.08)
+    np.testing.assert_allclose(
+        first_tokens(decoder, temperature=5.0, top_k=4), shares(top / 5), atol=0.08
+    )
     likely = shares(logits / 5)
     nucleus = np.full_like(logits, -np.inf)
-    kept = order[:np.searchsorted(np.cumsum(likely[order]), 0.5) + 1]
+    kept = order[: np.searchsorted(np.cumsum(likely[order]), 0.5) + 1]
     nucleus[kept] = logits[kept]
     drawn = first_tokens(decoder, temperature=5.0, top_p=0.5)
     np.testing.assert_allclose(drawn, shares(nucleus / 5), atol=0.08)
-    assert set(np.flatnonzero(drawn)) == set(kept) < set(np.flatnonzero(first_tokens(decoder, temperature=5.0)))
-    assert np.flatnonzero(first_tokens(decoder, temperature=5.0, top_p=0.001)).tolist() == [order[0]]  # the likeliest always
+    assert (
+        set(np.flatnonzero(drawn))
+        == set(kept)
+        < set(np.flatnonzero(first_tokens(decoder, temperature=5.0)))
+    )
+    # the likeliest always
+    assert np.flatnonzero(first_tokens(decoder, temperature=5.0, top_p=0.001)).tolist() == [
+        order[0]
+    ]
     assert (first_tokens(decoder, top_k=1) > 0).sum() == 1
 
 
 def test_sampling_repeats_with_its_seed_and_no_other(decoder):
     prompts = EXPECTED["prompts"]
-    runs = [generate(decoder, prompts, do_sample=True, temperature=3.0, seed=seed)["token_ids"].tolist() for seed in ((0, 0), (0, 0), (0, 1), (1, 0))]
+    runs = [
+        generate(decoder, prompts, do_sample=True, temperature=3.0, seed=seed)["token_ids"].tolist()
+        for seed in ((0, 0), (0, 0), (0, 1), (1, 0))
+    ]
     assert runs[0] == runs[1] and runs[2] != runs[0] != runs[3]
 
 
 def test_sampling_compiles(decoder):
-    found = generate(decoder, EXPECTED["prompts"], xla=True, do_sample=True, top_k=1, top_p=0.8, repetition_penalty=1.3)  # draws other numbers there
-    assert (found["token_ids"] == generate(decoder, EXPECTED["prompts"], repetition_penalty=1.3)["token_ids"]).all()
+    # draws other numbers there
+    found = generate(
+        decoder,
+        EXPECTED["prompts"],
+        xla=True,
+        do_sample=True,
+        top_k=1,
+        top_p=0.8,
+        repetition_penalty=1.3,
+    )
+    assert (
+        found["token_ids"]
+        == generate(decoder, EXPECTED["prompts"], repetition_penalty=1.3)["token_ids"]
+    ).all()
 
 
 def test_stop_texts_end_rows_also_across_tokens(decoder):
-    token_bytes = [bytes([97 + number % 26, 97 + number // 26]) for number in range(61)]  # two letters each
+    # two letters each
+    token_bytes = [bytes([97 + number % 26, 97 + number // 26]) for number in range(61)]
     free = generate(decoder, EXPECTED["prompts"])["token_ids"]
     text = b"".join(token_bytes[token] for token in free[1])
     stop = text[3:6]  # begins in the middle of a token and ends in that of another
     at = text.index(stop) + len(stop)
-    found = generate(decoder, EXPECTED["prompts"], stop=(b"never", stop), token_bytes=token_bytes)["token_ids"]
+    found = generate(decoder, EXPECTED["prompts"], stop=(b"never", stop), token_bytes=token_bytes)[
+        "token_ids"
+    ]
     count = -(-at // 2)
     assert found[1][:count].tolist() == free[1][:count].tolist() and (found[1][count:] == PAD).all()
     for row, new in zip(free, found, strict=True):

@@ -1,4 +1,6 @@
-"""Every head on every family: PyTorch's logits from Hugging Face's task checkpoint, and the same tensors written back (tests/golden/make_backbones.py)."""
+"""Every head on every family: PyTorch's logits from Hugging Face's task checkpoint, and the same
+tensors written back (tests/golden/make_backbones.py).
+"""
 
 import json
 from pathlib import Path
@@ -16,22 +18,45 @@ from trainer.model import Model
 GOLDEN = Path(__file__).parent.parent / "golden" / "backbones"
 LABELS = [f"LABEL_{number}" for number in range(4)]
 HEADS = {
-    "classification": (classification, {"labels": LABELS, "train_counts": dict.fromkeys(LABELS, 1)}, "text"),
+    "classification": (
+        classification,
+        {"labels": LABELS, "train_counts": dict.fromkeys(LABELS, 1)},
+        "text",
+    ),
     "token_classification": (token_classification, {"labels": LABELS, "scheme": "none"}, "words"),
-    "question_answering": (question_answering, {"labels": [], "unanswerable": False}, ["question", "context"]),
+    "question_answering": (
+        question_answering,
+        {"labels": [], "unanswerable": False},
+        ["question", "context"],
+    ),
 }
 CASES = {
     "classification": ["bert", "distilbert", "electra", "roberta", "xlm_roberta", "albert", "gpt2"],
-    "token_classification": ["bert_no_pooler", *(f"{family}_tokens" for family in ("distilbert", "electra", "roberta", "xlm_roberta", "albert", "gpt2"))],
-    "question_answering": [f"{family}_questions" for family in ("bert", "distilbert", "electra", "roberta", "xlm_roberta", "albert", "gpt2")],
+    "token_classification": [
+        "bert_no_pooler",
+        *(
+            f"{family}_tokens"
+            for family in ("distilbert", "electra", "roberta", "xlm_roberta", "albert", "gpt2")
+        ),
+    ],
+    "question_answering": [
+        f"{family}_questions"
+        for family in ("bert", "distilbert", "electra", "roberta", "xlm_roberta", "albert", "gpt2")
+    ],
 }
 PAIRS = [(name, case) for name, cases in CASES.items() for case in cases]
 
 
 def model_of(name, folder):
     module, vocabulary, text = HEADS[name]
-    head = module.Head(module.Settings(), DataSettings(source="jsonl", train="", text=text, seq_len=128), toy.TEMPLATE)
-    encoder, report = load_backbone(folder, pooler=False) if name != "classification" else load_backbone(folder)
+    head = module.Head(
+        module.Settings(),
+        DataSettings(source="jsonl", train="", text=text, seq_len=128),
+        toy.TEMPLATE,
+    )
+    encoder, report = (
+        load_backbone(folder, pooler=False) if name != "classification" else load_backbone(folder)
+    )
     return head, encoder, Model(encoder, head, vocabulary, seed=1), report
 
 
@@ -39,11 +64,19 @@ def model_of(name, folder):
 def test_logits_are_pytorchs(name, case):
     head, _, model, report = model_of(name, GOLDEN / case)
     taken = head.load_tensors(read_task_head(GOLDEN / case)).tensors
-    assert report.new == [] and set(taken) == {tensor for tensor in report.unused if not tensor.startswith("pooler")}
+    assert report.new == [] and set(taken) == {
+        tensor for tensor in report.unused if not tensor.startswith("pooler")
+    }
     inputs = dict(np.load(GOLDEN / "inputs.npz"))
     rows = tf.range(3)
-    logits = model.logits({**inputs, "example_row": rows, "example_start": tf.zeros_like(rows),
-                           "example_length": tf.reduce_sum(inputs["padding_mask"], axis=1)}).numpy()
+    logits = model.logits(
+        {
+            **inputs,
+            "example_row": rows,
+            "example_start": tf.zeros_like(rows),
+            "example_length": tf.reduce_sum(inputs["padding_mask"], axis=1),
+        }
+    ).numpy()
     expected = np.load(GOLDEN / case / "outputs.npz")["logits"]
     real = inputs["padding_mask"].astype(bool) if expected.ndim == 3 else slice(None)
     np.testing.assert_allclose(logits[real], expected[real], atol=1e-5, rtol=0)
@@ -54,16 +87,38 @@ def test_what_is_written_is_what_was_read(name, case, tmp_path):
     head, encoder, _, _ = model_of(name, GOLDEN / case)
     head.load_tensors(read_task_head(GOLDEN / case))
     tensors, updates = head.save_tensors()
-    save_huggingface(tmp_path / "saved", encoder, GOLDEN / case, head_tensors=tensors, config_updates=updates)
-    written, original = read_task_head(tmp_path / "saved").tensors, read_task_head(GOLDEN / case).tensors
-    assert set(written) == {tensor for tensor in original if not tensor.startswith("pooler")} and all((written[key] == original[key]).all() for key in written)
-    architectures = [json.loads((folder / "config.json").read_text())["architectures"] for folder in (tmp_path / "saved", GOLDEN / case)]
+    save_huggingface(
+        tmp_path / "saved", encoder, GOLDEN / case, head_tensors=tensors, config_updates=updates
+    )
+    written = read_task_head(tmp_path / "saved").tensors
+    original = read_task_head(GOLDEN / case).tensors
+    assert set(written) == {
+        tensor for tensor in original if not tensor.startswith("pooler")
+    } and all((written[key] == original[key]).all() for key in written)
+    architectures = [
+        json.loads((folder / "config.json").read_text())["architectures"]
+        for folder in (tmp_path / "saved", GOLDEN / case)
+    ]
     assert architectures[0] == architectures[1]
 
 
-@pytest.mark.parametrize(("case", "rate"), [
-    ("bert_no_pooler", 0.1), ("distilbert_tokens", 0.1), ("electra_tokens", 0.1), ("bert_questions", 0.0), ("distilbert_questions", 0.1),
-    ("electra_questions", 0.0), ("distilbert", 0.2), ("gpt2", 0.0), ("gpt2_tokens", 0.1), ("gpt2_questions", 0.0), ("albert", 0.1), ("roberta", 0.1)])
+@pytest.mark.parametrize(
+    ("case", "rate"),
+    [
+        ("bert_no_pooler", 0.1),
+        ("distilbert_tokens", 0.1),
+        ("electra_tokens", 0.1),
+        ("bert_questions", 0.0),
+        ("distilbert_questions", 0.1),
+        ("electra_questions", 0.0),
+        ("distilbert", 0.2),
+        ("gpt2", 0.0),
+        ("gpt2_tokens", 0.1),
+        ("gpt2_questions", 0.0),
+        ("albert", 0.1),
+        ("roberta", 0.1),
+    ],
+)
 def test_dropout_before_the_output_is_hugging_faces(case, rate):
     """DistilBERT's rate for texts is not that for tokens, and BERT's answers have none."""
     name = next(name for name, cases in CASES.items() if case in cases)
@@ -72,13 +127,22 @@ def test_dropout_before_the_output_is_hugging_faces(case, rate):
 
 @pytest.mark.parametrize(("name", "case"), [pair for pair in PAIRS if pair[0] != "classification"])
 def test_nothing_is_left_of_the_labels_of_another_task(name, case, tmp_path):
-    """A checkpoint of three classes, such as one for entailment: Hugging Face sizes every task's layer by its labels."""
+    """A checkpoint of three classes, such as one for entailment: Hugging Face sizes every task's
+    layer by its labels.
+    """
     head, encoder, _, _ = model_of(name, GOLDEN / case)
     tensors, updates = head.save_tensors()
     source = json.loads((GOLDEN / case / "config.json").read_text()) | {
-        "id2label": {"0": "contradiction", "1": "neutral", "2": "entailment"}, "label2id": {"contradiction": 0, "neutral": 1, "entailment": 2},
-        "problem_type": "single_label_classification"}
-    save_huggingface(tmp_path / "saved", encoder, source, head_tensors=tensors, config_updates=updates)
+        "id2label": {"0": "contradiction", "1": "neutral", "2": "entailment"},
+        "label2id": {"contradiction": 0, "neutral": 1, "entailment": 2},
+        "problem_type": "single_label_classification",
+    }
+    save_huggingface(
+        tmp_path / "saved", encoder, source, head_tensors=tensors, config_updates=updates
+    )
     content = json.loads((tmp_path / "saved" / "config.json").read_text())
     width = len(next(tensor for key, tensor in tensors.items() if key.endswith("bias")))
-    assert len(content["id2label"]) == len(content["label2id"]) == width and "problem_type" not in content
+    assert (
+        len(content["id2label"]) == len(content["label2id"]) == width
+        and "problem_type" not in content
+    )

@@ -18,15 +18,27 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tokenizers import Tokenizer, pre_tokenizers
 from transformers import AutoTokenizer
 
-from tests.text.byte_bpe_reference import SPECIAL, assert_same_tokens, reference, texts, write_byte_bpe
+from tests.text.byte_bpe_reference import (
+    SPECIAL,
+    assert_same_tokens,
+    reference,
+    texts,
+    write_byte_bpe,
+)
 from trainer.errors import WeightsError
 from trainer.prove import ops_of
 from trainer.text import load_tokenizer
 from trainer.text.byte_bpe import ByteBPETokenizer, _word_starts
 from trainer.text.integer_table import IntegerTable
 
-CASES = {"gpt2": {}, "gpt2 whole": {"whole": True}, "gpt2 spaced": {"prefix_space": True}, "roberta": {}, "roberta whole": {"whole": True},
-         "roberta spaced": {"prefix_space": True}}
+CASES = {
+    "gpt2": {},
+    "gpt2 whole": {"whole": True},
+    "gpt2 spaced": {"prefix_space": True},
+    "roberta": {},
+    "roberta whole": {"whole": True},
+    "roberta spaced": {"prefix_space": True},
+}
 
 
 @functools.cache
@@ -43,8 +55,13 @@ def test_hard_texts_equal_hugging_face(name: str) -> None:
         assert_same_tokens(*_pair(name), [text])
 
 
-_pieces = st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from("  \n\t\u00a0\u0085\u3000aAbs'tdm12中文天éß=.!"),
-                    st.sampled_from(["'s", "'ll", " '", "==", "<mask>", " <|endoftext|>", "the ", " other", "aaaa", "    "]))
+_pieces = st.one_of(
+    st.characters(exclude_categories=["Cs"]),
+    st.sampled_from("  \n\t\u00a0\u0085\u3000aAbs'tdm12中文天éß=.!"),
+    st.sampled_from(
+        ["'s", "'ll", " '", "==", "<mask>", " <|endoftext|>", "the ", " other", "aaaa", "    "]
+    ),
+)
 
 
 @pytest.mark.parametrize("name", ["gpt2", "roberta spaced"])
@@ -60,7 +77,9 @@ def test_decoding_gives_the_text_back(batch: list[str]) -> None:
     tokenizer, _ = _pair("gpt2")
     ids = tokenizer.tokenize(tf.constant(batch, tf.string))
     assert [text.decode() for text in tokenizer.decode(ids, special=True).numpy()] == batch
-    assert [text.decode() for text in tokenizer.decode(ids).numpy()] == [text.replace("<|endoftext|>", "") for text in batch]
+    assert [text.decode() for text in tokenizer.decode(ids).numpy()] == [
+        text.replace("<|endoftext|>", "") for text in batch
+    ]
 
 
 @settings(max_examples=60, deadline=None)
@@ -68,7 +87,11 @@ def test_decoding_gives_the_text_back(batch: list[str]) -> None:
 def test_invalid_utf8_counts_as_replacement_characters(batch: list[bytes]) -> None:
     tokenizer, _ = _pair("gpt2")
     repaired = [text.decode("utf-8", errors="replace") for text in batch]
-    for ours, theirs in zip(tokenizer.tokenize_with_offsets(tf.constant(batch)), tokenizer.tokenize_with_offsets(tf.constant(repaired)), strict=True):
+    for ours, theirs in zip(
+        tokenizer.tokenize_with_offsets(tf.constant(batch)),
+        tokenizer.tokenize_with_offsets(tf.constant(repaired)),
+        strict=True,
+    ):
         assert ours.to_list() == theirs.to_list()
 
 
@@ -80,13 +103,17 @@ def test_every_code_point_is_cut_off_where_hugging_face_does() -> None:
     classes = byte_bpe._classes()
     code_points = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
     for start in range(0, len(code_points), 1 << 14):
-        text = "".join(f"a{chr(c)}1{chr(c)}!{chr(c)}\n" for c in code_points[start:start + (1 << 14)])
+        text = "".join(
+            f"a{chr(c)}1{chr(c)}!{chr(c)}\n" for c in code_points[start : start + (1 << 14)]
+        )
         codes = np.array([ord(character) for character in text], np.int32)
         kinds = classes[np.minimum(codes, byte_bpe._ASSIGNED)]
         kinds = np.where(kinds == byte_bpe._IDEOGRAPH, byte_bpe._LETTER, kinds).astype(np.int8)
         first = np.zeros(len(codes) + 1, bool)
         first[[0, -1]] = True
-        found = np.flatnonzero(_word_starts(tf.constant(codes), tf.constant(kinds), tf.constant(first)).numpy())
+        found = np.flatnonzero(
+            _word_starts(tf.constant(codes), tf.constant(kinds), tf.constant(first)).numpy()
+        )
         assert found.tolist() == [begin for _, (begin, _) in split(text)]
 
 
@@ -94,7 +121,10 @@ def test_words_of_a_text() -> None:
     tokenizer, _ = _pair("gpt2")
     text = "The  others' film, 天他x 12!\n \U0001f600"
     tokens = tokenizer.tokenize_with_offsets(tf.constant([text]))
-    spans = [(text[start:end], word) for start, end, word in zip(*(values.to_list()[0] for values in tokens[1:]), strict=True)]
+    spans = [
+        (text[start:end], word)
+        for start, end, word in zip(*(values.to_list()[0] for values in tokens[1:]), strict=True)
+    ]
     whole = []
     for part, word in spans:
         if word == 1:
@@ -112,7 +142,11 @@ def test_special_tokens_are_known(tmp_path: pathlib.Path) -> None:
     assert (gpt2.eos_id, gpt2.mask_id, gpt2.unk_id) == (end, None, -1)
     ids = {token: roberta.vocabulary.index(token) for token in SPECIAL["roberta"]}
     assert roberta.template[:3] == ((ids["<s>"],), (ids["</s>"], ids["</s>"]), (ids["</s>"],))
-    assert (roberta.pad_id, roberta.mask_id, roberta.template.segments) == (ids["<pad>"], ids["<mask>"], False)
+    assert (roberta.pad_id, roberta.mask_id, roberta.template.segments) == (
+        ids["<pad>"],
+        ids["<mask>"],
+        False,
+    )
 
 
 _READ_BACK = """
@@ -124,14 +158,17 @@ print(json.dumps({name: value.numpy().tolist() for name, value in answer.items()
 
 
 @pytest.mark.parametrize("name", ["gpt2", "roberta"])
-def test_padding_and_cutting_that_were_saved_with_a_tokenizer_are_no_part_of_it(tmp_path: pathlib.Path, name: str) -> None:
+def test_padding_and_cutting_that_were_saved_with_a_tokenizer_are_no_part_of_it(
+    tmp_path: pathlib.Path, name: str
+) -> None:
     folder = write_byte_bpe(tmp_path / "plain", name, whole=True)
     kind = AutoTokenizer.from_pretrained(folder)
     kind.pad_token = kind.pad_token or kind.eos_token
     kind(["we saw"], padding="max_length", max_length=6, truncation=True)
     kind.save_pretrained(tmp_path / "asked")
     assert json.loads((tmp_path / "asked" / "tokenizer.json").read_text())["padding"]
-    plain, asked = load_tokenizer(folder), load_tokenizer(tmp_path / "asked")
+    plain = load_tokenizer(folder)
+    asked = load_tokenizer(tmp_path / "asked")
     assert asked.template == plain.template
     text = tf.constant(["we saw the film and the book of it"])
     assert asked.tokenize(text).to_list() == plain.tokenize(text).to_list()
@@ -148,10 +185,20 @@ def test_saved_model_answers_alike_with_core_ops_only(tmp_path: pathlib.Path) ->
     tf.saved_model.save(module, str(tmp_path / "model"), signatures=serve)
     batch = ["hello others's <|endoftext|>", "", "今天 ==========="]
     command = [sys.executable, "-c", _READ_BACK, str(tmp_path / "model"), json.dumps(batch)]
-    answer = json.loads(subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout)
-    assert [[id for id in row if id >= 0] for row in answer["ids"]] == [e.ids for e in backend.encode_batch(batch, add_special_tokens=False)]
-    meta_graph = saved_model_pb2.SavedModel.FromString((tmp_path / "model" / "saved_model.pb").read_bytes()).meta_graphs[0]
-    assert not [operation for operation in ops_of(meta_graph.graph_def) if ">" in operation or "Table" in operation]
+    answer = json.loads(
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    )
+    assert [[id for id in row if id >= 0] for row in answer["ids"]] == [
+        e.ids for e in backend.encode_batch(batch, add_special_tokens=False)
+    ]
+    meta_graph = saved_model_pb2.SavedModel.FromString(
+        (tmp_path / "model" / "saved_model.pb").read_bytes()
+    ).meta_graphs[0]
+    assert not [
+        operation
+        for operation in ops_of(meta_graph.graph_def)
+        if ">" in operation or "Table" in operation
+    ]
 
 
 def test_fingerprint_changes_with_what_determines_ids() -> None:
@@ -166,7 +213,10 @@ def test_integer_table_finds_its_keys_and_no_others(count: int) -> None:
     keys = np.unique(draw.integers(0, 2**62, 2 * count + 10))
     draw.shuffle(keys)
     table = IntegerTable(keys[:count])
-    assert table.find(tf.constant(keys)).numpy().tolist() == [*range(count), *[-1] * (len(keys) - count)]
+    assert table.find(tf.constant(keys)).numpy().tolist() == [
+        *range(count),
+        *[-1] * (len(keys) - count),
+    ]
 
 
 def _error(folder: pathlib.Path) -> str:
@@ -180,7 +230,9 @@ def _altered(folder: pathlib.Path, change: Callable[[dict[str, Any]], None]) -> 
     content = json.loads((write_byte_bpe(folder, whole=True) / "tokenizer.json").read_text())
     change(content)
     (folder / "tokenizer.json").write_text(json.dumps(content))
-    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}))
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"})
+    )
     return folder
 
 
@@ -188,21 +240,70 @@ def test_damaged_and_foreign_tokenizers_are_refused(tmp_path: pathlib.Path) -> N
     folder = write_byte_bpe(tmp_path / "a")
     (folder / "vocab.json").write_text("{")
     assert _error(folder).startswith("FOLDER/vocab.json is not JSON (")
-    assert _error(_altered(tmp_path / "b", lambda content: content.update(pre_tokenizer={"type": "Whitespace"}))) == (
-        "FOLDER: the tokenizer's pre_tokenizer must be ByteLevel with GPT-2's pattern. Received: {'type': 'Whitespace'}. "
-        "Choose a checkpoint with the tokenizer of BERT, GPT-2, RoBERTa, XLM-R or ALBERT.")
-    assert _error(_altered(tmp_path / "d", lambda content: content["model"].update(dropout=0.1))).startswith(
-        "FOLDER: the tokenizer's model.dropout must be unset. Received: 0.1.")
-    assert _error(_altered(tmp_path / "e", lambda content: content.update(normalizer={"type": "Lowercase"}))).startswith(
-        "FOLDER: the tokenizer's normalizer must be none, for a byte-level BPE. Received: {'type': 'Lowercase'}.")
-    assert _error(_altered(tmp_path / "f", lambda content: content["added_tokens"][0].update(single_word=True))) == (
-        "FOLDER: added tokens with single_word=true are not supported. Received: '<|endoftext|>'. Save the tokenizer with single_word=false for them.")
-    pair = {"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A", "type_id": 0}}],
-            "pair": [{"SpecialToken": {"id": "<|endoftext|>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 0}}]}
-    folder = _altered(tmp_path / "g", lambda content: content.update(post_processor={**pair, "special_tokens": {"<|endoftext|>": {
-        "id": "<|endoftext|>", "ids": [content["added_tokens"][0]["id"]], "tokens": ["<|endoftext|>"]}}}))
-    assert "the tokenizer puts other special tokens around a text (((), ())) than around a pair" in _error(folder)
+    assert (
+        _error(
+            _altered(
+                tmp_path / "b", lambda content: content.update(pre_tokenizer={"type": "Whitespace"})
+            )
+        )
+        == "FOLDER: the tokenizer's pre_tokenizer must be ByteLevel with GPT-2's pattern. Received:"
+        " {'type': 'Whitespace'}. Choose a checkpoint with the tokenizer of BERT, GPT-2,"
+        " RoBERTa, XLM-R or ALBERT."
+    )
+    assert _error(
+        _altered(tmp_path / "d", lambda content: content["model"].update(dropout=0.1))
+    ).startswith("FOLDER: the tokenizer's model.dropout must be unset. Received: 0.1.")
+    assert _error(
+        _altered(tmp_path / "e", lambda content: content.update(normalizer={"type": "Lowercase"}))
+    ).startswith(
+        "FOLDER: the tokenizer's normalizer must be none, for a byte-level BPE. Received: {'type':"
+        " 'Lowercase'}."
+    )
+    assert (
+        _error(
+            _altered(
+                tmp_path / "f", lambda content: content["added_tokens"][0].update(single_word=True)
+            )
+        )
+        == "FOLDER: added tokens with single_word=true are not supported. Received:"
+        " '<|endoftext|>'. Save the tokenizer with single_word=false for them."
+    )
+    pair = {
+        "type": "TemplateProcessing",
+        "single": [{"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [
+            {"SpecialToken": {"id": "<|endoftext|>", "type_id": 0}},
+            {"Sequence": {"id": "A", "type_id": 0}},
+            {"Sequence": {"id": "B", "type_id": 0}},
+        ],
+    }
+    folder = _altered(
+        tmp_path / "g",
+        lambda content: content.update(
+            post_processor={
+                **pair,
+                "special_tokens": {
+                    "<|endoftext|>": {
+                        "id": "<|endoftext|>",
+                        "ids": [content["added_tokens"][0]["id"]],
+                        "tokens": ["<|endoftext|>"],
+                    }
+                },
+            }
+        ),
+    )
+    assert (
+        "the tokenizer puts other special tokens around a text (((), ())) than around a pair"
+        in _error(folder)
+    )
     folder = write_byte_bpe(tmp_path / "c")
-    left = {token: id for token, id in json.loads((folder / "vocab.json").read_text()).items() if token not in "Āā"}
+    left = {
+        token: id
+        for token, id in json.loads((folder / "vocab.json").read_text()).items()
+        if token not in "Āā"
+    }
     (folder / "vocab.json").write_text(json.dumps(left))
-    assert "must be one with a token for each of the 256 bytes. Received: none for 2, such as ['Ā', 'ā']." in _error(folder)
+    assert (
+        "must be one with a token for each of the 256 bytes. Received: none for 2, such as ['Ā',"
+        " 'ā']." in _error(folder)
+    )

@@ -1,4 +1,6 @@
-"""Every text of a folder of real data, against Hugging Face: PODTUNE_DATA=FOLDER pytest -m slow (minutes)."""
+"""Every text of a folder of real data, against Hugging Face: PODTUNE_DATA=FOLDER pytest -m slow
+(minutes).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,10 @@ from tests.text import byte_bpe_reference, sentencepiece_reference, wordpiece_re
 from trainer.text import load_tokenizer
 
 DATA = pathlib.Path(os.environ.get("PODTUNE_DATA", "/nowhere"))
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not DATA.is_dir(), reason="PODTUNE_DATA names no folder")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not DATA.is_dir(), reason="PODTUNE_DATA names no folder"),
+]
 
 
 def _lines(path: pathlib.Path) -> list[str]:
@@ -68,12 +73,19 @@ def _bert(folder: pathlib.Path, vocabulary: str) -> tuple[Any, Tokenizer, Callab
     (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": lowercase}))
     tokenizer = load_tokenizer(folder)
     pieces = {piece: id for id, piece in enumerate(tokenizer.vocabulary)}
-    return tokenizer, wordpiece_reference.reference_tokenizer(pieces, lowercase=lowercase), wordpiece_reference.assert_same_tokens
+    return (
+        tokenizer,
+        wordpiece_reference.reference_tokenizer(pieces, lowercase=lowercase),
+        wordpiece_reference.assert_same_tokens,
+    )
 
 
 def _gpt2(folder: pathlib.Path, vocabulary: str) -> tuple[Any, Tokenizer, Callable[..., None]]:
-    return (load_tokenizer(DATA / "vocab" / "gpt2"), byte_bpe_reference.reference(DATA / "vocab" / "gpt2", "gpt2"),
-            byte_bpe_reference.assert_same_tokens)
+    return (
+        load_tokenizer(DATA / "vocab" / "gpt2"),
+        byte_bpe_reference.reference(DATA / "vocab" / "gpt2", "gpt2"),
+        byte_bpe_reference.assert_same_tokens,
+    )
 
 
 def _sentencepiece(folder: pathlib.Path, family: str) -> tuple[Any, Tokenizer, Callable[..., None]]:
@@ -82,13 +94,28 @@ def _sentencepiece(folder: pathlib.Path, family: str) -> tuple[Any, Tokenizer, C
     (model,) = (DATA / "vocab" / "sentencepiece").glob("*.model")
     (folder / file).write_bytes(model.read_bytes())
     (folder / "config.json").write_text(json.dumps({"model_type": family}))
-    special = {"cls_token": "<cls>", "sep_token": "<sep>", "mask_token": "<mask>"} if family == "albert" else {}  # as this model calls them
+    # as this model calls them
+    special = (
+        {"cls_token": "<cls>", "sep_token": "<sep>", "mask_token": "<mask>"}
+        if family == "albert"
+        else {}
+    )
     (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind, **special}))
-    return load_tokenizer(folder), AutoTokenizer.from_pretrained(folder).backend_tokenizer, sentencepiece_reference.assert_same_tokens
+    return (
+        load_tokenizer(folder),
+        AutoTokenizer.from_pretrained(folder).backend_tokenizer,
+        sentencepiece_reference.assert_same_tokens,
+    )
 
 
-VOCABULARIES = {"bert-base-uncased": _bert, "bert-base-cased": _bert, "bert-base-chinese": _bert, "gpt2": _gpt2, "albert": _sentencepiece,
-                "xlm-roberta": _sentencepiece}
+VOCABULARIES = {
+    "bert-base-uncased": _bert,
+    "bert-base-cased": _bert,
+    "bert-base-chinese": _bert,
+    "gpt2": _gpt2,
+    "albert": _sentencepiece,
+    "xlm-roberta": _sentencepiece,
+}
 
 
 @pytest.mark.parametrize("vocabulary", VOCABULARIES)
@@ -98,9 +125,14 @@ def test_ids_and_offsets_equal_hugging_face(vocabulary: str, tmp_path: pathlib.P
         texts = [text for path in sorted(DATA.glob(pattern)) for text in read(path)]
         assert texts, f"{pattern} has no texts"
         for start in range(0, len(texts), 1024):
-            batch = texts[start:start + 1024]
+            batch = texts[start : start + 1024]
             ids = tokenizer.tokenize(tf.constant(batch)).to_list()
-            expected = [encoding.ids for encoding in reference.encode_batch_fast(batch, add_special_tokens=False)]
-            assert ids == expected, next(text for text, a, b in zip(batch, ids, expected, strict=True) if a != b)
-        assert_same_tokens(tokenizer, reference, texts[::max(1, len(texts) // 5000)])
+            expected = [
+                encoding.ids
+                for encoding in reference.encode_batch_fast(batch, add_special_tokens=False)
+            ]
+            assert ids == expected, next(
+                text for text, a, b in zip(batch, ids, expected, strict=True) if a != b
+            )
+        assert_same_tokens(tokenizer, reference, texts[:: max(1, len(texts) // 5000)])
         print(f"{vocabulary} {pattern}: {len(texts)} texts equal", flush=True)

@@ -1,4 +1,6 @@
-"""Hugging Face's tokenizer, assembled as transformers' BertTokenizer assembles it, and folders and texts to compare on."""
+"""Hugging Face's tokenizer, assembled as transformers' BertTokenizer assembles it, and folders and
+texts to compare on.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,13 @@ from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizer
 from trainer.text.wordpiece import WordPieceTokenizer
 
 BERT = {"model_type": "bert"}
-FLAGS = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+FLAGS = {
+    "single_word": False,
+    "lstrip": False,
+    "rstrip": False,
+    "normalized": False,
+    "special": True,
+}
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
@@ -30,7 +38,10 @@ def reference_tokenizer(
     """A `tokenizers.Tokenizer` with BERT's steps and the special tokens that `pieces` has."""
     tokenizer = Tokenizer(models.WordPiece(pieces, unk_token="[UNK]", **model_settings))
     tokenizer.normalizer = normalizers.BertNormalizer(
-        clean_text=clean_text, handle_chinese_chars=handle_chinese_chars, strip_accents=strip_accents, lowercase=lowercase
+        clean_text=clean_text,
+        handle_chinese_chars=handle_chinese_chars,
+        strip_accents=strip_accents,
+        lowercase=lowercase,
     )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.add_special_tokens([token for token in SPECIAL if token in pieces])
@@ -38,21 +49,38 @@ def reference_tokenizer(
     return tokenizer
 
 
-def assert_same_tokens(tokenizer: WordPieceTokenizer, reference: Tokenizer, texts: Sequence[str]) -> None:
-    """Compares ids and offsets, naming the first text that differs; ours have the marks behind a token's last letter, too."""
-    added = {id for id, token in reference.get_added_tokens_decoder().items() if not token.normalized} - {tokenizer.unk_id}
-    ids, starts, ends, _ = (values.to_list() for values in tokenizer.tokenize_with_offsets(tf.constant(list(texts), tf.string)))
+def assert_same_tokens(
+    tokenizer: WordPieceTokenizer, reference: Tokenizer, texts: Sequence[str]
+) -> None:
+    """Compares ids and offsets, naming the first text that differs; ours have the marks behind a
+    token's last letter, too.
+    """
+    added = {
+        id for id, token in reference.get_added_tokens_decoder().items() if not token.normalized
+    } - {tokenizer.unk_id}
+    ids, starts, ends, _ = (
+        values.to_list()
+        for values in tokenizer.tokenize_with_offsets(tf.constant(list(texts), tf.string))
+    )
     plain_ids = tokenizer.tokenize(tf.constant(list(texts), tf.string)).to_list()
-    for index, (text, encoding) in enumerate(zip(texts, reference.encode_batch(list(texts), add_special_tokens=False), strict=True)):
+    for index, (text, encoding) in enumerate(
+        zip(texts, reference.encode_batch(list(texts), add_special_tokens=False), strict=True)
+    ):
         offsets = list(zip(starts[index], ends[index], strict=True))
         assert ids[index] == encoding.ids, f"ids of {text!r}: expected {encoding.tokens}"
         assert plain_ids[index] == encoding.ids, f"ids without offsets of {text!r}"
-        assert offsets == with_marks(text, encoding.ids, encoding.offsets, added), f"offsets of {text!r}"
+        assert offsets == with_marks(text, encoding.ids, encoding.offsets, added), (
+            f"offsets of {text!r}"
+        )
 
 
-def with_marks(text: str, ids: Sequence[int], offsets: Sequence[Sequence[int]], added: Collection[int]) -> list[tuple[int, int]]:
-    """Hugging Face's offsets, those of tokens that are not `added` up to the last mark behind their last letter."""
-    limits = [*(start for start, _ in offsets[1:]), len(text)][:len(ids)]
+def with_marks(
+    text: str, ids: Sequence[int], offsets: Sequence[Sequence[int]], added: Collection[int]
+) -> list[tuple[int, int]]:
+    """Hugging Face's offsets, those of tokens that are not `added` up to the last mark behind their
+    last letter.
+    """
+    limits = [*(start for start, _ in offsets[1:]), len(text)][: len(ids)]
     found = []
     for id, (start, end), limit in zip(ids, offsets, limits, strict=True):
         while id not in added and end < limit and unicodedata.category(text[end]) == "Mn":
@@ -62,13 +90,28 @@ def with_marks(text: str, ids: Sequence[int], offsets: Sequence[Sequence[int]], 
 
 
 def toy_pieces() -> dict[str, int]:
-    """A vocabulary small enough to read, with pieces of every class that the tokenizer treats apart."""
-    words = "the hello world un aff able straße strasse über uber cafe café naïve don t [SEP 2024 東京 中文".split()
+    """A vocabulary small enough to read, with pieces of every class that the tokenizer treats
+    apart.
+    """
+    words = (
+        "the hello world un aff able straße strasse über uber cafe café naïve don t [SEP 2024"
+        " 東京 中文".split()
+    )
     alone = [
         *"abcdefghijklmnopqrstuvwxyzABCXYZ0123456789éüßσςİıЖжé中国文東京豈가ᄒ한",
         *".,!?;:'\"-()[]{}#$+<=>@^_`|~/\\&%*，。！？「」—…€😀👍\u00ad\u200d\ufffd",
     ]
-    suffixes = ["##" + piece for piece in [*"abcdefghijklmnopqrstuvwxyz0123456789éßжσ中文ᅡᆫ", "able", "ing", "llo", "#", "."]]
+    suffixes = [
+        "##" + piece
+        for piece in [
+            *"abcdefghijklmnopqrstuvwxyz0123456789éßжσ中文ᅡᆫ",
+            "able",
+            "ing",
+            "llo",
+            "#",
+            ".",
+        ]
+    ]
     unreachable = ["", "##", "two words", "\u3000", "[unused1]", "o'clock"]
     tokens = dict.fromkeys([*SPECIAL, *unreachable, *words, *alone, *suffixes])
     return {token: id for id, token in enumerate(tokens)}
@@ -105,7 +148,9 @@ ADVERSARIAL = (
 )
 
 
-def tokenizer_json(*, lowercase: bool = False, clean_text: bool = True, added: tuple = (), **model) -> dict:
+def tokenizer_json(
+    *, lowercase: bool = False, clean_text: bool = True, added: tuple = (), **model
+) -> dict:
     """A tokenizer.json with the toy vocabulary."""
     pieces = toy_pieces()
     tokens = [{"id": pieces[token], "content": token, **FLAGS} for token in SPECIAL] + list(added)
@@ -132,27 +177,51 @@ def tokenizer_json(*, lowercase: bool = False, clean_text: bool = True, added: t
 
 
 def folders() -> dict[str, dict[str, object]]:
-    """Folders that AutoTokenizer reads in different ways: name of the case → name of the file → its content."""
+    """Folders that AutoTokenizer reads in different ways: name of the case → name of the file → its
+    content.
+    """
     vocabulary = {"config.json": BERT, "vocab.txt": "".join(piece + "\n" for piece in toy_pieces())}
     unknown = {**FLAGS, "normalized": True, "content": "[UNK]", "__type": "AddedToken"}
     left = {**FLAGS, "lstrip": True, "content": "<ent>"}
     right = {**FLAGS, "rstrip": True, "normalized": True, "special": False, "content": "Über"}
     ideograph = {**FLAGS, "normalized": True, "special": False, "content": "É中"}
-    whole = {"tokenizer_class": "PreTrainedTokenizerFast", **{f"{token[1:-1].lower()}_token": token for token in SPECIAL}}
+    whole = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        **{f"{token[1:-1].lower()}_token": token for token in SPECIAL},
+    }
     return {
         "vocab.txt alone": vocabulary,
         "cased": {**vocabulary, "tokenizer_config.json": {"do_lower_case": False}},
-        "cased, accents stripped": {**vocabulary, "tokenizer_config.json": {"do_lower_case": False, "strip_accents": True}},
+        "cased, accents stripped": {
+            **vocabulary,
+            "tokenizer_config.json": {"do_lower_case": False, "strip_accents": True},
+        },
         "uncased, accents kept": {**vocabulary, "tokenizer_config.json": {"strip_accents": False}},
-        "ideographs in words": {**vocabulary, "tokenizer_config.json": {"tokenize_chinese_chars": False}},
-        "other names": {**vocabulary, "tokenizer_config.json": {"cls_token": "hello"}, "special_tokens_map.json": {"cls_token": "world"}},
-        "more special tokens": {**vocabulary, "special_tokens_map.json": {"additional_special_tokens": ["<ent>", "é"]}},
+        "ideographs in words": {
+            **vocabulary,
+            "tokenizer_config.json": {"tokenize_chinese_chars": False},
+        },
+        "other names": {
+            **vocabulary,
+            "tokenizer_config.json": {"cls_token": "hello"},
+            "special_tokens_map.json": {"cls_token": "world"},
+        },
+        "more special tokens": {
+            **vocabulary,
+            "special_tokens_map.json": {"additional_special_tokens": ["<ent>", "é"]},
+        },
         "normalised unknown": {**vocabulary, "tokenizer_config.json": {"unk_token": unknown}},
-        "added_tokens.json": {**vocabulary, "added_tokens.json": {"Über": len(toy_pieces()), "ＨＥＬＬＯ": len(toy_pieces()) + 1}},
+        "added_tokens.json": {
+            **vocabulary,
+            "added_tokens.json": {"Über": len(toy_pieces()), "ＨＥＬＬＯ": len(toy_pieces()) + 1},
+        },
         "added_tokens_decoder": {
             **vocabulary,
             "tokenizer_config.json": {
-                "added_tokens_decoder": {str(len(toy_pieces()) + i): token for i, token in enumerate((left, right, ideograph))}
+                "added_tokens_decoder": {
+                    str(len(toy_pieces()) + i): token
+                    for i, token in enumerate((left, right, ideograph))
+                }
             },
         },
         "tokenizer.json rebuilt": {"config.json": BERT, "tokenizer.json": tokenizer_json()},
@@ -161,7 +230,10 @@ def folders() -> dict[str, dict[str, object]]:
             "tokenizer.json": tokenizer_json(lowercase=True),
             "tokenizer_config.json": {"do_lower_case": False, "tokenizer_class": "BertTokenizer"},
         },
-        "tokenizer.json as it is": {"tokenizer.json": tokenizer_json(max_input_chars_per_word=5), "tokenizer_config.json": whole},
+        "tokenizer.json as it is": {
+            "tokenizer.json": tokenizer_json(max_input_chars_per_word=5),
+            "tokenizer_config.json": whole,
+        },
         "tokenizer.json, nothing cleaned": {
             "tokenizer.json": tokenizer_json(lowercase=True, clean_text=False),
             "tokenizer_config.json": whole,
@@ -169,7 +241,10 @@ def folders() -> dict[str, dict[str, object]]:
         "tokenizer.json with added tokens": {
             "tokenizer.json": tokenizer_json(
                 continuing_subword_prefix="a",
-                added=tuple({"id": len(toy_pieces()) + i, **token} for i, token in enumerate((left, right, ideograph))),
+                added=tuple(
+                    {"id": len(toy_pieces()) + i, **token}
+                    for i, token in enumerate((left, right, ideograph))
+                ),
             ),
             "tokenizer_config.json": whole,
         },
@@ -189,4 +264,6 @@ def texts() -> list[str]:
 def write(folder: pathlib.Path, files: dict[str, object]) -> None:
     """Lays the files of one case into `folder`."""
     for name, content in files.items():
-        (folder / name).write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+        (folder / name).write_text(
+            content if isinstance(content, str) else json.dumps(content), encoding="utf-8"
+        )

@@ -35,7 +35,9 @@ def config(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "numbers", [range(SAMPLE), pytest.param(range(SAMPLE, ALL), marks=pytest.mark.slow)], ids=["sample", "all"]
+    "numbers",
+    [range(SAMPLE), pytest.param(range(SAMPLE, ALL), marks=pytest.mark.slow)],
+    ids=["sample", "all"],
 )
 def test_odd_flags_are_a_request_or_one_message(config, capsys, numbers):
     start, codes = time.process_time(), []
@@ -59,7 +61,10 @@ def test_odd_flags_are_a_request_or_one_message(config, capsys, numbers):
         ("--deploy=", "--deploy: no value. Expected text or null; leave it out for the default."),
         ("--workers=", "--workers: no value. Expected integer >= 1;"),
         ("--trials=9", "--trials: only with --tune."),
-        ("--region=us\x1b[2J", r"--region: has a character that cannot be printed. Received 'us\x1b[2J'."),
+        (
+            "--region=us\x1b[2J",
+            r"--region: has a character that cannot be printed. Received 'us\x1b[2J'.",
+        ),
         ("--timeout_hours=1e300", "--timeout_hours: expected at most 10000. Received 1e+300."),
     ],
 )

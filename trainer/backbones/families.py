@@ -1,11 +1,16 @@
-"""What tells the families of checkpoints apart in Hugging Face's format: keys of config.json, names of tensors and classes."""
+"""What tells the families of checkpoints apart in Hugging Face's format: keys of config.json, names
+of tensors and classes.
+"""
 
 import dataclasses
 from typing import Any
 
-FIRST_HEAD_SITE = 1_000_000  # places in the network, by which dropout and initial values are seeded: those below are the backbone's
+# places in the network, by which dropout and initial values are seeded: those below are the
+# backbone's
+FIRST_HEAD_SITE = 1_000_000
 Keys = dict[str, tuple[str, Any]]  # field of BackboneConfig: (key of config.json, its default)
-Modules = dict[str, str | tuple[str, ...]]  # ours: Hugging Face's; three of theirs are concatenated in one of ours
+# ours: Hugging Face's; three of theirs are concatenated in one of ours
+Modules = dict[str, str | tuple[str, ...]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +61,10 @@ _ELECTRA_KEYS: Keys = _BERT_KEYS | {
     "heads": ("num_attention_heads", 4),
     "intermediate_size": ("intermediate_size", 1024),
 }
-_ROBERTA_KEYS: Keys = _BERT_KEYS | {"vocabulary_size": ("vocab_size", 50265), "pad_token_id": ("pad_token_id", 1)}
+_ROBERTA_KEYS: Keys = _BERT_KEYS | {
+    "vocabulary_size": ("vocab_size", 50265),
+    "pad_token_id": ("pad_token_id", 1),
+}
 _ALBERT_KEYS: Keys = _BERT_KEYS | {
     "vocabulary_size": ("vocab_size", 30000),
     "embedding_size": ("embedding_size", 128),
@@ -110,7 +118,9 @@ _BERT_MODULES: Modules = {
     "embeddings/position": "embeddings.position_embeddings",
     "embeddings/segment": "embeddings.token_type_embeddings",
     "embeddings/norm": "embeddings.LayerNorm",
-    "layer_#/attention/query_key_value": tuple(f"encoder.layer.#.attention.self.{part}" for part in ("query", "key", "value")),
+    "layer_#/attention/query_key_value": tuple(
+        f"encoder.layer.#.attention.self.{part}" for part in ("query", "key", "value")
+    ),
     "layer_#/attention/output": "encoder.layer.#.attention.output.dense",
     "layer_#/attention/norm": "encoder.layer.#.attention.output.LayerNorm",
     "layer_#/feed_forward/intermediate": "encoder.layer.#.intermediate.dense",
@@ -122,7 +132,9 @@ _ALBERT_LAYER = "encoder.albert_layer_groups.#.albert_layers.0"
 _ALBERT_MODULES: Modules = {
     **{path: name for path, name in _BERT_MODULES.items() if path.startswith("embeddings/")},
     "embeddings/project": "encoder.embedding_hidden_mapping_in",
-    "layer_#/attention/query_key_value": tuple(f"{_ALBERT_LAYER}.attention.{part}" for part in ("query", "key", "value")),
+    "layer_#/attention/query_key_value": tuple(
+        f"{_ALBERT_LAYER}.attention.{part}" for part in ("query", "key", "value")
+    ),
     "layer_#/attention/output": f"{_ALBERT_LAYER}.attention.dense",
     "layer_#/attention/norm": f"{_ALBERT_LAYER}.attention.LayerNorm",
     "layer_#/feed_forward/intermediate": f"{_ALBERT_LAYER}.ffn",
@@ -134,7 +146,9 @@ _DISTILBERT_MODULES: Modules = {
     "embeddings/word": "embeddings.word_embeddings",
     "embeddings/position": "embeddings.position_embeddings",
     "embeddings/norm": "embeddings.LayerNorm",
-    "layer_#/attention/query_key_value": tuple(f"transformer.layer.#.attention.{part}_lin" for part in "qkv"),
+    "layer_#/attention/query_key_value": tuple(
+        f"transformer.layer.#.attention.{part}_lin" for part in "qkv"
+    ),
     "layer_#/attention/output": "transformer.layer.#.attention.out_lin",
     "layer_#/attention/norm": "transformer.layer.#.sa_layer_norm",
     "layer_#/feed_forward/intermediate": "transformer.layer.#.ffn.lin1",
@@ -157,18 +171,59 @@ _NO_POOLER = {"pooler": False, "qa_dropout": 0.0}
 _ENCODER_ONLY = {"is_decoder": False, "add_cross_attention": False}
 _ABSOLUTE = {"position_embedding_type": "absolute", **_ENCODER_ONLY}
 FAMILIES: dict[str, Family] = {
-    "bert": Family("Bert", "bert.", _BERT_KEYS, {"pooler": True, "qa_dropout": 0.0}, _BERT_MODULES, _ABSOLUTE),
-    "electra": Family("Electra", "electra.", _ELECTRA_KEYS, _NO_POOLER, _BERT_MODULES | {"embeddings/project": "embeddings_project"}, _ABSOLUTE),
-    "distilbert": Family("DistilBert", "distilbert.", _DISTILBERT_KEYS, {"pooler": False, "segment_types": 0, "layer_norm_epsilon": 1e-12},
-                         _DISTILBERT_MODULES, _ABSOLUTE, {"dim": "hidden_size", "n_layers": "num_hidden_layers", "n_heads": "num_attention_heads"}),
+    "bert": Family(
+        "Bert", "bert.", _BERT_KEYS, {"pooler": True, "qa_dropout": 0.0}, _BERT_MODULES, _ABSOLUTE
+    ),
+    "electra": Family(
+        "Electra",
+        "electra.",
+        _ELECTRA_KEYS,
+        _NO_POOLER,
+        _BERT_MODULES | {"embeddings/project": "embeddings_project"},
+        _ABSOLUTE,
+    ),
+    "distilbert": Family(
+        "DistilBert",
+        "distilbert.",
+        _DISTILBERT_KEYS,
+        {"pooler": False, "segment_types": 0, "layer_norm_epsilon": 1e-12},
+        _DISTILBERT_MODULES,
+        _ABSOLUTE,
+        {"dim": "hidden_size", "n_layers": "num_hidden_layers", "n_heads": "num_attention_heads"},
+    ),
     "roberta": Family("Roberta", "roberta.", _ROBERTA_KEYS, _NO_POOLER, _BERT_MODULES, _ABSOLUTE),
-    "xlm-roberta": Family("XLMRoberta", "roberta.", _ROBERTA_KEYS, _NO_POOLER, _BERT_MODULES, _ABSOLUTE),
-    "albert": Family("Albert", "albert.", _ALBERT_KEYS, {"pooler": True, "qa_dropout": 0.0}, _ALBERT_MODULES, _ABSOLUTE | {"inner_group_num": 1}),
-    "gpt2": Family("GPT2", "transformer.", _GPT2_KEYS,
-                   {**_NO_POOLER, "segment_types": 0, "causal": True, "classifier_dropout": 0.0, "pad_token_id": None}, _GPT2_MODULES,
-                   {"add_cross_attention": False, "tie_word_embeddings": True},
-                   {"n_embd": "hidden_size", "n_layer": "num_hidden_layers", "n_head": "num_attention_heads", "n_positions": "max_position_embeddings"},
-                   kernels_transposed=False),
+    "xlm-roberta": Family(
+        "XLMRoberta", "roberta.", _ROBERTA_KEYS, _NO_POOLER, _BERT_MODULES, _ABSOLUTE
+    ),
+    "albert": Family(
+        "Albert",
+        "albert.",
+        _ALBERT_KEYS,
+        {"pooler": True, "qa_dropout": 0.0},
+        _ALBERT_MODULES,
+        _ABSOLUTE | {"inner_group_num": 1},
+    ),
+    "gpt2": Family(
+        "GPT2",
+        "transformer.",
+        _GPT2_KEYS,
+        {
+            **_NO_POOLER,
+            "segment_types": 0,
+            "causal": True,
+            "classifier_dropout": 0.0,
+            "pad_token_id": None,
+        },
+        _GPT2_MODULES,
+        {"add_cross_attention": False, "tie_word_embeddings": True},
+        {
+            "n_embd": "hidden_size",
+            "n_layer": "num_hidden_layers",
+            "n_head": "num_attention_heads",
+            "n_positions": "max_position_embeddings",
+        },
+        kernels_transposed=False,
+    ),
 }
 # The first token's position is the one behind that of padding, which has its own.
 FIRST_BEHIND_PADDING = ("roberta", "xlm-roberta")

@@ -23,10 +23,16 @@ def advice(folder: Path, found: list[str]) -> str | None:
         return _of_an_adapter(folder)
     inside = _module_folder(folder, found)
     if inside is not None:
-        return f"it is a folder of sentence-transformers, whose model is in {inside.name}: set backbone.weights to {inside}"
+        return (
+            f"it is a folder of sentence-transformers, whose model is in {inside.name}: set"
+            f" backbone.weights to {inside}"
+        )
     below = [name for name in found if (folder / name / "config.json").is_file()]
     if below:
-        return f"a folder in it is one: set backbone.weights to {', or '.join(str(folder / name) for name in below[:SHOWN_FOLDERS])}"
+        return (
+            "a folder in it is one: set backbone.weights to"
+            f" {', or '.join(str(folder / name) for name in below[:SHOWN_FOLDERS])}"
+        )
     return None
 
 
@@ -35,11 +41,16 @@ def _of_an_adapter(folder: Path) -> str:
         settings = read_object(folder / ADAPTER_FILE)
     except UserError:
         settings = {}
-    base, kind = settings.get("base_model_name_or_path"), settings.get("peft_type")
+    base = settings.get("base_model_name_or_path")
+    kind = settings.get("peft_type")
     kind = f" ({shown_name(kind, 20)})" if isinstance(kind, str) else ""
     base = f" of {shown_value(base)}" if isinstance(base, str) else ""
-    return (f"it has an adapter of PEFT{kind}, a change{base}, and not the model itself. Merge the two where PEFT is installed, "
-            "AutoPeftModel.from_pretrained(FOLDER).merge_and_unload().save_pretrained(NEW), and set backbone.weights to NEW")
+    return (
+        f"it has an adapter of PEFT{kind}, a change{base}, and not the model itself. Merge the two"
+        " where PEFT is installed,"
+        " AutoPeftModel.from_pretrained(FOLDER).merge_and_unload().save_pretrained(NEW), and set"
+        " backbone.weights to NEW"
+    )
 
 
 def _module_folder(folder: Path, found: list[str]) -> Path | None:
@@ -52,6 +63,11 @@ def _module_folder(folder: Path, found: list[str]) -> Path | None:
         return None
     for module in modules if isinstance(modules, list) else []:
         path = module.get("path") if isinstance(module, dict) else None
-        if isinstance(path, str) and 0 < len(path) < 256 and path == Path(path).name and (folder / path / "config.json").is_file():
+        if (
+            isinstance(path, str)
+            and 0 < len(path) < 256
+            and path == Path(path).name
+            and (folder / path / "config.json").is_file()
+        ):
             return folder / path
     return None

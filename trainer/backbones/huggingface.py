@@ -1,7 +1,8 @@
-"""Checkpoints in Hugging Face's format, read into our backbones and written back: config.json and safetensors.
+"""Checkpoints in Hugging Face's format, read into our backbones and written back: config.json and
+safetensors.
 
-One table per family (families.py) relates our weights to Hugging Face's tensors; reading and writing both follow it.
-Pickled checkpoints (pytorch_model.bin) are never read: they can run code.
+One table per family (families.py) relates our weights to Hugging Face's tensors; reading and
+writing both follow it. Pickled checkpoints (pytorch_model.bin) are never read: they can run code.
 """
 
 import dataclasses
@@ -33,38 +34,83 @@ if TYPE_CHECKING:
     Backbone = Encoder | Decoder
 
 CONFIG_FILE = "config.json"
-_CONVERT = ("""Where PyTorch is installed, in that folder: python -c "import torch, safetensors.torch as s; tensors = """
-            """torch.load('pytorch_model.bin', weights_only=True); s.save_file({k: v.clone() for k, v in tensors.items()}, """
-            """'model.safetensors', {'format': 'pt'})\"""")
+_CONVERT = (
+    """Where PyTorch is installed, in that folder: python -c "import torch, safetensors.torch as s; tensors = """
+    """torch.load('pytorch_model.bin', weights_only=True); s.save_file({k: v.clone() for k, v in tensors.items()}, """
+    """'model.safetensors', {'format': 'pt'})\""""
+)
 # Formats that are not read, and how to get out of each.
 PICKLES = {
     "pytorch_model.bin": _CONVERT,
-    "pytorch_model.bin.index.json": "Where PyTorch is installed, transformers writes safetensors: AutoModel.from_pretrained(FOLDER).save_pretrained(NEW).",
-    "tf_model.h5": "Convert it with transformers below 5: from_pretrained(FOLDER, from_tf=True), then save_pretrained.",
-    "flax_model.msgpack": "Convert it with transformers below 5: from_pretrained(FOLDER, from_flax=True), then save_pretrained.",
-    "model.ckpt.index": "Convert it with transformers below 5: from_pretrained(FOLDER, from_tf=True), then save_pretrained."}
-TOKENIZER_FILES = ("vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
-                   "merges.txt", "spiece.model", "sentencepiece.bpe.model")
+    "pytorch_model.bin.index.json": (
+        "Where PyTorch is installed, transformers writes safetensors:"
+        " AutoModel.from_pretrained(FOLDER).save_pretrained(NEW)."
+    ),
+    "tf_model.h5": (
+        "Convert it with transformers below 5: from_pretrained(FOLDER, from_tf=True), then"
+        " save_pretrained."
+    ),
+    "flax_model.msgpack": (
+        "Convert it with transformers below 5: from_pretrained(FOLDER, from_flax=True), then"
+        " save_pretrained."
+    ),
+    "model.ckpt.index": (
+        "Convert it with transformers below 5: from_pretrained(FOLDER, from_tf=True), then"
+        " save_pretrained."
+    ),
+}
+TOKENIZER_FILES = (
+    "vocab.txt",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
 
 _LARGEST = 2**31 - 1  # of a size; whether there is memory for it is another question
 _HEAD_DROPOUTS = ("classifier_dropout", "token_classifier_dropout")
 _MAY_BE_NULL = (*_HEAD_DROPOUTS, "pad_token_id", "intermediate_size")
-_LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias"}  # embeddings have none: their path is the tensor
-_NO_POOLER = ("ForTokenClassification", "ForQuestionAnswering", "ForMaskedLM", "LMHeadModel")  # classes built without one
-_OTHER_PARTS = (  # tensors that task models add to an encoder, and buffers: not needed, hence not a mistake
-    "cls.", "classifier.", "pre_classifier.", "qa_outputs.", "vocab_transform.", "vocab_layer_norm.", "vocab_projector.", "lm_head.",
-    "discriminator_predictions.", "generator_predictions.", "generator_lm_head.", "sequence_summary.", "pooler.", "predictions.",
-    "sop_classifier.", "score.", "multiple_choice_head.")
+# embeddings have none: their path is the tensor
+_LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias"}
+# classes built without one
+_NO_POOLER = ("ForTokenClassification", "ForQuestionAnswering", "ForMaskedLM", "LMHeadModel")
+# tensors that task models add to an encoder, and buffers: not needed, hence not a mistake
+_OTHER_PARTS = (
+    "cls.",
+    "classifier.",
+    "pre_classifier.",
+    "qa_outputs.",
+    "vocab_transform.",
+    "vocab_layer_norm.",
+    "vocab_projector.",
+    "lm_head.",
+    "discriminator_predictions.",
+    "generator_predictions.",
+    "generator_lm_head.",
+    "sequence_summary.",
+    "pooler.",
+    "predictions.",
+    "sop_classifier.",
+    "score.",
+    "multiple_choice_head.",
+)
 _BUFFERS = re.compile(r"embeddings\.(position_ids|token_type_ids)|h\.\d+\.attn\.(bias|masked_bias)")
 
 
 @dataclasses.dataclass(frozen=True)
 class LoadReport:
-    """What a checkpoint did not have, and what was not taken from it: Hugging Face's tensor names."""
+    """What a checkpoint did not have, and what was not taken from it:
+    Hugging Face's tensor names.
+    """
 
     new: list[str]  # freshly initialised
     unused: list[str]
-    notes: list[str] = dataclasses.field(default_factory=list)  # on how they were read, where that is not plain
+    # on how they were read, where that is not plain
+    notes: list[str] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +121,8 @@ class TaskHead:
         tensors: float32 under Hugging Face's names, such as classifier.weight (C, H).
         id2label, label2id: as config.json has them; None where it has none.
         problem_type, num_labels: the same.
-        task: how the name of its class ends, such as ForTokenClassification; "" where config.json names none.
+        task: how the name of its class ends, such as ForTokenClassification; "" where config.json
+            names none.
     """
 
     tensors: dict[str, np.ndarray]
@@ -98,19 +145,23 @@ def read_config(folder: str | os.PathLike) -> "BackboneConfig":
     Args:
         folder: with the checkpoint.
     Returns:
-        The encoder's sizes and rates; the classifiers' dropouts fall back on the hidden one, as in Hugging Face.
+        The encoder's sizes and rates; the classifiers' dropouts fall back on the hidden one, as in
+        Hugging Face.
     Raises:
-        WeightsError: there is no such file, it is not JSON, or it asks for something that is not implemented.
+        WeightsError: there is no such file, it is not JSON, or it asks for something that is not
+            implemented.
     """
     return _parse_config(_read_content(Path(folder)), where=str(Path(folder) / CONFIG_FILE))
 
 
 def require_weights_that_fit(folder: str | os.PathLike) -> None:
-    """Compares config.json with the weights' headers, or with this machine's memory; nothing is allocated.
+    """Compares config.json with the weights' headers, or with this machine's memory; nothing is
+    allocated.
 
     Raises:
-        WeightsError: see `read_config` and `has_weights`; or the tensors are damaged, missing, unknown or of another
-            shape; or there are none, and what config.json describes is too large to make.
+        WeightsError: see `read_config` and `has_weights`; or the tensors are damaged, missing,
+            unknown or of another shape; or there are none, and what config.json describes is too
+            large to make.
     """
     config = read_config(folder)
     if has_weights(folder):
@@ -119,12 +170,14 @@ def require_weights_that_fit(folder: str | os.PathLike) -> None:
 
 
 def read_eos_id(folder: str | os.PathLike) -> int | None:
-    """The token that config.json says ends a text; the first where there are several, None where it names none of the vocabulary.
+    """The token that config.json says ends a text; the first where there are several, None where it
+    names none of the vocabulary.
 
     Raises:
         WeightsError: see `read_config`.
     """
-    named, config = _read_content(Path(folder)).get("eos_token_id"), read_config(folder)
+    named = _read_content(Path(folder)).get("eos_token_id")
+    config = read_config(folder)
     first = named[0] if isinstance(named, list) and named else named
     return first if type(first) is int and 0 <= first < config.vocabulary_size else None
 
@@ -139,15 +192,24 @@ def has_weights(folder: str | os.PathLike) -> bool:
     if WEIGHTS_FILE in found or INDEX_FILE in found:
         return True
     if pickles := [name for name in PICKLES if name in found]:
-        raise WeightsError(f"{folder} has {', '.join(pickles)} but no {WEIGHTS_FILE}: only safetensors are read, as a pickled file can"
-                           f" run code. {PICKLES[pickles[0]]}")
+        raise WeightsError(
+            f"{folder} has {', '.join(pickles)} but no {WEIGHTS_FILE}: only safetensors are read,"
+            f" as a pickled file can run code. {PICKLES[pickles[0]]}"
+        )
     if ADAPTER_FILE in found:
         raise WeightsError(f"{folder}: {advice(Path(folder), found)}")
     return False
 
 
-def load_backbone(folder: str | os.PathLike, *, dtype: str = "float32", seed: int = 0, hidden_dropout: float | None = None,
-                 attention_dropout: float | None = None, pooler: bool = True) -> tuple["Backbone", LoadReport]:
+def load_backbone(
+    folder: str | os.PathLike,
+    *,
+    dtype: str = "float32",
+    seed: int = 0,
+    hidden_dropout: float | None = None,
+    attention_dropout: float | None = None,
+    pooler: bool = True,
+) -> tuple["Backbone", LoadReport]:
     """Builds the encoder or decoder of a checkpoint and fills it.
 
     Args:
@@ -160,18 +222,28 @@ def load_backbone(folder: str | os.PathLike, *, dtype: str = "float32", seed: in
     Returns:
         backbone; report of what is new and what was left unused.
     Raises:
-        WeightsError: see `read_config` and `has_weights`; or the tensors are damaged, missing, unknown or of another
-            shape, all of them listed.
+        WeightsError: see `read_config` and `has_weights`; or the tensors are damaged, missing,
+            unknown or of another shape, all of them listed.
     """
     from trainer.backbones.decoder import Decoder
     from trainer.backbones.encoder import Encoder
     from trainer.backbones.layers import initial_value
 
-    changes = {"hidden_dropout": hidden_dropout, "embedding_dropout": hidden_dropout, "attention_dropout": attention_dropout,
-               "pooler": None if pooler else False}
-    config = dataclasses.replace(read_config(folder), **{key: value for key, value in changes.items() if value is not None})
+    changes = {
+        "hidden_dropout": hidden_dropout,
+        "embedding_dropout": hidden_dropout,
+        "attention_dropout": attention_dropout,
+        "pooler": None if pooler else False,
+    }
+    config = dataclasses.replace(
+        read_config(folder), **{key: value for key, value in changes.items() if value is not None}
+    )
     pretrained = has_weights(folder)
-    tensors = _Tensors.open(folder, config.architecture) if pretrained else _Tensors({}, BareNames({}, frozenset(), ""))
+    tensors = (
+        _Tensors.open(folder, config.architecture)
+        if pretrained
+        else _Tensors({}, BareNames({}, frozenset(), ""))
+    )
     unused = tensors.check(config) if pretrained else []
     require_memory(config, str(Path(folder) / CONFIG_FILE))
     backbone = (Decoder if config.causal else Encoder)(config, seed=None, dtype=dtype)
@@ -190,14 +262,20 @@ def _notes(folder: Path, config: "BackboneConfig", tensors: "_Tensors") -> list[
     """What was concluded rather than read."""
     notes = []
     if "model_type" not in _read_json(folder, CONFIG_FILE):
-        notes.append(f"{CONFIG_FILE} has no model_type: by its {'tensors' if tensors.shapes else 'architectures'} it is {config.architecture}")
+        notes.append(
+            f"{CONFIG_FILE} has no model_type: by its"
+            f" {'tensors' if tensors.shapes else 'architectures'} it is {config.architecture}"
+        )
     if tensors.removed:
-        notes.append(f"read without {shown_name(tensors.removed)}, which stands before its tensors' names")
+        notes.append(
+            f"read without {shown_name(tensors.removed)}, which stands before its tensors' names"
+        )
     return notes
 
 
 def tensor_names(folder: str | os.PathLike) -> set[str]:
-    """The names of a checkpoint's tensors, without the prefix of its backbone; none of them is read.
+    """The names of a checkpoint's tensors, without the prefix of its backbone; none of them is
+    read.
 
     Raises:
         WeightsError: see `read_config` and `has_weights`, or the file is damaged.
@@ -215,30 +293,56 @@ def read_task_head(folder: str | os.PathLike) -> TaskHead:
     Raises:
         WeightsError: see `read_config` and `has_weights`, or the file is damaged.
     """
-    content, config = _read_content(Path(folder)), read_config(folder)
+    content = _read_content(Path(folder))
+    config = read_config(folder)
     tensors = {}
     if has_weights(folder):
         checkpoint = _Tensors.open(folder, config.architecture)
-        tensors = {name: checkpoint.read(name) for name in checkpoint.shapes if name.startswith(_OTHER_PARTS) and name[:7] != "pooler."}
+        tensors = {
+            name: checkpoint.read(name)
+            for name in checkpoint.shapes
+            if name.startswith(_OTHER_PARTS) and name[:7] != "pooler."
+        }
     where = str(Path(folder) / CONFIG_FILE)
-    id2label, label2id = read_id2label(content, where), read_label2id(content, where)
-    problem_type, num_labels = content.get("problem_type"), content.get("num_labels")
-    return TaskHead(tensors, id2label or None, label2id or None, problem_type if isinstance(problem_type, str) else None,
-                    len(id2label) or (num_labels if type(num_labels) is int else None), task_of(content))
+    id2label = read_id2label(content, where)
+    label2id = read_label2id(content, where)
+    problem_type = content.get("problem_type")
+    num_labels = content.get("num_labels")
+    return TaskHead(
+        tensors,
+        id2label or None,
+        label2id or None,
+        problem_type if isinstance(problem_type, str) else None,
+        len(id2label) or (num_labels if type(num_labels) is int else None),
+        task_of(content),
+    )
 
 
 def backbone_tensors(backbone: "Backbone") -> dict[str, np.ndarray]:
-    """The weights of a backbone as float32 arrays under Hugging Face's names, without the family's prefix."""
+    """The weights of a backbone as float32 arrays under Hugging Face's names, without the family's
+    prefix.
+    """
     tensors = {}
     for path, weight in backbone.weights_by_path().items():
         names = _tensor_names(path, backbone.config.architecture)
-        tensors |= zip(names, _split(path, np.asarray(weight.value), len(names), backbone.config.architecture), strict=True)
+        tensors |= zip(
+            names,
+            _split(path, np.asarray(weight.value), len(names), backbone.config.architecture),
+            strict=True,
+        )
     return tensors
 
 
-def save_huggingface(folder: str | os.PathLike, backbone: "Backbone", source: str | os.PathLike | Mapping[str, Any], *,
-                     head_tensors: Mapping[str, np.ndarray] | None = None, config_updates: Mapping[str, Any] | None = None,
-                     tokenizer_folder: str | os.PathLike | None = None, tokenizer_updates: Mapping[str, Any] | None = None) -> None:
+def save_huggingface(
+    folder: str | os.PathLike,
+    backbone: "Backbone",
+    source: str | os.PathLike | Mapping[str, Any],
+    *,
+    head_tensors: Mapping[str, np.ndarray] | None = None,
+    config_updates: Mapping[str, Any] | None = None,
+    tokenizer_folder: str | os.PathLike | None = None,
+    tokenizer_updates: Mapping[str, Any] | None = None,
+) -> None:
     """Writes a folder that `AutoModelFor….from_pretrained` loads; on failure nothing of it is left.
 
     Args:
@@ -246,50 +350,93 @@ def save_huggingface(folder: str | os.PathLike, backbone: "Backbone", source: st
         backbone: with the weights.
         source: the folder it came from, or the content of its config.json, which is kept.
         head_tensors: the task head under Hugging Face's names, such as classifier.weight (C, H).
-        config_updates: keys of config.json to set, or None to leave out. `architectures` decides what is written: with ["BertModel"] the tensors
-            are bare, otherwise prefixed; with a class that has no pooler there is none. `id2label` replaces `num_labels`.
+        config_updates: keys of config.json to set, or None to leave out. `architectures` decides
+            what is written: with ["BertModel"] the tensors are bare, otherwise prefixed; with a
+            class that has no pooler there is none. `id2label` replaces `num_labels`.
         tokenizer_folder: its tokenizer files are copied.
         tokenizer_updates: keys of tokenizer_config.json to set.
     Raises:
         WeightsError: the source's config.json is missing or wrong.
         ValueError: the source describes another backbone, or the head is not one.
     """
-    content = {"model_type": backbone.config.architecture, **source} if isinstance(source, Mapping) else _read_content(Path(source))
+    content = (
+        {"model_type": backbone.config.architecture, **source}
+        if isinstance(source, Mapping)
+        else _read_content(Path(source))
+    )
     config = _parse_config(content, where="source config.json")
-    sizes = [field.name for field in dataclasses.fields(config) if "dropout" not in field.name and field.name != "pooler"]
-    if differing := [name for name in sizes if getattr(config, name) != getattr(backbone.config, name)]:
-        raise ValueError(f"expected a source config.json that describes the backbone. Received one that differs in {', '.join(differing)}")
+    sizes = [
+        field.name
+        for field in dataclasses.fields(config)
+        if "dropout" not in field.name and field.name != "pooler"
+    ]
+    if differing := [
+        name for name in sizes if getattr(config, name) != getattr(backbone.config, name)
+    ]:
+        raise ValueError(
+            "expected a source config.json that describes the backbone. Received one that differs"
+            f" in {', '.join(differing)}"
+        )
     content |= config_updates or {}
-    content = {key: value for key, value in content.items() if value is not None or key not in (config_updates or {})}
+    content = {
+        key: value
+        for key, value in content.items()
+        if value is not None or key not in (config_updates or {})
+    }
     content.pop("torch_dtype", None)  # older name of dtype
     if "id2label" in (config_updates or {}):
         content.pop("num_labels", None)
     architecture = (content.get("architectures") or [""])[0]
-    prefix = "" if architecture.endswith("Model") and not architecture.endswith("LMHeadModel") else FAMILIES[config.architecture].prefix
+    prefix = (
+        ""
+        if architecture.endswith("Model") and not architecture.endswith("LMHeadModel")
+        else FAMILIES[config.architecture].prefix
+    )
     head = {name: np.asarray(tensor, np.float32) for name, tensor in (head_tensors or {}).items()}
     if strangers := [name for name in head if not name.startswith(_OTHER_PARTS)]:
-        raise ValueError(f"expected head tensors named {', '.join(_OTHER_PARTS)}…. Received {', '.join(strangers)}")
-    body = {prefix + name: tensor for name, tensor in backbone_tensors(backbone).items()
-            if not (name.startswith("pooler.") and architecture.endswith(_NO_POOLER))}
+        raise ValueError(
+            f"expected head tensors named {', '.join(_OTHER_PARTS)}…. Received"
+            f" {', '.join(strangers)}"
+        )
+    body = {
+        prefix + name: tensor
+        for name, tensor in backbone_tensors(backbone).items()
+        if not (name.startswith("pooler.") and architecture.endswith(_NO_POOLER))
+    }
     with replaced_folder(folder) as partial:
         _write_folder(partial, content | {"dtype": "float32"}, body | head, tokenizer_folder)
         if tokenizer_updates:
             file = partial / "tokenizer_config.json"
             known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-            file.write_text(json.dumps({**known, **tokenizer_updates}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            file.write_text(
+                json.dumps({**known, **tokenizer_updates}, indent=2, ensure_ascii=False) + "\n",
+                encoding="utf-8",
+            )
 
 
-def _write_folder(folder: Path, content: dict[str, Any], tensors: dict[str, np.ndarray], tokenizer: str | os.PathLike | None) -> None:
+def _write_folder(
+    folder: Path,
+    content: dict[str, Any],
+    tensors: dict[str, np.ndarray],
+    tokenizer: str | os.PathLike | None,
+) -> None:
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    (folder / CONFIG_FILE).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / CONFIG_FILE).write_text(
+        json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     # contiguous: safetensors writes the memory as it lies, whatever the strides
     try:
-        save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+        save_file(
+            {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()},
+            folder / WEIGHTS_FILE,
+            metadata={"format": "pt"},
+        )
     except SafetensorError as error:  # which is no OSError
         raise OSError(str(error)) from error
-    shutil.copymode(folder / CONFIG_FILE, folder / WEIGHTS_FILE)  # safetensors lets its owner alone read it
+    # safetensors lets its owner alone read it
+    shutil.copymode(folder / CONFIG_FILE, folder / WEIGHTS_FILE)
     for name in TOKENIZER_FILES if tokenizer is not None else ():
         if (Path(tokenizer) / name).exists():
             shutil.copyfile(Path(tokenizer) / name, folder / name)
@@ -300,29 +447,44 @@ def _parse_config(content: dict[str, Any], *, where: str) -> "BackboneConfig":
 
     name = content.get("model_type")
     if not isinstance(name, str) or name not in FAMILIES:
-        raise WeightsError(f"{where}: model_type is {shown_value(name)}, which is not implemented: expected one of {', '.join(FAMILIES)}. "
-                           "Choose another checkpoint in backbone.weights")
+        raise WeightsError(
+            f"{where}: model_type is {shown_value(name)}, which is not implemented: expected one of"
+            f" {', '.join(FAMILIES)}. Choose another checkpoint in backbone.weights"
+        )
     family = FAMILIES[name]
-    problems = [f"{key} is {_as_json(content[key])}: only {json.dumps(needed)} is implemented; choose another checkpoint in backbone.weights"
-                for key, needed in family.unsupported.items() if content.get(key) not in (None, needed)]
+    problems = [
+        f"{key} is {_as_json(content[key])}: only {json.dumps(needed)} is implemented; choose"
+        " another checkpoint in backbone.weights"
+        for key, needed in family.unsupported.items()
+        if content.get(key) not in (None, needed)
+    ]
     values = {"architecture": name, **family.fixed}
     for field, (key, default) in family.keys.items():
         values[field] = content.get(key, content.get(family.aliases.get(key), default))
         if not _is_valid(field, values[field], default):
             is_share = type(default) is float or field in _HEAD_DROPOUTS
             example = default or (0.1 if is_share else 0 if default == 0 else 1024)
-            problems.append(f"{key} is {shown_value(values[field])}: expected a value like {example!r}")
+            problems.append(
+                f"{key} is {shown_value(values[field])}: expected a value like {example!r}"
+            )
     if problems:
         raise WeightsError(f"{where}: " + "; ".join(problems))
     values.setdefault("embedding_size", values["hidden_size"])
-    values["intermediate_size"] = values["intermediate_size"] or 4 * values["hidden_size"]  # GPT-2's n_inner may be null
+    # GPT-2's n_inner may be null
+    values["intermediate_size"] = values["intermediate_size"] or 4 * values["hidden_size"]
     if name in FIRST_BEHIND_PADDING:
         values["first_position"] = 1 + (values["pad_token_id"] or 0)
         values["max_positions"] -= values["first_position"]
         if values["max_positions"] < 1:
-            raise WeightsError(f"{where}: max_position_embeddings leaves no position behind pad_token_id {values['pad_token_id']}: correct them")
+            raise WeightsError(
+                f"{where}: max_position_embeddings leaves no position behind pad_token_id"
+                f" {values['pad_token_id']}: correct them"
+            )
     if values["pad_token_id"] is not None and values["pad_token_id"] >= values["vocabulary_size"]:
-        raise WeightsError(f"{where}: pad_token_id is {values['pad_token_id']}: expected one of the {values['vocabulary_size']:,} tokens of vocab_size")
+        raise WeightsError(
+            f"{where}: pad_token_id is {values['pad_token_id']}: expected one of the"
+            f" {values['vocabulary_size']:,} tokens of vocab_size"
+        )
     values |= {field: values["hidden_dropout"] for field in _HEAD_DROPOUTS if values[field] is None}
     try:
         return BackboneConfig(**values)
@@ -341,38 +503,61 @@ def _is_valid(field: str, value: Any, default: Any) -> bool:
 
 
 def _as_json(value: Any) -> str:
-    return shown_name(json.dumps(value)) if isinstance(value, str | bool | int | float) else shown_value(value)
+    return (
+        shown_name(json.dumps(value))
+        if isinstance(value, str | bool | int | float)
+        else shown_value(value)
+    )
 
 
 def _list(folder: Path) -> list[str]:
     if not folder.is_dir():
-        raise WeightsError(f"there is no folder {folder}: expected one with {CONFIG_FILE} and {WEIGHTS_FILE}; correct backbone.weights")
+        raise WeightsError(
+            f"there is no folder {folder}: expected one with {CONFIG_FILE} and {WEIGHTS_FILE};"
+            " correct backbone.weights"
+        )
     try:
         return sorted(entry.name for entry in folder.iterdir())
     except OSError as error:
-        raise WeightsError(f"{folder} cannot be read: {error.strerror or error}. Correct its permissions") from None
+        raise WeightsError(
+            f"{folder} cannot be read: {error.strerror or error}. Correct its permissions"
+        ) from None
 
 
 def _read_json(folder: Path, name: str) -> dict[str, Any]:
     found = _list(folder)
     if name not in found:
-        what = advice(folder, found) or f"found {', '.join(map(shown_name, found[:20])) or 'nothing'}; correct backbone.weights"
-        raise WeightsError(f"{folder} has no {name}, so it is not a checkpoint in Hugging Face's format: {what}")
+        what = (
+            advice(folder, found)
+            or f"found {', '.join(map(shown_name, found[:20])) or 'nothing'}; correct backbone.weights"
+        )
+        raise WeightsError(
+            f"{folder} has no {name}, so it is not a checkpoint in Hugging Face's format: {what}"
+        )
     return read_object(folder / name)
 
 
 def _read_content(folder: Path) -> dict[str, Any]:
-    """config.json, with the model_type that it leaves out where the weights or the class tell it."""
+    """config.json, with the model_type that it leaves out where the weights or the class
+    tell it.
+    """
     content = _read_json(folder, CONFIG_FILE)
     if content.get("model_type") is not None:
         return content
     found = _list(folder)
-    if not any(name in found for name in (WEIGHTS_FILE, INDEX_FILE)) and (what := advice(folder, found)):
+    if not any(name in found for name in (WEIGHTS_FILE, INDEX_FILE)) and (
+        what := advice(folder, found)
+    ):
         raise WeightsError(f"{folder / CONFIG_FILE} has no model_type: {what}")
-    model_type = family_of(read_headers(folder) if has_weights(folder) else {}, content.get("architectures"))
+    model_type = family_of(
+        read_headers(folder) if has_weights(folder) else {}, content.get("architectures")
+    )
     if model_type is None:
-        raise WeightsError(f"{folder / CONFIG_FILE} has no model_type, and the tensors' names do not tell it. Set it in {CONFIG_FILE}, to one of "
-                           f"{', '.join(FAMILIES)}, or choose another checkpoint in backbone.weights")
+        raise WeightsError(
+            f"{folder / CONFIG_FILE} has no model_type, and the tensors' names do not tell it. Set"
+            f" it in {CONFIG_FILE}, to one of {', '.join(FAMILIES)}, or choose another checkpoint"
+            " in backbone.weights"
+        )
     return content | {"model_type": model_type}
 
 
@@ -383,17 +568,27 @@ def _tensor_names(path: str, architecture: str) -> list[str]:
         module = path
     layer = module.split("/", 1)[0].removeprefix("layer_")
     theirs = FAMILIES[architecture].modules[module.replace(f"layer_{layer}/", "layer_#/", 1)]
-    return [f"{name.replace('#', layer)}.{_LEAVES.get(leaf, 'weight')}" for name in ([theirs] if isinstance(theirs, str) else theirs)]
+    return [
+        f"{name.replace('#', layer)}.{_LEAVES.get(leaf, 'weight')}"
+        for name in ([theirs] if isinstance(theirs, str) else theirs)
+    ]
 
 
 def _split(path: str, weight: np.ndarray, parts: int, architecture: str) -> list[np.ndarray]:
-    """One of our weights as Hugging Face's tensors: kernels are (outputs, inputs) in most families."""
-    return [part.T if _is_transposed(path, architecture) else part for part in np.split(weight, parts, axis=-1)]
+    """One of our weights as Hugging Face's tensors:
+    kernels are (outputs, inputs) in most families.
+    """
+    return [
+        part.T if _is_transposed(path, architecture) else part
+        for part in np.split(weight, parts, axis=-1)
+    ]
 
 
 def _fuse(path: str, tensors: list[np.ndarray], architecture: str) -> np.ndarray:
     """The inverse of `_split`."""
-    return np.concatenate([tensor.T if _is_transposed(path, architecture) else tensor for tensor in tensors], axis=-1)
+    return np.concatenate(
+        [tensor.T if _is_transposed(path, architecture) else tensor for tensor in tensors], axis=-1
+    )
 
 
 def _is_transposed(path: str, architecture: str) -> bool:
@@ -404,7 +599,9 @@ class _Tensors:
     """The tensors of a checkpoint under bare, present-day names, read one at a time."""
 
     def __init__(self, tensors: dict[str, Tensor], names: BareNames) -> None:
-        self.tensors, self.outside, self.removed = tensors, names.outside, names.removed
+        self.tensors = tensors
+        self.outside = names.outside
+        self.removed = names.removed
         self.shapes = {name: tensor.shape for name, tensor in tensors.items()}
 
     @classmethod
@@ -413,7 +610,8 @@ class _Tensors:
         headers = read_headers(Path(folder))
         names = bare_names(headers, architecture)
         tensors = {bare: headers[name] for bare, name in names.theirs.items()}
-        # A language model may have been written with its output layer alone, which the embeddings are tied to.
+        # A language model may have been written with its output layer alone, which the embeddings
+        # are tied to.
         word = f"{FAMILIES[architecture].modules['embeddings/word']}.weight"
         if word not in tensors and "lm_head.weight" in tensors:
             tensors[word] = tensors["lm_head.weight"]
@@ -427,29 +625,57 @@ class _Tensors:
         """Compares with the shapes that a config asks for; returns what is not needed.
 
         Raises:
-            WeightsError: tensors are missing, unknown, of another shape or of a type that is not read.
+            WeightsError: tensors are missing, unknown, of another shape or of a type that is not
+                read.
         """
-        said = {key: getattr(config, field) for field, (key, _) in FAMILIES[config.architecture].keys.items()}
-        said[FAMILIES[config.architecture].keys["max_positions"][0]] = config.max_positions + config.first_position
+        said = {
+            key: getattr(config, field)
+            for field, (key, _) in FAMILIES[config.architecture].keys.items()
+        }
+        said[FAMILIES[config.architecture].keys["max_positions"][0]] = (
+            config.max_positions + config.first_position
+        )
         found = sizes_found(self.shapes, config.architecture)
         if config.own_layers > MOST_LAYERS:  # not to be listed
             raise WeightsError(misfit(config, said, found, {}))
-        expected = {name: shape for path, shape in weight_shapes(config) for name, shape in _split_shapes(path, shape, config.architecture)}
-        missing = [name for name in expected if name not in self.shapes and not name.startswith("pooler.")]
+        expected = {
+            name: shape
+            for path, shape in weight_shapes(config)
+            for name, shape in _split_shapes(path, shape, config.architecture)
+        }
+        missing = [
+            name for name in expected if name not in self.shapes and not name.startswith("pooler.")
+        ]
         extra = sorted(set(self.shapes) - set(expected))
-        unused = [name for name in extra if name in self.outside or name.startswith(_OTHER_PARTS) or _BUFFERS.fullmatch(name)]
+        unused = [
+            name
+            for name in extra
+            if name in self.outside or name.startswith(_OTHER_PARTS) or _BUFFERS.fullmatch(name)
+        ]
         unexpected = sorted(set(extra) - set(unused))
-        shape = [f"{name} expected {expected[name]} found {self.shapes[name]}" for name in expected
-                 if self.shapes.get(name, expected[name]) != expected[name]]
+        shape = [
+            f"{name} expected {expected[name]} found {self.shapes[name]}"
+            for name in expected
+            if self.shapes.get(name, expected[name]) != expected[name]
+        ]
         if missing or unexpected or shape:
-            raise WeightsError(misfit(config, said, found, {"missing": missing, "unexpected": unexpected, "shape": shape}))
+            raise WeightsError(
+                misfit(
+                    config,
+                    said,
+                    found,
+                    {"missing": missing, "unexpected": unexpected, "shape": shape},
+                )
+            )
         for name in expected:
             if name in self.tensors:
                 self.tensors[name].require_float()
         return unused
 
 
-def _split_shapes(path: str, shape: tuple[int, ...], architecture: str) -> list[tuple[str, tuple[int, ...]]]:
+def _split_shapes(
+    path: str, shape: tuple[int, ...], architecture: str
+) -> list[tuple[str, tuple[int, ...]]]:
     """One of our weights' shape as those of Hugging Face's tensors, by their names."""
     names = _tensor_names(path, architecture)
     part = (*shape[:-1], shape[-1] // len(names))

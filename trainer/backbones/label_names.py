@@ -1,4 +1,6 @@
-"""What config.json says of a fine-tuned checkpoint's task: its labels, by the rows of the output layer, and its class."""
+"""What config.json says of a fine-tuned checkpoint's task: its labels, by the rows of the output
+layer, and its class.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ def read_label2id(content: Mapping[str, object], where: str) -> dict[str, int]:
 
 
 def task_of(content: Mapping[str, object]) -> str:
-    """How the name of the checkpoint's class ends, such as ForTokenClassification; "" where it is a backbone alone, or none is named."""
+    """How the name of the checkpoint's class ends, such as ForTokenClassification; "" where it is a
+    backbone alone, or none is named.
+    """
     classes = content.get("architectures")
     name = classes[0] if isinstance(classes, list) and classes else ""
     found = _TASK.search(name) if isinstance(name, str) else None
@@ -54,5 +58,12 @@ def task_of(content: Mapping[str, object]) -> str:
 
 
 def _damaged(where: str, key: str, value: object) -> WeightsError:
-    example = '{"0": "negative", "1": "positive"}' if key == "id2label" else '{"negative": 0, "positive": 1}'
-    return WeightsError(f"{where}: {key} is {shown_value(value)}: expected labels by their rows, such as {example}. Correct it, or remove {key}")
+    example = (
+        '{"0": "negative", "1": "positive"}'
+        if key == "id2label"
+        else '{"negative": 0, "positive": 1}'
+    )
+    return WeightsError(
+        f"{where}: {key} is {shown_value(value)}: expected labels by their rows, such as {example}."
+        f" Correct it, or remove {key}"
+    )

@@ -1,4 +1,7 @@
-"""What encoders and decoders are built of. Matrix products run in the compute dtype; layer norms and softmax in float32."""
+"""What encoders and decoders are built of.
+
+Matrix products run in the compute dtype; layer norms and softmax in float32.
+"""
 
 import dataclasses
 import math
@@ -12,16 +15,24 @@ import tensorflow as tf
 
 from trainer.errors import WeightsError, shown_value
 
-MASKED = -1e9  # added to a score that must not be seen: finite, so that a row with nothing to see is uniform, not NaN
+# added to a score that must not be seen: finite, so that a row with nothing to see is uniform, not
+# NaN
+MASKED = -1e9
 
 
 @tf.custom_gradient
 def _gelu(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-    """GELU by the error function. The derived gradient keeps and rereads more arrays: a step costs 3 % more, 10 % in bfloat16."""
+    """GELU by the error function.
+
+    The derived gradient keeps and rereads more arrays: a step costs 3 % more, 10 % in bfloat16.
+    """
+
     def gradient(upstream: tf.Tensor) -> tf.Tensor:
         wide = tf.cast(x, tf.float32)
         density = tf.exp(-0.5 * wide * wide) * (1 / math.sqrt(2 * math.pi))
-        return tf.cast(tf.cast(upstream, tf.float32) * (_normal_share(wide) + wide * density), x.dtype)
+        return tf.cast(
+            tf.cast(upstream, tf.float32) * (_normal_share(wide) + wide * density), x.dtype
+        )
 
     wide = tf.cast(x, tf.float32)
     return tf.cast(wide * _normal_share(wide), x.dtype), gradient
@@ -56,7 +67,8 @@ ACTIVATIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {  # Hugging Face's n
 
 @dataclasses.dataclass(frozen=True)
 class BackboneConfig:
-    """What a backbone is made of; `trainer.backbones.huggingface.read_config` reads it from config.json.
+    """What a backbone is made of; `trainer.backbones.huggingface.read_config` reads it from
+    config.json.
 
     Raises:
         WeightsError: the activation is unknown, or the heads do not divide the hidden size.
@@ -81,9 +93,13 @@ class BackboneConfig:
     initializer_range: float
     pad_token_id: int | None
     pooler: bool
-    sinusoidal_positions: bool = False  # how fresh position embeddings start; a checkpoint brings its own
-    first_position: int = 0  # the row of the position embeddings that a text's first token takes: RoBERTa's are 2 more than max_positions
-    layer_groups: int | None = None  # layers of a group share their weights (ALBERT); None: each has its own
+    # how fresh position embeddings start; a checkpoint brings its own
+    sinusoidal_positions: bool = False
+    # the row of the position embeddings that a text's first token takes: RoBERTa's are 2 more than
+    # max_positions
+    first_position: int = 0
+    # layers of a group share their weights (ALBERT); None: each has its own
+    layer_groups: int | None = None
     causal: bool = False  # a token sees only those before it (GPT-2)
     embedding_dropout: float | None = None  # None: as hidden_dropout
     scale_attention: bool = True  # scores by the root of the head's size
@@ -92,11 +108,20 @@ class BackboneConfig:
     def __post_init__(self) -> None:
         """Checks what the sizes must satisfy."""
         if self.activation not in ACTIVATIONS:
-            raise WeightsError(f"activation {shown_value(self.activation)} is not implemented: expected one of {', '.join(sorted(ACTIVATIONS))}")
+            raise WeightsError(
+                f"activation {shown_value(self.activation)} is not implemented: expected one of"
+                f" {', '.join(sorted(ACTIVATIONS))}"
+            )
         if self.heads < 1 or self.hidden_size % self.heads:
-            raise WeightsError(f"hidden size {self.hidden_size} is not a multiple of the number of attention heads, {self.heads}")
+            raise WeightsError(
+                f"hidden size {self.hidden_size} is not a multiple of the number of attention"
+                f" heads, {self.heads}"
+            )
         if self.layer_groups is not None and not 1 <= self.layer_groups <= self.layers:
-            raise WeightsError(f"{self.layer_groups} groups of layers: expected 1 to {self.layers}, the number of layers")
+            raise WeightsError(
+                f"{self.layer_groups} groups of layers: expected 1 to {self.layers}, the number of"
+                " layers"
+            )
 
     @property
     def own_layers(self) -> int:
@@ -105,11 +130,16 @@ class BackboneConfig:
 
     def weights_of(self, layer: int) -> int:
         """Which of these a layer takes."""
-        return layer if self.layer_groups is None else int(layer / (self.layers / self.layer_groups))
+        return (
+            layer if self.layer_groups is None else int(layer / (self.layers / self.layer_groups))
+        )
 
 
-def initial_value(config: BackboneConfig, path: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
-    """What a weight starts from: a pure function of its path and the seed, hence the same on every replica and worker.
+def initial_value(
+    config: BackboneConfig, path: str, shape: tuple[int, ...], seed: int
+) -> np.ndarray:
+    """What a weight starts from: a pure function of its path and the seed, hence the same on every
+    replica and worker.
 
     Args:
         config: of the backbone.
@@ -117,9 +147,10 @@ def initial_value(config: BackboneConfig, path: str, shape: tuple[int, ...], see
         shape: of the weight.
         seed: of the run.
     Returns:
-        float32 array: normal values for kernels and embeddings, cut at two standard deviations but in GPT-2, whose residual
-        projections start smaller, the more layers there are (the row of the padding token is zero); one for the scales of
-        norms, zero for biases.
+        float32 array: normal values for kernels and embeddings, cut at two standard deviations but
+            in GPT-2, whose residual
+        projections start smaller, the more layers there are (the row of the padding token is zero);
+        one for the scales of norms, zero for biases.
     Source: Devlin et al. 2019, and their released code; Radford et al. 2019, section 2.3.
     """
     leaf = path.rsplit("/", 1)[-1]
@@ -140,12 +171,14 @@ def initial_value(config: BackboneConfig, path: str, shape: tuple[int, ...], see
 
 
 def _sinusoids(positions: int, width: int) -> np.ndarray:
-    angle = np.arange(positions)[:, None] / np.power(10000, 2 * (np.arange(width) // 2) / width)  # (positions, width)
+    # (positions, width)
+    angle = np.arange(positions)[:, None] / np.power(10000, 2 * (np.arange(width) // 2) / width)
     return np.where(np.arange(width) % 2, np.cos(angle), np.sin(angle)).astype(np.float32)
 
 
 def dropout(x: tf.Tensor, rate: float, seed: tf.Tensor | None, site: int) -> tf.Tensor:
-    """Zeroes a share `rate` of the values and scales the rest up, by a mask that is a pure function of (seed, site).
+    """Zeroes a share `rate` of the values and scales the rest up, by a mask that is a pure function
+    of (seed, site).
 
     Args:
         x: any shape, floating.
@@ -158,14 +191,26 @@ def dropout(x: tf.Tensor, rate: float, seed: tf.Tensor | None, site: int) -> tf.
     if seed is None or not rate:
         return x
     threshold = min(round(rate * 65536), 65535)
-    count = tf.size(x, tf.int64)  # attention over a large batch has more values than int32 can count
-    bits = tf.random.stateless_uniform([(count + 1) // 2], tf.random.experimental.stateless_fold_in(seed, site), None, None, tf.uint32)
-    kept = tf.reshape(tf.bitcast(bits, tf.uint16), [-1])[:count] >= tf.constant(threshold, tf.uint16)  # two draws from 32 bits
+    # attention over a large batch has more values than int32 can count
+    count = tf.size(x, tf.int64)
+    bits = tf.random.stateless_uniform(
+        [(count + 1) // 2],
+        tf.random.experimental.stateless_fold_in(seed, site),
+        None,
+        None,
+        tf.uint32,
+    )
+    # two draws from 32 bits
+    kept = tf.reshape(tf.bitcast(bits, tf.uint16), [-1])[:count] >= tf.constant(
+        threshold, tf.uint16
+    )
     return x * tf.reshape(tf.cast(kept, x.dtype) * (65536 / (65536 - threshold)), tf.shape(x))
 
 
 class Piece(keras.layers.Layer):
-    """A part of a backbone: a Keras layer for its weights; called by `apply`, as Keras' own call takes tensors only."""
+    """A part of a backbone: a Keras layer for its weights; called by `apply`, as Keras' own call
+    takes tensors only.
+    """
 
     def __init__(self, config: BackboneConfig, *, dtype: keras.DTypePolicy, name: str) -> None:
         super().__init__(dtype=dtype, name=name, autocast=False)
@@ -214,22 +259,28 @@ class LayerNorm(Piece):
         centred = tf.cast(x, tf.float32)
         centred -= tf.reduce_mean(centred, -1, keepdims=True)
         variance = tf.reduce_mean(tf.square(centred), -1, keepdims=True)
-        y = centred * tf.math.rsqrt(variance + self.config.layer_norm_epsilon) * self.scale.value + self.bias.value
+        y = (
+            centred * tf.math.rsqrt(variance + self.config.layer_norm_epsilon) * self.scale.value
+            + self.bias.value
+        )
         return tf.cast(y, self.compute_dtype)
 
 
 class Backbone(keras.layers.Layer):
     """What encoders and decoders share. The weights exist as soon as the backbone does.
 
-    Weights are float32 and named `encoder/layer_0/attention/query_key_value/kernel` and so on: kernels
-    are (inputs, outputs), norms have `scale` and `bias`, embeddings are `word`, `position` and `segment`.
+    Weights are float32 and named `encoder/layer_0/attention/query_key_value/kernel` and so on:
+    kernels are (inputs, outputs), norms have `scale` and `bias`, embeddings are `word`, `position`
+    and `segment`.
 
     Attributes:
         embeddings, blocks: as the subclass makes them.
         pooler: BERT's layer on [CLS]; None where there is none.
     """
 
-    def __init__(self, config: BackboneConfig, *, seed: int | None = 0, dtype: str = "float32", name: str) -> None:
+    def __init__(
+        self, config: BackboneConfig, *, seed: int | None = 0, dtype: str = "float32", name: str
+    ) -> None:
         """Makes the weights.
 
         Args:
@@ -239,7 +290,8 @@ class Backbone(keras.layers.Layer):
             name: first part of the weights' names.
         """
         super().__init__(dtype=dtype, name=name, autocast=False)
-        self.config, self.pooler = config, None
+        self.config = config
+        self.pooler = None
         self.build()
         if seed is not None:
             for path, weight in self.weights_by_path().items():
@@ -255,8 +307,10 @@ class Backbone(keras.layers.Layer):
             piece.build()
 
     def weights_by_path(self) -> dict[str, keras.Variable]:
-        """Every weight under its path inside the backbone, such as `layer_0/attention/output/kernel`."""
-        return {weight.path[len(self.path) + 1:]: weight for weight in self.weights}
+        """Every weight under its path inside the backbone, such as
+        `layer_0/attention/output/kernel`.
+        """
+        return {weight.path[len(self.path) + 1 :]: weight for weight in self.weights}
 
     def word_embeddings(self) -> tf.Tensor:
         """(V, E), of all tokens, in the compute dtype."""
@@ -273,13 +327,20 @@ class Backbone(keras.layers.Layer):
             ValueError: this backbone has no pooler.
         """
         if self.pooler is None:
-            raise ValueError(f"expected a backbone with a pooler. Received one of architecture {self.config.architecture!r} without")
+            raise ValueError(
+                "expected a backbone with a pooler. Received one of architecture"
+                f" {self.config.architecture!r} without"
+            )
         x = tf.cast(x, self.compute_dtype)
-        return tf.reshape(tf.tanh(self.pooler.apply(tf.reshape(x, [-1, self.config.hidden_size]))), tf.shape(x))
+        return tf.reshape(
+            tf.tanh(self.pooler.apply(tf.reshape(x, [-1, self.config.hidden_size]))), tf.shape(x)
+        )
 
 
 def attention_mask(inputs: dict[str, tf.Tensor], *, causal: bool = False) -> tf.Tensor | None:
-    """What to add to the scores: None, (B, 1, 1, S) for padding, or (B, 1, S, S) for packed rows; (1, 1, S, S) at least where `causal`."""
+    """What to add to the scores: None, (B, 1, 1, S) for padding, or (B, 1, S, S) for packed rows;
+    (1, 1, S, S) at least where `causal`.
+    """
     seen = None
     if causal:
         place = tf.range(tf.shape(inputs["token_ids"])[1])
@@ -289,12 +350,15 @@ def attention_mask(inputs: dict[str, tf.Tensor], *, causal: bool = False) -> tf.
         seen = real if seen is None else real & seen
     if "sequence_ids" in inputs:
         ids = inputs["sequence_ids"]
-        same = ((ids[:, :, None] == ids[:, None, :]) & (ids[:, None, :] != 0))[:, None]  # (B, 1, S, S)
+        # (B, 1, S, S)
+        same = ((ids[:, :, None] == ids[:, None, :]) & (ids[:, None, :] != 0))[:, None]
         seen = same if seen is None else same & seen
     return None if seen is None else tf.where(seen, 0.0, MASKED)
 
 
-def checked_seed(config: BackboneConfig, training: bool, dropout_seed: tf.Tensor | None) -> tf.Tensor | None:
+def checked_seed(
+    config: BackboneConfig, training: bool, dropout_seed: tf.Tensor | None
+) -> tf.Tensor | None:
     """The seed of the masks; None where nothing is dropped.
 
     Raises:
@@ -302,7 +366,10 @@ def checked_seed(config: BackboneConfig, training: bool, dropout_seed: tf.Tensor
     """
     rates = config.hidden_dropout, config.attention_dropout
     if training and any(rates) and dropout_seed is None:
-        raise ValueError(f"expected dropout_seed, (2,) int32, for training with dropout rates {rates}. Received None")
+        raise ValueError(
+            f"expected dropout_seed, (2,) int32, for training with dropout rates {rates}. Received"
+            " None"
+        )
     return dropout_seed if training else None
 
 
@@ -311,7 +378,9 @@ def embedding_dropout(config: BackboneConfig) -> float:
     return config.hidden_dropout if config.embedding_dropout is None else config.embedding_dropout
 
 
-def look_up_positions(position: keras.Variable, inputs: dict[str, tf.Tensor], config: BackboneConfig) -> tf.Tensor:
+def look_up_positions(
+    position: keras.Variable, inputs: dict[str, tf.Tensor], config: BackboneConfig
+) -> tf.Tensor:
     """The position embeddings of rows, (B, S, E), or (S, E) where they have no position_ids.
 
     Raises:
@@ -321,12 +390,17 @@ def look_up_positions(position: keras.Variable, inputs: dict[str, tf.Tensor], co
         return tf.gather(position.value, inputs["position_ids"] + config.first_position)
     tokens = inputs["token_ids"]
     if tokens.shape[1] is not None and tokens.shape[1] > config.max_positions:
-        raise ValueError(f"expected token_ids of at most {config.max_positions} positions. Received shape {tokens.shape}")
-    return position.value[config.first_position:config.first_position + tf.shape(tokens)[1]]
+        raise ValueError(
+            f"expected token_ids of at most {config.max_positions} positions. Received shape"
+            f" {tokens.shape}"
+        )
+    return position.value[config.first_position : config.first_position + tf.shape(tokens)[1]]
 
 
 def set_frozen(backbone: Any, *, embeddings: bool = False, layers: int = 0) -> None:
-    """Chooses what is not trained: `backbone.trainable_variables` leaves it out. Everything else is trained.
+    """Chooses what is not trained: `backbone.trainable_variables` leaves it out.
+
+    Everything else is trained.
 
     Args:
         backbone: to change.
@@ -336,9 +410,12 @@ def set_frozen(backbone: Any, *, embeddings: bool = False, layers: int = 0) -> N
         WeightsError: the backbone has fewer layers.
     """
     if layers > backbone.config.layers:
-        raise WeightsError(f"cannot freeze {layers} layers of a backbone with {backbone.config.layers}:"
-                           f" set backbone.freeze_layers to at most {backbone.config.layers}")
+        raise WeightsError(
+            f"cannot freeze {layers} layers of a backbone with {backbone.config.layers}:"
+            f" set backbone.freeze_layers to at most {backbone.config.layers}"
+        )
     backbone.embeddings.trainable = not embeddings
-    last = {backbone.config.weights_of(layer): layer for layer in range(backbone.config.layers)}  # of those that share weights
+    # of those that share weights
+    last = {backbone.config.weights_of(layer): layer for layer in range(backbone.config.layers)}
     for index, block in enumerate(backbone.blocks):
         block.trainable = last[index] >= layers

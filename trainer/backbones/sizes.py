@@ -1,4 +1,6 @@
-"""The shapes that a config asks for, without building anything, and how a checkpoint's tensors differ from them."""
+"""The shapes that a config asks for, without building anything, and how a checkpoint's tensors
+differ from them.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ MOST_LAYERS = 1000  # more is a mistake in config.json
 
 
 def weight_shapes(config: BackboneConfig) -> Iterator[tuple[str, Shape]]:
-    """The path and the shape of each weight of a backbone, as `Backbone.weights_by_path` has them."""
+    """The path and the shape of each weight of a backbone,
+    as `Backbone.weights_by_path` has them.
+    """
     hidden = config.hidden_size
     yield from _embedding_shapes(config)
     for layer in range(config.own_layers):
@@ -62,14 +66,22 @@ def _norm(path: str, size: int) -> Iterator[tuple[str, Shape]]:
 
 
 def require_memory(config: BackboneConfig, where: str) -> None:
-    """Raises WeightsError where the weights alone, in float32, are more than this machine's memory, or the layers too many to build."""
+    """Raises WeightsError where the weights alone, in float32, are more than this machine's memory,
+    or the layers too many to build.
+    """
     if config.layers > MOST_LAYERS:
-        raise WeightsError(f"{where}: it describes {config.layers:,} layers: expected at most {MOST_LAYERS:,}. Correct it")
+        raise WeightsError(
+            f"{where}: it describes {config.layers:,} layers: expected at most {MOST_LAYERS:,}."
+            " Correct it"
+        )
     need = FLOAT_BYTES * sum(math.prod(shape) for _, shape in weight_shapes(config))
     machine = memory_bytes()
     if machine is not None and need > machine:
-        raise WeightsError(f"{where}: a backbone of {config.layers:,} layers, {config.hidden_size:,} wide, with {config.vocabulary_size:,} tokens takes"
-                           f" {need / 2**30:,.1f} GiB in float32, and this machine has {machine / 2**30:,.1f}: correct its sizes, or take a larger machine")
+        raise WeightsError(
+            f"{where}: a backbone of {config.layers:,} layers, {config.hidden_size:,} wide, with"
+            f" {config.vocabulary_size:,} tokens takes {need / 2**30:,.1f} GiB in float32, and this"
+            f" machine has {machine / 2**30:,.1f}: correct its sizes, or take a larger machine"
+        )
 
 
 def sizes_found(shapes: Mapping[str, Shape], architecture: str) -> dict[str, int]:
@@ -92,18 +104,30 @@ def sizes_found(shapes: Mapping[str, Shape], architecture: str) -> dict[str, int
     note("embedding_size", f"{modules['embeddings/word']}.weight", 1)
     note("max_positions", f"{modules['embeddings/position']}.weight", 0)
     note("segment_types", f"{modules.get('embeddings/segment')}.weight", 0)
-    output, intermediate = (str(modules[f"layer_#/{part}"]) for part in ("attention/output", "feed_forward/intermediate"))
+    output, intermediate = (
+        str(modules[f"layer_#/{part}"])
+        for part in ("attention/output", "feed_forward/intermediate")
+    )
     note("hidden_size", f"{output.replace('#', '0')}.bias", 0)
     note("intermediate_size", f"{intermediate.replace('#', '0')}.bias", 0)
     before, behind = map(re.escape, output.split("#"))
-    layers = {match[1] for name in shapes if (match := re.fullmatch(rf"{before}(\d+){behind}\.bias", name))}
+    layers = {
+        match[1]
+        for name in shapes
+        if (match := re.fullmatch(rf"{before}(\d+){behind}\.bias", name))
+    }
     counted = "layer_groups" if "layer_groups" in keys else "layers"
     if layers:
         found[keys[counted]] = len(layers)
     return found
 
 
-def misfit(config: BackboneConfig, said: Mapping[str, int | None], found: Mapping[str, int], groups: Mapping[str, Collection[str]]) -> str:
+def misfit(
+    config: BackboneConfig,
+    said: Mapping[str, int | None],
+    found: Mapping[str, int],
+    groups: Mapping[str, Collection[str]],
+) -> str:
     """The message on tensors that do not fit.
 
     Args:
@@ -112,10 +136,29 @@ def misfit(config: BackboneConfig, said: Mapping[str, int | None], found: Mappin
         found: those of the tensors.
         groups: names of tensors by what is wrong with them.
     """
-    lines = [f"the tensors do not fit config.json ({config.architecture}, {config.layers:,} layers, hidden size {config.hidden_size:,}): "
-             "use the config.json that came with the weights"]
-    differing = [key for key, size in found.items() if said.get(key) is not None and said[key] != size]
-    lines += [f"  {key} is {said[key]:,} in config.json, the tensors have {found[key]:,}" for key in differing]
+    lines = [
+        f"the tensors do not fit config.json ({config.architecture}, {config.layers:,} layers,"
+        f" hidden size {config.hidden_size:,}): use the config.json that came with the weights"
+    ]
+    differing = [
+        key for key, size in found.items() if said.get(key) is not None and said[key] != size
+    ]
+    lines += [
+        f"  {key} is {said[key]:,} in config.json, the tensors have {found[key]:,}"
+        for key in differing
+    ]
     if differing == ["vocab_size"]:
-        lines.append(f"  If the embeddings were resized and config.json was not saved again, set vocab_size to {found['vocab_size']} in it")
-    return "\n".join([*lines, *(f"  {group} ({len(names):,}): {few(list(names))}" for group, names in groups.items() if names)])
+        lines.append(
+            "  If the embeddings were resized and config.json was not saved again, set vocab_size"
+            f" to {found['vocab_size']} in it"
+        )
+    return "\n".join(
+        [
+            *lines,
+            *(
+                f"  {group} ({len(names):,}): {few(list(names))}"
+                for group, names in groups.items()
+                if names
+            ),
+        ]
+    )

@@ -1,1 +1,3 @@
-"""From examples to batches: the token store, the ledger, the epoch plan and the tf.data pipeline."""
+"""From examples to batches: the token store, the ledger,
+the epoch plan and the tf.data pipeline.
+"""

@@ -1,6 +1,7 @@
 """The epoch plan: which examples form optimizer step k, and where each stands in the step's rows.
 
-Both are pure functions of (lengths, seed, step): no state to save, the same for any number of replicas and any restart.
+Both are pure functions of (lengths, seed, step): no state to save, the same for any number of
+replicas and any restart.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import Any
 import numpy as np
 
 STATIC_LENGTHS = (32, 64, 128, 256, 512, 1024, 2048)
-LENGTH_MULTIPLE = 8  # rows are this multiple long: vector registers like it, and it bounds the number of shapes
+# rows are this multiple long: vector registers like it, and it bounds the number of shapes
+LENGTH_MULTIPLE = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,28 +39,35 @@ class TrainingPlan:
         return -(-self.examples // self.global_batch_size)
 
     def indices(self, step: int) -> np.ndarray:
-        """(examples of the step,) int32 or int64: the examples of optimizer step `step`, counted from 0 over all epochs."""
+        """(examples of the step,) int32 or int64: the examples of optimizer step `step`, counted
+        from 0 over all epochs.
+        """
         epoch, place = divmod(step, self.steps_per_epoch)
         order = _epoch_order(self.examples, self.seed, epoch)
-        return order[place * self.global_batch_size:(place + 1) * self.global_batch_size]
+        return order[place * self.global_batch_size : (place + 1) * self.global_batch_size]
 
 
 @functools.lru_cache(maxsize=2)
 def _epoch_order(examples: int, seed: int, epoch: int) -> np.ndarray:
-    order = np.arange(examples, dtype=np.int32 if examples < 2**31 else np.int64)  # half as large, and shuffled alike
+    # half as large, and shuffled alike
+    order = np.arange(examples, dtype=np.int32 if examples < 2**31 else np.int64)
     np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, epoch]))).shuffle(order)
     return order
 
 
 def evaluation_batches(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    """Every example once, longest first, so that neighbours are alike and the largest batch comes first."""
+    """Every example once, longest first, so that neighbours are alike and the largest batch comes
+    first.
+    """
     order = np.argsort(-lengths.astype(np.int64), kind="stable")
-    return [order[start:start + batch_size] for start in range(0, len(order), batch_size)]
+    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """Where the examples of one step stand. K shards (replicas x micro-batches) of R rows and E examples each.
+    """Where the examples of one step stand.
+
+    K shards (replicas x micro-batches) of R rows and E examples each.
 
     Attributes:
         row_length: L, tokens of a row.
@@ -79,17 +88,28 @@ class Layout:
     store: Any = None
 
 
-def lay_out(indices: np.ndarray, lengths: np.ndarray, *, batching: str, seq_len: int, shards: int = 1, capacity: int,
-            longest: int | None = None, rows_at_least: int = 1) -> Layout:
+def lay_out(
+    indices: np.ndarray,
+    lengths: np.ndarray,
+    *,
+    batching: str,
+    seq_len: int,
+    shards: int = 1,
+    capacity: int,
+    longest: int | None = None,
+    rows_at_least: int = 1,
+) -> Layout:
     """Places the examples of one step into rows.
 
     Args:
         indices: (n,) examples of the step, n <= capacity.
         lengths: (n,) their tokens, each <= seq_len.
-        batching: fixed (one a row, seq_len long), bucketed (one a row, as long as the longest) or packed (several a row).
+        batching: fixed (one a row, seq_len long), bucketed (one a row, as long as the longest) or
+            packed (several a row).
         shards: K; examples are dealt to them evenly, by length.
         capacity: examples of a full step, so that a short one has the same shape.
-        longest: tokens of the longest example of the whole split: choose among few shapes, for XLA. None: any shape will do.
+        longest: tokens of the longest example of the whole split: choose among few shapes, for XLA.
+            None: any shape will do.
         rows_at_least: of a shard, where shapes should be few.
     """
     if len(indices) > capacity:
@@ -99,22 +119,32 @@ def lay_out(indices: np.ndarray, lengths: np.ndarray, *, batching: str, seq_len:
     index = np.full((shards, slots), -1, np.int64)
     row, start = np.zeros((2, shards, slots), np.int32)
     for shard, members in enumerate(dealt):
-        index[shard, :len(members)] = indices[members]
+        index[shard, : len(members)] = indices[members]
     if batching == "packed":
-        row_length, packed = _cheapest(lengths, dealt, seq_len) if longest is None else _packed(lengths, dealt, _static_length(longest, seq_len))
+        row_length, packed = (
+            _cheapest(lengths, dealt, seq_len)
+            if longest is None
+            else _packed(lengths, dealt, _static_length(longest, seq_len))
+        )
         for shard, (rows_of, starts_of) in enumerate(packed):
-            row[shard, :len(rows_of)], start[shard, :len(starts_of)] = rows_of, starts_of
+            row[shard, : len(rows_of)], start[shard, : len(starts_of)] = rows_of, starts_of
         rows = max(1, *(int(rows_of.max(initial=-1)) + 1 for rows_of, _ in packed))
         rows = rows if longest is None else min(max(_round_rows(rows, slots), rows_at_least), slots)
     else:
-        row_length = seq_len if batching == "fixed" else _bucket(int(lengths.max(initial=1)), seq_len, longest is not None)
+        row_length = (
+            seq_len
+            if batching == "fixed"
+            else _bucket(int(lengths.max(initial=1)), seq_len, longest is not None)
+        )
         rows = slots if longest is not None or batching == "fixed" else max(map(len, dealt))
         row[:] = np.minimum(np.arange(slots, dtype=np.int32), rows - 1)
     return Layout(row_length, rows, index, row, start)
 
 
 def _deal(lengths: np.ndarray, shards: int) -> list[np.ndarray]:
-    """Deals the examples to the shards so that each gets as many and about as many tokens; keeps the order within a shard."""
+    """Deals the examples to the shards so that each gets as many and about as many tokens; keeps
+    the order within a shard.
+    """
     if shards == 1:
         return [np.arange(len(lengths))]
     order = np.argsort(-lengths.astype(np.int64), kind="stable")
@@ -124,7 +154,11 @@ def _deal(lengths: np.ndarray, shards: int) -> list[np.ndarray]:
 
 
 def _bucket(longest: int, seq_len: int, static_shapes: bool) -> int:
-    return _static_length(longest, seq_len) if static_shapes else min(seq_len, -(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE)
+    return (
+        _static_length(longest, seq_len)
+        if static_shapes
+        else min(seq_len, -(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE)
+    )
 
 
 def _static_length(longest: int, seq_len: int) -> int:
@@ -143,8 +177,8 @@ def _packed(lengths: np.ndarray, dealt: Sequence[np.ndarray], row_length: int) -
 def _cheapest(lengths: np.ndarray, dealt: Sequence[np.ndarray], seq_len: int) -> tuple[int, list]:
     """Packs with every candidate row length and keeps the one with the fewest operations.
 
-    The cost of a token is constant but for attention, which grows with the row: (1 + L / 2048) is about right for
-    hidden sizes from 384 to 768 (12 H^2 against 2 H L multiply-adds).
+    The cost of a token is constant but for attention, which grows with the row: (1 + L / 2048) is
+    about right for hidden sizes from 384 to 768 (12 H^2 against 2 H L multiply-adds).
     """
     longest = _bucket(int(lengths.max(initial=1)), seq_len, False)
     best: tuple[float, int, list] | None = None
@@ -161,7 +195,8 @@ def _cheapest(lengths: np.ndarray, dealt: Sequence[np.ndarray], seq_len: int) ->
 
 
 def pack(lengths: np.ndarray, row_length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Packs examples into rows, longest first, each into the fullest row that has room (best fit decreasing).
+    """Packs examples into rows, longest first, each into the fullest row that has room (best fit
+    decreasing).
 
     Args:
         lengths: (n,) tokens, each <= row_length.
@@ -170,7 +205,8 @@ def pack(lengths: np.ndarray, row_length: int) -> tuple[np.ndarray, np.ndarray]:
     Source: Johnson 1973: at most 11/9 of the optimal number of rows, plus one.
     """
     row, start = np.zeros((2, len(lengths)), np.int32)
-    rows: list[tuple[int, int]] = []  # tokens in each and minus its number, sorted: of rows as full the first is taken
+    # tokens in each and minus its number, sorted: of rows as full the first is taken
+    rows: list[tuple[int, int]] = []
     for example in np.argsort(-lengths.astype(np.int64), kind="stable").tolist():
         length = int(lengths[example])
         place = bisect.bisect_right(rows, (row_length - length, 0)) - 1

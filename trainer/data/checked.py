@@ -41,7 +41,9 @@ class CheckedTokens(np.lib.mixins.NDArrayOperatorsMixin):
     """
 
     def __init__(self, path: pathlib.Path, checksums: np.ndarray) -> None:
-        self._path, self._values, self._checksums = path, map_int32(path), checksums
+        self._path = path
+        self._values = map_int32(path)
+        self._checksums = checksums
         self._unread = np.ones(len(checksums), bool)
         self._whole = not len(checksums)  # whether every chunk has been verified
         self.damage: DamagedError | None = None
@@ -94,7 +96,8 @@ class CheckedTokens(np.lib.mixins.NDArrayOperatorsMixin):
             self._whole = True
 
     def _verify(self, start: int, stop: int) -> None:
-        first, end = start // CHUNK_VALUES, -(-stop // CHUNK_VALUES)
+        first = start // CHUNK_VALUES
+        end = -(-stop // CHUNK_VALUES)
         for chunk in first + np.flatnonzero(self._unread[first:end]):
             begin = chunk * CHUNK_VALUES
             if checksum(self._values[begin : begin + CHUNK_VALUES]) != self._checksums[chunk]:
@@ -104,7 +107,8 @@ class CheckedTokens(np.lib.mixins.NDArrayOperatorsMixin):
     def _refuse(self, chunk: int) -> DamagedError:
         with contextlib.suppress(OSError):
             self._path.with_name(CHECKSUMS).unlink(missing_ok=True)
-        first, last = chunk * CHUNK_VALUES, (chunk + 1) * CHUNK_VALUES
+        first = chunk * CHUNK_VALUES
+        last = (chunk + 1) * CHUNK_VALUES
         said = (
             f"a value between {first:,} and {last:,} is not what was written: the checksum differs"
         )

@@ -26,11 +26,18 @@ def contradictions(hashes: Numbers, labels: np.ndarray, folder: pathlib.Path) ->
     return found
 
 
-def contradictions_of_train(hashes: Numbers, labels: np.ndarray, train_hashes: Numbers, train_labels: np.ndarray, folder: pathlib.Path) -> Found:
+def contradictions_of_train(
+    hashes: Numbers,
+    labels: np.ndarray,
+    train_hashes: Numbers,
+    train_labels: np.ndarray,
+    folder: pathlib.Path,
+) -> Found:
     """Of a split: the rows whose text train has, always with another label than here."""
     found = Found()
     for rows, train_rows in by_hash([hashes, train_hashes], folder):
-        own, of_train = labels[rows["row"]], train_labels[train_rows["row"]]
+        own = labels[rows["row"]]
+        of_train = train_labels[train_rows["row"]]
         found.add(rows["row"][contradicting_train(rows["hash"], own, train_rows["hash"], of_train)])
     return found
 
@@ -50,7 +57,9 @@ def contradicting(hashes: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.flatnonzero((lowest != highest)[group])
 
 
-def contradicting_train(hashes: np.ndarray, labels: np.ndarray, train_hashes: np.ndarray, train_labels: np.ndarray) -> np.ndarray:
+def contradicting_train(
+    hashes: np.ndarray, labels: np.ndarray, train_hashes: np.ndarray, train_labels: np.ndarray
+) -> np.ndarray:
     """The examples whose text stands in train, always with another label than here.
 
     Args:
@@ -58,13 +67,15 @@ def contradicting_train(hashes: np.ndarray, labels: np.ndarray, train_hashes: np
         train_hashes, train_labels: of train.
     """
     numbers = _numbered(np.concatenate([train_labels, labels]))
-    own = numbers[len(train_labels):]
-    known = _paired(train_hashes, numbers[:len(train_labels)])
+    own = numbers[len(train_labels) :]
+    known = _paired(train_hashes, numbers[: len(train_labels)])
     return np.flatnonzero(np.isin(hashes, train_hashes) & ~np.isin(_paired(hashes, own), known))
 
 
 def _paired(hashes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """(n,) uint64: the same for the same text and label, and for others as rarely as two texts have the same hash."""
+    """(n,) uint64: the same for the same text and label, and for others as rarely as two texts have
+    the same hash.
+    """
     return hashes * SPREAD + numbers.astype(np.uint64)
 
 

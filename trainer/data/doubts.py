@@ -1,4 +1,6 @@
-"""What a person should know of the data before training on it: signs that it was not read as it was meant."""
+"""What a person should know of the data before training on it: signs that it was not read as it was
+meant.
+"""
 
 from __future__ import annotations
 
@@ -16,27 +18,41 @@ SHOWN_CHARACTERS = 24
 
 # Ledger kinds that are worth a warning, and what to do.
 WARNINGS = {
-    "long_words": "words have more characters than the tokenizer takes, and each is one unknown token: the model does not see them. "
-                  "Where no spaces part words, as in Thai, part them before, or take a tokenizer made for the language",
-    "split_words": "words that the text writes as one are read as their parts (1-2 in CoNLL-U): raw text never has the parts, "
-                   "so that scores say nothing of it. Give predict words that are split alike",
+    "long_words": (
+        "words have more characters than the tokenizer takes, and each is one unknown token: the"
+        " model does not see them. Where no spaces part words, as in Thai, part them before, or"
+        " take a tokenizer made for the language"
+    ),
+    "split_words": (
+        "words that the text writes as one are read as their parts (1-2 in CoNLL-U): raw text never"
+        " has the parts, so that scores say nothing of it. Give predict words that are split alike"
+    ),
 }
 
 
 def doubts(splits: Mapping[str, TokenStore], ledger: Ledger) -> list[str]:
     """A line for each doubt."""
-    lines = [f"data.{split}: {entry['count']:,} {WARNINGS[kind]} (first: {entry['first']})"
-             for split, kinds in ledger.entries.items() for kind, entry in kinds.items() if kind in WARNINGS]
+    lines = [
+        f"data.{split}: {entry['count']:,} {WARNINGS[kind]} (first: {entry['first']})"
+        for split, kinds in ledger.entries.items()
+        for kind, entry in kinds.items()
+        if kind in WARNINGS
+    ]
     for split, store in splits.items():
         texts = [text for sample in store.meta["samples"] for text in sample.values()]
         if example := numbered_words(texts):
-            lines.append(f"data.{split}: each word carries a number that runs on, as in {shown_value(example, SHOWN_CHARACTERS)}: "
-                         "the model learns it as part of the text, and texts to predict have none. Take the numbers out of the words")
+            lines.append(
+                f"data.{split}: each word carries a number that runs on, as in"
+                f" {shown_value(example, SHOWN_CHARACTERS)}: the model learns it as part of the"
+                " text, and texts to predict have none. Take the numbers out of the words"
+            )
     return lines
 
 
 def numbered_words(texts: list[str]) -> str:
-    """The beginning of a text where the words carry running numbers, as the places in a word do in Weibo's NER data; "" where they do not."""
+    """The beginning of a text where the words carry running numbers, as the places in a word do in
+    Weibo's NER data; "" where they do not.
+    """
     words = characters = covered = running = 0
     first = ""
     for text in texts:
@@ -49,5 +65,9 @@ def numbered_words(texts: list[str]) -> str:
             covered += len(match[0])
         characters += len("".join(text.split()))
         first = first or text
-    numbered = words >= LEAST_NUMBERED and covered >= NUMBERED_SHARE * characters and running >= NUMBERED_SHARE * words
+    numbered = (
+        words >= LEAST_NUMBERED
+        and covered >= NUMBERED_SHARE * characters
+        and running >= NUMBERED_SHARE * words
+    )
     return first if numbered else ""

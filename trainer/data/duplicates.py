@@ -1,4 +1,6 @@
-"""Which texts of a split stand in it before, or in train as well: found by hash, a part of them at a time."""
+"""Which texts of a split stand in it before, or in train as well: found by hash, a part of them at
+a time.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,10 @@ def by_hash(columns: Sequence[Numbers], folder: pathlib.Path) -> Iterator[tuple[
         return
     with contextlib.ExitStack() as stack:
         files = [
-            [stack.enter_context(contextlib.closing(Numbers(folder, HASHED_ROW))) for _ in range(parts)]
+            [
+                stack.enter_context(contextlib.closing(Numbers(folder, HASHED_ROW)))
+                for _ in range(parts)
+            ]
             for _ in columns
         ]
         for column, of_column in zip(columns, files, strict=True):
@@ -87,5 +92,5 @@ def _part(column: Numbers, files: Sequence[Numbers]) -> None:
         order = np.argsort(part, kind="stable")
         edges = np.searchsorted(part[order], np.arange(len(files) + 1))
         for number, file in enumerate(files):
-            file.extend(rows[order[edges[number]:edges[number + 1]]])
+            file.extend(rows[order[edges[number] : edges[number + 1]]])
         first += len(hashes)

@@ -1,4 +1,6 @@
-"""Which examples have a gold label: those without one, and those of excluded classes, are left out and counted."""
+"""Which examples have a gold label: those without one, and those of excluded classes, are left out
+and counted.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +24,25 @@ class Gold:
 
     Args:
         head: one that classifies.
-        train_labels: reads the labels of train once more; asked only where a mark is met that may mean both.
+        train_labels: reads the labels of train once more; asked only where a mark is met that may
+            mean both.
         ledger: takes what is left out.
     """
 
-    def __init__(self, settings: DataSettings, head: Any, train_labels: Callable[[], Iterable[Any]], ledger: Ledger) -> None:
-        self._settings, self._head, self._train_labels, self._ledger = settings, head, train_labels, ledger
+    def __init__(
+        self,
+        settings: DataSettings,
+        head: Any,
+        train_labels: Callable[[], Iterable[Any]],
+        ledger: Ledger,
+    ) -> None:
+        self._settings = settings
+        self._head = head
+        self._train_labels = train_labels
+        self._ledger = ledger
         given = head.given_labels
-        self._is_class = {} if given is None else {mark: mark in given for mark in MARKS}  # as far as it is known
+        # as far as it is known
+        self._is_class = {} if given is None else {mark: mark in given for mark in MARKS}
         self._excluded = set(map(head.plain_name, settings.exclude_labels))
         self._met: Counter[str] = Counter()
 
@@ -45,16 +58,22 @@ class Gold:
         if label is None or (mark is not None and not self._says_a_class(mark, label)):
             if self._settings.unlabelled == "error":
                 written = "is empty" if mark is None else f"is {shown_value(mark)}, which says so"
-                raise DataError(f"{origin}: no gold label: field {self._settings.label!r} {written}, and data.unlabelled is error. "
-                                "Give it a label, or leave such examples out with --data.unlabelled=drop.")
-            self._ledger.add(split, "unlabelled" if mark is None else "unlabelled_marks", str(origin))
+                raise DataError(
+                    f"{origin}: no gold label: field {self._settings.label!r} {written}, and"
+                    " data.unlabelled is error. Give it a label, or leave such examples out with"
+                    " --data.unlabelled=drop."
+                )
+            self._ledger.add(
+                split, "unlabelled" if mark is None else "unlabelled_marks", str(origin)
+            )
             return None
         return self._without_excluded(split, label, origin) if self._excluded else label
 
     def _says_a_class(self, mark: str, label: Any) -> bool:
         if mark in self._excluded:
             return True
-        if isinstance(label, tuple) and len(label) > 1:  # [-1, -1, -1]: no list of classes names one again and again
+        # [-1, -1, -1]: no list of classes names one again and again
+        if isinstance(label, tuple) and len(label) > 1:
             return False
         if mark not in self._is_class:
             names = (lone for label in self._train_labels() if (lone := _lone(label)) is not None)
@@ -66,29 +85,42 @@ class Gold:
         """One label: None where it is excluded; several: those that are not."""
         if not isinstance(label, (str, tuple)):
             return label
-        found = [name for name in ((label,) if isinstance(label, str) else label) if self._head.plain_name(name) in self._excluded]
+        found = [
+            name
+            for name in ((label,) if isinstance(label, str) else label)
+            if self._head.plain_name(name) in self._excluded
+        ]
         if not found:
             return label
         self._met.update(map(self._head.plain_name, found))
         self._ledger.add(split, "excluded_labels", str(origin), len(found))
-        return None if isinstance(label, str) else tuple(name for name in label if name not in found)
+        return (
+            None if isinstance(label, str) else tuple(name for name in label if name not in found)
+        )
 
     def refuse_unknown(self, labels: Iterable[str]) -> None:
-        """Raises DataError where a name of data.exclude_labels is the label of no example, such as a misspelt one."""
+        """Raises DataError where a name of data.exclude_labels is the label of no example, such as
+        a misspelt one.
+        """
         for name in sorted(self._excluded):
             if name not in self._met:
                 known = [*labels, *self._met]
                 close = difflib.get_close_matches(name, known, n=1)
                 hint = f" Did you mean {shown_value(close[0])}?" if close else ""
-                shown = ", ".join(map(shown_name, known[:SHOWN])) + (f" and {len(known) - SHOWN:,} more" if len(known) > SHOWN else "")
-                raise DataError(f"data.exclude_labels: no example has the label {shown_value(name)}. Those there are: {shown}.{hint}")
+                shown = ", ".join(map(shown_name, known[:SHOWN])) + (
+                    f" and {len(known) - SHOWN:,} more" if len(known) > SHOWN else ""
+                )
+                raise DataError(
+                    f"data.exclude_labels: no example has the label {shown_value(name)}. Those"
+                    f" there are: {shown}.{hint}"
+                )
 
 
 def is_class(mark: str, counts: Counter[str]) -> bool:
     """Whether a mark is a class among the labels of train, whose counts include its own.
 
-    -1 is one beside 1 alone, beside other negative numbers, and beside 0 and 1 where it is frequent; - is one beside +. A mark is
-    one, too, where it leaves fewer than two other classes.
+    -1 is one beside 1 alone, beside other negative numbers, and beside 0 and 1 where it is
+    frequent; - is one beside +. A mark is one, too, where it leaves fewer than two other classes.
     """
     others = {name for name in counts if name not in MARKS}
     if mark != "-1" and "-1" in counts:
@@ -97,7 +129,8 @@ def is_class(mark: str, counts: Counter[str]) -> bool:
         return True
     if mark == "-1":
         return any(name.startswith("-") and name[1:].isdecimal() for name in others) or (
-            others <= {"0", "1"} and counts[mark] >= FREQUENT * counts.total())
+            others <= {"0", "1"} and counts[mark] >= FREQUENT * counts.total()
+        )
     return mark == "-" and "+" in others
 
 

@@ -12,28 +12,52 @@ MEANINGS = {
     "scheme_violations": "tags that break their scheme, read as the beginning of a span",
     "spans_trimmed": "spans that begin or end with white space, which is left out of them",
     "unseen_tags": "words with a tag that train does not have: not learnt, but scored",
-    "words_without_tokens": "words of which the tokenizer leaves nothing: neither learnt nor scored, a span is its other words",
-    "spans_without_tokens": "spans of which the tokenizer leaves nothing: neither learnt nor scored",
-    "borders_inside_tokens": "words inside what is one word to the tokenizer, with another tag than its beginning",
-    "split_words": "words that the text writes as one (1-2 in CoNLL-U), read as their parts, which no raw text has",
+    "words_without_tokens": (
+        "words of which the tokenizer leaves nothing: neither learnt nor scored, a span is its"
+        " other words"
+    ),
+    "spans_without_tokens": (
+        "spans of which the tokenizer leaves nothing: neither learnt nor scored"
+    ),
+    "borders_inside_tokens": (
+        "words inside what is one word to the tokenizer, with another tag than its beginning"
+    ),
+    "split_words": (
+        "words that the text writes as one (1-2 in CoNLL-U), read as their parts, which no raw"
+        " text has"
+    ),
     "empty_nodes": "empty nodes (8.1 in CoNLL-U), left out",
     "cut_targets": "targets cut, as data.seq_len leaves no room for them",
     "cut_questions": "questions longer than head.max_question_tokens, cut",
     "answers_moved": "answers that stand elsewhere than they say, or do not say where, found",
-    "answers_not_found": "answers that are not in their context where they say, nor once near by: not learnt, but scored",
-    "answers_unforeseen": "questions without an answer, of which train has none: the model answers them all the same",
+    "answers_not_found": (
+        "answers that are not in their context where they say, nor once near by: not learnt, but"
+        " scored"
+    ),
+    "answers_unforeseen": (
+        "questions without an answer, of which train has none: the model answers them all the same"
+    ),
     "unreachable_answers": "answers that no window can give, as all of them cut it",
     "long_answers": "answers of more tokens than head.max_answer_tokens, which are never given",
     "empty_texts": "texts without a character",
     "long_words": "words longer than the tokenizer takes, each unknown as a whole",
     "unknown_tokens": "tokens the vocabulary does not have",
     "unlabelled": "examples without a gold label, left out",
-    "unlabelled_marks": "examples whose label says that there is none (-1, -, nan, null), left out; to make it a class, name it in head.labels",
+    "unlabelled_marks": (
+        "examples whose label says that there is none (-1, -, nan, null), left out; to make it a"
+        " class, name it in head.labels"
+    ),
     "excluded_labels": "labels of data.exclude_labels, left out",
     "label_blanks": "labels with white space at their ends, which is left out",
-    "label_spellings": "labels that write a number or a truth value in another way (0.0 for 0, 1 for true), read as that",
+    "label_spellings": (
+        "labels that write a number or a truth value in another way (0.0 for 0, 1 for true), read"
+        " as that"
+    ),
     "unseen_labels": "labels that train does not have: scored as missed",
-    "labels_alike": "labels that differ from a more frequent one by case, inner blanks or Unicode normal form alone, kept apart",
+    "labels_alike": (
+        "labels that differ from a more frequent one by case, inner blanks or Unicode normal form"
+        " alone, kept apart"
+    ),
     "label_typos": "labels that look like a frequent one misspelt",
     "rare_labels": "labels of which train has fewer than three examples",
     "absent_labels": "labels of train of which this split has no example",
@@ -67,5 +91,8 @@ class Ledger:
 
     def lines(self) -> list[str]:
         """One line an entry: "train: 12 texts longer than seq_len, cut (first: a.csv:3)"."""
-        return [f"{split}: {entry['count']:,} {MEANINGS[kind]} (first: {entry['first']})"
-                for split, kinds in self.entries.items() for kind, entry in kinds.items()]
+        return [
+            f"{split}: {entry['count']:,} {MEANINGS[kind]} (first: {entry['first']})"
+            for split, kinds in self.entries.items()
+            for kind, entry in kinds.items()
+        ]

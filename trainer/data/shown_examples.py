@@ -1,4 +1,6 @@
-"""One example of each split as the model sees it, so that a wrong column or separator is seen before it is trained on."""
+"""One example of each split as the model sees it, so that a wrong column or separator is seen
+before it is trained on.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ class Vocabulary(Protocol):
     words: Sequence[str]
 
 
-def example_lines(splits: Mapping[str, TokenStore], tokenizer: Vocabulary, columns: int) -> list[str]:
+def example_lines(
+    splits: Mapping[str, TokenStore], tokenizer: Vocabulary, columns: int
+) -> list[str]:
     """The lines that show an example of each split.
 
     Args:
@@ -59,10 +63,15 @@ def example_lines(splits: Mapping[str, TokenStore], tokenizer: Vocabulary, colum
         if not chosen:
             continue
         lines.append(excerpt(f"example of {split} ({chosen['origin']})", columns))
-        parts = [(name, value + " " * (length - len(value))) for name, value, length in chosen["parts"]]
+        parts = [
+            (name, value + " " * (length - len(value))) for name, value, length in chosen["parts"]
+        ]
         parts.append(("tokens", " ".join(_tokens(store, chosen["number"], tokenizer.words))))
         room = max(len(name) for name, _ in parts)
-        lines += [f"  {name:{room}}  {excerpt(value or NOTHING, columns - room - 4)}" for name, value in parts]
+        lines += [
+            f"  {name:{room}}  {excerpt(value or NOTHING, columns - room - 4)}"
+            for name, value in parts
+        ]
     return lines
 
 

@@ -1,13 +1,17 @@
-"""The token store: one encoded split as flat arrays on disk, memory-mapped, any example reachable by index.
+"""The token store: one encoded split as flat arrays on disk, memory-mapped, any example reachable
+by index.
 
-A folder with `row_splits.npy`, one raw file a token column (`tokens.NAME.int32`), one `.npy` an example column,
-what else the head keeps for its metrics (`extra.NAME.npy`), and `meta.json`. Where long texts go through several
-windows, what is called an example here is a window, and the column `example` says of which text.
+A folder with `row_splits.npy`, one raw file a token column (`tokens.NAME.int32`), one `.npy` an
+example column, what else the head keeps for its metrics (`extra.NAME.npy`), and `meta.json`. Where
+long texts go through several windows, what is called an example here is a window, and the column
+`example` says of which text.
 
-`checksums.json` has the length and the checksum of every other file, and of itself; `tokens.NAME.crc32c` those of each
-chunk of the tokens. Small stores are verified as they are opened; of the tokens of large ones, each chunk as it is first read.
+`checksums.json` has the length and the checksum of every other file, and of itself;
+`tokens.NAME.crc32c` those of each chunk of the tokens. Small stores are verified as they are
+opened; of the tokens of large ones, each chunk as it is first read.
 
-Folders are built under another name, and renamed when they are complete and on the disk, so a half-written store is never read.
+Folders are built under another name, and renamed when they are complete and on the disk, so a
+half-written store is never read.
 """
 
 from __future__ import annotations
@@ -26,14 +30,25 @@ from typing import IO, Any
 
 import numpy as np
 
-from trainer.checksums import DamagedError, Fingerprint, fingerprint, read_sealed, reason, sync, sync_tree, verify, write_sealed
+from trainer.checksums import (
+    DamagedError,
+    Fingerprint,
+    fingerprint,
+    read_sealed,
+    reason,
+    sync,
+    sync_tree,
+    verify,
+    write_sealed,
+)
 from trainer.data.checked import CHECKSUMS, CheckedTokens, chunk_checksums, map_int32
 from trainer.errors import JobDirError
 from trainer.mapped import blocks, release
 from trainer.spool import BLOCK_ROWS, Ascending, Numbers
 
 FORMAT = 13  # part of the fingerprint: raised when the files' meaning changes
-VERIFIED_AT_ONCE_BYTES = 1 << 30  # of tokens; larger stores are verified chunk by chunk, so that opening them costs nothing
+# of tokens; larger stores are verified chunk by chunk, so that opening them costs nothing
+VERIFIED_AT_ONCE_BYTES = 1 << 30
 
 
 class TokenStore:
@@ -56,8 +71,13 @@ class TokenStore:
         self.meta: dict[str, Any] = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         self.row_splits = np.load(folder / "row_splits.npy", mmap_mode="r")
         self.lengths = _lengths(folder / "row_splits.npy")
-        self.columns = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in self.meta["columns"]}
-        self.extras = {name: np.load(folder / f"extra.{name}.npy", mmap_mode="r") for name in self.meta["extras"]}
+        self.columns = {
+            name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in self.meta["columns"]
+        }
+        self.extras = {
+            name: np.load(folder / f"extra.{name}.npy", mmap_mode="r")
+            for name in self.meta["extras"]
+        }
         self.tokens = {name: self._checked(name) for name in self.meta["token_columns"]}
         if sum(4 * len(values) for values in self.tokens.values()) <= VERIFIED_AT_ONCE_BYTES:
             for values in self.tokens.values():
@@ -76,11 +96,16 @@ class TokenStore:
             raise DamagedError(self.folder / name, reason(error)) from None
 
     def _checked(self, name: str) -> CheckedTokens:
-        return CheckedTokens(self.folder / f"tokens.{name}.int32", np.fromfile(self.folder / f"tokens.{name}.crc32c", np.uint32))
+        return CheckedTokens(
+            self.folder / f"tokens.{name}.int32",
+            np.fromfile(self.folder / f"tokens.{name}.crc32c", np.uint32),
+        )
 
     @property
     def damage(self) -> DamagedError | None:
-        """What was found as tokens were read: raised there too, but of what TensorFlow's threads raise it passes on only the text."""
+        """What was found as tokens were read: raised there too, but of what TensorFlow's threads
+        raise it passes on only the text.
+        """
         return next((values.damage for values in self.tokens.values() if values.damage), None)
 
     def __len__(self) -> int:
@@ -88,16 +113,22 @@ class TokenStore:
 
     def rows_of(self, texts: int) -> int:
         """How many rows the first so many texts have: one each, or their windows."""
-        return int(np.searchsorted(self.columns["example"], texts)) if "example" in self.columns else texts
-
+        return (
+            int(np.searchsorted(self.columns["example"], texts))
+            if "example" in self.columns
+            else texts
+        )
 
     def example(self, index: int) -> dict[str, np.ndarray]:
         """The token columns of one example, each (S,) int32."""
-        start, end = self.row_splits[index], self.row_splits[index + 1]
+        start = self.row_splits[index]
+        end = self.row_splits[index + 1]
         return {name: values[start:end] for name, values in self.tokens.items()}
 
     def release(self) -> None:
-        """Lets go what was read, so that it is no memory of this process; it is read again when it is asked for."""
+        """Lets go what was read, so that it is no memory of this process; it is read again when it
+        is asked for.
+        """
         for values in (self.row_splits, *self.columns.values(), *self.tokens.values()):
             release(values)
 
@@ -119,8 +150,12 @@ class StoreWriter:
         self._lengths = self.scratch(np.int64)
         self._columns: dict[str, Numbers] = {}
 
-    def append(self, tokens: Mapping[str, tuple[np.ndarray, np.ndarray]], columns: Mapping[str, np.ndarray]) -> None:
-        """Appends a batch: token columns as (flat values int32, row lengths), which agree in lengths; example columns (B, ...)."""
+    def append(
+        self, tokens: Mapping[str, tuple[np.ndarray, np.ndarray]], columns: Mapping[str, np.ndarray]
+    ) -> None:
+        """Appends a batch: token columns as (flat values int32, row lengths), which agree in
+        lengths; example columns (B, ...).
+        """
         for name, (values, _) in tokens.items():
             self.append_tokens(name, values)
         self._lengths.extend(next(iter(tokens.values()))[1])
@@ -154,7 +189,9 @@ class StoreWriter:
         return np.concatenate([[0], *(splits[1:] for splits, _ in self.rows())])
 
     def rows(self) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-        """All rows written so far, a block at a time: (n + 1,) int64, where their tokens begin and the last one's end; and their columns."""
+        """All rows written so far, a block at a time: (n + 1,) int64, where their tokens begin and
+        the last one's end; and their columns.
+        """
         end = np.zeros(1, np.int64)
         columns = [values.blocks() for values in self._columns.values()]
         for lengths, *values in zip(self._lengths.blocks(), *columns, strict=True):
@@ -163,14 +200,19 @@ class StoreWriter:
             yield splits, dict(zip(self._columns, values, strict=True))
 
     def recut(self, starts: Iterable[np.ndarray]) -> None:
-        """Lets rows begin elsewhere in the same tokens; each has the example columns of the one that its first token was in.
+        """Lets rows begin elsewhere in the same tokens; each has the example columns of the one
+        that its first token was in.
 
         Args:
             starts: where they begin, in ascending order, a block at a time.
         """
-        ahead, begun, end = Ascending(starts), np.zeros(0, np.int64), 0
+        ahead = Ascending(starts)
+        begun = np.zeros(0, np.int64)
+        end = 0
         lengths = self.scratch(np.int64)
-        columns = {name: self.scratch(values.dtype, values.shape) for name, values in self._columns.items()}
+        columns = {
+            name: self.scratch(values.dtype, values.shape) for name, values in self._columns.items()
+        }
         for splits, values in self.rows():
             end = int(splits[-1])
             here = ahead.below(end)
@@ -180,25 +222,48 @@ class StoreWriter:
             begun = np.concatenate([begun[-1:], here])
             lengths.extend(np.diff(begun))
         lengths.extend(end - begun[-1:])
-        self._lengths, self._columns = lengths, columns
+        self._lengths = lengths
+        self._columns = columns
 
-    def close(self, columns: Mapping[str, np.ndarray], token_columns: Mapping[str, np.ndarray], meta: Mapping[str, Any], *,
-              extras: Mapping[str, np.ndarray] | None = None) -> None:
-        """Adds whole columns (the labels, known only at the end) and extras, and finishes the files."""
+    def close(
+        self,
+        columns: Mapping[str, np.ndarray],
+        token_columns: Mapping[str, np.ndarray],
+        meta: Mapping[str, Any],
+        *,
+        extras: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
+        """Adds whole columns (the labels, known only at the end) and extras, and finishes the
+        files.
+        """
         for file in self._files.values():
             file.close()
         for name, values in token_columns.items():
-            (self.folder / f"tokens.{name}.int32").write_bytes(np.ascontiguousarray(values, np.int32).data)
+            (self.folder / f"tokens.{name}.int32").write_bytes(
+                np.ascontiguousarray(values, np.int32).data
+            )
         splits = itertools.chain([np.zeros(1, np.int64)], (splits[1:] for splits, _ in self.rows()))
         _save(self.folder / "row_splits.npy", np.dtype(np.int64), (len(self._lengths) + 1,), splits)
         for name, values in self._columns.items():
-            _save(self.folder / f"{name}.npy", values.dtype, (len(values), *values.shape), values.blocks())
+            _save(
+                self.folder / f"{name}.npy",
+                values.dtype,
+                (len(values), *values.shape),
+                values.blocks(),
+            )
         more = {**columns, **{f"extra.{name}": values for name, values in (extras or {}).items()}}
         for name, values in more.items():
             _save(self.folder / f"{name}.npy", values.dtype, values.shape, blocks(values))
         everything = {**self._columns, **columns}
-        meta = {**meta, "extras": list(extras or {}), "columns": list(everything), "token_columns": list({**self._files, **token_columns})}
-        (self.folder / "meta.json").write_text(json.dumps(meta, ensure_ascii=False), encoding="utf-8")
+        meta = {
+            **meta,
+            "extras": list(extras or {}),
+            "columns": list(everything),
+            "token_columns": list({**self._files, **token_columns}),
+        }
+        (self.folder / "meta.json").write_text(
+            json.dumps(meta, ensure_ascii=False), encoding="utf-8"
+        )
         for numbers in self._scratch:
             numbers.close()
         self._write_checksums(meta["token_columns"])
@@ -208,13 +273,22 @@ class StoreWriter:
             chunks = chunk_checksums(self.folder / f"tokens.{name}.int32")
             (self.folder / f"tokens.{name}.crc32c").write_bytes(chunks.data)
         by_chunk = {f"tokens.{name}.int32" for name in token_columns}
-        files = {path.name: (path.stat().st_size, None if path.name in by_chunk else fingerprint(path).crc32c)
-                 for path in sorted(self.folder.iterdir())}
+        files = {
+            path.name: (
+                path.stat().st_size,
+                None if path.name in by_chunk else fingerprint(path).crc32c,
+            )
+            for path in sorted(self.folder.iterdir())
+        }
         write_sealed(self.folder / CHECKSUMS, {"files": files})
 
 
-def _save(path: pathlib.Path, dtype: np.dtype, shape: tuple[int, ...], parts: Iterable[np.ndarray]) -> None:
-    """As np.save, whose tofile does not notice when the last of its buffers finds the disk full; of values that come in parts."""
+def _save(
+    path: pathlib.Path, dtype: np.dtype, shape: tuple[int, ...], parts: Iterable[np.ndarray]
+) -> None:
+    """As np.save, whose tofile does not notice when the last of its buffers finds the disk full; of
+    values that come in parts.
+    """
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
@@ -223,22 +297,31 @@ def _save(path: pathlib.Path, dtype: np.dtype, shape: tuple[int, ...], parts: It
 
 
 def _lengths(path: pathlib.Path) -> np.ndarray:
-    """(examples,) int32: the differences of the row splits in a file, which need not be in memory."""
+    """(examples,) int32: the differences of the row splits in a file,
+    which need not be in memory.
+    """
     splits = np.load(path, mmap_mode="r")
     lengths = np.empty(len(splits) - 1, np.int32)
     for start in range(0, len(lengths), BLOCK_ROWS):
         stop = min(len(lengths), start + BLOCK_ROWS)
-        lengths[start:stop] = np.diff(np.fromfile(path, splits.dtype, stop + 1 - start, offset=splits.offset + start * splits.itemsize))
+        lengths[start:stop] = np.diff(
+            np.fromfile(
+                path, splits.dtype, stop + 1 - start, offset=splits.offset + start * splits.itemsize
+            )
+        )
     return lengths
 
 
 @contextmanager
 def one_at_a_time(folder: pathlib.Path) -> Iterator[None]:
-    """Waits while another process of this machine builds `folder`, so that the work is done once."""
+    """Waits while another process of this machine builds `folder`,
+    so that the work is done once.
+    """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock = _locked(folder.parent / f".{folder.name}.lock")
-    except OSError:  # a cache that cannot be written may still be read, and building says what is wrong
+    # a cache that cannot be written may still be read, and building says what is wrong
+    except OSError:
         yield
         return
     try:
@@ -249,7 +332,9 @@ def one_at_a_time(folder: pathlib.Path) -> Iterator[None]:
 
 
 def _locked(path: pathlib.Path) -> IO[str]:
-    """The file of that name, which is locked; one that was removed while we waited for it locks nobody out."""
+    """The file of that name, which is locked; one that was removed while we waited for it locks
+    nobody out.
+    """
     while True:
         lock = open(path, "w")  # noqa: SIM115  closed by whoever asked
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -260,9 +345,11 @@ def _locked(path: pathlib.Path) -> IO[str]:
 
 
 def discard(folder: pathlib.Path) -> None:
-    """Removes a store that is damaged, so that it can be built anew, and what killed processes left of theirs.
+    """Removes a store that is damaged, so that it can be built anew, and what killed processes left
+    of theirs.
 
-    Those who have the store open keep it. Call it where `one_at_a_time` lets no other process build it.
+    Those who have the store open keep it. Call it where `one_at_a_time` lets no other process build
+    it.
 
     Raises:
         JobDirError: it cannot be removed.
@@ -274,18 +361,25 @@ def discard(folder: pathlib.Path) -> None:
         if folder.exists():
             shutil.rmtree(folder)
     except OSError as error:
-        raise JobDirError(f"data.cache_dir: {folder} is damaged and cannot be removed: {error.strerror}. "
-                          "Remove it, or give another --data.cache_dir.") from None
+        raise JobDirError(
+            f"data.cache_dir: {folder} is damaged and cannot be removed: {error.strerror}. "
+            "Remove it, or give another --data.cache_dir."
+        ) from None
 
 
 @contextmanager
 def building(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yields a temporary folder that becomes `folder` if the block succeeds, and is removed if it does not."""
+    """Yields a temporary folder that becomes `folder` if the block succeeds, and is removed if it
+    does not.
+    """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     except OSError as error:
-        raise JobDirError(f"data.cache_dir: {folder.parent} cannot be written: {error.strerror}. Give another --data.cache_dir.") from None
+        raise JobDirError(
+            f"data.cache_dir: {folder.parent} cannot be written: {error.strerror}. Give another"
+            " --data.cache_dir."
+        ) from None
     try:
         yield temporary
         sync_tree(temporary)
@@ -296,7 +390,9 @@ def building(folder: pathlib.Path) -> Iterator[pathlib.Path]:
                 raise
         sync([folder.parent])
     except OSError as error:
-        raise JobDirError(f"data.cache_dir: writing below {folder.parent} failed: {error.strerror}. "
-                          "Free some space or give another --data.cache_dir.") from error
+        raise JobDirError(
+            f"data.cache_dir: writing below {folder.parent} failed: {error.strerror}. "
+            "Free some space or give another --data.cache_dir."
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

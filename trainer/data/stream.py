@@ -1,7 +1,8 @@
 """Train in blocks that are read as they are needed, for corpora too large to store.
 
-A block is so many characters of text, encoded and cut into rows like a split. Its rows are shuffled among themselves, and
-while they are trained on the next block is read. Which rows a step takes is a function of the files, the seed and the step
+A block is so many characters of text, encoded and cut into rows like a split. Its rows are shuffled
+among themselves, and while they are trained on the next block is read. Which rows a step takes is a
+function of the files, the seed and the step
 alone: a run that goes on reads again from the beginning of the block that it was in.
 """
 
@@ -29,7 +30,8 @@ from trainer.sources import Example, open_source
 from trainer.sources._files import files_of, relative_names
 
 CLOSING_SECONDS = 5.0
-BY_FILE = ("csv", "jsonl", "text", "tfrecord", "tsv")  # sources whose files may be read in any order; others are read as one
+# sources whose files may be read in any order; others are read as one
+BY_FILE = ("csv", "jsonl", "text", "tfrecord", "tsv")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,16 +56,20 @@ class Place:
 
 
 class Stream:
-    """The blocks of train, one after the other, without end; in each pass the files come in another order.
+    """The blocks of train, one after the other, without end; in each pass the files come in another
+    order.
 
     Attributes:
         fingerprint: of the files' names and sizes; their content is not read beforehand.
-        failure: what ended the reading; TensorFlow, in whose threads it happens, passes on no more than its text.
+        failure: what ended the reading; TensorFlow, in whose threads it happens, passes on no more
+            than its text.
     """
 
     def __init__(self, settings: DataSettings, head: Any, *, batch_size: int, seed: int) -> None:
         self.settings = settings.model_copy(update={"validation": None, "test": None})
-        self.head, self.batch_size, self.seed = head, batch_size, seed
+        self.head = head
+        self.batch_size = batch_size
+        self.seed = seed
         self._files = _files(settings)
         self.fingerprint = _digest([seed, self._files])
         self.graph = encoder(head)
@@ -81,8 +87,11 @@ class Stream:
         """
         place = Place(**{name: value for name, value in state.items() if name != "files"})
         if state["files"] != self._read_so_far(place):
-            raise JobDirError(f"data.train = {self.settings.train}: there are other files than when the run began, or some that it has read have "
-                              "another size, so that it cannot go on where it was. Put them back, or start anew in another --job_dir.")
+            raise JobDirError(
+                f"data.train = {self.settings.train}: there are other files than when the run"
+                " began, or some that it has read have another size, so that it cannot go on where"
+                " it was. Put them back, or start anew in another --job_dir."
+            )
         self._first = place
 
     def state(self, place: Place) -> dict[str, Any]:
@@ -90,17 +99,18 @@ class Stream:
         return {**dataclasses.asdict(place), "files": self._read_so_far(place)}
 
     def _read_so_far(self, place: Place) -> str:
-        read = [self._files[index] for index in self._order(place.passes)[:place.file]]
+        read = [self._files[index] for index in self._order(place.passes)[: place.file]]
         return _digest([[name for name, _ in self._files], read])
 
     def first_block(self) -> Block:
         """What is prepared in train's place, to plan by."""
         return Block(self, self._examples(Place()))
 
-    # --- steps ----------------------------------------------------------------------------------------------------
-
     def steps(self, steps: range) -> Iterator[tuple[Place, TokenStore, np.ndarray]]:
-        """Of each optimizer step the block, and which of its examples are taken. The first block is read from now on."""
+        """Of each optimizer step the block, and which of its examples are taken.
+
+        The first block is read from now on.
+        """
         block = Block(self, self._examples(self._first))
         self._ahead = _in_background(self._read, self._first, block)
 
@@ -109,12 +119,18 @@ class Stream:
                 while True:
                     place, store = self._ahead.result()
                     plan = TrainingPlan(len(store), self.batch_size, self.seed)
-                    after = dataclasses.replace(block.next, block=place.block + 1, step=place.step + plan.steps_per_epoch)
+                    after = dataclasses.replace(
+                        block.next, block=place.block + 1, step=place.step + plan.steps_per_epoch
+                    )
                     self._loaded = after.step
                     if after.step < steps.stop:
                         self._ahead = _in_background(self._read, after, block, place.lost)
                     for step in range(max(steps.start, place.step), min(steps.stop, after.step)):
-                        yield place, store, plan.indices(place.block * plan.steps_per_epoch + step - place.step)
+                        yield (
+                            place,
+                            store,
+                            plan.indices(place.block * plan.steps_per_epoch + step - place.step),
+                        )
                     if after.step >= steps.stop:
                         return
             except Exception as error:
@@ -124,7 +140,9 @@ class Stream:
         return each()
 
     def close(self) -> None:
-        """Ends the reading at the next example, but does not wait for ever for a file that gives none."""
+        """Ends the reading at the next example, but does not wait for ever for a file that gives
+        none.
+        """
         self._closed.set()
         with contextlib.suppress(TimeoutError):
             if self._ahead is not None:
@@ -134,22 +152,31 @@ class Stream:
         """Whether the steps before this one need not wait for a block."""
         return step <= self._loaded or self._ahead is None or self._ahead.done()
 
-    def _read(self, place: Place, block: Block, lost: dict[str, Any] | None = None) -> tuple[Place, TokenStore]:
+    def _read(
+        self, place: Place, block: Block, lost: dict[str, Any] | None = None
+    ) -> tuple[Place, TokenStore]:
         """The next block, which begins at `place`; `lost` is the ledger up to there."""
         with mirror.scratch(mirror.cache_folder()) as folder:
-            write_splits(folder / "block", self.settings, self.head, {"train": block}, graph=self.graph)
-            prepared = load(folder / "block", reused=False)  # mapped: the files stay until the block is let go
+            write_splits(
+                folder / "block", self.settings, self.head, {"train": block}, graph=self.graph
+            )
+            # mapped: the files stay until the block is let go
+            prepared = load(folder / "block", reused=False)
         if place.lost is None:
             ledger = Ledger(json.loads(json.dumps(lost or {})))
-            for kind, entry in prepared.ledger.entries.get("train", {}).items() if place.passes == 0 else ():
+            for kind, entry in (
+                prepared.ledger.entries.get("train", {}).items() if place.passes == 0 else ()
+            ):
                 ledger.add("train", kind, entry["first"], entry["count"])
             place = dataclasses.replace(place, lost=ledger.entries)
         return place, prepared.splits["train"]
 
-    # --- examples -------------------------------------------------------------------------------------------------
-
     def _order(self, passes: int) -> list[int]:
-        return np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, passes]))).permutation(len(self._files)).tolist()
+        return (
+            np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, passes])))
+            .permutation(len(self._files))
+            .tolist()
+        )
 
     def _examples(self, first: Place) -> Iterator[tuple[Place, Example]]:
         """Every example with its place, from `first` on, pass after pass."""
@@ -172,8 +199,15 @@ class Stream:
 
     @contextlib.contextmanager
     def _opened(self, name: str) -> Iterator[Any]:
-        """The source that reads a file; one of gs:// is here only meanwhile. TFRecords are read where they are."""
-        if name.startswith(mirror.SCHEME) and self.settings.source in BY_FILE and self.settings.source != "tfrecord":
+        """The source that reads a file; one of gs:// is here only meanwhile.
+
+        TFRecords are read where they are.
+        """
+        if (
+            name.startswith(mirror.SCHEME)
+            and self.settings.source in BY_FILE
+            and self.settings.source != "tfrecord"
+        ):
             with mirror.borrowed(name, key="data.train") as path:
                 yield open_source(self.settings, "train", str(path))
         else:
@@ -181,7 +215,8 @@ class Stream:
 
 
 class Block:
-    """A `Source` of the examples of one block after the other: each call of `examples` goes on where the last has ended.
+    """A `Source` of the examples of one block after the other: each call of `examples` goes on
+    where the last has ended.
 
     A block has one example at least, and ends with its pass at the latest.
 
@@ -190,7 +225,8 @@ class Block:
     """
 
     def __init__(self, stream: Stream, examples: Iterator[tuple[Place, Example]]) -> None:
-        self._stream, self._examples = stream, examples
+        self._stream = stream
+        self._examples = examples
         self._waiting: tuple[Place, Example] | None = None
         self._characters = 0
 
@@ -244,10 +280,18 @@ def _digest(facts: Any) -> str:
 
 
 def _files(settings: DataSettings) -> list[tuple[str, Any]]:
-    """What data.train names, each to be opened alone, with its size, or what else tells it from another. Of gs:// nothing is fetched yet."""
+    """What data.train names, each to be opened alone, with its size, or what else tells it from
+    another. Of gs:// nothing is fetched yet.
+    """
     if settings.source not in BY_FILE:
         return [(settings.train, open_source(settings, "train", settings.train).size())]
     if settings.train.startswith(mirror.SCHEME):
-        return [(str(item), [item.size, item.crc32c]) for item in gcs.find(settings.train, key="data.train")]
+        return [
+            (str(item), [item.size, item.crc32c])
+            for item in gcs.find(settings.train, key="data.train")
+        ]
     paths = files_of(settings.train, "train")
-    return [(str(path), [name, path.stat().st_size]) for name, path in zip(relative_names(paths), paths, strict=True)]
+    return [
+        (str(path), [name, path.stat().st_size])
+        for name, path in zip(relative_names(paths), paths, strict=True)
+    ]

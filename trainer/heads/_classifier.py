@@ -1,4 +1,7 @@
-"""Classification as far as no layer is concerned: labels, their loss, metrics and answers. Shared by the heads that classify."""
+"""Classification as far as no layer is concerned: labels, their loss, metrics and answers.
+
+Shared by the heads that classify.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,34 @@ from pydantic import Field
 
 from trainer.config import DataSettings, HeadSettings
 from trainer.errors import ConfigError, DataError, shown_value
-from trainer.heads._class_metrics import class_metrics, class_scores, regression_metrics, undefined_class_metrics, undefined_regression_metrics, unseen_names
+from trainer.heads._class_metrics import (
+    class_metrics,
+    class_scores,
+    regression_metrics,
+    undefined_class_metrics,
+    undefined_regression_metrics,
+    unseen_names,
+)
 from trainer.heads._label_columns import UNSEEN_GIVEN, Unseen, first_with, label_columns
 from trainer.heads._label_doubts import constant_numbers, doubts_of, note_doubts
-from trainer.heads._label_lists import are_vectors, labels_of_columns, list_in_text, one_label, several_labels, vectors
-from trainer.heads._labels import Label, Mentions, Spellings, as_name, learnt_names, number_key, shown_labels, trimmed
+from trainer.heads._label_lists import (
+    are_vectors,
+    labels_of_columns,
+    list_in_text,
+    one_label,
+    several_labels,
+    vectors,
+)
+from trainer.heads._labels import (
+    Label,
+    Mentions,
+    Spellings,
+    as_name,
+    learnt_names,
+    number_key,
+    shown_labels,
+    trimmed,
+)
 from trainer.heads._plain import Plain
 from trainer.lazy import tf
 from trainer.mapped import count_numbers
@@ -28,13 +54,29 @@ Labels = Annotated[list[str], Field(min_length=1)]
 class ClassifierSettings(HeadSettings):
     """What every head that classifies has."""
 
-    kind: Literal["single_label", "multi_label", "regression"] = Field("single_label", description="one of the labels, any of them, or a number")
-    labels: Labels | None = Field(None, description="all labels, in order; null: those of train, sorted")
-    label_separator: str = Field("|", min_length=1, description="multi_label: between labels where the field is text, not a list")
+    kind: Literal["single_label", "multi_label", "regression"] = Field(
+        "single_label", description="one of the labels, any of them, or a number"
+    )
+    labels: Labels | None = Field(
+        None, description="all labels, in order; null: those of train, sorted"
+    )
+    label_separator: str = Field(
+        "|",
+        min_length=1,
+        description="multi_label: between labels where the field is text, not a list",
+    )
     class_weights: Literal["balanced"] | dict[str, Annotated[float, Field(gt=0)]] | None = Field(
-        None, description="single_label: weight of each label's examples in the loss; balanced: n / (C * n_label)")
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="share of the target spread over all labels")
-    threshold: Annotated[float, Field(gt=0, lt=1)] = Field(0.5, description="multi_label: probability from which a label is given")
+        None,
+        description=(
+            "single_label: weight of each label's examples in the loss; balanced: n / (C * n_label)"
+        ),
+    )
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="share of the target spread over all labels"
+    )
+    threshold: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.5, description="multi_label: probability from which a label is given"
+    )
 
 
 class Classifier(Plain):
@@ -43,38 +85,61 @@ class Classifier(Plain):
     classifies = True
 
     def __init__(self, settings: ClassifierSettings, data: DataSettings, tokenizer: Any) -> None:
-        self.settings, self.data, self.tokenizer = settings, data, tokenizer
+        self.settings = settings
+        self.data = data
+        self.tokenizer = tokenizer
         self.fields = [data.text] if isinstance(data.text, str) else list(data.text)
         self.classes: int | None = None  # known when built
-        self.text_names = ("text", "text_pair")[:len(self.fields)]
+        self.text_names = ("text", "text_pair")[: len(self.fields)]
         if settings.kind != "single_label" and settings.class_weights is not None:
-            raise ConfigError(f"head.class_weights: only for head.kind single_label. Received kind {settings.kind}.")
+            raise ConfigError(
+                "head.class_weights: only for head.kind single_label. Received kind"
+                f" {settings.kind}."
+            )
         if settings.kind == "regression" and settings.labels is not None:
-            raise ConfigError("head.labels: a regression has none. Remove head.labels, or set head.kind.")
+            raise ConfigError(
+                "head.labels: a regression has none. Remove head.labels, or set head.kind."
+            )
         self._check_label_settings()
 
     def _check_label_settings(self) -> None:
         """Raises ConfigError where settings of the labels contradict each other."""
-        fields, labels, excluded = self.data.label_fields, self.settings.labels, set(map(self.plain_name, self.data.exclude_labels))
+        fields = self.data.label_fields
+        labels = self.settings.labels
+        excluded = set(map(self.plain_name, self.data.exclude_labels))
         if not isinstance(self.data.label, str):
             if self.settings.kind != "multi_label":
-                raise ConfigError(f"data.label: several fields of 0 and 1 are of head.kind multi_label. Received {shown_value(fields)} with kind "
-                                  f"{self.settings.kind}. Set --head.kind=multi_label, or name one field.")
+                raise ConfigError(
+                    "data.label: several fields of 0 and 1 are of head.kind multi_label. Received"
+                    f" {shown_value(fields)} with kind {self.settings.kind}. Set"
+                    " --head.kind=multi_label, or name one field."
+                )
             if labels is not None:
-                raise ConfigError("head.labels: the fields of data.label name the labels already. Leave head.labels out.")
+                raise ConfigError(
+                    "head.labels: the fields of data.label name the labels already. Leave"
+                    " head.labels out."
+                )
             if excluded:
-                raise ConfigError("data.exclude_labels: leave the fields out of data.label instead.")
+                raise ConfigError(
+                    "data.exclude_labels: leave the fields out of data.label instead."
+                )
             if len(set(fields)) < len(fields):
-                raise ConfigError(f"data.label: a field is named twice. Received {shown_value(fields)}.")
+                raise ConfigError(
+                    f"data.label: a field is named twice. Received {shown_value(fields)}."
+                )
         if excluded and self.settings.kind == "regression":
             raise ConfigError("data.exclude_labels: a regression has no classes. Leave it out.")
         if both := [name for name in labels or () if self.plain_name(name) in excluded]:
-            raise ConfigError(f"data.exclude_labels: head.labels names {shown_labels(both)} too. Take it out of one of them.")
-
-    # --- examples -------------------------------------------------------------------------------------------------
+            raise ConfigError(
+                f"data.exclude_labels: head.labels names {shown_labels(both)} too. Take it out of"
+                " one of them."
+            )
 
     def texts(self, example: Example) -> tuple[str, ...]:
-        """The raw text, or the two of a pair. Raises DataError where a field is missing or no text."""
+        """The raw text, or the two of a pair.
+
+        Raises DataError where a field is missing or no text.
+        """
         return tuple(require_text(example, field) for field in self.fields)
 
     @property
@@ -111,15 +176,22 @@ class Classifier(Plain):
 
     def shown(self, example: Example, texts: Sequence[str], label: Any) -> list[tuple[str, str]]:
         """The texts and the label."""
-        names = [] if label is None else [str(name) for name in (label if isinstance(label, (list, tuple)) else [label])]
+        names = (
+            []
+            if label is None
+            else [str(name) for name in (label if isinstance(label, (list, tuple)) else [label])]
+        )
         return [*super().shown(example, texts, label), ("label", ", ".join(names))]
 
     def preparation_settings(self) -> dict[str, Any]:
         """What of the settings changes the stored examples."""
         return self.settings.model_dump(include={"name", "kind", "labels", "label_separator"})
 
-    def learn(self, labels: Sequence[Any], names: list[str] | None, origin: Callable[[int], str]) -> dict[str, Any]:
-        """The label names, from the settings, the source, or train; `vectors` where train has 0 and 1 for each of them.
+    def learn(
+        self, labels: Sequence[Any], names: list[str] | None, origin: Callable[[int], str]
+    ) -> dict[str, Any]:
+        """The label names, from the settings, the source, or train; `vectors` where train has 0 and
+        1 for each of them.
 
         Raises:
             DataError: train has one class only.
@@ -127,7 +199,11 @@ class Classifier(Plain):
         if self.settings.kind == "regression":
             return {"labels": [], "train_counts": {}}
         mentions = Mentions.of(labels)
-        if self.settings.kind == "multi_label" and isinstance(self.data.label, str) and are_vectors(mentions, self.settings.labels, origin):
+        if (
+            self.settings.kind == "multi_label"
+            and isinstance(self.data.label, str)
+            and are_vectors(mentions, self.settings.labels, origin)
+        ):
             return self._learn_vectors(mentions, names, origin)
         counts = mentions.counts()
         excluded = set(map(self.plain_name, self.data.exclude_labels))
@@ -139,21 +215,42 @@ class Classifier(Plain):
             raise DataError(f"data.train: no example has a label in field {self.data.label!r}.")
         return {"labels": found, "train_counts": known_counts(found, counts)}
 
-    def _learn_vectors(self, mentions: Mentions, names: list[str] | None, origin: Callable[[int], str]) -> dict[str, Any]:
+    def _learn_vectors(
+        self, mentions: Mentions, names: list[str] | None, origin: Callable[[int], str]
+    ) -> dict[str, Any]:
         size = int(mentions.lengths()[0])
-        labels = self.settings.labels or (names if names and len(names) == size else list(map(str, range(size))))
+        labels = self.settings.labels or (
+            names if names and len(names) == size else list(map(str, range(size)))
+        )
         counts = vectors(mentions, size, origin).sum(axis=0, dtype=np.int64).tolist()
-        return {"labels": list(labels), "train_counts": dict(zip(labels, counts, strict=True)), "vectors": True}
+        return {
+            "labels": list(labels),
+            "train_counts": dict(zip(labels, counts, strict=True)),
+            "vectors": True,
+        }
 
-    def require_classes(self, counts: Mapping[str, int], labels: Sequence[Any], origin: Callable[[int], str]) -> None:
+    def require_classes(
+        self, counts: Mapping[str, int], labels: Sequence[Any], origin: Callable[[int], str]
+    ) -> None:
         """Raises DataError where all examples have the same label."""
         if len(learnt_names(counts)) == 1:
-            advice = f" data.limit takes the first {self.data.limit:,}: shuffle a file that is sorted by label." if self.data.limit else ""
-            raise DataError(f"data.train: every one of the {len(labels):,} examples has the label {shown_value(next(iter(counts)))} (first: {origin(0)}). "
-                            f"A classifier needs two or more. Is --data.label the right field?{advice}")
+            advice = (
+                f" data.limit takes the first {self.data.limit:,}: shuffle a file that is sorted by"
+                " label."
+                if self.data.limit
+                else ""
+            )
+            raise DataError(
+                f"data.train: every one of the {len(labels):,} examples has the label"
+                f" {shown_value(next(iter(counts)))} (first: {origin(0)}). A classifier needs two"
+                f" or more. Is --data.label the right field?{advice}"
+            )
 
-    def label_columns(self, split: Any, vocabulary: Mapping[str, Any], ledger: Any) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """The labels of a split as numbers, and extras for the metrics; see `_label_columns.label_columns`.
+    def label_columns(
+        self, split: Any, vocabulary: Mapping[str, Any], ledger: Any
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """The labels of a split as numbers, and extras for the metrics; see
+        `_label_columns.label_columns`.
 
         Args:
             split: what is being written: its `name`, `labels` and `origin`.
@@ -163,22 +260,44 @@ class Classifier(Plain):
         """
         if self.settings.kind == "regression":
             return {"label": np.fromiter(split.labels, np.float32, len(split.labels))}, {}
-        columns, extras = label_columns(split, vocabulary, ledger, several=self.settings.kind == "multi_label", unseen=self._unseen(split.name))
-        names = {name: number for number, name in enumerate([*vocabulary["labels"], *unseen_names(extras)])}
+        columns, extras = label_columns(
+            split,
+            vocabulary,
+            ledger,
+            several=self.settings.kind == "multi_label",
+            unseen=self._unseen(split.name),
+        )
+        names = {
+            name: number
+            for number, name in enumerate([*vocabulary["labels"], *unseen_names(extras)])
+        }
 
         def first(found: set[str]) -> str:
-            return split.origin(first_with([names[name] for name in found], columns["label"], extras))
+            return split.origin(
+                first_with([names[name] for name in found], columns["label"], extras)
+            )
 
-        note_doubts(split.name, self._counts(vocabulary, columns["label"], extras), vocabulary["train_counts"], ledger, first)
+        note_doubts(
+            split.name,
+            self._counts(vocabulary, columns["label"], extras),
+            vocabulary["train_counts"],
+            ledger,
+            first,
+        )
         return columns, extras
 
     def _unseen(self, split: str) -> Unseen:
         """What becomes of labels of a split that train does not have."""
         listed = self.given_labels is not None
-        return Unseen(refuse=listed or self.data.unseen_labels == "error", held_out=not isinstance(getattr(self.data, split), str),
-                      known_from="head.labels" if listed else "train")
+        return Unseen(
+            refuse=listed or self.data.unseen_labels == "error",
+            held_out=not isinstance(getattr(self.data, split), str),
+            known_from="head.labels" if listed else "train",
+        )
 
-    def _counts(self, vocabulary: Mapping[str, Any], label: np.ndarray, extras: Mapping[str, np.ndarray]) -> dict[str, int]:
+    def _counts(
+        self, vocabulary: Mapping[str, Any], label: np.ndarray, extras: Mapping[str, np.ndarray]
+    ) -> dict[str, int]:
         names = [*vocabulary["labels"], *unseen_names(extras)]
         if label.ndim > 1:
             given = [label, extras[UNSEEN_GIVEN]] if UNSEEN_GIVEN in extras else [label]
@@ -202,16 +321,31 @@ class Classifier(Plain):
     def warnings(self, vocabulary: Mapping[str, Any], splits: Mapping[str, Any]) -> list[str]:
         """Labels that may be misspelt, one class in two spellings, or no class."""
         if self.settings.kind == "regression":
-            return [line for split, store in splits.items() if split != "train" for line in constant_numbers(split, np.asarray(store.columns["label"]))]
+            return [
+                line
+                for split, store in splits.items()
+                if split != "train"
+                for line in constant_numbers(split, np.asarray(store.columns["label"]))
+            ]
         counts = {split: self.label_counts(vocabulary, store) for split, store in splits.items()}
-        return doubts_of(counts, vocabulary["train_counts"], named=self.given_labels is not None, few=self.lives_on_pretraining)
+        return doubts_of(
+            counts,
+            vocabulary["train_counts"],
+            named=self.given_labels is not None,
+            few=self.lives_on_pretraining,
+        )
 
-    def loss(self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        """Sum over the examples of weight x loss, and the sum of the weights; the caller divides by the step's global weight.
+    def loss(
+        self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Sum over the examples of weight x loss, and the sum of the weights; the caller divides by
+        the step's global weight.
 
         Source: Szegedy et al. 2016 for label smoothing.
         """
-        label, weight, smoothing = batch["label"], batch["sample_weight"], self.settings.label_smoothing
+        label = batch["label"]
+        weight = batch["sample_weight"]
+        smoothing = self.settings.label_smoothing
         if self.settings.kind == "regression":
             losses = tf.square(logits[:, 0] - label)
         elif self.settings.kind == "multi_label":
@@ -228,8 +362,15 @@ class Classifier(Plain):
         """The logits: all that metrics and answers need."""
         return {"logits": logits}
 
-    def answers(self, results: Mapping[str, tf.Tensor], columns: Mapping[str, tf.RaggedTensor], texts: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
-        """What the SavedModel answers: label (B,) string and probabilities (B, C); several labels: (B, C) string, "" where not given."""
+    def answers(
+        self,
+        results: Mapping[str, tf.Tensor],
+        columns: Mapping[str, tf.RaggedTensor],
+        texts: Sequence[tf.Tensor],
+    ) -> dict[str, tf.Tensor]:
+        """What the SavedModel answers: label (B,) string and probabilities (B, C); several labels:
+        (B, C) string, "" where not given.
+        """
         return self.token_answers(results)
 
     def token_answers(self, results: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -240,33 +381,58 @@ class Classifier(Plain):
         names = tf.constant(self.vocabulary["labels"])
         if self.settings.kind == "multi_label":
             probabilities = tf.sigmoid(logits)
-            return {"label": tf.where(probabilities >= self.settings.threshold, names, ""), "probabilities": probabilities}
-        return {"label": tf.gather(names, tf.argmax(logits, axis=1)), "probabilities": tf.nn.softmax(logits)}
-
-    # --- results --------------------------------------------------------------------------------------------------
+            return {
+                "label": tf.where(probabilities >= self.settings.threshold, names, ""),
+                "probabilities": probabilities,
+            }
+        return {
+            "label": tf.gather(names, tf.argmax(logits, axis=1)),
+            "probabilities": tf.nn.softmax(logits),
+        }
 
     lower_is_better = ("loss", "mse")
 
     @property
     def main_metric(self) -> str:
         """What early stopping watches unless told otherwise."""
-        return {"single_label": "accuracy", "multi_label": "f1_micro", "regression": "pearson"}[self.settings.kind]
+        return {"single_label": "accuracy", "multi_label": "f1_micro", "regression": "pearson"}[
+            self.settings.kind
+        ]
 
     def metric_names(self) -> tuple[str, ...]:
-        """The names that `metrics` may give; auc_roc is for two classes, once their number is known."""
-        return {"regression": ("loss", "mse", "pearson", "spearman"),
-                "multi_label": ("loss", "accuracy", "f1_micro", "f1_macro", "precision_macro", "recall_macro"),
-                "single_label": ("loss", "accuracy", "f1_macro", "precision_macro", "recall_macro", *(["auc_roc"] if self.classes in (None, 2) else []))
-                }[self.settings.kind]
+        """The names that `metrics` may give; auc_roc is for two classes, once their number is
+        known.
+        """
+        return {
+            "regression": ("loss", "mse", "pearson", "spearman"),
+            "multi_label": (
+                "loss",
+                "accuracy",
+                "f1_micro",
+                "f1_macro",
+                "precision_macro",
+                "recall_macro",
+            ),
+            "single_label": (
+                "loss",
+                "accuracy",
+                "f1_macro",
+                "precision_macro",
+                "recall_macro",
+                *(["auc_roc"] if self.classes in (None, 2) else []),
+            ),
+        }[self.settings.kind]
 
     def metrics(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, float]:
-        """Metrics over a whole split, every example once and weighing the same; accuracy of several labels is of the exact set.
+        """Metrics over a whole split, every example once and weighing the same; accuracy of several
+        labels is of the exact set.
 
         Args:
             results: logits (n, C) float32.
             store: the split; its column `label` is used.
         """
-        logits, label = results["logits"].astype(np.float64), np.asarray(store.columns["label"])
+        logits = results["logits"].astype(np.float64)
+        label = np.asarray(store.columns["label"])
         if self.settings.kind == "regression":
             return regression_metrics(logits[:, 0], label.astype(np.float64))
         return class_metrics(logits, label, store.extras, self._threshold)
@@ -282,44 +448,73 @@ class Classifier(Plain):
             return undefined_regression_metrics(label)
         return undefined_class_metrics(label, store.extras, len(vocabulary["labels"]))
 
-    def per_label(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, dict[str, float]]:
+    def per_label(
+        self, results: Mapping[str, np.ndarray], store: Any
+    ) -> dict[str, dict[str, float]]:
         """precision, recall, f1 and support of each label; a regression has none."""
         if self.settings.kind == "regression":
             return {}
-        logits, label = results["logits"].astype(np.float64), np.asarray(store.columns["label"])
+        logits = results["logits"].astype(np.float64)
+        label = np.asarray(store.columns["label"])
         return class_scores(logits, label, store.extras, self._threshold, self.vocabulary["labels"])
 
-    def decode(self, outputs: Mapping[str, np.ndarray], row: int, example: Example | None = None) -> dict[str, Any]:
+    def decode(
+        self, outputs: Mapping[str, np.ndarray], row: int, example: Example | None = None
+    ) -> dict[str, Any]:
         """One row of the answers as JSON for --mode=predict; `example` is what was asked."""
         if self.settings.kind == "regression":
             return {"value": float(outputs["value"][row])}
-        probabilities = {name: float(p) for name, p in zip(self.vocabulary["labels"], outputs["probabilities"][row], strict=True)}
+        probabilities = {
+            name: float(p)
+            for name, p in zip(
+                self.vocabulary["labels"], outputs["probabilities"][row], strict=True
+            )
+        }
         label = outputs["label"][row]
-        given = [name.decode() for name in label if name] if self.settings.kind == "multi_label" else label.decode()
+        given = (
+            [name.decode() for name in label if name]
+            if self.settings.kind == "multi_label"
+            else label.decode()
+        )
         return {"label": given, "probabilities": probabilities}
 
-    def ambiguous(self, answers: Mapping[str, np.ndarray], results: Mapping[str, Any], columns: Mapping[str, Any],
-                  tolerance: float) -> dict[str, np.ndarray]:
-        """Answer -> (B,) bool: where the label may turn out otherwise although the probabilities agree to `tolerance`."""
+    def ambiguous(
+        self,
+        answers: Mapping[str, np.ndarray],
+        results: Mapping[str, Any],
+        columns: Mapping[str, Any],
+        tolerance: float,
+    ) -> dict[str, np.ndarray]:
+        """Answer -> (B,) bool: where the label may turn out otherwise although the probabilities
+        agree to `tolerance`.
+        """
         if self.settings.kind == "regression":
             return {}
         probabilities = answers["probabilities"]
         if self.settings.kind == "multi_label":
-            return {"label": (np.abs(probabilities - self.settings.threshold) <= tolerance).any(axis=1)}
+            return {
+                "label": (np.abs(probabilities - self.settings.threshold) <= tolerance).any(axis=1)
+            }
         top = np.sort(probabilities, axis=1)[:, -2:]
         return {"label": top[:, 1] - top[:, 0] <= 2 * tolerance}
 
 
 def _number(value: Any, where: str) -> float | None:
     """None where there is none: null, empty, nan."""
-    if value is None or (isinstance(value, str) and value.strip().casefold() in ("", "nan", "null")):
+    if value is None or (
+        isinstance(value, str) and value.strip().casefold() in ("", "nan", "null")
+    ):
         return None
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
-        raise DataError(f"{where} should be a number, for a regression. Received {shown_value(value)}.") from None
+        raise DataError(
+            f"{where} should be a number, for a regression. Received {shown_value(value)}."
+        ) from None
     if not math.isfinite(number):
-        raise DataError(f"{where} is {number}. Expected a finite number. Remove the row or correct it.")
+        raise DataError(
+            f"{where} is {number}. Expected a finite number. Remove the row or correct it."
+        )
     return number
 
 
@@ -333,13 +528,20 @@ def known_counts(labels: Sequence[str], counts: Mapping[str, int]) -> dict[str, 
 
 def class_weights_of(settings: Any, vocabulary: Mapping[str, Any]) -> np.ndarray | None:
     """(C,) float32, what an example of each label weighs; None where all weigh the same."""
-    labels, counts = vocabulary["labels"], vocabulary["train_counts"]
+    labels = vocabulary["labels"]
+    counts = vocabulary["train_counts"]
     if settings is None:
         return None
     if settings == "balanced":
         total = sum(counts.values())
-        return np.array([total / (len(labels) * counts[name]) if counts[name] else 0 for name in labels], np.float32)
+        return np.array(
+            [total / (len(labels) * counts[name]) if counts[name] else 0 for name in labels],
+            np.float32,
+        )
     unknown = sorted(set(settings) - set(labels))
     if unknown:
-        raise ConfigError(f"head.class_weights: {shown_labels(unknown)}: no such label. The labels: {shown_labels(labels)}.")
+        raise ConfigError(
+            f"head.class_weights: {shown_labels(unknown)}: no such label. The labels:"
+            f" {shown_labels(labels)}."
+        )
     return np.array([settings.get(name, 1.0) for name in labels], np.float32)

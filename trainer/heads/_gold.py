@@ -1,4 +1,7 @@
-"""Gold words and spans: read from examples, and found among the tokens. For token_classification.py."""
+"""Gold words and spans: read from examples, and found among the tokens.
+
+For token_classification.py.
+"""
 
 from __future__ import annotations
 
@@ -50,20 +53,38 @@ class Words:
     invisible: np.ndarray  # places
 
     @classmethod
-    def of(cls, golds: Sequence[Gold], tags: Sequence[np.ndarray], place: np.ndarray, finish: np.ndarray) -> Words:
-        """Of words as they are given; where only spans are, the words are what tokens and spans begin or end."""
+    def of(
+        cls,
+        golds: Sequence[Gold],
+        tags: Sequence[np.ndarray],
+        place: np.ndarray,
+        finish: np.ndarray,
+    ) -> Words:
+        """Of words as they are given; where only spans are, the words are what tokens and spans
+        begin or end.
+        """
         parts = []
         for text, (gold, numbers) in enumerate(zip(golds, tags, strict=True)):
             shift = text << TEXT_BITS
-            start, end = gold.start.astype(np.int64) + shift, gold.end.astype(np.int64) + shift
+            start = gold.start.astype(np.int64) + shift
+            end = gold.end.astype(np.int64) + shift
             if gold.spans:
                 low, high = np.searchsorted(place, [shift, shift + (1 << TEXT_BITS)])
-                start, end, numbers = _segments(place[low:high], finish[low:high], start, end, numbers)
+                start, end, numbers = _segments(
+                    place[low:high], finish[low:high], start, end, numbers
+                )
             parts.append((start, end, numbers))
         lengths = [len(start) for start, _, _ in parts]
-        starts, ends, numbers = (np.concatenate(column) if column else np.zeros(0, np.int64) for column in zip(*parts, strict=True))
+        starts, ends, numbers = (
+            np.concatenate(column) if column else np.zeros(0, np.int64)
+            for column in zip(*parts, strict=True)
+        )
         splits = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-        invisible = [int(first) + place for first, gold in zip(splits[:-1], golds, strict=True) for place in gold.invisible]
+        invisible = [
+            int(first) + place
+            for first, gold in zip(splits[:-1], golds, strict=True)
+            for place in gold.invisible
+        ]
         return cls(starts, ends, numbers.astype(np.int32), splits, np.array(invisible, np.int64))
 
     def text(self) -> np.ndarray:
@@ -73,18 +94,26 @@ class Words:
     def origin(self, split: Any, index: int) -> str:
         """Where a word was found."""
         text = int(np.searchsorted(self.splits, index, side="right")) - 1
-        return origin_of(split.labels[text], lambda: split.origin(text), index - int(self.splits[text]))
+        return origin_of(
+            split.labels[text], lambda: split.origin(text), index - int(self.splits[text])
+        )
 
 
-def _segments(place: np.ndarray, finish: np.ndarray, start: np.ndarray, end: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Words of a text with spans: its tokens' words, cut where a span begins or ends inside one. `numbers`: B- of each span's type, which is odd."""
+def _segments(
+    place: np.ndarray, finish: np.ndarray, start: np.ndarray, end: np.ndarray, numbers: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    """Words of a text with spans: its tokens' words, cut where a span begins or ends inside one.
+
+    `numbers`: B- of each span's type, which is odd.
+    """
     edges = np.unique(np.concatenate([place, finish, start, end]))
     left, right = edges[:-1], edges[1:]
     token = np.searchsorted(place, left, side="right") - 1
     span = np.searchsorted(start, left, side="right") - 1
     in_token = (token >= 0) & (left < finish[token]) if len(place) else np.zeros(len(left), bool)
     in_span = (span >= 0) & (left < end[span]) if len(start) else np.zeros(len(left), bool)
-    # A span begins at its first token; one of which no token is left is a word without a token, so that it is scored all the same.
+    # A span begins at its first token; one of which no token is left is a word without a token, so
+    # that it is scored all the same.
     first = np.zeros(len(left), bool)
     tokens = np.flatnonzero(in_span & in_token)
     lost = np.flatnonzero(in_span & ~np.isin(span, span[tokens]))
@@ -98,10 +127,14 @@ def _segments(place: np.ndarray, finish: np.ndarray, start: np.ndarray, end: np.
 
 def are_tags(value: Any) -> bool:
     """Whether a field holds a tag a word: text, or a list of text that is not empty."""
-    return isinstance(value, str) or (isinstance(value, list) and bool(value) and all(isinstance(tag, str) for tag in value))
+    return isinstance(value, str) or (
+        isinstance(value, list) and bool(value) and all(isinstance(tag, str) for tag in value)
+    )
 
 
-def read_spans(text: str, spans: list[Any], where: str, keys: Mapping[str, Sequence[str]] = KEYS) -> Gold:
+def read_spans(
+    text: str, spans: list[Any], where: str, keys: Mapping[str, Sequence[str]] = KEYS
+) -> Gold:
     """The spans of a raw text, in any of the shapes of `_span_shapes`.
 
     Raises:
@@ -111,42 +144,78 @@ def read_spans(text: str, spans: list[Any], where: str, keys: Mapping[str, Seque
     for span in spans:
         found = read_span(span, keys, where)
         _check_place(found, text, where)
-        inside = text[found.start:found.end]
-        kept = found.start + len(inside) - len(inside.lstrip()), found.end - len(inside) + len(inside.rstrip())
+        inside = text[found.start : found.end]
+        kept = (
+            found.start + len(inside) - len(inside.lstrip()),
+            found.end - len(inside) + len(inside.rstrip()),
+        )
         trimmed += kept != (found.start, found.end)
         rows.append((*kept, found.label))
     rows.sort()
     for (start, end, name), (other_start, other_end, other) in itertools.pairwise(rows):
         if other_start < end:
-            raise DataError(f"{where}: spans overlap: {shown_name(name)} {shown_value(text[start:end])} ({start} to {end}) and {shown_name(other)} "
-                            f"{shown_value(text[other_start:other_end])} ({other_start} to {other_end}). A word has one tag: keep one of them.")
+            raise DataError(
+                f"{where}: spans overlap: {shown_name(name)} {shown_value(text[start:end])}"
+                f" ({start} to {end}) and {shown_name(other)}"
+                f" {shown_value(text[other_start:other_end])} ({other_start} to {other_end}). A"
+                " word has one tag: keep one of them."
+            )
     start, end, names = zip(*rows, strict=True) if rows else ((), (), ())
-    return Gold(np.array(start, np.int32), np.array(end, np.int32), tuple(f"B-{name}" for name in names), spans=True, trimmed=trimmed)
+    return Gold(
+        np.array(start, np.int32),
+        np.array(end, np.int32),
+        tuple(f"B-{name}" for name in names),
+        spans=True,
+        trimmed=trimmed,
+    )
 
 
 def _check_place(span: Span, text: str, where: str) -> None:
     """Raises DataError where a span does not stand in the text as it says, or has no name."""
     start, end = span.start, span.end
     if type(start) is not int or type(end) is not int:
-        raise DataError(f"{where}: start and end of a span must be whole numbers, of characters of the text. "
-                        f"Received {shown_value(start)} and {shown_value(end)}.")
+        raise DataError(
+            f"{where}: start and end of a span must be whole numbers, of characters of the text. "
+            f"Received {shown_value(start)} and {shown_value(end)}."
+        )
     if not 0 <= start < end <= len(text):
-        raise DataError(f"{where}: a span must lie in the text, which has {len(text)} characters, and hold one at least. "
-                        f"Received {shown_value(start)} to {shown_value(end)}.")
+        raise DataError(
+            f"{where}: a span must lie in the text, which has {len(text)} characters, and hold one"
+            f" at least. Received {shown_value(start)} to {shown_value(end)}."
+        )
     inside = text[start:end]
     if span.text is not None and span.text != inside:
-        units = text.encode("utf-16-le", "surrogatepass")[2 * start:2 * end].decode("utf-16-le", "replace") == span.text
-        advice = "They count UTF-16 units, as JavaScript does: count characters." if units else "Correct its place, or its text."
-        raise DataError(f"{where}: the span from {start} to {end} says that its text is {shown_value(span.text)}, and {shown_value(inside)} stands there. "
-                        f"{advice}")
+        units = (
+            text.encode("utf-16-le", "surrogatepass")[2 * start : 2 * end].decode(
+                "utf-16-le", "replace"
+            )
+            == span.text
+        )
+        advice = (
+            "They count UTF-16 units, as JavaScript does: count characters."
+            if units
+            else "Correct its place, or its text."
+        )
+        raise DataError(
+            f"{where}: the span from {start} to {end} says that its text is"
+            f" {shown_value(span.text)}, and {shown_value(inside)} stands there. {advice}"
+        )
     if not inside.strip():
-        raise DataError(f"{where}: the span from {start} to {end} holds white space alone: {shown_value(inside)}. Correct it, or leave it out.")
+        raise DataError(
+            f"{where}: the span from {start} to {end} holds white space alone:"
+            f" {shown_value(inside)}. Correct it, or leave it out."
+        )
     if not isinstance(span.label, str) or not span.label:
-        raise DataError(f"{where}: the span from {start} to {end} has no label. Received {shown_value(span.label)}.")
+        raise DataError(
+            f"{where}: the span from {start} to {end} has no label. Received"
+            f" {shown_value(span.label)}."
+        )
 
 
 def _scheme_of_split(labels: Sequence[Gold], scheme: str) -> str:
-    """Train's scheme where it knows all tags of a split; else the split's own, as both become BIO."""
+    """Train's scheme where it knows all tags of a split;
+    else the split's own, as both become BIO.
+    """
     tags = {tag for gold in labels if not gold.spans for tag in gold.tags} - {OUTSIDE}
     if scheme == "none" or all(tag[:1] in PREFIXES[scheme] for tag in tags):
         return scheme
@@ -154,8 +223,16 @@ def _scheme_of_split(labels: Sequence[Gold], scheme: str) -> str:
     return scheme if own == "none" else own
 
 
-def bio_tags(gold: Gold, scheme: str, origin: Callable[[], str], advice: str = "Correct it, or set --head.scheme.") -> tuple[list[str], list[int]]:
-    """The tags in BIO, and which break the scheme. Raises DataError, with the advice, where one is none of the scheme's."""
+def bio_tags(
+    gold: Gold,
+    scheme: str,
+    origin: Callable[[], str],
+    advice: str = "Correct it, or set --head.scheme.",
+) -> tuple[list[str], list[int]]:
+    """The tags in BIO, and which break the scheme.
+
+    Raises DataError, with the advice, where one is none of the scheme's.
+    """
     if gold.spans:
         return list(gold.tags), []
     try:
@@ -163,7 +240,10 @@ def bio_tags(gold: Gold, scheme: str, origin: Callable[[], str], advice: str = "
     except ValueError as error:
         place = gold.tags.index(str(error))
         known = "O, " + ", ".join(f"{prefix}-…" for prefix in PREFIXES[scheme])
-        raise DataError(f"{origin_of(gold, origin, place)}: tag {str(error)!r} is none of scheme {scheme}: {known}. {advice}") from None
+        raise DataError(
+            f"{origin_of(gold, origin, place)}: tag {str(error)!r} is none of scheme {scheme}:"
+            f" {known}. {advice}"
+        ) from None
 
 
 def origin_of(gold: Gold, origin: Callable[[], str], word: int) -> str:
@@ -177,13 +257,19 @@ def scheme_of(labels: Sequence[Gold], scheme: str, origin: Callable[[int], str])
     """The scheme of train's tags: the one given, or "auto" found.
 
     Raises:
-        DataError: a tag that looks like a slip among those of spans; spans, where the scheme is to be none; no tags, where others have one a word.
+        DataError: a tag that looks like a slip among those of spans; spans, where the scheme is to
+            be none; no tags, where others have one a word.
     """
     spans = next((index for index, gold in enumerate(labels) if gold.spans), None)
-    if not any(gold.tags for gold in labels if gold.spans) and not all(gold.spans for gold in labels):
+    if not any(gold.tags for gold in labels if gold.spans) and not all(
+        gold.spans for gold in labels
+    ):
         require_tags(labels, origin)
     if scheme == "none" and spans is not None:
-        raise DataError(f"head.scheme: none is for a tag a word, and {origin(spans)} has spans. Leave head.scheme out.")
+        raise DataError(
+            f"head.scheme: none is for a tag a word, and {origin(spans)} has spans. Leave"
+            " head.scheme out."
+        )
     if scheme != "auto":
         return scheme
     if spans is not None:
@@ -194,26 +280,43 @@ def scheme_of(labels: Sequence[Gold], scheme: str, origin: Callable[[int], str])
     other = other_spelling(gold.tags for gold in labels)
     if odd := other or odd_one_out(gold.tags for gold in labels):
         sentence, place = odd
-        where, tag = origin_of(labels[sentence], lambda: origin(sentence), place), labels[sentence].tags[place]
+        where = origin_of(labels[sentence], lambda: origin(sentence), place)
+        tag = labels[sentence].tags[place]
         if other:
-            raise DataError(f"{where}: tag {tag!r} marks a span in another spelling than B-X, I-X and O. Write the tags so, or set --head.scheme=none for "
-                            "a tag a word.")
+            raise DataError(
+                f"{where}: tag {tag!r} marks a span in another spelling than B-X, I-X and O. Write"
+                " the tags so, or set --head.scheme=none for a tag a word."
+            )
         known = ", ".join(f"{name} {' '.join(prefixes)}" for name, prefixes in PREFIXES.items())
-        problem = (f"has a prefix that no scheme has beside the others ({known})" if tag[1:2] == "-" else
-                   "has no prefix, and most others have, such as B-… and I-…")
-        raise DataError(f"{where}: tag {tag!r} {problem}. Correct it (O is for words outside of spans), or set --head.scheme=none for a tag a word.")
+        problem = (
+            f"has a prefix that no scheme has beside the others ({known})"
+            if tag[1:2] == "-"
+            else "has no prefix, and most others have, such as B-… and I-…"
+        )
+        raise DataError(
+            f"{where}: tag {tag!r} {problem}. Correct it (O is for words outside of spans), or set"
+            " --head.scheme=none for a tag a word."
+        )
     return found
 
 
 def require_tags(labels: Sequence[Gold], origin: Callable[[int], str]) -> None:
-    """Raises DataError where a text has [] in place of a tag a word: that says "no spans", in data that has none."""
+    """Raises DataError where a text has [] in place of a tag a word: that says "no spans", in data
+    that has none.
+    """
     empty = next((index for index, gold in enumerate(labels) if gold.spans and not gold.tags), None)
     if empty is not None:
-        raise DataError(f"{origin(empty)}: has no tags, and the other texts have one for each word. Give each word one, or leave the text out.")
+        raise DataError(
+            f"{origin(empty)}: has no tags, and the other texts have one for each word. Give each"
+            " word one, or leave the text out."
+        )
 
 
-def tag_numbers(split: Any, vocabulary: Mapping[str, Any], ledger: Any, *, held_out: bool, convert: bool) -> tuple[list[np.ndarray], list[str]]:
-    """The tags of each text as numbers, and the names of those that train does not have, whose numbers come after the vocabulary's.
+def tag_numbers(
+    split: Any, vocabulary: Mapping[str, Any], ledger: Any, *, held_out: bool, convert: bool
+) -> tuple[list[np.ndarray], list[str]]:
+    """The tags of each text as numbers, and the names of those that train does not have, whose
+    numbers come after the vocabulary's.
 
     Tags that break the scheme, and those that train does not have, go to the ledger.
 
@@ -222,18 +325,31 @@ def tag_numbers(split: Any, vocabulary: Mapping[str, Any], ledger: Any, *, held_
     Raises:
         DataError: train has none of the split's tags, and it is not `held_out` of the same file.
     """
-    if vocabulary["tagged"] == "words" and not any(gold.spans and gold.tags for gold in split.labels):  # else [] says that a text has no spans
+    # else [] says that a text has no spans
+    if vocabulary["tagged"] == "words" and not any(
+        gold.spans and gold.tags for gold in split.labels
+    ):
         require_tags(split.labels, split.origin)
     spans = next((index for index, gold in enumerate(split.labels) if gold.spans), None)
     if vocabulary["scheme"] == "none" and spans is not None:
-        raise DataError(f"{split.origin(spans)}: has spans, and train has a tag for each word. Give each word one, or leave the text out.")
-    scheme = _scheme_of_split(split.labels, vocabulary["scheme"]) if convert else vocabulary["scheme"]
+        raise DataError(
+            f"{split.origin(spans)}: has spans, and train has a tag for each word. Give each word"
+            " one, or leave the text out."
+        )
+    scheme = (
+        _scheme_of_split(split.labels, vocabulary["scheme"]) if convert else vocabulary["scheme"]
+    )
     labels = list(vocabulary["labels"])
     numbers = {tag: number for number, tag in enumerate(labels)}
     result, seen = [], False
     for index, gold in enumerate(split.labels):
         origin = functools.partial(split.origin, index)
-        tags, broken = bio_tags(gold, scheme, origin, advice="Correct it." if convert else "Correct it, or set --head.scheme.")
+        tags, broken = bio_tags(
+            gold,
+            scheme,
+            origin,
+            advice="Correct it." if convert else "Correct it, or set --head.scheme.",
+        )
         if gold.trimmed:
             ledger.add(split.name, "spans_trimmed", origin(), gold.trimmed)
         for place in broken:
@@ -246,9 +362,15 @@ def tag_numbers(split: Any, vocabulary: Mapping[str, Any], ledger: Any, *, held_
                 ledger.add(split.name, "unseen_tags", origin_of(gold, origin, place))
             seen |= tag != OUTSIDE and numbers[tag] < len(labels)
         result.append(np.array([numbers[tag] for tag in tags], np.int64))
-    unseen = list(numbers)[len(labels):]
+    unseen = list(numbers)[len(labels) :]
     if unseen and not seen and not held_out:
-        shown = [", ".join(tags[:SHOWN]) + (", …" if len(tags) > SHOWN else "") for tags in (unseen, labels)]
-        raise DataError(f"data.{split.name}: its tags are none of those of train (first: {split.origin(0)}). Received {shown[0]}. "
-                        f"Expected some of {shown[1]}. Is it the right file, and are text and tags the right fields or columns?")
+        shown = [
+            ", ".join(tags[:SHOWN]) + (", …" if len(tags) > SHOWN else "")
+            for tags in (unseen, labels)
+        ]
+        raise DataError(
+            f"data.{split.name}: its tags are none of those of train (first: {split.origin(0)})."
+            f" Received {shown[0]}. Expected some of {shown[1]}. Is it the right file, and are text"
+            " and tags the right fields or columns?"
+        )
     return result, unseen

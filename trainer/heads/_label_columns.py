@@ -32,7 +32,9 @@ def first_with(numbers: Sequence[int], label: np.ndarray, extras: Mapping[str, n
     classes = label.shape[1]
     found = label[:, [number for number in numbers if number < classes]].any(axis=1)
     if UNSEEN_GIVEN in extras:
-        found |= extras[UNSEEN_GIVEN][:, [number - classes for number in numbers if number >= classes]].any(axis=1)
+        found |= extras[UNSEEN_GIVEN][
+            :, [number - classes for number in numbers if number >= classes]
+        ].any(axis=1)
     return int(np.argmax(found))
 
 
@@ -41,7 +43,8 @@ class Unseen(NamedTuple):
 
     Attributes:
         refuse: in every case.
-        held_out: the split is a part of train, and may have none of its labels; a file of its own that has none is refused.
+        held_out: the split is a part of train, and may have none of its labels; a file of its own
+            that has none is refused.
         known_from: who names the labels, for messages.
         remedy: how to name one more.
     """
@@ -52,23 +55,35 @@ class Unseen(NamedTuple):
     remedy: str = "list every label with --head.labels"
 
 
-def label_columns(split: LabelledSplit, vocabulary: Mapping[str, object], ledger: Tally, *, several: bool, unseen: Unseen) -> Columns:
+def label_columns(
+    split: LabelledSplit,
+    vocabulary: Mapping[str, object],
+    ledger: Tally,
+    *,
+    several: bool,
+    unseen: Unseen,
+) -> Columns:
     """One label an example, or several.
 
-    Labels that train does not have get the numbers after the vocabulary's, C, C + 1, …: a model never gives them.
+    Labels that train does not have get the numbers after the vocabulary's, C, C + 1, …: a model
+    never gives them.
 
     Args:
         vocabulary: `labels`, and `vectors` where train has 0 and 1 for each of them.
     Returns:
         columns: `label`, (n,) int32, or (n, C) float32 of 0 and 1.
-        extras: `unseen_labels` (U,) their names; where there are several labels an example also `unseen_given` (n, U) uint8.
+        extras: `unseen_labels` (U,) their names; where there are several labels an example also
+            `unseen_given` (n, U) uint8.
     Raises:
-        DataError: a label that the list does not have, where `unseen` refuses it, or none that it has.
+        DataError: a label that the list does not have, where `unseen` refuses it, or none that it
+            has.
     """
     labels = list(vocabulary["labels"])
     mentions = Mentions.of(split.labels)
     if vocabulary.get("vectors"):
-        return {"label": vectors(mentions, len(labels), split.origin)}, {UNSEEN_NAMES: np.array([], np.str_)}
+        return {"label": vectors(mentions, len(labels), split.origin)}, {
+            UNSEEN_NAMES: np.array([], np.str_)
+        }
     numbers, names = _numbers(split, mentions, labels, ledger, unseen)
     if not unseen.held_out and len(names) and (numbers >= len(labels)).all():
         raise _all_unseen(split, names, labels)
@@ -78,13 +93,22 @@ def label_columns(split: LabelledSplit, vocabulary: Mapping[str, object], ledger
         return {"label": number}, extras
     given = np.zeros((len(mentions.lengths()), len(labels) + len(names)), np.float32)
     given[mentions.examples(), number] = 1
-    return {"label": given[:, :len(labels)]}, {**extras, UNSEEN_GIVEN: given[:, len(labels):].astype(np.uint8)}
+    return {"label": given[:, : len(labels)]}, {
+        **extras,
+        UNSEEN_GIVEN: given[:, len(labels) :].astype(np.uint8),
+    }
 
 
-def _numbers(split: LabelledSplit, mentions: Mentions, labels: list[str], ledger: Tally, unseen: Unseen) -> tuple[np.ndarray, list[str]]:
-    """The number of each name that the split mentions, and the names of those beyond the vocabulary's."""
-    spellings, ids = Spellings(labels), {label: number for number, label in enumerate(labels)}
-    counts, first = mentions.counts(), dict(zip(mentions.names, mentions.first, strict=True))
+def _numbers(
+    split: LabelledSplit, mentions: Mentions, labels: list[str], ledger: Tally, unseen: Unseen
+) -> tuple[np.ndarray, list[str]]:
+    """The number of each name that the split mentions, and the names of those beyond the
+    vocabulary's.
+    """
+    spellings = Spellings(labels)
+    ids = {label: number for number, label in enumerate(labels)}
+    counts = mentions.counts()
+    first = dict(zip(mentions.names, mentions.first, strict=True))
     numbers = []
     for name in mentions.names:
         label, oddity = spellings.find(name)
@@ -96,15 +120,22 @@ def _numbers(split: LabelledSplit, mentions: Mentions, labels: list[str], ledger
         if oddity:
             ledger.add(split.name, oddity, split.origin(first[name]), counts[name])
         numbers.append(ids[label])
-    return np.array(numbers, np.int32), list(ids)[len(labels):]
+    return np.array(numbers, np.int32), list(ids)[len(labels) :]
 
 
-def _unknown(name: str, origin: str, split: str, labels: Sequence[str], unseen: Unseen) -> DataError:
-    return DataError(f"{origin}: label {shown_value(name)} of {split} is not among the labels of {unseen.known_from}: {shown_labels(labels)}. "
-                     f"Correct it, or {unseen.remedy}.")
+def _unknown(
+    name: str, origin: str, split: str, labels: Sequence[str], unseen: Unseen
+) -> DataError:
+    return DataError(
+        f"{origin}: label {shown_value(name)} of {split} is not among the labels of"
+        f" {unseen.known_from}: {shown_labels(labels)}. Correct it, or {unseen.remedy}."
+    )
 
 
 def _all_unseen(split: LabelledSplit, names: Sequence[str], labels: Sequence[str]) -> DataError:
     """A split has none of train's labels: it is likely the wrong file, or the wrong field."""
-    return DataError(f"data.{split.name}: its labels are none of those of train (first: {split.origin(0)}). Received {shown_labels(names)}. "
-                     f"Expected some of {shown_labels(labels)}. Is it the right file, and is --data.label the right field?")
+    return DataError(
+        f"data.{split.name}: its labels are none of those of train (first: {split.origin(0)})."
+        f" Received {shown_labels(names)}. Expected some of {shown_labels(labels)}. Is it the right"
+        " file, and is --data.label the right field?"
+    )

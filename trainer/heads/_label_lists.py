@@ -1,4 +1,6 @@
-"""Labels that come as a list: of names, or of 0 and 1 for each label; also where a file has the list as text."""
+"""Labels that come as a list: of names, or of 0 and 1 for each label; also where a file has the
+list as text.
+"""
 
 from __future__ import annotations
 
@@ -21,19 +23,28 @@ Origin = Callable[[int], str]
 
 
 def list_in_text(text: str) -> list[object] | None:
-    """The list that a text is, as JSON, Python or NumPy write one: [1, 0, 1], ['a', 'b'], [1. 0.]; None where it is none."""
+    """The list that a text is, as JSON, Python or NumPy write one: [1, 0, 1], ['a', 'b'], [1.
+
+    0.]; None where it is none.
+    """
     text = text.strip()
     if len(text) < 2 or len(text) > LONGEST or BRACKETS.get(text[0]) != text[-1]:
         return None
     try:
         found = json.loads(text)
-        return found if isinstance(found, list) and not any(isinstance(item, (list, dict)) for item in found) else None
+        return (
+            found
+            if isinstance(found, list) and not any(isinstance(item, (list, dict)) for item in found)
+            else None
+        )
     except (ValueError, RecursionError):
         return _items(text[1:-1], quoted=text[0] != "[")
 
 
 def _items(inside: str, *, quoted: bool) -> list[object] | None:
-    """What stands between the brackets; None unless all of it is text between quotes or, where not `quoted`, numbers."""
+    """What stands between the brackets; None unless all of it is text between quotes or, where not
+    `quoted`, numbers.
+    """
     items, place = [], 0
     while place < len(inside) and not inside[place:].isspace():
         match = ITEM.match(inside, place)
@@ -57,14 +68,19 @@ def one_label(values: Sequence[object], where: str) -> str | None:
     """
     if len(values) > 1:
         vector = all(truth(str(value).removesuffix(".0")) is not None for value in values)
-        advice = ("These are 0 and 1 for each label: for several labels an example set --head.kind=multi_label; for one, write its name or number."
-                  if vector else "For several labels an example set --head.kind=multi_label.")
+        advice = (
+            "These are 0 and 1 for each label: for several labels an example set"
+            " --head.kind=multi_label; for one, write its name or number."
+            if vector
+            else "For several labels an example set --head.kind=multi_label."
+        )
         raise DataError(f"{where} has several labels: {shown_value(list(values))}. {advice}")
     return as_name(values[0], where) if values else None
 
 
 def several_labels(value: object, separator: str, where: str) -> tuple[str, ...] | None:
-    """The labels of a field: a list, a list as text, or names between separators; None where it has no gold label.
+    """The labels of a field: a list, a list as text, or names between separators; None where it has
+    no gold label.
 
     Raises:
         DataError: one of the list is missing or no label.
@@ -82,7 +98,10 @@ def several_labels(value: object, separator: str, where: str) -> tuple[str, ...]
         return None if name is None else (name,)
     names = [as_name(part, where) for part in value if part != ""]
     if None in names and set(names) != {None}:
-        raise DataError(f"{where}: one of its labels is empty: {shown_value(list(value))}. Leave it out of the list, or correct it.")
+        raise DataError(
+            f"{where}: one of its labels is empty: {shown_value(list(value))}. Leave it out of the"
+            " list, or correct it."
+        )
     return None if None in names else tuple(names)
 
 
@@ -91,7 +110,8 @@ def _parts(text: str, separator: str) -> tuple[str, ...]:
 
 
 def labels_of_columns(example: Example, fields: Sequence[str]) -> tuple[str, ...] | None:
-    """The names of the fields that hold 1 or true; None where one is empty or -1: nobody has labelled the example.
+    """The names of the fields that hold 1 or true; None where one is empty or -1: nobody has
+    labelled the example.
 
     Raises:
         DataError: a field holds something else, or is missing.
@@ -104,8 +124,11 @@ def labels_of_columns(example: Example, fields: Sequence[str]) -> tuple[str, ...
         if key is None or key == "-1":
             return None
         if truth(key) is None:
-            raise DataError(f"{where} should be 0 or 1, as data.label names several fields, one for each label. Received {shown_value(name)}. "
-                            "Name only fields of 0 and 1, or one field that names the labels.")
+            raise DataError(
+                f"{where} should be 0 or 1, as data.label names several fields, one for each label."
+                f" Received {shown_value(name)}. Name only fields of 0 and 1, or one field that"
+                " names the labels."
+            )
         if truth(key):
             given.append(field)
     return tuple(given)
@@ -114,12 +137,14 @@ def labels_of_columns(example: Example, fields: Sequence[str]) -> tuple[str, ...
 def are_vectors(mentions: Mentions, labels: Sequence[str] | None, origin: Origin) -> bool:
     """Whether each example has 0 or 1 for every label, in place of the labels' names or numbers.
 
-    So it is where all lists are equally long, two or more, and hold nothing else. Class ids such as [0, 2] and [1] are not.
+    So it is where all lists are equally long, two or more, and hold nothing else. Class ids such as
+    [0, 2] and [1] are not.
 
     Args:
         labels: head.labels.
     Raises:
-        DataError: it cannot be told, or head.labels names more or fewer than the vectors have values.
+        DataError: it cannot be told, or head.labels names more or fewer than the vectors have
+            values.
     """
     lengths = mentions.lengths()
     values = [_vector_value(name) for name in mentions.names]
@@ -129,8 +154,10 @@ def are_vectors(mentions: Mentions, labels: Sequence[str] | None, origin: Origin
     if lengths.min() == lengths.max() >= 2:
         size = int(lengths[0])
         if labels is not None and len(labels) != size:
-            raise DataError(f"{origin(0)}: its labels are {size} values of 0 and 1, and head.labels names {len(labels)}: {shown_labels(labels)}. "
-                            f"Name {size}, in the order of the values.")
+            raise DataError(
+                f"{origin(0)}: its labels are {size} values of 0 and 1, and head.labels names"
+                f" {len(labels)}: {shown_labels(labels)}. Name {size}, in the order of the values."
+            )
         return True
     _refuse_uneven(mentions, lengths, origin)
     return False
@@ -141,24 +168,41 @@ def _vector_value(name: str) -> bool | None:
 
 
 def _refuse_uneven(mentions: Mentions, lengths: np.ndarray, origin: Origin) -> None:
-    """Raises DataError where a list of 0 and 1 has one of them twice, which ids have not, and the lists differ in length."""
-    twice = next((index for index in np.flatnonzero(lengths > 1)
-                  if len(set(mentions.name[mentions.splits[index]:mentions.splits[index + 1]].tolist())) < lengths[index]), None)
+    """Raises DataError where a list of 0 and 1 has one of them twice, which ids have not, and the
+    lists differ in length.
+    """
+    twice = next(
+        (
+            index
+            for index in np.flatnonzero(lengths > 1)
+            if len(set(mentions.name[mentions.splits[index] : mentions.splits[index + 1]].tolist()))
+            < lengths[index]
+        ),
+        None,
+    )
     if twice is not None:
         other = int(np.flatnonzero(lengths != lengths[twice])[0])
-        raise DataError(f"{origin(int(twice))}: its labels are {lengths[twice]} values of 0 and 1, and {origin(other)} has {lengths[other]}. "
-                        "Give every example a value for each label, or name its labels.")
+        raise DataError(
+            f"{origin(int(twice))}: its labels are {lengths[twice]} values of 0 and 1, and"
+            f" {origin(other)} has {lengths[other]}. Give every example a value for each label, or"
+            " name its labels."
+        )
 
 
 def _refuse_shares(mentions: Mentions, lengths: np.ndarray, origin: Origin) -> None:
-    """Raises DataError where all examples have as many numbers from 0 to 1: probabilities, which would become names."""
+    """Raises DataError where all examples have as many numbers from 0 to 1: probabilities, which
+    would become names.
+    """
     keys = [number_key(name) for name in mentions.names]
     if not keys or None in keys or lengths.min() < 2 or lengths.min() < lengths.max():
         return
     if all(0 <= float(key) <= 1 for key in keys):
         share = next(name for name, key in zip(mentions.names, keys, strict=True) if "." in key)
-        raise DataError(f"{origin(mentions.first_of(share))}: its labels are numbers between 0 and 1, such as {share}, and probabilities are no labels. "
-                        "Give 0 and 1 for each label, or the labels' names.")
+        raise DataError(
+            f"{origin(mentions.first_of(share))}: its labels are numbers between 0 and 1, such as"
+            f" {share}, and probabilities are no labels. Give 0 and 1 for each label, or the"
+            " labels' names."
+        )
 
 
 def vectors(mentions: Mentions, size: int, origin: Origin) -> np.ndarray:
@@ -171,9 +215,14 @@ def vectors(mentions: Mentions, size: int, origin: Origin) -> np.ndarray:
     values = [_vector_value(name) for name in mentions.names]
     if None in values:
         name = mentions.names[values.index(None)]
-        raise DataError(f"{origin(mentions.first_of(name))}: {shown_value(name)} is none of 0 and 1, which the labels of train are, {size} for each example. "
-                        "Write the labels of all splits in the same way.")
+        raise DataError(
+            f"{origin(mentions.first_of(name))}: {shown_value(name)} is none of 0 and 1, which the"
+            f" labels of train are, {size} for each example. Write the labels of all splits in the"
+            " same way."
+        )
     if len(odd := np.flatnonzero(lengths != size)):
-        raise DataError(f"{origin(int(odd[0]))}: has {lengths[odd[0]]} values of 0 and 1, and those of train have {size}. "
-                        "Give every example a value for each label.")
+        raise DataError(
+            f"{origin(int(odd[0]))}: has {lengths[odd[0]]} values of 0 and 1, and those of train"
+            f" have {size}. Give every example a value for each label."
+        )
     return np.array(values, np.float32)[mentions.name].reshape(-1, size)

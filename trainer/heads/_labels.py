@@ -1,4 +1,6 @@
-"""Labels as data has them, and the names that they are known by: blanks, numbers and truth values in their many spellings."""
+"""Labels as data has them, and the names that they are known by: blanks, numbers and truth values
+in their many spellings.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,8 @@ class Mentions(NamedTuple):
         names: the different ones, in the order of their first mention.
         first: of each the example in which it is met first.
         name: (M,) int32, which of them each mention is.
-        splits: (n + 1,) int64: example i has the mentions splits[i] to splits[i + 1]; None: one each.
+        splits: (n + 1,) int64: example i has the mentions splits[i] to splits[i + 1]; None: one
+            each.
     """
 
     names: list[str]
@@ -58,7 +61,11 @@ class Mentions(NamedTuple):
             return number
 
         if len(labels) and isinstance(labels[0], str):
-            name = np.fromiter((number_of(label, index) for index, label in enumerate(labels)), np.int32, len(labels))
+            name = np.fromiter(
+                (number_of(label, index) for index, label in enumerate(labels)),
+                np.int32,
+                len(labels),
+            )
             return cls(list(numbers), first, name, None)
         found, ends = array("i"), array("q", [0])
         for index, label in enumerate(labels):
@@ -68,7 +75,9 @@ class Mentions(NamedTuple):
 
     def counts(self) -> dict[str, int]:
         """How often each name is mentioned."""
-        return dict(zip(self.names, count_numbers(self.name, len(self.names)).tolist(), strict=True))
+        return dict(
+            zip(self.names, count_numbers(self.name, len(self.names)).tolist(), strict=True)
+        )
 
     def lengths(self) -> np.ndarray:
         """(n,) how many labels each example has."""
@@ -85,7 +94,8 @@ class Mentions(NamedTuple):
 
 
 def as_name(value: object, where: str) -> str | None:
-    """A label as text: 1, 1.0 and "1" are what a person would write; None where there is no gold label.
+    """A label as text: 1, 1.0 and "1" are what a person would write; None where there is no gold
+    label.
 
     Raises:
         DataError: it is no label, such as a list.
@@ -95,7 +105,9 @@ def as_name(value: object, where: str) -> str | None:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     if not isinstance(value, (str, int, float)):
-        raise DataError(f"{where} should be a label. Received {shown_value(value)} ({type(value).__name__}).")
+        raise DataError(
+            f"{where} should be a label. Received {shown_value(value)} ({type(value).__name__})."
+        )
     return str(value) if trimmed(str(value)) else None
 
 
@@ -105,7 +117,10 @@ def trimmed(name: str) -> str:
 
 
 def number_key(name: str) -> str | None:
-    """The same for 4, 4.0 and 4.00; None for what is no number. Leading zeros stay: 007 is a code, not 7."""
+    """The same for 4, 4.0 and 4.00; None for what is no number.
+
+    Leading zeros stay: 007 is a code, not 7.
+    """
     match = NUMBER.fullmatch(name)
     if match is None:
         return None
@@ -121,8 +136,8 @@ def truth(name: str) -> bool | None:
 def learnt_names(counts: Mapping[str, int]) -> list[str]:
     """The labels of train, of the names as they are written there: sorted, numbers by value.
 
-    Names that differ by blanks at their ends are one label, so are numbers that differ by zeros behind the point, and
-    truth values however they are written.
+    Names that differ by blanks at their ends are one label, so are numbers that differ by zeros
+    behind the point, and truth values however they are written.
     """
     names = Counter()
     for name, count in counts.items():
@@ -132,18 +147,24 @@ def learnt_names(counts: Mapping[str, int]) -> list[str]:
 
 def _truths(names: Mapping[str, int]) -> list[str] | None:
     """The names by which truth values are known, if those are all there is and one is in words."""
-    if not all(truth(name) is not None for name in names) or not any(name.casefold() in TRUTHS for name in names):
+    if not all(truth(name) is not None for name in names) or not any(
+        name.casefold() in TRUTHS for name in names
+    ):
         return None
     words = [name for name in names if name.casefold() in TRUTHS]
     chosen = []
     for value in sorted({truth(name) for name in names}):
         own = [name for name in words if truth(name) == value]
-        chosen.append(str(value) if str(value) in own or not own else max(own, key=lambda name: names[name]))
+        chosen.append(
+            str(value) if str(value) in own or not own else max(own, key=lambda name: names[name])
+        )
     return chosen
 
 
 def _numbers(names: Mapping[str, int]) -> list[str]:
-    """Each number once: 0 of 0 and 0.0; all without their zeros behind the point where all are whole."""
+    """Each number once: 0 of 0 and 0.0; all without their zeros behind the point where all are
+    whole.
+    """
     spellings: dict[str, list[str]] = {}
     for name in names:
         spellings.setdefault(number_key(name) or name, []).append(name)
@@ -165,12 +186,16 @@ class Spellings:
     def __init__(self, labels: Sequence[str]) -> None:
         self._exact = set(labels)
         self._trimmed = {trimmed(name): name for name in reversed(labels)}
-        self._numbers = {key: name for name in reversed(labels) if (key := number_key(trimmed(name)))}
+        self._numbers = {
+            key: name for name in reversed(labels) if (key := number_key(trimmed(name)))
+        }
         truths = {truth(name): name for name in labels}
         self._truths = truths if set(truths) == {True, False} and len(labels) == 2 else {}
 
     def find(self, name: str) -> tuple[str | None, str | None]:
-        """The label, and the ledger's kind where it is written otherwise than the label is; (None, None) where it is none."""
+        """The label, and the ledger's kind where it is written otherwise than the label is; (None,
+        None) where it is none.
+        """
         if name in self._exact:
             return name, None
         bare = trimmed(name)
@@ -183,8 +208,15 @@ class Spellings:
 
 
 def shown_label(name: str) -> str:
-    """A label for people: between quotes where blanks, commas or characters that cannot be seen would deceive; cut to length."""
-    plain = name and name.isprintable() and name == " ".join(name.split()) and not set(name) & set(",;:'\"")
+    """A label for people: between quotes where blanks, commas or characters that cannot be seen
+    would deceive; cut to length.
+    """
+    plain = (
+        name
+        and name.isprintable()
+        and name == " ".join(name.split())
+        and not set(name) & set(",;:'\"")
+    )
     short = name if len(name) <= SHOWN_CHARACTERS else name[:SHOWN_CHARACTERS] + "…"
     return short if plain else repr(short)
 

@@ -32,7 +32,12 @@ def word_pattern() -> re.Pattern[str]:
     return re.compile(rf"[{ideographs}]|[^\s{ideographs}]+")
 
 
-def ends_document(example: np.ndarray, labels: Sequence[tuple[bool, int, int]], first: int = 0, following: int = -1) -> np.ndarray:
+def ends_document(
+    example: np.ndarray,
+    labels: Sequence[tuple[bool, int, int]],
+    first: int = 0,
+    following: int = -1,
+) -> np.ndarray:
     """(rows,) bool: the last row of an example that a document ends with.
 
     Args:
@@ -45,22 +50,29 @@ def ends_document(example: np.ndarray, labels: Sequence[tuple[bool, int, int]], 
 
 
 def _find_document_ends(split: Any) -> int:
-    """Notes in `split.document_ends` behind which token each document ends, and the last one; how many tokens there are."""
+    """Notes in `split.document_ends` behind which token each document ends, and the last one; how
+    many tokens there are.
+    """
     last = total = 0
     for splits, example, following in _with_following(split.writer.rows()):
         first = int(example[0])
-        labels = split.labels[first:int(example[-1]) + 1]
+        labels = split.labels[first : int(example[-1]) + 1]
         ends = np.unique(splits[1:][ends_document(example, labels, first, following)])
         ends = ends[ends > last]  # a document without a token ends where the one before does
         split.document_ends.extend(ends)
-        last, total = int(ends[-1]) if len(ends) else last, int(splits[-1])
+        last = int(ends[-1]) if len(ends) else last
+        total = int(splits[-1])
     if total > last:
         split.document_ends.extend(np.array([total]))
     return total
 
 
-def _with_following(rows: Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-    """Of each block of rows the splits, the examples, and the example of the row behind the last; -1: there is none."""
+def _with_following(
+    rows: Iterator[tuple[np.ndarray, dict[str, np.ndarray]]],
+) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+    """Of each block of rows the splits, the examples, and the example of the row behind the last;
+    -1: there is none.
+    """
     before: tuple[np.ndarray, np.ndarray] | None = None
     for splits, columns in rows:
         if before:
@@ -85,11 +97,18 @@ class LanguageModelSettings(HeadSettings):
     """What every language model has."""
 
     documents: Literal["joined", "separate"] = Field(
-        "joined", description="joined: end to end in full rows, attention crosses from one to the next; separate: it stays inside a document")
+        "joined",
+        description=(
+            "joined: end to end in full rows, attention crosses from one to the next; separate: it"
+            " stays inside a document"
+        ),
+    )
 
 
 class LanguageModel(Plain):
-    """The part of a head that is the same for all language models; see trainer/heads/__init__.py for what each method is for."""
+    """The part of a head that is the same for all language models; see trainer/heads/__init__.py
+    for what each method is for.
+    """
 
     windows = True
     overflows = ("window",)  # rows begin and end anywhere
@@ -99,17 +118,21 @@ class LanguageModel(Plain):
     text_names = ("text",)
 
     def __init__(self, settings: LanguageModelSettings, data: DataSettings, tokenizer: Any) -> None:
-        self.settings, self.data, self.tokenizer = settings, data, tokenizer
+        self.settings = settings
+        self.data = data
+        self.tokenizer = tokenizer
         self.refuse_dropout()
         if not isinstance(data.text, str):
-            raise ConfigError(f"data.text: head {settings.name} takes one field. Received {data.text!r}.")
+            raise ConfigError(
+                f"data.text: head {settings.name} takes one field. Received {data.text!r}."
+            )
         self.overflow_of(data)
         if data.window_overlap is not None:
-            raise ConfigError(f"data.window_overlap: head {settings.name} has no windows that overlap, as each token counts once. "
-                              f"Received {data.window_overlap}. Leave it out.")
+            raise ConfigError(
+                f"data.window_overlap: head {settings.name} has no windows that overlap, as each"
+                f" token counts once. Received {data.window_overlap}. Leave it out."
+            )
         self.fields = [data.text]
-
-    # --- examples -------------------------------------------------------------------------------------------------
 
     def texts(self, example: Example) -> tuple[str, ...]:
         """The document, or a part of one. Raises DataError where it is missing or no text."""
@@ -124,17 +147,28 @@ class LanguageModel(Plain):
         """What of the settings changes the stored examples."""
         return self.settings.model_dump(include={"name", "documents"})
 
-    def learn(self, labels: Sequence[Any], names: list[str] | None, origin: Callable[[int], str]) -> dict[str, Any]:
+    def learn(
+        self, labels: Sequence[Any], names: list[str] | None, origin: Callable[[int], str]
+    ) -> dict[str, Any]:
         """Nothing: the vocabulary is the tokenizer's."""
         return {"labels": []}
 
     def recut(self, split: Any) -> None:
-        """Lets rows begin every seq_len tokens of all, or of each document; notes where documents end, as `split.document_ends`."""
+        """Lets rows begin every seq_len tokens of all, or of each document; notes where documents
+        end, as `split.document_ends`.
+        """
         split.document_ends = split.writer.scratch(np.int64)
         total = _find_document_ends(split)
         if not total:
-            raise DataError(f"data.{split.name}: {len(split.labels):,} texts and no token in them. Name the text field with --data.text.")
-        borders = split.document_ends.blocks() if self.settings.documents == "separate" else [np.array([total])]
+            raise DataError(
+                f"data.{split.name}: {len(split.labels):,} texts and no token in them. Name the"
+                " text field with --data.text."
+            )
+        borders = (
+            split.document_ends.blocks()
+            if self.settings.documents == "separate"
+            else [np.array([total])]
+        )
         split.writer.recut(_row_starts(borders, self.data.seq_len))
 
     def counts(self, split: Any) -> dict[str, np.ndarray]:
@@ -144,11 +178,13 @@ class LanguageModel(Plain):
             total += words, size
         return {"text_size": total}
 
-    # --- graph ----------------------------------------------------------------------------------------------------
-
     def prediction_flops(self, config: Any, *, frozen_embeddings: bool) -> float:
-        """Of a predicted token: its product with all embeddings, and backward the two for their gradients."""
-        return (2 + 2 * (not frozen_embeddings) + 2) * config.vocabulary_size * config.embedding_size
+        """Of a predicted token: its product with all embeddings, and backward the two for their
+        gradients.
+        """
+        return (
+            (2 + 2 * (not frozen_embeddings) + 2) * config.vocabulary_size * config.embedding_size
+        )
 
     def loss(self, logits: Any, batch: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         """Sum of the losses of the predicted tokens, and their number."""
@@ -158,18 +194,23 @@ class LanguageModel(Plain):
         return weighted_loss(*logits, batch["scored_target"], weight), tf.reduce_sum(weight)
 
     def results(self, logits: Any, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Of each example: `loss` (E,), the sum over its predicted tokens; `predicted` (E,), how many; `correct` (E,), of how many the target was likeliest."""
+        """Of each example: `loss` (E,), the sum over its predicted tokens; `predicted` (E,), how
+        many; `correct` (E,), of how many the target was likeliest.
+        """
         from trainer.heads._projection import losses_and_hits
 
         losses, hits = losses_and_hits(*logits, batch["scored_target"])
-        weight, slots = batch["scored_weight"], tf.shape(batch["example_row"])[0]
+        weight = batch["scored_weight"]
+        slots = tf.shape(batch["example_row"])[0]
 
         def total(values: tf.Tensor) -> tf.Tensor:
             return tf.math.unsorted_segment_sum(values * weight, batch["scored_example"], slots)
 
-        return {"loss": total(losses), "predicted": total(tf.ones_like(losses)), "correct": total(tf.cast(hits, tf.float32))}
-
-    # --- results --------------------------------------------------------------------------------------------------
+        return {
+            "loss": total(losses),
+            "predicted": total(tf.ones_like(losses)),
+            "correct": total(tf.cast(hits, tf.float32)),
+        }
 
     main_metric = "perplexity"
     lower_is_better = ("loss", "perplexity", "word_perplexity", "bits_per_byte")
@@ -179,10 +220,19 @@ class LanguageModel(Plain):
         return ("loss", "perplexity", "accuracy")
 
     def metrics(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, float]:
-        """Over every predicted token once: mean loss, its exponential, and how often the token was the likeliest."""
+        """Over every predicted token once: mean loss, its exponential, and how often the token was
+        the likeliest.
+        """
         tokens = float(results["predicted"].sum(dtype=np.float64))
         if not tokens:
-            raise DataError(f"no token of the {len(store):,} rows to evaluate is predicted, so that there is no perplexity. "
-                            "Longer texts are needed, a higher data.seq_len, or head.whole_words: false.")
+            raise DataError(
+                f"no token of the {len(store):,} rows to evaluate is predicted, so that there is no"
+                " perplexity. Longer texts are needed, a higher data.seq_len, or head.whole_words:"
+                " false."
+            )
         loss = float(results["loss"].sum(dtype=np.float64)) / tokens
-        return {"loss": loss, "perplexity": math.exp(min(loss, 700)), "accuracy": float(results["correct"].sum(dtype=np.float64)) / tokens}
+        return {
+            "loss": loss,
+            "perplexity": math.exp(min(loss, 700)),
+            "accuracy": float(results["correct"].sum(dtype=np.float64)) / tokens,
+        }

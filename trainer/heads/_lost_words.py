@@ -1,4 +1,7 @@
-"""Gold words of which the tokenizer leaves nothing: white space, zero-width characters. No tagger can be right or wrong on them."""
+"""Gold words of which the tokenizer leaves nothing: white space, zero-width characters.
+
+No tagger can be right or wrong on them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,9 @@ INVISIBLE = ("Cc", "Cf", "Zl", "Zp", "Zs")  # categories: control and format cha
 
 
 def invisible_words(words: Sequence[str]) -> tuple[int, ...]:
-    """The places of the words that show nothing: what such a word shares with a token says nothing of it."""
+    """The places of the words that show nothing: what such a word shares with a token says nothing
+    of it.
+    """
     return tuple(place for place, word in enumerate(words) if all(map(_is_invisible, word)))
 
 
@@ -23,7 +28,9 @@ def _is_invisible(character: str) -> bool:
     return unicodedata.category(character) in INVISIBLE or ord(character) in VARIATION_SELECTORS
 
 
-def remaining_spans(tag: np.ndarray, text: np.ndarray, lost: np.ndarray) -> tuple[np.ndarray, list[int]]:
+def remaining_spans(
+    tag: np.ndarray, text: np.ndarray, lost: np.ndarray
+) -> tuple[np.ndarray, list[int]]:
     """Spans without their lost words: the first word that remains begins the span.
 
     Args:
@@ -31,9 +38,10 @@ def remaining_spans(tag: np.ndarray, text: np.ndarray, lost: np.ndarray) -> tupl
         text: (W,) which text each word is of.
         lost: (W,) bool.
     Returns:
-        The tags, those of lost words as they were; and the first words of spans of which nothing remains.
+        The tags, those of lost words as they were; and the first words of spans of which nothing
+        remains.
     """
-    begins = (tag % 2 == 1) | np.concatenate([[True], text[1:] != text[:-1]])[:len(tag)]
+    begins = (tag % 2 == 1) | np.concatenate([[True], text[1:] != text[:-1]])[: len(tag)]
     span = np.cumsum(begins & (tag > 0)) - 1
     kept = np.flatnonzero((tag > 0) & ~lost)
     of_kept, first = np.unique(span[kept], return_index=True)

@@ -10,8 +10,12 @@ import numpy as np
 NAMES = ("precision", "recall", "f1", "support")
 
 
-def scores_per_label(gold: np.ndarray | Sequence[Any], predicted: np.ndarray | Sequence[Any], labels: Sequence[str],
-                     numbers: Sequence[Any] | None = None) -> dict[str, dict[str, float]]:
+def scores_per_label(
+    gold: np.ndarray | Sequence[Any],
+    predicted: np.ndarray | Sequence[Any],
+    labels: Sequence[str],
+    numbers: Sequence[Any] | None = None,
+) -> dict[str, dict[str, float]]:
     """Of each label `precision`, `recall`, `f1`, and `support`, how often it is right.
 
     Args:
@@ -21,5 +25,10 @@ def scores_per_label(gold: np.ndarray | Sequence[Any], predicted: np.ndarray | S
     """
     from sklearn.metrics import precision_recall_fscore_support
 
-    columns = precision_recall_fscore_support(gold, predicted, labels=numbers or list(labels), average=None, zero_division=0)
-    return {label: dict(zip(NAMES, (*map(float, scores[:3]), int(scores[3])), strict=True)) for label, *scores in zip(labels, *columns, strict=True)}
+    columns = precision_recall_fscore_support(
+        gold, predicted, labels=numbers or list(labels), average=None, zero_division=0
+    )
+    return {
+        label: dict(zip(NAMES, (*map(float, scores[:3]), int(scores[3])), strict=True))
+        for label, *scores in zip(labels, *columns, strict=True)
+    }

@@ -17,7 +17,9 @@ if TYPE_CHECKING:  # which would import TensorFlow
 
 
 class Plain:
-    """Defaults, which a head overrides where it differs; see trainer/heads/__init__.py for what each is for."""
+    """Defaults, which a head overrides where it differs; see trainer/heads/__init__.py for what
+    each is for.
+    """
 
     classifies = False
     windows = False
@@ -37,24 +39,38 @@ class Plain:
     per_token: tuple[str, ...] = ()
 
     def overflow_of(self, data: DataSettings, reason: str = "") -> str:
-        """What becomes of texts over data.seq_len: data.overflow, or the first of `overflows`. Raises ConfigError where it is none of them."""
+        """What becomes of texts over data.seq_len: data.overflow, or the first of `overflows`.
+
+        Raises ConfigError where it is none of them.
+        """
         overflow = data.overflow or self.overflows[0]
         if overflow not in self.overflows:
-            allowed = " or ".join(filter(None, [", ".join(self.overflows[:-1]), self.overflows[-1]]))
-            raise ConfigError(f"data.overflow: head {self.Settings.model_fields['name'].default} takes {allowed}{reason}. Received {overflow!r}.")
+            allowed = " or ".join(
+                filter(None, [", ".join(self.overflows[:-1]), self.overflows[-1]])
+            )
+            raise ConfigError(
+                f"data.overflow: head {self.Settings.model_fields['name'].default} takes"
+                f" {allowed}{reason}. Received {overflow!r}."
+            )
         return overflow
 
     def refuse_dropout(self) -> None:
         """For heads without layers of their own. Raises ConfigError where head.dropout is given."""
         if self.settings.dropout is not None:
-            raise ConfigError(f"head.dropout: head {self.settings.name} has no dropout before its output. Received {self.settings.dropout}. Leave it out, "
-                              "or set backbone.hidden_dropout.")
+            raise ConfigError(
+                f"head.dropout: head {self.settings.name} has no dropout before its output."
+                f" Received {self.settings.dropout}. Leave it out, or set backbone.hidden_dropout."
+            )
 
     def check(self, backbone: BackboneConfig) -> None:
-        """Raises ConfigError where the backbone is none for the head; called before anything is prepared."""
+        """Raises ConfigError where the backbone is none for the head; called before anything is
+        prepared.
+        """
 
     def warnings(self, vocabulary: Mapping[str, Any], splits: Mapping[str, Any]) -> list[str]:
-        """What a person should know of the encoded splits, and of what train taught, before training on them."""
+        """What a person should know of the encoded splits, and of what train taught, before
+        training on them.
+        """
         return []
 
     @property
@@ -75,7 +91,8 @@ class Plain:
         return {}
 
     def shown(self, example: Example, texts: Sequence[str], label: Any) -> list[tuple[str, str]]:
-        """What a person looks at to see whether an example was read as it was meant: names, and what stands there.
+        """What a person looks at to see whether an example was read as it was meant: names, and
+        what stands there.
 
         Args:
             example: as the source has it.
@@ -88,14 +105,22 @@ class Plain:
         return sum(map(self.tokenizer.long_words, texts))
 
     def kept(self, split: Any) -> dict[str, np.ndarray]:
-        """What else of a split the head keeps, for `judge`; heads with `windows` return it from `align`."""
+        """What else of a split the head keeps, for `judge`; heads with `windows` return it from
+        `align`.
+        """
         return {}
 
-    def judge(self, backbone: Any, store: Any, batch_size: int, on_batch: Callable[[int, int], None]) -> dict[str, float]:
-        """The metrics named by `judged`, which take more than evaluation's results, such as generated texts."""
+    def judge(
+        self, backbone: Any, store: Any, batch_size: int, on_batch: Callable[[int, int], None]
+    ) -> dict[str, float]:
+        """The metrics named by `judged`, which take more than evaluation's results, such as
+        generated texts.
+        """
         return {}
 
-    def per_label(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, dict[str, float]]:
+    def per_label(
+        self, results: Mapping[str, np.ndarray], store: Any
+    ) -> dict[str, dict[str, float]]:
         """precision, recall, f1 and support of each label, where there are labels."""
         return {}
 
@@ -106,13 +131,22 @@ class Plain:
     def load_calibration(self, values: Mapping[str, float]) -> None:
         """Takes over what an earlier `calibrate` chose."""
 
-    def ambiguous(self, answers: Mapping[str, np.ndarray], results: Mapping[str, Any], columns: Mapping[str, Any],
-                  tolerance: float) -> dict[str, np.ndarray]:
-        """Answer -> (B,) bool: where it may turn out otherwise although the results agree to `tolerance`; numbers are never."""
+    def ambiguous(
+        self,
+        answers: Mapping[str, np.ndarray],
+        results: Mapping[str, Any],
+        columns: Mapping[str, Any],
+        tolerance: float,
+    ) -> dict[str, np.ndarray]:
+        """Answer -> (B,) bool: where it may turn out otherwise although the results agree to
+        `tolerance`; numbers are never.
+        """
         return {}
 
     def prediction_flops(self, config: Any, *, frozen_embeddings: bool) -> float:
-        """Operations of a training step for each unit of the loss's weight, where those are worth counting beside the backbone's."""
+        """Operations of a training step for each unit of the loss's weight, where those are worth
+        counting beside the backbone's.
+        """
         return 0.0
 
     def asked(self, example: Example) -> tuple[str, ...]:
@@ -120,11 +154,15 @@ class Plain:
         return self.texts(example)
 
     def remark(self, found: Mapping[str, Any]) -> str:
-        """What a text has that its answer, as `decode` gives it, suffers from; "" where nothing. predict counts such texts in a warning."""
+        """What a text has that its answer, as `decode` gives it, suffers from; "" where nothing.
+        predict counts such texts in a warning.
+        """
         return ""
 
     def proof_samples(self, samples: Sequence[Mapping[str, str]]) -> Sequence[Mapping[str, str]]:
-        """The raw texts that prove an export, made of some that evaluation saw; only where those are not `evaluated_as_served`."""
+        """The raw texts that prove an export, made of some that evaluation saw; only where those
+        are not `evaluated_as_served`.
+        """
         return samples
 
     def served(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:

@@ -1,4 +1,6 @@
-"""The shapes in which spans of a text are written: ours, and those of Doccano, Label Studio, spaCy, Prodigy and Hugging Face."""
+"""The shapes in which spans of a text are written: ours, and those of Doccano, Label Studio, spaCy,
+Prodigy and Hugging Face.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,12 @@ from trainer.errors import ConfigError, DataError, shown_value
 # Where spans are found, if nothing else is said: Doccano, Label Studio, spaCy, Prodigy.
 FIELDS = ("label", "labels", "entities", "spans")
 # What a span has, under the names that are read by themselves; ours first.
-KEYS: dict[str, tuple[str, ...]] = {"start": ("start", "start_offset"), "end": ("end", "end_offset"),
-                                    "label": ("label", "labels", "entity_group", "type"), "text": ("text",)}
+KEYS: dict[str, tuple[str, ...]] = {
+    "start": ("start", "start_offset"),
+    "end": ("end", "end_offset"),
+    "label": ("label", "labels", "entity_group", "type"),
+    "text": ("text",),
+}
 WRAPPED = "value"  # by Label Studio
 
 
@@ -31,10 +37,16 @@ class Span(NamedTuple):
 
 
 def span_keys(given: Mapping[str, str] | None) -> dict[str, tuple[str, ...]]:
-    """The names of a span's parts, those of data.span_keys in place of ours. Raises ConfigError where it names no part."""
+    """The names of a span's parts, those of data.span_keys in place of ours.
+
+    Raises ConfigError where it names no part.
+    """
     unknown = [part for part in given or {} if part not in KEYS]
     if unknown:
-        raise ConfigError(f"data.span_keys: expected names for {', '.join(KEYS)}. Received one for {', '.join(map(shown_value, unknown))}.")
+        raise ConfigError(
+            f"data.span_keys: expected names for {', '.join(KEYS)}. Received one for"
+            f" {', '.join(map(shown_value, unknown))}."
+        )
     return {**KEYS, **{part: (name,) for part, name in (given or {}).items()}}
 
 
@@ -42,8 +54,8 @@ def read_span(span: object, keys: Mapping[str, Sequence[str]], where: str) -> Sp
     """One span.
 
     Args:
-        span: {"start", "end", "label"}, also by the names of `keys`; a place of two numbers, where start and end have the same
-            name; without an end that of its text; [start, end, label].
+        span: {"start", "end", "label"}, also by the names of `keys`; a place of two numbers, where
+            start and end have the same name; without an end that of its text; [start, end, label].
         keys: see `span_keys`.
         where: of the field, for messages.
     Raises:
@@ -54,8 +66,12 @@ def read_span(span: object, keys: Mapping[str, Sequence[str]], where: str) -> Sp
     values = span.get(WRAPPED, span) if isinstance(span, dict) else None
     if not isinstance(values, dict):
         raise _other_shape(span, where)
-    found = {part: next((values[name] for name in names if name in values), None) for part, names in keys.items()}
-    label, text = _only(found["label"], where), found["text"] if isinstance(found["text"], str) else None
+    found = {
+        part: next((values[name] for name in names if name in values), None)
+        for part, names in keys.items()
+    }
+    label = _only(found["label"], where)
+    text = found["text"] if isinstance(found["text"], str) else None
     start, end = found["start"], found["end"]
     if isinstance(start, list) and len(start) == 2 and keys["start"] == keys["end"]:
         start, end = start
@@ -71,12 +87,20 @@ def _only(label: object, where: str) -> object:
     if not isinstance(label, list):
         return label
     if len(label) > 1:
-        raise DataError(f"{where}: a span has several labels: {shown_value(label)}. A word has one tag: keep one of them.")
+        raise DataError(
+            f"{where}: a span has several labels: {shown_value(label)}. A word has one tag: keep"
+            " one of them."
+        )
     return label[0] if label else ""
 
 
 def _other_shape(span: object, where: str) -> DataError:
     advice = 'Write each so, or as [start, end, "label"]'
     if isinstance(span, dict) and span:
-        advice += ", or name its keys, such as --data.span_keys='{start: from, end: to, label: type}'"
-    return DataError(f'{where}: expected spans {{"start", "end", "label"}}. Received {shown_value(span)}. {advice}.')
+        advice += (
+            ", or name its keys, such as --data.span_keys='{start: from, end: to, label: type}'"
+        )
+    return DataError(
+        f'{where}: expected spans {{"start", "end", "label"}}. Received {shown_value(span)}.'
+        f" {advice}."
+    )

@@ -11,14 +11,19 @@ BEGIN, INSIDE, END, SINGLE = ("begin", "inside", "end", "single")
 MEANING = {"B": BEGIN, "I": INSIDE, "M": INSIDE, "E": END, "L": END, "S": SINGLE, "U": SINGLE}
 MARK = re.compile(r"([BIESMLU])(?:-(.+))?", re.DOTALL)
 OUTSIDE = "O"
-UNTYPED = "span"  # the type of spans whose tags have none: B I O, or the B M E S of word segmentation
+# the type of spans whose tags have none: B I O, or the B M E S of word segmentation
+UNTYPED = "span"
 
 
 def find_scheme(sentences: Iterable[Sequence[str]]) -> str:
-    """The scheme of some tags: a name of PREFIXES, or "none" where they are no spans, such as parts of speech."""
+    """The scheme of some tags: a name of PREFIXES, or "none" where they are no spans, such as parts
+    of speech.
+    """
     prefixes: set[str] = set()
     typed: set[bool] = set()
-    opens = apart = 0  # I- that begin a span, which BIO has not; B- that follow no span of their type, which IOB1 has not
+    # I- that begin a span, which BIO has not; B- that follow no span of their type, which IOB1 has
+    # not
+    opens = apart = 0
     for tags in sentences:
         before = OUTSIDE
         for tag in tags:
@@ -39,10 +44,11 @@ def find_scheme(sentences: Iterable[Sequence[str]]) -> str:
 
 
 def odd_one_out(sentences: Iterable[Sequence[str]]) -> tuple[int, int] | None:
-    """Sentence and place of what looks like a slip among the tags of spans; None where they may well be single tags.
+    """Sentence and place of what looks like a slip among the tags of spans; None where they may
+    well be single tags.
 
-    That is the first tag without prefix and type, where most have both or all the others without are the same; where every tag
-    has both, the first with the prefix that is rarest.
+    That is the first tag without prefix and type, where most have both or all the others without
+    are the same; where every tag has both, the first with the prefix that is rarest.
     """
     typed: Counter[str] = Counter()  # prefix -> how many
     plain: Counter[str] = Counter()  # tag without a type -> how many
@@ -52,18 +58,28 @@ def odd_one_out(sentences: Iterable[Sequence[str]]) -> tuple[int, int] | None:
         for place, tag in enumerate(tags):
             if tag != OUTSIDE:
                 match = MARK.fullmatch(tag)
-                kind, counts, first = (match[1], typed, first_typed) if match and match[2] else (tag, plain, first_plain)
+                kind, counts, first = (
+                    (match[1], typed, first_typed)
+                    if match and match[2]
+                    else (tag, plain, first_plain)
+                )
                 counts[kind] += 1
                 first.setdefault(kind, (number, place))
     if not typed:
         return None
     if not plain:
         return first_typed[min(typed, key=typed.__getitem__)]
-    return next(iter(first_plain.values())) if typed.total() > plain.total() or len(plain) == 1 else None
+    return (
+        next(iter(first_plain.values()))
+        if typed.total() > plain.total() or len(plain) == 1
+        else None
+    )
 
 
 def other_spelling(sentences: Iterable[Sequence[str]]) -> tuple[int, int] | None:
-    """Sentence and place of the first tag of some that mark spans as B_X, X-B or b-x; None where they are none such."""
+    """Sentence and place of the first tag of some that mark spans as B_X, X-B or b-x; None where
+    they are none such.
+    """
     seen: dict[str, tuple[int, int]] = {}
     for number, tags in enumerate(sentences):
         for place, tag in enumerate(tags):
@@ -73,13 +89,18 @@ def other_spelling(sentences: Iterable[Sequence[str]]) -> tuple[int, int] | None
     outside = [tag for tag in seen if tag.upper() == OUTSIDE]
     others = [tag for tag in seen if tag not in outside]
     for pattern in (r"[BIESMLU][-_:.].+", r".+[-_:.][BIESMLU]"):
-        if outside and others and all(re.fullmatch(pattern, tag, re.IGNORECASE | re.DOTALL) for tag in others):
+        if (
+            outside
+            and others
+            and all(re.fullmatch(pattern, tag, re.IGNORECASE | re.DOTALL) for tag in others)
+        ):
             return seen[others[0]]
     return None
 
 
 def to_bio(tags: Sequence[str], scheme: str) -> tuple[list[str], list[int]]:
-    """The tags of a sentence in BIO, and the places that break the scheme, each read as the nearest that does not.
+    """The tags of a sentence in BIO, and the places that break the scheme, each read as the nearest
+    that does not.
 
     Raises:
         ValueError: a tag is none of the scheme's.
@@ -87,7 +108,8 @@ def to_bio(tags: Sequence[str], scheme: str) -> tuple[list[str], list[int]]:
     if scheme == "none":
         return list(tags), []
     result, broken = [], []
-    kind_before, type_before = "", ""  # of the word before; an ended span has the kind END or SINGLE
+    # of the word before; an ended span has the kind END or SINGLE
+    kind_before, type_before = "", ""
     for place, tag in enumerate(tags):
         if tag == OUTSIDE:
             if scheme in ("bioes", "bmes", "bilou") and kind_before in (BEGIN, INSIDE):
@@ -106,7 +128,9 @@ def to_bio(tags: Sequence[str], scheme: str) -> tuple[list[str], list[int]]:
         elif scheme == "iob1":
             wrong = kind == BEGIN and name != type_before
         else:
-            wrong = (kind in (INSIDE, END) and not continues) or (kind in (BEGIN, SINGLE) and open_before)
+            wrong = (kind in (INSIDE, END) and not continues) or (
+                kind in (BEGIN, SINGLE) and open_before
+            )
         if wrong:
             broken.append(place)
         result.append(f"{'I' if continues else 'B'}-{name}")

@@ -27,19 +27,32 @@ if TYPE_CHECKING:
 NEVER = -1e9  # the score of what is no candidate
 NEAR = 100  # characters within which a misplaced answer is looked for
 SHOWN_BEFORE = 40  # characters of the context before an answer, where an example is shown
-EDGE, MIDDLE = 1, 2  # bits of `candidate`: an answer may begin and end at the token; its middle may be there
-OF_UNSPACED = re.compile(f"[{''.join(f'{chr(first)}-{chr(stop - 1)}' for first, stop in UNSPACED)}]")
+# bits of `candidate`: an answer may begin and end at the token; its middle may be there
+EDGE, MIDDLE = 1, 2
+OF_UNSPACED = re.compile(
+    f"[{''.join(f'{chr(first)}-{chr(stop - 1)}' for first, stop in UNSPACED)}]"
+)
 
 
 class Settings(HeadSettings):
     """Answers that are spans of a context."""
 
     name: Literal["question_answering"] = "question_answering"
-    max_question_tokens: int = Field(64, ge=1, description="longer questions are cut; the ledger counts them")
+    max_question_tokens: int = Field(
+        64, ge=1, description="longer questions are cut; the ledger counts them"
+    )
     max_answer_tokens: int = Field(30, ge=1, description="longer spans are no answers")
-    n_best: int = Field(20, ge=1, description="candidates of each text, over which the score is a share")
-    top_k: int = Field(1, ge=1, description="answers to give to a question, best first; more than one: n_best lists them")
-    language: Literal["en", "zh"] = Field("en", description="of the metrics: words without articles, or Chinese characters")
+    n_best: int = Field(
+        20, ge=1, description="candidates of each text, over which the score is a share"
+    )
+    top_k: int = Field(
+        1,
+        ge=1,
+        description="answers to give to a question, best first; more than one: n_best lists them",
+    )
+    language: Literal["en", "zh"] = Field(
+        "en", description="of the metrics: words without articles, or Chinese characters"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +60,8 @@ class Gold:
     """The gold answers of a question.
 
     Attributes:
-        start, end: the characters of the context that the first one has that stands in it; -1 where none does.
+        start, end: the characters of the context that the first one has that stands in it; -1 where
+            none does.
     """
 
     texts: tuple[str, ...]
@@ -67,101 +81,167 @@ class Head(Plain):
     text_names = ("question", "context")
 
     def __init__(self, settings: Settings, data: DataSettings, tokenizer: Any) -> None:
-        self.settings, self.data, self.tokenizer = settings, data, tokenizer
+        self.settings = settings
+        self.data = data
+        self.tokenizer = tokenizer
         self.fields = list(data.text)
         if isinstance(data.text, str) or len(data.text) != 2:
-            raise ConfigError(f"data.text: head question_answering takes two fields, [question, context]. Received {data.text!r}.")
+            raise ConfigError(
+                "data.text: head question_answering takes two fields, [question, context]."
+                f" Received {data.text!r}."
+            )
         self.overflow_of(data, ", so that no answer goes unseen")
         self.special = tokenizer.template.size(pair=True)
         self.more_inputs = (*(("segment_ids",) if tokenizer.template.segments else ()), "candidate")
         room = data.seq_len - self.special - settings.max_question_tokens
-        self.overlap = max(room // 3, min(settings.max_answer_tokens, room // 2)) if data.window_overlap is None else data.window_overlap
+        self.overlap = (
+            max(room // 3, min(settings.max_answer_tokens, room // 2))
+            if data.window_overlap is None
+            else data.window_overlap
+        )
         if not 0 <= self.overlap < room:
-            raise ConfigError(f"data.seq_len: {data.seq_len} leaves {room} tokens beside a question of "
-                              f"head.max_question_tokens = {settings.max_question_tokens}, and neighbouring windows "
-                              f"share {self.overlap}. Raise data.seq_len, or lower one of the others.")
+            raise ConfigError(
+                f"data.seq_len: {data.seq_len} leaves {room} tokens beside a question of"
+                f" head.max_question_tokens = {settings.max_question_tokens}, and neighbouring"
+                f" windows share {self.overlap}. Raise data.seq_len, or lower one of the others."
+            )
         if settings.top_k > settings.n_best:
-            raise ConfigError(f"head.top_k: {settings.top_k} answers are chosen from the head.n_best = {settings.n_best} best of each text. Raise head.n_best.")
+            raise ConfigError(
+                f"head.top_k: {settings.top_k} answers are chosen from the head.n_best ="
+                f" {settings.n_best} best of each text. Raise head.n_best."
+            )
         self.threshold = 0.0  # how much better no answer must be than the best
-
-    # --- examples -------------------------------------------------------------------------------------------------
 
     def texts(self, example: Example) -> tuple[str, ...]:
         """Question and context. Raises DataError where one is missing or no text."""
         return tuple(require_text(example, field) for field in self.data.text)
 
     def label(self, example: Example) -> Gold:
-        """The gold answers, looked up in the context. Raises DataError where they are no answers."""
-        answers, impossible = _read_answers(example, self.data.label), example.features.get("is_impossible")
+        """The gold answers, looked up in the context.
+
+        Raises DataError where they are no answers.
+        """
+        answers = _read_answers(example, self.data.label)
+        impossible = example.features.get("is_impossible")
         if impossible is not None and not isinstance(impossible, bool):
-            raise DataError(f"{example.origin}: field 'is_impossible': expected true or false. Received {impossible!r:.60}. Correct it, or leave it out.")
+            raise DataError(
+                f"{example.origin}: field 'is_impossible': expected true or false. Received"
+                f" {impossible!r:.60}. Correct it, or leave it out."
+            )
         if not answers or impossible:  # SQuAD v2.0 lists plausible ones
             return Gold((), -1, -1, "none")
         context = example.features[self.data.text[1]]
         located = [(*_locate(context, text, start), len(text)) for text, start in answers]
-        found, state, length = min(located, key=lambda place: ("found", "moved", "lost").index(place[1]))  # of equals the first
-        return Gold(tuple(text for text, _ in answers), found, found + length if found >= 0 else -1, state)
+        # of equals the first
+        found, state, length = min(
+            located, key=lambda place: ("found", "moved", "lost").index(place[1])
+        )
+        return Gold(
+            tuple(text for text, _ in answers), found, found + length if found >= 0 else -1, state
+        )
 
     def shown(self, example: Example, texts: Sequence[str], label: Gold) -> list[tuple[str, str]]:
         """Question, context from shortly before the answer on, and the answer that is learnt."""
         question, context = texts
         begin = max(0, label.start - SHOWN_BEFORE)
         around = ("…" if begin else "") + context[begin:]
-        answer = context[label.start:label.end] if label.start >= 0 else ""
+        answer = context[label.start : label.end] if label.start >= 0 else ""
         return [*zip(self.data.text, (question, around), strict=True), ("answer", answer)]
 
     def preparation_settings(self) -> dict[str, Any]:
         """What of the settings changes the stored examples."""
-        return self.settings.model_dump(include={"name", "max_question_tokens", "max_answer_tokens"})  # the last for the ledger
+        # the last for the ledger
+        return self.settings.model_dump(
+            include={"name", "max_question_tokens", "max_answer_tokens"}
+        )
 
-    def learn(self, labels: Sequence[Gold], names: list[str] | None, origin: Callable[[int], str]) -> dict[str, Any]:
+    def learn(
+        self, labels: Sequence[Gold], names: list[str] | None, origin: Callable[[int], str]
+    ) -> dict[str, Any]:
         """Whether train has questions without an answer.
 
         Raises:
             DataError: no question of train has one that is in its context.
         """
         if not any(gold.state in ("found", "moved") for gold in labels):
-            raise DataError(f"data.train: none of the {len(labels):,} questions has an answer that stands in its context (first: {origin(0)}). "
-                            f"Is --data.label={self.data.label} the right field?")
+            raise DataError(
+                f"data.train: none of the {len(labels):,} questions has an answer that stands in"
+                f" its context (first: {origin(0)}). Is --data.label={self.data.label} the right"
+                " field?"
+            )
         return {"labels": [], "unanswerable": any(gold.state == "none" for gold in labels)}
 
-    def align(self, split: Any, vocabulary: Mapping[str, Any], ledger: Any) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray]]:
+    def align(
+        self, split: Any, vocabulary: Mapping[str, Any], ledger: Any
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Finds the tokens of each answer.
 
         Returns:
-            columns: `label` (windows, 2) int32, the answer's first and last token in the window; 0 where it is not whole in
+            columns: `label` (windows, 2) int32, the answer's first and last token in the window; 0
+                where it is not whole in
             it; -1 where the question cannot be learnt from.
             no token columns.
-            extras: `longest_answer` (2,), how many answers have more than max_answer_tokens, and the tokens of the longest one; of each
+            extras: `longest_answer` (2,), how many answers have more than max_answer_tokens, and
+                the tokens of the longest one; of each
             text but train's a `record` for the metrics.
         """
-        writer, most = split.writer, self.settings.max_answer_tokens
-        example, splits = writer.column("example"), writer.row_splits()
-        start, end, candidate = (writer.token_column(name) for name in ("start", "end", "candidate"))
+        writer = split.writer
+        most = self.settings.max_answer_tokens
+        example = writer.column("example")
+        splits = writer.row_splits()
+        start, end, candidate = (
+            writer.token_column(name) for name in ("start", "end", "candidate")
+        )
         label = np.zeros((len(example), 2), np.int32)
         reached = np.zeros(len(split.labels), bool)
-        length = np.zeros(len(split.labels), np.int32)  # of each answer in tokens, each of which one window owns
+        # of each answer in tokens, each of which one window owns
+        length = np.zeros(len(split.labels), np.int32)
         for row, text in enumerate(example.tolist()):
-            gold, tokens = split.labels[text], slice(splits[row], splits[row + 1])
+            gold = split.labels[text]
+            tokens = slice(splits[row], splits[row + 1])
             if gold.state == "lost":
                 label[row] = -1
             if gold.start < 0:
                 continue
             inside = np.flatnonzero(candidate[tokens] & EDGE)
-            starts, ends = start[tokens][inside], end[tokens][inside]
+            starts = start[tokens][inside]
+            ends = end[tokens][inside]
             touched = inside[(ends > gold.start) & (starts < gold.end)]
             length[text] += np.count_nonzero(candidate[tokens][touched] & MIDDLE)
-            # Whole in this window: nothing of the answer lies before its first token or behind its last.
-            if len(touched) and (starts[0] <= gold.start or _first(example, row)) and (ends[-1] >= gold.end or _last(example, row)):
+            # Whole in this window: nothing of the answer lies before its first token or behind its
+            # last.
+            if (
+                len(touched)
+                and (starts[0] <= gold.start or _first(example, row))
+                and (ends[-1] >= gold.end or _last(example, row))
+            ):
                 label[row] = touched[0], touched[-1]
                 owner = candidate[splits[row] + (touched[0] + touched[-1]) // 2] & MIDDLE
                 reached[text] |= bool(owner) and touched[-1] - touched[0] < most
         self._count_losses(split, vocabulary, ledger, reached=reached, long=length > most)
-        longest = {"longest_answer": np.array([np.count_nonzero(length > most), length.max(initial=0)], np.int32)}
-        return {"label": label}, {}, {**longest, **(_records(split) if split.name != "train" else {})}
+        longest = {
+            "longest_answer": np.array(
+                [np.count_nonzero(length > most), length.max(initial=0)], np.int32
+            )
+        }
+        return (
+            {"label": label},
+            {},
+            {**longest, **(_records(split) if split.name != "train" else {})},
+        )
 
-    def _count_losses(self, split: Any, vocabulary: Mapping[str, Any], ledger: Any, *, reached: np.ndarray, long: np.ndarray) -> None:
-        """Puts into the ledger what cannot be learnt or given: `reached`, `long` (texts,) bool, of each one's answer."""
+    def _count_losses(
+        self,
+        split: Any,
+        vocabulary: Mapping[str, Any],
+        ledger: Any,
+        *,
+        reached: np.ndarray,
+        long: np.ndarray,
+    ) -> None:
+        """Puts into the ledger what cannot be learnt or given: `reached`, `long` (texts,) bool, of
+        each one's answer.
+        """
         kinds = {"moved": "answers_moved", "lost": "answers_not_found"}
         if not vocabulary["unanswerable"]:
             kinds["none"] = "answers_unforeseen"
@@ -174,33 +254,46 @@ class Head(Plain):
                 ledger.add(split.name, "unreachable_answers", split.origin(text))
 
     def warnings(self, vocabulary: Mapping[str, Any], splits: Mapping[str, Any]) -> list[str]:
-        """Where gold answers are longer than one that may be given: so are many in Chinese, where a character is a token."""
+        """Where gold answers are longer than one that may be given: so are many in Chinese, where a
+        character is a token.
+        """
         lines = []
         for name, store in splits.items():
             count, longest = store.extras["longest_answer"].tolist()
             if count:
-                lines.append(f"data.{name}: {count:,} of {store.meta['examples']:,} gold answers have more than head.max_answer_tokens = "
-                             f"{self.settings.max_answer_tokens} tokens (the longest {longest:,}): none of them is ever given. "
-                             f"Raise --head.max_answer_tokens{self._advice(longest)}")
+                lines.append(
+                    f"data.{name}: {count:,} of {store.meta['examples']:,} gold answers have more"
+                    f" than head.max_answer_tokens = {self.settings.max_answer_tokens} tokens (the"
+                    f" longest {longest:,}): none of them is ever given. Raise"
+                    f" --head.max_answer_tokens{self._advice(longest)}"
+                )
         return lines
 
     def _advice(self, longest: int) -> str:
-        """How far, and what is raised with it: neighbouring windows share as many tokens as an answer may have."""
+        """How far, and what is raised with it: neighbouring windows share as many tokens as an
+        answer may have.
+        """
         needed = 2 * longest + self.settings.max_question_tokens + self.special
-        more = f", and --data.seq_len to {needed:,}, so that windows share as many" if needed > self.data.seq_len else ""
+        more = (
+            f", and --data.seq_len to {needed:,}, so that windows share as many"
+            if needed > self.data.seq_len
+            else ""
+        )
         return f", to {longest:,} for all{more}"
 
-    # --- graph ----------------------------------------------------------------------------------------------------
-
-    def encode(self, question: tf.Tensor, context: tf.Tensor) -> tuple[dict[str, Any], dict[str, tf.Tensor]]:
+    def encode(
+        self, question: tf.Tensor, context: tf.Tensor
+    ) -> tuple[dict[str, Any], dict[str, tf.Tensor]]:
         """Token columns and counts; the very function that serves.
 
         Args:
             question, context: (B,) string.
         Returns:
-            token_ids, segment_ids; `candidate`, the sum of EDGE where an answer may begin and end, which is where a character of
-            the context stands, and MIDDLE where its middle may be, as this window has most around it; `start`, `end`, the
-            characters of the context that the token has: each ragged (U, None) int32, -1 outside the context. `example` (U,) int32,
+            token_ids, segment_ids; `candidate`, the sum of EDGE where an answer may begin and end,
+            which is where a character of the context stands, and MIDDLE where its middle may be, as
+            this window has most around it; `start`, `end`, the
+            characters of the context that the token has: each ragged (U, None) int32, -1 outside
+                the context. `example` (U,) int32,
             the text of each window. Counts, (B,) int32 each.
         """
         from trainer.text.assemble import join
@@ -208,38 +301,78 @@ class Head(Plain):
 
         asked = self.tokenizer.tokenize(question)
         cut = tf.maximum(asked.row_lengths() - self.settings.max_question_tokens, 0)
-        asked = asked[:, :self.settings.max_question_tokens]
+        asked = asked[:, : self.settings.max_question_tokens]
         tokens = self.tokenizer.tokenize_with_offsets(context)
         ids, template = tokens.ids, self.tokenizer.template
         room = self.data.seq_len - self.special - asked.row_lengths()
-        windows = make_windows(ids.row_lengths(), room, tf.fill(tf.shape(room), tf.constant(self.overlap, tf.int64)))
+        windows = make_windows(
+            ids.row_lengths(), room, tf.fill(tf.shape(room), tf.constant(self.overlap, tf.int64))
+        )
         before = tf.gather(asked, windows.text)
         nowhere = -tf.ones_like(before)
-        edge = windows.take(ids.with_values(EDGE * tf.cast(tokens.ends.values > tokens.starts.values, tf.int32)))
-        columns = {"token_ids": join(before, windows.take(ids), template=template),
-                   "candidate": join(tf.zeros_like(before), edge + MIDDLE * windows.owned(), template=template.filled(0)),
-                   "start": join(nowhere, windows.take(tokens.starts), template=template.filled(-1)),
-                   "end": join(nowhere, windows.take(tokens.ends), template=template.filled(-1))}
+        edge = windows.take(
+            ids.with_values(EDGE * tf.cast(tokens.ends.values > tokens.starts.values, tf.int32))
+        )
+        columns = {
+            "token_ids": join(before, windows.take(ids), template=template),
+            "candidate": join(
+                tf.zeros_like(before), edge + MIDDLE * windows.owned(), template=template.filled(0)
+            ),
+            "start": join(nowhere, windows.take(tokens.starts), template=template.filled(-1)),
+            "end": join(nowhere, windows.take(tokens.ends), template=template.filled(-1)),
+        }
         if template.segments:
-            columns["segment_ids"] = join(tf.zeros_like(before), tf.ones_like(windows.take(ids)), template=template.filled(0, last=1))
+            columns["segment_ids"] = join(
+                tf.zeros_like(before),
+                tf.ones_like(windows.take(ids)),
+                template=template.filled(0, last=1),
+            )
         count = tf.size(room)
-        extra = tf.math.bincount(tf.cast(windows.text, tf.int32), minlength=count, maxlength=count) - 1
-        unknown = tf.add_n([tf.reduce_sum(tf.cast(row == self.tokenizer.unk_id, tf.int32), axis=1) for row in (asked, ids)])
-        counts = {"unknown_tokens": unknown, "extra_windows": extra, "cut_questions": tf.cast(cut > 0, tf.int32)}
+        extra = (
+            tf.math.bincount(tf.cast(windows.text, tf.int32), minlength=count, maxlength=count) - 1
+        )
+        unknown = tf.add_n(
+            [
+                tf.reduce_sum(tf.cast(row == self.tokenizer.unk_id, tf.int32), axis=1)
+                for row in (asked, ids)
+            ]
+        )
+        counts = {
+            "unknown_tokens": unknown,
+            "extra_windows": extra,
+            "cut_questions": tf.cast(cut > 0, tf.int32),
+        }
         return {**columns, "example": tf.cast(windows.text, tf.int32)}, counts
 
-    def build(self, backbone: Any, vocabulary: Mapping[str, Any], seed: int) -> list[keras.layers.Layer]:
+    def build(
+        self, backbone: Any, vocabulary: Mapping[str, Any], seed: int
+    ) -> list[keras.layers.Layer]:
         """The layer above the backbone, as Hugging Face's …ForQuestionAnswering has it."""
         config = backbone.config
-        self.vocabulary, self.architecture = vocabulary, config.architecture
+        self.vocabulary = vocabulary
+        self.architecture = config.architecture
         self.dropout = config.qa_dropout if self.settings.dropout is None else self.settings.dropout
-        initial = keras.initializers.TruncatedNormal(stddev=config.initializer_range, seed=seed + FIRST_HEAD_SITE)
-        self.output = keras.layers.Dense(2, kernel_initializer=initial, name="output", dtype="float32")
+        initial = keras.initializers.TruncatedNormal(
+            stddev=config.initializer_range, seed=seed + FIRST_HEAD_SITE
+        )
+        self.output = keras.layers.Dense(
+            2, kernel_initializer=initial, name="output", dtype="float32"
+        )
         self.output.build((None, config.hidden_size))
         return [self.output]
 
-    def logits(self, backbone: Any, outputs: Mapping[str, tf.Tensor], batch: Mapping[str, tf.Tensor], *, training: bool, seed: Any) -> tf.Tensor:
-        """(E, L, 2) float32: for the beginning and the end, of each token of the example's row; NEVER at tokens of others."""
+    def logits(
+        self,
+        backbone: Any,
+        outputs: Mapping[str, tf.Tensor],
+        batch: Mapping[str, tf.Tensor],
+        *,
+        training: bool,
+        seed: Any,
+    ) -> tf.Tensor:
+        """(E, L, 2) float32: for the beginning and the end, of each token of the example's row;
+        NEVER at tokens of others.
+        """
         from trainer.backbones.layers import dropout
 
         hidden = outputs["sequence_output"]
@@ -248,72 +381,148 @@ class Head(Plain):
         logits = tf.gather(self.output(tf.cast(hidden, tf.float32)), batch["example_row"])
         return tf.where(_own(batch)[:, :, None], logits, NEVER)
 
-    def loss(self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        """Sum over the windows of the mean of both losses, and their number; windows that cannot be learnt from weigh nothing."""
+    def loss(
+        self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Sum over the windows of the mean of both losses, and their number; windows that cannot be
+        learnt from weigh nothing.
+        """
         weight = batch["sample_weight"] * tf.cast(batch["label"][:, 0] >= 0, tf.float32)
         return tf.reduce_sum(self._losses(logits, batch) * weight), tf.reduce_sum(weight)
 
     def _losses(self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
         place = tf.maximum(batch["label"], 0) + batch["example_start"][:, None]  # (E, 2)
-        chosen = tf.gather(tf.transpose(tf.nn.log_softmax(logits, axis=1), (0, 2, 1)), place, batch_dims=2)
+        chosen = tf.gather(
+            tf.transpose(tf.nn.log_softmax(logits, axis=1), (0, 2, 1)), place, batch_dims=2
+        )
         return -tf.reduce_mean(chosen, axis=1)
 
     def results(self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Of each window the N best spans: `score` (E, N), NEVER where there are fewer; `first`, `last` (E, N) int32, tokens of
-        the window; `none` (E,), the score of no answer; `loss` (E,) where labels are.
+        """Of each window the N best spans: `score` (E, N), NEVER where there are fewer; `first`,
+        `last` (E, N) int32, tokens of the window; `none` (E,), the score of no answer; `loss` (E,)
+        where labels are.
         """
-        candidate = tf.where(_own(batch), tf.gather(batch["candidate"], batch["example_row"]), 0)  # (E, L)
-        edge, middle = candidate % 2 == EDGE, candidate >= MIDDLE
+        # (E, L)
+        candidate = tf.where(_own(batch), tf.gather(batch["candidate"], batch["example_row"]), 0)
+        edge = candidate % 2 == EDGE
+        middle = candidate >= MIDDLE
         begin, end = (tf.where(edge, logits[:, :, side], NEVER) for side in (0, 1))
-        length, most = logits.shape[1] or tf.shape(logits)[1], self.settings.max_answer_tokens
-        end, middle = (tf.pad(values, [[0, 0], [0, most]], constant_values=NEVER) for values in (end, tf.where(middle, 0.0, NEVER)))
-        sums = tf.stack([begin + end[:, further:further + length] + middle[:, further // 2:further // 2 + length] for further in range(most)],
-                        axis=2)  # (E, L, A)
+        length = logits.shape[1] or tf.shape(logits)[1]
+        most = self.settings.max_answer_tokens
+        end, middle = (
+            tf.pad(values, [[0, 0], [0, most]], constant_values=NEVER)
+            for values in (end, tf.where(middle, 0.0, NEVER))
+        )
+        sums = tf.stack(
+            [
+                begin
+                + end[:, further : further + length]
+                + middle[:, further // 2 : further // 2 + length]
+                for further in range(most)
+            ],
+            axis=2,
+        )  # (E, L, A)
         count = self.settings.n_best
-        flat = tf.pad(tf.reshape(sums, (logits.shape[0] or tf.shape(logits)[0], length * most)), [[0, 0], [0, count]], constant_values=2 * NEVER)
+        flat = tf.pad(
+            tf.reshape(sums, (logits.shape[0] or tf.shape(logits)[0], length * most)),
+            [[0, 0], [0, count]],
+            constant_values=2 * NEVER,
+        )
         score, place = tf.math.top_k(flat, count)
         first = tf.minimum(place // most, length - 1) - batch["example_start"][:, None]
         cls = tf.gather(logits, batch["example_start"], batch_dims=1)
-        found = {"score": tf.maximum(score, NEVER), "first": first, "last": first + place % most, "none": tf.reduce_sum(cls, axis=1)}
+        found = {
+            "score": tf.maximum(score, NEVER),
+            "first": first,
+            "last": first + place % most,
+            "none": tf.reduce_sum(cls, axis=1),
+        }
         return {**found, "loss": self._losses(logits, batch)} if "label" in batch else found
 
-    def answers(self, results: Mapping[str, tf.Tensor], columns: Mapping[str, Any], texts: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
-        """The best spans over all windows of each text: answer (B,) string, start, end (B,) int32 in characters of the context,
-        "" and -1 where no answer is better; score (B,) float32, its share among the N best and no answer. With top_k K above 1 also
-        n_best_answer, n_best_start, n_best_end, n_best_score, (B, K), of which the first are those; score is 0 where there are fewer.
+    def answers(
+        self,
+        results: Mapping[str, tf.Tensor],
+        columns: Mapping[str, Any],
+        texts: Sequence[tf.Tensor],
+    ) -> dict[str, tf.Tensor]:
+        """The best spans over all windows of each text: answer (B,) string, start, end (B,) int32
+        in characters of the context, "" and -1 where no answer is better; score (B,) float32, its
+        share among the N best and no answer. With top_k K above 1 also n_best_answer, n_best_start,
+        n_best_end, n_best_score, (B, K), of which the first are those; score is 0 where there are
+        fewer.
         """
-        batch, count = tf.size(texts[0]), self.settings.n_best
+        batch = tf.size(texts[0])
+        count = self.settings.n_best
         example = columns["example"]
         firsts = tf.gather(columns["start"].row_splits, tf.range(tf.size(example)))[:, None]
         valid = results["score"] > NEVER / 2
-        start, end = (tf.where(valid, tf.gather(columns[name].values, tf.where(valid, firsts + tf.cast(results[place], tf.int64), 0)), -1)
-                      for name, place in (("start", "first"), ("end", "last")))
+        start, end = (
+            tf.where(
+                valid,
+                tf.gather(
+                    columns[name].values,
+                    tf.where(valid, firsts + tf.cast(results[place], tf.int64), 0),
+                ),
+                -1,
+            )
+            for name, place in (("start", "first"), ("end", "last"))
+        )
 
         def by_text(values: tf.Tensor, fill: Any) -> tf.Tensor:
             """(U, N) -> (B, all windows' x N), N more to fill up."""
-            dense = tf.RaggedTensor.from_value_rowids(values, example, nrows=tf.cast(batch, example.dtype), validate=False).to_tensor(fill)
-            return tf.concat([tf.reshape(dense, (batch, tf.shape(dense)[1] * count)), tf.fill((batch, count), fill)], 1)
+            dense = tf.RaggedTensor.from_value_rowids(
+                values, example, nrows=tf.cast(batch, example.dtype), validate=False
+            ).to_tensor(fill)
+            return tf.concat(
+                [
+                    tf.reshape(dense, (batch, tf.shape(dense)[1] * count)),
+                    tf.fill((batch, count), fill),
+                ],
+                1,
+            )
 
         score, order = tf.math.top_k(by_text(results["score"], NEVER), count)
-        start, end = (tf.gather(by_text(values, -1), order, batch_dims=1) for values in (start, end))
-        share, rank = tf.where(start < 0, 0.0, tf.nn.softmax(score)), score
+        start, end = (
+            tf.gather(by_text(values, -1), order, batch_dims=1) for values in (start, end)
+        )
+        share = tf.where(start < 0, 0.0, tf.nn.softmax(score))
+        rank = score
         if self.vocabulary["unanswerable"]:
             none = tf.math.unsorted_segment_min(results["none"], example, batch)[:, None]
-            start, end = (tf.concat([values, -tf.ones_like(values[:, :1])], 1) for values in (start, end))
-            share, rank = tf.nn.softmax(tf.concat([score, none], 1)), tf.concat([score, none - self.threshold], 1)
+            start, end = (
+                tf.concat([values, -tf.ones_like(values[:, :1])], 1) for values in (start, end)
+            )
+            share = tf.nn.softmax(tf.concat([score, none], 1))
+            rank = tf.concat([score, none - self.threshold], 1)
         _, chosen = tf.math.top_k(rank, self.settings.top_k)
-        start, end, share = (tf.gather(values, chosen, batch_dims=1) for values in (start, end, share))
-        contexts = tf.broadcast_to(tf.strings.unicode_transcode(texts[1], "UTF-8", "UTF-8")[:, None], tf.shape(start))
-        text = tf.strings.substr(contexts, tf.maximum(start, 0), tf.maximum(end, 0) - tf.maximum(start, 0), unit="UTF8_CHAR")
+        start, end, share = (
+            tf.gather(values, chosen, batch_dims=1) for values in (start, end, share)
+        )
+        contexts = tf.broadcast_to(
+            tf.strings.unicode_transcode(texts[1], "UTF-8", "UTF-8")[:, None], tf.shape(start)
+        )
+        text = tf.strings.substr(
+            contexts,
+            tf.maximum(start, 0),
+            tf.maximum(end, 0) - tf.maximum(start, 0),
+            unit="UTF8_CHAR",
+        )
         found = {"answer": text, "start": start, "end": end, "score": share}
         best = {name: values[:, 0] for name, values in found.items()}
-        return best if self.settings.top_k == 1 else {**best, **{f"n_best_{name}": values for name, values in found.items()}}
+        return (
+            best
+            if self.settings.top_k == 1
+            else {**best, **{f"n_best_{name}": values for name, values in found.items()}}
+        )
 
     def token_answers(self, results: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """To token ids (B, S): the best span's `first` and `last` token and its `score`, and the score of no answer, `none`."""
-        return {**{name: results[name][:, 0] for name in ("first", "last", "score")}, "none": results["none"]}
-
-    # --- results --------------------------------------------------------------------------------------------------
+        """To token ids (B, S): the best span's `first` and `last` token and its `score`, and the
+        score of no answer, `none`.
+        """
+        return {
+            **{name: results[name][:, 0] for name in ("first", "last", "score")},
+            "none": results["none"],
+        }
 
     main_metric = "f1"
 
@@ -323,20 +532,36 @@ class Head(Plain):
         return ("loss", "exact_match", "f1", *more)
 
     def metrics(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, float]:
-        """SQuAD's official figures, in per cent, every question once; of v2.0 where questions have no answer."""
+        """SQuAD's official figures, in per cent, every question once; of v2.0 where questions have
+        no answer.
+        """
         rows = self._judged(results, store)
         label = np.asarray(store.columns["label"])[:, 0] >= 0
-        values = {"loss": float(results["loss"][label].mean(dtype=np.float64)) if label.any() else 0.0}
-        answered = rows["none"] - rows["score"] <= self.threshold if self.vocabulary["unanswerable"] else np.ones(len(rows), bool)
-        found = {name: np.where(answered, rows[name], rows[f"{name}_of_none"]) for name in ("exact_match", "f1")}
+        values = {
+            "loss": float(results["loss"][label].mean(dtype=np.float64)) if label.any() else 0.0
+        }
+        answered = (
+            rows["none"] - rows["score"] <= self.threshold
+            if self.vocabulary["unanswerable"]
+            else np.ones(len(rows), bool)
+        )
+        found = {
+            name: np.where(answered, rows[name], rows[f"{name}_of_none"])
+            for name in ("exact_match", "f1")
+        }
         values |= {name: 100 * float(scores.mean()) for name, scores in found.items()}
         if (~rows["has"]).any():
             for kind, chosen in (("HasAns", rows["has"]), ("NoAns", ~rows["has"])):
-                values |= {f"{kind}_{name}": 100 * float(scores[chosen].mean()) for name, scores in found.items() if chosen.any()}
+                values |= {
+                    f"{kind}_{name}": 100 * float(scores[chosen].mean())
+                    for name, scores in found.items()
+                    if chosen.any()
+                }
         return values
 
     def calibrate(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, float]:
-        """Chooses by validation how much better no answer must be than the best one, so that f1 is highest.
+        """Chooses by validation how much better no answer must be than the best one, so that f1 is
+        highest.
 
         Source: find_best_thresh of SQuAD 2.0's evaluation script.
         """
@@ -345,7 +570,9 @@ class Head(Plain):
         from trainer.heads._answers import best_threshold
 
         rows = self._judged(results, store)
-        self.threshold = best_threshold((rows["none"] - rows["score"]).astype(np.float64), rows["f1"], rows["f1_of_none"])
+        self.threshold = best_threshold(
+            (rows["none"] - rows["score"]).astype(np.float64), rows["f1"], rows["f1_of_none"]
+        )
         return {"threshold": self.threshold}
 
     def load_calibration(self, values: Mapping[str, float]) -> None:
@@ -353,67 +580,120 @@ class Head(Plain):
         self.threshold = values.get("threshold", self.threshold)
 
     def _judged(self, results: Mapping[str, np.ndarray], store: Any) -> np.ndarray:
-        """A row a question: the scores of its best span and of no answer, how right each is, and whether it has an answer."""
+        """A row a question: the scores of its best span and of no answer, how right each is, and
+        whether it has an answer.
+        """
         from trainer.heads._answers import best
 
         example = np.asarray(store.columns["example"])
         splits = np.searchsorted(example, np.arange(int(example[-1]) + 2))
         v2 = not all(record["answers"] for record in _read_records(store))
-        kinds = [(name, np.float64) for name in ("score", "none", "exact_match", "f1", "exact_match_of_none", "f1_of_none")]
+        kinds = [
+            (name, np.float64)
+            for name in ("score", "none", "exact_match", "f1", "exact_match_of_none", "f1_of_none")
+        ]
         rows = np.zeros(len(splits) - 1, [*kinds, ("has", bool)])
         for text, record in enumerate(_read_records(store)):
             windows = slice(splits[text], splits[text + 1])
             row = int(splits[text] + results["score"][windows, 0].argmax())
-            answer, score = "", float(results["score"][row, 0])
+            answer = ""
+            score = float(results["score"][row, 0])
             if score > NEVER / 2:
                 token = store.row_splits[row]
-                answer = record["context"][store.tokens["start"][token + results["first"][row, 0]]:store.tokens["end"][token + results["last"][row, 0]]]
+                answer = record["context"][
+                    store.tokens["start"][token + results["first"][row, 0]] : store.tokens["end"][
+                        token + results["last"][row, 0]
+                    ]
+                ]
             judged = best(answer, record["answers"], self.settings.language, v2=v2)
             of_none = best("", record["answers"], self.settings.language, v2=v2)
-            rows[text] = (score, results["none"][windows].min(), *judged, *of_none, bool(record["answers"]))
+            rows[text] = (
+                score,
+                results["none"][windows].min(),
+                *judged,
+                *of_none,
+                bool(record["answers"]),
+            )
         return rows
 
-    def decode(self, outputs: Mapping[str, np.ndarray], row: int, example: Example | None = None) -> dict[str, Any]:
+    def decode(
+        self, outputs: Mapping[str, np.ndarray], row: int, example: Example | None = None
+    ) -> dict[str, Any]:
         """One row of the answers as JSON for --mode=predict; `example` is what was asked."""
-        found = {"answer": outputs["answer"][row].decode(), "start": int(outputs["start"][row]), "end": int(outputs["end"][row]),
-                 "score": float(outputs["score"][row])}
+        found = {
+            "answer": outputs["answer"][row].decode(),
+            "start": int(outputs["start"][row]),
+            "end": int(outputs["end"][row]),
+            "score": float(outputs["score"][row]),
+        }
         if self.settings.top_k == 1:
             return found
         columns = (outputs[f"n_best_{name}"][row].tolist() for name in found)
-        return {**found, "n_best": [{"answer": answer.decode(), "start": start, "end": end, "score": score}
-                                    for answer, start, end, score in zip(*columns, strict=True) if start >= 0 or score > 0]}
+        return {
+            **found,
+            "n_best": [
+                {"answer": answer.decode(), "start": start, "end": end, "score": score}
+                for answer, start, end, score in zip(*columns, strict=True)
+                if start >= 0 or score > 0
+            ],
+        }
 
-    def ambiguous(self, answers: Mapping[str, np.ndarray], results: Mapping[str, Any], columns: Mapping[str, Any],
-                  tolerance: float) -> dict[str, np.ndarray]:
-        """Answer -> (B,) bool: texts where two of the spans to give, or one and the next or no answer, are so near each other that either may win."""
-        example, near = columns["example"].numpy(), 20 * tolerance  # of sums of logits, which are some units large
+    def ambiguous(
+        self,
+        answers: Mapping[str, np.ndarray],
+        results: Mapping[str, Any],
+        columns: Mapping[str, Any],
+        tolerance: float,
+    ) -> dict[str, np.ndarray]:
+        """Answer -> (B,) bool: texts where two of the spans to give, or one and the next or no
+        answer, are so near each other that either may win.
+        """
+        # of sums of logits, which are some units large
+        example = columns["example"].numpy()
+        near = 20 * tolerance
         rows = np.zeros(len(answers["start"]), bool)
         for text in range(len(rows)):
             scores = results["score"].numpy()[example == text].reshape(-1)
             if self.vocabulary["unanswerable"]:
-                scores = np.append(scores, results["none"].numpy()[example == text].min() - self.threshold)
-            best = np.sort(scores[scores > NEVER / 2])[::-1][:self.settings.top_k + 1]
+                scores = np.append(
+                    scores, results["none"].numpy()[example == text].min() - self.threshold
+                )
+            best = np.sort(scores[scores > NEVER / 2])[::-1][: self.settings.top_k + 1]
             rows[text] = (best[:-1] - best[1:] <= near).any()
         return dict.fromkeys(answers, rows)
 
-    # --- Hugging Face ---------------------------------------------------------------------------------------------
-
     def load_tensors(self, checkpoint: TaskHead) -> CarriedOver:
-        """Takes over the checkpoint's own output layer, whose two rows are the start and the end."""
+        """Takes over the checkpoint's own output layer,
+        whose two rows are the start and the end.
+        """
         output = {"qa_outputs.weight": self.output.kernel, "qa_outputs.bias": self.output.bias}
         return carry_over(checkpoint, "ForQuestionAnswering", {}, output, _sides)
 
     def save_tensors(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """The output layer under Hugging Face's names, and what config.json says of it."""
         family = FAMILIES[self.architecture].class_name
-        tensors = {"qa_outputs.weight": np.ascontiguousarray(self.output.kernel.numpy().T), "qa_outputs.bias": self.output.bias.numpy()}
-        sides = {"LABEL_0": 0, "LABEL_1": 1}  # Hugging Face takes the layer's width from the number of labels
-        return tensors, {"architectures": [f"{family}ForQuestionAnswering"], "id2label": {str(side): name for name, side in sides.items()},
-                         "label2id": sides, "problem_type": None}
+        tensors = {
+            "qa_outputs.weight": np.ascontiguousarray(self.output.kernel.numpy().T),
+            "qa_outputs.bias": self.output.bias.numpy(),
+        }
+        # Hugging Face takes the layer's width from the number of labels
+        sides = {"LABEL_0": 0, "LABEL_1": 1}
+        return tensors, {
+            "architectures": [f"{family}ForQuestionAnswering"],
+            "id2label": {str(side): name for name, side in sides.items()},
+            "label2id": sides,
+            "problem_type": None,
+        }
 
 
 def _sides(rows: int) -> LabelRows:
-    return LabelRows([0, 1]) if rows == 2 else LabelRows(None, f"the checkpoint's qa_outputs has {rows:,} rows, not those of start and end")
+    return (
+        LabelRows([0, 1])
+        if rows == 2
+        else LabelRows(
+            None, f"the checkpoint's qa_outputs has {rows:,} rows, not those of start and end"
+        )
+    )
 
 
 def _own(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
@@ -433,64 +713,116 @@ def _last(example: np.ndarray, row: int) -> bool:
 
 
 def _read_answers(example: Example, field: str) -> list[tuple[str, int | None]]:
-    """(text, answer_start) of each answer: a list of objects as SQuAD has it, or one object of lists as some data sets have it.
+    """(text, answer_start) of each answer: a list of objects as SQuAD has it, or one object of
+    lists as some data sets have it.
 
     A place is None where it is not known. An answer without text and place says that there is none.
     """
-    features, where = example.features, f"{example.origin}: field {field!r}"
+    features = example.features
+    where = f"{example.origin}: field {field!r}"
     if f"{field}.text" in features:
-        texts, starts = features[f"{field}.text"], features.get(f"{field}.answer_start")
+        texts = features[f"{field}.text"]
+        starts = features.get(f"{field}.answer_start")
         if not isinstance(texts, list) or not isinstance(starts, list) or len(texts) != len(starts):
-            raise DataError(f"{where}: expected as many texts as answer_starts. Received {texts!r:.60} and {starts!r:.60}.")
-        answers: list[Any] = [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
+            raise DataError(
+                f"{where}: expected as many texts as answer_starts. Received {texts!r:.60} and"
+                f" {starts!r:.60}."
+            )
+        answers: list[Any] = [
+            {"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)
+        ]
     else:
         answers = require_field(example, field, "data.label")
     if answers is None:
-        raise DataError(f"{where} is null. Expected a list of answers, or [] for a question that has none.")
+        raise DataError(
+            f"{where} is null. Expected a list of answers, or [] for a question that has none."
+        )
     if not isinstance(answers, list):
-        raise DataError(f'{where}: expected a list of {{"text", "answer_start"}}. Received {answers!r:.80}.')
+        raise DataError(
+            f'{where}: expected a list of {{"text", "answer_start"}}. Received {answers!r:.80}.'
+        )
     result = []
     for answer in answers:
-        text, start = (answer.get("text"), answer.get("answer_start")) if isinstance(answer, dict) else (None, None)
+        text, start = (
+            (answer.get("text"), answer.get("answer_start"))
+            if isinstance(answer, dict)
+            else (None, None)
+        )
         if not isinstance(text, str):
-            raise DataError(f'{where}: expected answers {{"text", "answer_start"}}. Received {answer!r:.80}. Give each the text that it has in the context.')
+            raise DataError(
+                f'{where}: expected answers {{"text", "answer_start"}}. Received {answer!r:.80}.'
+                " Give each the text that it has in the context."
+            )
         if isinstance(start, float) and start.is_integer():
             start = int(start)
         if start is not None and type(start) is not int:
-            raise DataError(f"{where}: expected answer_start to be a whole number, of the context's characters before the answer, or null where it is "
-                            f"not known. Received {start!r}.")
+            raise DataError(
+                f"{where}: expected answer_start to be a whole number, of the context's characters"
+                f" before the answer, or null where it is not known. Received {start!r}."
+            )
         if text or (start is not None and start >= 0):
             result.append((text, start))
     return result
 
 
 def _locate(context: str, text: str, start: int | None) -> tuple[int, str]:
-    """Where an answer stands: where it says, or at the one place near by (of all, where it does not say) that has its text as words of its own."""
+    """Where an answer stands: where it says, or at the one place near by (of all, where it does not
+    say) that has its text as words of its own.
+    """
     if not text:
         return -1, "lost"
-    if start is not None and start >= 0 and context[start:start + len(text)] == text:
+    if start is not None and start >= 0 and context[start : start + len(text)] == text:
         return start, "found"
-    low, high = (0, len(context)) if start is None else (max(0, start - NEAR), max(start, 0) + NEAR + len(text))
-    places = [match.start() for match in re.compile(f"(?={re.escape(text)})").finditer(context, low, high)]
-    places = [place for place in places if not _inside_word(context, place) and not _inside_word(context, place + len(text))]
+    low, high = (
+        (0, len(context))
+        if start is None
+        else (max(0, start - NEAR), max(start, 0) + NEAR + len(text))
+    )
+    places = [
+        match.start() for match in re.compile(f"(?={re.escape(text)})").finditer(context, low, high)
+    ]
+    places = [
+        place
+        for place in places
+        if not _inside_word(context, place) and not _inside_word(context, place + len(text))
+    ]
     return (places[0], "moved") if len(places) == 1 else (-1, "lost")
 
 
 def _inside_word(context: str, place: int) -> bool:
-    """Whether letters or digits of a script that parts words by spaces stand on both sides of a place."""
-    around = context[max(place - 1, 0):place + 1]
-    return 0 < place < len(context) and all(char.isalnum() and ord(char) < EAST_ASIAN for char in around) and not OF_UNSPACED.search(around)
+    """Whether letters or digits of a script that parts words by spaces stand on both sides of a
+    place.
+    """
+    around = context[max(place - 1, 0) : place + 1]
+    return (
+        0 < place < len(context)
+        and all(char.isalnum() and ord(char) < EAST_ASIAN for char in around)
+        and not OF_UNSPACED.search(around)
+    )
 
 
 def _records(split: Any) -> dict[str, np.ndarray]:
     """What the metrics need of each text: its context and gold answers, as JSON."""
-    records = [json.dumps({"context": context, "answers": gold.texts}, ensure_ascii=False).encode("utf-8", "surrogatepass")
-               for context, gold in zip(split.kept, split.labels, strict=True)]
+    records = [
+        json.dumps({"context": context, "answers": gold.texts}, ensure_ascii=False).encode(
+            "utf-8", "surrogatepass"
+        )
+        for context, gold in zip(split.kept, split.labels, strict=True)
+    ]
     lengths = np.array([len(record) for record in records], np.int64)
-    return {"record": np.frombuffer(b"".join(records), np.uint8), "record_splits": np.concatenate([[0], np.cumsum(lengths)])}
+    return {
+        "record": np.frombuffer(b"".join(records), np.uint8),
+        "record_splits": np.concatenate([[0], np.cumsum(lengths)]),
+    }
 
 
 def _read_records(store: Any) -> Iterator[dict[str, Any]]:
-    """One by one: a context stands in the record of each of its questions, and all of them need not fit in memory."""
-    content, splits = store.extras["record"], store.extras["record_splits"]
-    return (json.loads(bytes(content[a:b]).decode("utf-8", "surrogatepass")) for a, b in itertools.pairwise(splits))
+    """One by one: a context stands in the record of each of its questions, and all of them need not
+    fit in memory.
+    """
+    content = store.extras["record"]
+    splits = store.extras["record_splits"]
+    return (
+        json.loads(bytes(content[a:b]).decode("utf-8", "surrogatepass"))
+        for a, b in itertools.pairwise(splits)
+    )

@@ -1,4 +1,6 @@
-"""Token classification: named entities, slots, parts of speech; from words with tags, or from raw text with spans."""
+"""Token classification: named entities, slots, parts of speech; from words with tags, or from raw
+text with spans.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,28 @@ from trainer.config import DataSettings, HeadSettings
 from trainer.errors import ConfigError, DataError, shown_value
 from trainer.heads._carried_over import CarriedOver, LabelRows, carry_over, few, label_rows
 from trainer.heads._crf import Chain, forbidden_moves
-from trainer.heads._gold import TEXT_BITS, Gold, Words, are_tags, bio_tags, read_spans, scheme_of, tag_numbers
+from trainer.heads._gold import (
+    TEXT_BITS,
+    Gold,
+    Words,
+    are_tags,
+    bio_tags,
+    read_spans,
+    scheme_of,
+    tag_numbers,
+)
 from trainer.heads._lost_words import invisible_words, remaining_spans
 from trainer.heads._per_label import scores_per_label
 from trainer.heads._plain import Plain
 from trainer.heads._span_shapes import FIELDS, span_keys
-from trainer.heads._spans import characters_before, first_characters, is_unspaced, joined, joins, slices
+from trainer.heads._spans import (
+    characters_before,
+    first_characters,
+    is_unspaced,
+    joined,
+    joins,
+    slices,
+)
 from trainer.heads._tags import OUTSIDE, continued, repaired
 from trainer.lazy import keras, tf
 from trainer.sources import Example, require_field
@@ -36,9 +54,21 @@ class Settings(HeadSettings):
 
     name: Literal["token_classification"] = "token_classification"
     scheme: Literal["auto", "bio", "iob1", "bioes", "bmes", "bilou", "none"] = Field(
-        "auto", description="how tags mark spans: as train shows; one of the usual ways; none: a tag a word, such as parts of speech")
-    word_separator: str = Field(" ", description='between the words of a sentence that comes as words; "" for Chinese')
-    crf: bool = Field(False, description="score whole sequences of tags with a linear-chain CRF instead of each tag alone")
+        "auto",
+        description=(
+            "how tags mark spans: as train shows; one of the usual ways; none: a tag a word, such"
+            " as parts of speech"
+        ),
+    )
+    word_separator: str = Field(
+        " ", description='between the words of a sentence that comes as words; "" for Chinese'
+    )
+    crf: bool = Field(
+        False,
+        description=(
+            "score whole sequences of tags with a linear-chain CRF instead of each tag alone"
+        ),
+    )
 
 
 class Head(Plain):
@@ -54,25 +84,34 @@ class Head(Plain):
     def __init__(self, settings: Settings, data: DataSettings, tokenizer: Any) -> None:
         from trainer.text.windows import window_overlap
 
-        self.settings, self.data, self.tokenizer = settings, data, tokenizer
+        self.settings = settings
+        self.data = data
+        self.tokenizer = tokenizer
         self.fields = [data.text]
         if not isinstance(data.text, str):
-            raise ConfigError(f"data.text: head token_classification takes one field. Received {data.text}.")
+            raise ConfigError(
+                f"data.text: head token_classification takes one field. Received {data.text}."
+            )
         self.overflow_of(data, ", so that no word goes unseen")
         self._span_keys = span_keys(data.span_keys)
-        self.overlap = window_overlap(data.seq_len, tokenizer.template.size(pair=False), data.window_overlap)
-
-    # --- examples -------------------------------------------------------------------------------------------------
+        self.overlap = window_overlap(
+            data.seq_len, tokenizer.template.size(pair=False), data.window_overlap
+        )
 
     def texts(self, example: Example) -> tuple[str, ...]:
-        """The raw text, or the words joined; tags are not needed. Raises DataError where the field is missing or neither."""
+        """The raw text, or the words joined; tags are not needed.
+
+        Raises DataError where the field is missing or neither.
+        """
         text = require_field(example, self.data.text, "data.text")
         if isinstance(text, str) and not are_tags(example.features.get(self._label_field(example))):
             return (text,)
         return (self._join(self._words(example, text)),)
 
     def _label_field(self, example: Example) -> str:
-        """data.label; where that is not set and not there, the one field in which other tools write spans."""
+        """data.label; where that is not set and not there, the one field in which other tools write
+        spans.
+        """
         label = self.data.label
         if label in example.features or label != type(self.data).model_fields["label"].default:
             return label
@@ -85,27 +124,49 @@ class Head(Plain):
     def label(self, example: Example) -> Gold:
         """The tags. Raises DataError where they do not belong to the words, or spans overlap."""
         field = self._label_field(example)
-        text, tags = require_field(example, self.data.text, "data.text"), require_field(example, field, "data.label")
+        text = require_field(example, self.data.text, "data.text")
+        tags = require_field(example, field, "data.label")
         where = f"{example.origin}: field {field!r}"
         if isinstance(text, str) and isinstance(tags, list) and not are_tags(tags):
             return read_spans(text, tags, where, self._span_keys)
-        words, tags = self._words(example, text), _parts(tags) if isinstance(tags, str) else tags
+        words = self._words(example, text)
+        tags = _parts(tags) if isinstance(tags, str) else tags
         if not isinstance(tags, list) or not all(isinstance(tag, str) and tag for tag in tags):
             numbers = isinstance(tags, list) and all(type(tag) is int for tag in tags)
-            advice = " Write the tags' names in place of their numbers; data.source: tfds does so by itself." if tags and numbers else ""
-            raise DataError(f"{where} should be a tag for each word, or spans {{\"start\", \"end\", \"label\"}} of the text. Received {tags!r:.80}.{advice}")
+            advice = (
+                " Write the tags' names in place of their numbers; data.source: tfds does so by"
+                " itself."
+                if tags and numbers
+                else ""
+            )
+            raise DataError(
+                f'{where} should be a tag for each word, or spans {{"start", "end", "label"}} of'
+                f" the text. Received {tags!r:.80}.{advice}"
+            )
         if len(words) != len(tags):
-            raise DataError(f"{where} has {len(tags)} tags for {len(words)} words. Give each word one tag.")
+            raise DataError(
+                f"{where} has {len(tags)} tags for {len(words)} words. Give each word one tag."
+            )
         lengths = np.array([len(word) for word in words], np.int32)
-        end = np.cumsum(lengths + len(self.settings.word_separator), dtype=np.int32) - len(self.settings.word_separator)
-        return Gold(end - lengths, end, tuple(tags), example.lines, invisible=invisible_words(words))
+        end = np.cumsum(lengths + len(self.settings.word_separator), dtype=np.int32) - len(
+            self.settings.word_separator
+        )
+        return Gold(
+            end - lengths, end, tuple(tags), example.lines, invisible=invisible_words(words)
+        )
 
     def _words(self, example: Example, text: Any) -> list[str]:
         words = _parts(text) if isinstance(text, str) else text
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-            raise DataError(f"{example.origin}: field {self.data.text!r} should be text or a list of words. Received {text!r:.80}. Name it with --data.text.")
+            raise DataError(
+                f"{example.origin}: field {self.data.text!r} should be text or a list of words."
+                f" Received {text!r:.80}. Name it with --data.text."
+            )
         if "" in words:
-            raise DataError(f"{example.origin}: field {self.data.text!r}: word {words.index('') + 1} is empty. Remove it and its tag.")
+            raise DataError(
+                f"{example.origin}: field {self.data.text!r}: word {words.index('') + 1} is empty."
+                " Remove it and its tag."
+            )
         return words
 
     def shown(self, example: Example, texts: Sequence[str], label: Gold) -> list[tuple[str, str]]:
@@ -121,8 +182,11 @@ class Head(Plain):
         """What of the settings changes the stored examples."""
         return self.settings.model_dump(include={"name", "scheme", "word_separator"})
 
-    def learn(self, labels: Sequence[Gold], names: list[str] | None, origin: Callable[[int], str]) -> dict[str, Any]:
-        """The scheme and the tags of train, in BIO: O, then B- and I- of each type by name; without spans the tags by name.
+    def learn(
+        self, labels: Sequence[Gold], names: list[str] | None, origin: Callable[[int], str]
+    ) -> dict[str, Any]:
+        """The scheme and the tags of train, in BIO: O, then B- and I- of each type by name; without
+        spans the tags by name.
 
         Raises:
             DataError: train has no tags, or some that its scheme does not know.
@@ -136,42 +200,77 @@ class Head(Plain):
         if scheme == "none":
             tags = sorted(counts)
         else:
-            tags = [OUTSIDE, *(f"{part}-{name}" for name in sorted({tag[2:] for tag in counts if tag != OUTSIDE}) for part in "BI")]
+            tags = [
+                OUTSIDE,
+                *(
+                    f"{part}-{name}"
+                    for name in sorted({tag[2:] for tag in counts if tag != OUTSIDE})
+                    for part in "BI"
+                ),
+            ]
         if len(tags) == 1:
-            raise DataError(f"data.train: every word has the tag {tags[0]!r}. Is --data.label the right field?")
-        return {"labels": tags, "scheme": scheme, "tagged": "text" if any(gold.spans for gold in labels) else "words",
-                "train_counts": {tag: counts.get(tag, 0) for tag in tags}}
+            raise DataError(
+                f"data.train: every word has the tag {tags[0]!r}. Is --data.label the right field?"
+            )
+        return {
+            "labels": tags,
+            "scheme": scheme,
+            "tagged": "text" if any(gold.spans for gold in labels) else "words",
+            "train_counts": {tag: counts.get(tag, 0) for tag in tags},
+        }
 
-    def align(self, split: Any, vocabulary: Mapping[str, Any], ledger: Any) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray]]:
+    def align(
+        self, split: Any, vocabulary: Mapping[str, Any], ledger: Any
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Finds the tokens of each gold word.
 
         Args:
             split: what is being written: its `labels`, `origin` and `writer`.
         Returns:
             no columns.
-            token columns: `label`, 1 + the tag's number where a word, or a part of one that is tokenized like a word, begins.
-            extras for `metrics`: of each gold word its tag `word_tag`, its token in the store `word_token` (-1: none) and
-            whether it shares it with the word before, `word_shares`; `word_splits` (texts + 1,) int64; `unseen_tags`, the tags
-            that train does not have: their words are scored, as missed, and not learnt. Words without a token are not scored.
+            token columns: `label`, 1 + the tag's number where a word, or a part of one that is
+                tokenized like a word, begins.
+            extras for `metrics`: of each gold word its tag `word_tag`, its token in the store
+                `word_token` (-1: none) and
+            whether it shares it with the word before, `word_shares`; `word_splits` (texts + 1,)
+            int64; `unseen_tags`, the tags
+            that train does not have: their words are scored, as missed, and not learnt. Words
+                without a token are not scored.
         """
-        tags, unseen = tag_numbers(split, vocabulary, ledger, held_out=not isinstance(getattr(self.data, split.name), str),
-                                   convert=self.settings.scheme == "auto")
+        tags, unseen = tag_numbers(
+            split,
+            vocabulary,
+            ledger,
+            held_out=not isinstance(getattr(self.data, split.name), str),
+            convert=self.settings.scheme == "auto",
+        )
         writer = split.writer
         rows = np.repeat(writer.column("example").astype(np.int64), np.diff(writer.row_splits()))
-        mine = np.flatnonzero((writer.token_column("words") > 0) & (writer.token_column("owned") > 0))
+        mine = np.flatnonzero(
+            (writer.token_column("words") > 0) & (writer.token_column("owned") > 0)
+        )
         place = (rows[mine] << TEXT_BITS) + writer.token_column("start")[mine]
         finish = (rows[mine] << TEXT_BITS) + writer.token_column("end")[mine]
         words = Words.of(split.labels, tags, place, finish)
-        # A token belongs to the first word that ends behind its start, if that word begins before the token ends.
+        # A token belongs to the first word that ends behind its start, if that word begins before
+        # the token ends.
         word = np.searchsorted(words.end, place, side="right")
-        inside = (word < len(words.end)) & (words.start[np.minimum(word, len(words.end) - 1)] < finish) if len(words.end) else np.zeros(len(word), bool)
-        owner = np.where(inside, word, -1)  # a token between two words, where they are joined by something else, has none
+        inside = (
+            (word < len(words.end)) & (words.start[np.minimum(word, len(words.end) - 1)] < finish)
+            if len(words.end)
+            else np.zeros(len(word), bool)
+        )
+        # a token between two words, where they are joined by something else, has none
+        owner = np.where(inside, word, -1)
         first = inside & np.concatenate([[True], owner[1:] != owner[:-1]])
         names = [*vocabulary["labels"], *unseen]
-        follow = np.array([names.index(continued(tag, vocabulary["scheme"])) for tag in names], np.int32)
+        follow = np.array(
+            [names.index(continued(tag, vocabulary["scheme"])) for tag in names], np.int32
+        )
         token = np.full(len(words.end), -1, np.int64)
         token[word[first]] = mine[first]
-        # What has no token of its own may stand inside that of the word before: several characters to a Chinese tagger may be one token.
+        # What has no token of its own may stand inside that of the word before: several characters
+        # to a Chinese tagger may be one token.
         around = np.searchsorted(place, words.start, side="right") - 1
         shares = (token < 0) & (around >= 0)
         shares[shares] &= finish[around[shares]] > words.start[shares]
@@ -188,12 +287,26 @@ class Head(Plain):
             tag = _opened(tag, rows[mine[inside]])
         label[mine[inside]] = 1 + tag
         label[label > len(vocabulary["labels"])] = 0
-        extras = {"word_tag": word_tag, "word_token": token, "word_shares": shares, "word_splits": words.splits,
-                  "unseen_tags": np.array(unseen, np.str_)}
+        extras = {
+            "word_tag": word_tag,
+            "word_token": token,
+            "word_shares": shares,
+            "word_splits": words.splits,
+            "unseen_tags": np.array(unseen, np.str_),
+        }
         return {}, {"label": label}, extras
 
-    def _without_lost_words(self, split: Any, words: Words, token: np.ndarray, vocabulary: Mapping[str, Any], ledger: Any) -> np.ndarray:
-        """(W,) int32, the words' tags, where spans begin with a word that has a token; the ledger has the words and spans without one."""
+    def _without_lost_words(
+        self,
+        split: Any,
+        words: Words,
+        token: np.ndarray,
+        vocabulary: Mapping[str, Any],
+        ledger: Any,
+    ) -> np.ndarray:
+        """(W,) int32, the words' tags, where spans begin with a word that has a token; the ledger
+        has the words and spans without one.
+        """
         lost = np.flatnonzero(token < 0)
         if not len(lost):
             return words.tag
@@ -206,18 +319,18 @@ class Head(Plain):
             ledger.add(split.name, "spans_without_tokens", words.origin(split, index))
         return tags
 
-    # --- graph ----------------------------------------------------------------------------------------------------
-
     def encode(self, text: tf.Tensor) -> tuple[dict[str, Any], dict[str, tf.Tensor]]:
         """Token columns and counts; the very function that serves.
 
         Args:
             text: (B,) string.
         Returns:
-            token_ids; `words`, 1 where a word begins, 2 at the first of a text, 3 where no space parts it from the one before (the
-            S of U.S.), 4 where it is also a mark that joins names (. - ' &); `owned`, whether this window answers for the token;
-            `start`, `end`, the characters of the text that the token's word has: each ragged (U, None) int32, -1 or 0 at special
-            tokens. `example` (U,) int32, the text of each window. Counts, (B,) int32 each.
+            token_ids; `words`, 1 where a word begins, 2 at the first of a text, 3 where no space
+            parts it from the one before (the S of U.S.), 4 where it is also a mark that joins names
+            (. - ' &); `owned`, whether this window answers for the token; `start`, `end`, the
+            characters of the text that the token's word has: each ragged (U, None) int32, -1 or 0
+            at special tokens. `example` (U,) int32, the text of each window. Counts, (B,) int32
+            each.
         """
         from trainer.text.assemble import join
         from trainer.text.windows import make_windows
@@ -227,52 +340,103 @@ class Head(Plain):
         lengths = ids.row_lengths()
         place = tf.ragged.range(lengths).values
         opens = place == 0
-        # A name may begin and end at any piece where no spaces part words, and where such a script meets another.
+        # A name may begin and end at any piece where no spaces part words, and where such a script
+        # meets another.
         character = first_characters(text, start)
         borders = is_unspaced(character) | is_unspaced(characters_before(text, end))
         begins = begins.with_values(tf.where((begins.values == 0) & borders, 1, begins.values))
-        # Words that normalization makes of one character are one: two spans cannot stand at the same place. A mark of a space alone, which
-        # ends where it begins, may stand between them.
+        # Words that normalization makes of one character are one: two spans cannot stand at the
+        # same place. A mark of a space alone, which ends where it begins, may stand between them.
         for back in (1, 2):
-            again = (place >= back) & (begins.values == 1) & (start.values < tf.pad(end.values, [[back, 0]])[:-back])
+            again = (
+                (place >= back)
+                & (begins.values == 1)
+                & (start.values < tf.pad(end.values, [[back, 0]])[:-back])
+            )
             begins = begins.with_values(tf.where(again, 0, begins.values))
         begin = tf.cast(begins.values == 1, tf.int32)
         before = tf.cumsum(begin, exclusive=True)  # words, in all texts
         first = before == tf.gather(before, tf.gather(begins.row_splits, begins.value_rowids()))
         words = begins.with_values(tf.where(first, 2, 1) * begin)
-        group = tf.cumsum(tf.cast((begins.values != 0) | opens, tf.int32)) - 1  # a word, or the white space between two
+        # a word, or the white space between two
+        group = tf.cumsum(tf.cast((begins.values != 0) | opens, tf.int32)) - 1
         word_end = tf.gather(tf.math.segment_max(end.values, group), group)
-        words = words.with_values(tf.where(
-            words.values == 1, 1 + joins(character, start.values, word_end, group, begins.values != -1), words.values))
-        room = tf.fill(tf.shape(lengths), tf.constant(self.data.seq_len - template.size(pair=False), tf.int64))
-        windows = make_windows(lengths, room, tf.fill(tf.shape(lengths), tf.constant(self.overlap, tf.int64)))
-        columns = {"token_ids": join(windows.take(ids), template=template),
-                   "words": join(windows.take(words), template=template.filled(0)), "owned": join(windows.owned(), template=template.filled(0)),
-                   "start": join(windows.take(start), template=template.filled(-1)),
-                   "end": join(windows.take(end.with_values(word_end)), template=template.filled(-1))}
-        extra = tf.math.bincount(tf.cast(windows.text, tf.int32), minlength=tf.size(lengths), maxlength=tf.size(lengths)) - 1
+        words = words.with_values(
+            tf.where(
+                words.values == 1,
+                1 + joins(character, start.values, word_end, group, begins.values != -1),
+                words.values,
+            )
+        )
+        room = tf.fill(
+            tf.shape(lengths), tf.constant(self.data.seq_len - template.size(pair=False), tf.int64)
+        )
+        windows = make_windows(
+            lengths, room, tf.fill(tf.shape(lengths), tf.constant(self.overlap, tf.int64))
+        )
+        columns = {
+            "token_ids": join(windows.take(ids), template=template),
+            "words": join(windows.take(words), template=template.filled(0)),
+            "owned": join(windows.owned(), template=template.filled(0)),
+            "start": join(windows.take(start), template=template.filled(-1)),
+            "end": join(windows.take(end.with_values(word_end)), template=template.filled(-1)),
+        }
+        extra = (
+            tf.math.bincount(
+                tf.cast(windows.text, tf.int32),
+                minlength=tf.size(lengths),
+                maxlength=tf.size(lengths),
+            )
+            - 1
+        )
         unknown = tf.reduce_sum(tf.cast(ids == self.tokenizer.unk_id, tf.int32), axis=1)
-        return {**columns, "example": tf.cast(windows.text, tf.int32)}, {"unknown_tokens": unknown, "extra_windows": extra}
+        return {**columns, "example": tf.cast(windows.text, tf.int32)}, {
+            "unknown_tokens": unknown,
+            "extra_windows": extra,
+        }
 
-    def build(self, backbone: Any, vocabulary: Mapping[str, Any], seed: int) -> list[keras.layers.Layer]:
-        """The layers above the backbone, as Hugging Face's …ForTokenClassification has them, and the CRF's scores."""
+    def build(
+        self, backbone: Any, vocabulary: Mapping[str, Any], seed: int
+    ) -> list[keras.layers.Layer]:
+        """The layers above the backbone, as Hugging Face's …ForTokenClassification has them, and
+        the CRF's scores.
+        """
         config = backbone.config
-        self.vocabulary, self.architecture = vocabulary, config.architecture
+        self.vocabulary = vocabulary
+        self.architecture = config.architecture
         self.classes = len(vocabulary["labels"])
         self.spans = vocabulary["scheme"] != "none"
-        self.dropout = self.settings.dropout if self.settings.dropout is not None else config.token_classifier_dropout
-        initial = keras.initializers.TruncatedNormal(stddev=config.initializer_range, seed=seed + FIRST_HEAD_SITE)
-        self.output = keras.layers.Dense(self.classes, kernel_initializer=initial, name="output", dtype="float32")
+        self.dropout = (
+            self.settings.dropout
+            if self.settings.dropout is not None
+            else config.token_classifier_dropout
+        )
+        initial = keras.initializers.TruncatedNormal(
+            stddev=config.initializer_range, seed=seed + FIRST_HEAD_SITE
+        )
+        self.output = keras.layers.Dense(
+            self.classes, kernel_initializer=initial, name="output", dtype="float32"
+        )
         self.output.build((None, config.hidden_size))
         if not self.settings.crf:
             return [self.output]
         self.moves = keras.layers.Layer(name="crf", dtype="float32")
-        self.moves.between = self.moves.add_weight((self.classes, self.classes), initializer="zeros", name="between")
+        self.moves.between = self.moves.add_weight(
+            (self.classes, self.classes), initializer="zeros", name="between"
+        )
         self.moves.first = self.moves.add_weight((self.classes,), initializer="zeros", name="first")
         self.moves.built = True
         return [self.output, self.moves]
 
-    def logits(self, backbone: Any, outputs: Mapping[str, tf.Tensor], batch: Mapping[str, tf.Tensor], *, training: bool, seed: Any) -> tf.Tensor:
+    def logits(
+        self,
+        backbone: Any,
+        outputs: Mapping[str, tf.Tensor],
+        batch: Mapping[str, tf.Tensor],
+        *,
+        training: bool,
+        seed: Any,
+    ) -> tf.Tensor:
         """(R, L, C) float32."""
         from trainer.backbones.layers import dropout
 
@@ -281,9 +445,13 @@ class Head(Plain):
             hidden = dropout(hidden, self.dropout, seed, FIRST_HEAD_SITE)
         return self.output(tf.cast(hidden, tf.float32))
 
-    def loss(self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+    def loss(
+        self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Sum of the losses over the labelled tokens, and their number."""
-        return tf.reduce_sum(self._losses(logits, batch)), tf.reduce_sum(tf.cast(batch["label"] > 0, tf.float32))
+        return tf.reduce_sum(self._losses(logits, batch)), tf.reduce_sum(
+            tf.cast(batch["label"] > 0, tf.float32)
+        )
 
     def _losses(self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
         label = batch["label"]
@@ -298,7 +466,9 @@ class Head(Plain):
         return Chain(self.moves.between.value + between, self.moves.first.value + first)
 
     def results(self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Of each token, (R, L): `tag` int32; `score`, its probability; `margin`, how far the next is behind; and where labels are, `loss`."""
+        """Of each token, (R, L): `tag` int32; `score`, its probability; `margin`, how far the next
+        is behind; and where labels are, `loss`.
+        """
         if self.settings.crf:
             tag, score, margin = self._chain().decode(logits, batch["words"], _fresh(batch))
         else:
@@ -309,37 +479,66 @@ class Head(Plain):
         found = {"tag": tag, "score": score, "margin": margin}
         return {**found, "loss": self._losses(logits, batch)} if "label" in batch else found
 
-    def answers(self, results: Mapping[str, tf.RaggedTensor], columns: Mapping[str, Any], texts: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
-        """The spans of each text: start, end (B, N) int32 in characters, type, text (B, N) string, score (B, N) float32; padded with -1 and ""."""
+    def answers(
+        self,
+        results: Mapping[str, tf.RaggedTensor],
+        columns: Mapping[str, Any],
+        texts: Sequence[tf.Tensor],
+    ) -> dict[str, tf.Tensor]:
+        """The spans of each text: start, end (B, N) int32 in characters, type, text (B, N) string,
+        score (B, N) float32; padded with -1 and "".
+        """
         mine = (columns["words"].values > 0) & (columns["owned"].values > 0)
         text = tf.boolean_mask(tf.gather(columns["example"], columns["words"].value_rowids()), mine)
         tag, score = (tf.boolean_mask(results[name].values, mine) for name in ("tag", "score"))
         start, end = (tf.boolean_mask(columns[name].values, mine) for name in ("start", "end"))
-        names, begins, outside = (tf.constant(table) for table in _tables(self.vocabulary["labels"], self.spans))
-        entity, begins = ~tf.gather(outside, tag), tf.gather(begins, tag)
+        names, begins, outside = (
+            tf.constant(table) for table in _tables(self.vocabulary["labels"], self.spans)
+        )
+        entity = ~tf.gather(outside, tag)
+        begins = tf.gather(begins, tag)
         tagged = tf.cast(entity, tf.float32)
-        # A tagger of words between spaces has learnt to see U.S. as one; spans of raw text, and of words that stand side by side, may end anywhere.
+        # A tagger of words between spaces has learnt to see U.S. as one; spans of raw text, and of
+        # words that stand side by side, may end anywhere.
         if self.spans and self.vocabulary["tagged"] == "words" and self.settings.word_separator:
-            tag, entity, begins = joined(tag, entity, begins, tf.boolean_mask(columns["words"].values, mine))
+            tag, entity, begins = joined(
+                tag, entity, begins, tf.boolean_mask(columns["words"].values, mine)
+            )
         kind = tf.gather(names, tag)
-        same = tf.concat([[False], (kind[1:] == kind[:-1]) & (text[1:] == text[:-1]) & entity[:-1]], 0)[:tf.size(tag)]
+        same = tf.concat(
+            [[False], (kind[1:] == kind[:-1]) & (text[1:] == text[:-1]) & entity[:-1]], 0
+        )[: tf.size(tag)]
         opens = entity & (begins | ~same)
         span = tf.boolean_mask(tf.cumsum(tf.cast(opens, tf.int32)) - 1, entity)
-        first, last = tf.boolean_mask(start, opens), tf.math.segment_max(tf.boolean_mask(end, entity), span)
+        first = tf.boolean_mask(start, opens)
+        last = tf.math.segment_max(tf.boolean_mask(end, entity), span)
         of = tf.boolean_mask(text, opens)
         batch = tf.size(texts[0])
         counts = tf.math.bincount(of, minlength=batch, maxlength=batch)
         weight = tf.boolean_mask(tagged, entity)  # not of what only joins
-        mean = tf.math.segment_sum(tf.boolean_mask(score, entity) * weight, span) / tf.math.segment_sum(weight, span)
-        found = {"start": (first, -1), "end": (last, -1), "type": (tf.boolean_mask(kind, opens), ""), "text": (slices(texts[0], of, first, last), ""),
-                 "score": (mean, -1.0)}
-        return {name: tf.RaggedTensor.from_row_lengths(values, counts, validate=False).to_tensor(fill) for name, (values, fill) in found.items()}
+        mean = tf.math.segment_sum(
+            tf.boolean_mask(score, entity) * weight, span
+        ) / tf.math.segment_sum(weight, span)
+        found = {
+            "start": (first, -1),
+            "end": (last, -1),
+            "type": (tf.boolean_mask(kind, opens), ""),
+            "text": (slices(texts[0], of, first, last), ""),
+            "score": (mean, -1.0),
+        }
+        return {
+            name: tf.RaggedTensor.from_row_lengths(values, counts, validate=False).to_tensor(fill)
+            for name, (values, fill) in found.items()
+        }
 
     def token_answers(self, results: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """To token ids (B, S): tag (B, S) string and score (B, S), also of special tokens and padding, where they mean nothing."""
-        return {"tag": tf.gather(tf.constant(self.vocabulary["labels"]), results["tag"]), "score": results["score"]}
-
-    # --- results --------------------------------------------------------------------------------------------------
+        """To token ids (B, S): tag (B, S) string and score (B, S), also of special tokens and
+        padding, where they mean nothing.
+        """
+        return {
+            "tag": tf.gather(tf.constant(self.vocabulary["labels"]), results["tag"]),
+            "score": results["score"],
+        }
 
     @property
     def main_metric(self) -> str:
@@ -348,27 +547,45 @@ class Head(Plain):
 
     def metric_names(self) -> tuple[str, ...]:
         """The names that `metrics` may give."""
-        return ("loss", "accuracy", *(("precision", "recall", "f1") if getattr(self, "spans", True) else ()))
+        return (
+            "loss",
+            "accuracy",
+            *(("precision", "recall", "f1") if getattr(self, "spans", True) else ()),
+        )
 
     def metrics(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, float]:
-        """Over every gold word of a split once: accuracy of the tags, and of whole spans precision, recall and f1, strictly (seqeval)."""
+        """Over every gold word of a split once: accuracy of the tags, and of whole spans precision,
+        recall and f1, strictly (seqeval).
+        """
         gold, predicted = self.tags(results, store)
         labelled = int((np.asarray(store.tokens["label"]) > 0).sum())
-        pairs = [(g, p) for gs, ps in zip(gold, predicted, strict=True) for g, p in zip(gs, ps, strict=True)]
-        values = {"loss": float(results["loss"].sum(dtype=np.float64) / max(labelled, 1)),
-                  "accuracy": sum(g == p for g, p in pairs) / max(len(pairs), 1)}
+        pairs = [
+            (g, p)
+            for gs, ps in zip(gold, predicted, strict=True)
+            for g, p in zip(gs, ps, strict=True)
+        ]
+        values = {
+            "loss": float(results["loss"].sum(dtype=np.float64) / max(labelled, 1)),
+            "accuracy": sum(g == p for g, p in pairs) / max(len(pairs), 1),
+        }
         if self.spans:
             from seqeval.metrics.v1 import precision_recall_fscore_support  # the strict one
             from seqeval.scheme import IOB2
 
-            scores = precision_recall_fscore_support(gold, predicted, average="micro", scheme=IOB2, zero_division=0)
+            scores = precision_recall_fscore_support(
+                gold, predicted, average="micro", scheme=IOB2, zero_division=0
+            )
             values |= dict(zip(("precision", "recall", "f1"), map(float, scores[:3]), strict=True))
         return values
 
     def label_counts(self, vocabulary: Mapping[str, Any], store: Any) -> dict[str, int]:
-        """How many spans of each type a split has; of tags that are no spans, how many words have each."""
+        """How many spans of each type a split has; of tags that are no spans, how many words have
+        each.
+        """
         names = [*vocabulary["labels"], *store.extras["unseen_tags"].tolist()]
-        counts = zip(names, np.bincount(store.extras["word_tag"], minlength=len(names)).tolist(), strict=True)
+        counts = zip(
+            names, np.bincount(store.extras["word_tag"], minlength=len(names)).tolist(), strict=True
+        )
         if vocabulary["scheme"] == "none":
             return dict(counts)
         return {name.removeprefix("B-"): count for name, count in counts if name.startswith("B-")}
@@ -379,22 +596,46 @@ class Head(Plain):
             return {}
         return dict.fromkeys(("precision", "recall", "f1"), "it has no spans")
 
-    def per_label(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, dict[str, float]]:
-        """precision, recall, f1 and support of each type of span, strictly (seqeval); of each tag where tags are no spans."""
+    def per_label(
+        self, results: Mapping[str, np.ndarray], store: Any
+    ) -> dict[str, dict[str, float]]:
+        """precision, recall, f1 and support of each type of span, strictly (seqeval); of each tag
+        where tags are no spans.
+        """
         gold, predicted = self.tags(results, store)
         if not self.spans:
-            return scores_per_label(list(itertools.chain(*gold)), list(itertools.chain(*predicted)),
-                                    [*self.vocabulary["labels"], *store.extras["unseen_tags"].tolist()])
+            return scores_per_label(
+                list(itertools.chain(*gold)),
+                list(itertools.chain(*predicted)),
+                [*self.vocabulary["labels"], *store.extras["unseen_tags"].tolist()],
+            )
         from seqeval.metrics import classification_report
         from seqeval.scheme import IOB2
 
-        report = classification_report(gold, predicted, mode="strict", scheme=IOB2, output_dict=True, zero_division=0)
-        types = [tag[2:] for tag in (*self.vocabulary["labels"], *store.extras["unseen_tags"].tolist()) if tag.startswith("B-") and tag[2:] in report]
-        return {name: {"precision": float(report[name]["precision"]), "recall": float(report[name]["recall"]), "f1": float(report[name]["f1-score"]),
-                       "support": int(report[name]["support"])} for name in types}
+        report = classification_report(
+            gold, predicted, mode="strict", scheme=IOB2, output_dict=True, zero_division=0
+        )
+        types = [
+            tag[2:]
+            for tag in (*self.vocabulary["labels"], *store.extras["unseen_tags"].tolist())
+            if tag.startswith("B-") and tag[2:] in report
+        ]
+        return {
+            name: {
+                "precision": float(report[name]["precision"]),
+                "recall": float(report[name]["recall"]),
+                "f1": float(report[name]["f1-score"]),
+                "support": int(report[name]["support"]),
+            }
+            for name in types
+        }
 
-    def tags(self, results: Mapping[str, np.ndarray], store: Any) -> tuple[list[list[str]], list[list[str]]]:
-        """Gold and predicted tags of every text's words, in BIO, but of those that have no token: a span is its other words."""
+    def tags(
+        self, results: Mapping[str, np.ndarray], store: Any
+    ) -> tuple[list[list[str]], list[list[str]]]:
+        """Gold and predicted tags of every text's words, in BIO, but of those that have no token: a
+        span is its other words.
+        """
         extras = store.extras
         scored = extras["word_token"] >= 0
         labels = np.array([*self.vocabulary["labels"], *extras["unseen_tags"].tolist()], object)
@@ -404,23 +645,45 @@ class Head(Plain):
         gold = labels[extras["word_tag"][scored]].tolist()
         splits = np.concatenate([[0], np.cumsum(scored)])[extras["word_splits"]].tolist()
         texts = list(itertools.pairwise(splits))
-        return ([gold[a:b] for a, b in texts], [repaired(guess[a:b]) if self.spans else guess[a:b] for a, b in texts])
+        return (
+            [gold[a:b] for a, b in texts],
+            [repaired(guess[a:b]) if self.spans else guess[a:b] for a, b in texts],
+        )
 
-    def decode(self, outputs: Mapping[str, np.ndarray], row: int, example: Example | None = None) -> dict[str, Any]:
-        """One row of the answers as JSON for --mode=predict; for an example of words also the `tags` of each, and the `text` that they make."""
+    def decode(
+        self, outputs: Mapping[str, np.ndarray], row: int, example: Example | None = None
+    ) -> dict[str, Any]:
+        """One row of the answers as JSON for --mode=predict; for an example of words also the
+        `tags` of each, and the `text` that they make.
+        """
         names = ("start", "end", "type", "text", "score")
         found = zip(*(outputs[name][row] for name in names), strict=True)
-        entities = [{name: value.decode() if isinstance(value, bytes) else value.item() for name, value in zip(names, values, strict=True)}
-                    for values in found if values[0] >= 0]
+        entities = [
+            {
+                name: value.decode() if isinstance(value, bytes) else value.item()
+                for name, value in zip(names, values, strict=True)
+            }
+            for values in found
+            if values[0] >= 0
+        ]
         words = example.features[self.data.text] if example else None
         if not isinstance(words, list):
             return {"entities": entities}
-        return {"text": self._join(words), "tags": self._word_tags(words, entities), "entities": entities}
+        return {
+            "text": self._join(words),
+            "tags": self._word_tags(words, entities),
+            "entities": entities,
+        }
 
     def _word_tags(self, words: Sequence[str], entities: Sequence[Mapping[str, Any]]) -> list[str]:
         """In BIO: the tag of a word's first token, as the metrics read it."""
-        tags, place, token = [], 0, 0
-        _, starts, ends, _ = (values.to_list()[0] for values in self.tokenizer.tokenize_with_offsets(tf.constant([self._join(words)])))
+        tags = []
+        place = 0
+        token = 0
+        _, starts, ends, _ = (
+            values.to_list()[0]
+            for values in self.tokenizer.tokenize_with_offsets(tf.constant([self._join(words)]))
+        )
         remaining = iter([*entities, {"start": math.inf, "end": math.inf}])
         entity = next(remaining)
         for word in words:
@@ -430,66 +693,111 @@ class Head(Plain):
             while entity["end"] <= min(first, place + len(word)):
                 entity = next(remaining)
             inside = entity["start"] <= first < place + len(word)
-            if self.spans and first >= place + len(word):  # no token: it is of the span that goes on around it
-                tags.append(f"I-{entity['type']}" if entity["start"] < place and entity["end"] > place + len(word) else OUTSIDE)
+            # no token: it is of the span that goes on around it
+            if self.spans and first >= place + len(word):
+                tags.append(
+                    f"I-{entity['type']}"
+                    if entity["start"] < place and entity["end"] > place + len(word)
+                    else OUTSIDE
+                )
             elif self.spans:
-                tags.append(f"{'B' if entity['start'] == first else 'I'}-{entity['type']}" if inside else OUTSIDE)
+                tags.append(
+                    f"{'B' if entity['start'] == first else 'I'}-{entity['type']}"
+                    if inside
+                    else OUTSIDE
+                )
             else:
                 tags.append(entity["type"] if inside else "")
             place += len(word) + len(self.settings.word_separator)
         return repaired(tags) if self.spans else tags
 
-    def ambiguous(self, answers: Mapping[str, np.ndarray], results: Mapping[str, Any], columns: Mapping[str, Any],
-                  tolerance: float) -> dict[str, np.ndarray]:
-        """Answer -> (B,) bool: texts where two tags of a word are so near each other that either may win."""
+    def ambiguous(
+        self,
+        answers: Mapping[str, np.ndarray],
+        results: Mapping[str, Any],
+        columns: Mapping[str, Any],
+        tolerance: float,
+    ) -> dict[str, np.ndarray]:
+        """Answer -> (B,) bool: texts where two tags of a word are so near each other that either
+        may win.
+        """
         near = (results["margin"].values <= 2 * tolerance) & (columns["words"].values > 0)
         text = tf.gather(columns["example"], columns["words"].value_rowids())
         rows = np.zeros(len(answers["start"]), bool)
         rows[np.unique(tf.boolean_mask(text, near).numpy())] = True
         return dict.fromkeys(answers, rows)
 
-    # --- Hugging Face ---------------------------------------------------------------------------------------------
-
     @property
     def no_huggingface(self) -> str | None:
         """A CRF has no place in that format."""
-        return "Hugging Face's models for token classification have no CRF. Export a savedmodel, or train with head.crf false." if self.settings.crf else None
+        return (
+            "Hugging Face's models for token classification have no CRF. Export a savedmodel, or"
+            " train with head.crf false."
+            if self.settings.crf
+            else None
+        )
 
     def load_tensors(self, checkpoint: TaskHead) -> CarriedOver:
         """Takes over the checkpoint's own classifier, row by row by the names of the tags."""
         output = {"classifier.weight": self.output.kernel, "classifier.bias": self.output.bias}
-        return carry_over(checkpoint, "ForTokenClassification", {}, output, lambda rows: self._find_rows(checkpoint.labels, rows))
+        return carry_over(
+            checkpoint,
+            "ForTokenClassification",
+            {},
+            output,
+            lambda rows: self._find_rows(checkpoint.labels, rows),
+        )
 
     def _find_rows(self, theirs: Sequence[str] | None, rows: int) -> LabelRows:
         found = label_rows(theirs, self.vocabulary["labels"], rows)
-        # Where spans of one word have a tag of their own (S-, U-), the rows of B- and I- alone would miss them.
-        others = [tag for tag in theirs or [] if self.spans and tag[1:2] == "-" and tag[0] not in "BI"]
+        # Where spans of one word have a tag of their own (S-, U-), the rows of B- and I- alone
+        # would miss them.
+        others = [
+            tag for tag in theirs or [] if self.spans and tag[1:2] == "-" and tag[0] not in "BI"
+        ]
         if found.order is None or not others:
             return found
-        return LabelRows(None, f"the checkpoint tags spans otherwise, with {few(others)}, and here tags are B-, I- and O")
+        return LabelRows(
+            None,
+            f"the checkpoint tags spans otherwise, with {few(others)}, and here tags are B-, I-"
+            " and O",
+        )
 
     def save_tensors(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """The output layer under Hugging Face's names, and what config.json says of it."""
         family = FAMILIES[self.architecture].class_name
         labels = self.vocabulary["labels"]
-        tensors = {"classifier.weight": np.ascontiguousarray(self.output.kernel.numpy().T), "classifier.bias": self.output.bias.numpy()}
-        return tensors, {"architectures": [f"{family}ForTokenClassification"], "id2label": {str(i): name for i, name in enumerate(labels)},
-                         "label2id": {name: i for i, name in enumerate(labels)}, "problem_type": None}
+        tensors = {
+            "classifier.weight": np.ascontiguousarray(self.output.kernel.numpy().T),
+            "classifier.bias": self.output.bias.numpy(),
+        }
+        return tensors, {
+            "architectures": [f"{family}ForTokenClassification"],
+            "id2label": {str(i): name for i, name in enumerate(labels)},
+            "label2id": {name: i for i, name in enumerate(labels)},
+            "problem_type": None,
+        }
 
 
 def _parts(line: str) -> list[str]:
-    """Between spaces and tabs: other spaces, such as a no-break one, may stand in a word, as in CoNLL's columns."""
+    """Between spaces and tabs: other spaces, such as a no-break one, may stand in a word, as in
+    CoNLL's columns.
+    """
     return [part for part in re.split("[ \t\r\n]+", line) if part]
 
 
 def _opened(tag: np.ndarray, text: np.ndarray) -> np.ndarray:
-    """Tags of the tokens of texts, in which no span begins with I-: where the word that has B- left no token, the next begins the span.
+    """Tags of the tokens of texts, in which no span begins with I-: where the word that has B- left
+    no token, the next begins the span.
 
     Args:
-        tag: (N,) int64, a place in O, B-x, I-x, B-y, I-y, …; text: (N,), which text each token is of.
+        tag: (N,) int64, a place in O, B-x, I-x, B-y, I-y, …; text: (N,), which text each token is
+            of.
     """
     inside = (tag > 0) & (tag % 2 == 0)
-    same = np.concatenate([[False], ((tag[1:] - 1) // 2 == (tag[:-1] - 1) // 2) & (text[1:] == text[:-1])])[:len(tag)]
+    same = np.concatenate(
+        [[False], ((tag[1:] - 1) // 2 == (tag[:-1] - 1) // 2) & (text[1:] == text[:-1])]
+    )[: len(tag)]
     return tag - (inside & ~same)
 
 
@@ -505,4 +813,8 @@ def _tables(labels: Sequence[str], spans: bool) -> tuple[list[str], list[bool], 
     """Of each tag: the type, whether it begins a span, whether it is none."""
     if not spans:
         return list(labels), [True] * len(labels), [False] * len(labels)
-    return [label[2:] for label in labels], [label.startswith("B-") for label in labels], [label == OUTSIDE for label in labels]
+    return (
+        [label[2:] for label in labels],
+        [label.startswith("B-") for label in labels],
+        [label == OUTSIDE for label in labels],
+    )

@@ -1,4 +1,5 @@
-"""Where examples come from: one module a format, each with a `Settings` and an `open(settings, split, spec)`.
+"""Where examples come from: one module a format, each with a `Settings` and an `open(settings,
+split, spec)`.
 
 The value of `data.source` is the name of the module.
 """
@@ -13,7 +14,8 @@ from trainer.config import DataSettings
 from trainer.errors import ConfigError, DataError, shown_value
 
 OF_FIELDS = ("csv", "jsonl", "tfds", "tfrecord", "tsv")  # sources whose examples have any fields
-# What may stand where there is no label, and may be a class elsewhere: SNLI has -1 and -, labels of sentiment are -1, 0 and 1.
+# What may stand where there is no label, and may be a class elsewhere: SNLI has -1 and -, labels of
+# sentiment are -1, 0 and 1.
 UNLABELLED_MARKS = ("-1", "-", "nan", "NaN", "null", "NULL")
 TO_PREDICT = "input"  # the split that --mode=predict reads, which needs no labels
 FIELDS_SHOWN = 12
@@ -37,9 +39,11 @@ class Example(NamedTuple):
 
     features: dict[str, Any]  # str, int, float, bool, None, or lists of them
     origin: Origin
-    lines: tuple[int, ...] | None = None  # of each word of a sentence, where they stand on lines of their own
+    # of each word of a sentence, where they stand on lines of their own
+    lines: tuple[int, ...] | None = None
     ends: bool = True  # the document does: a long one comes in several examples
-    error: DataError | None = None  # why it cannot be read, where others can; only of the split TO_PREDICT
+    # why it cannot be read, where others can; only of the split TO_PREDICT
+    error: DataError | None = None
     doubts: tuple[tuple[str, int], ...] = ()  # for the ledger: kinds, and how often
 
 
@@ -54,13 +58,17 @@ class Source(Protocol):
         """
 
     def fingerprint(self) -> str:
-        """Hash of the contents and of the settings that matter: changes whenever the examples would."""
+        """Hash of the contents and of the settings that matter: changes whenever the examples
+        would.
+        """
 
     def label_names(self) -> list[str] | None:
         """The names of the labels in the order of their ids, where the format declares them."""
 
     def size(self) -> int | None:
-        """What `progress` will have counted at the end: bytes on disk, or examples; None where that is not known."""
+        """What `progress` will have counted at the end: bytes on disk, or examples; None where that
+        is not known.
+        """
 
     def progress(self) -> int:
         """How much of `size` the latest `examples()` has read so far."""
@@ -78,7 +86,10 @@ def open_source(settings: DataSettings, split: str, spec: str) -> Source:
         DataError: what is there cannot be read.
     """
     if settings.source not in OF_FIELDS and not isinstance(settings.label, str):
-        raise ConfigError(f"data.label: source {settings.source} has one field of labels. Received {settings.label}. Name one, or use {', '.join(OF_FIELDS)}.")
+        raise ConfigError(
+            f"data.label: source {settings.source} has one field of labels. Received"
+            f" {settings.label}. Name one, or use {', '.join(OF_FIELDS)}."
+        )
     return importlib.import_module(f"trainer.sources.{settings.source}").open(settings, split, spec)
 
 
@@ -91,8 +102,8 @@ def require_field(example: Example, field: str, setting: str) -> Any:
     """The value of a field, which `setting` names; None is a value (an unlabelled example).
 
     Raises:
-        DataError: the example has no such field (names those it has), or its value is unusable: bytes that are not
-            text, NaN, an infinity.
+        DataError: the example has no such field (names those it has), or its value is unusable:
+            bytes that are not text, NaN, an infinity.
     """
     try:
         value = example.features[field]
@@ -100,22 +111,34 @@ def require_field(example: Example, field: str, setting: str) -> Any:
         raise _missing(example, field, setting) from None
     for item in value if isinstance(value, list) else (value,):
         if isinstance(item, bytes):
-            raise DataError(f"{example.origin}: field {field!r} holds bytes that are not UTF-8 text: {item[:20]!r}."
-                            " Re-encode the data, or name another field.")
+            raise DataError(
+                f"{example.origin}: field {field!r} holds bytes that are not UTF-8 text:"
+                f" {item[:20]!r}. Re-encode the data, or name another field."
+            )
         if isinstance(item, float) and not math.isfinite(item):
-            raise DataError(f"{example.origin}: field {field!r} is {item}, not a number. Leave the example out, or correct it.")
+            raise DataError(
+                f"{example.origin}: field {field!r} is {item}, not a number. Leave the example out,"
+                " or correct it."
+            )
     return value
 
 
 def require_text(example: Example, field: str, setting: str = "data.text") -> str:
-    """The value of a field that holds text, which `setting` names; raises DataError where it is missing or something else."""
+    """The value of a field that holds text, which `setting` names; raises DataError where it is
+    missing or something else.
+    """
     text = require_field(example, field, setting)
     if text is None:
-        raise DataError(f"{example.origin}: field {field!r} should be text, and is null."
-                        f" Give it a text, leave the example out, or name another field with --{setting}.")
+        raise DataError(
+            f"{example.origin}: field {field!r} should be text, and is null."
+            f" Give it a text, leave the example out, or name another field with --{setting}."
+        )
     if not isinstance(text, str):
         remedy = f"Name the text field with --{setting}."
-        raise DataError(f"{example.origin}: field {field!r} should be text. Received {text!r:.{VALUE_SHOWN}} ({type(text).__name__}). {remedy}")
+        raise DataError(
+            f"{example.origin}: field {field!r} should be text. Received {text!r:.{VALUE_SHOWN}}"
+            f" ({type(text).__name__}). {remedy}"
+        )
     return text
 
 
@@ -124,10 +147,15 @@ def _missing(example: Example, field: str, setting: str) -> DataError:
     folded = {name.strip().casefold(): name for name in reversed(names)}
     close = difflib.get_close_matches(field.strip().casefold(), folded, n=1)
     hint = f"; did you mean {shown_value(folded[close[0]])}?" if close else f". Correct {setting}."
-    return DataError(f"unknown field {shown_value(field)} at {example.origin}; fields there are: {fields_shown(names)}{hint}")
+    return DataError(
+        f"unknown field {shown_value(field)} at {example.origin}; fields there are:"
+        f" {fields_shown(names)}{hint}"
+    )
 
 
 def fields_shown(names: Sequence[str]) -> str:
     """The names of fields for a message: some of them, cut."""
     more = f" and {len(names) - FIELDS_SHOWN} more" if len(names) > FIELDS_SHOWN else ""
-    return (", ".join(shown_value(name, NAME_SHOWN) for name in names[:FIELDS_SHOWN]) or "none") + more
+    return (
+        ", ".join(shown_value(name, NAME_SHOWN) for name in names[:FIELDS_SHOWN]) or "none"
+    ) + more

@@ -49,23 +49,46 @@ IDEOGRAPHS = "一鿿㐀䶿豈﫿〆〇"
 SCRIPTS = {
     "Chinese": Script(IDEOGRAPHS, CHINESE, 0.75, 0.14, 3),
     "Japanese": Script(IDEOGRAPHS + "ぁゔァヺーー々々ｦﾟ", frozenset(_HIRAGANA), 0.5, 0.05, 4),
-    "Korean": Script("가힣" + "㄰㆏" + IDEOGRAPHS, frozenset(_HANGUL.replace("\n", "")), 0.65, 0.07, 3),
-    "Cyrillic": Script("АяЁЁёёІІііЇЇїїЄЄєєҐҐґґЎЎўў", frozenset("оеаинтсрвлОЕАИНТСРВЛіІ"), 0.62, 0.33),
+    "Korean": Script(
+        "가힣" + "㄰㆏" + IDEOGRAPHS, frozenset(_HANGUL.replace("\n", "")), 0.65, 0.07, 3
+    ),
+    "Cyrillic": Script(
+        "АяЁЁёёІІііЇЇїїЄЄєєҐҐґґЎЎўў", frozenset("оеаинтсрвлОЕАИНТСРВЛіІ"), 0.62, 0.33
+    ),
     "Greek": Script("ΆΆΈΊΌΌΎΏΑΡΣΩάίαώ", frozenset("αοιετσνηυρςΑΟΙΕΤΣΝΗΥΡάίό"), 0.72, 0.35),
     "Hebrew": Script("אתװײ", frozenset("יוהלארבתשמ"), 0.72, 0.37),
     "Arabic": Script("ءيپپچچژژگگٹٹ", frozenset("اليونمرتبع"), 0.68, 0.28),
     "Thai": Script("กู฿๎", frozenset("านรอกเงมยลวดท่้"), 0.66, 0.2),
 }
 
-# Letters beyond ASCII. Rare ones are left out: a reading that needs them is more likely a wrong one.
+# Letters beyond ASCII. Rare ones are left out: a reading that needs them is more likely a wrong
+# one.
 _WESTERN = {
-    "German": "äöüßé", "French": "éèêëàâçîïôûùüœæÿ", "Spanish": "áéíóúüñ", "Italian": "àèéìòùî", "Portuguese": "áâãàçéêíóôõú",
-    "Dutch": "éëïöüèêáóç", "Swedish": "åäöé", "Danish": "æøåé", "Icelandic": "áðéíóúýþæö", "Catalan": "àçèéíïòóúü", "Albanian": "ëç",
+    "German": "äöüßé",
+    "French": "éèêëàâçîïôûùüœæÿ",
+    "Spanish": "áéíóúüñ",
+    "Italian": "àèéìòùî",
+    "Portuguese": "áâãàçéêíóôõú",
+    "Dutch": "éëïöüèêáóç",
+    "Swedish": "åäöé",
+    "Danish": "æøåé",
+    "Icelandic": "áðéíóúýþæö",
+    "Catalan": "àçèéíïòóúü",
+    "Albanian": "ëç",
 }
-WESTERN = "".join(set("".join(_WESTERN.values())) - set("ðþýÿ"))  # German words stand beside French names
+# German words stand beside French names
+WESTERN = "".join(set("".join(_WESTERN.values())) - set("ðþýÿ"))
 LATIN = {
     "western": (*_WESTERN.values(),),
-    "central": ("ąćęłńóśźż", "áčďéěíňóřšťúůýž", "áäčďéíľňóôšťúýž", "áéíóöőúüű", "čšžćđ", "ăâîşţ", "äöüß"),
+    "central": (
+        "ąćęłńóśźż",
+        "áčďéěíňóřšťúůýž",
+        "áäčďéíľňóôšťúýž",
+        "áéíóöőúüű",
+        "čšžćđ",
+        "ăâîşţ",
+        "äöüß",
+    ),
     "turkish": ("çğıİöşüâîû",),
     "baltic": ("āčēģīķļņšūž", "ąčęėįšųūž", "äõöüšž"),
 }

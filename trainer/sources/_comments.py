@@ -36,7 +36,8 @@ def shape_of(lines: Sequence[list[str]], word_column: int) -> Shape | None:
 def words_of(lines: Sequence[list[str]], shape: Shape) -> list[int]:
     """The places of those lines of a sentence that are words.
 
-    Comments stand above a sentence; behind its first word "#" begins a word, too, unless the first column is of numbers.
+    Comments stand above a sentence; behind its first word "#" begins a word, too, unless the first
+    column is of numbers.
     """
     comments = [_is_comment(cells, shape) for cells in lines]
     if shape.numbered:
@@ -54,4 +55,6 @@ def _is_comment(cells: list[str], shape: Shape) -> bool:
     if cells[0] != "#":
         return False
     rest = cells[1:]
-    return rest[:1] in ([kind] for kind in OF_DOCUMENTS) or any("=" in cell or URL.match(cell) for cell in rest)
+    return rest[:1] in ([kind] for kind in OF_DOCUMENTS) or any(
+        "=" in cell or URL.match(cell) for cell in rest
+    )

@@ -69,8 +69,9 @@ def _rows(lines: Lines, dialect: Dialect) -> Iterator[Row]:
     except QuoteError as error:
         until = f" (read up to line {lines.number})" if lines.number > error.line else ""
         raise DataError(
-            f"{lines.name}:{error.line}: wrong quotes: {error}{until}. A quote inside a quoted field is written twice; where a "
-            "backslash stands before it, set data.escape: \\; where quotes are plain characters, set data.quoting: none"
+            f"{lines.name}:{error.line}: wrong quotes: {error}{until}. A quote inside a quoted"
+            " field is written twice; where a backslash stands before it, set data.escape: \\;"
+            " where quotes are plain characters, set data.quoting: none"
         ) from None
 
 
@@ -128,12 +129,18 @@ def _wrong_width(
     quotes = any('"' in field for field in fields)
     spans = last_line - origin.line + 1
     if width == 1:
-        advice = f"The first row has no {dialect.delimiter!r}: check data.source (csv, tsv) and, for csv, data.delimiter"
+        advice = (
+            f"The first row has no {dialect.delimiter!r}: check data.source (csv, tsv) and, for"
+            " csv, data.delimiter"
+        )
     elif dialect.quoting == "none":
         advice = (
             "Where quotes protect a delimiter or a line end, set data.quoting: minimal"
             if quotes
-            else f"A {dialect.delimiter!r} or a line end inside a field has to go, or be quoted with data.quoting: minimal"
+            else (
+                f"A {dialect.delimiter!r} or a line end inside a field has to go, or be quoted with"
+                " data.quoting: minimal"
+            )
         )
     elif spans > 1 or quotes:
         advice = (
@@ -141,9 +148,13 @@ def _wrong_width(
             " where quotes are plain characters, set data.quoting: none"
         )
     else:
-        advice = f'A {dialect.delimiter!r} or a line end inside a field has to be quoted: "a{dialect.delimiter}b"'
+        advice = (
+            f"A {dialect.delimiter!r} or a line end inside a field has to be quoted:"
+            f' "a{dialect.delimiter}b"'
+        )
     return DataError(
-        f"{origin}: found {len(fields)} columns, expected {width}. The row starts: {_start(fields, dialect)}. {advice}"
+        f"{origin}: found {len(fields)} columns, expected {width}. The row starts:"
+        f" {_start(fields, dialect)}. {advice}"
     )
 
 

@@ -33,8 +33,10 @@ class DelimitedSettings(DataSettings):
     )
     escape: str | None = Field(
         None,
-        description="what stands before a quote inside quotes, like \\; null: \\ where the file shows that,"
-        ' "": nothing does',
+        description=(
+            "what stands before a quote inside quotes, like \\; null: \\ where the file shows that,"
+            ' "": nothing does'
+        ),
     )
     skip_initial_space: bool | None = Field(
         None,
@@ -166,7 +168,8 @@ class _Counted:
     """Lines, and the number of the last one."""
 
     def __init__(self, lines: Iterable[str]) -> None:
-        self._lines, self.number = iter(lines), 0
+        self._lines = iter(lines)
+        self.number = 0
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -185,7 +188,8 @@ class _Beginning:
     """
 
     def __init__(self, lines: Lines) -> None:
-        self._lines, self.is_cut = lines, False
+        self._lines = lines
+        self.is_cut = False
 
     def __iter__(self) -> Iterator[str]:
         for line in self._lines:

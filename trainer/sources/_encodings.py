@@ -21,7 +21,8 @@ SAMPLE_BYTES = 1 << 16
 EVIDENCE = 5.0  # by how much more likely, as a logarithm, a text is in its script than by chance
 MARGIN = 4.0  # by so much more than in any other
 COVERED = 0.95  # of the letters beyond ASCII, by the alphabet of one language
-# Letters of a Latin alphabet beyond ASCII: with fewer, a name outside Western Europe would be a guess.
+# Letters of a Latin alphabet beyond ASCII: with fewer, a name outside Western Europe would be a
+# guess.
 DISTINCT = 3
 ODD_SHARE = 0.02  # of the characters beyond ASCII that may stand where a language has none
 MARKS = {
@@ -31,8 +32,8 @@ MARKS = {
     b"\xfe\xff": "UTF-16BE",
 }
 
-# By the name that both Python and iconv know. Of encodings that give a text alike, the first is named; the last ones only
-# where none of the others has a reading.
+# By the name that both Python and iconv know. Of encodings that give a text alike, the first is
+# named; the last ones only where none of the others has a reading.
 LATIN_ENCODINGS = [
     ("WINDOWS-1252", "western"),
     ("ISO-8859-15", "western"),
@@ -74,7 +75,8 @@ _ODD_PLACES = [
     for pattern in (
         rf"(?<={_LETTER})[^\w\s\x00-\x7f’‘·\xad–—](?={_LETTER})",
         rf"(?<={_LETTER})[°²³½¼¾](?={_LETTER})",  # a symbol within a word
-        rf"\b{_LETTER}[–—](?={_LETTER})|(?<={_LETTER})[–—]{_LETTER}\b",  # a dash that leaves one letter
+        # a dash that leaves one letter
+        rf"\b{_LETTER}[–—](?={_LETTER})|(?<={_LETTER})[–—]{_LETTER}\b",
         rf"{_LETTER}§|[£€¥¢]{_LETTER}",
         rf"\d{_NEW_LETTER}|{_NEW_LETTER}\d",
         r"[\^~\\|`_@{}][^\x00-\x7f]|[^\x00-\x7f][\^~\\|`_@{}]|[ªº][ªº]",
@@ -85,7 +87,8 @@ _FOREIGN = re.compile(
 )  # words of letters beyond ASCII, as other scripts have them
 _SYMBOLS = frozenset("“”„‘’‚–—…«»‹›€£¥§°©®™·•¡¿ºª´`\u00a0\u00ad×÷±½¼¾²³µ¢")
 _QUOTES = frozenset("“”‘’–—…£€©®™•°\u00a0«»½")  # symbols that English text has, too
-_FULL_WIDTH = "\u3000\u303f\uff01\uffee\u2010\u2040\u2160\u24ff\u25a0\u266f"  # and other symbols of East Asia: ranges, as in Script
+# and other symbols of East Asia: ranges, as in Script
+_FULL_WIDTH = "\u3000\u303f\uff01\uffee\u2010\u2040\u2160\u24ff\u25a0\u266f"
 
 
 class Guess(NamedTuple):
@@ -207,7 +210,8 @@ def is_interleaved(content: bytes) -> bool:
     """Whether every other byte is NUL, as where UTF-16 holds ASCII; such bytes are also UTF-8,
     of a text that nobody means.
     """
-    even, odd = content[0::2].count(0), content[1::2].count(0)
+    even = content[0::2].count(0)
+    odd = content[1::2].count(0)
     half = len(content) / 2
     return half >= 8 and max(even, odd) > 0.7 * half and min(even, odd) < 0.1 * half
 
@@ -225,7 +229,9 @@ def lines_of(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 def _survey(blocks: Iterable[bytes]) -> tuple[int, bytes]:
     """The first line that is UTF-8 beyond doubt, and the beginning of those that are not ASCII."""
-    sample, size, utf8_line = [], 0, 0
+    sample = []
+    size = 0
+    utf8_line = 0
     for number, line in enumerate(lines_of(blocks), 1):
         line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
         if _CONTROLS.search(line):

@@ -28,8 +28,14 @@ class FileSource:
         fallback_encoding: of files that are not UTF-8.
     """
 
-    def __init__(self, paths: list[pathlib.Path], read: Callable[[Lines], Iterator[Example]], settings: Mapping[str, Any], *,
-                 fallback_encoding: str | None = None):
+    def __init__(
+        self,
+        paths: list[pathlib.Path],
+        read: Callable[[Lines], Iterator[Example]],
+        settings: Mapping[str, Any],
+        *,
+        fallback_encoding: str | None = None,
+    ):
         self._paths = paths
         self._read = read
         self._settings = {**settings, "fallback_encoding": fallback_encoding}
@@ -50,7 +56,9 @@ class FileSource:
 
     def fingerprint(self) -> str:
         """Of contents, relative names and settings; see `Source`."""
-        return fingerprint(zip(relative_names(self._paths), self._paths, strict=True), self._settings)
+        return fingerprint(
+            zip(relative_names(self._paths), self._paths, strict=True), self._settings
+        )
 
     def label_names(self) -> None:
         """Lines of text declare no labels."""
@@ -74,32 +82,45 @@ def files_of(spec: str, split: str) -> list[pathlib.Path]:
     found = expand(spec, key=key)
     files = [path for path in found if not path.is_dir()]
     folder = next((path for path in found if path.is_dir()), None)
-    if files and folder is not None and "." in pathlib.PurePath(spec).name:  # not just everything there
-        raise ConfigError(f"{key}: {spec!r} names files, and also the folder {shown(folder)}, whose files would be missed. "
-                          f"Name those, as in {shown(folder)}/*, or rename the folder.")
+    # not just everything there
+    if files and folder is not None and "." in pathlib.PurePath(spec).name:
+        raise ConfigError(
+            f"{key}: {spec!r} names files, and also the folder {shown(folder)}, whose files would"
+            f" be missed. Name those, as in {shown(folder)}/*, or rename the folder."
+        )
     if files:
         for path in files:
             refuse_irregular(path, key)
         return files
-    raise ConfigError(f"{key}: expected files, {spec!r} names folders only: {shown(found[0])}. Name the files in it: {spec.rstrip('/')}/*"
-                      " (or data.source: folders, where each folder is a class)")
+    raise ConfigError(
+        f"{key}: expected files, {spec!r} names folders only: {shown(found[0])}. Name the files in"
+        f" it: {spec.rstrip('/')}/* (or data.source: folders, where each folder is a class)"
+    )
 
 
 def relative_names(paths: list[pathlib.Path]) -> list[str]:
-    """The paths relative to the deepest folder that holds them all: what stays when the data moves."""
+    """The paths relative to the deepest folder that holds them all:
+    what stays when the data moves.
+    """
     if not paths:
         return []
     folder = os.path.commonpath([os.path.abspath(path.parent) for path in paths])
     return [os.path.relpath(os.path.abspath(path), folder) for path in paths]
 
 
-def fingerprint(files: Iterable[tuple[str, pathlib.Path | RemoteObject]], settings: Mapping[str, Any]) -> str:
-    """Hash of named contents, in order, and of settings. Of what stays in Cloud Storage, its checksum there stands for the content.
+def fingerprint(
+    files: Iterable[tuple[str, pathlib.Path | RemoteObject]], settings: Mapping[str, Any]
+) -> str:
+    """Hash of named contents, in order, and of settings.
+
+    Of what stays in Cloud Storage, its checksum there stands for the content.
 
     Raises:
         DataError: a file cannot be read.
     """
-    digest = hashlib.blake2b(json.dumps([READING, settings], sort_keys=True).encode(), digest_size=16)
+    digest = hashlib.blake2b(
+        json.dumps([READING, settings], sort_keys=True).encode(), digest_size=16
+    )
     for name, path in files:
         if isinstance(path, RemoteObject):
             digest.update(json.dumps([name, path.crc32c, path.size]).encode())

@@ -132,7 +132,8 @@ def _read_whole(
         pieces.append(piece)
         origins.append(origin)
     content = "".join(pieces)
-    in_array, escapes = content.lstrip(BLANK).startswith("["), "\\u" in content
+    in_array = content.lstrip(BLANK).startswith("[")
+    escapes = "\\u" in content
     for number, (value, position) in enumerate(_values(content, in_array=in_array)):
         origin = origins[bisect.bisect(starts, position) - 1]
         try:
@@ -222,7 +223,8 @@ def _as_parsed(
     ):
         keys = ", ".join(shown_value(key) for key in itertools.islice(value, KEYS_SHOWN))
         raise DataError(
-            f"{origin}: expected an object with {' or '.join(map(repr, names))}, found one with {keys}, which holds the examples. {command}"
+            f"{origin}: expected an object with {' or '.join(map(repr, names))}, found one with"
+            f" {keys}, which holds the examples. {command}"
         )
     return value, Example(features, origin)
 
@@ -248,7 +250,8 @@ def _not_json(error: Exception, content: str, origin: Origin) -> DataError:
     )
     column = error.colno
     return DataError(
-        f"{origin}: not JSON: {error.msg} at column {column}, near {_excerpt(line, column - 1)}. {_advice(content, error)}"
+        f"{origin}: not JSON: {error.msg} at column {column}, near {_excerpt(line, column - 1)}."
+        f" {_advice(content, error)}"
     )
 
 
@@ -257,7 +260,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) < len(pairs):
         counts = Counter(name for name, _ in pairs)
         raise DataError(
-            f"field {shown_value(counts.most_common(1)[0][0])} is there twice in one object. Keep one of them."
+            f"field {shown_value(counts.most_common(1)[0][0])} is there twice in one object. Keep"
+            " one of them."
         )
     return value
 
@@ -270,7 +274,8 @@ def _flatten(value: dict[str, Any], prefix: str, features: dict[str, Any], origi
             continue
         if field in features:
             raise DataError(
-                f"{origin}: field {field!r} is there twice, once nested and once with a dot in its name. Rename one of them."
+                f"{origin}: field {field!r} is there twice, once nested and once with a dot in its"
+                " name. Rename one of them."
             )
         _refuse_odd_numbers(item, field, origin)
         features[field] = item
@@ -304,8 +309,9 @@ def refuse_half_characters(features: dict[str, Any], origin: Origin | str) -> No
         )
         if _HALF.search(text):
             raise DataError(
-                f"{origin}: field {field!r} holds half of a surrogate pair (\\ud800 to \\udfff), which is no character."
-                " The text was cut inside a character: write it again from its original."
+                f"{origin}: field {field!r} holds half of a surrogate pair (\\ud800 to \\udfff),"
+                " which is no character. The text was cut inside a character: write it again from"
+                " its original."
             )
 
 
@@ -322,7 +328,10 @@ def _advice(line: str, error: json.JSONDecodeError) -> str:
         return "The line ends inside a value: write each object on one line, jq -c . OLD > NEW"
     if line.lstrip().startswith(("{", "[")):
         return "Correct the line, or write the file with a JSON library."
-    return 'Each line has to be an object like {"text": "…", "label": "…"}; for other formats see data.source.'
+    return (
+        'Each line has to be an object like {"text": "…", "label": "…"}; for other formats see'
+        " data.source."
+    )
 
 
 def _kind(value: Any) -> str:

@@ -41,7 +41,8 @@ def conversion_of_object(value: Mapping[str, Any], names: Sequence[str], file: s
                 key for key, other in value.items() if isinstance(other, list) and key != path[0]
             ]
             also = (
-                f" ({', '.join(map(shown_value, others[:6], [KEY_LENGTH] * 6))} stand beside {path[0]!r}: name one of them in its place.)"
+                f" ({', '.join(map(shown_value, others[:6], [KEY_LENGTH] * 6))} stand beside"
+                f" {path[0]!r}: name one of them in its place.)"
                 if others
                 else ""
             )
@@ -61,7 +62,8 @@ def conversion_of_object(value: Mapping[str, Any], names: Sequence[str], file: s
         set(names) & set(value) and len({tuple(column) for column in columns}) == 1
     ):  # as pandas writes columns
         return _command(
-            f"dict(zip(table, row)) for table in [{WHOLE}] for row in zip(*(column.values() for column in table.values()))",
+            f"dict(zip(table, row)) for table in [{WHOLE}] for row in zip(*(column.values() for"
+            " column in table.values()))",
             file,
         )
     return ""
@@ -102,4 +104,7 @@ def _command(rows: str, file: str) -> str:
     code = f"import json, sys; [print(json.dumps({item})) for {each}]"
     given = f"< {shlex.quote(file)}" if file != "standard input" else "< OLD"
     unpacked = f"zcat {shlex.quote(file)} | " if file.endswith(".gz") else ""
-    return f"To write an object a line: {unpacked}python3 -c {shlex.quote(code)}{'' if unpacked else ' ' + given} > {NEW_FILE}"
+    return (
+        f"To write an object a line: {unpacked}python3 -c"
+        f" {shlex.quote(code)}{'' if unpacked else ' ' + given} > {NEW_FILE}"
+    )

@@ -86,7 +86,8 @@ class Lines:
         newlines = bool(first) and b"\n" in first[-1]
         pending: list[bytes] = []  # the beginning of a line longer than a block
         for block in self._all_blocks(first):
-            # A BytesIO parts at \n only; bytes.splitlines at \r too, and there is nothing else where there is no \n.
+            # A BytesIO parts at \n only; bytes.splitlines at \r too, and there is nothing else
+            # where there is no \n.
             lines = io.BytesIO(block).readlines() if newlines else block.splitlines(keepends=True)
             ended = lines[-1].endswith(b"\n" if newlines else b"\r")
             if len(lines) > 1 or ended:

@@ -87,7 +87,8 @@ def refuse_irregular(path: pathlib.Path, key: str) -> None:
     }
     kind = kinds.get(stat.S_IFMT(mode), "no file")
     raise DataError(
-        f"{key}: {shown(path)} is {kind}, and data is read more than once. Write what it gives to a file, and name that."
+        f"{key}: {shown(path)} is {kind}, and data is read more than once. Write what it gives to a"
+        " file, and name that."
     )
 
 
@@ -142,8 +143,8 @@ def not_utf8(
     around = text[max(0, start - 15) : start + 15]
     blocks = functools.partial(_blocks, path) if path else lambda: [text]
     return DataError(
-        f"{where}: not UTF-8: byte 0x{text[start]:02x} at byte {text_offset + start:,} of the file, in {around!r}. "
-        f"{_advice(blocks, text, path)}"
+        f"{where}: not UTF-8: byte 0x{text[start]:02x} at byte {text_offset + start:,} of the file,"
+        f" in {around!r}. {_advice(blocks, text, path)}"
     )
 
 
@@ -162,13 +163,15 @@ def _advice(blocks: Callable[[], Iterable[bytes]], text: bytes, path: pathlib.Pa
     found = _encodings.guess(blocks)
     if found.utf8_line:
         return (
-            f"Other lines are UTF-8, such as line {found.utf8_line:,}, so that no one encoding fits the file. "
-            "Correct the lines that are not, or write the file again from its originals."
+            f"Other lines are UTF-8, such as line {found.utf8_line:,}, so that no one encoding fits"
+            " the file. Correct the lines that are not, or write the file again from its"
+            " originals."
         )
     if found.encoding is None:
         return (
-            "Its encoding cannot be told from its bytes. Find it out, then set data.fallback_encoding to its name, or re-encode "
-            "the file: iconv -f ENCODING -t UTF-8 OLD > NEW"
+            "Its encoding cannot be told from its bytes. Find it out, then set"
+            " data.fallback_encoding to its name, or re-encode the file: iconv -f ENCODING -t UTF-8"
+            " OLD > NEW"
         )
     reading = (
         text.removeprefix(codecs.BOM_UTF8).decode(found.encoding, "replace").strip("\ufeff\r\n")
@@ -184,7 +187,10 @@ def _named(encoding: str, reading: str, skip: int = 0) -> str:
     command = f"iconv -f {encoding} -t UTF-8 OLD > NEW"
     if skip:  # a mark of UTF-8 before another encoding
         command = f"tail -c +{skip + 1} OLD | iconv -f {encoding} -t UTF-8 > NEW"
-    return f"It looks like {encoding}{reading}. Set data.fallback_encoding: {encoding}, or re-encode the file: {command}"
+    return (
+        f"It looks like {encoding}{reading}. Set data.fallback_encoding: {encoding}, or re-encode"
+        f" the file: {command}"
+    )
 
 
 def _has_mark(blocks: Callable[[], Iterable[bytes]]) -> bool:
@@ -215,8 +221,9 @@ def _is_utf8(blocks: Callable[[], Iterable[bytes]], name: str, fallback_encoding
         pass
     if not wide and (line := _encodings.first_utf8_line(blocks())):
         raise DataError(
-            f"{name}:{line}: this line is UTF-8, and others are not, so that data.fallback_encoding: {fallback_encoding} "
-            "would spoil it. Write the whole file in one encoding."
+            f"{name}:{line}: this line is UTF-8, and others are not, so that"
+            f" data.fallback_encoding: {fallback_encoding} would spoil it. Write the whole file in"
+            " one encoding."
         )
     return False
 
@@ -226,7 +233,9 @@ class _Translated(io.RawIOBase):
 
     def __init__(self, stream: IO[bytes], encoding: str, name: str) -> None:
         """`name` is the file's, for messages."""
-        self._stream, self._encoding, self._name = stream, encoding, name
+        self._stream = stream
+        self._encoding = encoding
+        self._name = name
         self._decoder = codecs.getincrementaldecoder(encoding)()
         self._waiting = b""
         self._line = 1
@@ -256,8 +265,8 @@ class _Translated(io.RawIOBase):
                 line += error.object[: error.start].count(b"\n")
                 reason = f"byte 0x{error.object[error.start : error.start + 1].hex()} is none of it"
             raise DataError(
-                f"{self._name}:{line}: neither UTF-8 nor data.fallback_encoding: {self._encoding}: {reason}. "
-                "Name the encoding of the file, or re-encode it as UTF-8."
+                f"{self._name}:{line}: neither UTF-8 nor data.fallback_encoding: {self._encoding}:"
+                f" {reason}. Name the encoding of the file, or re-encode it as UTF-8."
             ) from None
         self._line += text.count("\n")
         return text.encode("utf-8", "surrogatepass")

@@ -15,9 +15,15 @@ class Settings(DelimitedSettings):
     """The data section for comma-separated values."""
 
     source: Literal["csv"] = Field("csv", description="comma-separated values")
-    delimiter: str = Field(",", pattern=r'^[^"\r\n]$', description="one character between columns; \\t is a tab")
+    delimiter: str = Field(
+        ",", pattern=r'^[^"\r\n]$', description="one character between columns; \\t is a tab"
+    )
     quoting: Literal["minimal", "none"] = Field(
-        "minimal", description='minimal: "…" protects delimiters, line ends and ""; none: a quote is a character')
+        "minimal",
+        description=(
+            'minimal: "…" protects delimiters, line ends and ""; none: a quote is a character'
+        ),
+    )
 
     @field_validator("delimiter", mode="before")
     @classmethod
@@ -36,8 +42,14 @@ class Settings(DelimitedSettings):
 
 def open(settings: Settings, split: str, spec: str) -> Source:
     """The examples of csv files: every field is a string; see `trainer.sources.open_source`."""
-    dialect = Dialect(settings.delimiter, settings.quoting, settings.escape, settings.skip_initial_space)
+    dialect = Dialect(
+        settings.delimiter, settings.quoting, settings.escape, settings.skip_initial_space
+    )
     layout = layout_of(settings, split)
     read_file = functools.partial(read, dialect=dialect, layout=layout)
-    return FileSource(files_of(spec, split), read_file, {"source": settings.source, **dialect._asdict(), **layout._asdict()},
-                      fallback_encoding=settings.fallback_encoding)
+    return FileSource(
+        files_of(spec, split),
+        read_file,
+        {"source": settings.source, **dialect._asdict(), **layout._asdict()},
+        fallback_encoding=settings.fallback_encoding,
+    )

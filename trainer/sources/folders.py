@@ -21,7 +21,11 @@ class Settings(DataSettings):
     """The data section for class folders."""
 
     source: Literal["folders"] = Field("folders", description="one folder a class, one file a text")
-    pattern: str = Field("*", min_length=1, description="names of the files to read, like *.txt; hidden files never are")
+    pattern: str = Field(
+        "*",
+        min_length=1,
+        description="names of the files to read, like *.txt; hidden files never are",
+    )
 
 
 def open(settings: Settings, split: str, spec: str) -> Source:
@@ -38,24 +42,40 @@ def open(settings: Settings, split: str, spec: str) -> Source:
     key = setting_of(split)
     text = [settings.text] if isinstance(settings.text, str) else settings.text
     if len(text) > 1:
-        raise ConfigError(f"data.text: source: folders has one text a file, got two fields: {text}. Use jsonl, csv or tsv for pairs.")
+        raise ConfigError(
+            f"data.text: source: folders has one text a file, got two fields: {text}. Use jsonl,"
+            " csv or tsv for pairs."
+        )
     if text[0] == settings.label:
-        raise ConfigError(f"data.label: the text and the label have the same name, {settings.label!r}. Name them apart.")
+        raise ConfigError(
+            f"data.label: the text and the label have the same name, {settings.label!r}. Name them"
+            " apart."
+        )
     found = [path for path in expand(spec, key=key) if path.is_dir()]
     if len(found) != 1:
-        names = f"{len(found)} folders: " + ", ".join(shown(path) for path in found[:3]) if found else "no folder"
-        raise ConfigError(f"{key}: expected one folder that holds the class folders, {spec!r} names {names}."
-                          " Give the folder above the classes.")
+        names = (
+            f"{len(found)} folders: " + ", ".join(shown(path) for path in found[:3])
+            if found
+            else "no folder"
+        )
+        raise ConfigError(
+            f"{key}: expected one folder that holds the class folders, {spec!r} names {names}."
+            " Give the folder above the classes."
+        )
     source = FoldersSource(found[0], settings, text[0], key)
     source.refuse_empty(key)
     return source
 
 
 class FoldersSource:
-    """A Source over class folders: classes in the order of their names, files in the order of theirs, nested ones included."""
+    """A Source over class folders: classes in the order of their names, files in the order of
+    theirs, nested ones included.
+    """
 
     def __init__(self, folder: pathlib.Path, settings: Settings, text: str, key: str):
-        """The class folders are in `folder`; `text` is the name of the feature with the text; `key` names the setting."""
+        """The class folders are in `folder`; `text` is the name of the feature with the text; `key`
+        names the setting.
+        """
         self._key = key
         self._folder = folder
         self._pattern = settings.pattern
@@ -75,7 +95,12 @@ class FoldersSource:
 
     def fingerprint(self) -> str:
         """Of contents, names below the folder and settings; see `Source`."""
-        settings = {"source": "folders", "text": self._text, "label": self._label, "fallback_encoding": self._fallback_encoding}
+        settings = {
+            "source": "folders",
+            "text": self._text,
+            "label": self._label,
+            "fallback_encoding": self._fallback_encoding,
+        }
         return fingerprint(self._files(), settings)  # the pattern shows in the files
 
     def label_names(self) -> None:
@@ -94,19 +119,32 @@ class FoldersSource:
         classes = self._classes()
         if not classes:
             inside = sum(entry.is_file() for entry in os.scandir(self._folder))
-            raise DataError(f"{key}: expected a folder for each class in {shown(self._folder)}, found none ({inside} files directly in it)."
-                            " Move each file into a folder named after its label.")
+            raise DataError(
+                f"{key}: expected a folder for each class in {shown(self._folder)}, found none"
+                f" ({inside} files directly in it). Move each file into a folder named after its"
+                " label."
+            )
         for folder in classes:
             if next(_walk(folder, self._pattern), None) is None:
-                raise DataError(f"{key}: the class folder {shown(folder)} holds no file that matches data.pattern: {self._pattern!r}."
-                                " Remove the folder, fill it, or correct the pattern.")
+                raise DataError(
+                    f"{key}: the class folder {shown(folder)} holds no file that matches"
+                    f" data.pattern: {self._pattern!r}. Remove the folder, fill it, or correct the"
+                    " pattern."
+                )
 
     def _classes(self) -> list[pathlib.Path]:
         with reading(shown(self._folder), 0):
-            found = sorted(path for path in self._folder.iterdir() if path.is_dir() and not _is_hidden(path.name))
+            found = sorted(
+                path
+                for path in self._folder.iterdir()
+                if path.is_dir() and not _is_hidden(path.name)
+            )
         for path in found:
             if not path.name.isascii() and any("\ud800" <= ch <= "\udfff" for ch in path.name):
-                raise DataError(f"{self._key}: the name of the class folder {shown_value(shown(path))} is not UTF-8, and names the label. Rename it.")
+                raise DataError(
+                    f"{self._key}: the name of the class folder {shown_value(shown(path))} is not"
+                    " UTF-8, and names the label. Rename it."
+                )
         return found
 
     def _files(self) -> Iterator[tuple[str, pathlib.Path]]:
@@ -128,7 +166,8 @@ def _refuse(error: OSError) -> None:
 
 def _walk(folder: pathlib.Path, pattern: str) -> Iterator[pathlib.Path]:
     for parent, folders, names in os.walk(folder, onerror=_refuse):
-        folders[:] = sorted(name for name in folders if not _is_hidden(name))  # in place: os.walk goes by it
+        # in place: os.walk goes by it
+        folders[:] = sorted(name for name in folders if not _is_hidden(name))
         for name in sorted(names):
             if not _is_hidden(name) and fnmatch.fnmatchcase(name, pattern):
                 yield pathlib.Path(parent, name)

@@ -1,4 +1,6 @@
-"""Plain text (also .gz): documents are files, lines, or what blank lines part; for language models."""
+"""Plain text (also .gz): documents are files, lines, or what blank lines part;
+for language models.
+"""
 
 import functools
 import re
@@ -13,7 +15,8 @@ from trainer.sources import Example, Origin, Source
 from trainer.sources._files import FileSource, files_of
 from trainer.sources._lines import Lines, without_end
 
-PART = 1 << 18  # characters of a document that are read at once, about: longer ones come in several examples
+# characters of a document that are read at once, about: longer ones come in several examples
+PART = 1 << 18
 LONGEST_LINE = 8  # parts
 _LAST_SPACE = re.compile(r"(?s:.*)\S( )(?=\S)")  # of those that part two words
 
@@ -22,7 +25,9 @@ class Settings(DataSettings):
     """The data section for plain text."""
 
     source: Literal["text"] = Field("text", description="files of plain text")
-    document: Literal["file", "line", "blank_line"] = Field("file", description="what a document is: a file, a line, or lines up to a blank one")
+    document: Literal["file", "line", "blank_line"] = Field(
+        "file", description="what a document is: a file, a line, or lines up to a blank one"
+    )
 
 
 def open(settings: Settings, split: str, spec: str) -> Source:
@@ -32,18 +37,31 @@ def open(settings: Settings, split: str, spec: str) -> Source:
         ConfigError: there is no file; two text fields.
     """
     if not isinstance(settings.text, str):
-        raise ConfigError(f"data.text: source text has one text a document. Received {settings.text}. Use jsonl, csv or tsv for pairs.")
+        raise ConfigError(
+            f"data.text: source text has one text a document. Received {settings.text}. Use jsonl,"
+            " csv or tsv for pairs."
+        )
     read = {"file": _by_file, "line": _by_line, "blank_line": _by_blank_line}[settings.document]
-    return FileSource(files_of(spec, split), functools.partial(read, settings.text), {"source": settings.source, "document": settings.document},
-                      fallback_encoding=settings.fallback_encoding)
+    return FileSource(
+        files_of(spec, split),
+        functools.partial(read, settings.text),
+        {"source": settings.source, "document": settings.document},
+        fallback_encoding=settings.fallback_encoding,
+    )
 
 
 def _by_file(field: str, lines: Lines) -> Iterator[Example]:
-    """Parts of a long file are cut before white space, where every tokenizer cuts, so that their tokens are those of the whole."""
-    origin, pieces, size, enough = Origin(lines.name, 1), [], 0, PART
+    """Parts of a long file are cut before white space, where every tokenizer cuts, so that their
+    tokens are those of the whole.
+    """
+    origin = Origin(lines.name, 1)
+    pieces = []
+    size = 0
+    enough = PART
     for line in lines:
-        for start in range(0, len(line), LONGEST_LINE * PART):  # of longer ones only the beginning is looked at, part after part
-            piece = line[start:start + LONGEST_LINE * PART]
+        # of longer ones only the beginning is looked at, part after part
+        for start in range(0, len(line), LONGEST_LINE * PART):
+            piece = line[start : start + LONGEST_LINE * PART]
             pieces.append(piece)
             size += len(piece)
             if size < enough:
@@ -52,8 +70,12 @@ def _by_file(field: str, lines: Lines) -> Iterator[Example]:
             kept = _cut(text)
             if 0 < kept < size:
                 yield Example({field: text[:kept]}, origin, ends=False)
-                origin, text, enough = lines.origin, text[kept:], PART
-            else:  # looked at anew when it has twice the length: white space without end would take time by its square
+                origin = lines.origin
+                text = text[kept:]
+                enough = PART
+            # looked at anew when it has twice the length: white space without end would take time
+            # by its square
+            else:
                 enough = 2 * size
             pieces, size = [text], len(text)
     yield Example({field: "".join(pieces)}, origin)
@@ -61,7 +83,8 @@ def _by_file(field: str, lines: Lines) -> Iterator[Example]:
 
 def _cut(text: str) -> int:
     """Where a part ends: before its last space, else before the white space at its end."""
-    # A space is best: byte-level tokenizers that put one before each text put none before it. One of several may be a token with others.
+    # A space is best: byte-level tokenizers that put one before each text put none before it. One
+    # of several may be a token with others.
     space = _LAST_SPACE.match(text)
     return space.start(1) if space else len(text.rstrip())
 

@@ -1,4 +1,6 @@
-"""TensorFlow Datasets, by name and split; also those prepared elsewhere, read from their folder alone."""
+"""TensorFlow Datasets, by name and split; also those prepared elsewhere, read from their folder
+alone.
+"""
 
 import contextlib
 import pathlib
@@ -18,13 +20,21 @@ from trainer.sources._files import fingerprint
 class Settings(DataSettings):
     """The data section for TensorFlow Datasets."""
 
-    source: Literal["tfds"] = Field("tfds", description="TensorFlow Datasets; train, validation and test are its splits, like train[:80%]")
+    source: Literal["tfds"] = Field(
+        "tfds",
+        description=(
+            "TensorFlow Datasets; train, validation and test are its splits, like train[:80%]"
+        ),
+    )
     tfds_name: str = Field(min_length=1, description="name[/config][:version], like glue/sst2")
-    tfds_data_dir: str | None = Field(None, description="folder of prepared data sets; null: ~/tensorflow_datasets")
+    tfds_data_dir: str | None = Field(
+        None, description="folder of prepared data sets; null: ~/tensorflow_datasets"
+    )
 
 
 def open(settings: Settings, split: str, spec: str) -> Source:
-    """The examples of a TFDS split; the data set is downloaded and prepared when it is not there yet.
+    """The examples of a TFDS split; the data set is downloaded and prepared when it is not there
+    yet.
 
     Args:
         settings: the data section.
@@ -35,14 +45,29 @@ def open(settings: Settings, split: str, spec: str) -> Source:
         DataError: it is not prepared here and cannot be downloaded.
     """
     text = [settings.text] if isinstance(settings.text, str) else settings.text
-    return TFDSSource(_prepared(settings), spec, setting_of(split), text_fields={*text, *settings.label_fields}, label=settings.label_fields[0],
-                      fallback_encoding=settings.fallback_encoding)
+    return TFDSSource(
+        _prepared(settings),
+        spec,
+        setting_of(split),
+        text_fields={*text, *settings.label_fields},
+        label=settings.label_fields[0],
+        fallback_encoding=settings.fallback_encoding,
+    )
 
 
 class TFDSSource:
     """A Source over a prepared TFDS builder."""
 
-    def __init__(self, builder: Any, spec: str, key: str, *, text_fields: set[str], label: str, fallback_encoding: str | None = None):
+    def __init__(
+        self,
+        builder: Any,
+        spec: str,
+        key: str,
+        *,
+        text_fields: set[str],
+        label: str,
+        fallback_encoding: str | None = None,
+    ):
         """Raises a ConfigError, which names `key`, unless the builder has the split `spec`."""
         self._fallback_encoding = fallback_encoding
         self._builder = builder
@@ -59,9 +84,16 @@ class TFDSSource:
 
         self._count = 0
         name = self._builder.info.full_name
-        config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)  # 1: in the order of the files, as _origins counts
-        with _as_data_error(name, "Its prepared files are damaged or of a kind this TFDS cannot read: remove and prepare them again."):
-            items = tfds.as_numpy(self._builder.as_dataset(split=self._spec, shuffle_files=False, read_config=config))
+        # 1: in the order of the files, as _origins counts
+        config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
+        with _as_data_error(
+            name,
+            "Its prepared files are damaged or of a kind this TFDS cannot read: remove and prepare"
+            " them again.",
+        ):
+            items = tfds.as_numpy(
+                self._builder.as_dataset(split=self._spec, shuffle_files=False, read_config=config)
+            )
             for item, origin in zip(items, self._origins(), strict=True):
                 self._count += 1
                 features: dict[str, Any] = {}
@@ -70,11 +102,28 @@ class TFDSSource:
 
     def fingerprint(self) -> str:
         """Of the prepared files and the records taken from each; see `Source`."""
-        parts = [[pathlib.PurePath(part.filename).name, part.skip, part.take] for part in self._split.file_instructions]
-        settings = {"source": "tfds", "name": self._builder.info.full_name, "parts": parts, "classes": self._class_names}
-        files = {name: _content(str(part.filename)) for (name, _, _), part in zip(parts, self._split.file_instructions, strict=True)}
-        return fingerprint(files.items(), {**settings, "text_fields": sorted(self._text_fields),
-                                           "fallback_encoding": self._fallback_encoding})
+        parts = [
+            [pathlib.PurePath(part.filename).name, part.skip, part.take]
+            for part in self._split.file_instructions
+        ]
+        settings = {
+            "source": "tfds",
+            "name": self._builder.info.full_name,
+            "parts": parts,
+            "classes": self._class_names,
+        }
+        files = {
+            name: _content(str(part.filename))
+            for (name, _, _), part in zip(parts, self._split.file_instructions, strict=True)
+        }
+        return fingerprint(
+            files.items(),
+            {
+                **settings,
+                "text_fields": sorted(self._text_fields),
+                "fallback_encoding": self._fallback_encoding,
+            },
+        )
 
     def label_names(self) -> list[str] | None:
         """Those of the label's ClassLabel, if it is one."""
@@ -94,7 +143,9 @@ class TFDSSource:
             for index in range(part.skip, part.skip + take):
                 yield Origin(str(part.filename), index + 1)
 
-    def _flatten(self, item: Mapping[str, Any], prefix: str, features: dict[str, Any], origin: Origin) -> None:
+    def _flatten(
+        self, item: Mapping[str, Any], prefix: str, features: dict[str, Any], origin: Origin
+    ) -> None:
         for name, value in item.items():
             field = prefix + name
             if isinstance(value, Mapping):
@@ -123,36 +174,60 @@ class TFDSSource:
             with contextlib.suppress(UnicodeDecodeError):
                 if self._fallback_encoding is not None:
                     return value.decode(self._fallback_encoding)
-            raise DataError(f"{origin}: field {field!r} is not UTF-8: byte 0x{value[error.start]:02x} at byte {error.start} of"
-                            f" {value[:30]!r}. Encode text as UTF-8 when the data set is prepared, or set data.fallback_encoding.") from None
+            raise DataError(
+                f"{origin}: field {field!r} is not UTF-8: byte 0x{value[error.start]:02x} at byte"
+                f" {error.start} of {value[:30]!r}. Encode text as UTF-8 when the data set is"
+                " prepared, or set data.fallback_encoding."
+            ) from None
 
 
 def _content(file: str) -> pathlib.Path | gcs.RemoteObject:
     """What a prepared file's fingerprint is taken of; TFDS itself reads from gs:// as from here."""
-    return gcs.find(file, key="data.tfds_data_dir")[0] if file.startswith(mirror.SCHEME) else pathlib.Path(file)
+    return (
+        gcs.find(file, key="data.tfds_data_dir")[0]
+        if file.startswith(mirror.SCHEME)
+        else pathlib.Path(file)
+    )
 
 
 def _prepared(settings: Settings) -> Any:
-    name, folder = settings.tfds_name, settings.tfds_data_dir
+    name = settings.tfds_name
+    folder = settings.tfds_data_dir
     try:
         import tensorflow_datasets as tfds
     except ImportError as error:
         package = "tensorflow-datasets" if error.name == "tensorflow_datasets" else error.name
-        raise ConfigError(f"data.source: tfds needs a package that is not installed. To install it: pip install {package}") from None
+        raise ConfigError(
+            "data.source: tfds needs a package that is not installed. To install it: pip install"
+            f" {package}"
+        ) from None
     where = folder or tfds.core.constants.DATA_DIR
     try:
         builder = tfds.builder(name, data_dir=folder)
     except tfds.core.registered.DatasetNotFoundError as error:
         near = [line.strip() for line in str(error).splitlines() if line.startswith("Did you mean")]
-        raise ConfigError(f"data.tfds_name: TFDS knows no data set {name!r}, and none of that name is prepared in {where}."
-                          f" {' '.join(near)} One of your own: run `tfds build` in its folder and set data.tfds_data_dir.") from None
-    except (ValueError, RuntimeError, AssertionError) as error:  # an unknown config or version, a malformed name
-        raise ConfigError(f"data.tfds_name: {name!r} cannot be used: {_first_line(error)}") from None
+        raise ConfigError(
+            f"data.tfds_name: TFDS knows no data set {name!r}, and none of that name is prepared in"
+            f" {where}. {' '.join(near)} One of your own: run `tfds build` in its folder and set"
+            " data.tfds_data_dir."
+        ) from None
+    # an unknown config or version, a malformed name
+    except (ValueError, RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"data.tfds_name: {name!r} cannot be used: {_first_line(error)}"
+        ) from None
     except tf.errors.OpError as error:
-        raise ConfigError(f"data.tfds_data_dir: {where} cannot be read: {_first_line(error)}") from None
+        raise ConfigError(
+            f"data.tfds_data_dir: {where} cannot be read: {_first_line(error)}"
+        ) from None
     if not builder.is_prepared():
-        remedy = f"On a machine with a connection: tfds build {name}; then copy its data_dir here and set data.tfds_data_dir"
-        with _as_data_error(name, remedy + ".", f"is not prepared in {where}, and preparing it failed"):
+        remedy = (
+            f"On a machine with a connection: tfds build {name}; then copy its data_dir here and"
+            " set data.tfds_data_dir"
+        )
+        with _as_data_error(
+            name, remedy + ".", f"is not prepared in {where}, and preparing it failed"
+        ):
             builder.download_and_prepare()
     return builder
 
@@ -164,19 +239,28 @@ def _as_data_error(name: str, remedy: str, problem: str = "cannot be read") -> I
     except DataError:
         raise
     except ModuleNotFoundError as error:
-        raise DataError(f"data.tfds_name: {name!r} {problem}: the package {error.name!r} is not installed."
-                        f" To install it: pip install {error.name}") from None
+        raise DataError(
+            f"data.tfds_name: {name!r} {problem}: the package {error.name!r} is not installed."
+            f" To install it: pip install {error.name}"
+        ) from None
     except Exception as error:  # preparing runs the data set's own code, which may raise anything
-        raise DataError(f"data.tfds_name: {name!r} {problem}: {_first_line(error)}. {remedy}") from error
+        raise DataError(
+            f"data.tfds_name: {name!r} {problem}: {_first_line(error)}. {remedy}"
+        ) from error
 
 
 def _split(builder: Any, spec: str, key: str) -> Any:
     try:
         return builder.info.splits[spec]
     except (ValueError, KeyError, AssertionError) as error:
-        known = ", ".join(f"{name} ({split.num_examples:,} examples)" for name, split in builder.info.splits.items())
-        raise ConfigError(f"{key}: {builder.info.full_name} has no split {spec!r}: {_first_line(error)} It has: {known}."
-                          " A split may be cut and joined: train[:80%], train[1000:], train+test.") from None
+        known = ", ".join(
+            f"{name} ({split.num_examples:,} examples)"
+            for name, split in builder.info.splits.items()
+        )
+        raise ConfigError(
+            f"{key}: {builder.info.full_name} has no split {spec!r}: {_first_line(error)} It has:"
+            f" {known}. A split may be cut and joined: train[:80%], train[1000:], train+test."
+        ) from None
 
 
 def _class_names(feature: Any, field: str) -> Iterator[tuple[str, list[str]]]:

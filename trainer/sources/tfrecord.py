@@ -25,26 +25,46 @@ class Settings(DataSettings):
     """The data section for TFRecord files."""
 
     source: Literal["tfrecord"] = Field("tfrecord", description="files of tf.train.Example")
-    list_fields: list[str] = Field([], description="fields that are lists even where they hold one value or none")
+    list_fields: list[str] = Field(
+        [], description="fields that are lists even where they hold one value or none"
+    )
 
 
 def open(settings: Settings, split: str, spec: str) -> Source:
     """The examples of TFRecord files.
 
-    A field with one value is that value, with several a list, with none None; a field of `list_fields` always is a list. See `trainer.sources.open_source`.
+    A field with one value is that value, with several a list, with none None; a field of
+    `list_fields` always is a list. See `trainer.sources.open_source`.
     """
     text = [settings.text] if isinstance(settings.text, str) else settings.text
-    # TensorFlow streams from gs:// itself, and each record has a checksum of its own: nothing is copied here.
-    files = gcs.find(spec, key=setting_of(split)) if spec.startswith(mirror.SCHEME) else files_of(spec, split)
-    return TFRecordSource(files, {*text, *settings.label_fields}, set(settings.list_fields), settings.fallback_encoding)
+    # TensorFlow streams from gs:// itself, and each record has a checksum of its own: nothing is
+    # copied here.
+    files = (
+        gcs.find(spec, key=setting_of(split))
+        if spec.startswith(mirror.SCHEME)
+        else files_of(spec, split)
+    )
+    return TFRecordSource(
+        files,
+        {*text, *settings.label_fields},
+        set(settings.list_fields),
+        settings.fallback_encoding,
+    )
 
 
 class TFRecordSource:
     """A Source over TFRecord files, read one after the other."""
 
-    def __init__(self, files: Sequence[pathlib.Path | RemoteObject], text_fields: set[str], list_fields: set[str],
-                 fallback_encoding: str | None = None):
-        """In `text_fields`, bytes have to be text and numbers finite; `list_fields` are lists whatever they hold."""
+    def __init__(
+        self,
+        files: Sequence[pathlib.Path | RemoteObject],
+        text_fields: set[str],
+        list_fields: set[str],
+        fallback_encoding: str | None = None,
+    ):
+        """In `text_fields`, bytes have to be text and numbers finite; `list_fields` are lists
+        whatever they hold.
+        """
         self._files = files
         self._fallback_encoding = fallback_encoding
         self._text_fields = text_fields
@@ -59,7 +79,9 @@ class TFRecordSource:
             name = str(file)
             for number, record in enumerate(_records(file), 1):
                 # How far a compressed file was read is not to be had: it counts when it is done.
-                self._position = 0 if name.endswith(".gz") else self._position + FRAME_BYTES + len(record)
+                self._position = (
+                    0 if name.endswith(".gz") else self._position + FRAME_BYTES + len(record)
+                )
                 origin = Origin(name, number)
                 yield Example(self._features(record, origin), origin)
             self._position = 0
@@ -67,8 +89,12 @@ class TFRecordSource:
 
     def fingerprint(self) -> str:
         """Of contents, relative names and settings; see `Source`."""
-        settings = {"source": "tfrecord", "list_fields": sorted(self._list_fields), "text_fields": sorted(self._text_fields),
-                    "fallback_encoding": self._fallback_encoding}
+        settings = {
+            "source": "tfrecord",
+            "list_fields": sorted(self._list_fields),
+            "text_fields": sorted(self._text_fields),
+            "fallback_encoding": self._fallback_encoding,
+        }
         remote = [file for file in self._files if isinstance(file, RemoteObject)]
         names = [str(file) for file in remote] or relative_names(self._files)
         return fingerprint(zip(names, self._files, strict=True), settings)
@@ -87,12 +113,18 @@ class TFRecordSource:
     def _features(self, record: bytes, origin: Origin) -> dict[str, Any]:
         try:
             stored = tf.train.Example.FromString(record).features.feature
-        except Exception:  # the class of a decoding error differs between the implementations of protobuf
-            raise DataError(f"{origin}: record {origin.line} is not a tf.train.Example: it starts {record[:20]!r}."
-                            " Write the file with tf.train.Example(…).SerializeToString().") from None
+        # the class of a decoding error differs between the implementations of protobuf
+        except Exception:
+            raise DataError(
+                f"{origin}: record {origin.line} is not a tf.train.Example: it starts"
+                f" {record[:20]!r}. Write the file with tf.train.Example(…).SerializeToString()."
+            ) from None
         if not stored and record:
-            raise DataError(f"{origin}: record {origin.line} is a tf.train.Example without features; a SequenceExample looks so too."
-                            " Write each example as a tf.train.Example; repeated values fit into one feature.")
+            raise DataError(
+                f"{origin}: record {origin.line} is a tf.train.Example without features; a"
+                " SequenceExample looks so too. Write each example as a tf.train.Example; repeated"
+                " values fit into one feature."
+            )
         return {name: self._value(name, stored[name], origin) for name in sorted(stored)}
 
     def _value(self, field: str, feature: Any, origin: Origin) -> Any:
@@ -108,14 +140,18 @@ class TFRecordSource:
         try:
             return value.decode("utf-8")
         except UnicodeDecodeError as error:
-            if field not in self._text_fields:  # an image beside the text may stay what it is, unused
+            # an image beside the text may stay what it is, unused
+            if field not in self._text_fields:
                 return value
             with contextlib.suppress(UnicodeDecodeError):
                 if self._fallback_encoding is not None:
                     return value.decode(self._fallback_encoding)
-            raise DataError(f"{origin}: field {field!r} of record {origin.line} is not UTF-8: byte 0x{value[error.start]:02x} at byte"
-                            f" {error.start} of {value[:30]!r}. Encode text as UTF-8 when the file is written,"
-                            " or set data.fallback_encoding to its encoding.") from None
+            raise DataError(
+                f"{origin}: field {field!r} of record {origin.line} is not UTF-8: byte"
+                f" 0x{value[error.start]:02x} at byte {error.start} of {value[:30]!r}. Encode text"
+                " as UTF-8 when the file is written, or set data.fallback_encoding to its"
+                " encoding."
+            ) from None
 
 
 def _size(file: pathlib.Path | RemoteObject) -> int:
@@ -124,7 +160,9 @@ def _size(file: pathlib.Path | RemoteObject) -> int:
 
 def _records(file: pathlib.Path | RemoteObject) -> Iterator[bytes]:
     name, number = str(file), 0
-    dataset = tf.data.TFRecordDataset(name, compression_type="GZIP" if name.endswith(".gz") else "", buffer_size=BUFFER_BYTES)
+    dataset = tf.data.TFRecordDataset(
+        name, compression_type="GZIP" if name.endswith(".gz") else "", buffer_size=BUFFER_BYTES
+    )
     whole, announced = (None, None) if isinstance(file, RemoteObject) else whole_records(file)
     if announced is not None:
         dataset = dataset.take(whole)
@@ -133,7 +171,8 @@ def _records(file: pathlib.Path | RemoteObject) -> Iterator[bytes]:
             for batch in dataset.batch(BATCH_RECORDS).as_numpy_iterator():
                 number += len(batch)
                 yield from batch
-        except tf.errors.OpError:  # somewhere in the batch: once more, one by one, up to the bad record
+        # somewhere in the batch: once more, one by one, up to the bad record
+        except tf.errors.OpError:
             for record in dataset.skip(number).as_numpy_iterator():
                 number += 1
                 yield record
@@ -141,17 +180,26 @@ def _records(file: pathlib.Path | RemoteObject) -> Iterator[bytes]:
     except tf.errors.OpError as error:
         raise _unreadable(name, number, str(error.message)) from None
     if announced is not None:
-        raise _unreadable(name, number, f"truncated record: it announces {announced:,} bytes, and the file ends before")
+        raise _unreadable(
+            name,
+            number,
+            f"truncated record: it announces {announced:,} bytes, and the file ends before",
+        )
 
 
 def _unreadable(name: str, number: int, message: str) -> DataError:
     reason = message.split(" [Op:")[0].split("}} ")[-1]
     gzip_mark = b"\x1f\x8b"
-    is_gzip, named_gzip = _starts_with(name, gzip_mark), name.endswith(".gz")
+    is_gzip = _starts_with(name, gzip_mark)
+    named_gzip = name.endswith(".gz")
     if number:
         remedy = "The file is damaged or cut short from there on: copy or write it again."
     elif is_gzip != named_gzip:
-        remedy = "It is gzip: let its name end in .gz." if is_gzip else "It is not gzip: its name must not end in .gz."
+        remedy = (
+            "It is gzip: let its name end in .gz."
+            if is_gzip
+            else "It is not gzip: its name must not end in .gz."
+        )
     else:
         remedy = "It is damaged, or no TFRecord file: check data.source."
     return DataError(f"{name}:{number + 1}: record {number + 1} cannot be read: {reason}. {remedy}")

@@ -1,4 +1,6 @@
-"""Tab-separated values (also .gz), with or without a header; quotes are plain characters, unless the file shows that they protect."""
+"""Tab-separated values (also .gz), with or without a header; quotes are plain characters, unless
+the file shows that they protect.
+"""
 
 import functools
 from typing import Literal
@@ -16,7 +18,12 @@ class Settings(DelimitedSettings):
 
     source: Literal["tsv"] = Field("tsv", description="tab-separated values")
     quoting: Literal["auto", "minimal", "none"] = Field(
-        "auto", description='none: a quote is a character; minimal: "…" protects tabs, line ends and ""; auto: none, unless the file shows the other')
+        "auto",
+        description=(
+            'none: a quote is a character; minimal: "…" protects tabs, line ends and ""; auto:'
+            " none, unless the file shows the other"
+        ),
+    )
 
 
 def open(settings: Settings, split: str, spec: str) -> Source:
@@ -24,5 +31,9 @@ def open(settings: Settings, split: str, spec: str) -> Source:
     dialect = Dialect("\t", settings.quoting, settings.escape, settings.skip_initial_space)
     layout = layout_of(settings, split)
     read_file = functools.partial(read, dialect=dialect, layout=layout)
-    return FileSource(files_of(spec, split), read_file, {"source": settings.source, **dialect._asdict(), **layout._asdict()},
-                      fallback_encoding=settings.fallback_encoding)
+    return FileSource(
+        files_of(spec, split),
+        read_file,
+        {"source": settings.source, **dialect._asdict(), **layout._asdict()},
+        fallback_encoding=settings.fallback_encoding,
+    )

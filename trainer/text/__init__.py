@@ -14,38 +14,49 @@ from trainer.text.tokenizer import Tokenizer
 from trainer.text.wordpiece import WordPieceTokenizer
 
 # Kind of tokenizer, as model.type of tokenizer.json says it → how to read one.
-TOKENIZERS = {"WordPiece": lambda folder: WordPieceTokenizer(read_wordpiece(folder)),
-              "BPE": lambda folder: ByteBPETokenizer(read_backend(folder)),
-              "Unigram": lambda folder: SentencePieceTokenizer(read_backend(folder))}
+TOKENIZERS = {
+    "WordPiece": lambda folder: WordPieceTokenizer(read_wordpiece(folder)),
+    "BPE": lambda folder: ByteBPETokenizer(read_backend(folder)),
+    "Unigram": lambda folder: SentencePieceTokenizer(read_backend(folder)),
+}
 # Where there is no tokenizer.json: the files of each kind.
-_FILES = (("WordPiece", {"vocab.txt"}), ("BPE", {"vocab.json", "merges.txt"}), ("Unigram", {"spiece.model"}), ("Unigram", {"sentencepiece.bpe.model"}))
+_FILES = (
+    ("WordPiece", {"vocab.txt"}),
+    ("BPE", {"vocab.json", "merges.txt"}),
+    ("Unigram", {"spiece.model"}),
+    ("Unigram", {"sentencepiece.bpe.model"}),
+)
 
 
 def load_tokenizer(folder: pathlib.Path) -> Tokenizer:
     """Reads the tokenizer of a checkpoint folder.
 
     Args:
-        folder: has tokenizer.json, vocab.txt, vocab.json and merges.txt, or a SentencePiece model, and where the checkpoint has them tokenizer_config.json,
-            special_tokens_map.json and added_tokens.json.
+        folder: has tokenizer.json, vocab.txt, vocab.json and merges.txt, or a SentencePiece model,
+            and where the checkpoint has them tokenizer_config.json, special_tokens_map.json and
+            added_tokens.json.
     Raises:
-        WeightsError: the folder has no tokenizer, or one of a kind that is not supported, or it is damaged.
+        WeightsError: the folder has no tokenizer, or one of a kind that is not supported, or it is
+            damaged.
     """
     folder = pathlib.Path(folder)
     kind = _kind(folder)
     if kind not in TOKENIZERS:
         raise WeightsError(
-            f"{folder}/tokenizer.json: the tokenizer is of kind {shown_name(kind)}. Allowed: {', '.join(TOKENIZERS)}. "
-            "Choose a checkpoint with one of these."
+            f"{folder}/tokenizer.json: the tokenizer is of kind {shown_name(kind)}. Allowed:"
+            f" {', '.join(TOKENIZERS)}. Choose a checkpoint with one of these."
         )
     check_files(folder)
     try:
         return TOKENIZERS[kind](folder)
-    except BaseException as error:  # of many kinds and libraries, by how files contradict each other
+    # of many kinds and libraries, by how files contradict each other
+    except BaseException as error:
         if isinstance(error, UserError | MemoryError) or not is_failure(error):
             raise
         raise WeightsError(
-            f"{folder}: no {kind} tokenizer can be built of its files ({type(error).__name__}: {shown_name(error, 200)}). "
-            "Copy the folder again from its source, all of it from one checkpoint."
+            f"{folder}: no {kind} tokenizer can be built of its files ({type(error).__name__}:"
+            f" {shown_name(error, 200)}). Copy the folder again from its source, all of it from one"
+            " checkpoint."
         ) from error
 
 
@@ -54,14 +65,22 @@ def _kind(folder: pathlib.Path) -> str:
         model = read_json(folder / "tokenizer.json").get("model", {})
         if not isinstance(model, dict) or not isinstance(model.get("type"), str | None):
             return "unknown"  # as what it is refused for is said where all is checked
-        # Files of before 2020 do not say the kind; only WordPiece has a limit on the characters of a word.
-        return model.get("type") or ("WordPiece" if "max_input_chars_per_word" in model else "unknown")
+        # Files of before 2020 do not say the kind; only WordPiece has a limit on the characters of
+        # a word.
+        return model.get("type") or (
+            "WordPiece" if "max_input_chars_per_word" in model else "unknown"
+        )
     for kind, names in _FILES:
         if all(is_there(folder / name) for name in names):
             return kind
-    found = ", ".join(sorted(path.name for path in folder.iterdir())) if folder.is_dir() else "no such folder"
+    found = (
+        ", ".join(sorted(path.name for path in folder.iterdir()))
+        if folder.is_dir()
+        else "no such folder"
+    )
     raise WeightsError(
-        f"{folder}: no tokenizer found. Expected tokenizer.json, vocab.txt, vocab.json and merges.txt, spiece.model or "
-        f"sentencepiece.bpe.model. Received: {found or 'an empty folder'}. "
-        "Point backbone.weights at a folder that transformers' save_pretrained wrote, tokenizer included."
+        f"{folder}: no tokenizer found. Expected tokenizer.json, vocab.txt, vocab.json and"
+        " merges.txt, spiece.model or sentencepiece.bpe.model. Received:"
+        f" {found or 'an empty folder'}. Point backbone.weights at a folder that transformers'"
+        " save_pretrained wrote, tokenizer included."
     )

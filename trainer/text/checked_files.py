@@ -1,4 +1,6 @@
-"""A checkpoint's tokenizer files, checked before anything is built of them: tokens are texts, and ids numbers that a vocabulary has."""
+"""A checkpoint's tokenizer files, checked before anything is built of them: tokens are texts, and
+ids numbers that a vocabulary has.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,15 @@ from trainer.json_file import AGAIN, LARGEST_BYTES, is_number, read_object, requ
 LARGEST_ID = 2**21  # the largest known vocabulary has a million tokens
 LONGEST_TOKEN = 2000  # characters
 LONGEST_WORD = 100_000  # characters, of WordPiece's limit
-SPECIAL_NAMES = ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token", "bos_token", "eos_token")
+SPECIAL_NAMES = (
+    "unk_token",
+    "sep_token",
+    "pad_token",
+    "cls_token",
+    "mask_token",
+    "bos_token",
+    "eos_token",
+)
 _MORE_SPECIAL = ("additional_special_tokens", "extra_special_tokens")
 _SWITCHES = ("do_lower_case", "tokenize_chinese_chars", "strip_accents", "add_prefix_space")
 _FLAGS = ("lstrip", "rstrip", "single_word", "normalized", "special")
@@ -38,7 +48,9 @@ def check_files(folder: pathlib.Path) -> None:
     for name in filter(lambda name: is_there(folder / name), _OTHER_FILES):
         require_file(folder / name)
         if (size := (folder / name).stat().st_size) > LARGEST_BYTES:
-            raise WeightsError(f"{folder / name} has {size:,} bytes: expected at most {LARGEST_BYTES:,}. {AGAIN}")
+            raise WeightsError(
+                f"{folder / name} has {size:,} bytes: expected at most {LARGEST_BYTES:,}. {AGAIN}"
+            )
         if not size:  # of merges the library would make a vocabulary of bytes, without a word
             raise WeightsError(f"{folder / name} is empty. {AGAIN}")
 
@@ -48,7 +60,10 @@ def check_token(path: pathlib.Path, key: str, token: object) -> None:
     if not isinstance(token, str):
         raise _wrong(path, key, "a text", token)
     if len(token) > LONGEST_TOKEN:
-        raise WeightsError(f"{path}: {key} has a token of {len(token):,} characters, {shown_value(token, 40)}: expected at most {LONGEST_TOKEN:,}. {AGAIN}")
+        raise WeightsError(
+            f"{path}: {key} has a token of {len(token):,} characters, {shown_value(token, 40)}:"
+            f" expected at most {LONGEST_TOKEN:,}. {AGAIN}"
+        )
     try:
         token.encode("utf-8")
     except UnicodeEncodeError:
@@ -62,16 +77,24 @@ def check_ids(path: pathlib.Path, key: str, ids: object) -> None:
     _check_tokens(path, key, ids)
     for token, number in ids.items():
         if not _is_id(number):
-            raise _wrong(path, f"{key}[{shown_value(token, 40)}]", f"an id from 0 to {LARGEST_ID:,}", number)
+            raise _wrong(
+                path, f"{key}[{shown_value(token, 40)}]", f"an id from 0 to {LARGEST_ID:,}", number
+            )
     if len(set(ids.values())) < len(ids):
-        (number, _), = Counter(ids.values()).most_common(1)
+        ((number, _),) = Counter(ids.values()).most_common(1)
         twice = [token for token, other in ids.items() if other == number]
-        raise WeightsError(f"{path}: {key} gives the id {number} to several tokens: {', '.join(shown_value(token, 40) for token in twice[:3])}. {AGAIN}")
+        raise WeightsError(
+            f"{path}: {key} gives the id {number} to several tokens:"
+            f" {', '.join(shown_value(token, 40) for token in twice[:3])}. {AGAIN}"
+        )
 
 
 def _check_tokens(path: pathlib.Path, key: str, tokens: Iterable[object]) -> None:
     try:
-        sound = len(max(tokens, key=len, default="")) <= LONGEST_TOKEN and "".join(tokens).encode("utf-8") is not None  # type: ignore[call-overload]
+        sound = (
+            len(max(tokens, key=len, default="")) <= LONGEST_TOKEN
+            and "".join(tokens).encode("utf-8") is not None
+        )  # type: ignore[call-overload]
     except (TypeError, UnicodeEncodeError):
         sound = False
     for token in () if sound else tokens:  # only where one is wrong, as there are many
@@ -91,7 +114,9 @@ def _check_whole(path: pathlib.Path, content: dict[str, Any]) -> None:
             check_token(path, f"model.{key}", model[key])
     limit = model.get("max_input_chars_per_word", 100)
     if type(limit) is not int or not 0 < limit <= LONGEST_WORD:
-        raise _wrong(path, "model.max_input_chars_per_word", f"a number from 1 to {LONGEST_WORD:,}", limit)
+        raise _wrong(
+            path, "model.max_input_chars_per_word", f"a number from 1 to {LONGEST_WORD:,}", limit
+        )
     for key in ("normalizer", "pre_tokenizer", "post_processor", "decoder"):
         if content.get(key) is not None and not isinstance(content[key], Mapping):
             raise _wrong(path, key, "an object or null", content[key])
@@ -102,11 +127,18 @@ def _check_whole(path: pathlib.Path, content: dict[str, Any]) -> None:
     for token in added:
         _check_added(path, "added_tokens", token)
         if not _is_id(token.get("id")):
-            raise _wrong(path, f"added_tokens: id of {shown_value(token['content'], 40)}", f"a number from 0 to {LARGEST_ID:,}", token.get("id"))
+            raise _wrong(
+                path,
+                f"added_tokens: id of {shown_value(token['content'], 40)}",
+                f"a number from 0 to {LARGEST_ID:,}",
+                token.get("id"),
+            )
 
 
 def _check_character_map(path: pathlib.Path, normalizer: object) -> None:
-    """SentencePiece's map of characters: where it cannot be read the library ends in a panic, which is seen on stderr."""
+    """SentencePiece's map of characters: where it cannot be read the library ends in a panic, which
+    is seen on stderr.
+    """
     if not isinstance(normalizer, Mapping):
         return
     steps = normalizer.get("normalizers")
@@ -129,14 +161,25 @@ def _check_packed(path: pathlib.Path, packed: object) -> None:
 def _check_vocabulary(path: pathlib.Path, vocabulary: object) -> None:
     """Of WordPiece and BPE tokens and their ids, of Unigram pairs of a piece and its score."""
     if not vocabulary or not isinstance(vocabulary, list | dict):
-        raise WeightsError(f"{path}: expected model.vocab to map pieces to ids. Received: {shown_value(vocabulary, 60)}. {AGAIN}")
+        raise WeightsError(
+            f"{path}: expected model.vocab to map pieces to ids. Received:"
+            f" {shown_value(vocabulary, 60)}. {AGAIN}"
+        )
     if isinstance(vocabulary, dict):
         check_ids(path, "model.vocab", vocabulary)
         return
     if len(vocabulary) > LARGEST_ID:
-        raise WeightsError(f"{path}: model.vocab has {len(vocabulary):,} pieces: expected at most {LARGEST_ID:,}. {AGAIN}")
+        raise WeightsError(
+            f"{path}: model.vocab has {len(vocabulary):,} pieces: expected at most {LARGEST_ID:,}."
+            f" {AGAIN}"
+        )
     for pair in vocabulary:
-        if not isinstance(pair, list) or len(pair) != 2 or not isinstance(pair[0], str) or not is_number(pair[1]):
+        if (
+            not isinstance(pair, list)
+            or len(pair) != 2
+            or not isinstance(pair[0], str)
+            or not is_number(pair[1])
+        ):
             raise _wrong(path, "model.vocab", "pairs of a piece and its score", pair)
     _check_tokens(path, "model.vocab", [piece for piece, _ in vocabulary])
 
@@ -147,7 +190,12 @@ def _check_added(path: pathlib.Path, key: str, token: object) -> None:
     check_token(path, f"{key}: content", token.get("content"))
     for flag in _FLAGS:
         if not isinstance(token.get(flag, False), bool):
-            raise _wrong(path, f"{key}: {flag} of {shown_value(token['content'], 40)}", "true or false", token[flag])
+            raise _wrong(
+                path,
+                f"{key}: {flag} of {shown_value(token['content'], 40)}",
+                "true or false",
+                token[flag],
+            )
 
 
 def _check_config(path: pathlib.Path, content: dict[str, Any]) -> None:
@@ -157,7 +205,12 @@ def _check_config(path: pathlib.Path, content: dict[str, Any]) -> None:
         if not isinstance(decoder, Mapping):
             raise _wrong(path, "added_tokens_decoder", "an object of ids and tokens", decoder)
         for number, token in decoder.items():
-            if not (number.isascii() and number.isdecimal() and len(number) < 10 and int(number) <= LARGEST_ID):
+            if not (
+                number.isascii()
+                and number.isdecimal()
+                and len(number) < 10
+                and int(number) <= LARGEST_ID
+            ):
                 raise _wrong(path, "added_tokens_decoder", f"ids from 0 to {LARGEST_ID:,}", number)
             _check_added(path, f"added_tokens_decoder[{number}]", token)
     for key in SPECIAL_NAMES:
@@ -175,7 +228,9 @@ def _check_config(path: pathlib.Path, content: dict[str, Any]) -> None:
         raise _wrong(path, "tokenizer_class", "a name", content["tokenizer_class"])
 
 
-def _check_special(path: pathlib.Path, key: str, token: object, *, may_be_null: bool = True) -> None:
+def _check_special(
+    path: pathlib.Path, key: str, token: object, *, may_be_null: bool = True
+) -> None:
     if isinstance(token, Mapping):
         _check_added(path, key, token)
     elif token is not None or not may_be_null:
@@ -187,7 +242,10 @@ def _is_id(value: object) -> bool:
 
 
 def _wrong(path: pathlib.Path, key: str, expected: str, value: object) -> WeightsError:
-    return WeightsError(f"{path}: {shown_name(key)} should be {expected}. Received: {shown_value(value, 60)}. {AGAIN}")
+    return WeightsError(
+        f"{path}: {shown_name(key)} should be {expected}. Received: {shown_value(value, 60)}."
+        f" {AGAIN}"
+    )
 
 
 _CHECKS: dict[str, Callable[[pathlib.Path, dict[str, Any]], None]] = {

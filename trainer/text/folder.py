@@ -12,13 +12,22 @@ from trainer.text.characters import WHITE_SPACE
 from trainer.text.checked_files import LARGEST_ID, check_token, is_there
 from trainer.text.normalization import Normalization
 
-_SPECIAL_NAMES = {"unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]", "mask_token": "[MASK]"}
-# Classes that take tokenizer.json as it is; every other one rebuilds the normaliser from tokenizer_config.json.
+_SPECIAL_NAMES = {
+    "unk_token": "[UNK]",
+    "sep_token": "[SEP]",
+    "pad_token": "[PAD]",
+    "cls_token": "[CLS]",
+    "mask_token": "[MASK]",
+}
+# Classes that take tokenizer.json as it is; every other one rebuilds the normaliser from
+# tokenizer_config.json.
 _VERBATIM_CLASSES = ("PreTrainedTokenizerFast", "TokenizersBackend")
-# Model types whose tokenizer is BertTokenizer when no file names a class (transformers' TOKENIZER_MAPPING).
+# Model types whose tokenizer is BertTokenizer when no file names a class (transformers'
+# TOKENIZER_MAPPING).
 _BERT_MODEL_TYPES = frozenset(
-    "align bark bert blip bros chinese_clip convbert distilbert electra ernie flava git grounding-dino layoutlm megatron-bert "
-    "mm-grounding-dino mobilebert nezha nomic_bert qdqbert realm retribert squeezebert tvp vilt visual_bert".split()
+    "align bark bert blip bros chinese_clip convbert distilbert electra ernie flava git"
+    " grounding-dino layoutlm megatron-bert mm-grounding-dino mobilebert nezha nomic_bert qdqbert"
+    " realm retribert squeezebert tvp vilt visual_bert".split()
 )
 
 
@@ -38,8 +47,8 @@ class AddedToken:
 class WordPieceFiles:
     """All that determines a WordPiece tokenizer's ids.
 
-    `pieces` maps a piece of the WordPiece model to its id; `vocabulary` also has the added tokens. `special` maps
-    unk_token, sep_token, pad_token, cls_token and mask_token to their content.
+    `pieces` maps a piece of the WordPiece model to its id; `vocabulary` also has the added tokens.
+    `special` maps unk_token, sep_token, pad_token, cls_token and mask_token to their content.
     """
 
     pieces: dict[str, int]
@@ -63,12 +72,13 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
 def read_wordpiece(folder: pathlib.Path) -> WordPieceFiles:
     """Reads vocab.txt or tokenizer.json and what goes with them.
 
-    Where both exist, tokenizer.json gives the vocabulary and the added tokens, and tokenizer_config.json the
-    normalisation (defaults: lower-casing), as AutoTokenizer does for BERT; classes of transformers that
-    take tokenizer.json as it is are followed in that too.
+    Where both exist, tokenizer.json gives the vocabulary and the added tokens, and
+    tokenizer_config.json the normalisation (defaults: lower-casing), as AutoTokenizer does for
+    BERT; classes of transformers that take tokenizer.json as it is are followed in that too.
 
     Raises:
-        WeightsError: a file is damaged, a special token is missing, or an added token is of an unsupported kind.
+        WeightsError: a file is damaged, a special token is missing, or an added token is of an
+            unsupported kind.
     """
     config = read_json(folder / "tokenizer_config.json")
     whole = read_json(folder / "tokenizer.json")
@@ -78,7 +88,9 @@ def read_wordpiece(folder: pathlib.Path) -> WordPieceFiles:
     named = dict(_SPECIAL_NAMES)
     if verbatim and model.get("unk_token"):
         named["unk_token"] = model["unk_token"]
-    map_file = {} if "added_tokens_decoder" in config else read_json(folder / "special_tokens_map.json")
+    map_file = (
+        {} if "added_tokens_decoder" in config else read_json(folder / "special_tokens_map.json")
+    )
     for key in named:
         named[key] = _content(map_file.get(key) or config.get(key) or named[key])
     added = _added_tokens(folder, config, whole, map_file, named, pieces, verbatim=verbatim)
@@ -86,7 +98,9 @@ def read_wordpiece(folder: pathlib.Path) -> WordPieceFiles:
     return WordPieceFiles(
         pieces=pieces,
         vocabulary=_vocabulary(pieces, added),
-        normalization=_json_normalization(folder, whole) if verbatim else _config_normalization(config),
+        normalization=(
+            _json_normalization(folder, whole) if verbatim else _config_normalization(config)
+        ),
         added_tokens=added,
         special=named,
         continuing_prefix=model.get("continuing_subword_prefix", "##") if verbatim else "##",
@@ -106,8 +120,8 @@ def _model_pieces(folder: pathlib.Path, model: dict[str, Any]) -> dict[str, int]
     vocabulary = model.get("vocab")
     if not isinstance(vocabulary, dict) or not vocabulary:
         raise WeightsError(
-            f"{folder / 'tokenizer.json'}: expected model.vocab to map pieces to ids. Received: {str(vocabulary)[:60]}. "
-            "Copy the file again from its source."
+            f"{folder / 'tokenizer.json'}: expected model.vocab to map pieces to ids. Received:"
+            f" {str(vocabulary)[:60]}. Copy the file again from its source."
         )
     return vocabulary
 
@@ -116,14 +130,20 @@ def _read_vocabulary(path: pathlib.Path) -> dict[str, int]:
     try:
         lines = path.read_bytes().decode("utf-8").split("\n")
     except UnicodeDecodeError as error:
-        raise WeightsError(f"{path}: expected one piece a line in UTF-8. Received: {error}. Copy the file again.") from error
+        raise WeightsError(
+            f"{path}: expected one piece a line in UTF-8. Received: {error}. Copy the file again."
+        ) from error
     if lines[-1] == "":
         lines.pop()
     if len(lines) > LARGEST_ID:
-        raise WeightsError(f"{path}: {len(lines):,} lines: expected one piece a line, at most {LARGEST_ID:,}. Copy the file again.")
+        raise WeightsError(
+            f"{path}: {len(lines):,} lines: expected one piece a line, at most {LARGEST_ID:,}. Copy"
+            " the file again."
+        )
     check_token(path, "the vocabulary", max(lines, key=len, default=""))
     # Rust reads vocab.txt for transformers; Python's rstrip() takes four control characters more.
-    return {line.rstrip(WHITE_SPACE): id for id, line in enumerate(lines)}  # of equal lines the last counts, as in Rust
+    # of equal lines the last counts, as in Rust
+    return {line.rstrip(WHITE_SPACE): id for id, line in enumerate(lines)}
 
 
 def _content(token: Any) -> str:
@@ -147,23 +167,31 @@ def _added_tokens(
 ) -> tuple[AddedToken, ...]:
     found: dict[str, dict[str, bool]] = {}
     if "added_tokens_decoder" in config:
-        for _, token in sorted(config["added_tokens_decoder"].items(), key=lambda item: int(item[0])):
+        for _, token in sorted(
+            config["added_tokens_decoder"].items(), key=lambda item: int(item[0])
+        ):
             found[token["content"]] = _flags(token, normalized=not token.get("special", False))
     plain = read_json(folder / "added_tokens.json") if "added_tokens_decoder" not in config else {}
     for content in sorted(plain, key=plain.__getitem__):
         found[content] = _flags({}, normalized=True)
     listed = {token["content"]: token for token in whole.get("added_tokens", [])}
     if "added_tokens_decoder" not in config:
-        found.update({content: _flags(token, normalized=False) for content, token in listed.items()})
+        found.update(
+            {content: _flags(token, normalized=False) for content, token in listed.items()}
+        )
     declared = {**config, **map_file}
     for key, content in named.items():
         token = declared.get(key)
         if content in pieces and not (verbatim and token is None):
-            found.setdefault(content, _flags(token if isinstance(token, dict) else {}, normalized=False))
+            found.setdefault(
+                content, _flags(token if isinstance(token, dict) else {}, normalized=False)
+            )
     for key in ("additional_special_tokens", "extra_special_tokens"):
         tokens = declared.get(key) or []
         for token in tokens.values() if isinstance(tokens, dict) else tokens:
-            found.setdefault(_content(token), _flags(token if isinstance(token, dict) else {}, normalized=False))
+            found.setdefault(
+                _content(token), _flags(token if isinstance(token, dict) else {}, normalized=False)
+            )
     ids, result = dict(pieces), []
     for content, flags in found.items():
         id = listed[content]["id"] if content in listed else ids.setdefault(content, len(ids))
@@ -175,7 +203,8 @@ def _added_tokens(
 def _vocabulary(pieces: dict[str, int], added: tuple[AddedToken, ...]) -> tuple[str, ...]:
     ids = {**pieces, **{token.content: token.id for token in added}}
     names = {id: content for content, id in ids.items()}
-    return tuple(names.get(id, "") for id in range(max(names) + 1))  # "" where a repeated line left a hole
+    # "" where a repeated line left a hole
+    return tuple(names.get(id, "") for id in range(max(names) + 1))
 
 
 def _config_normalization(config: dict[str, Any]) -> Normalization:
@@ -193,28 +222,43 @@ def _json_normalization(folder: pathlib.Path, whole: dict[str, Any]) -> Normaliz
         kind = (whole.get(key) or {}).get("type")
         if kind != expected:
             raise WeightsError(
-                f"{folder / 'tokenizer.json'}: {key} must be {expected}. Received: {kind}. "
-                "Choose a checkpoint with a BERT tokenizer, or save this one with transformers' BertTokenizer."
+                f"{folder / 'tokenizer.json'}: {key} must be {expected}. Received: {kind}. Choose a"
+                " checkpoint with a BERT tokenizer, or save this one with transformers'"
+                " BertTokenizer."
             )
     settings = {key: value for key, value in whole["normalizer"].items() if key != "type"}
     known = {field.name for field in dataclasses.fields(Normalization)}
-    if set(settings) - known or not all(isinstance(value, bool | None) for value in settings.values()):
-        raise WeightsError(f"{folder / 'tokenizer.json'}: normalizer has {shown_value(settings)}: expected {', '.join(sorted(known))}, each true or false. "
-                           "Copy the file again from its source.")
+    if set(settings) - known or not all(
+        isinstance(value, bool | None) for value in settings.values()
+    ):
+        raise WeightsError(
+            f"{folder / 'tokenizer.json'}: normalizer has {shown_value(settings)}: expected"
+            f" {', '.join(sorted(known))}, each true or false. Copy the file again from its source."
+        )
     return Normalization(**settings)
 
 
-def _check(folder: pathlib.Path, pieces: dict[str, int], added: tuple[AddedToken, ...], named: dict[str, str]) -> None:
+def _check(
+    folder: pathlib.Path,
+    pieces: dict[str, int],
+    added: tuple[AddedToken, ...],
+    named: dict[str, str],
+) -> None:
     known = {*pieces, *(token.content for token in added)}
-    missing = [f"{key} {named[key]!r}" for key in ("pad_token", "unk_token", "cls_token", "sep_token") if named[key] not in known]
+    missing = [
+        f"{key} {named[key]!r}"
+        for key in ("pad_token", "unk_token", "cls_token", "sep_token")
+        if named[key] not in known
+    ]
     if missing:
         raise WeightsError(
-            f"{folder}: the vocabulary of {len(pieces)} pieces lacks {', '.join(missing)}. Expected every special token to be in it. "
-            "Name the right ones in tokenizer_config.json, or copy the vocabulary again from its source."
+            f"{folder}: the vocabulary of {len(pieces)} pieces lacks {', '.join(missing)}. Expected"
+            " every special token to be in it. Name the right ones in tokenizer_config.json, or"
+            " copy the vocabulary again from its source."
         )
     words = [token.content for token in added if token.single_word]
     if words:
         raise WeightsError(
-            f"{folder}: added tokens with single_word=true are not supported. Received: {', '.join(map(repr, words))}. "
-            "Save the tokenizer with single_word=false for them."
+            f"{folder}: added tokens with single_word=true are not supported. Received:"
+            f" {', '.join(map(repr, words))}. Save the tokenizer with single_word=false for them."
         )

@@ -1,4 +1,7 @@
-"""Words longer than a WordPiece tokenizer takes: each is unknown as a whole. In Thai, where no space parts words, a clause is one."""
+"""Words longer than a WordPiece tokenizer takes: each is unknown as a whole.
+
+In Thai, where no space parts words, a clause is one.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ MOST_CHARACTERS = 3  # that one becomes when it is normalised, as a syllable of 
 def long_words(text: str, limit: int, normalize: Callable[[str], str]) -> int:
     """How many words of a text have more than so many characters once it is normalised."""
     least = limit // MOST_CHARACTERS + 1
-    if len(text) < least or max(map(len, text.split()), default=0) < least:  # most texts, in no time
+    # most texts, in no time
+    if len(text) < least or max(map(len, text.split()), default=0) < least:
         return 0
     runs = re.findall(f"{RUN}{{{least},}}", text)
     return sum(length > limit for run in runs for length in _word_lengths(normalize(run)))
@@ -26,4 +30,6 @@ def _word_lengths(text: str) -> list[int]:
 
 
 def _parts(character: str) -> bool:
-    return unicodedata.category(character).startswith("P") or unicodedata.name(character, "").startswith("CJK")
+    return unicodedata.category(character).startswith("P") or unicodedata.name(
+        character, ""
+    ).startswith("CJK")

@@ -1,12 +1,15 @@
-"""What BERT's normaliser and pre-tokeniser do to each Unicode code point, as small tables for the graph.
+"""What BERT's normaliser and pre-tokeniser do to each Unicode code point, as small tables for the
+graph.
 
-Both act on one code point at a time, so their whole effect is a table, built by asking Hugging Face's `tokenizers`.
-The table also renames characters: those of the vocabulary get code points whose word-or-punctuation class no release of
-ICU disputes, all others become one unknown letter or one unknown punctuation mark. So whatever ICU the serving
-binary links, words are split where Hugging Face splits them.
+Both act on one code point at a time, so their whole effect is a table, built by asking Hugging
+Face's `tokenizers`.
+The table also renames characters: those of the vocabulary get code points whose word-or-punctuation
+class no release of ICU disputes, all others become one unknown letter or one unknown punctuation
+mark. So whatever ICU the serving binary links, words are split where Hugging Face splits them.
 
-Known difference, in offsets only: where an accent stands before a spacing mark that NFD would put first (U+0301 before
-the Hangul tone mark U+302E), Hugging Face reorders the two and gives the mark the accent's place; here it keeps its own.
+Known difference, in offsets only: where an accent stands before a spacing mark that NFD would put
+first (U+0301 before the Hangul tone mark U+302E), Hugging Face reorders the two and gives the mark
+the accent's place; here it keeps its own.
 """
 
 from __future__ import annotations
@@ -22,7 +25,8 @@ from tokenizers import normalizers, pre_tokenizers
 from trainer.text.characters import PAGE_BITS, two_levels
 
 CODE_POINTS = 0x110000
-# Start, stop, size: within a block of that size all code points are treated alike, so its ends are asked only.
+# Start, stop, size: within a block of that size all code points are treated alike, so its ends are
+# asked only.
 _BLOCKS = (
     (0, 0x20000, 1),
     (0x20000, 0x2F800, 16),  # ideographs
@@ -62,8 +66,10 @@ class Normalization:
 class CodePointTable:
     """Two-level table from a code point to the renamed characters it becomes.
 
-    `entries[pages[c >> PAGE_BITS] << PAGE_BITS | c & mask]` is one renamed code point where it is >= 0; else its
-    complement e says: the `e & 7` values of `sequences` from `e >> 3` on (none of them for a removed character).
+    `entries[pages[c >> PAGE_BITS] << PAGE_BITS | c & mask]` is one renamed code point where it is
+    >= 0; else its
+    complement e says: the `e & 7` values of `sequences` from `e >> 3` on (none of them for a
+    removed character).
     """
 
     pages: np.ndarray  # (4352,) int32
@@ -71,7 +77,9 @@ class CodePointTable:
     sequences: np.ndarray  # int32
 
     def rename(self, text: str) -> str:
-        """The normalised, renamed text; in Python, for the few strings needed when a graph is built."""
+        """The normalised, renamed text; in Python, for the few strings needed when a graph is
+        built.
+        """
         codes: list[int] = []
         for code_point in map(ord, text):
             page = int(self.pages[code_point >> PAGE_BITS]) << PAGE_BITS
@@ -98,8 +106,8 @@ class Alphabet:
 class _Effects:
     """What the normaliser does to each code point.
 
-    `kinds`: (1114112,) uint8, one of _SAME, _REMOVED, _SPACED (itself with a space on either side) and _OTHER, which
-    `others` spells out.
+    `kinds`: (1114112,) uint8, one of _SAME, _REMOVED, _SPACED (itself with a space on either side)
+    and _OTHER, which `others` spells out.
     """
 
     kinds: np.ndarray
@@ -109,8 +117,12 @@ class _Effects:
 @functools.lru_cache(maxsize=4)
 def _effects(normalization: Normalization) -> _Effects:
     blocks = [range(start, stop, size) for start, stop, size in _BLOCKS]
-    asked = sorted({c for block in blocks for first in block for c in (first, first + block.step - 1)} - {*range(0xD800, 0xE000), ord("|")})
-    # One call for all: the separator, which no setting changes, keeps neighbours from being composed or reordered.
+    asked = sorted(
+        {c for block in blocks for first in block for c in (first, first + block.step - 1)}
+        - {*range(0xD800, 0xE000), ord("|")}
+    )
+    # One call for all: the separator, which no setting changes, keeps neighbours from being
+    # composed or reordered.
     answers = normalization.normalize("|".join(map(chr, asked))).split("|")
     kinds, others = np.zeros(CODE_POINTS, np.uint8), {}
     for code_point, answer in zip(asked, answers, strict=True):
@@ -127,7 +139,10 @@ def _effects(normalization: Normalization) -> _Effects:
         block = kinds[start:stop].reshape(-1, size)
         if size > 1:
             if (block[:, 0] != block[:, -1]).any() or (block[:, 0] == _OTHER).any():
-                raise AssertionError(f"this release of tokenizers treats U+{start:X} to U+{stop - 1:X} unevenly: refine _BLOCKS")
+                raise AssertionError(
+                    f"this release of tokenizers treats U+{start:X} to U+{stop - 1:X} unevenly:"
+                    " refine _BLOCKS"
+                )
             block[:] = block[:, :1]
     return _Effects(kinds, others)
 
@@ -135,9 +150,15 @@ def _effects(normalization: Normalization) -> _Effects:
 @functools.cache
 def _kinds() -> np.ndarray:
     """(1114112,) uint8: letter, isolated or space, as Hugging Face's pre-tokeniser splits."""
-    ranges = ((0, 0x4E00), (0xA000, 0xAC00), (0xF900, 0x20000))  # the rest: ideographs, Hangul, private use, no punctuation
+    # the rest: ideographs, Hangul, private use, no punctuation
+    ranges = ((0, 0x4E00), (0xA000, 0xAC00), (0xF900, 0x20000))
     asked = [chr(c) for start, stop in ranges for c in range(start, stop)]
-    pieces = [piece for piece, _ in pre_tokenizers.BertPreTokenizer().pre_tokenize_str("a" + "a".join(asked) + "a")]
+    pieces = [
+        piece
+        for piece, _ in pre_tokenizers.BertPreTokenizer().pre_tokenize_str(
+            "a" + "a".join(asked) + "a"
+        )
+    ]
     kinds = np.zeros(CODE_POINTS, np.uint8)
     kinds[[ord(piece) for piece in pieces if len(piece) == 1 and piece != "a"]] = _ISOLATED_KIND
     kinds[[ord(character) for character in set(asked).difference("".join(pieces))]] = _SPACE_KIND
@@ -146,11 +167,16 @@ def _kinds() -> np.ndarray:
 
 @functools.lru_cache(maxsize=4)
 def _standing_alone(normalization: Normalization) -> tuple[frozenset[str], frozenset[str]]:
-    """Letters that are always spaced out (ideographs), and those of them that also occur inside words."""
+    """Letters that are always spaced out (ideographs), and those of them that also occur inside
+    words.
+    """
     effects = _effects(normalization)
-    spaced, inside = set(map(chr, np.flatnonzero(effects.kinds == _SPACED).tolist())), set()
+    spaced = set(map(chr, np.flatnonzero(effects.kinds == _SPACED).tolist()))
+    inside = set()
     for answer in effects.others.values():
-        (spaced if _is_spaced(answer) else inside).update(answer.strip(" ") if _is_spaced(answer) else answer)
+        (spaced if _is_spaced(answer) else inside).update(
+            answer.strip(" ") if _is_spaced(answer) else answer
+        )
     return frozenset(spaced), frozenset(spaced & inside)
 
 
@@ -167,7 +193,8 @@ def make_alphabet(characters: Iterable[str], normalization: Normalization) -> Al
     """
     kinds, (spaced, also_in_words) = _kinds(), _standing_alone(normalization)
     letters, isolated = {}, {}
-    letter_names, isolated_names = _letter_names(), _isolated_names()
+    letter_names = _letter_names()
+    isolated_names = _isolated_names()
     for character in sorted(set(characters)):
         kind = kinds[ord(character)]
         if kind == _ISOLATED_KIND or character in spaced:
@@ -179,15 +206,23 @@ def make_alphabet(characters: Iterable[str], normalization: Normalization) -> Al
 
 
 def _letter_names() -> Iterator[int]:
-    """Code points that are word characters to every ICU, shortest in UTF-8 first: Latin, Cyrillic, private use."""
+    """Code points that are word characters to every ICU, shortest in UTF-8 first: Latin, Cyrillic,
+    private use.
+    """
     latin = (c for c in range(0xC0, 0x250) if c not in (0xD7, 0xF7))
     cyrillic = (c for c in range(0x400, 0x530) if not 0x482 <= c <= 0x489)
-    return itertools.chain(latin, cyrillic, range(UNKNOWN_LETTER + 1, 0xF900), range(0xF0000, 0xFFFFE))
+    return itertools.chain(
+        latin, cyrillic, range(UNKNOWN_LETTER + 1, 0xF900), range(0xF0000, 0xFFFFE)
+    )
 
 
 def _isolated_names() -> Iterator[int]:
-    """Code points that FastWordpiece splits off by number, whatever its ICU: the ideograph blocks."""
-    return itertools.chain(range(UNKNOWN_ISOLATED + 1, 0x4DC0), range(0x4E00, 0xA000), range(0x20000, 0x2A6E0))
+    """Code points that FastWordpiece splits off by number, whatever its ICU:
+    the ideograph blocks.
+    """
+    return itertools.chain(
+        range(UNKNOWN_ISOLATED + 1, 0x4DC0), range(0x4E00, 0xA000), range(0x20000, 0x2A6E0)
+    )
 
 
 def make_table(alphabet: Alphabet, normalization: Normalization) -> CodePointTable:
@@ -203,9 +238,12 @@ def make_table(alphabet: Alphabet, normalization: Normalization) -> CodePointTab
     for character, name in alphabet.letters.items():
         names[ord(character)] = ord(name)
     effects = _effects(normalization)
-    entries, sequences, known = names.copy(), [], {}
+    entries = names.copy()
+    sequences = []
+    known = {}
     entries[effects.kinds == _REMOVED] = ~0
-    entries[effects.kinds == _SPACED] = UNKNOWN_ISOLATED  # FastWordpiece needs no spaces to split these off
+    # FastWordpiece needs no spaces to split these off
+    entries[effects.kinds == _SPACED] = UNKNOWN_ISOLATED
     for character, name in isolated.items():
         if effects.kinds[ord(character)] == _SPACED:
             entries[ord(character)] = name
@@ -215,21 +253,32 @@ def make_table(alphabet: Alphabet, normalization: Normalization) -> CodePointTab
         elif _is_spaced(answer):
             entries[code_point] = isolated.get(answer[1], UNKNOWN_ISOLATED)
         else:
-            entries[code_point] = known[answer] if answer in known else _add_sequence(answer, names, sequences, known)
+            entries[code_point] = (
+                known[answer] if answer in known else _add_sequence(answer, names, sequences, known)
+            )
     return CodePointTable(*two_levels(entries), np.array(sequences or [SPACE], np.int32))
 
 
-def _add_sequence(answer: str, names: np.ndarray, sequences: list[int], known: dict[str, int]) -> int:
+def _add_sequence(
+    answer: str, names: np.ndarray, sequences: list[int], known: dict[str, int]
+) -> int:
     renamed = [int(names[ord(character)]) for character in answer]
     if UNKNOWN_LETTER in renamed and all(_is_letter(name) for name in renamed):
-        known[answer] = UNKNOWN_LETTER  # a word with an unknown letter is [UNK] however long: one letter says it
+        # a word with an unknown letter is [UNK] however long: one letter says it
+        known[answer] = UNKNOWN_LETTER
         return UNKNOWN_LETTER
     if len(renamed) > 7:
-        raise AssertionError(f"{answer!r} has {len(renamed)} characters; the table packs the length into 3 bits")
+        raise AssertionError(
+            f"{answer!r} has {len(renamed)} characters; the table packs the length into 3 bits"
+        )
     known[answer] = ~(len(sequences) << 3 | len(renamed))
     sequences += renamed
     return known[answer]
 
 
 def _is_letter(name: int) -> bool:
-    return chr(name).isalnum() if name < 0x80 else not (0x3400 <= name < 0xE000 or 0x20000 <= name < 0x30000)
+    return (
+        chr(name).isalnum()
+        if name < 0x80
+        else not (0x3400 <= name < 0xE000 or 0x20000 <= name < 0x30000)
+    )

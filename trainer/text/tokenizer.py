@@ -1,4 +1,6 @@
-"""What every tokenizer is to the rest: ids of raw strings, where they stand, and how a row is laid out around them."""
+"""What every tokenizer is to the rest: ids of raw strings, where they stand, and how a row is laid
+out around them.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from trainer.text.added_tokens import Added, Spans, Tokens, around_added
 
 
 class Template(NamedTuple):
-    """The special tokens around one text or a pair: before first between second after. All empty for GPT-2.
+    """The special tokens around one text or a pair: before first between second after.
+
+    All empty for GPT-2.
 
     Attributes:
         empty: what a row has that would have nothing else: a model needs something to look at.
@@ -28,13 +32,20 @@ class Template(NamedTuple):
         return len(self.before) + len(self.after) + (len(self.between) if pair else 0)
 
     def filled(self, value: int, *, last: int | None = None) -> Template:
-        """The same with a value in place of each token; `last` in place of those behind the second text."""
-        return self._replace(before=(value,) * len(self.before), between=(value,) * len(self.between),
-                             after=(value if last is None else last,) * len(self.after), empty=value)
+        """The same with a value in place of each token; `last` in place of those behind the second
+        text.
+        """
+        return self._replace(
+            before=(value,) * len(self.before),
+            between=(value,) * len(self.between),
+            after=(value if last is None else last,) * len(self.after),
+            empty=value,
+        )
 
 
 class Tokenizer(tf.Module):
-    """Tokenizes raw strings; may be held by a tf.Module, called in a tf.function and exported in a SavedModel.
+    """Tokenizes raw strings; may be held by a tf.Module, called in a tf.function and exported in a
+    SavedModel.
 
     Attributes:
         vocabulary: list of V str, the token of each id.
@@ -63,18 +74,23 @@ class Tokenizer(tf.Module):
         return self.vocabulary
 
     def long_words(self, text: str) -> int:
-        """How many words of a text are longer than the tokenizer takes, and so unknown as a whole."""
+        """How many words of a text are longer than the tokenizer takes,
+        and so unknown as a whole.
+        """
         return 0
 
     def decode(self, ids: tf.RaggedTensor) -> tf.Tensor:
-        """The texts of rows of tokens, (B, None) int32 -> (B,) string; special tokens write nothing."""
+        """The texts of rows of tokens, (B, None) int32 -> (B,) string; special tokens write
+        nothing.
+        """
         raise NotImplementedError
 
     def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Splits each text into token ids, special tokens not added.
 
         Args:
-            texts: (B,) string, UTF-8. Invalid bytes count as U+FFFD, as after Python's `decode(errors="replace")`.
+            texts: (B,) string, UTF-8. Invalid bytes count as U+FFFD, as after Python's
+                `decode(errors="replace")`.
         Returns:
             (B, None) int32.
         """
@@ -89,7 +105,8 @@ class Tokenizer(tf.Module):
         """
         return Spans(*self._graph_spans(texts)).ragged()
 
-    # Apart from the public methods, which must hold the tokenizer: a tf.function of a method holds it weakly.
+    # Apart from the public methods, which must hold the tokenizer: a tf.function of a method holds
+    # it weakly.
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def _graph_ids(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return self._spans(texts, with_offsets=False)[:2]
@@ -100,7 +117,12 @@ class Tokenizer(tf.Module):
 
     def _spans(self, texts: tf.Tensor, *, with_offsets: bool) -> Spans:
         with tf.device("CPU:0"):  # where the string ops are, also in a process that has a GPU
-            return around_added(texts, self._added, "UTF8_CHAR", lambda plain: self._split(plain, with_offsets=with_offsets))
+            return around_added(
+                texts,
+                self._added,
+                "UTF8_CHAR",
+                lambda plain: self._split(plain, with_offsets=with_offsets),
+            )
 
     def _split(self, texts: tf.Tensor, *, with_offsets: bool) -> Spans:
         """Tokenizes texts without added tokens; without offsets those are of any length."""

@@ -1,4 +1,6 @@
-"""Long texts in several overlapping rows, none of their tokens lost and each answered for by one row."""
+"""Long texts in several overlapping rows, none of their tokens lost and each answered for by one
+row.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,8 @@ class Windows(NamedTuple):
     Attributes:
         text: (U,) int64, the text each row is of.
         start, limit: (U,) int64, its tokens within the text.
-        own_start, own_limit: (U,) int64, those of them that it answers for: each token of a text belongs to one row, the
-            one where it stands farther from the edge.
+        own_start, own_limit: (U,) int64, those of them that it answers for: each token of a text
+            belongs to one row, the one where it stands farther from the edge.
     """
 
     text: tf.Tensor
@@ -35,12 +37,15 @@ class Windows(NamedTuple):
         """(U, None) int32, 1 where the row answers for the token."""
         places = tf.ragged.range(self.start, self.limit, row_splits_dtype=tf.int64)
         rows = places.value_rowids()
-        mine = (places.values >= tf.gather(self.own_start, rows)) & (places.values < tf.gather(self.own_limit, rows))
+        mine = (places.values >= tf.gather(self.own_start, rows)) & (
+            places.values < tf.gather(self.own_limit, rows)
+        )
         return places.with_values(tf.cast(mine, tf.int32))
 
 
 def cut_rows(lengths: tf.Tensor, room: int) -> Windows:
-    """Cuts texts into rows that share nothing, each answering for all that it has; an empty text has one.
+    """Cuts texts into rows that share nothing, each answering for all that it has; an empty text
+    has one.
 
     Args:
         lengths: (B,) int64, tokens of each text.
@@ -48,28 +53,38 @@ def cut_rows(lengths: tf.Tensor, room: int) -> Windows:
     """
     counts = tf.maximum(tf.constant(1, tf.int64), -(-lengths // room))
     numbers = tf.ragged.range(tf.zeros_like(counts), counts, row_splits_dtype=tf.int64)
-    text, start = numbers.value_rowids(), numbers.values * room
+    text = numbers.value_rowids()
+    start = numbers.values * room
     limit = tf.minimum(start + room, tf.gather(lengths, text))
     return Windows(text, start, limit, start, limit)
 
 
 def make_windows(lengths: tf.Tensor, room: tf.Tensor, overlap: tf.Tensor) -> Windows:
-    """Covers texts with as few windows as their overlap allows; a text that fits has one, an empty one too.
+    """Covers texts with as few windows as their overlap allows; a text that fits has one, an empty
+    one too.
 
     Args:
         lengths: (B,) int64, tokens of each text.
         room: (B,) int64, tokens that a window of it holds, > overlap.
-        overlap: (B,) int64, tokens that neighbouring windows share at least; the last may share more, so that it is full.
+        overlap: (B,) int64, tokens that neighbouring windows share at least; the last may share
+            more, so that it is full.
     """
     step = room - overlap
-    counts = tf.maximum(tf.constant(1, tf.int64), -((overlap - lengths) // step))  # of windows: (n - overlap) / step, rounded up
+    # of windows: (n - overlap) / step, rounded up
+    counts = tf.maximum(tf.constant(1, tf.int64), -((overlap - lengths) // step))
     numbers = tf.ragged.range(tf.zeros_like(counts), counts, row_splits_dtype=tf.int64)
     text, number = numbers.value_rowids(), numbers.values
-    length, room, step, count = (tf.gather(values, text) for values in (lengths, room, step, counts))
+    length, room, step, count = (
+        tf.gather(values, text) for values in (lengths, room, step, counts)
+    )
     last = tf.maximum(length - room, 0)
     start = tf.minimum(number * step, last)
     limit = tf.minimum(start + room, length)
-    own_start = tf.where(number == 0, tf.zeros_like(start), (start + tf.minimum((number - 1) * step + room, length)) // 2)
+    own_start = tf.where(
+        number == 0,
+        tf.zeros_like(start),
+        (start + tf.minimum((number - 1) * step + room, length)) // 2,
+    )
     next_start = tf.minimum((number + 1) * step, last)
     own_limit = tf.where(number == count - 1, length, (next_start + limit) // 2)
     return Windows(text, start, limit, own_start, own_limit)
@@ -84,6 +99,8 @@ def window_overlap(seq_len: int, special: int, overlap: int | None) -> int:
     room = seq_len - special
     overlap = room // 4 if overlap is None else overlap
     if not 0 <= overlap < room:
-        raise ConfigError(f"data.window_overlap: expected less than {room}, the tokens of a window of data.seq_len = {seq_len} without its {special} "
-                          f"special tokens. Received {overlap}.")
+        raise ConfigError(
+            f"data.window_overlap: expected less than {room}, the tokens of a window of"
+            f" data.seq_len = {seq_len} without its {special} special tokens. Received {overlap}."
+        )
     return overlap

@@ -1,6 +1,7 @@
 """The entry: flags -> config -> preflight -> request -> job.
 
-python -m trainer.vertex --config=FILE --project=PROJECT --region=REGION --bucket=gs://BUCKET --accelerator=NAME[:COUNT] [--dry_run] [--SECTION.KEY=VALUE ...]
+python -m trainer.vertex --config=FILE --project=PROJECT --region=REGION --bucket=gs://BUCKET
+--accelerator=NAME[:COUNT] [--dry_run] [--SECTION.KEY=VALUE ...]
 """
 
 from __future__ import annotations
@@ -14,19 +15,26 @@ from trainer.vertex import options as options_module
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Submits a job. Returns the exit code: 0 done, 2 a mistake, or a job that was followed and failed."""
+    """Submits a job.
+
+    Returns the exit code: 0 done, 2 a mistake, or a job that was followed and failed.
+    """
     standard_streams.open_closed()
     now = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     try:
         options, overrides = options_module.parse(sys.argv if argv is None else argv)
         if options is None:
-            standard_streams.print_text(flags.help_text(options_module.USAGE, options_module.own_flags()))
+            standard_streams.print_text(
+                flags.help_text(options_module.USAGE, options_module.own_flags())
+            )
             return 0
         if options.deploy:
             from trainer.vertex.deploy import deploy
+
             deploy(options, now)
         else:
             from trainer.vertex.submit import submit
+
             submit(options, overrides, now)
     except UserError as error:
         standard_streams.say(f"error: {shown_message(mirror.shown(str(error)))}")

@@ -41,7 +41,8 @@ class Artifact(NamedTuple):
 
 
 def deploy(options: Options, now: str) -> None:
-    """Uploads the model, makes an endpoint unless one is named, and has it serve; or prints the requests.
+    """Uploads the model, makes an endpoint unless one is named, and has it serve; or prints the
+    requests.
 
     Args:
         now: the time, for the folder that is served.
@@ -51,21 +52,44 @@ def deploy(options: Options, now: str) -> None:
     """
     display, name = Display(), options.name or "podtune"
     machine = accelerators.choose(options)
-    image = options.serving_image or request.registry_image(options, f"serving:{SERVING_VERSION}{'-gpu' if machine.kind == 'gpu' else ''}")
-    target = f"{options.bucket}/served/{name}/{now}"  # a folder of its own: what serves by now stays as it is
-    spec = request.machine_spec(machine if machine.accelerator_type or options.machine_type else machine._replace(machine_type=SMALL_MACHINE))
-    artifact = Artifact(target, "1", options.deploy) if options.dry_run else _find(options.deploy, target)
+    image = options.serving_image or request.registry_image(
+        options, f"serving:{SERVING_VERSION}{'-gpu' if machine.kind == 'gpu' else ''}"
+    )
+    # a folder of its own: what serves by now stays as it is
+    target = f"{options.bucket}/served/{name}/{now}"
+    spec = request.machine_spec(
+        machine
+        if machine.accelerator_type or options.machine_type
+        else machine._replace(machine_type=SMALL_MACHINE)
+    )
+    artifact = (
+        Artifact(target, "1", options.deploy) if options.dry_run else _find(options.deploy, target)
+    )
     model = model_request(name, artifact.base, image)
-    resources = {"machineSpec": spec, "minReplicaCount": options.replicas, "maxReplicaCount": options.max_replicas or options.replicas,
-                 **({"spot": True} if options.spot else {})}
-    deployed = {"displayName": name, "dedicatedResources": resources, **({"serviceAccount": options.service_account} if options.service_account else {})}
+    resources = {
+        "machineSpec": spec,
+        "minReplicaCount": options.replicas,
+        "maxReplicaCount": options.max_replicas or options.replicas,
+        **({"spot": True} if options.spot else {}),
+    }
+    deployed = {
+        "displayName": name,
+        "dedicatedResources": resources,
+        **({"serviceAccount": options.service_account} if options.service_account else {}),
+    }
     as_message("Model", model)
     as_message("DeployedModel", {**deployed, "model": "projects/p/locations/r/models/m"})
     if options.dry_run:
         requests = [{"uploadModel": {"model": model}}]
         if options.endpoint != NO_ENDPOINT:
-            requests += [*([] if options.endpoint else [{"createEndpoint": {"endpoint": {"displayName": name}}}]),
-                         {"deployModel": {"deployedModel": deployed, "trafficSplit": {"0": 100}}}]
+            requests += [
+                *(
+                    []
+                    if options.endpoint
+                    else [{"createEndpoint": {"endpoint": {"displayName": name}}}]
+                ),
+                {"deployModel": {"deployedModel": deployed, "trafficSplit": {"0": 100}}},
+            ]
         print_result(yaml.safe_dump_all(requests, sort_keys=False, width=200).rstrip())
         return
     service = Service(options.project, options.region)
@@ -75,25 +99,51 @@ def deploy(options: Options, now: str) -> None:
     print_result(uploaded)
     if options.endpoint == NO_ENDPOINT:
         return
-    endpoint = f"{service.parent}/endpoints/{options.endpoint}" if options.endpoint else service.create_endpoint(name)
+    endpoint = (
+        f"{service.parent}/endpoints/{options.endpoint}"
+        if options.endpoint
+        else service.create_endpoint(name)
+    )
     display.line(f"deploying to {endpoint}: this takes about a quarter of an hour")
     service.deploy_model(endpoint, {**deployed, "model": uploaded})
     print_result(endpoint)
-    display.line(f"ask it: gcloud ai endpoints predict {endpoint.rpartition('/')[2]} --region={options.region} --project={options.project} "
-                 "--json-request=REQUEST.json, with {\"instances\": [{\"text\": \"…\"}]} in the file")
+    display.line(
+        f"ask it: gcloud ai endpoints predict {endpoint.rpartition('/')[2]}"
+        f" --region={options.region} --project={options.project} --json-request=REQUEST.json, with"
+        ' {"instances": [{"text": "…"}]} in the file'
+    )
 
 
 def model_request(name: str, base: str, image: str) -> dict[str, Any]:
     """The Model: TensorFlow Serving's own container, which reads its folder from Cloud Storage."""
-    arguments = [f"--rest_api_port={REST_PORT}", "--port=8500", f"--model_name={SERVED}", "--model_base_path=$(AIP_STORAGE_URI)", "--enable_batching",
-                 f"--batching_parameters_file=$(AIP_STORAGE_URI)/{BATCHING_FILE}"]
-    container = {"imageUri": image, "command": ["tensorflow_model_server"], "args": arguments, "ports": [{"containerPort": REST_PORT}],
-                 "predictRoute": f"/v1/models/{SERVED}:predict", "healthRoute": f"/v1/models/{SERVED}"}
-    return {"displayName": name, "artifactUri": base, "containerSpec": container, "labels": request.LABELS}
+    arguments = [
+        f"--rest_api_port={REST_PORT}",
+        "--port=8500",
+        f"--model_name={SERVED}",
+        "--model_base_path=$(AIP_STORAGE_URI)",
+        "--enable_batching",
+        f"--batching_parameters_file=$(AIP_STORAGE_URI)/{BATCHING_FILE}",
+    ]
+    container = {
+        "imageUri": image,
+        "command": ["tensorflow_model_server"],
+        "args": arguments,
+        "ports": [{"containerPort": REST_PORT}],
+        "predictRoute": f"/v1/models/{SERVED}:predict",
+        "healthRoute": f"/v1/models/{SERVED}",
+    }
+    return {
+        "displayName": name,
+        "artifactUri": base,
+        "containerSpec": container,
+        "labels": request.LABELS,
+    }
 
 
 def _find(place: str, target: str) -> Artifact:
-    """The SavedModel at a URL or in a folder of this machine, in the folder `model` of a job_dir, or in the highest version."""
+    """The SavedModel at a URL or in a folder of this machine, in the folder `model` of a job_dir,
+    or in the highest version.
+    """
     key = "--deploy"
     if not place.startswith(mirror.SCHEME):
         return _find_here(pathlib.Path(place).expanduser(), target)
@@ -109,7 +159,11 @@ def _find(place: str, target: str) -> Artifact:
 
 
 def _find_here(folder: pathlib.Path, target: str) -> Artifact:
-    below = {str(file.parent.relative_to(folder)).strip(".") for file in folder.rglob(SAVED_MODEL)} if folder.is_dir() else set()
+    below = (
+        {str(file.parent.relative_to(folder)).strip(".") for file in folder.rglob(SAVED_MODEL)}
+        if folder.is_dir()
+        else set()
+    )
     return Artifact(target, "1", str(folder / _chosen(below, str(folder))))
 
 
@@ -119,26 +173,41 @@ def _chosen(found: set[str], place: str) -> str:
             return name
     versions = sorted((name for name in found if name.isdigit()), key=int, reverse=True)
     if not versions:
-        raise ConfigError(f"--deploy: there is no SavedModel in {place}: expected {SAVED_MODEL} in it, in its folder model, or in a version's folder. "
-                          "To make one: python -m trainer.task --mode=export --job_dir=JOB_DIR")
+        raise ConfigError(
+            f"--deploy: there is no SavedModel in {place}: expected {SAVED_MODEL} in it, in its"
+            " folder model, or in a version's folder. To make one: python -m trainer.task"
+            " --mode=export --job_dir=JOB_DIR"
+        )
     return versions[0]
 
 
 def _stage(artifact: Artifact, display: Display) -> None:
-    """Puts the SavedModel where TensorFlow Serving looks: in a version's folder, saved_model.pb last."""
+    """Puts the SavedModel where TensorFlow Serving looks: in a version's folder, saved_model.pb
+    last.
+    """
     if artifact.copied_from is None:
         return
-    key, target = "--deploy", f"{artifact.base}/{artifact.version}"
+    key = "--deploy"
+    target = f"{artifact.base}/{artifact.version}"
     display.line(f"copying {artifact.copied_from} to {target}")
     if artifact.copied_from.startswith(mirror.SCHEME):
         items = gcs.listing(artifact.copied_from, key=key)
         prefix = gcs.parse(artifact.copied_from, key=key)[1]
         places = {item: f"{target}/{item.name.removeprefix(prefix).lstrip('/')}" for item in items}
-        gcs.each(lambda item: gcs.copy(item, places[item], key=key), [item for item in items if not item.name.endswith(f"/{SAVED_MODEL}")])
-        gcs.each(lambda item: gcs.copy(item, places[item], key=key), [item for item in items if item.name.endswith(f"/{SAVED_MODEL}")])
+        gcs.each(
+            lambda item: gcs.copy(item, places[item], key=key),
+            [item for item in items if not item.name.endswith(f"/{SAVED_MODEL}")],
+        )
+        gcs.each(
+            lambda item: gcs.copy(item, places[item], key=key),
+            [item for item in items if item.name.endswith(f"/{SAVED_MODEL}")],
+        )
     else:
         folder = pathlib.Path(artifact.copied_from)
-        files = sorted((file for file in folder.rglob("*") if file.is_file()), key=lambda file: file.name == SAVED_MODEL)
+        files = sorted(
+            (file for file in folder.rglob("*") if file.is_file()),
+            key=lambda file: file.name == SAVED_MODEL,
+        )
         for file in files:
             gcs.upload(file, f"{target}/{file.relative_to(folder).as_posix()}", key=key)
     write_batching_parameters(mirror.local(f"{artifact.base}/{BATCHING_FILE}"))

@@ -1,4 +1,6 @@
-"""What a run reads from this machine goes to the bucket, once by content, and the settings name it there."""
+"""What a run reads from this machine goes to the bucket, once by content, and the settings name it
+there.
+"""
 
 from __future__ import annotations
 
@@ -54,44 +56,67 @@ def find(config: Config) -> list[Input]:
     Raises:
         ConfigError: one names nothing.
     """
-    named = {("backbone", "weights"): config.backbone.weights, ("backbone", "tokenizer"): config.backbone.tokenizer}
+    named = {
+        ("backbone", "weights"): config.backbone.weights,
+        ("backbone", "tokenizer"): config.backbone.tokenizer,
+    }
     if config.data.source == "tfds":
         named["data", "tfds_data_dir"] = config.data.tfds_data_dir
     else:
-        named |= {("data", split): getattr(config.data, split) for split in ("train", "validation", "test")}
+        named |= {
+            ("data", split): getattr(config.data, split)
+            for split in ("train", "validation", "test")
+        }
     dataset = getattr(config.data, "tfds_name", "").partition(":")[0].partition("/")[0]
-    return [_input(setting, path, dataset) for setting, path in named.items() if isinstance(path, str) and not path.startswith(REMOTE)]
+    return [
+        _input(setting, path, dataset)
+        for setting, path in named.items()
+        if isinstance(path, str) and not path.startswith(REMOTE)
+    ]
 
 
 def _input(setting: tuple[str, str], path: str, dataset: str) -> Input:
     found = expand(path, key=".".join(setting))
     if len(found) == 1 and found[0].is_dir():
-        files = sorted(file for file in found[0].rglob("*") if file.is_file() and not _hidden(file, found[0]))
+        files = sorted(
+            file for file in found[0].rglob("*") if file.is_file() and not _hidden(file, found[0])
+        )
         if setting == ("data", "tfds_data_dir"):  # which may hold other data sets, and downloads
             files = [file for file in files if file.relative_to(found[0]).parts[0] == dataset]
         if setting[0] == "backbone":
-            files = [file for file in files if file.parent == found[0] and any(file.match(pattern) for pattern in HUB_FILES)]
+            files = [
+                file
+                for file in files
+                if file.parent == found[0] and any(file.match(pattern) for pattern in HUB_FILES)
+            ]
         return Input(setting, tuple(files), found[0], "")
     files = tuple(file for file in found if file.is_file())
     local = local_path(path, ".".join(setting))
     if local.exists():
         return Input(setting, files, local.parent, local.name)
     base = pathlib.Path(*itertools.takewhile(lambda part: not glob.has_magic(part), local.parts))
-    return Input(setting, files, base, "/".join(local.parts[len(base.parts):]))
+    return Input(setting, files, base, "/".join(local.parts[len(base.parts) :]))
 
 
 def _hidden(file: pathlib.Path, folder: pathlib.Path) -> bool:
-    return any(part.startswith(".") or part == "__pycache__" for part in file.relative_to(folder).parts)
+    return any(
+        part.startswith(".") or part == "__pycache__" for part in file.relative_to(folder).parts
+    )
 
 
 def place(inputs: list[Input], bucket: str) -> dict[Input, str]:
     """The URL below the bucket's folder that each input will have."""
-    return {found: "/".join(filter(None, (f"{bucket}/inputs/{found.digest()}", found.rest))) for found in inputs}
+    return {
+        found: "/".join(filter(None, (f"{bucket}/inputs/{found.digest()}", found.rest)))
+        for found in inputs
+    }
 
 
 def settings(places: Mapping[Input, str]) -> Settings:
     """The settings, naming what is in the bucket."""
-    return {found.setting: Setting(url, f"uploaded from {found.base}") for found, url in places.items()}
+    return {
+        found.setting: Setting(url, f"uploaded from {found.base}") for found, url in places.items()
+    }
 
 
 def upload(places: Mapping[Input, str]) -> int:
@@ -106,9 +131,18 @@ def upload(places: Mapping[Input, str]) -> int:
         target = url.removesuffix(f"/{found.rest}") if found.rest else url
         there = {item.name: item for item in gcs.listing(target, key=key)}
         prefix = gcs.parse(target, key=key)[1]
-        missing = [file for file in found.files if (name := f"{prefix}/{file.relative_to(found.base).as_posix()}") not in there
-                   or there[name].size != file.stat().st_size]
-        gcs.each(lambda file, target=target, found=found, key=key: gcs.upload(file, f"{target}/{file.relative_to(found.base).as_posix()}", key=key), missing)
+        missing = [
+            file
+            for file in found.files
+            if (name := f"{prefix}/{file.relative_to(found.base).as_posix()}") not in there
+            or there[name].size != file.stat().st_size
+        ]
+        gcs.each(
+            lambda file, target=target, found=found, key=key: gcs.upload(
+                file, f"{target}/{file.relative_to(found.base).as_posix()}", key=key
+            ),
+            missing,
+        )
         sent += sum(file.stat().st_size for file in missing)
     return sent
 
@@ -120,8 +154,14 @@ def check_remote(config: Config, *, uploaded: Collection[str]) -> None:
         ConfigError: lists all that is missing or may not be read.
     """
     problems = []
-    for setting, path in {"backbone.weights": config.backbone.weights, "backbone.tokenizer": config.backbone.tokenizer,
-                          **{f"data.{split}": getattr(config.data, split) for split in ("train", "validation", "test")}}.items():
+    for setting, path in {
+        "backbone.weights": config.backbone.weights,
+        "backbone.tokenizer": config.backbone.tokenizer,
+        **{
+            f"data.{split}": getattr(config.data, split)
+            for split in ("train", "validation", "test")
+        },
+    }.items():
         if isinstance(path, str) and path.startswith(mirror.SCHEME) and path not in uploaded:
             try:
                 gcs.find(path, key=setting)

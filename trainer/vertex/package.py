@@ -22,11 +22,23 @@ def build(folder: pathlib.Path) -> pathlib.Path:
         ConfigError: this is no checkout, or it cannot be built.
     """
     if not (ROOT / "setup.py").exists():
-        raise ConfigError(f"--package: {ROOT} is no checkout of the project: there is no setup.py. Start it from one, or give an --image.")
-    run = subprocess.run([sys.executable, "-c", BUILD, str(folder)], cwd=ROOT, capture_output=True, text=True, check=False)
+        raise ConfigError(
+            f"--package: {ROOT} is no checkout of the project: there is no setup.py. Start it from"
+            " one, or give an --image."
+        )
+    run = subprocess.run(
+        [sys.executable, "-c", BUILD, str(folder)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if run.returncode:
-        raise ConfigError(f"--package: the source distribution cannot be built: {run.stderr.strip().splitlines()[-1][:300]}. "
-                          "To install what it takes: pip install 'setuptools>=70'")
+        raise ConfigError(
+            "--package: the source distribution cannot be built:"
+            f" {run.stderr.strip().splitlines()[-1][:300]}. To install what it takes: pip install"
+            " 'setuptools>=70'"
+        )
     return folder / run.stdout.strip().splitlines()[-1]
 
 

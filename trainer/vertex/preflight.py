@@ -1,4 +1,7 @@
-"""What is checked before a job is sent: the cloud, the data, the plan. Each failure comes with its remedy, all at once."""
+"""What is checked before a job is sent: the cloud, the data, the plan.
+
+Each failure comes with its remedy, all at once.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +35,15 @@ class Check(NamedTuple):
     said: str
 
 
-def check(options: Options, machine: Machine, resolved: Resolved, remote: Resolved, service: Service, places: Mapping[inputs.Input, str],
-          display: Display) -> None:
+def check(
+    options: Options,
+    machine: Machine,
+    resolved: Resolved,
+    remote: Resolved,
+    service: Service,
+    places: Mapping[inputs.Input, str],
+    display: Display,
+) -> None:
     """Checks everything and shows the table.
 
     Raises:
@@ -47,15 +57,22 @@ def check(options: Options, machine: Machine, resolved: Resolved, remote: Resolv
         "Vertex AI": lambda: _service(service),
         **({"container": lambda: _container(machine)} if options.package else {}),
         **({"plan": lambda: _plan(options, machine, resolved)} if options.plan else {}),
-        "cost": lambda: _cost(options)}
+        "cost": lambda: _cost(options),
+    }
     found: list[Check] = []
     for name, step in steps.items():
         if name == "plan" and not all(one.passed for one in found if one.name == "data"):
             continue  # it would only say so again
         found.append(_tried(name, step))
-    display.table("Preflight", [(f"{'ok' if one.passed else 'FAILED':6} {one.name}", one.said) for one in found])
+    display.table(
+        "Preflight",
+        [(f"{'ok' if one.passed else 'FAILED':6} {one.name}", one.said) for one in found],
+    )
     if failed := [one for one in found if not one.passed]:
-        raise ConfigError("\n".join(one.said for one in failed) + "\nNothing was sent. To send it unchecked: --nocheck")
+        raise ConfigError(
+            "\n".join(one.said for one in failed)
+            + "\nNothing was sent. To send it unchecked: --nocheck"
+        )
 
 
 def _tried(name: str, step: Callable[[], str]) -> Check:
@@ -68,22 +85,42 @@ def _tried(name: str, step: Callable[[], str]) -> Check:
 def _machine(options: Options, machine: Machine) -> str:
     shape = f", topology {machine.topology}" if machine.topology else ""
     number = f"{options.workers} x " if options.workers > 1 else ""
-    return f"{number}{machine.machine_type}{shape} in {options.region}: {machine.replicas} replica{'s' if machine.replicas > 1 else ''}"
+    return (
+        f"{number}{machine.machine_type}{shape} in {options.region}: {machine.replicas}"
+        f" replica{'s' if machine.replicas > 1 else ''}"
+    )
 
 
 def _bucket(options: Options) -> str:
     """Exists, lies in the region, and can be written, replaced and removed from."""
     bucket = gcs.parse(options.bucket, key="--bucket")[0]
     location = gcs.location(options.bucket, key="--bucket")
-    makes = f"gcloud storage buckets create gs://{bucket}-{options.region} --location={options.region} --project={options.project}"
+    makes = (
+        f"gcloud storage buckets create gs://{bucket}-{options.region} --location={options.region}"
+        f" --project={options.project}"
+    )
     if location is not None and location.lower() != options.region:
         within = options.region.startswith(MULTI_REGIONS.get(location, "-"))
         if not within or options.tensorboard:
-            why = "TensorBoard needs one of the region itself" if within else "every step would cross regions, which is slow and is paid for"
-            take = f"Take --region={location.lower()}, or make one there" if location.lower() in accelerators.table().regions else "Make one there"
-            raise ConfigError(f"--bucket: gs://{bucket} lies in {location}, the job in {options.region}: {why}. {take}: {makes}")
+            why = (
+                "TensorBoard needs one of the region itself"
+                if within
+                else "every step would cross regions, which is slow and is paid for"
+            )
+            take = (
+                f"Take --region={location.lower()}, or make one there"
+                if location.lower() in accelerators.table().regions
+                else "Make one there"
+            )
+            raise ConfigError(
+                f"--bucket: gs://{bucket} lies in {location}, the job in {options.region}: {why}."
+                f" {take}: {makes}"
+            )
     mirror.probe(mirror.local(f"{options.bucket}/preflight"))
-    return f"gs://{bucket} in {location.lower() if location else 'a place that it does not tell'}: written, replaced, removed"
+    return (
+        f"gs://{bucket} in {location.lower() if location else 'a place that it does not tell'}:"
+        " written, replaced, removed"
+    )
 
 
 def _data(remote: Resolved, places: Mapping[inputs.Input, str]) -> str:
@@ -92,7 +129,11 @@ def _data(remote: Resolved, places: Mapping[inputs.Input, str]) -> str:
     uploads = sum(found.total_bytes() for found in places)
     inputs.check_remote(config, uploaded=set(places.values()))
     elsewhere = ["the Hugging Face hub"] if config.backbone.weights.startswith("hf://") else []
-    elsewhere += ["TensorFlow Datasets"] if config.data.source == "tfds" and not config.data.tfds_data_dir else []
+    elsewhere += (
+        ["TensorFlow Datasets"]
+        if config.data.source == "tfds" and not config.data.tfds_data_dir
+        else []
+    )
     fetched = f"; the job fetches from {' and '.join(elsewhere)}" if elsewhere else ""
     return f"found; {uploads / 1e6:,.1f} MB of this machine go to the bucket{fetched}"
 
@@ -110,16 +151,35 @@ def _container(machine: Machine) -> str:
 
 def _plan(options: Options, machine: Machine, resolved: Resolved) -> str:
     """The run's own plan, made by a process beside this one: for a TPU its steps are compiled."""
-    flags = [f"--plan.replicas={machine.replicas}", *([f"--plan.tpu={machine.generation}"] if machine.generation else [])]
+    flags = [
+        f"--plan.replicas={machine.replicas}",
+        *([f"--plan.tpu={machine.generation}"] if machine.generation else []),
+    ]
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder, "config.yaml")
         file.write_text(resolved.to_yaml(), encoding="utf-8")
-        run = subprocess.run([sys.executable, "-m", "trainer.task", "--mode=plan", f"--config={file}", f"--job_dir={folder}", *flags],
-                             capture_output=True, text=True, check=False)
+        run = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "trainer.task",
+                "--mode=plan",
+                f"--config={file}",
+                f"--job_dir={folder}",
+                *flags,
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         written = pathlib.Path(folder, "plan.json")
         plan = json.loads(written.read_text(encoding="utf-8")) if written.exists() else {}
     if run.returncode:
-        said = run.stderr[run.stderr.rfind("error: ") + len("error: "):] if "error: " in run.stderr else run.stderr[-1000:]
+        said = (
+            run.stderr[run.stderr.rfind("error: ") + len("error: ") :]
+            if "error: " in run.stderr
+            else run.stderr[-1000:]
+        )
         raise ConfigError(said.strip().replace(str(file), options.config or "the config"))
     return _memory(options, machine, plan)
 
@@ -127,11 +187,19 @@ def _plan(options: Options, machine: Machine, resolved: Resolved) -> str:
 def _memory(options: Options, machine: Machine, plan: Mapping[str, Any]) -> str:
     needed = plan["memory"]["total_mb"] / 1000
     if machine.generation:
-        share = max(shape["hbm_share"] for shape in plan["compiled"]["shapes"] if "hbm_share" in shape)
-        return f"{plan['steps']:,} steps; every one compiles for TPU {machine.generation} and takes at most {share:.0%} of its memory"
+        share = max(
+            shape["hbm_share"] for shape in plan["compiled"]["shapes"] if "hbm_share" in shape
+        )
+        return (
+            f"{plan['steps']:,} steps; every one compiles for TPU {machine.generation} and takes at"
+            f" most {share:.0%} of its memory"
+        )
     if machine.memory_gb and needed > MEMORY_SHARE * machine.memory_gb:
-        raise ConfigError(f"plan: a replica needs about {needed:.1f} GB, and {options.accelerator} has {machine.memory_gb:g} GB. Raise "
-                          "--train.micro_batches, lower --train.global_batch_size or --data.seq_len, or take a larger --accelerator.")
+        raise ConfigError(
+            f"plan: a replica needs about {needed:.1f} GB, and {options.accelerator} has"
+            f" {machine.memory_gb:g} GB. Raise --train.micro_batches, lower"
+            " --train.global_batch_size or --data.seq_len, or take a larger --accelerator."
+        )
     of = f" of {machine.memory_gb:g} GB" if machine.memory_gb else ""
     return f"{plan['steps']:,} steps, about {needed:.1f} GB{of} a replica (an estimate)"
 
@@ -141,4 +209,7 @@ def _cost(options: Options) -> str:
         return "no --price_per_hour was given"
     hourly = options.price_per_hour * options.workers * (options.parallel if options.tune else 1)
     hours = options.timeout_hours * (-(-options.trials // options.parallel) if options.tune else 1)
-    return f"{hourly:,.2f} an hour; at most {hourly * hours:,.2f}, where all runs end by --timeout_hours={options.timeout_hours:g}"
+    return (
+        f"{hourly:,.2f} an hour; at most {hourly * hours:,.2f}, where all runs end by"
+        f" --timeout_hours={options.timeout_hours:g}"
+    )

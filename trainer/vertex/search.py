@@ -1,4 +1,5 @@
-"""Hyperparameter search: --tune and --goal as Vertex AI's StudySpec, checked against the schema of the settings.
+"""Hyperparameter search: --tune and --goal as Vertex AI's StudySpec, checked against the schema of
+the settings.
 
 Source: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/StudySpec.
 """
@@ -18,10 +19,17 @@ from trainer.errors import ConfigError, shown_value
 from trainer.heads._judged import JUDGED
 from trainer.resolve import suggest
 
-SCALES = {"linear": "UNIT_LINEAR_SCALE", "log": "UNIT_LOG_SCALE", "reverse_log": "UNIT_REVERSE_LOG_SCALE"}
+SCALES = {
+    "linear": "UNIT_LINEAR_SCALE",
+    "log": "UNIT_LOG_SCALE",
+    "reverse_log": "UNIT_REVERSE_LOG_SCALE",
+}
 GOALS = ("maximize", "minimize")
 RANGE = re.compile(r"(?P<low>[^.|]+(?:\.\d[^.|]*)?)\.\.(?P<high>.+)")
-EXAMPLE = "such as train.learning_rate:1e-5..1e-4:log, train.epochs:2..4 or train.global_batch_size:16|32|64"
+EXAMPLE = (
+    "such as train.learning_rate:1e-5..1e-4:log, train.epochs:2..4 or"
+    " train.global_batch_size:16|32|64"
+)
 
 
 def study_spec(tune: str, goal: str, config: Config) -> dict[str, Any]:
@@ -32,26 +40,47 @@ def study_spec(tune: str, goal: str, config: Config) -> dict[str, Any]:
         goal: maximize:METRIC or minimize:METRIC.
         config: that is searched around.
     Raises:
-        ConfigError: lists every problem: unknown settings, values that a setting does not allow, a log scale from zero, …
+        ConfigError: lists every problem: unknown settings, values that a setting does not allow, a
+            log scale from zero, …
     """
     problems: list[str] = []
-    parameters = [parameter for part in tune.split(",") if (parameter := _parameter(part.strip(), config, problems))]
+    parameters = [
+        parameter
+        for part in tune.split(",")
+        if (parameter := _parameter(part.strip(), config, problems))
+    ]
     names = [parameter["parameterId"] for parameter in parameters]
-    problems += [f"--tune: {name} is given twice." for name in sorted({name for name in names if names.count(name) > 1})]
+    problems += [
+        f"--tune: {name} is given twice."
+        for name in sorted({name for name in names if names.count(name) > 1})
+    ]
     aim, _, metric = goal.partition(":")
     if aim not in GOALS or not re.fullmatch(r"validation\.\w+", metric):
-        problems.append("--goal: expected maximize:validation.METRIC or minimize:validation.METRIC, such as maximize:validation.accuracy. "
-                        f"Received {shown_value(goal)}.")
+        problems.append(
+            "--goal: expected maximize:validation.METRIC or minimize:validation.METRIC, such as"
+            f" maximize:validation.accuracy. Received {shown_value(goal)}."
+        )
     elif config.data.validation is None:
-        problems.append("data.validation: missing. A search compares trials by it: give a path, a split or a fraction such as 0.1.")
+        problems.append(
+            "data.validation: missing. A search compares trials by it: give a path, a split or a"
+            " fraction such as 0.1."
+        )
     elif metric.removeprefix("validation.") in JUDGED and config.train.best_metric not in JUDGED:
-        problems.append(f"--goal: {metric} is measured while training only where the checkpoint is picked by one of {', '.join(JUDGED)}. "
-                        f"Set --train.best_metric={metric.removeprefix('validation.')}.")
+        problems.append(
+            f"--goal: {metric} is measured while training only where the checkpoint is picked by"
+            f" one of {', '.join(JUDGED)}. Set"
+            f" --train.best_metric={metric.removeprefix('validation.')}."
+        )
     if problems:
         raise ConfigError("\n".join(problems))
-    # Where a run keeps its best checkpoint, the best measurement is that of the model that is exported.
+    # Where a run keeps its best checkpoint, the best measurement is that of the model that is
+    # exported.
     chosen = "BEST_MEASUREMENT" if config.train.best_metric else "LAST_MEASUREMENT"
-    return {"metrics": [{"metricId": metric, "goal": aim.upper()}], "parameters": parameters, "measurementSelectionType": chosen}
+    return {
+        "metrics": [{"metricId": metric, "goal": aim.upper()}],
+        "parameters": parameters,
+        "measurementSelectionType": chosen,
+    }
 
 
 def _parameter(text: str, config: Config, problems: list[str]) -> dict[str, Any] | None:
@@ -60,20 +89,33 @@ def _parameter(text: str, config: Config, problems: list[str]) -> dict[str, Any]
     if setting is None:
         return None
     if not values:
-        problems.append(f"--tune: {shown_value(text)}: no values. Expected SETTING:LOW..HIGH[:SCALE] or SETTING:A|B|C, {EXAMPLE}.")
+        problems.append(
+            f"--tune: {shown_value(text)}: no values. Expected SETTING:LOW..HIGH[:SCALE] or"
+            f" SETTING:A|B|C, {EXAMPLE}."
+        )
         return None
-    found = _choices(setting, values, config, problems) if "|" in values or ".." not in values else _range(setting, values, config, problems)
+    found = (
+        _choices(setting, values, config, problems)
+        if "|" in values or ".." not in values
+        else _range(setting, values, config, problems)
+    )
     return found and {"parameterId": setting, **found}
 
 
 def _setting(name: str, config: Config, problems: list[str]) -> str | None:
     """A dotted name; the section may be left out where only one has the key."""
-    known = [f"{section}.{key}" for section in Config.model_fields for key in type(getattr(config, section)).model_fields]
+    known = [
+        f"{section}.{key}"
+        for section in Config.model_fields
+        for key in type(getattr(config, section)).model_fields
+    ]
     found = [full for full in known if name in (full, full.partition(".")[2])]
     if len(found) == 1:
         return found[0]
     near = f" Did you mean {' or '.join(found)}?" if found else suggest(name, known)
-    problems.append(f"--tune: {'ambiguous' if found else 'unknown'} setting {shown_value(name)}.{near}")
+    problems.append(
+        f"--tune: {'ambiguous' if found else 'unknown'} setting {shown_value(name)}.{near}"
+    )
     return None
 
 
@@ -86,31 +128,53 @@ def _range(setting: str, values: str, config: Config, problems: list[str]) -> di
         problems.append(f"{where}: expected LOW..HIGH, two numbers, the lower first, {EXAMPLE}.")
         return None
     if scale and scale not in SCALES:
-        problems.append(f"{where}: unknown scale {shown_value(scale)}. Expected one of {', '.join(SCALES)}.")
+        problems.append(
+            f"{where}: unknown scale {shown_value(scale)}. Expected one of {', '.join(SCALES)}."
+        )
         return None
     if scale in ("log", "reverse_log") and low <= 0:
         problems.append(f"{where}: a {scale} scale begins above 0.")
         return None
-    whole = isinstance(low, int) and isinstance(high, int) and _allowed(setting, 0.5 * (low + high) + 0.25, config) is not None
+    whole = (
+        isinstance(low, int)
+        and isinstance(high, int)
+        and _allowed(setting, 0.5 * (low + high) + 0.25, config) is not None
+    )
     if not _are_allowed(setting, [low, high], where, config, problems):
         return None
     kind = "integerValueSpec" if whole else "doubleValueSpec"
-    bounds = {"minValue": str(low), "maxValue": str(high)} if whole else {"minValue": float(low), "maxValue": float(high)}
+    bounds = (
+        {"minValue": str(low), "maxValue": str(high)}
+        if whole
+        else {"minValue": float(low), "maxValue": float(high)}
+    )
     return {kind: bounds, "scaleType": SCALES[scale or "linear"]}
 
 
-def _choices(setting: str, values: str, config: Config, problems: list[str]) -> dict[str, Any] | None:
+def _choices(
+    setting: str, values: str, config: Config, problems: list[str]
+) -> dict[str, Any] | None:
     choices = values.split("|")
     numbers = [_number(choice) for choice in choices]
-    given = [choice if number is None else number for choice, number in zip(choices, numbers, strict=True)]
+    given = [
+        choice if number is None else number
+        for choice, number in zip(choices, numbers, strict=True)
+    ]
     if not _are_allowed(setting, given, f"--tune: {setting}:{values}", config, problems):
         return None
     if None in numbers:
         return {"categoricalValueSpec": {"values": choices}}
-    return {"discreteValueSpec": {"values": sorted(float(number) for number in numbers if number is not None)}, "scaleType": SCALES["linear"]}
+    return {
+        "discreteValueSpec": {
+            "values": sorted(float(number) for number in numbers if number is not None)
+        },
+        "scaleType": SCALES["linear"],
+    }
 
 
-def _are_allowed(setting: str, values: list[Any], where: str, config: Config, problems: list[str]) -> bool:
+def _are_allowed(
+    setting: str, values: list[Any], where: str, config: Config, problems: list[str]
+) -> bool:
     for value in values:
         if (problem := _allowed(setting, value, config)) is not None:
             problems.append(f"{where}: {problem} Received {shown_value(value)}.")
@@ -134,4 +198,8 @@ def _number(text: str) -> float | int | None:
         value = plain_yaml.parse(text)
     except plain_yaml.YamlProblemError:
         return None
-    return value if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) else None
+    return (
+        value
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        else None
+    )
