@@ -8,8 +8,8 @@ Three measurements, each with a process of its own for each variant; the variant
 - `--steps` calls of changing shapes: resident memory on the way, and its peak;
 - many small parallel operations, one thread a core: whether one arena is a bottleneck.
 
-Variants: glibc as it comes; as podtune sets it (trainer/allocator.py); the same with an arena a
-thread; and, with --preload, another allocator in place of glibc's.
+Variants: glibc as it comes; as podtune sets it (trainer/machine/allocator.py); the same with an
+arena a thread; and, with --preload, another allocator in place of glibc's.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def run(variant: str, request: dict) -> dict:
 def measure(request: dict) -> None:
     """The child's side: prints one JSON object."""
     if request["keep"]:
-        from trainer.allocator import keep_memory
+        from trainer.machine.allocator import keep_memory
 
         keep_memory()
     import numpy as np
@@ -187,10 +187,10 @@ def train_call(shapes: list[tuple[int, int]]) -> Callable[[], object]:
     """
     import tensorflow as tf
 
-    from trainer.assembly import build_model, make_parts
-    from trainer.display import Display
-    from trainer.optimization import Optimizer, make_schedule
-    from trainer.steps import make_train_call
+    from trainer.console.display import Display
+    from trainer.run.assembly import build_model, make_parts
+    from trainer.run.optimization import Optimizer, make_schedule
+    from trainer.run.steps import make_train_call
 
     settings = configuration()
     strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
@@ -217,7 +217,7 @@ def configuration():
     """A run's settings."""
     import yaml
 
-    from trainer.resolve import resolve
+    from trainer.settings.resolve import resolve
 
     values = {
         "head": {"name": "classification"},

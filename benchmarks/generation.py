@@ -129,7 +129,7 @@ def show(batch: int, answers: dict[str, list[dict]]) -> None:
 
 def answer_prompts(folder: pathlib.Path) -> None:
     """Our side: a JSON object a line in, one out."""
-    from trainer.allocator import keep_memory
+    from trainer.machine.allocator import keep_memory
 
     keep_memory()
     import tensorflow as tf

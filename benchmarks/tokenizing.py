@@ -28,7 +28,7 @@ from absl import app, flags
 from tokenizers import BertWordPieceTokenizer
 from transformers import AutoTokenizer
 
-from trainer.allocator import keep_memory
+from trainer.machine.allocator import keep_memory
 from trainer.text import load_tokenizer
 
 _TEXTS = flags.DEFINE_string(

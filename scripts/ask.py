@@ -11,7 +11,7 @@ import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 with contextlib.suppress(ImportError):  # where the trainer is at hand
-    from trainer.allocator import keep_memory
+    from trainer.machine.allocator import keep_memory
 
     keep_memory()
 

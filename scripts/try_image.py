@@ -26,8 +26,16 @@ sys.path.insert(0, {root!r})
 from tests import toy
 folder = pathlib.Path(sys.argv[1])
 rows = toy.write_sentences(folder / "train.jsonl", 64)
-print(toy.write_config(folder, toy.write_checkpoint(folder / "weights"), rows, data={{"validation": 0.25}}, train={{"steps": 3}},
-                       export={{"format": "savedmodel", "check_examples": 4}}))
+print(
+    toy.write_config(
+        folder,
+        toy.write_checkpoint(folder / "weights"),
+        rows,
+        data={{"validation": 0.25}},
+        train={{"steps": 3}},
+        export={{"format": "savedmodel", "check_examples": 4}},
+    )
+)
 """
 
 
@@ -96,10 +104,9 @@ def main(dockerfile: pathlib.Path, python: str) -> None:
         subprocess.run(
             ["pip", "check"], check=dockerfile.name != "tpu.Dockerfile", cwd=folder, env=environment
         )
-        print(
-            f"{dockerfile}: its steps work with"
-            f" {subprocess.run([python, '--version'], capture_output=True, text=True, check=True).stdout.strip()}"
-        )
+        asked = [python, "--version"]
+        version = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+        print(f"{dockerfile}: its steps work with {version}")
 
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ def cloud_storage() -> Iterator[tuple[str, Faults]]:
 @contextlib.contextmanager
 def bucket_of_cloud_storage(name: str) -> Iterator[Faults]:
     """The server as the one that this process and those it starts talk to, with a bucket."""
-    from trainer import gcs
+    from trainer.files import gcs
 
     with cloud_storage() as (url, faults), pytest.MonkeyPatch.context() as patch:
         patch.setenv("STORAGE_EMULATOR_HOST", url)

@@ -12,13 +12,13 @@ import tensorflow as tf
 from tests import toy
 from trainer.backbones import huggingface
 from trainer.backbones.layers import set_frozen
-from trainer.config import DataSettings, DistributionSettings, TrainSettings, plugin_module
 from trainer.data.batching import TrainingPlan, evaluation_batches, lay_out
 from trainer.data.store import StoreWriter, TokenStore
-from trainer.distribution import make_strategy
-from trainer.model import Model
-from trainer.optimization import Optimizer, make_schedule
-from trainer.steps import drawer, feed, make_results_call, make_train_call, split_results
+from trainer.run.distribution import make_strategy
+from trainer.run.model import Model
+from trainer.run.optimization import Optimizer, make_schedule
+from trainer.run.steps import drawer, feed, make_results_call, make_train_call, split_results
+from trainer.settings.schema import DataSettings, DistributionSettings, TrainSettings, plugin_module
 from trainer.text import load_tokenizer
 
 CLASSES = ["a", "b", "c"]

@@ -413,7 +413,7 @@ def test_a_tokenizer_larger_than_the_embeddings(base, capsys):
 def test_a_job_dir_of_another_config(base, capsys):
     job, config = base / "job", config_of(base)
     job.mkdir()
-    from trainer.resolve import resolve
+    from trainer.settings.resolve import resolve
 
     (job / "config.yaml").write_text(resolve(config).to_yaml())
     before = (job / "config.yaml").read_text()

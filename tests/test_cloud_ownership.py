@@ -6,9 +6,11 @@ import json
 import pytest
 
 from tests.cloud import bucket_of_cloud_storage
-from trainer import answers_file, gcs, job_files, mirror, ownership
 from trainer.errors import ConfigError, JobDirError
-from trainer.replacing import replaced_folder
+from trainer.files import gcs, mirror, ownership
+from trainer.files.replacing import replaced_folder
+from trainer.run import job_files
+from trainer.serve import answers_file
 
 NUMBERS = itertools.count()
 

@@ -18,9 +18,9 @@ from tests import toy
 from tests.cloud import bucket_of_cloud_storage
 from tests.launcher import Launcher
 from tests.test_multi_worker import environments
-from trainer import gcs, mirror, ownership
-from trainer.checkpoints import Checkpoints, RunState
 from trainer.errors import ConfigError
+from trainer.files import gcs, mirror, ownership
+from trainer.run.checkpoints import Checkpoints, RunState
 
 BUCKET = "gs://runs"
 STEPS = 60

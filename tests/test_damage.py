@@ -13,8 +13,8 @@ from trainer.data.prepare import prepare
 from trainer.errors import UserError
 from trainer.heads.classification import Head
 from trainer.heads.classification import Settings as HeadSettings
-from trainer.job import Job
-from trainer.resolve import resolve
+from trainer.run.job import Job
+from trainer.settings.resolve import resolve
 from trainer.sources import jsonl
 from trainer.text import load_tokenizer
 

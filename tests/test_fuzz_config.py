@@ -11,9 +11,10 @@ import pytest
 
 from tests.fuzzing import assert_clean, configs, mutated_cluster, mutated_config, mutated_flags
 from tests.toy import ROOT
-from trainer import flags, task
-from trainer.cluster import VARIABLES
-from trainer.resolve import resolve
+from trainer import task
+from trainer.run.cluster import VARIABLES
+from trainer.settings import flags
+from trainer.settings.resolve import resolve
 
 SAMPLE, ALL = 150, 2000
 SECONDS = 30

@@ -13,7 +13,7 @@ from tests.stepping import DECODER_KINDS, KINDS, SEQ_LEN, Setup, make_store
 from trainer.backbones.layers import dropout
 from trainer.data.batching import lay_out
 from trainer.data.pipeline import fill
-from trainer.steps import LOGGED, make_gradients
+from trainer.run.steps import LOGGED, make_gradients
 
 STEPS, BATCH = 5, 8
 EXAMPLES = {"full": 16, "short": 11}  # steps of 8 and 8, or of 8 and 3: most of 16 shards have none

@@ -14,8 +14,8 @@ import tensorflow as tf
 
 from tests import toy
 from tests.test_resume import weights_of
-from trainer.checkpoints import Checkpoints, RunState
 from trainer.errors import JobDirError
+from trainer.run.checkpoints import Checkpoints, RunState
 
 STEPS = 60
 
@@ -269,7 +269,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_notes_where_they_are(tmp_pat
     path.mkdir()
     (path / "notes.txt").write_text("precious")
     monkeypatch.setattr(
-        "trainer.checkpoints.write_sealed",
+        "trainer.run.checkpoints.write_sealed",
         lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")),
     )
     with pytest.raises(JobDirError, match="No space left on device"):

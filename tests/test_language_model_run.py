@@ -15,13 +15,13 @@ from rouge_score.rouge_scorer import RougeScorer
 from transformers import AutoTokenizer
 
 from tests import toy
-from trainer import export
 from trainer.backbones import huggingface
-from trainer.config import DataSettings
 from trainer.data.store import TokenStore
 from trainer.heads import causal_lm
 from trainer.heads._judged import bleu_and_rouge
-from trainer.model import Model
+from trainer.run.model import Model
+from trainer.serve import export
+from trainer.settings.schema import DataSettings
 from trainer.text import load_tokenizer
 
 TEXT = (

@@ -17,13 +17,16 @@ from tests.cloud import tls_cloud_storage
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SETUP = """
 import pathlib, sys
-from trainer import gcs
+from trainer.files import gcs
 import tensorflow as tf, tensorflow_datasets as tfds
 from tests import toy
 gcs.client().create_bucket("bucket")
 def records(count, seed):
     for row in toy.sentences(count, seed=seed):
-        feature = {name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[row[name].encode()])) for name in ("text", "label")}
+        feature = {}
+        for name in ("text", "label"):
+            value = tf.train.BytesList(value=[row[name].encode()])
+            feature[name] = tf.train.Feature(bytes_list=value)
         yield tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
 for shard in range(2):  # written by TensorFlow itself
     with tf.io.TFRecordWriter(f"gs://bucket/records/{shard}.tfrecord") as writer:
@@ -33,7 +36,10 @@ for shard in range(2):  # written by TensorFlow itself
 class Toy(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     def _info(self):
-        features = {"text": tfds.features.Text(), "label": tfds.features.ClassLabel(names=["neg", "pos"])}
+        features = {
+            "text": tfds.features.Text(),
+            "label": tfds.features.ClassLabel(names=["neg", "pos"]),
+        }
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
     def _split_generators(self, _):
         return {"train": self._generate_examples(60, 1), "test": self._generate_examples(20, 2)}
@@ -47,9 +53,12 @@ for file in (path for path in pathlib.Path(sys.argv[1]).rglob("*") if path.is_fi
 READ = """
 import json, sys
 import tensorflow as tf, tensorflow_text
-served = tf.saved_model.load("gs://bucket/job/model").signatures["serving_default"](text=tf.constant(["a great film", "an awful one"]))
-names = tf.train.load_checkpoint("gs://bucket/job/checkpoints/step_00000040/weights").get_variable_to_shape_map()
-print(json.dumps({"label": [x.decode() for x in served["label"].numpy().tolist()], "variables": len(names)}))
+serve = tf.saved_model.load("gs://bucket/job/model").signatures["serving_default"]
+served = serve(text=tf.constant(["a great film", "an awful one"]))
+weights = "gs://bucket/job/checkpoints/step_00000040/weights"
+names = tf.train.load_checkpoint(weights).get_variable_to_shape_map()
+labels = [label.decode() for label in served["label"].numpy().tolist()]
+print(json.dumps({"label": labels, "variables": len(names)}))
 """
 
 

@@ -15,12 +15,13 @@ import yaml
 from safetensors.numpy import load_file
 
 from tests import toy
-from trainer import finish, loop
-from trainer.checkpoints import Checkpoints, RunState
 from trainer.errors import JobDirError
-from trainer.evaluation import is_better
-from trainer.export import ExportRefusedError
 from trainer.heads import causal_lm, classification, masked_lm, token_classification
+from trainer.modes import finish
+from trainer.run import loop
+from trainer.run.checkpoints import Checkpoints, RunState
+from trainer.run.evaluation import is_better
+from trainer.serve.export import ExportRefusedError
 
 SOON = 3.0  # seconds; about 0.5 where nothing else runs
 
@@ -203,7 +204,7 @@ def test_early_stopping_stops_after_its_patience_and_keeps_the_best(stopped):
 
 
 def test_the_last_evaluation_is_not_made_twice(tmp_path, monkeypatch):
-    from trainer.evaluation import Evaluator
+    from trainer.run.evaluation import Evaluator
 
     made, results = [], Evaluator.results
     monkeypatch.setattr(

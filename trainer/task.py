@@ -13,20 +13,23 @@ import sys
 import tempfile
 from typing import IO, TYPE_CHECKING
 
-from trainer import cluster, flags, mirror, on_vertex, standard_streams
-from trainer.allocator import keep_memory
+from trainer.console import on_vertex, standard_streams
+from trainer.console.standard_streams import Output, ReaderGoneError
 from trainer.errors import ConfigError, UserError, shown_message
-from trainer.limits import exhausted_memory_is_told
-from trainer.resolve import Resolved, resolve
-from trainer.settings_file import shown_path
-from trainer.standard_streams import Output, ReaderGoneError
-from trainer.storage import config_file
+from trainer.files import mirror
+from trainer.files.storage import config_file
+from trainer.machine.allocator import keep_memory
+from trainer.run import cluster
+from trainer.run.limits import exhausted_memory_is_told
+from trainer.settings import flags
+from trainer.settings.resolve import Resolved, resolve
+from trainer.settings.settings_file import shown_path
 
 if TYPE_CHECKING:  # which import TensorFlow
-    from trainer.display import Display
-    from trainer.job import Job
-    from trainer.stopping import StopSignal
-    from trainer.timeline import Timeline
+    from trainer.console.display import Display
+    from trainer.console.stopping import StopSignal
+    from trainer.console.timeline import Timeline
+    from trainer.run.job import Job
 
 MODES_ON_A_JOB = ("evaluate", "predict", "export")
 
@@ -125,8 +128,8 @@ def _run(
     folders: on_vertex.Folders,
     log: IO[str] | Output | None,
 ) -> None:
-    from trainer.stopping import StopSignal
-    from trainer.timeline import Timeline
+    from trainer.console.stopping import StopSignal
+    from trainer.console.timeline import Timeline
 
     timeline = Timeline()
     stop = StopSignal()
@@ -137,8 +140,8 @@ def _run(
     os.environ["KERAS_BACKEND"] = "tensorflow"
     keep_memory()
     _import_tensorflow()
-    from trainer.display import Display
-    from trainer.job import Job
+    from trainer.console.display import Display
+    from trainer.run.job import Job
 
     job = Job(
         folders.job_dir, model=folders.model, checkpoints=folders.checkpoints, logs=folders.logs
@@ -163,21 +166,21 @@ def _run_mode(
     timeline: Timeline,
 ) -> None:
     if command.mode == "train":
-        from trainer.train import train
+        from trainer.modes.train import train
 
         train(resolved, job, display, stop, timeline)
     elif command.mode == "plan":
-        from trainer.plan import plan
+        from trainer.planning.plan import plan
 
         if command.job_dir:
             job.hold("plan")
         plan(resolved, job.folder if command.job_dir else None, display)
     elif command.mode == "predict":
-        from trainer.predict import predict
+        from trainer.modes.predict import predict
 
         predict(resolved, job, display, command.input, command.output)
     else:
-        from trainer import finish
+        from trainer.modes import finish
 
         getattr(finish, command.mode)(resolved, job, display)
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from tests import toy
-from trainer.config import DataSettings
 from trainer.data.contradictions import (
     contradicting,
     contradicting_train,
@@ -16,8 +15,9 @@ from trainer.data.contradictions import (
 from trainer.data.gold import Gold, is_class
 from trainer.data.ledger import Ledger
 from trainer.errors import DataError
+from trainer.files.spool import Numbers
 from trainer.heads.classification import Head, Settings
-from trainer.spool import Numbers
+from trainer.settings.schema import DataSettings
 
 
 def gold_of(train=(), *, data=None, **settings):

@@ -15,12 +15,12 @@ import pytest
 import tensorflow as tf
 
 from tests import toy
-from trainer import spool
-from trainer.checksums import DamagedError
 from trainer.data import duplicates
 from trainer.data import prepare as prepare_module
 from trainer.data.prepare import ENCODE_BATCH, load, prepare
 from trainer.errors import DataError
+from trainer.files import spool
+from trainer.files.checksums import DamagedError
 from trainer.heads import causal_lm, masked_lm
 from trainer.heads.classification import Head
 from trainer.heads.classification import Settings as HeadSettings

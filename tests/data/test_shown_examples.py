@@ -24,9 +24,8 @@ def test_the_first_example_that_tells_something_is_shown():
     }
     empty = Shown()
     for number in range(100):
-        empty.offer(
-            f"a:{number}", lambda: [("text", "t" * 500), ("tags", "" if number < 99 else "x")]
-        )
+        tags = "" if number < 99 else "x"
+        empty.offer(f"a:{number}", lambda tags=tags: [("text", "t" * 500), ("tags", tags)])
     assert empty.meta()["number"] == 0 and empty.meta()["parts"][0] == ("text", "t" * 400, 500)
 
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.checksums import DamagedError
 from trainer.data.checked import CHUNK_VALUES
 from trainer.data.store import StoreWriter, TokenStore, building
 from trainer.errors import JobDirError
+from trainer.files.checksums import DamagedError
 
 rows_of = st.lists(
     st.lists(st.lists(st.integers(-(2**31), 2**31 - 1), max_size=6), max_size=4),

@@ -13,14 +13,14 @@ import pytest
 import tensorflow as tf
 
 from tests import toy
-from trainer import mirror
-from trainer.config import plugins
 from trainer.data.batching import TrainingPlan
 from trainer.data.prepare import prepare
 from trainer.data.stream import Stream
 from trainer.errors import DataError, JobDirError
+from trainer.files import mirror
+from trainer.files.mirror import use_cache
 from trainer.heads import causal_lm, masked_lm
-from trainer.mirror import use_cache
+from trainer.settings.schema import plugins
 from trainer.sources import open_source
 from trainer.text import load_tokenizer
 

@@ -11,10 +11,10 @@ import tensorflow as tf
 
 from tests import toy
 from trainer.backbones import huggingface
-from trainer.config import DataSettings
 from trainer.heads import classification, question_answering, token_classification
 from trainer.heads._carried_over import label_rows
-from trainer.model import Model
+from trainer.run.model import Model
+from trainer.settings.schema import DataSettings
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "backbones"
 FAMILIES = ["bert", "distilbert", "electra", "roberta", "xlm_roberta", "albert", "gpt2"]

@@ -14,11 +14,11 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from tests import toy
 from trainer.backbones import huggingface
-from trainer.config import DataSettings
 from trainer.data.ledger import Ledger
 from trainer.errors import ConfigError, DataError
 from trainer.heads.classification import Head, Settings
-from trainer.model import Model
+from trainer.run.model import Model
+from trainer.settings.schema import DataSettings
 from trainer.sources import Example, Origin
 
 

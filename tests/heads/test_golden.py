@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from tests import toy
 from trainer.backbones.huggingface import load_backbone, read_task_head, save_huggingface
-from trainer.config import DataSettings
 from trainer.heads import classification, question_answering, token_classification
-from trainer.model import Model
+from trainer.run.model import Model
+from trainer.settings.schema import DataSettings
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "backbones"
 LABELS = [f"LABEL_{number}" for number in range(4)]

@@ -10,7 +10,6 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 from tests import toy
-from trainer.config import DataSettings
 from trainer.errors import ConfigError, DataError
 from trainer.heads import make_head
 from trainer.heads._label_doubts import alike, doubts_of, lacking, typos
@@ -24,6 +23,7 @@ from trainer.heads._labels import (
     shown_labels,
 )
 from trainer.heads.classification import Head, Settings
+from trainer.settings.schema import DataSettings
 from trainer.sources import Example, Origin
 
 

@@ -10,20 +10,20 @@ import pytest
 import tensorflow as tf
 
 from tests import toy
-from trainer import spool
 from trainer.backbones import huggingface
-from trainer.config import DataSettings
 from trainer.data.batching import lay_out
 from trainer.data.pipeline import fill
 from trainer.data.prepare import prepare
 from trainer.data.store import StoreWriter, TokenStore
 from trainer.errors import ConfigError, DataError, WeightsError
+from trainer.files import spool
 from trainer.heads import causal_lm, masked_lm
 from trainer.heads._language_model import count_words
 from trainer.heads._masked_output import COPIES
 from trainer.heads._projection import losses_and_hits, weighted_loss
-from trainer.model import Model
-from trainer.steps import drawer
+from trainer.run.model import Model
+from trainer.run.steps import drawer
+from trainer.settings.schema import DataSettings
 from trainer.text import load_tokenizer
 
 GOLDEN = pathlib.Path(__file__).parent.parent / "golden" / "backbones"

@@ -16,10 +16,10 @@ from tests import toy
 from tests.text.byte_bpe_reference import write_byte_bpe
 from tests.text.sentencepiece_reference import NAMES, learnt_folder
 from trainer.backbones import huggingface
-from trainer.config import DataSettings
 from trainer.errors import ConfigError, DataError
 from trainer.heads import masked_lm, prompt
-from trainer.model import Model
+from trainer.run.model import Model
+from trainer.settings.schema import DataSettings
 from trainer.text import load_tokenizer
 
 WORDS = {"pos": "great", "neg": "awful"}

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from tests import toy
 from trainer.backbones import huggingface
-from trainer.config import DataSettings
 from trainer.data.prepare import prepare
 from trainer.errors import ConfigError, DataError
-from trainer.export import Server
 from trainer.heads import _answers
 from trainer.heads.question_answering import EDGE, MIDDLE, NEVER, Head, Settings
-from trainer.model import Model
+from trainer.run.model import Model
+from trainer.serve.export import Server
+from trainer.settings.schema import DataSettings
 from trainer.sources import Example, Origin, jsonl
 from trainer.text import load_tokenizer
 
@@ -661,7 +661,7 @@ def test_gold_answers_can_be_given_whole(tmp_path, weights):
 def test_windows_go_through_the_encoder_a_few_at_a_time(served, monkeypatch):
     pairs = [("great?", row["context"]) for row in questions(6, seed=3)]
     whole = ask(served, pairs)
-    monkeypatch.setattr("trainer.export.ROWS_AT_ONCE", 2)
+    monkeypatch.setattr("trainer.serve.export.ROWS_AT_ONCE", 2)
     for one, other in zip(
         whole,
         ask(

@@ -2,12 +2,12 @@
 
 import pytest
 
-from trainer.config import DataSettings
 from trainer.errors import ConfigError, DataError
 from trainer.heads import make_head
 from trainer.heads._gold import read_spans
 from trainer.heads._span_shapes import KEYS, span_keys
 from trainer.heads.classification import Settings as ClassificationSettings
+from trainer.settings.schema import DataSettings
 
 TEXT = "in New York and Rome"
 SHAPES = {
@@ -91,8 +91,10 @@ def test_the_names_of_a_spans_parts_may_be_given(given, spans):
     [
         (
             {"from": 3, "to": 11, "type": "LOC"},
-            """expected spans {"start", "end", "label"}. Received {'from': 3, 'to': 11, 'type': 'LOC'}. Write each so, or as """
-            """[start, end, "label"], or name its keys, such as --data.span_keys='{start: from, end: to, label: type}'.""",
+            'expected spans {"start", "end", "label"}. Received '
+            "{'from': 3, 'to': 11, 'type': 'LOC'}. Write each so, or as "
+            '[start, end, "label"], or name its keys, such as '
+            "--data.span_keys='{start: from, end: to, label: type}'.",
         ),
         ({"start": 3, "end": 11}, "Received {'start': 3, 'end': 11}. Write each so"),
         ([3, 11], 'Received [3, 11]. Write each so, or as [start, end, "label"].'),

@@ -23,13 +23,13 @@ from tests import toy
 from tests.text.byte_bpe_reference import write_byte_bpe
 from tests.text.sentencepiece_reference import learnt_folder
 from trainer.backbones import huggingface
-from trainer.config import DataSettings
 from trainer.data.prepare import prepare
 from trainer.errors import ConfigError, DataError
-from trainer.export import Server
 from trainer.heads._tags import repaired
 from trainer.heads.token_classification import Head, Settings
-from trainer.model import Model
+from trainer.run.model import Model
+from trainer.serve.export import Server
+from trainer.settings.schema import DataSettings
 from trainer.sources import Example, Origin, conll, jsonl
 from trainer.text import load_tokenizer
 
@@ -1403,7 +1403,7 @@ def test_the_tag_of_a_word_is_that_of_what_begins_it(tmp_path, weights, words, s
 def test_windows_go_through_the_encoder_a_few_at_a_time(served, monkeypatch):
     texts = [" ".join(row["words"]) for row in tagged(6, seed=8)]
     whole = entities(served[True], texts)
-    monkeypatch.setattr("trainer.export.ROWS_AT_ONCE", 2)
+    monkeypatch.setattr("trainer.serve.export.ROWS_AT_ONCE", 2)
     parts = entities(
         types.SimpleNamespace(
             head=served[True].head, server=Server(served[True].model, served[True].head)

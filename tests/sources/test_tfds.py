@@ -24,20 +24,34 @@ class ToyReviews(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.2.0")
 
     def _info(self):
-        spans = tfds.features.Sequence({"start": tf.int32, "kind": tfds.features.ClassLabel(names=["PER", "LOC"])})
-        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict({
-            "review": {"body": tfds.features.Text(), "stars": tf.int32}, "label": tfds.features.ClassLabel(names=["pos", "neg"]),
-            "tags": tfds.features.Sequence(tfds.features.ClassLabel(names=["O", "B"])), "spans": spans, "score": tf.float32,
-            "good": tf.bool, "raw": tf.string}))
+        kind = tfds.features.ClassLabel(names=["PER", "LOC"])
+        features = {
+            "review": {"body": tfds.features.Text(), "stars": tf.int32},
+            "label": tfds.features.ClassLabel(names=["pos", "neg"]),
+            "tags": tfds.features.Sequence(tfds.features.ClassLabel(names=["O", "B"])),
+            "spans": tfds.features.Sequence({"start": tf.int32, "kind": kind}),
+            "score": tf.float32,
+            "good": tf.bool,
+            "raw": tf.string,
+        }
+        return tfds.core.DatasetInfo(
+            builder=self, features=tfds.features.FeaturesDict(features)
+        )
 
     def _split_generators(self, _):
         return {"train": self._generate_examples(10), "test": self._generate_examples(4)}
 
     def _generate_examples(self, count):
         for index in range(count):
-            yield index, {"review": {"body": f"é中{index}", "stars": index}, "label": -1 if index == 3 else index % 2,
-                          "tags": ["B"] * (index % 3), "spans": [{"start": 1, "kind": "LOC"}] * (index % 2), "score": 0.5,
-                          "good": True, "raw": b"\\xff"}
+            yield index, {
+                "review": {"body": f"é中{index}", "stars": index},
+                "label": -1 if index == 3 else index % 2,
+                "tags": ["B"] * (index % 3),
+                "spans": [{"start": 1, "kind": "LOC"}] * (index % 2),
+                "score": 0.5,
+                "good": True,
+                "raw": b"\\xff",
+            }
 
 ToyReviews(data_dir=sys.argv[1]).download_and_prepare()
 """

@@ -26,7 +26,7 @@ from tests.text.byte_bpe_reference import (
     write_byte_bpe,
 )
 from trainer.errors import WeightsError
-from trainer.prove import ops_of
+from trainer.serve.prove import ops_of
 from trainer.text import load_tokenizer
 from trainer.text.byte_bpe import ByteBPETokenizer, _word_starts
 from trainer.text.integer_table import IntegerTable

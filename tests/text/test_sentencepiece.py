@@ -18,7 +18,7 @@ from tests.text.byte_bpe_reference import HARD
 from tests.text.sentencepiece_reference import NAMES, assert_same_tokens, learnt_folder
 from tests.text.wordpiece_reference import ADVERSARIAL
 from trainer.errors import WeightsError
-from trainer.prove import ops_of
+from trainer.serve.prove import ops_of
 from trainer.text import load_tokenizer
 from trainer.text.sentencepiece import SentencePieceTokenizer
 

@@ -9,10 +9,10 @@ import yaml
 
 from tests.cloud import bucket_of_cloud_storage
 from tests.vertex_api import vertex_api
-from trainer import gcs, mirror
+from trainer.files import gcs, mirror
+from trainer.serve.warmup import BATCHING_FILE, BATCHING_PARAMETERS
 from trainer.vertex import service as service_module
 from trainer.vertex.__main__ import main
-from trainer.warmup import BATCHING_FILE, BATCHING_PARAMETERS
 
 PLACE = ["vertex", "--project=my-project", "--region=us-central1", "--bucket=gs://models"]
 FILES = (

@@ -7,7 +7,8 @@ import pytest
 
 from tests import toy
 from tests.fuzzing import assert_clean, mutated_config, mutated_flags
-from trainer import flags, mirror
+from trainer.files import mirror
+from trainer.settings import flags
 from trainer.vertex.__main__ import main
 from trainer.vertex.options import own_flags
 
@@ -17,10 +18,13 @@ PLACE = ["--project=my-project", "--bucket=gs://jobs/podtune", "--dry_run"]
 OWN = [flag.name for flag in own_flags() if flag.name not in ("help", "dry_run")]
 SEARCH = ["--tune", "--goal", "--accelerator", "--bucket", "--trials", "--machine_type", "--name"]
 ODD = [
-    "train.learning_rate:1e-5..1e-4:log", "train.learning_rate:0..1:log", "train.epochs:3..2", "train.epochs:1..9e999", "train.seed:1|2|x", "x:1..2", ":", "..",
-    "train.epochs:" + "1|" * 5000, "train.epochs:" + "9" * 5000 + "..1", "train.epochs:[..]", "maximize:validation.accuracy", "maximize:", "minimize:test.loss",
-    "l4:2", "l4:999999999999", "l4:-1", "l4:x", "tpu-v3:8", "tpu-v5e:7", "tpu-v5e:" + "8" * 400, "cpu:3", ":8", "gs://", "gs://B", "gs://jobs/\x1b[2J", "s3://x",
-    "a100:8", "n1-standard-4", "\x1b[31m", "none", "A" * 300, "1e400", "-5", "0", "true", "",
+    "train.learning_rate:1e-5..1e-4:log", "train.learning_rate:0..1:log", "train.epochs:3..2",
+    "train.epochs:1..9e999", "train.seed:1|2|x", "x:1..2", ":", "..",
+    "train.epochs:" + "1|" * 5000, "train.epochs:" + "9" * 5000 + "..1", "train.epochs:[..]",
+    "maximize:validation.accuracy", "maximize:", "minimize:test.loss", "l4:2",
+    "l4:999999999999", "l4:-1", "l4:x", "tpu-v3:8", "tpu-v5e:7", "tpu-v5e:" + "8" * 400,
+    "cpu:3", ":8", "gs://", "gs://B", "gs://jobs/\x1b[2J", "s3://x", "a100:8", "n1-standard-4",
+    "\x1b[31m", "none", "A" * 300, "1e400", "-5", "0", "true", "",
 ]  # fmt: skip
 
 

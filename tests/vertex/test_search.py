@@ -4,7 +4,7 @@ import pytest
 
 from tests import toy
 from trainer.errors import ConfigError
-from trainer.resolve import resolve
+from trainer.settings.resolve import resolve
 from trainer.vertex import search
 from trainer.vertex.service import as_message
 
@@ -158,7 +158,7 @@ def test_a_search_needs_validation_data(config):
 
 def test_a_trial_is_set_by_flags_as_the_platform_writes_them():
     """Flag, space, value; also for settings that are true or false."""
-    from trainer import flags
+    from trainer.settings import flags
 
     given = flags.parse(
         [

@@ -13,7 +13,7 @@ import yaml
 from tests import toy
 from tests.cloud import bucket_of_cloud_storage
 from tests.vertex_api import vertex_api
-from trainer import gcs, mirror
+from trainer.files import gcs, mirror
 from trainer.vertex import service as service_module
 from trainer.vertex.__main__ import main
 

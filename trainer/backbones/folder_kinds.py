@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from trainer.errors import UserError, shown_name, shown_value
-from trainer.json_file import read_object
+from trainer.files.json_file import read_object
 
 ADAPTER_FILE = "adapter_config.json"
 _MODULES_FILE = "modules.json"  # of sentence-transformers

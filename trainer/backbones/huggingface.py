@@ -23,8 +23,8 @@ from trainer.backbones.sizes import MOST_LAYERS, misfit, require_memory, sizes_f
 from trainer.backbones.tensor_files import INDEX_FILE, WEIGHTS_FILE, Tensor, read_headers
 from trainer.backbones.tensor_names import BareNames, bare_names, family_of
 from trainer.errors import WeightsError, shown_name, shown_value
-from trainer.json_file import read_object
-from trainer.replacing import replaced_folder
+from trainer.files.json_file import read_object
+from trainer.files.replacing import replaced_folder
 
 if TYPE_CHECKING:
     from trainer.backbones.decoder import Decoder
@@ -35,9 +35,10 @@ if TYPE_CHECKING:
 
 CONFIG_FILE = "config.json"
 _CONVERT = (
-    """Where PyTorch is installed, in that folder: python -c "import torch, safetensors.torch as s; tensors = """
-    """torch.load('pytorch_model.bin', weights_only=True); s.save_file({k: v.clone() for k, v in tensors.items()}, """
-    """'model.safetensors', {'format': 'pt'})\""""
+    'Where PyTorch is installed, in that folder: python -c "import torch, safetensors.torch as s; '
+    "tensors = torch.load('pytorch_model.bin', weights_only=True); "
+    "s.save_file({k: v.clone() for k, v in tensors.items()}, "
+    "'model.safetensors', {'format': 'pt'})\""
 )
 # Formats that are not read, and how to get out of each.
 PICKLES = {
@@ -527,10 +528,8 @@ def _list(folder: Path) -> list[str]:
 def _read_json(folder: Path, name: str) -> dict[str, Any]:
     found = _list(folder)
     if name not in found:
-        what = (
-            advice(folder, found)
-            or f"found {', '.join(map(shown_name, found[:20])) or 'nothing'}; correct backbone.weights"
-        )
+        listed = ", ".join(map(shown_name, found[:20])) or "nothing"
+        what = advice(folder, found) or f"found {listed}; correct backbone.weights"
         raise WeightsError(
             f"{folder} has no {name}, so it is not a checkpoint in Hugging Face's format: {what}"
         )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from trainer.backbones.families import FAMILIES
 from trainer.backbones.tensor_files import few
 from trainer.errors import WeightsError
-from trainer.machine import memory_bytes
+from trainer.machine.hardware import memory_bytes
 
 if TYPE_CHECKING:  # which would import TensorFlow
     from trainer.backbones.layers import BackboneConfig

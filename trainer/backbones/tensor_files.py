@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from trainer.errors import WeightsError, shown_name, shown_value
-from trainer.json_file import read_object, require_file
+from trainer.files.json_file import read_object, require_file
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"

@@ -7,7 +7,7 @@ import pathlib
 
 import numpy as np
 
-from trainer.checksums import DamagedError, checksum
+from trainer.files.checksums import DamagedError, checksum
 
 CHECKSUMS = "checksums.json"  # beside the tokens; a store without it is built anew
 CHUNK_BYTES = 1 << 16  # what a disk reads ahead anyway
@@ -53,7 +53,7 @@ class CheckedTokens(np.lib.mixins.NDArrayOperatorsMixin):
 
     @property
     def _mmap(self) -> object | None:
-        """The mapping, which trainer.mapped lets go, as np.memmap calls it."""
+        """The mapping, which trainer.files.mapped lets go, as np.memmap calls it."""
         return getattr(self._values, "_mmap", None)
 
     @property

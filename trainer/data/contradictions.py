@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 
 from trainer.data.duplicates import Found, by_hash
-from trainer.spool import Numbers
+from trainer.files.spool import Numbers
 
 SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no two hashes become one
 

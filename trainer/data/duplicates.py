@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from trainer.spool import Numbers
+from trainer.files.spool import Numbers
 
 PART_ROWS = 1 << 18  # compared with each other in memory
 MOST_PARTS = 256  # files open at a time

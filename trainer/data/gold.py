@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from trainer.config import DataSettings
 from trainer.data.ledger import Ledger
 from trainer.errors import DataError, shown_name, shown_value
+from trainer.settings.schema import DataSettings
 from trainer.sources import UNLABELLED_MARKS as MARKS
 from trainer.sources import Origin
 

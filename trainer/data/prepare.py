@@ -19,15 +19,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from trainer.checksums import (
-    DamagedError,
-    Fingerprint,
-    fingerprint,
-    read_sealed,
-    verify,
-    write_sealed,
-)
-from trainer.config import DataSettings
 from trainer.data import store as store_module
 from trainer.data.checked import CHECKSUMS
 from trainer.data.contradictions import contradictions, contradictions_of_train
@@ -37,10 +28,19 @@ from trainer.data.ledger import Ledger
 from trainer.data.shown_examples import Shown
 from trainer.data.store import StoreWriter, TokenStore
 from trainer.errors import DataError
-from trainer.mapped import blocks
-from trainer.mirror import cache_folder, use_cache
+from trainer.files.checksums import (
+    DamagedError,
+    Fingerprint,
+    fingerprint,
+    read_sealed,
+    verify,
+    write_sealed,
+)
+from trainer.files.mapped import blocks
+from trainer.files.mirror import cache_folder, use_cache
+from trainer.files.spool import Labels, Numbers
+from trainer.settings.schema import DataSettings
 from trainer.sources import Example, Source, open_source
-from trainer.spool import Labels, Numbers
 
 # texts per call of the graph: long enough to amortise the call, short enough to spread over the
 # cores

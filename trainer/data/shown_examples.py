@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from trainer.console.excerpt import excerpt
 from trainer.data.store import TokenStore
-from trainer.excerpt import excerpt
 
 AMONG = 64  # the first examples of a split, of which one is shown
 KEPT_CHARACTERS = 400  # of each part

@@ -30,7 +30,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from trainer.checksums import (
+from trainer.data.checked import CHECKSUMS, CheckedTokens, chunk_checksums, map_int32
+from trainer.errors import JobDirError
+from trainer.files.checksums import (
     DamagedError,
     Fingerprint,
     fingerprint,
@@ -41,10 +43,8 @@ from trainer.checksums import (
     verify,
     write_sealed,
 )
-from trainer.data.checked import CHECKSUMS, CheckedTokens, chunk_checksums, map_int32
-from trainer.errors import JobDirError
-from trainer.mapped import blocks, release
-from trainer.spool import BLOCK_ROWS, Ascending, Numbers
+from trainer.files.mapped import blocks, release
+from trainer.files.spool import BLOCK_ROWS, Ascending, Numbers
 
 FORMAT = 13  # part of the fingerprint: raised when the files' meaning changes
 # of tokens; larger stores are verified chunk by chunk, so that opening them costs nothing

@@ -19,13 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from trainer import gcs, mirror
-from trainer.config import DataSettings
 from trainer.data.batching import TrainingPlan
 from trainer.data.ledger import Ledger
 from trainer.data.prepare import encoder, load, write_splits
 from trainer.data.store import TokenStore
 from trainer.errors import DataError, JobDirError
+from trainer.files import gcs, mirror
+from trainer.settings.schema import DataSettings
 from trainer.sources import Example, open_source
 from trainer.sources._files import files_of, relative_names
 

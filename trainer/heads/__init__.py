@@ -58,8 +58,8 @@ metrics need the texts of validation and test: `align` finds the last of each as
 
 from typing import Any
 
-from trainer.config import DataSettings, HeadSettings, plugin_module
 from trainer.errors import ConfigError
+from trainer.settings.schema import DataSettings, HeadSettings, plugin_module
 
 
 def make_head(settings: HeadSettings, data: DataSettings, tokenizer: Any) -> Any:

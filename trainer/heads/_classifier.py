@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from trainer.config import DataSettings, HeadSettings
 from trainer.errors import ConfigError, DataError, shown_value
+from trainer.files.mapped import count_numbers
 from trainer.heads._class_metrics import (
     class_metrics,
     class_scores,
@@ -45,7 +45,7 @@ from trainer.heads._labels import (
 )
 from trainer.heads._plain import Plain
 from trainer.lazy import tf
-from trainer.mapped import count_numbers
+from trainer.settings.schema import DataSettings, HeadSettings
 from trainer.sources import Example, require_field, require_text
 
 Labels = Annotated[list[str], Field(min_length=1)]

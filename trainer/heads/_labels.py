@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from trainer.errors import DataError, shown_value
-from trainer.mapped import count_numbers
+from trainer.files.mapped import count_numbers
 
 INVISIBLE = "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"  # which str.strip leaves
 NUMBER = re.compile(r"([+-]?\d+)(?:\.(\d*))?")

@@ -11,10 +11,10 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from trainer.config import DataSettings, HeadSettings
 from trainer.errors import ConfigError, DataError
 from trainer.heads._plain import Plain
 from trainer.lazy import tf
+from trainer.settings.schema import DataSettings, HeadSettings
 from trainer.sources import Example, require_text
 
 

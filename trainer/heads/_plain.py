@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from trainer.config import DataSettings
 from trainer.errors import ConfigError
 from trainer.lazy import tf
+from trainer.settings.schema import DataSettings
 from trainer.sources import Example
 
 if TYPE_CHECKING:  # which would import TensorFlow

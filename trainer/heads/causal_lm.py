@@ -12,8 +12,9 @@ import numpy as np
 from pydantic import Field
 
 from trainer.backbones.families import FAMILIES
-from trainer.config import DataSettings
 from trainer.errors import ConfigError, DataError, WeightsError
+from trainer.files.mapped import blocks, release
+from trainer.files.spool import Ascending
 from trainer.heads._carried_over import CarriedOver
 from trainer.heads._generation import Decoding, Generator, ManyPrompts
 from trainer.heads._judged import JUDGED, bleu_and_rouge
@@ -25,9 +26,8 @@ from trainer.heads._language_model import (
     word_pattern,
 )
 from trainer.lazy import keras, tf
-from trainer.mapped import blocks, release
+from trainer.settings.schema import DataSettings
 from trainer.sources import Example, require_text
-from trainer.spool import Ascending
 
 if TYPE_CHECKING:  # which would import TensorFlow
     from trainer.backbones.huggingface import TaskHead

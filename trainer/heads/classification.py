@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from trainer.backbones.families import FAMILIES, FIRST_HEAD_SITE
-from trainer.config import DataSettings
 from trainer.heads._carried_over import CarriedOver, LabelRows, carry_over, label_rows
 from trainer.heads._classifier import Classifier, ClassifierSettings, class_weights_of
 from trainer.lazy import keras, tf
+from trainer.settings.schema import DataSettings
 
 if TYPE_CHECKING:
     from trainer.backbones.huggingface import TaskHead

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from trainer.config import DataSettings
 from trainer.errors import ConfigError
 from trainer.heads._carried_over import CarriedOver
 from trainer.heads._language_model import LanguageModel, LanguageModelSettings
 from trainer.heads._masked_output import MaskedOutput
 from trainer.lazy import keras, tf
+from trainer.settings.schema import DataSettings
 
 if TYPE_CHECKING:  # which would import TensorFlow
     from trainer.backbones.huggingface import TaskHead

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from trainer.config import DataSettings
 from trainer.errors import ConfigError, DataError, shown_value
 from trainer.heads._carried_over import CarriedOver
 from trainer.heads._classifier import Classifier, ClassifierSettings, class_weights_of, known_counts
@@ -23,6 +22,7 @@ from trainer.heads._label_columns import Unseen
 from trainer.heads._labels import Mentions, Spellings, shown_labels
 from trainer.heads._masked_output import MaskedOutput
 from trainer.lazy import keras, tf
+from trainer.settings.schema import DataSettings
 from trainer.sources import Example
 
 if TYPE_CHECKING:  # which would import TensorFlow

@@ -13,12 +13,12 @@ import numpy as np
 from pydantic import Field
 
 from trainer.backbones.families import FAMILIES, FIRST_HEAD_SITE
-from trainer.config import DataSettings, HeadSettings
 from trainer.errors import ConfigError, DataError
 from trainer.heads._carried_over import CarriedOver, LabelRows, carry_over
 from trainer.heads._plain import Plain
 from trainer.heads._spans import EAST_ASIAN, UNSPACED
 from trainer.lazy import keras, tf
+from trainer.settings.schema import DataSettings, HeadSettings
 from trainer.sources import Example, require_field, require_text
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ import numpy as np
 from pydantic import Field
 
 from trainer.backbones.families import FAMILIES, FIRST_HEAD_SITE
-from trainer.config import DataSettings, HeadSettings
 from trainer.errors import ConfigError, DataError, shown_value
 from trainer.heads._carried_over import CarriedOver, LabelRows, carry_over, few, label_rows
 from trainer.heads._crf import Chain, forbidden_moves
@@ -43,6 +42,7 @@ from trainer.heads._spans import (
 )
 from trainer.heads._tags import OUTSIDE, continued, repaired
 from trainer.lazy import keras, tf
+from trainer.settings.schema import DataSettings, HeadSettings
 from trainer.sources import Example, require_field
 
 if TYPE_CHECKING:

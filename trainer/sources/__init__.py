@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from trainer.config import DataSettings
 from trainer.errors import ConfigError, DataError, shown_value
+from trainer.settings.schema import DataSettings
 
 OF_FIELDS = ("csv", "jsonl", "tfds", "tfrecord", "tsv")  # sources whose examples have any fields
 # What may stand where there is no label, and may be a class elsewhere: SNLI has -1 and -, labels of

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from pydantic import Field, field_validator
 
-from trainer.config import DataSettings
 from trainer.errors import DataError
+from trainer.settings.schema import DataSettings
 from trainer.sources._lines import Lines, without_end
 
 NO_ESCAPES = ('"', ",", " ", "\t", "\r", "\n")

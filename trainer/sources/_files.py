@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from trainer.errors import ConfigError
-from trainer.gcs import RemoteObject
-from trainer.mirror import shown
+from trainer.files.gcs import RemoteObject
+from trainer.files.mirror import shown
+from trainer.files.storage import expand
 from trainer.sources import Example, setting_of
 from trainer.sources._lines import Lines
 from trainer.sources._reading import BLOCK_BYTES, open_bytes, reading, refuse_irregular
-from trainer.storage import expand
 
 READING = 2  # part of every fingerprint: raised when the same files give other examples
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import IO
 
 from trainer.errors import DataError, shown_name
-from trainer.mirror import shown
+from trainer.files.mirror import shown
 from trainer.sources import _encodings
 
 BLOCK_BYTES = 1 << 18

@@ -7,7 +7,7 @@ import pathlib
 import struct
 from typing import IO
 
-from trainer.mirror import shown
+from trainer.files.mirror import shown
 from trainer.sources._reading import BLOCK_BYTES, reading
 
 LENGTH = struct.Struct("<Q")

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from trainer.config import DataSettings
 from trainer.errors import DataError
+from trainer.settings.schema import DataSettings
 from trainer.sources import TO_PREDICT, Example, Origin, Source
 from trainer.sources._comments import NUMBER, Shape, shape_of, words_of
 from trainer.sources._files import FileSource, files_of

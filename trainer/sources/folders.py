@@ -8,13 +8,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from trainer.config import DataSettings
 from trainer.errors import ConfigError, DataError, shown_value
-from trainer.mirror import shown
+from trainer.files.mirror import shown
+from trainer.files.storage import expand
+from trainer.settings.schema import DataSettings
 from trainer.sources import Example, Origin, Source, setting_of
 from trainer.sources._files import fingerprint
 from trainer.sources._reading import decoded, read_bytes, reading, refuse_irregular
-from trainer.storage import expand
 
 
 class Settings(DataSettings):

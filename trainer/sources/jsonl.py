@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from trainer.config import DataSettings
+from trainer.settings.schema import DataSettings
 from trainer.sources import Source
 from trainer.sources._files import FileSource, files_of
 from trainer.sources._json_lines import read

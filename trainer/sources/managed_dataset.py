@@ -13,15 +13,15 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from trainer.config import DataSettings
 from trainer.errors import ConfigError, DataError
-from trainer.mirror import SCHEME
+from trainer.files.mirror import SCHEME
+from trainer.files.storage import expand
+from trainer.settings.schema import DataSettings
 from trainer.sources import Example, Origin, Source, fields_shown
 from trainer.sources._files import FileSource, files_of
 from trainer.sources._json_lines import read as read_json
 from trainer.sources._lines import Lines
 from trainer.sources._reading import decoded, read_bytes, refuse_irregular
-from trainer.storage import expand
 
 SEGMENT = {"start": "startOffset", "end": "endOffset", "label": "displayName"}
 TEXTS_AT_ONCE = 64  # objects of Cloud Storage, fetched together

@@ -10,14 +10,14 @@ from typing import Literal
 
 from pydantic import Field
 
-from trainer.config import DataSettings
 from trainer.errors import ConfigError, DataError
-from trainer.mirror import shown
+from trainer.files.mirror import shown
+from trainer.files.storage import expand
+from trainer.settings.schema import DataSettings
 from trainer.sources import TO_PREDICT, Example, Source, setting_of
 from trainer.sources._files import fingerprint
 from trainer.sources._lines import Lines, without_end
 from trainer.sources._reading import open_bytes, reading, refuse_irregular
-from trainer.storage import expand
 
 SHOWN_FILES = 12
 

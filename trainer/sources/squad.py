@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from trainer.config import DataSettings
 from trainer.errors import DataError
-from trainer.mirror import shown
+from trainer.files.mirror import shown
+from trainer.settings.schema import DataSettings
 from trainer.sources import TO_PREDICT, Example, Origin, Source
 from trainer.sources._files import files_of, fingerprint, relative_names
 from trainer.sources._json_lines import refuse_half_characters

@@ -9,8 +9,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from trainer.config import DataSettings
 from trainer.errors import ConfigError
+from trainer.settings.schema import DataSettings
 from trainer.sources import Example, Origin, Source
 from trainer.sources._files import FileSource, files_of
 from trainer.sources._lines import Lines, without_end

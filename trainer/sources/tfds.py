@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from trainer import gcs, mirror
-from trainer.config import DataSettings
 from trainer.errors import ConfigError, DataError
+from trainer.files import gcs, mirror
 from trainer.lazy import tf
+from trainer.settings.schema import DataSettings
 from trainer.sources import Example, Origin, Source, setting_of
 from trainer.sources._files import fingerprint
 

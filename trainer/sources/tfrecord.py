@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from trainer import gcs, mirror
-from trainer.config import DataSettings
 from trainer.errors import DataError
-from trainer.gcs import RemoteObject
+from trainer.files import gcs, mirror
+from trainer.files.gcs import RemoteObject
 from trainer.lazy import tf
+from trainer.settings.schema import DataSettings
 from trainer.sources import Example, Origin, Source, setting_of
 from trainer.sources._files import files_of, fingerprint, relative_names
 from trainer.sources._tfrecord_frames import whole_records

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from trainer.errors import WeightsError, shown_name, shown_value
-from trainer.json_file import AGAIN, LARGEST_BYTES, is_number, read_object, require_file
+from trainer.files.json_file import AGAIN, LARGEST_BYTES, is_number, read_object, require_file
 
 LARGEST_ID = 2**21  # the largest known vocabulary has a million tokens
 LONGEST_TOKEN = 2000  # characters

@@ -7,7 +7,7 @@ import pathlib
 from typing import Any
 
 from trainer.errors import WeightsError, shown_value
-from trainer.json_file import read_object
+from trainer.files.json_file import read_object
 from trainer.text.characters import WHITE_SPACE
 from trainer.text.checked_files import LARGEST_ID, check_token, is_there
 from trainer.text.normalization import Normalization

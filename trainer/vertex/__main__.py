@@ -9,8 +9,10 @@ from __future__ import annotations
 import sys
 import time
 
-from trainer import flags, mirror, standard_streams
+from trainer.console import standard_streams
 from trainer.errors import UserError, shown_message
+from trainer.files import mirror
+from trainer.settings import flags
 from trainer.vertex import options as options_module
 
 

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from trainer import gcs, mirror
-from trainer.display import Display, print_result
+from trainer.console.display import Display, print_result
 from trainer.errors import ConfigError
+from trainer.files import gcs, mirror
+from trainer.serve.warmup import BATCHING_FILE, write_batching_parameters
 from trainer.vertex import accelerators, request
 from trainer.vertex.options import Options
 from trainer.vertex.service import Service, as_message
-from trainer.warmup import BATCHING_FILE, write_batching_parameters
 
 SAVED_MODEL = "saved_model.pb"
 SERVED = "model"  # the name under which TensorFlow Serving knows it

@@ -11,11 +11,11 @@ import itertools
 import pathlib
 from collections.abc import Collection, Mapping
 
-from trainer import gcs, mirror
-from trainer.config import Config
 from trainer.errors import ConfigError
-from trainer.resolve import Setting, Settings
-from trainer.storage import HUB_FILES, expand, local_path
+from trainer.files import gcs, mirror
+from trainer.files.storage import HUB_FILES, expand, local_path
+from trainer.settings.resolve import Setting, Settings
+from trainer.settings.schema import Config
 
 REMOTE = ("gs://", "hf://")
 BLOCK_BYTES = 1 << 20

@@ -10,13 +10,14 @@ from typing import Any
 import pydantic
 from pydantic import Field
 
-from trainer import config as schema
-from trainer import flags, plain_yaml
 from trainer.errors import ConfigError, shown_value
-from trainer.resolve import Settings, as_yaml
+from trainer.settings import flags, plain_yaml, schema
+from trainer.settings.resolve import Settings, as_yaml
 
-USAGE = """python -m trainer.vertex --config=FILE --project=PROJECT --region=REGION --bucket=gs://BUCKET --accelerator=NAME[:COUNT] [--SECTION.KEY=VALUE ...]
-Submits the run as a custom job of Vertex AI, after checking all that can be checked from here. --dry_run prints the request.
+USAGE = """python -m trainer.vertex --config=FILE --project=PROJECT --region=REGION
+                         --bucket=gs://BUCKET --accelerator=NAME[:COUNT] [--SECTION.KEY=VALUE ...]
+Submits the run as a custom job of Vertex AI, after checking all that can be checked from here.
+--dry_run prints the request.
 """
 NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 RESERVED = ("inputs", "packages", "served", "preflight")

@@ -8,8 +8,8 @@ import sys
 import tempfile
 
 import trainer
-from trainer import gcs
 from trainer.errors import ConfigError
+from trainer.files import gcs
 
 ROOT = pathlib.Path(trainer.__file__).resolve().parent.parent
 BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_sdist(sys.argv[1]))"
@@ -46,6 +46,7 @@ def publish(bucket: str) -> str:
     """Builds it and uploads it to the bucket's folder packages/, by content. Returns its URL."""
     with tempfile.TemporaryDirectory() as folder:
         file = build(pathlib.Path(folder))
-        url = f"{bucket}/packages/{gcs.crc32c(file).strip('=').replace('/', '_').replace('+', '-')}/{file.name}"
+        content = gcs.crc32c(file).strip("=").replace("/", "_").replace("+", "-")
+        url = f"{bucket}/packages/{content}/{file.name}"
         gcs.upload(file, url, key="--bucket")
     return url

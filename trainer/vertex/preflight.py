@@ -14,10 +14,10 @@ import tempfile
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from trainer import gcs, mirror
-from trainer.display import Display
+from trainer.console.display import Display
 from trainer.errors import ConfigError
-from trainer.resolve import Resolved
+from trainer.files import gcs, mirror
+from trainer.settings.resolve import Resolved
 from trainer.vertex import accelerators, inputs
 from trainer.vertex.accelerators import Machine
 from trainer.vertex.options import Options

@@ -12,12 +12,11 @@ from typing import Any
 
 import pydantic
 
-from trainer import config as schema
-from trainer import plain_yaml
-from trainer.config import Config
 from trainer.errors import ConfigError, shown_value
 from trainer.heads._judged import JUDGED
-from trainer.resolve import suggest
+from trainer.settings import plain_yaml, schema
+from trainer.settings.resolve import suggest
+from trainer.settings.schema import Config
 
 SCALES = {
     "linear": "UNIT_LINEAR_SCALE",

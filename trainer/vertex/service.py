@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from trainer import gcs
 from trainer.errors import ConfigError, UserError
+from trainer.files import gcs
 
 ENDPOINT_VARIABLE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM"
 CONSOLE = "https://console.cloud.google.com/agent-platform/locations"

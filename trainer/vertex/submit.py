@@ -10,12 +10,12 @@ from typing import Any
 
 import yaml
 
-from trainer import gcs, mirror
-from trainer.config import Config
-from trainer.display import Display, print_result
+from trainer.console.display import Display, print_result
 from trainer.errors import ConfigError
-from trainer.resolve import Resolved, Setting, Settings, resolve
-from trainer.storage import config_file
+from trainer.files import gcs, mirror
+from trainer.files.storage import config_file
+from trainer.settings.resolve import Resolved, Setting, Settings, resolve
+from trainer.settings.schema import Config
 from trainer.vertex import accelerators, inputs, package, preflight, request, search
 from trainer.vertex.options import Options
 from trainer.vertex.service import Service, as_message

@@ -1,0 +1,186 @@
+"""What a person sees while a run goes on: a live line on a terminal, plain lines elsewhere, on
+stderr; in a job on Vertex AI, entries of its log.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from typing import IO, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from trainer.console.live_line import LiveLine
+from trainer.console.on_vertex import log_entry
+from trainer.console.standard_streams import Output, ReaderGoneError, print_text
+from trainer.errors import shown_message
+from trainer.files.mirror import shown
+
+PLAIN_COLUMNS = 160
+PLAIN_SECONDS = 10.0  # between plain progress lines, at least
+PLAIN_SHARE = 0.03  # and of the time so far: a run of a week has some 250 of them
+
+
+class _Console(Console):
+    """One whose reader may go, or whose disk may be full: the first ends the program as the signal
+    would, the second is nobody's concern.
+    """
+
+    def on_broken_pipe(self) -> None:
+        """In place of an exit with code 1, which is for mistakes of ours."""
+        raise ReaderGoneError
+
+    def _check_buffer(self) -> None:
+        try:
+            super()._check_buffer()
+        except OSError:
+            del self._buffer[:]
+
+
+class Display:
+    """Prints lines, tables and progress.
+
+    Args:
+        log: where each is a line of JSON for Cloud Logging, instead.
+    """
+
+    def __init__(self, log: IO[str] | Output | None = None) -> None:
+        self._log = log
+        self.console = _Console(stderr=True, highlight=False, soft_wrap=True)
+        if not self.console.is_terminal:
+            self.console.width = PLAIN_COLUMNS
+        self._line = LiveLine(self.console.file, lambda: self.console.width)
+        self._tasks: dict[str, _Task] = {}
+        self._began = time.monotonic()
+        self._last_plain = -math.inf
+        self.quiet = False  # but for warnings: on several workers, one speaks
+
+    @property
+    def live(self) -> bool:
+        """Whether progress is one line of a terminal that can draw it anew."""
+        return (
+            self._log is None and self.console.file.isatty() and not self.console.is_dumb_terminal
+        )
+
+    def line(self, text: str, **fields: Any) -> None:
+        """One line of news; `fields`, such as step, are for the log."""
+        if not self.quiet:
+            self._print(text, "INFO", **fields)
+
+    def warn(self, text: str) -> None:
+        """One line that should not be missed."""
+        self._print(text if self._log else f"warning: {text}", "WARNING", style="yellow")
+
+    def _print(self, text: str, severity: str, *, style: str | None = None, **fields: Any) -> None:
+        self._line.clear()
+        if self._log:
+            self._log.write(
+                log_entry(shown_message(shown(text)), severity=severity, **fields) + "\n"
+            )
+            self._log.flush()
+        else:
+            self.console.print(shown_message(shown(text)), markup=False, style=style)
+
+    def table(self, title: str, rows: list[tuple[str, Any]]) -> None:
+        """Two columns: names and values."""
+        if self.quiet:
+            return
+        table = Table(
+            title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0)
+        )
+        for name, value in rows:
+            table.add_row(shown_message(str(name)), shown_message(str(value)))
+        if self._log:
+            self._print("\n".join([title, *(f"{name}: {value}" for name, value in rows)]), "INFO")
+        else:
+            self._line.clear()
+            self.console.print(table, markup=False)
+
+    def progress(
+        self,
+        label: str,
+        done: float,
+        total: float | None,
+        note: str = "",
+        *,
+        seconds_left: float | None = None,
+    ) -> None:
+        """Shows how far `label` is.
+
+        On a terminal one line, drawn anew; elsewhere a line now and then.
+
+        Args:
+            note: what else there is to say; else how many are done, where it is not known of how
+                many.
+            seconds_left: where the caller knows better than by how fast it went so far; infinite:
+                nobody knows yet.
+        """
+        if self.quiet:
+            return
+        now = time.monotonic()
+        task = self._tasks.setdefault(label, _Task(done, now))
+        text = task.text(label, done, total, note, now, seconds_left)
+        if self.live:
+            self._line.show(text, at_once=done == total)
+        elif now - self._last_plain >= max(PLAIN_SECONDS, PLAIN_SHARE * (now - self._began)):
+            self._last_plain = now
+            self.line(text, step=done if label == "training" else None)
+
+    def fetched(self, done: int, total: int) -> None:
+        """Progress of what comes from Cloud Storage, in bytes."""
+        self.progress("fetching", done, total, f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
+        if done >= total:
+            self.done("fetching")
+
+    def done(self, label: str | None = None) -> None:
+        """Removes what is shown of `label`, or of all."""
+        for ended in [label] if label else list(self._tasks):
+            self._tasks.pop(ended, None)
+        self._line.clear()
+
+
+@dataclasses.dataclass
+class _Task:
+    """Where the progress of a label began: done, and by the clock."""
+
+    first: float
+    began: float
+
+    def text(
+        self,
+        label: str,
+        done: float,
+        total: float | None,
+        note: str,
+        now: float,
+        seconds_left: float | None,
+    ) -> str:
+        """One line: "training 12% step 12/100  loss 0.6931  about 2 min 10 s left"."""
+        share = f" {done / total:.0%}" if total else ""
+        note = note or ("" if total else f"{done:,.0f}")
+        if seconds_left is None and total and done > self.first:
+            seconds_left = (now - self.began) * max(0.0, total - done) / (done - self.first)
+        known = (
+            seconds_left is not None
+            and math.isfinite(seconds_left)
+            and not (total and done >= total)
+        )
+        left = f"about {seconds(seconds_left)} left" if known else ""
+        return "  ".join(filter(None, [f"{label}{share} {note}".rstrip(), left]))
+
+
+def seconds(value: float) -> str:
+    """A duration for people: "42 s", "3 min 05 s", "1 h 02 min"."""
+    whole = round(value)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def print_result(text: str) -> None:
+    """A result, on stdout: what a script may read."""
+    print_text(text)

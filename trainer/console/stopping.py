@@ -1,0 +1,142 @@
+"""SIGTERM, SIGINT and a cloud's preemption notice: finish the step, save a checkpoint, exit so that
+the platform starts the job again.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import pathlib
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+EXIT_CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
+# What Google Compute Engine (and Vertex AI on it) sets before it takes a machine away, and to what.
+NOTICES = {
+    "instance/preempted": "TRUE",
+    "instance/maintenance-event": "TERMINATE_ON_HOST_MAINTENANCE",
+}
+NOTICE_POLL_SECONDS = 60
+NOTICE_RETRY_SECONDS = 5.0
+
+
+class StoppedError(Exception):
+    """Ends an evaluation after a signal."""
+
+
+class StopSignal:
+    """Notes that the process should stop.
+
+    Outside the loop, where there is nothing to save, it stops at once.
+    """
+
+    def __init__(self) -> None:
+        self._received: int | None = None
+        self._in_loop = False
+        # such as to clear what the terminal shows
+        self.before_leaving: Callable[[], None] = lambda: None
+
+    @property
+    def requested(self) -> bool:
+        """Whether a signal came."""
+        return self._received is not None
+
+    def listen(self) -> None:
+        """Takes the signals over; a second SIGINT stops at once."""
+        for number in EXIT_CODES:
+            signal.signal(number, self._receive)
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """Inside, a signal ends the process at once, as it would without us; afterwards the signals
+        are ours again.
+        """
+        for number in EXIT_CODES:
+            signal.signal(number, signal.SIG_DFL)
+        yield
+        self.listen()
+
+    def watch_for_preemption(self) -> None:
+        """On Google's machines, takes the notice before a preemption for a SIGTERM."""
+        if (host := metadata_host()) is None:
+            return
+        for path, value in NOTICES.items():
+            threading.Thread(
+                target=self._watch, args=(host, path, value), name=f"watch {path}", daemon=True
+            ).start()
+
+    def _watch(self, host: str, path: str, value: str) -> None:
+        wait = ""
+        while not self.requested:
+            try:
+                connection = http.client.HTTPConnection(host, timeout=2 * NOTICE_POLL_SECONDS)
+                connection.request(
+                    "GET",
+                    f"/computeMetadata/v1/{path}{wait}",
+                    headers={"Metadata-Flavor": "Google"},
+                )
+                response = connection.getresponse()
+                if response.status == http.client.NOT_FOUND:
+                    return  # this machine cannot be preempted
+                told = (
+                    response.status == http.client.OK and response.read().decode().strip() == value
+                )
+                # Maintenance is announced an hour ahead: a job that was started again since then
+                # should get on with it.
+                if told and (wait or not path.endswith("maintenance-event")):
+                    if not self.requested:
+                        os.kill(os.getpid(), signal.SIGTERM)
+                    return
+                last = response.headers.get("ETag", "0")
+                wait = f"?wait_for_change=true&timeout_sec={NOTICE_POLL_SECONDS}&last_etag={last}"
+            except (OSError, http.client.HTTPException):
+                time.sleep(NOTICE_RETRY_SECONDS)
+
+    def __enter__(self) -> StopSignal:
+        """From here on a signal waits for the loop to look."""
+        self._in_loop = True
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """The loop is over; a signal that came too late for it is obeyed now."""
+        self._in_loop = False
+        if kind is None and self.requested:
+            self.leave(
+                "stopped by a signal after the last step; the checkpoint is written, start again to"
+                " evaluate and export"
+            )
+
+    def leave(self, line: str) -> NoReturn:
+        """Exits with the signal's code."""
+        self.before_leaving()
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+        sys.exit(EXIT_CODES[signal.Signals(self._received or signal.SIGTERM)])
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        again, self._received = self.requested, number
+        # platforms send SIGTERM more than once; only a person is in a hurry
+        if not self._in_loop or (again and number == signal.SIGINT):
+            self.leave("stopped by a signal; finished work is kept, start again to go on")
+
+
+def metadata_host() -> str | None:
+    """Where a Google machine tells what will become of it; None elsewhere.
+
+    GCE_METADATA_HOST and NO_GCE_CHECK as in Google's libraries.
+    """
+    if host := os.environ.get("GCE_METADATA_HOST"):
+        return host
+    if os.environ.get("NO_GCE_CHECK", "").lower() == "true":
+        return None
+    try:
+        product = pathlib.Path("/sys/class/dmi/id/product_name").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    return "metadata.google.internal" if "Google" in product else None

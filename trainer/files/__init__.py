@@ -1,0 +1,1 @@
+"""Files and folders, here and on Cloud Storage: named, read, written, replaced, checked."""

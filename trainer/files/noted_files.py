@@ -1,0 +1,190 @@
+"""The small files of a job_dir, and `.checksums.json`, by which a changed one is noticed.
+
+A file and its checksum are two writes, and a run may be killed between them. Therefore the
+checksum of the new content is noted first, beside that of the old one: either is then right. The
+next write, or `settle`, forgets the old one.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from trainer.files import mirror
+from trainer.files.checksums import (
+    MISSING,
+    DamagedError,
+    Fingerprint,
+    checksum,
+    fingerprint,
+    read_sealed,
+    write_sealed,
+)
+from trainer.files.storage import write_text
+
+REGISTRY = ".checksums.json"
+
+Noted = dict[str, list[Fingerprint | None]]  # name -> what it may be; None: not there
+
+
+class NotedFiles:
+    """Reads and writes them.
+
+    Args:
+        folder: the job_dir.
+    """
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self._folder = folder
+        self._file = folder / REGISTRY
+        self._brought = False
+
+    def problem(self) -> DamagedError | None:
+        """Why nothing can be verified; None where it can."""
+        try:
+            self._read()
+        except DamagedError as error:
+            return error
+        return None
+
+    def known_config(self) -> dict[str, Any] | None:
+        """The values of the config that the run was begun with; None where nothing says so."""
+        try:
+            return self._read()["config"]
+        except DamagedError:
+            return None
+
+    def note_config(self, values: Mapping[str, Any]) -> None:
+        """Keeps them: config.yaml is compared by its values, as people may add comments."""
+        self._save(self._settled(self._noted()), values)
+
+    def write(self, contents: Mapping[str, str]) -> None:
+        """Writes files, each whole or not at all; one that is as it should be is left alone.
+
+        Args:
+            contents: name -> text.
+        Raises:
+            JobDirError: the operating system refuses.
+        """
+        noted = self._settled(self._noted())
+        coming = {name: _fingerprint_of(text) for name, text in contents.items()}
+        changed = {name: new for name, new in coming.items() if noted.get(name) != [new]}
+        for name, new in changed.items():
+            there = self._found(name)
+            known = noted.get(name, [there])
+            noted[name] = list(dict.fromkeys([*known, new]))
+        self._save(noted)
+        for name in contents:
+            if name in changed or self._found(name) != coming[name]:
+                write_text(self._folder / name, contents[name])
+
+    def write_beside(self, name: str, text: str) -> None:
+        """Writes a file into a folder that need not be a job's: noted only where others are."""
+        if self.problem():
+            write_text(self._folder / name, text)
+        else:
+            self.write({name: text})
+
+    def settle(self) -> None:
+        """Forgets what files were before their last write."""
+        self._save(self._settled(self._noted()))
+
+    def is_noted(self, name: str, text: str) -> bool:
+        """Whether this is what the file should hold; without a note, whether it does hold it."""
+        found = self._noted().get(name)
+        if found is None:
+            path = self._folder / name
+            return path.exists() and path.read_bytes() == text.encode()
+        return _fingerprint_of(text) in found
+
+    def read(self, name: str) -> str | None:
+        """The text of a file; None where it is not there, and need not be.
+
+        Raises:
+            DamagedError: it is missing, or is not what was written.
+        """
+        self.verify(name)
+        path = self._folder / name
+        try:
+            return path.read_text(encoding="utf-8") if path.exists() else None
+        except (OSError, UnicodeDecodeError) as error:
+            raise DamagedError(path, f"it cannot be read: {error}") from None
+
+    def verify(self, name: str) -> None:
+        """Raises DamagedError where a file is missing, or is not what was written."""
+        noted = self._noted().get(name)
+        found = self._found(name)
+        if noted is None or found in noted:
+            return
+        if found is None:
+            raise DamagedError(self._folder / name, MISSING)
+        lengths = [each.bytes for each in noted if each is not None]
+        if found.bytes not in lengths:
+            wanted = f"{lengths[-1]:,}" if lengths else "none"
+            raise DamagedError(self._folder / name, f"{found.bytes:,} bytes instead of {wanted}")
+        raise DamagedError(
+            self._folder / name, "its content is not what was written: the checksum differs"
+        )
+
+    def changed(self) -> list[DamagedError]:
+        """Every file that is not what was written."""
+        found = []
+        for name in self._noted():
+            try:
+                self.verify(name)
+            except DamagedError as error:
+                found.append(error)
+        return found
+
+    def _found(self, name: str) -> Fingerprint | None:
+        path = self._folder / name
+        try:
+            return fingerprint(path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise DamagedError(path, f"it cannot be read: {error.strerror}") from None
+
+    def _settled(self, noted: Noted) -> Noted:
+        """What is there now, where that is right; damage stays noticed."""
+        found = {name: self._found(name) for name in noted}
+        return {
+            name: [found[name]] if found[name] in known else known for name, known in noted.items()
+        }
+
+    def _noted(self) -> Noted:
+        try:
+            files = self._read()["files"]
+        except DamagedError:
+            return {}
+        return {
+            name: [found if found is None else Fingerprint(*found) for found in known]
+            for name, known in files.items()
+        }
+
+    def _read(self) -> dict[str, Any]:
+        if not self._brought:
+            mirror.bring(self._file)
+            self._brought = True
+        return read_sealed(self._file)
+
+    def _save(self, noted: Noted, config: Mapping[str, Any] | None = None) -> None:
+        before = {} if self.problem() else self._read()
+        after = {"config": config if config is not None else before.get("config"), "files": noted}
+        if before != _as_json(after):
+            write_sealed(self._file, after)
+
+
+def _as_json(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **value,
+        "files": {
+            name: [each and list(each) for each in known] for name, known in value["files"].items()
+        },
+    }
+
+
+def _fingerprint_of(text: str) -> Fingerprint:
+    content = text.encode()
+    return Fingerprint(len(content), checksum(content))

@@ -1,0 +1,293 @@
+"""Whose a folder is: what we export has a marker that names its files, and only what the marker
+names is ever replaced.
+
+A folder may be replaced where it is missing, empty, or holds an export of ours and nothing else.
+Exports that were written before there were markers are known by their files.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import itertools
+import json
+import os
+import pathlib
+import stat
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from trainer.errors import JobDirError, shown_name
+from trainer.files import gcs, mirror
+
+MARKER = "podtune_files.json"
+NAMES_SHOWN = 3
+# more than an export ever has: of a home folder it is enough to know that it is none
+FILES_LOOKED_AT = 10_000
+# What operating systems leave in folders that they show; nobody misses it.
+OF_THE_SYSTEM = (".DS_Store", "Thumbs.db", "desktop.ini", ".nfs*")
+# The folder of an exchange (see trainer.files.replacing), inside a folder that cannot be renamed,
+# and what it may hold.
+UNFINISHED = ".partial.*"
+LOCK, NEW, OLD, EMPTIED = "lock", "new", "old", "emptied"
+# Exports without a marker, of earlier versions: what they have, and what they may have.
+SAVED_MODEL = (
+    "saved_model.pb",
+    "assets.extra/labels.json",
+    "assets.extra/tf_serving_warmup_requests",
+)
+SAVED_MODEL_FILES = (
+    *SAVED_MODEL,
+    "fingerprint.pb",
+    "variables/variables.index",
+    "variables/variables.data-*",
+)
+SHARED_PREPARATION = ("ledger.json", "train/meta.json")
+SHARED_PREPARATION_FILES = (
+    "ledger.json",
+    *(
+        f"{split}/{name}"
+        for split in ("train", "validation", "test")
+        for name in ("meta.json", "*.npy", "tokens.*.int32")
+    ),
+)
+BEFORE_MARKERS = ((SAVED_MODEL, SAVED_MODEL_FILES), (SHARED_PREPARATION, SHARED_PREPARATION_FILES))
+
+
+@dataclasses.dataclass(frozen=True)
+class Standing:
+    """What stands in a folder.
+
+    Attributes:
+        files: name -> size in bytes; None for what is no regular file.
+        marker: name -> (size, crc32c) of what we wrote, or None where neither is known yet; None
+            without a marker.
+    """
+
+    files: Mapping[str, int | None]
+    marker: Mapping[str, tuple[int, str] | None] | None
+
+    def foreign(self) -> list[str]:
+        """The names of what we did not write, or that has another size than what we wrote."""
+        if self.marker is None:
+            known = _before_markers(self.files)
+            return sorted(name for name in self.files if name not in known)
+        return sorted(name for name, size in self.files.items() if not self._is_ours(name, size))
+
+    def _is_ours(self, name: str, size: int | None) -> bool:
+        if name == MARKER:
+            return True
+        if size is None or name not in self.marker:
+            return False
+        noted = self.marker[name]
+        return noted is None or noted[0] == size
+
+
+def require_replaceable(
+    folder: pathlib.Path, *, remedy: str, named: pathlib.Path | None = None, contents: bool = True
+) -> None:
+    """Refuses to replace a folder, here or in the bucket that it stands for, that holds what we did
+    not write.
+
+    Args:
+        folder: the target, whether or not it exists.
+        remedy: what to do instead, the end of the message.
+        named: how messages call it, if not by its own name.
+        contents: compare the files' checksums too, and not only names and sizes.
+    Raises:
+        JobDirError: it is a file, cannot be listed, or holds something that we did not write or
+            that was changed since.
+    """
+    shown = shown_name(mirror.shown(named or folder), 300)
+    url = mirror.url_of(folder)
+    if url is None and _is_missing(folder, shown, remedy):
+        return
+    if url is None and not os.path.isdir(folder):
+        raise JobDirError(
+            f"{shown} is {_kind(folder)}, and a folder is to be written there. {remedy}"
+        )
+    try:
+        there = _standing_remote(url) if url else _standing_here(folder)
+    except OSError as error:
+        raise JobDirError(
+            f"{shown} cannot be listed ({error.strerror}): whether it may be replaced is not known."
+            f" {remedy}"
+        ) from None
+    if foreign := there.foreign():
+        raise JobDirError(
+            f"{shown} holds {_few(foreign)}, which podtune did not"
+            f" write{_or_changed(there, foreign)}: it is not replaced. {remedy}"
+        )
+    if contents and (changed := sorted(_changed(folder, url, there))):
+        raise JobDirError(
+            f"{shown}: {_few(changed)} changed since podtune wrote this export: it is not replaced."
+            f" {remedy}"
+        )
+
+
+def _is_missing(folder: pathlib.Path, shown: str, remedy: str) -> bool:
+    try:
+        os.lstat(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError as error:
+        raise JobDirError(f"{shown} cannot be written: {error.strerror}. {remedy}") from None
+    return False
+
+
+def is_exchange(place: pathlib.Path) -> bool:
+    """Whether that is the folder of an exchange, of a process that may or may not live."""
+    return (
+        place.is_dir()
+        and not place.is_symlink()
+        and (place / LOCK).is_file()
+        and {child.name for child in place.iterdir()} <= {LOCK, NEW, OLD, EMPTIED}
+    )
+
+
+def mark(folder: pathlib.Path) -> None:
+    """Notes in a finished folder what we wrote."""
+    files = {
+        name: (size, gcs.crc32c(folder / name))
+        for name, size in _walk(folder)
+        if size is not None and name != MARKER
+    }
+    _write_marker(folder, files)
+
+
+def publish(folder: pathlib.Path, *, last: Sequence[str] = ()) -> None:
+    """As `mirror.publish`, of a marked folder; in the bucket only what is ours is replaced or
+    removed.
+
+    While it is under way the marker there names the files without their contents, so that whoever
+    is started again after a kill finds all that is there to be ours.
+
+    Raises:
+        JobDirError: the bucket's folder has come to hold what we did not write.
+        ConfigError: it cannot be written.
+    """
+    url = mirror.url_of(folder)
+    if url is None:
+        return
+    require_replaceable(folder, remedy="Give another --export.directory.")
+    there = {name for name in _standing_remote(url).files if name != MARKER}
+    final = _read_marker((folder / MARKER).read_bytes())
+    _write_marker(folder, dict.fromkeys({*final, *there}))
+    mirror.add(folder / MARKER)
+    mirror.publish(folder, last=last, removable=there)
+    _write_marker(folder, final)
+    mirror.add(folder / MARKER)
+
+
+def _standing_here(folder: pathlib.Path) -> Standing:
+    unfinished = {place.name for place in folder.glob(UNFINISHED) if is_exchange(place)}
+    looked_at = itertools.islice(_walk(folder), FILES_LOOKED_AT)
+    files = {
+        name: size
+        for name, size in looked_at
+        if name.split("/")[0] not in unfinished and not _is_of_the_system(name)
+    }
+    marker = _read_marker((folder / MARKER).read_bytes()) if files.get(MARKER) is not None else None
+    return Standing(files, marker)
+
+
+def _standing_remote(url: str) -> Standing:
+    prefix = gcs.parse(url, key=mirror.KEY)[1]
+    items = {
+        item.name.removeprefix(prefix).lstrip("/"): item
+        for item in gcs.listing(url, key=mirror.KEY)
+    }
+    marker = _read_marker(gcs.content(items[MARKER], key=mirror.KEY)) if MARKER in items else None
+    return Standing({name or prefix: item.size for name, item in items.items()}, marker)
+
+
+def _walk(folder: pathlib.Path) -> Iterator[tuple[str, int | None]]:
+    """Names, relative to the folder, of all in it but folders, with their sizes; None for what is
+    no regular file.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for parent, folders, names in os.walk(folder, onerror=refuse):
+        links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
+        for name in sorted([*names, *links]):
+            path = pathlib.Path(parent, name)
+            found = path.lstat()
+            yield (
+                path.relative_to(folder).as_posix(),
+                found.st_size if stat.S_ISREG(found.st_mode) else None,
+            )
+
+
+def _is_of_the_system(name: str) -> bool:
+    return any(fnmatch.fnmatch(name.rpartition("/")[2], pattern) for pattern in OF_THE_SYSTEM)
+
+
+def _before_markers(files: Collection[str]) -> Collection[str]:
+    """The names of an export that has no marker; none where it is not recognised by what it has."""
+    for needed, allowed in BEFORE_MARKERS:
+        if all(name in files for name in needed):
+            return [
+                name for name in files if any(fnmatch.fnmatch(name, pattern) for pattern in allowed)
+            ]
+    return []
+
+
+def _changed(folder: pathlib.Path, url: str | None, there: Standing) -> Iterator[str]:
+    remote = {}
+    if url is not None:
+        prefix = gcs.parse(url, key=mirror.KEY)[1]
+        remote = {
+            item.name.removeprefix(prefix).lstrip("/"): item.crc32c
+            for item in gcs.listing(url, key=mirror.KEY)
+        }
+    for name, noted in (there.marker or {}).items():
+        if noted is not None and name in there.files:
+            found = gcs.crc32c(folder / name) if url is None else remote.get(name)
+            if found != noted[1]:
+                yield name
+
+
+def _read_marker(content: bytes) -> dict[str, tuple[int, str] | None]:
+    try:
+        noted = json.loads(content)["files"]
+        return {
+            str(name): (int(value["bytes"]), str(value["crc32c"])) if value else None
+            for name, value in noted.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}  # it names nothing: all that is there counts as another's
+
+
+def _write_marker(folder: pathlib.Path, files: Mapping[str, tuple[int, str] | None]) -> None:
+    noted = {
+        name: {"bytes": value[0], "crc32c": value[1]} if value else None
+        for name, value in sorted(files.items())
+    }
+    said = "what podtune wrote here; the next export replaces these files, and no others"
+    (folder / MARKER).write_text(
+        json.dumps({"about": said, "files": noted}, indent=2, ensure_ascii=False) + "\n",
+        encoding="utf-8",
+    )
+
+
+def _or_changed(there: Standing, foreign: Sequence[str]) -> str:
+    return (
+        " or that changed since"
+        if there.marker is not None and any(name in there.marker for name in foreign)
+        else ""
+    )
+
+
+def _kind(path: pathlib.Path) -> str:
+    if path.is_symlink() and not path.exists():
+        return "a symbolic link that leads nowhere"
+    mode = path.stat().st_mode
+    kinds = ((stat.S_ISREG, "a file"), (stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"))
+    return next((words for is_kind, words in kinds if is_kind(mode)), "a device")
+
+
+def _few(names: Sequence[str]) -> str:
+    shown = ", ".join(shown_name(name) for name in names[:NAMES_SHOWN])
+    more = f"{len(names) - NAMES_SHOWN:,}" if len(names) < FILES_LOOKED_AT // 2 else "thousands"
+    return f"{shown} and {more} more" if len(names) > NAMES_SHOWN else shown

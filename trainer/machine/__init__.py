@@ -1,0 +1,1 @@
+"""The machine that the process runs on: its memory, its processor, its allocator."""

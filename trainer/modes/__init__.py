@@ -1,0 +1,1 @@
+"""The modes of the command, one file each: what `--mode` tells."""

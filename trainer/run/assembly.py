@@ -1,0 +1,361 @@
+"""Puts a run's parts together: tokenizer, head, data, model. Every mode starts here."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import math
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from trainer.backbones import huggingface
+from trainer.backbones.layers import set_frozen
+from trainer.backbones.tensor_files import few
+from trainer.console.display import Display
+from trainer.data.doubts import doubts
+from trainer.data.prepare import Prepared, prepare
+from trainer.data.shown_examples import example_lines
+from trainer.data.stream import Stream
+from trainer.errors import ConfigError, shown_value
+from trainer.files import mirror
+from trainer.files.storage import local_folder
+from trainer.heads import make_head
+from trainer.heads._carried_over import CarriedOver
+from trainer.heads._masked_output import tensor_names
+from trainer.run.distribution import (
+    host,
+    hosts,
+    make_strategy,
+    read_cluster,
+    require_agreement,
+    set_precision,
+)
+from trainer.run.job import Job
+from trainer.run.label_report import label_counts, label_lines, range_lines, vector_line
+from trainer.run.model import Model
+from trainer.settings.schema import Config
+from trainer.text import load_tokenizer
+
+SHOWN_TENSORS = 6
+STEPS_OF_A_BLOCK = 10
+
+
+@dataclasses.dataclass
+class Parts:
+    """What every mode needs. `weights` and `tokenizer_folder` are local folders."""
+
+    config: Config
+    weights: pathlib.Path
+    tokenizer_folder: pathlib.Path
+    backbone: Any
+    head: Any
+    tokenizer: Any
+    display: Display
+
+    @functools.cached_property
+    def stream(self) -> Stream | None:
+        """Train as a stream, if it is one; its files are looked up when it is first asked for."""
+        data, train = self.config.data, self.config.train
+        return (
+            Stream(data, self.head, batch_size=train.global_batch_size, seed=train.seed)
+            if data.stream_characters
+            else None
+        )
+
+
+def start_strategy(config: Config, job: Job, display: Display) -> tf.distribute.Strategy:
+    """The strategy; call it before TensorFlow's first operation.
+
+    On several workers the chief alone writes and speaks.
+    """
+    if (cluster := read_cluster()) and config.distribution.strategy in ("auto", "multi_worker"):
+        workers = itertools.chain.from_iterable(cluster["cluster"].values())
+        display.line(f"distribution: waiting for the workers {', '.join(workers)}")
+    strategy, line = make_strategy(config.distribution)
+    set_precision(config.train.precision)
+    job.writes = host(strategy) == 0
+    display.line(line)
+    display.quiet = not job.writes
+    return strategy
+
+
+def make_parts(config: Config, display: Display) -> Parts:
+    """Reads the backbone's config and the tokenizer, and checks them against the run's config;
+    costs no more than that.
+
+    Raises:
+        ConfigError: seq_len over the backbone's positions, more frozen layers than there are, …
+        WeightsError: the weights folder is not one, or of another architecture.
+    """
+    weights = local_folder(config.backbone.weights, key="backbone.weights")
+    backbone = huggingface.read_config(weights)
+    huggingface.require_weights_that_fit(weights)  # before anything is prepared
+    tokenizer_folder = (
+        local_folder(config.backbone.tokenizer, key="backbone.tokenizer")
+        if config.backbone.tokenizer
+        else weights
+    )
+    tokenizer = load_tokenizer(tokenizer_folder)
+    if tokenizer.eos_id is None:
+        # by which Hugging Face's generate ends a text
+        tokenizer.eos_id = huggingface.read_eos_id(weights)
+    if config.data.seq_len > backbone.max_positions:
+        raise ConfigError(
+            f"data.seq_len: expected at most {backbone.max_positions}, the positions of"
+            f" {config.backbone.weights}. Received {config.data.seq_len}. Lower --data.seq_len."
+        )
+    if config.backbone.freeze_layers > backbone.layers:
+        raise ConfigError(
+            f"backbone.freeze_layers: expected at most {backbone.layers}, the layers of"
+            f" {config.backbone.weights}. Received {config.backbone.freeze_layers}."
+        )
+    if len(tokenizer.vocabulary) > backbone.vocabulary_size:
+        beyond = [name for name in tokenizer.vocabulary[backbone.vocabulary_size :] if name]
+        raise ConfigError(
+            f"backbone.tokenizer: {tokenizer_folder} has {len(tokenizer.vocabulary):,} tokens,"
+            f" {config.backbone.weights} embeds {backbone.vocabulary_size:,}, so there is none for"
+            f" {few(beyond)}. Give the tokenizer that belongs to the weights, or resize these with"
+            " transformers' resize_token_embeddings."
+        )
+    head = make_head(config.head, config.data, tokenizer)
+    if config.data.stream_characters and not head.streams:
+        raise ConfigError(
+            f"data.stream_characters: for language models only, as head {config.head.name} learns"
+            " its labels from all of train. Remove data.stream_characters."
+        )
+    if config.export.format == "huggingface" and head.no_huggingface:
+        raise ConfigError(f"export.format: {head.no_huggingface}")
+    head.check(backbone)
+    _check_metric(config, head)
+    backbone = dataclasses.replace(backbone, pooler=backbone.pooler and head.uses_pooler)
+    return Parts(config, weights, tokenizer_folder, backbone, head, tokenizer, display)
+
+
+def _check_metric(config: Config, head: Any) -> None:
+    metric = config.train.best_metric
+    if metric and metric not in head.metric_names():
+        raise ConfigError(
+            f"train.best_metric: expected one of {', '.join(head.metric_names())}. Received"
+            f" {shown_value(metric)}."
+        )
+
+
+def prepare_data(
+    parts: Parts, strategy: tf.distribute.Strategy | None = None, job: Job | None = None
+) -> Prepared:
+    """Encodes the splits, or finds them encoded; shows the ledger.
+
+    On several workers whose job_dir is in Cloud Storage the chief does, and the others take what it
+    has published there: no file of the data is fetched twice.
+    """
+    display = parts.display
+
+    def here() -> Prepared:
+        return prepare(
+            parts.config.data,
+            parts.head,
+            parts.tokenizer.fingerprint,
+            train=parts.stream.first_block() if parts.stream else None,
+            progress=lambda done, total: display.progress("preparing", done, total),
+        )
+
+    if strategy is None or hosts(strategy) == 1 or mirror.url_of(job.folder) is None:
+        prepared = here()
+    else:
+        prepared = job.share(here) if job.writes else None
+        require_agreement(strategy, "the preparation", "done", "")
+        prepared = prepared or job.shared()
+    display.done("preparing")
+    if prepared.replaced:
+        display.warn(f"{prepared.replaced} The data was encoded anew.")
+    sizes = ", ".join(
+        f"{split} {store.meta['examples']:,}"
+        + (f" ({len(store):,} rows)" if len(store) != store.meta["examples"] else "")
+        for split, store in prepared.splits.items()
+    )
+    display.line(f"data: {sizes} examples ({'encoded before' if prepared.reused else 'encoded'})")
+    if parts.config.data.stream_characters:
+        display.line("  train is streamed: what is said of it here is of its first block")
+        _check_block(parts.config, prepared)
+    if scheme := prepared.vocabulary.get("scheme"):
+        display.line(
+            f"  tags: {'one a word, no spans' if scheme == 'none' else f'spans, scheme {scheme}'}"
+        )
+    counts = label_counts(parts.head, prepared.vocabulary, prepared.splits)
+    for line in (
+        *label_lines(counts),
+        *range_lines(parts.head, prepared.splits),
+        *vector_line(prepared.vocabulary),
+    ):
+        display.line(f"labels: {line}")
+    for line in prepared.ledger.lines():
+        display.line(f"  ledger: {line}")
+    for line in (
+        *parts.head.warnings(prepared.vocabulary, prepared.splits),
+        *doubts(prepared.splits, prepared.ledger),
+    ):
+        display.warn(line)
+    return prepared
+
+
+def require_best_metric(parts: Parts, prepared: Prepared) -> None:
+    """Before training: raises ConfigError where the metric that picks the checkpoint is one that
+    validation cannot give.
+    """
+    metric = best_metric(parts.config, parts.head)
+    if metric is None or "validation" not in prepared.splits:
+        return
+    reasons = parts.head.undefined_metrics(prepared.vocabulary, prepared.splits["validation"])
+    if metric not in reasons:
+        return
+    others = [name for name in parts.head.metric_names() if name not in reasons]
+    chosen = (
+        "train.best_metric" if parts.config.train.best_metric else "train.early_stopping_patience"
+    )
+    raise ConfigError(
+        f"{chosen}: {metric} picks the checkpoint, and data.validation cannot give it:"
+        f" {reasons[metric]}. Set --train.best_metric to one of {', '.join(others)}, or give"
+        " another data.validation."
+    )
+
+
+def best_metric(config: Config, head: Any) -> str | None:
+    """The validation metric that picks the checkpoint to export, if one does."""
+    if config.train.best_metric:
+        return config.train.best_metric
+    return head.main_metric if config.train.early_stopping_patience else None
+
+
+def show_examples(parts: Parts, prepared: Prepared) -> None:
+    """Shows an example of each split as the model sees it."""
+    for line in example_lines(prepared.splits, parts.tokenizer, parts.display.console.width):
+        parts.display.line(line)
+
+
+def _check_block(config: Config, prepared: Prepared) -> None:
+    """A block should have many steps, unless it is all there is: the last one of each has what is
+    left.
+    """
+    store = prepared.splits["train"]
+    size = config.data.stream_characters
+    batch = config.train.global_batch_size
+    if len(store) < batch and store.meta["characters"] >= size:
+        raise ConfigError(
+            f"data.stream_characters: a block of {size:,} characters has {len(store):,} rows, and a"
+            f" step takes {batch:,} (train.global_batch_size). Raise it to"
+            f" {math.ceil(size * STEPS_OF_A_BLOCK * batch / len(store)):,}, for {STEPS_OF_A_BLOCK}"
+            " steps."
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """Where a model's weights start from, for a run that does start from there."""
+
+    backbone: huggingface.LoadReport
+    head: CarriedOver
+    pretrained: bool  # whether the folder has weights at all
+
+
+def build_model(
+    parts: Parts, strategy: tf.distribute.Strategy, vocabulary: Mapping[str, Any]
+) -> Model:
+    """The model, a copy on each replica, for a checkpoint to replace its weights."""
+    return start_model(parts, strategy, vocabulary)[0]
+
+
+def start_model(
+    parts: Parts, strategy: tf.distribute.Strategy, vocabulary: Mapping[str, Any]
+) -> tuple[Model, Origin]:
+    """The model with its initial weights, a copy on each replica, and where they are from.
+
+    Args:
+        parts: of the run.
+        strategy: where it will run.
+        vocabulary: what the head learnt from train.
+    """
+    config = parts.config
+    with strategy.scope():
+        backbone, report = huggingface.load_backbone(
+            parts.weights,
+            dtype=config.train.precision,
+            seed=config.train.seed,
+            pooler=parts.backbone.pooler,
+            hidden_dropout=config.backbone.hidden_dropout,
+            attention_dropout=config.backbone.attention_dropout,
+        )
+        model = Model(backbone, parts.head, vocabulary, config.train.seed)
+        set_frozen(
+            backbone,
+            embeddings=config.backbone.freeze_embeddings,
+            layers=config.backbone.freeze_layers,
+        )
+        pretrained = huggingface.has_weights(parts.weights)
+        checkpoint = (
+            huggingface.read_task_head(parts.weights) if pretrained else huggingface.TaskHead({})
+        )
+        carried = parts.head.load_tensors(checkpoint)
+    _check_metric(config, parts.head)  # again, now that the number of classes is known
+    return model, Origin(report, carried, pretrained)
+
+
+def announce_origin(parts: Parts, origin: Origin) -> None:
+    """Says what a run that no checkpoint goes on with starts from."""
+    config, display = parts.config, parts.display
+    if not origin.pretrained:
+        # so that a key of config.json that was not understood is seen
+        sizes = f"{parts.backbone.layers} layers, {parts.backbone.hidden_size} wide"
+        display.warn(
+            f"{config.backbone.weights} has no weights: the backbone, of {sizes}, starts from"
+            f" random values (seed {config.train.seed})"
+        )
+    elif origin.backbone.new:
+        display.line(
+            f"weights: {_few(origin.backbone.new)} not in the checkpoint, starting from random"
+            " values"
+        )
+    for note in origin.backbone.notes:
+        display.line(f"weights: {note}")
+    if unused := [name for name in origin.backbone.unused if name not in origin.head.tensors]:
+        display.line(f"weights: {_few(unused)} in the checkpoint, not used")
+    display.line(f"weights: {_of_the_head(origin.head)}")
+    if parts.head.lives_on_pretraining and not origin.head.output and origin.pretrained:
+        _warn_of_missing_layers(parts)
+
+
+def _warn_of_missing_layers(parts: Parts) -> None:
+    parts.display.warn(
+        f"{parts.config.backbone.weights} has no layers of a masked language model, such as"
+        " cls.predictions.transform: until they are learnt, words at a mask mean nothing"
+    )
+
+
+def foresee_origin(parts: Parts) -> None:
+    """Says before a model is built what it would start without, and needs."""
+    if not parts.head.lives_on_pretraining or not huggingface.has_weights(parts.weights):
+        return
+    if set(tensor_names(parts.backbone.architecture)) - huggingface.tensor_names(parts.weights):
+        _warn_of_missing_layers(parts)
+
+
+def _of_the_head(carried: CarriedOver) -> str:
+    """Where the head's layers start from, and how or why."""
+    if carried.output:
+        said = "the head's layers come from the checkpoint"
+    elif carried.tensors:
+        said = (
+            f"{_few(carried.tensors)} come from the checkpoint, the head's output layer starts from"
+            " random values"
+        )
+    else:
+        said = "the head's layers start from random values"
+    return said + (f": {carried.remark}" if carried.remark else "")
+
+
+def _few(names: list[str]) -> str:
+    shown = ", ".join(names[:SHOWN_TENSORS])
+    return shown + (f" and {len(names) - SHOWN_TENSORS} more" if len(names) > SHOWN_TENSORS else "")

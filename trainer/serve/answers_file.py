@@ -1,0 +1,225 @@
+"""Where --mode=predict writes its answers: standard output, a file that is replaced whole, a pipe
+or device that is written to as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import json
+import os
+import pathlib
+import re
+import stat
+import sys
+from collections.abc import Iterator, Mapping
+from typing import IO, Any
+
+from trainer.console.standard_streams import Output, standard_output
+from trainer.errors import ConfigError, shown_name, shown_value
+from trainer.files import gcs, mirror
+from trainer.files.storage import atomic_write, local_path, probe_writable, writable_path
+from trainer.run import job_files
+from trainer.run.job import Job
+from trainer.serve.targets import HUGGINGFACE, is_within, place_of, read_specs
+from trainer.settings.schema import Config
+
+STANDARD = "-"
+DESCRIPTOR = re.compile(r"/dev/fd/(\d+)|/proc/self/fd/(\d+)|/dev/(stdout)|/dev/(stderr)")
+LOOKED_AT_BYTES = 1 << 16  # of a file that is there, to see whether it holds answers
+SHOWN_CHARACTERS = 60
+GIVE_ANOTHER = "Give another --output."
+# What only answers have, of each kind of head.
+NAMES_OF_ANSWERS = ("probabilities", "value", "generated_text", "log_probability", "masks", "error")
+
+
+def require_output(target: str, source: str, config: Config, job: Job) -> None:
+    """Refuses, before a model is built, an --output that would destroy something.
+
+    Args:
+        target, source: --output and --input as given.
+    Raises:
+        ConfigError: it is a folder, what is read, a file of the job, or a file that holds something
+            else than answers.
+        JobDirError: it cannot be written.
+    """
+    if target == STANDARD or _descriptor(target) is not None:
+        return
+    path = writable_path(target)
+    if mirror.url_of(path) is None and _is_special(path):
+        return
+    if os.path.isdir(path):
+        raise ConfigError(
+            f"--output: {_shown(path)} is a folder. Give a file, such as"
+            f" {_shown(path / 'answers.jsonl')}."
+        )
+    if source == STANDARD and _is_standard_input(path):
+        raise ConfigError(f"--output: {_shown(path)} is what --input=- reads. {GIVE_ANOTHER}")
+    for setting, spec in {"--input": source, **read_specs(config)}.items():
+        if spec != STANDARD and _names(spec, path):
+            raise ConfigError(f"--output: {_shown(path)} is what {setting} names. {GIVE_ANOTHER}")
+    _require_no_file_of_the_job(path, job)
+    _require_answers(path)
+    probe_writable(path.parent)
+
+
+@contextlib.contextmanager
+def writing(target: str) -> Iterator[IO[str] | Output]:
+    """Yields what answers are written to.
+
+    A file has them all at the end, or stays as it was. What is no regular file, such as a pipe or a
+    device, is written to as it is.
+
+    Raises:
+        ReaderGoneError: nobody reads standard output, or the pipe, any more.
+        OutputError, JobDirError: the system refuses.
+    """
+    if target == STANDARD:
+        with contextlib.suppress(AttributeError):  # of what stands in for it in tests
+            sys.stdout.reconfigure(encoding="utf-8")
+        yield standard_output()
+        return
+    number = _descriptor(target)
+    path = writable_path(target)
+    if number is None and (mirror.url_of(path) is not None or not _is_special(path)):
+        with atomic_write(target) as file:
+            yield file
+        return
+    try:
+        stream = (
+            os.fdopen(os.dup(number), "w", encoding="utf-8")
+            if number is not None
+            else path.open("w", encoding="utf-8")
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"--output: {shown_name(target)} cannot be opened: {error.strerror}. {GIVE_ANOTHER}"
+        ) from None
+    output = Output(lambda: stream, f"--output={shown_name(target)}")
+    try:
+        yield output
+        output.flush()
+    finally:
+        with contextlib.suppress(OSError):  # it was said already
+            stream.close()
+
+
+def _descriptor(target: str) -> int | None:
+    """The number of the open file that a name such as /dev/stdout stands for: by its name it would
+    be emptied, not written on.
+    """
+    match = DESCRIPTOR.fullmatch(target)
+    if match is None:
+        return None
+    number, again, out, _ = match.groups()
+    return int(number or again) if number or again else 1 if out else 2
+
+
+def _is_special(path: pathlib.Path) -> bool:
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def _is_standard_input(path: pathlib.Path) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(0))
+    except OSError:
+        return False
+
+
+def _names(spec: str, path: pathlib.Path) -> bool:
+    """Whether a path or glob of the config names the file, or a folder that has it."""
+    url = mirror.url_of(path)
+    if spec.startswith(mirror.SCHEME) or url is not None:
+        return url is not None and spec.startswith(mirror.SCHEME) and gcs.names(spec, url)
+    if spec.startswith("hf://") or not os.path.exists(path):
+        return False
+    try:
+        pattern = str(local_path(spec, "--output"))
+    except ConfigError:  # such as a package that is not here, which predicting does not need
+        return False
+    return any(
+        is_within(os.path.realpath(path), os.path.realpath(found))
+        for found in {pattern, *glob.glob(pattern, recursive=True)}
+    )
+
+
+def _require_no_file_of_the_job(path: pathlib.Path, job: Job) -> None:
+    place = place_of(path)
+    folders = {
+        "checkpoints": job.checkpoints,
+        "logs": job.logs,
+        "model": job.model,
+        "export": job.folder / HUGGINGFACE,
+    }
+    names = (*job_files.FILES, job_files.MARKER, ".lock")
+    if place in {place_of(job.folder / name) for name in names}:
+        raise ConfigError(f"--output: {_shown(path)} is a file of the job. {GIVE_ANOTHER}")
+    for what, folder in folders.items():
+        if is_within(place, place_of(folder)):
+            raise ConfigError(f"--output: {_shown(path)} lies in the job's {what}. {GIVE_ANOTHER}")
+
+
+def _require_answers(path: pathlib.Path) -> None:
+    """An earlier run's answers may be replaced, and nothing else."""
+    beginning = _beginning(path)
+    if beginning and not holds_answers(beginning):
+        shown = shown_value(
+            beginning[: 4 * SHOWN_CHARACTERS].decode("utf-8", "replace"), SHOWN_CHARACTERS
+        )
+        raise ConfigError(
+            f"--output: {_shown(path)} is there and holds no answers of --mode=predict: it begins"
+            f" {shown}. Give another --output, or remove that file first."
+        )
+
+
+def _beginning(path: pathlib.Path) -> bytes:
+    if (url := mirror.url_of(path)) is not None:
+        found = [item for item in gcs.listing(url, key="--output") if str(item) == url]
+        return gcs.content(found[0], key="--output", count=LOOKED_AT_BYTES) if found else b""
+    try:
+        with path.open("rb") as file:
+            return file.read(LOOKED_AT_BYTES)
+    except (FileNotFoundError, NotADirectoryError):
+        return b""
+    except OSError as error:
+        raise ConfigError(
+            f"--output: {_shown(path)} cannot be read ({error.strerror}): whether it may be written"
+            f" is not known. {GIVE_ANOTHER}"
+        ) from None
+
+
+def holds_answers(beginning: bytes) -> bool:
+    """Whether a file that begins so is one that --mode=predict wrote: JSON objects, of which one
+    has what only answers have.
+    """
+    lines = [line for line in beginning.split(b"\n") if line.strip()]
+    if len(beginning) == LOOKED_AT_BYTES and len(lines) > 1:
+        lines.pop()  # it may be cut
+    try:
+        values = [json.loads(line) for line in lines]
+    except (ValueError, RecursionError):
+        return (
+            len(lines) == 1
+            and len(beginning) == LOOKED_AT_BYTES
+            and b'"probabilities"' in beginning
+        )
+    return all(isinstance(value, dict) for value in values) and any(map(_is_answer, values))
+
+
+def _is_answer(value: Mapping[str, Any]) -> bool:
+    entities = value.get("entities")
+    scored = isinstance(entities, list) and any(
+        isinstance(item, dict) and "score" in item for item in entities
+    )
+    told = any(name in value for name in NAMES_OF_ANSWERS) or any(
+        str(name).startswith("predicted_") for name in value
+    )
+    return scored or told or {"answer", "score"} <= set(value)
+
+
+def _shown(path: pathlib.Path) -> str:
+    return shown_name(mirror.shown(path), 300)

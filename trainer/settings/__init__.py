@@ -1,0 +1,1 @@
+"""The settings: their schema, and how a config, flags and the environment give them values."""

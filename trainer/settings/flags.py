@@ -1,0 +1,292 @@
+"""Every setting as an absl flag named by its dotted path, generated from the schema."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from absl import flags
+from pydantic_core import PydanticUndefined
+
+from trainer.errors import ConfigError, shown_name, shown_value
+from trainer.settings import flagfile, plain_yaml, schema
+from trainer.settings.resolve import Problems, Setting, Settings, as_yaml, suggest, suggest_setting
+
+LONGEST_ERROR = 300  # characters of absl's own words
+MODES = ("train", "plan", "evaluate", "predict", "export")
+
+
+class _SettingFlag(flags.Flag):
+    """A flag that keeps the text it was given: the schema judges it together with the file, so that
+    all problems come at once.
+    """
+
+    def __init__(
+        self, name: str, default: str | None, meaning: str, accepts: str, *, boolean: bool
+    ) -> None:
+        super().__init__(flags.ArgumentParser(), None, name, default, meaning, boolean=boolean)
+        self.accepts = accepts
+
+
+class CommandLine(NamedTuple):
+    """What the command line said."""
+
+    config: str | None
+    job_dir: str | None
+    mode: str
+    input: str | None
+    output: str | None
+    overrides: Settings
+    help: bool
+
+
+class Flag(NamedTuple):
+    """A flag of a command's own, beside those of the settings."""
+
+    name: str
+    default: str | None
+    meaning: str
+    accepts: str
+    boolean: bool = False
+
+
+HELP = Flag("help", None, "show this help", "", boolean=True)
+OWN = (
+    Flag(
+        "config",
+        None,
+        "the run's YAML file (evaluate, predict and export: default job_dir/config.yaml)",
+        "path",
+    ),
+    Flag("job_dir", None, "where the run keeps everything it writes", "folder, here or on gs://"),
+    Flag("mode", "train", "what to do", f"one of {', '.join(MODES)}"),
+    Flag("input", None, "for --mode=predict: JSON lines to read", "path, or - for standard input"),
+    Flag(
+        "output", None, "for --mode=predict: JSON lines to write", "path, or - for standard output"
+    ),
+    HELP,
+)
+
+
+def _define(values: flags.FlagValues, own: Iterable[Flag]) -> None:
+    settings = (
+        Flag(name, default, meaning, accepts, boolean)
+        for name, (meaning, accepts, default, boolean) in _setting_flags().items()
+    )
+    for flag in (*own, *settings):
+        # absl shows in --help the flags of the main module.
+        flags.DEFINE_flag(
+            _SettingFlag(flag.name, flag.default, flag.meaning, flag.accepts, boolean=flag.boolean),
+            values,
+            module_name=sys.argv[0],
+        )
+
+
+def setting_names() -> list[str]:
+    """The dotted names of all settings."""
+    return list(_setting_flags())
+
+
+@functools.cache
+def _setting_flags() -> dict[str, tuple[str, str, str | None, bool]]:
+    """Name -> (meaning, what it accepts, default as text, whether boolean); a key of several
+    modules names them.
+    """
+    found: dict[str, dict[tuple[str, str, str | None, bool], list[str]]] = {}
+    for section in schema.Config.model_fields:
+        for module, cls in schema.section_classes(section).items():
+            for key, field in cls.model_fields.items():
+                default = (
+                    None if field.default in (PydanticUndefined, None) else as_yaml(field.default)
+                )
+                row = (
+                    field.description or "",
+                    schema.describe_type(field),
+                    default,
+                    field.annotation is bool,
+                )
+                found.setdefault(f"{section}.{key}", {}).setdefault(row, []).append(module)
+    merged = {}
+    for name, rows in found.items():
+        section, key = name.split(".")
+        everywhere = sum(map(len, rows.values())) == len(schema.section_classes(section))
+        if section in schema.PLUGIN_KEYS and key == schema.PLUGIN_KEYS[section][0]:
+            merged[name] = _plugin_flag(section, key)
+        elif len(rows) == 1:
+            ((row, modules),) = rows.items()
+            merged[name] = row if everywhere else (f"[{', '.join(modules)}] {row[0]}", *row[1:])
+        else:
+            meaning = "; ".join(
+                f"[{', '.join(modules)}] {row[0]} ({row[1]}, default {row[2]})"
+                for row, modules in rows.items()
+            )
+            merged[name] = (
+                meaning,
+                " / ".join(dict.fromkeys(row[1] for row in rows)),
+                None,
+                all(row[3] for row in rows),
+            )
+    return merged
+
+
+def _plugin_flag(section: str, key: str) -> tuple[str, str, str | None, bool]:
+    """The row of head.name or data.source: the choices there are, each in a few words."""
+    classes = schema.section_classes(section)
+    words = {
+        name: cls.model_fields[key].description or inspect.getdoc(cls) or ""
+        for name, cls in classes.items()
+    }
+    listed = "".join(
+        f"\n      {name}: {said.splitlines()[0].rstrip('.')}" for name, said in words.items()
+    )
+    general = schema.Config.model_fields[section].annotation.model_fields[key].description
+    return f"{general}:{listed}", f"one of {', '.join(classes)}", None, False
+
+
+def parse(argv: list[str]) -> CommandLine:
+    """Reads the command line of `python -m trainer.task`.
+
+    Raises:
+        ConfigError: unknown flags or arguments, all of them at once, each with the nearest known
+            name.
+    """
+    own, overrides = parse_flags(argv, OWN)
+    if own["mode"] not in MODES:
+        raise ConfigError(
+            f"--mode: expected one of {', '.join(MODES)}. Received"
+            f" {shown_value(own['mode'])}.{suggest(own['mode'], list(MODES))}"
+        )
+    for name in ("input", "output"):
+        if own[name] is not None and own["mode"] != "predict":
+            raise ConfigError(
+                f"--{name}: only --mode=predict takes it. Received --mode={own['mode']}."
+            )
+    # as of a shell's variable that is not set
+    for name in ("config", "job_dir", "input", "output"):
+        if own[name] is not None and not own[name].strip():
+            raise ConfigError(f"--{name}: the path is empty. Give one, or leave --{name} out.")
+    return CommandLine(**{**own, "help": own["help"] in (True, "true")}, overrides=overrides)
+
+
+def parse_flags(argv: list[str], own: Sequence[Flag]) -> tuple[dict[str, Any], Settings]:
+    """A command's own flags and the settings, as text; absl's global flags would remember what an
+    earlier call was given.
+
+    Raises:
+        ConfigError: as for `parse`.
+    """
+    values = flags.FlagValues()
+    # what follows a stray word is read too, so that all problems come at once
+    values.set_gnu_getopt(True)
+    _define(values, own)
+    # behind which absl reads no flag
+    arguments = [argument for argument in flagfile.expanded(argv) if argument != "--"]
+    _refuse_bytes(arguments)
+    try:
+        rest = values(_joined(arguments, values), known_only=True)[1:]
+    except (flags.Error, ValueError) as error:  # a ValueError: --noFLAG=VALUE
+        raise ConfigError(
+            f"{shown_name(error, LONGEST_ERROR)}. Every setting is --SECTION.KEY=VALUE; --help"
+            " lists them."
+        ) from None
+    problems = Problems()
+    for argument in rest:
+        problems.add(functools.partial(_unknown, argument, list(values)))
+    overrides: Settings = {}
+    for name in values:
+        if "." in name and values[name].present:
+            section, key = name.split(".")
+            overrides[section, key] = Setting(
+                _value(section, key, values[name].value, problems), f"--{name}"
+            )
+    if problems.count:
+        raise ConfigError("\n".join(problems.lines()))
+    return {flag.name: values[flag.name].value for flag in own}, overrides
+
+
+def _refuse_bytes(arguments: Sequence[str]) -> None:
+    """Python keeps bytes that are not UTF-8 as lone surrogates, which no file of ours can hold."""
+    for argument in arguments:
+        if any("\ud800" <= ch <= "\udfff" for ch in argument):
+            raise ConfigError(
+                f"{shown_name(argument)}: is not UTF-8. Write it, or name the file, in UTF-8."
+            )
+
+
+def _joined(argv: Sequence[str], values: flags.FlagValues) -> list[str]:
+    """With "--flag true" as "--flag=true": absl takes a value apart from its flag for all but
+    booleans, and tuning services write all so.
+    """
+    joined: list[str] = []
+    for argument in argv:
+        before = joined[-1] if joined else ""
+        if (
+            argument in ("true", "false")
+            and before.startswith("--")
+            and before[2:] in values
+            and values[before[2:]].boolean
+        ):
+            joined[-1] = f"{before}={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
+def _unknown(argument: str, known: list[str]) -> str:
+    flag = argument.split("=")[0]
+    if not argument.startswith("-"):
+        return f"unexpected argument {shown_value(argument)}: every setting is --SECTION.KEY=VALUE."
+    near = suggest_setting(flag.lstrip("-"), known)
+    return (
+        f"unknown flag {shown_name(flag)}.{near.replace('mean ', 'mean --')} --help lists every"
+        " flag."
+    )
+
+
+def _value(section: str, key: str, text: Any, problems: Problems) -> Any:
+    """A flag's text as YAML would read it, but text stays text where only text is allowed ("007" is
+    no number).
+    """
+    if not isinstance(text, str):
+        return text
+    accepts = {
+        schema.describe_type(cls.model_fields[key])
+        for cls in schema.section_classes(section).values()
+        if key in cls.model_fields
+    }
+    only_text = all(
+        "number" not in words and "integer" not in words and "true" not in words
+        for words in accepts
+    )
+    if text == "null" and any("null" in words for words in accepts):
+        return None
+    if not text and not only_text:
+        problems.add(f"--{section}.{key}: no value. Expected {' or '.join(accepts)}.")
+    if only_text and not text.startswith(("[", "{")):
+        return text
+    try:
+        return plain_yaml.parse(text, schema.annotations_of(section, key))
+    except plain_yaml.YamlProblemError:
+        return text
+
+
+USAGE = """python -m trainer.task --config=FILE [--job_dir=DIR]
+                       [--mode=train|plan|evaluate|predict|export] [--SECTION.KEY=VALUE ...]
+Settings in a file are the same without the dashes: section, colon, key. configs/ has examples.
+"""
+
+
+def help_text(usage: str = USAGE, own: Sequence[Flag] = OWN) -> str:
+    """The usage and every flag with type, default and meaning."""
+    values = flags.FlagValues()
+    _define(values, own)
+    lines = []
+    for name in sorted(values, key=lambda name: ("." in name, name)):
+        flag = values[name]
+        if isinstance(flag, _SettingFlag):
+            default = f" (default: {flag.default})" if flag.default is not None else ""
+            lines.append(f"  --{name}: {flag.accepts}{default}\n      {flag.help}")
+    return usage + "\n".join(lines)
