@@ -27,6 +27,7 @@ parity: $(VENV)/dev
 
 lint: $(VENV)/dev
 	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
 
 bench: $(VENV)/dev
 	$(PIP) torch==2.13.0 accelerate datasets keras-hub
