@@ -5,18 +5,25 @@ and for a bad config, which answer within a second, so their files must not impo
 say `from trainer.lazy import keras, tf`.
 """
 
+from __future__ import annotations
+
 import importlib
 import types
-from typing import Any
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:  # a type checker sees the packages themselves
+    import keras
+    import tensorflow as tf
+else:
 
-class _LazyModule(types.ModuleType):
-    def __getattr__(self, name: str) -> Any:
-        # inspection must not trigger the import
-        if name.startswith("__") and name != "__version__":
-            raise AttributeError(name)
-        return getattr(importlib.import_module(self.__name__), name)
+    class _LazyModule(types.ModuleType):
+        def __getattr__(self, name: str) -> object:
+            # inspection must not trigger the import
+            if name.startswith("__") and name != "__version__":
+                raise AttributeError(name)
+            return getattr(importlib.import_module(self.__name__), name)
 
+    tf = _LazyModule("tensorflow")
+    keras = _LazyModule("keras")
 
-tf = _LazyModule("tensorflow")
-keras = _LazyModule("keras")
+__all__ = ["keras", "tf"]
