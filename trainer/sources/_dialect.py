@@ -73,14 +73,6 @@ class Dialect(NamedTuple):
     skip_initial_space: bool | None = False
 
 
-class QuoteError(Exception):
-    """Quotes that are wrong, as the csv module says, in a row that starts on `line`."""
-
-    def __init__(self, reason: str, line: int) -> None:
-        super().__init__(reason)
-        self.line = line
-
-
 class _Signs(NamedTuple):
     """What a file has that may mean something."""
 
@@ -128,56 +120,52 @@ def settled(lines: Lines, dialect: Dialect) -> Dialect:
     return fitting[0]
 
 
-def rows(lines: Iterable[str], dialect: Dialect) -> Iterator[Row]:
-    """The rows that are not blank.
+def rows(lines: Lines, dialect: Dialect) -> Iterator[Row]:
+    """The rows that are not blank, in a dialect that is settled.
 
-    Args:
-        lines: physical lines with their ends.
-        dialect: settled.
     Raises:
-        QuoteError: quotes are wrong.
+        DataError: quotes are wrong.
     """
-    counted = _Counted(lines)
     if dialect.quoting == "none":
-        for line in counted:
+        for number, line in enumerate(lines, 1):
             if content := without_end(line):
-                yield counted.number, content.split(dialect.delimiter)
+                yield number, content.split(dialect.delimiter)
         return
+    hidden = _Hidden(lines, dialect)
+    reader = _reader(hidden, dialect)
+    start = 1
+    try:
+        for fields in reader:
+            if fields:
+                yield start, [*map(_shown_again, fields)] if hidden.any else fields
+            start = reader.line_num + 1  # the reader takes no line before it needs it
+    except csv.Error as error:
+        until = f" (read up to line {lines.number})" if lines.number > start else ""
+        raise DataError(
+            f"{lines.name}:{start}: wrong quotes: {error}{until}. A quote inside a quoted field is "
+            "written twice; where a backslash stands before it, set data.escape: \\; where quotes "
+            "are plain characters, set data.quoting: none"
+        ) from None
+
+
+def _fields(lines: Iterable[str], dialect: Dialect) -> Iterator[list[str]]:
+    """Those of each row that is not blank, with what is hidden; raises csv.Error."""
+    if dialect.quoting == "none":
+        contents = filter(None, map(without_end, lines))
+        return (content.split(dialect.delimiter) for content in contents)
+    return filter(None, _reader(_Hidden(lines, dialect), dialect))
+
+
+def _reader(lines: Iterable[str], dialect: Dialect) -> "csv._reader":
     if csv.field_size_limit() < sys.maxsize:
         csv.field_size_limit(sys.maxsize)  # 131,072 characters otherwise
-    reader = csv.reader(
-        _hidden(counted, dialect),
+    return csv.reader(
+        lines,
         delimiter=dialect.delimiter,
         strict=True,
         escapechar=dialect.escape or None,
         skipinitialspace=bool(dialect.skip_initial_space),
     )
-    while True:
-        start = counted.number + 1  # the reader takes no line before it needs it
-        try:
-            fields = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise QuoteError(str(error), start) from None
-        if fields:
-            yield start, [_shown_again(field) for field in fields]
-
-
-class _Counted:
-    """Lines, and the number of the last one."""
-
-    def __init__(self, lines: Iterable[str]) -> None:
-        self._lines = iter(lines)
-        self.number = 0
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        line = next(self._lines)
-        self.number += 1
-        return line
 
 
 class _Beginning:
@@ -199,30 +187,38 @@ class _Beginning:
             yield line
 
 
-def _whole_rows(lines: Lines, dialect: Dialect) -> Iterator[Row]:
+def _whole_rows(lines: Lines, dialect: Dialect) -> Iterator[list[str]]:
     """The rows of the beginning of a file that fits the dialect."""
-    with contextlib.suppress(QuoteError):  # where it is cut
-        yield from rows(_Beginning(lines), dialect)
+    with contextlib.suppress(csv.Error):  # where it is cut
+        yield from _fields(_Beginning(lines), dialect)
 
 
-def _hidden(lines: Iterator[str], dialect: Dialect) -> Iterator[str]:
-    r"""Lines whose lone \r and NUL the csv module takes for characters, and an escape only
-    where it escapes something.
+class _Hidden:
+    r"""Lines whose lone \r and NUL the csv module takes for characters, and an escape only where
+    it escapes something.
+
+    Attributes:
+        any: whether a line so far had a lone \r or NUL.
     """
-    escape = dialect.escape
-    special = (
-        re.compile(f'{re.escape(escape)}([{re.escape(escape + dialect.delimiter)}"])?')
-        if escape
-        else None
-    )
-    for line in lines:
-        content = without_end(line)
-        end = line[len(content) :]
-        if "\r" in content or "\0" in content:
-            content = content.replace("\r", RETURN).replace("\0", NUL)
-        if special is not None and escape in content:
-            content = special.sub(lambda match: match[0] if match[1] else 2 * escape, content)
-        yield content + end
+
+    def __init__(self, lines: Iterable[str], dialect: Dialect) -> None:
+        self._lines = lines
+        self._escape = dialect.escape
+        self.any = False
+        special = re.escape(f"{dialect.escape}{dialect.delimiter}")
+        self._escaped = re.compile(f'{re.escape(dialect.escape)}([{special}"])?')
+
+    def __iter__(self) -> Iterator[str]:
+        escape = self._escape
+        for line in self._lines:
+            if "\0" in line or ("\r" in line and "\r" in without_end(line)):
+                self.any = True
+                content = without_end(line)
+                end = line[len(content) :]
+                line = content.replace("\r", RETURN).replace("\0", NUL) + end
+            if escape and escape in line:
+                line = self._escaped.sub(lambda match: match[0] if match[1] else 2 * escape, line)
+            yield line
 
 
 def _shown_again(field: str) -> str:
@@ -232,37 +228,43 @@ def _shown_again(field: str) -> str:
 
 
 def _signs(lines: Lines, delimiter: str) -> _Signs:
-    found = _Signs()
+    """Looks at bytes, which costs little: the lines of most files are then read only once."""
+    last_byte = re.escape(delimiter.encode()[-1:])
+    # Behind a delimiter, a line end or a byte-order mark, which ends in \xbf; then the lines are
+    # asked.
+    spaced = re.compile(rb'"(?<=[\n\r\xbf%b] ")' % last_byte)
+    found, before = _Signs(), b"\n"
+    try:
+        for block in lines.beginning(LOOKED_AT_BYTES):
+            if b'"' in block:
+                window = before + block
+                escaped = found.escaped or b'\\"' in window
+                found = _Signs(True, escaped, found.spaced or spaced.search(window) is not None)
+            before = (before + block[-2:])[-2:]
+        return found._replace(spaced=found.spaced and _has_blanks_before_quotes(lines, delimiter))
+    except DataError:  # told when the rows are read
+        return _Signs()
+
+
+def _has_blanks_before_quotes(lines: Lines, delimiter: str) -> bool:
+    """Whether a field begins with one blank and a quote."""
     spaced = f'{delimiter} "'
     with lines.again() as again:
-        try:
-            for line in _Beginning(again):
-                if '"' in line:
-                    found = _Signs(
-                        True,
-                        found.escaped or '\\"' in line,
-                        found.spaced or spaced in line or line.startswith(' "'),
-                    )
-        except DataError:  # told when the rows are read
-            return found
-    return found
+        return any(spaced in line or line.startswith(' "') for line in _Beginning(again))
 
 
 def _fits(lines: Lines, dialect: Dialect) -> bool:
     """Whether the whole file can be read so, with as many fields in each row."""
     with lines.again() as again:
-        widths: set[int] = set()
         beginning = _Beginning(again)
+        widths = map(len, _fields(beginning, dialect))
         try:
-            for _, fields in rows(beginning, dialect):
-                widths.add(len(fields))
-                if len(widths) > 1:
-                    return False
-        except QuoteError:
+            first = next(widths, 0)
+            return all(width == first for width in widths)
+        except csv.Error:
             return beginning.is_cut
         except DataError:
             return False
-        return True
 
 
 def _blanks_stand_before_whole_quotes(lines: Lines, keeping: Dialect, skipping: Dialect) -> bool:
@@ -271,7 +273,7 @@ def _blanks_stand_before_whole_quotes(lines: Lines, keeping: Dialect, skipping: 
     """
     found = False
     with lines.again() as again, lines.again() as once_more:
-        for (_, kept), (_, skipped) in zip(
+        for kept, skipped in zip(
             _whole_rows(again, keeping), _whole_rows(once_more, skipping), strict=False
         ):
             for field, other in zip(kept, skipped, strict=False):
@@ -292,14 +294,17 @@ def _shows_quoting(lines: Lines, raw: Dialect) -> bool:
         return False
     if not _fits(lines, raw):
         return True
-    all_quoted, doubled = True, False
+    found, all_quoted, doubled = False, True, False
     with lines.again() as again:
-        for _, fields in _whole_rows(again, raw):
-            for field in fields:
+        for line in _Beginning(again):
+            if '"' not in line and not all_quoted:
+                continue
+            for field in without_end(line).split(raw.delimiter):
                 if '"' not in field:
                     all_quoted = all_quoted and (not field or _NUMBER.fullmatch(field) is not None)
                 elif not _QUOTED.fullmatch(field):
                     return False  # a quote is a character here
                 else:
+                    found = True
                     doubled = doubled or '""' in field[1:-1]
-    return all_quoted or doubled
+    return found and (all_quoted or doubled)

@@ -91,12 +91,11 @@ def placed_lines(lines: Lines) -> Iterator[Placed]:
     """Each line with its place; in place of one that is not UTF-8, the error."""
     while True:
         try:
-            line = next(lines)
-        except StopIteration:
+            for line in lines:
+                yield line, lines.origin
             return
         except DataError as error:
-            line = error
-        yield line, lines.origin
+            yield error, lines.origin
 
 
 def _is_first_of_several(line: str, waiting: list[Placed], placed: Iterator[Placed]) -> bool:

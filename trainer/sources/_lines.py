@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import pathlib
 from collections.abc import Iterable, Iterator
 from typing import IO
@@ -19,8 +20,7 @@ class Lines:
     and line-aligned files would count other lines than we do. (`str.splitlines` and files in text
     mode would split at still others.)
 
-    One line that is not UTF-8 does not end the iteration: the next call of `next` returns the line
-    after it.
+    One line that is not UTF-8 ends only this iteration: the next one begins with the line after it.
 
     Args:
         stream: the bytes.
@@ -46,26 +46,23 @@ class Lines:
         self.path = path
         self._fallback_encoding = fallback_encoding
         self._stream = stream
-        self._raw = self._raw_lines()
+        self._raw = itertools.chain.from_iterable(self._raw_lines())
 
     def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        """Raises DataError where the line is not UTF-8."""
-        line = next(self._raw)
-        self.number += 1
-        start = self.position
-        self.position += len(line)
-        content = line.removeprefix(BYTE_ORDER_MARK) if start == 0 else line
-        try:
-            text = content.decode("utf-8")
-        except UnicodeDecodeError as error:
-            bad = len(line) - len(content) + error.start
-            raise not_utf8(str(self.origin), line, bad, start, path=self.path) from None
-        if b"\0" in content:
-            refuse_utf16(str(self.origin), content)
-        return text
+        """The lines behind the one last yielded. Raises DataError where one is not UTF-8."""
+        for line in self._raw:
+            start = self.position
+            self.position = start + len(line)
+            self.number += 1
+            content = line if start else line.removeprefix(BYTE_ORDER_MARK)
+            try:
+                text = content.decode()
+            except UnicodeDecodeError as error:
+                bad = len(line) - len(content) + error.start
+                raise not_utf8(str(self.origin), line, bad, start, path=self.path) from None
+            if b"\0" in content:
+                refuse_utf16(str(self.origin), content)
+            yield text
 
     @contextlib.contextmanager
     def again(self) -> Iterator["Lines"]:
@@ -76,12 +73,27 @@ class Lines:
         with open_bytes(self.path, self._fallback_encoding) as (stream, _):
             yield Lines(stream, self.name, self.path)
 
+    def beginning(self, size: int) -> Iterator[bytes]:
+        """The first bytes of the same file, in blocks; those of a stream that is no file are none.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        if self.path is None:
+            return
+        with open_bytes(self.path, self._fallback_encoding) as (stream, _):
+            for block in Lines(stream, self.name)._blocks():
+                yield block[:size]
+                size -= len(block)
+                if size <= 0:
+                    return
+
     @property
     def origin(self) -> Origin:
         """The line last yielded."""
         return Origin(self.name, self.number)
 
-    def _raw_lines(self) -> Iterator[bytes]:
+    def _raw_lines(self) -> Iterator[list[bytes]]:
         first = self._up_to_a_newline()
         newlines = bool(first) and b"\n" in first[-1]
         pending: list[bytes] = []  # the beginning of a line longer than a block
@@ -95,9 +107,9 @@ class Lines:
                 pending = []
             if not ended:
                 pending.append(lines.pop())
-            yield from lines
+            yield lines
         if pending:
-            yield b"".join(pending)
+            yield [b"".join(pending)]
 
     def _up_to_a_newline(self) -> list[bytes]:
         r"""The blocks up to the first with a \n; of what can be read again only the last of
