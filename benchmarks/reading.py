@@ -67,7 +67,7 @@ def main(argv: list[str]) -> None:
             source, parser = medians(KINDS[name], path)
             speeds = " | ".join(f"{FLAGS.rows / seconds:,.0f}" for seconds in (source, parser))
             print(
-                f"| {name} | {FLAGS.rows:,} | {speeds} | {source:.3f} / {parser:.3f} |", flush=True
+                f"| {name} | {FLAGS.rows:,} | {speeds} | {source:.2f} / {parser:.2f} |", flush=True
             )
             path.unlink()
 

@@ -3,12 +3,13 @@ Shared by the formats, and by predict.
 """
 
 import bisect
+import functools
 import itertools
 import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from trainer.errors import DataError, shown_value
@@ -79,7 +80,8 @@ def parse_line(
 ) -> Parsed | DataError:
     """The object on a line with its example, or what is wrong; see `read_objects`."""
     try:
-        found = _as_parsed(_parse(line, origin), origin, _excerpt(line, 0), names, text)
+        value = _parse(line, origin)
+        found = _as_parsed(value, origin, lambda: _excerpt(line, 0), names, text)
         if "\\u" in line:
             refuse_half_characters(found[1].features, origin)
         return found
@@ -141,7 +143,7 @@ def _read_whole(
             found = _as_parsed(
                 value,
                 origin,
-                shown_value(value, 60),
+                functools.partial(shown_value, value, 60),
                 names if number == 0 else (),
                 text,
                 in_array=in_array,
@@ -159,13 +161,12 @@ def _values(content: str, *, in_array: bool) -> Iterator[tuple[Any, int]]:
     """The elements of an array, or values one after the other, each with where it begins; last,
     in place of one, what is wrong.
     """
-    decoder = json.JSONDecoder(object_pairs_hook=_object)
     position = _after(content, 0)
     if in_array:
         position = _after(content, position + 1)
     while position < len(content) and not (in_array and content[position] == "]"):
         try:
-            value, end = decoder.raw_decode(content, position)
+            value, end = _DECODER.raw_decode(content, position)
         except (ValueError, RecursionError, DataError) as error:
             yield error, getattr(error, "pos", position)
             return
@@ -193,7 +194,7 @@ def _after(content: str, position: int) -> int:
 def _as_parsed(
     value: Any,
     origin: Origin,
-    excerpt: str,
+    excerpt: Callable[[], str],
     names: Sequence[str],
     text: str | None,
     *,
@@ -206,14 +207,15 @@ def _as_parsed(
         if isinstance(value, list) and value and isinstance(value[0], dict):
             command = "To write an object a line: jq -c '.[]' OLD > NEW"
         raise DataError(
-            f"{origin}: expected a JSON object, found {_kind(value)}: {excerpt}. {command}".rstrip()
+            f"{origin}: expected a JSON object, found {_kind(value)}: {excerpt()}. {command}".rstrip()
         )
     features: dict[str, Any] = {}
     try:
         _flatten(value, "", features, origin)
     except RecursionError:
         raise DataError(
-            f"{origin}: not usable JSON: objects are nested too deeply. The line starts: {excerpt}"
+            f"{origin}: not usable JSON: objects are nested too deeply. The line starts:"
+            f" {excerpt()}"
         ) from None
     if (
         names
@@ -230,7 +232,9 @@ def _as_parsed(
 
 def _parse(line: str, origin: Origin) -> Any:
     try:
-        return json.loads(line, object_pairs_hook=_object)
+        if line.startswith("\ufeff"):
+            json.loads(line)  # names the byte-order mark
+        return _DECODER.decode(line)
     except (ValueError, RecursionError, DataError) as error:
         raise _not_json(error, line, origin) from None
 
@@ -265,6 +269,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)  # made once: it takes as long as a line
+
+
 def _flatten(value: dict[str, Any], prefix: str, features: dict[str, Any], origin: Origin) -> None:
     for name, item in value.items():
         field = prefix + name
@@ -276,7 +283,8 @@ def _flatten(value: dict[str, Any], prefix: str, features: dict[str, Any], origi
                 f"{origin}: field {field!r} is there twice, once nested and once with a dot in its"
                 " name. Rename one of them."
             )
-        _refuse_odd_numbers(item, field, origin)
+        if not isinstance(item, str):
+            _refuse_odd_numbers(item, field, origin)
         features[field] = item
 
 
