@@ -25,12 +25,14 @@ class Shape(NamedTuple):
 
 def shape_of(lines: Sequence[list[str]], word_column: int) -> Shape | None:
     """The shape of the words among some lines; None where each line begins with "#"."""
-    words = [cells for cells in lines if not cells[0].startswith("#")]
-    if not words:
+    words = (cells for cells in lines if not cells[0].startswith("#"))
+    first = next(words, None)
+    if first is None:
         return None
-    width = len(words[0])
+    width = len(first)
     elsewhere = word_column not in (0, -width)
-    return Shape(width, elsewhere and all(NUMBER.fullmatch(cells[0]) for cells in words))
+    numbered = elsewhere and all(NUMBER.fullmatch(cells[0]) for cells in [first, *words])
+    return Shape(width, numbered)
 
 
 def words_of(lines: Sequence[list[str]], shape: Shape) -> list[int]:
@@ -39,7 +41,7 @@ def words_of(lines: Sequence[list[str]], shape: Shape) -> list[int]:
     Comments stand above a sentence; behind its first word "#" begins a word, too, unless the first
     column is of numbers.
     """
-    comments = [_is_comment(cells, shape) for cells in lines]
+    comments = [cells[0].startswith("#") and _is_comment(cells, shape) for cells in lines]
     if shape.numbered:
         return [place for place, comment in enumerate(comments) if not comment]
     first = comments.index(False) if False in comments else len(comments)
@@ -47,9 +49,7 @@ def words_of(lines: Sequence[list[str]], shape: Shape) -> list[int]:
 
 
 def _is_comment(cells: list[str], shape: Shape) -> bool:
-    """Whether a line is a comment, if it stands where one may."""
-    if not cells[0].startswith("#"):
-        return False
+    """Whether a line that begins with "#" is a comment, if it stands where one may."""
     if shape.numbered or len(cells) != shape.width or "=" in cells:
         return True
     if cells[0] != "#":

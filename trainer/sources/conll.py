@@ -96,8 +96,9 @@ def read(
             doubts = _doubts(rows)
             rows = [(cells, origin) for cells, origin in rows if _is_word(cells, origin)]
         else:
-            shape = shape_of(_cells_of(rows), word) or shape
-            rows = [rows[place] for place in words_of(_cells_of(rows), shape)]
+            lines_of_block = _cells_of(rows)
+            shape = shape_of(lines_of_block, word) or shape
+            rows = [rows[place] for place in words_of(lines_of_block, shape)]
         if min(word, tag) < 0:
             _require_one_width(rows)
         if untagged and rows and all(len(cells) == 1 for cells, _ in rows):
@@ -172,11 +173,11 @@ def _refuse_conllu(rows: list[tuple[list[str], Origin]]) -> None:
 
 def _blocks(lines: Lines) -> Iterator[list[tuple[list[str], Origin]]]:
     """The lines between blank ones; a document's beginning parts sentences like one."""
-    block = []
+    name, block = lines.name, []
     for line in lines:
         cells = _cells(line)
         if cells and cells[0] != DOCUMENT:
-            block.append((cells, lines.origin))
+            block.append((cells, Origin(name, lines.number)))
         elif block:
             yield block
             block = []
@@ -188,16 +189,14 @@ def _cells(line: str) -> list[str]:
     # Only these two part columns: other spaces, such as a no-break or an ideographic one, may be
     # words or stand in them.
     line = without_end(line).strip(" ")
-    if not line.strip(" \t"):
-        return []
-    return (
-        [cell.strip(" ") for cell in line.split("\t")]
-        if "\t" in line
-        else [cell for cell in line.split(" ") if cell]
-    )
+    if "\t" not in line:
+        return [*filter(None, line.split(" "))]
+    return [cell.strip(" ") for cell in line.split("\t")] if line.strip(" \t") else []
 
 
 def _require_one_width(rows: list[tuple[list[str], Origin]]) -> None:
+    if len({len(cells) for cells, _ in rows}) < 2:
+        return
     for (before, _), (cells, origin) in itertools.pairwise(rows):
         if len(cells) != len(before):
             shown = f"{len(cells)} column{'s' if len(cells) > 1 else ''}"
@@ -209,21 +208,32 @@ def _require_one_width(rows: list[tuple[list[str], Origin]]) -> None:
 
 
 def _word(cells: list[str], origin: Origin, word: int, tag: int) -> tuple[str, str]:
+    width = len(cells)
+    if (
+        -width <= word < width
+        and -width <= tag < width
+        and word % width != tag % width
+        and cells[word]
+        and cells[tag]
+    ):
+        return cells[word], cells[tag]
+    raise _wrong_word(cells, origin, word, tag)
+
+
+def _wrong_word(cells: list[str], origin: Origin, word: int, tag: int) -> DataError:
     for name, column in (("word", word), ("tag", tag)):
         if not -len(cells) <= column < len(cells):
-            raise DataError(
+            return DataError(
                 f"{origin}: expected a {name} in column {column}, found {len(cells)}"
                 f" column{'s' if len(cells) > 1 else ''}: {' '.join(cells)[:60]!r}. Correct the"
                 f" line, or set data.{name}_column."
             )
         if not cells[column]:
-            raise DataError(
+            return DataError(
                 f"{origin}: the {name} in column {column} is empty. Correct the line, or set"
                 f" data.{name}_column."
             )
-    if word % len(cells) == tag % len(cells):
-        raise DataError(
-            f"{origin}: expected a word and a tag, found one column: {cells[word][:60]!r}. "
-            "Correct the line, or set data.word_column and data.tag_column."
-        )
-    return cells[word], cells[tag]
+    return DataError(
+        f"{origin}: expected a word and a tag, found one column: {cells[word][:60]!r}. "
+        "Correct the line, or set data.word_column and data.tag_column."
+    )
