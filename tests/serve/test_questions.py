@@ -10,7 +10,7 @@ import pytest
 
 from trainer.errors import DataError
 from trainer.serve.questions import Questions
-from trainer.sources import conll, csv, jsonl, require_text, text, tsv
+from trainer.sources import conll, csv, jsonl, require_text, text, tfrecord, tsv
 
 GOOD = '{"text": "a"}'
 
@@ -121,6 +121,31 @@ def test_text_files_are_plain_lines_unless_the_job_has_its_data_so(tmp_path):
     ).value["words"] == ["the", "film"]
     (tmp_path / "in.txt").write_text(f"{GOOD}\nplain\n", encoding="utf-8")
     assert ask(tmp_path / "in.txt")[0] == "a" and "not JSON" in ask(tmp_path / "in.txt")[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("in.csv", 'text,label\n"a, b",x\n'),
+        ("in.tsv", "label\ttext\nx\ta, b\n"),
+        ("in.json", '[\n{"text": "a, b"}\n]'),
+    ],
+)
+def test_a_name_says_the_format_where_the_job_has_another(tmp_path, name, content):
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    (tmp_path / f"{name}.gz").write_bytes(gzip.compress(content.encode()))
+    for settings in (jsonl.Settings(train="x.jsonl"), tfrecord.Settings(train="x")):
+        assert ask(tmp_path / name, settings) == ask(tmp_path / f"{name}.gz", settings) == ["a, b"]
+
+
+def test_a_name_says_nothing_where_the_job_has_its_data_so(tmp_path):
+    (tmp_path / "in.csv").write_text("text;label\na, b;x\n", encoding="utf-8")
+    assert ask(tmp_path / "in.csv", csv.Settings(train="x", delimiter=";")) == ["a, b"]
+    (tmp_path / "in.csv").write_text(f"{GOOD}\n", encoding="utf-8")
+    assert ask(tmp_path / "in.csv", jsonl.Settings(train="x.csv")) == ["a"]
+    (tmp_path / "in.tsv").write_text("the\tO\n", encoding="utf-8")
+    asked = Questions(str(tmp_path / "in.tsv"), conll.Settings(train="x"), Head("words"))
+    assert next(iter(asked)).value["words"] == ["the"]
 
 
 def test_a_line_in_another_encoding_is_an_error_in_its_place(tmp_path):

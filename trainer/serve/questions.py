@@ -16,7 +16,7 @@ from trainer.errors import ConfigError, DataError
 from trainer.files.mirror import shown
 from trainer.files.storage import expand
 from trainer.settings.schema import DataSettings
-from trainer.sources import TO_PREDICT, Example, Origin, Source, open_source
+from trainer.sources import TO_PREDICT, Example, Origin, Source, csv, jsonl, open_source, tsv
 from trainer.sources._json_lines import (
     BLANK,
     Parsed,
@@ -35,6 +35,11 @@ PIPES = (
 )  # of a shell, which are read once and have a writer
 BEGINS_JSON = re.compile(r'\s*(\{|\[\s*([\[{"]|$))')  # a first line that does is no text
 WRITTEN_SO = ("conll", "parallel", "squad", "text")  # sources whose files may well be called *.txt
+
+# A file of another name, or of a format that may be called so, is read as the job says.
+NAMED = {"csv": (".csv", ".csv.gz"), "tsv": (".tsv", ".tsv.gz"), "jsonl": (".json", ".json.gz")}
+COLUMNS = ("csv", "tsv")
+FORMATS = {"csv": csv.Settings, "tsv": tsv.Settings, "jsonl": jsonl.Settings}
 
 
 class Asked(Protocol):
@@ -68,7 +73,8 @@ class Questions:
 
     JSON lines are what is named *.jsonl or *.jsonl.gz; a head with one text also takes standard
     input and *.txt whose first line is no object: each line is a text. On a terminal each line is
-    either. Anything else is read as data.source says.
+    either. *.csv, *.tsv and *.json are what they say in a job whose data is not called so. Anything
+    else is read as data.source says.
 
     Args:
         source: a path, a glob, or "-" for standard input.
@@ -120,12 +126,13 @@ class Questions:
         if source == "-":
             return self._standard_input()
         plain = self._is_plain(source)
-        if plain or self._settings.source == "jsonl" or source.endswith((".jsonl", ".jsonl.gz")):
+        settings = self._settings_of(source)
+        if plain or settings.source == "jsonl" or source.endswith((".jsonl", ".jsonl.gz")):
             paths = expand(source, key="--input")
             for path in paths:
                 _refuse_what_waits(path)
             return self._of_files(paths, plain=plain)
-        opened = open_source(self._settings, TO_PREDICT, source)
+        opened = open_source(settings, TO_PREDICT, source)
         return self._of_source(opened)
 
     def _is_plain(self, source: str) -> bool:
@@ -139,6 +146,17 @@ class Questions:
             and self._settings.source not in WRITTEN_SO
             and not str(self._settings.train).endswith(endings)
         )
+
+    def _settings_of(self, source: str) -> DataSettings:
+        """The job's data section, or what of it holds for the format that a file's name says."""
+        ours = self._settings
+        named = (kind for kind, endings in NAMED.items() if source.endswith(endings))
+        kind = next(named, ours.source)
+        columns = kind in COLUMNS and ours.source in COLUMNS  # which delimiter, the job says
+        if columns or ours.source in (kind, *WRITTEN_SO) or ours.train.endswith(NAMED[kind]):
+            return ours
+        shared = ours.model_dump(include=set(DataSettings.model_fields), exclude={"source"})
+        return FORMATS[kind](**shared)
 
     def _standard_input(self) -> Iterator[Parsed | DataError]:
         stream = sys.stdin.buffer
