@@ -65,10 +65,9 @@ def main(argv: list[str]) -> None:
                 "".join(KINDS[name].write(_sentences(FLAGS.rows))), encoding="utf-8", newline=""
             )
             source, parser = medians(KINDS[name], path)
-            speeds = " | ".join(f"{FLAGS.rows / seconds:,.0f}" for seconds in (source, parser))
-            print(
-                f"| {name} | {FLAGS.rows:,} | {speeds} | {source:.2f} / {parser:.2f} |", flush=True
-            )
+            speeds = " | ".join(f"{FLAGS.rows / median:,.0f}" for median in (source, parser))
+            seconds = f"{source:.2f} / {parser:.2f}"
+            print(f"| {name} | {FLAGS.rows:,} | {speeds} | {seconds} |", flush=True)
             path.unlink()
 
 
