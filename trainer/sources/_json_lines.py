@@ -206,9 +206,8 @@ def _as_parsed(
         command = conversion_of_rows(value, names, origin.file, in_array=in_array)
         if isinstance(value, list) and value and isinstance(value[0], dict):
             command = "To write an object a line: jq -c '.[]' OLD > NEW"
-        raise DataError(
-            f"{origin}: expected a JSON object, found {_kind(value)}: {excerpt()}. {command}".rstrip()
-        )
+        problem = f"{origin}: expected a JSON object, found {_kind(value)}: {excerpt()}."
+        raise DataError(f"{problem} {command}".rstrip())
     features: dict[str, Any] = {}
     try:
         _flatten(value, "", features, origin)
