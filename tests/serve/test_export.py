@@ -14,7 +14,7 @@ from tests import toy
 from trainer.backbones import huggingface
 from trainer.errors import JobDirError
 from trainer.heads.classification import Head, Settings
-from trainer.machine.hardware import allocator
+from trainer.machine import allocator
 from trainer.run.model import Model
 from trainer.serve import export, prove
 from trainer.serve.export import (

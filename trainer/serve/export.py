@@ -20,7 +20,7 @@ from trainer.data.store import TokenStore
 from trainer.errors import JobDirError
 from trainer.files import mirror
 from trainer.files.replacing import replaced_folder
-from trainer.machine.hardware import allocator
+from trainer.machine import allocator
 from trainer.run.model import Model
 from trainer.serve import prove
 from trainer.serve.warmup import prediction_log
