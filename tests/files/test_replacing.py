@@ -346,7 +346,7 @@ def test_a_folder_of_a_containers_image_is_filled(tmp_path, monkeypatch):
 
 MOUNT = """
 import pathlib, subprocess, sys
-from tests.test_replacing import export, names
+from tests.files.test_replacing import export, names
 folder = pathlib.Path(sys.argv[1])
 folder.mkdir()
 subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], check=True)

@@ -269,7 +269,7 @@ def test_predict_refuses_before_it_builds_a_model(trained, tmp_path, capsys, mon
     ("target", "code", "said"), [("/dev/full", 2, "No space left on device"), ("/dev/null", 0, "")]
 )
 def test_predict_writes_to_devices(trained, tmp_path, capsys, monkeypatch, target, code, said):
-    from tests.test_predict import skip_the_model
+    from tests.modes.test_predict import skip_the_model
 
     skip_the_model(monkeypatch)
     toy.write_jsonl(tmp_path / "in.jsonl", [{"text": "a"}])
@@ -289,7 +289,7 @@ def test_predict_writes_to_devices(trained, tmp_path, capsys, monkeypatch, targe
 
 
 def test_predict_ends_with_one_line_where_nobody_reads(trained, tmp_path, capsys, monkeypatch):
-    from tests.test_predict import skip_the_model
+    from tests.modes.test_predict import skip_the_model
 
     skip_the_model(monkeypatch)
 

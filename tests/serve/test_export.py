@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.core.framework.tensor_pb2 import TensorProto
-from tests.test_warmup import fields, request
 
 from tests import toy
+from tests.serve.test_warmup import fields, request
 from trainer.backbones import huggingface
 from trainer.errors import JobDirError
 from trainer.heads.classification import Head, Settings
