@@ -5,19 +5,35 @@ from collections.abc import Iterator
 
 import hypothesis
 import pytest
-import tensorflow as tf
+
+from tests import light, toy
+from tests.launcher import Launcher
 
 # No test fails for the time that a busy machine takes.
 hypothesis.settings.register_profile("without_a_deadline", deadline=None)
 hypothesis.settings.load_profile("without_a_deadline")
 
-# Before TensorFlow's first op: a mirrored strategy needs devices.
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4
-)
 
-from tests import toy  # noqa: E402
-from tests.launcher import Launcher  # noqa: E402
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--light`, for `make check`."""
+    parser.addoption("--light", action="store_true", help="only what needs no TensorFlow")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before any test file is imported: TensorFlow is refused, or gets its devices."""
+    if config.getoption("light"):
+        light.install(config)
+    else:
+        four_virtual_cpus()
+
+
+def four_virtual_cpus() -> None:
+    """Before TensorFlow's first op: a mirrored strategy needs devices."""
+    import tensorflow as tf
+
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4
+    )
 
 
 @pytest.fixture(scope="session")

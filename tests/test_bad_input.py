@@ -14,6 +14,8 @@ from safetensors.numpy import load_file, save_file
 
 from tests import toy
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture
 def base(tmp_path):

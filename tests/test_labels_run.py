@@ -7,6 +7,8 @@ from sklearn import metrics as sklearn_metrics
 
 from tests import toy
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture(scope="module")
 def unseen(tmp_path_factory, toy_weights):

@@ -14,6 +14,8 @@ import yaml
 from tests import toy
 from tests.cloud import tls_cloud_storage
 
+pytestmark = pytest.mark.heavy
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SETUP = """
 import pathlib, sys

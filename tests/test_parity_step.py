@@ -13,6 +13,8 @@ from safetensors.numpy import load_file
 
 from tests import toy
 
+pytestmark = pytest.mark.heavy
+
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "step"
 # In exact arithmetic the key biases have no gradient (softmax ignores a shift): what float32 leaves
 # is noise, which AdamW scales up to whole steps of the rate, in PyTorch as here.

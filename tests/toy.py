@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import pathlib
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
 from safetensors.numpy import save_file
 
-from trainer.text.tokenizer import Template
+if TYPE_CHECKING:
+    from trainer.text.tokenizer import Template
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 KEYWORDS = {"neg": "awful", "neutral": "ordinary", "pos": "great"}
@@ -36,15 +37,25 @@ VOCABULARY = [
     "##ly",
 ]
 
-# All that a head asks of a tokenizer before there are texts.
-TEMPLATE = SimpleNamespace(
-    template=Template((2,), (3,), (3,), segments=True),
-    pad_id=0,
-    unk_id=1,
-    mask_id=4,
-    eos_id=3,
-    vocabulary=VOCABULARY,
-)
+
+class ToyTokenizer:
+    """All that a head asks of a tokenizer before there are texts."""
+
+    pad_id = 0
+    unk_id = 1
+    mask_id = 4
+    eos_id = 3
+    vocabulary = VOCABULARY
+
+    @functools.cached_property
+    def template(self) -> Template:
+        """That of BERT."""
+        from trainer.text.tokenizer import Template  # imports TensorFlow
+
+        return Template((2,), (3,), (3,), segments=True)
+
+
+TEMPLATE = ToyTokenizer()
 
 
 def write_checkpoint(

@@ -18,6 +18,8 @@ from trainer.backbones.sizes import weight_shapes
 from trainer.backbones.tensor_files import read_headers
 from trainer.errors import WeightsError
 
+pytestmark = pytest.mark.heavy
+
 TENSORS = toy.bert_tensors(32, 2, 0)
 
 

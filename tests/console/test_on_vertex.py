@@ -42,6 +42,7 @@ def test_the_folders_are_those_that_the_platform_names(environment):
     assert on_vertex.folders().job_dir == "gs://bucket/base/3"
 
 
+@pytest.mark.heavy
 def test_they_win_over_the_job_dir(environment, tmp_path):
     config = toy.write_config(
         tmp_path,
@@ -81,6 +82,7 @@ def test_a_managed_dataset_takes_the_place_of_the_data(environment):
     assert on_vertex.data_settings()["data", "source"].value == "csv"
 
 
+@pytest.mark.heavy
 def test_data_that_flags_give_take_its_place(environment, tmp_path):
     environment("AIP_TRAINING_DATA_URI", "bq://project.dataset.table")
     environment("AIP_DATA_FORMAT", "bigquery")
@@ -142,6 +144,7 @@ def test_the_trial_reports_as_googles_package_does(environment, tmp_path, monkey
     assert found == expected and len(found) == 100
 
 
+@pytest.mark.heavy
 def test_a_trial_of_a_tuning_job(environment, tmp_path):
     """Run as the platform runs it: settings by flags,
     its number and its file by the environment.

@@ -44,6 +44,7 @@ def metadata():
     server.shutdown()
 
 
+@pytest.mark.heavy
 def test_a_preemption_notice_saves_a_checkpoint_and_exits_with_143(metadata, tmp_path):
     config = toy.write_config(
         tmp_path,
@@ -74,6 +75,7 @@ def test_a_preemption_notice_saves_a_checkpoint_and_exits_with_143(metadata, tmp
     assert again == ["/computeMetadata/v1/instance/maintenance-event"]  # 404: not asked again
 
 
+@pytest.mark.heavy
 def test_maintenance_stops_a_run_when_it_is_announced_and_not_the_run_that_is_started_after(
     metadata, tmp_path
 ):

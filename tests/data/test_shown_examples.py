@@ -8,6 +8,8 @@ from rich.cells import cell_len
 from tests import toy
 from trainer.data.shown_examples import Shown
 
+pytestmark = pytest.mark.heavy
+
 
 def test_the_first_example_that_tells_something_is_shown():
     shown = Shown()

@@ -179,6 +179,7 @@ def test_every_damaged_file_of_a_store_is_noticed_when_it_is_opened(tmp_path, ki
         assert not opened(copy), name
 
 
+@pytest.mark.heavy
 def test_every_byte_of_a_store_counts(tmp_path):
     write(tmp_path / "split", [[[1, 2]]])
     files = {file: file.read_bytes() for file in (tmp_path / "split").iterdir()}

@@ -29,6 +29,7 @@ def test_a_sealed_file_is_json_that_is_read_back(tmp_path):
     } == json.loads((tmp_path / "a.json").read_text())
 
 
+@pytest.mark.heavy
 def test_every_changed_byte_of_a_sealed_file_is_noticed(tmp_path):
     content = sealed(VALUE).encode()
     file = tmp_path / "a.json"

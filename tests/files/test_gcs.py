@@ -144,6 +144,7 @@ def test_an_object_is_fetched_once_in_each_generation(faults, tmp_path, size):
 
 
 # in one request, and as a resumable upload of 36 parts
+@pytest.mark.heavy
 @pytest.mark.parametrize("size", [1000, 9 << 20])
 @pytest.mark.parametrize("fault", [429, 503, "cut"])
 def test_failures_that_pass_lose_nothing(faults, tmp_path, size, fault):

@@ -70,6 +70,7 @@ def instants(monkeypatch, limit):
         monkeypatch.setattr(noted_files, name, counted(getattr(noted_files, name)))
 
 
+@pytest.mark.heavy
 def test_a_kill_between_any_two_writes_refuses_nothing(tmp_path, monkeypatch):
     """Two runs, killed after so many writes and then so many: all that is there is read."""
     for first in range(9):

@@ -8,6 +8,8 @@ import pytest
 from tests import toy
 from trainer.run.label_report import count_line, label_counts, label_lines, range_lines, vector_line
 
+pytestmark = pytest.mark.heavy
+
 
 def test_the_most_frequent_labels_are_shown_and_the_rest_counted():
     assert count_line({"b": 3, "a ": 1_000, "c": 0}) == "b (3), 'a ' (1,000)"

@@ -269,6 +269,7 @@ def _records(draw):
     return records
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("count", [12, pytest.param(120, marks=pytest.mark.slow)])
 def test_damaged_tfrecords(tmp_path, count):
     """TensorFlow believes what a frame says of its length."""

@@ -12,6 +12,8 @@ from trainer import sources  # noqa: E402
 from trainer.errors import ConfigError, DataError  # noqa: E402
 from trainer.sources import open_source, tfds  # noqa: E402
 
+pytestmark = pytest.mark.heavy
+
 ROOT = pathlib.Path(sources.__file__).parent.parent.parent
 
 # Built by another process, as data sets usually are: what the source reads is the prepared folder

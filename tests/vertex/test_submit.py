@@ -70,6 +70,7 @@ def names(prefix):
     return {item.name for item in gcs.listing(f"gs://jobs/{prefix}", key="test")}
 
 
+@pytest.mark.heavy
 def test_a_run_of_this_machine_becomes_a_job(api, config, capsys):
     given = [
         "--accelerator=l4:2",
@@ -129,6 +130,7 @@ def test_a_run_of_this_machine_becomes_a_job(api, config, capsys):
     }
 
 
+@pytest.mark.heavy
 def test_the_job_runs_with_exactly_what_was_submitted(api, config, tmp_path):
     """The container, imitated: its arguments, the environment that Vertex AI sets, and nothing of
     this machine.
@@ -408,6 +410,7 @@ def test_the_preflight_stops_at_a_bucket_of_another_region(api, config, capsys):
     )
 
 
+@pytest.mark.heavy
 def test_the_preflight_stops_at_a_config_that_does_not_fit(api, config, tmp_path, capsys):
     """40 GB of activations on a T4; nothing of that size is computed here."""
     wide = toy.write_checkpoint(
