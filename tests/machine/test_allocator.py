@@ -13,8 +13,8 @@ import pytest
 
 from tests.toy import ROOT
 from trainer import task
-from trainer.machine import hardware as machine
 from trainer.machine import allocator
+from trainer.machine import hardware as machine
 from trainer.serve import export
 
 on_glibc = pytest.mark.skipif(
