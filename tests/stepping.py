@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tests import toy
 from trainer.backbones import huggingface
-from trainer.backbones.layers import set_frozen
+from trainer.backbones.backbone import set_frozen
 from trainer.data.batching import TrainingPlan, evaluation_batches, lay_out
 from trainer.data.store import StoreWriter, TokenStore
 from trainer.run.distribution import make_strategy

@@ -365,7 +365,7 @@ def test_a_checkpoint_of_another_architecture(base, capsys):
     file.write_text(json.dumps({**before, "model_type": "t5"}))
     assert_says(
         refused(capsys, config_of(base)),
-        "model_type is 't5', which is not implemented: expected one of bert, electra, distilbert",
+        "model_type is 't5', which is not implemented: expected one of albert, bert, distilbert",
     )
     file.write_text(json.dumps({**before, "hidden_size": 8, "num_hidden_layers": 2}))
     assert_says(

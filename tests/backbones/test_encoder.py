@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from trainer.backbones.activations import ACTIVATIONS
+from trainer.backbones.backbone import set_frozen
+from trainer.backbones.config import BackboneConfig
 from trainer.backbones.encoder import Encoder
-from trainer.backbones.layers import ACTIVATIONS, BackboneConfig, dropout, initial_value, set_frozen
+from trainer.backbones.initial_values import initial_value
+from trainer.backbones.layers import dropout
 from trainer.errors import WeightsError
 
 CONFIG = BackboneConfig(

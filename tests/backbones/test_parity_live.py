@@ -7,8 +7,8 @@ from importlib import resources
 import numpy as np
 import pytest
 
+from trainer.backbones.families import families
 from trainer.backbones.huggingface import load_backbone, save_huggingface
-from trainer.heads._masked_output import COPIES
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -128,10 +128,12 @@ def test_what_we_write_loads_in_auto_model(family, task, tmp_path):
     original.save_pretrained(tmp_path / "original")
     ours, _ = load_backbone(tmp_path / "original", pooler=task in ("SequenceClassification", ""))
     base = original.base_model_prefix + "."
+    masked_lm = families()[original.config.model_type].masked_lm
+    copies = masked_lm.copies if masked_lm else ()
     head = {
         name: tensor.numpy()
         for name, tensor in original.state_dict().items()
-        if task and not name.startswith(base) and name not in COPIES
+        if task and not name.startswith(base) and name not in copies
     }
     save_huggingface(
         tmp_path / "ours",

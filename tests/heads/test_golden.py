@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tests import toy
+from tests.golden.cases import of_task
 from trainer.backbones.huggingface import load_backbone, read_task_head, save_huggingface
 from trainer.heads import classification, question_answering, token_classification
 from trainer.run.model import Model
@@ -31,18 +32,9 @@ HEADS = {
     ),
 }
 CASES = {
-    "classification": ["bert", "distilbert", "electra", "roberta", "xlm_roberta", "albert", "gpt2"],
-    "token_classification": [
-        "bert_no_pooler",
-        *(
-            f"{family}_tokens"
-            for family in ("distilbert", "electra", "roberta", "xlm_roberta", "albert", "gpt2")
-        ),
-    ],
-    "question_answering": [
-        f"{family}_questions"
-        for family in ("bert", "distilbert", "electra", "roberta", "xlm_roberta", "albert", "gpt2")
-    ],
+    "classification": of_task("ForSequenceClassification"),
+    "token_classification": of_task("ForTokenClassification"),
+    "question_answering": of_task("ForQuestionAnswering"),
 }
 PAIRS = [(name, case) for name, cases in CASES.items() for case in cases]
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tests import toy
 from trainer.backbones import huggingface
-from trainer.backbones.layers import set_frozen
+from trainer.backbones.backbone import set_frozen
 from trainer.heads import causal_lm
 from trainer.run.throughput import peak_flops, training_flops
 from trainer.settings.schema import DataSettings

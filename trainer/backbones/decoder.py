@@ -6,11 +6,11 @@ import math
 
 import tensorflow as tf
 
+from trainer.backbones.activations import ACTIVATIONS
+from trainer.backbones.backbone import Backbone
+from trainer.backbones.config import BackboneConfig
 from trainer.backbones.layers import (
-    ACTIVATIONS,
     MASKED,
-    Backbone,
-    BackboneConfig,
     Dense,
     LayerNorm,
     Piece,

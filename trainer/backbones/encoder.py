@@ -8,10 +8,10 @@ import math
 
 import tensorflow as tf
 
+from trainer.backbones.activations import ACTIVATIONS
+from trainer.backbones.backbone import Backbone
+from trainer.backbones.config import BackboneConfig
 from trainer.backbones.layers import (
-    ACTIVATIONS,
-    Backbone,
-    BackboneConfig,
     Dense,
     LayerNorm,
     Piece,
@@ -37,8 +37,7 @@ class _Embeddings(Piece):
         self.norm = LayerNorm(c, c.embedding_size, name="norm", **layer)
         self.norm.build()
         self.project = None
-        # whose checkpoints always have it
-        if c.embedding_size != c.hidden_size or c.architecture == "albert":
+        if c.projects_embeddings:
             self.project = Dense(c, c.embedding_size, c.hidden_size, name="project", **layer)
             self.project.build()
 
@@ -89,7 +88,7 @@ class _Attention(Piece):
         y = self.output_dense.apply(
             tf.reshape(tf.transpose(context, [0, 2, 1, 3]), [-1, c.hidden_size])
         )
-        if c.architecture != "distilbert":  # which drops nothing here
+        if c.family.blocks.drops_attention_output:
             y = dropout(y, c.hidden_dropout, seed, site + 1)
         return self.norm.apply(x + y), probabilities
 
@@ -107,7 +106,7 @@ class _FeedForward(Piece):
 
     def apply(self, x: tf.Tensor, seed: tf.Tensor | None, site: int) -> tf.Tensor:
         y = self.output_dense.apply(ACTIVATIONS[self.config.activation](self.intermediate.apply(x)))
-        if self.config.architecture != "albert":  # which drops nothing here
+        if self.config.family.blocks.drops_feed_forward_output:
             y = dropout(y, self.config.hidden_dropout, seed, site)
         return self.norm.apply(x + y)
 

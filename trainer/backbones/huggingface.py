@@ -8,7 +8,6 @@ writing both follow it. Pickled checkpoints (pytorch_model.bin) are never read: 
 import dataclasses
 import json
 import os
-import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainer.backbones.families import FAMILIES, FIRST_BEHIND_PADDING
+from trainer.backbones.families import families, task_parts
 from trainer.backbones.folder_kinds import ADAPTER_FILE, advice
 from trainer.backbones.label_names import read_id2label, read_label2id, task_of
 from trainer.backbones.sizes import MOST_LAYERS, misfit, require_memory, sizes_found, weight_shapes
@@ -27,9 +26,9 @@ from trainer.files.json_file import read_object
 from trainer.files.replacing import replaced_folder
 
 if TYPE_CHECKING:
+    from trainer.backbones.config import BackboneConfig
     from trainer.backbones.decoder import Decoder
     from trainer.backbones.encoder import Encoder
-    from trainer.backbones.layers import BackboneConfig
 
     Backbone = Encoder | Decoder
 
@@ -72,34 +71,11 @@ TOKENIZER_FILES = (
     "sentencepiece.bpe.model",
 )
 
-_LARGEST = 2**31 - 1  # of a size; whether there is memory for it is another question
 _HEAD_DROPOUTS = ("classifier_dropout", "token_classifier_dropout")
-_MAY_BE_NULL = (*_HEAD_DROPOUTS, "pad_token_id", "intermediate_size")
 # embeddings have none: their path is the tensor
 _LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias"}
 # classes built without one
 _NO_POOLER = ("ForTokenClassification", "ForQuestionAnswering", "ForMaskedLM", "LMHeadModel")
-# tensors that task models add to an encoder, and buffers: not needed, hence not a mistake
-_OTHER_PARTS = (
-    "cls.",
-    "classifier.",
-    "pre_classifier.",
-    "qa_outputs.",
-    "vocab_transform.",
-    "vocab_layer_norm.",
-    "vocab_projector.",
-    "lm_head.",
-    "discriminator_predictions.",
-    "generator_predictions.",
-    "generator_lm_head.",
-    "sequence_summary.",
-    "pooler.",
-    "predictions.",
-    "sop_classifier.",
-    "score.",
-    "multiple_choice_head.",
-)
-_BUFFERS = re.compile(r"embeddings\.(position_ids|token_type_ids)|h\.\d+\.attn\.(bias|masked_bias)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,7 +204,7 @@ def load_backbone(
     """
     from trainer.backbones.decoder import Decoder
     from trainer.backbones.encoder import Encoder
-    from trainer.backbones.layers import initial_value
+    from trainer.backbones.initial_values import initial_value
 
     changes = {
         "hidden_dropout": hidden_dropout,
@@ -302,7 +278,7 @@ def read_task_head(folder: str | os.PathLike) -> TaskHead:
         tensors = {
             name: checkpoint.read(name)
             for name in checkpoint.shapes
-            if name.startswith(_OTHER_PARTS) and name[:7] != "pooler."
+            if name.startswith(task_parts())
         }
     where = str(Path(folder) / CONFIG_FILE)
     id2label = read_id2label(content, where)
@@ -391,12 +367,12 @@ def save_huggingface(
     prefix = (
         ""
         if architecture.endswith("Model") and not architecture.endswith("LMHeadModel")
-        else FAMILIES[config.architecture].prefix
+        else config.family.prefix
     )
     head = {name: np.asarray(tensor, np.float32) for name, tensor in (head_tensors or {}).items()}
-    if strangers := [name for name in head if not name.startswith(_OTHER_PARTS)]:
+    if strangers := [name for name in head if not name.startswith(task_parts())]:
         raise ValueError(
-            f"expected head tensors named {', '.join(_OTHER_PARTS)}…. Received"
+            f"expected head tensors named {', '.join(task_parts())}…. Received"
             f" {', '.join(strangers)}"
         )
     body = {
@@ -444,36 +420,34 @@ def _write_folder(
 
 
 def _parse_config(content: dict[str, Any], *, where: str) -> "BackboneConfig":
-    from trainer.backbones.layers import BackboneConfig
+    from trainer.backbones.config import BackboneConfig
 
     name = content.get("model_type")
-    if not isinstance(name, str) or name not in FAMILIES:
+    if not isinstance(name, str) or name not in families():
         raise WeightsError(
             f"{where}: model_type is {shown_value(name)}, which is not implemented: expected one of"
-            f" {', '.join(FAMILIES)}. Choose another checkpoint in backbone.weights"
+            f" {', '.join(families())}. Choose another checkpoint in backbone.weights"
         )
-    family = FAMILIES[name]
+    family = families()[name]
     problems = [
         f"{key} is {_as_json(content[key])}: only {json.dumps(needed)} is implemented; choose"
         " another checkpoint in backbone.weights"
-        for key, needed in family.unsupported.items()
+        for key, needed in family.required.items()
         if content.get(key) not in (None, needed)
     ]
-    values = {"architecture": name, **family.fixed}
-    for field, (key, default) in family.keys.items():
-        values[field] = content.get(key, content.get(family.aliases.get(key), default))
-        if not _is_valid(field, values[field], default):
-            is_share = type(default) is float or field in _HEAD_DROPOUTS
-            example = default or (0.1 if is_share else 0 if default == 0 else 1024)
+    values: dict[str, Any] = {"architecture": name, **family.fixed}
+    for field, key in family.config_keys.items():
+        values[field] = key.value(content)
+        if not key.is_valid(values[field]):
             problems.append(
-                f"{key} is {shown_value(values[field])}: expected a value like {example!r}"
+                f"{key.name} is {shown_value(values[field])}: expected a value like {key.example!r}"
             )
     if problems:
         raise WeightsError(f"{where}: " + "; ".join(problems))
     values.setdefault("embedding_size", values["hidden_size"])
     # GPT-2's n_inner may be null
     values["intermediate_size"] = values["intermediate_size"] or 4 * values["hidden_size"]
-    if name in FIRST_BEHIND_PADDING:
+    if family.positions_behind_padding:
         values["first_position"] = 1 + (values["pad_token_id"] or 0)
         values["max_positions"] -= values["first_position"]
         if values["max_positions"] < 1:
@@ -491,16 +465,6 @@ def _parse_config(content: dict[str, Any], *, where: str) -> "BackboneConfig":
         return BackboneConfig(**values)
     except WeightsError as error:
         raise WeightsError(f"{where}: {error}") from None
-
-
-def _is_valid(field: str, value: Any, default: Any) -> bool:
-    if value is None:
-        return field in _MAY_BE_NULL
-    if isinstance(default, str | bool):
-        return type(value) is type(default)
-    if isinstance(default, int) or (default is None and field not in _HEAD_DROPOUTS):
-        return type(value) is int and (field != "pad_token_id") <= value <= _LARGEST
-    return type(value) in (int, float) and 0 <= value < 1
 
 
 def _as_json(value: Any) -> str:
@@ -554,7 +518,7 @@ def _read_content(folder: Path) -> dict[str, Any]:
     if model_type is None:
         raise WeightsError(
             f"{folder / CONFIG_FILE} has no model_type, and the tensors' names do not tell it. Set"
-            f" it in {CONFIG_FILE}, to one of {', '.join(FAMILIES)}, or choose another checkpoint"
+            f" it in {CONFIG_FILE}, to one of {', '.join(families())}, or choose another checkpoint"
             " in backbone.weights"
         )
     return content | {"model_type": model_type}
@@ -566,7 +530,7 @@ def _tensor_names(path: str, architecture: str) -> list[str]:
     if leaf not in _LEAVES:
         module = path
     layer = module.split("/", 1)[0].removeprefix("layer_")
-    theirs = FAMILIES[architecture].modules[module.replace(f"layer_{layer}/", "layer_#/", 1)]
+    theirs = families()[architecture].modules[module.replace(f"layer_{layer}/", "layer_#/", 1)]
     return [
         f"{name.replace('#', layer)}.{_LEAVES.get(leaf, 'weight')}"
         for name in ([theirs] if isinstance(theirs, str) else theirs)
@@ -591,7 +555,7 @@ def _fuse(path: str, tensors: list[np.ndarray], architecture: str) -> np.ndarray
 
 
 def _is_transposed(path: str, architecture: str) -> bool:
-    return path.endswith("/kernel") and FAMILIES[architecture].kernels_transposed
+    return path.endswith("/kernel") and families()[architecture].kernels_transposed
 
 
 class _Tensors:
@@ -611,7 +575,7 @@ class _Tensors:
         tensors = {bare: headers[name] for bare, name in names.theirs.items()}
         # A language model may have been written with its output layer alone, which the embeddings
         # are tied to.
-        word = f"{FAMILIES[architecture].modules['embeddings/word']}.weight"
+        word = families()[architecture].word_embeddings
         if word not in tensors and "lm_head.weight" in tensors:
             tensors[word] = tensors["lm_head.weight"]
         return cls(tensors, names)
@@ -628,10 +592,9 @@ class _Tensors:
                 read.
         """
         said = {
-            key: getattr(config, field)
-            for field, (key, _) in FAMILIES[config.architecture].keys.items()
+            key.name: getattr(config, field) for field, key in config.family.config_keys.items()
         }
-        said[FAMILIES[config.architecture].keys["max_positions"][0]] = (
+        said[config.family.config_keys["max_positions"].name] = (
             config.max_positions + config.first_position
         )
         found = sizes_found(self.shapes, config.architecture)
@@ -649,7 +612,9 @@ class _Tensors:
         unused = [
             name
             for name in extra
-            if name in self.outside or name.startswith(_OTHER_PARTS) or _BUFFERS.fullmatch(name)
+            if name in self.outside
+            or name.startswith((*task_parts(), "pooler."))
+            or config.family.has_buffer(name)
         ]
         unexpected = sorted(set(extra) - set(unused))
         shape = [

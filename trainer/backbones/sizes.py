@@ -9,13 +9,13 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from trainer.backbones.families import FAMILIES
+from trainer.backbones.families import families
 from trainer.backbones.tensor_files import few
 from trainer.errors import WeightsError
 from trainer.machine.hardware import memory_bytes
 
 if TYPE_CHECKING:  # which would import TensorFlow
-    from trainer.backbones.layers import BackboneConfig
+    from trainer.backbones.config import BackboneConfig
 
 Shape = tuple[int, ...]
 FLOAT_BYTES = 4
@@ -51,7 +51,7 @@ def _embedding_shapes(config: BackboneConfig) -> Iterator[tuple[str, Shape]]:
     if config.segment_types:
         yield "embeddings/segment", (config.segment_types, width)
     yield from _norm("embeddings/norm", width)
-    if width != config.hidden_size or config.architecture == "albert":
+    if config.projects_embeddings:
         yield from _dense("embeddings/project", width, config.hidden_size)
 
 
@@ -90,8 +90,8 @@ def sizes_found(shapes: Mapping[str, Shape], architecture: str) -> dict[str, int
     Args:
         shapes: by bare names of tensors.
     """
-    family = FAMILIES[architecture]
-    keys = {field: key for field, (key, _) in family.keys.items()}
+    family = families()[architecture]
+    keys = {field: key.name for field, key in family.config_keys.items()}
     found: dict[str, int] = {}
 
     def note(field: str, tensor: str, axis: int) -> None:

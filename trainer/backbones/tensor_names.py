@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Collection, Mapping
-from typing import Protocol
+from collections.abc import Collection, Mapping, Sequence
 
-from trainer.backbones.families import FAMILIES
+from trainer.backbones.families import families
+from trainer.backbones.family import Family, Shaped
 from trainer.errors import WeightsError, shown_name
 
 _LEGACY = {"gamma": "weight", "beta": "bias"}  # names in checkpoints converted from TensorFlow 1
@@ -24,20 +24,6 @@ _WRAPPERS = (
     "auto_model.",
     "0.auto_model.",
 )
-_TYPICAL = {  # of the families whose layers no other has
-    "albert": re.compile(r"(.*\.)?encoder\.albert_layer_groups\.\d+\..*"),
-    "distilbert": re.compile(r"(.*\.)?transformer\.layer\.\d+\.attention\.q_lin\.weight"),
-    "gpt2": re.compile(r"(.*\.)?h\.\d+\.attn\.c_attn\.weight"),
-}
-_BERTS_LAYER = re.compile(r"(.*\.)?encoder\.layer\.\d+\.attention\.self\.query\.weight")
-
-
-class Shaped(Protocol):
-    """What has a shape."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Its sizes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +49,8 @@ def bare_names(names: Collection[str], architecture: str) -> BareNames:
     Raises:
         WeightsError: two tensors are the same one then.
     """
-    family = FAMILIES[architecture]
-    word = f"{family.modules['embeddings/word']}.weight"
+    family = families()[architecture]
+    word = family.word_embeddings
     unwrapped, removed = _unwrapped(names)
     prefixes = {
         name.removesuffix(word) for name in unwrapped if name == word or name.endswith(f".{word}")
@@ -125,55 +111,51 @@ def _is_of_another_family(prefix: str, architecture: str) -> bool:
     taken for something else.
     """
     last = prefix.rstrip(".").rpartition(".")[2] + "."
-    return last != FAMILIES[architecture].prefix and any(
-        last == family.prefix for family in FAMILIES.values()
+    return last != families()[architecture].prefix and any(
+        last == family.prefix for family in families().values()
     )
 
 
 def family_of(tensors: Mapping[str, Shaped], classes: object) -> str | None:
-    """The model_type of a checkpoint whose config.json does not say it; None where several could be
-    meant.
+    """The model_type of a checkpoint whose config.json does not say it.
 
     Args:
         tensors: of the checkpoint; {} where it has no weights.
         classes: `architectures` of config.json.
+    Returns:
+        None where several could be meant.
     """
-    named = (
-        classes[0] if isinstance(classes, list) and classes and isinstance(classes[0], str) else ""
-    )
-    for model_type, family in FAMILIES.items():
-        if re.fullmatch(
-            rf"{family.class_name}(Model|LMHeadModel|DoubleHeadsModel|For[A-Z]\w*)", named
-        ):
-            return model_type
-    for model_type, pattern in _TYPICAL.items():
-        if any(map(pattern.fullmatch, tensors)):
-            return model_type
+    for family in families().values():
+        if _is_a_class_of(family, classes):
+            return family.model_type
     unwrapped, _ = _unwrapped(tensors)
-    if not any(map(_BERTS_LAYER.fullmatch, unwrapped)):
-        return None
-    return _of_berts_kind({name: tensors[original] for name, original in unwrapped.items()})
+    possible = [family for family in families().values() if _has_a_layer_of(family, unwrapped)]
+    if len(possible) == 1:
+        return possible[0].model_type
+    present = {name: tensors[original] for name, original in unwrapped.items()}
+    return _told_apart(possible, present)
 
 
-def _of_berts_kind(tensors: Mapping[str, Shaped]) -> str | None:
-    """BERT, RoBERTa and ELECTRA have layers of the same names: the prefix tells, or what is around
-    the layers.
-    """
-    for model_type in ("bert", "electra", "roberta"):
-        if any(f".{name}".find(f".{FAMILIES[model_type].prefix}") >= 0 for name in tensors):
-            return model_type
-    if any(name.endswith("embeddings_project.weight") for name in tensors):
-        return "electra"
-    segments = next(
-        (
-            tensor
-            for name, tensor in tensors.items()
-            if name.endswith("embeddings.token_type_embeddings.weight")
-        ),
-        None,
-    )
-    if segments is None or not segments.shape:
-        return None
-    if segments.shape[0] == 1:
-        return "roberta"
-    return "bert" if any(name.endswith("pooler.dense.weight") for name in tensors) else None
+def _is_a_class_of(family: Family, classes: object) -> bool:
+    name = classes[0] if isinstance(classes, list) and classes else None
+    task = r"(Model|LMHeadModel|DoubleHeadsModel|For[A-Z]\w*)"
+    return isinstance(name, str) and bool(re.fullmatch(family.class_name + task, name))
+
+
+def _has_a_layer_of(family: Family, names: Collection[str]) -> bool:
+    """Whether a layer's query stands where the family has it, behind whatever prefix."""
+    modules = family.modules["layer_#/attention/query_key_value"]
+    query = modules if isinstance(modules, str) else modules[0]
+    pattern = re.compile(r"(.*\.)?" + re.escape(query).replace(r"\#", r"\d+") + r"\.weight")
+    return any(map(pattern.fullmatch, names))
+
+
+def _told_apart(possible: Sequence[Family], tensors: Mapping[str, Shaped]) -> str | None:
+    """The family of tensors whose layers several have: by its prefix, else by its marks."""
+    for family in possible:
+        if family.marks and any(f".{family.prefix}" in f".{name}" for name in tensors):
+            return family.model_type
+    for family in possible:
+        if family.marks and family.marks(tensors):
+            return family.model_type
+    return None

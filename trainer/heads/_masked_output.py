@@ -9,46 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from trainer.backbones.families import FAMILIES, FIRST_HEAD_SITE
+from trainer.backbones.sites import FIRST_HEAD_SITE
 from trainer.errors import WeightsError
 from trainer.lazy import keras, tf
-
-# In Hugging Face's names.
-TENSORS = {
-    "bert": (
-        "cls.predictions.transform.dense",
-        "cls.predictions.transform.LayerNorm",
-        "cls.predictions.bias",
-    ),
-    "electra": (
-        "generator_predictions.dense",
-        "generator_predictions.LayerNorm",
-        "generator_lm_head.bias",
-    ),
-    "distilbert": ("vocab_transform", "vocab_layer_norm", "vocab_projector.bias"),
-    "roberta": ("lm_head.dense", "lm_head.layer_norm", "lm_head.bias"),
-    "xlm-roberta": ("lm_head.dense", "lm_head.layer_norm", "lm_head.bias"),
-    "albert": ("predictions.dense", "predictions.LayerNorm", "predictions.bias"),
-}
-# Copies of the embeddings and of the bias, which Hugging Face ties.
-COPIES = (
-    "cls.predictions.decoder.weight",
-    "cls.predictions.decoder.bias",
-    "generator_lm_head.weight",
-    "vocab_projector.weight",
-    "lm_head.decoder.weight",
-    "lm_head.decoder.bias",
-    "predictions.decoder.weight",
-    "predictions.decoder.bias",
-)
-
-
-def tensor_names(architecture: str) -> list[str]:
-    """What a checkpoint with these layers has, in Hugging Face's names: kernel and bias, scale and
-    shift, each word's bias.
-    """
-    dense, norm, bias = TENSORS[architecture]
-    return [f"{dense}.weight", f"{dense}.bias", f"{norm}.weight", f"{norm}.bias", bias]
 
 
 class MaskedOutput:
@@ -58,13 +21,10 @@ class MaskedOutput:
 
     def __init__(self, backbone: Any, seed: int) -> None:
         config = backbone.config
-        self.architecture = config.architecture
+        self.family = config.family
+        self.shape = config.family.masked_lm
         self._embeddings = backbone.embeddings.word
-        self.activation = (
-            "gelu"
-            if config.architecture in ("electra", "roberta", "xlm-roberta")
-            else config.activation
-        )
+        self.activation = self.shape.activation or config.activation
         initial = keras.initializers.TruncatedNormal(
             stddev=config.initializer_range, seed=seed + FIRST_HEAD_SITE
         )
@@ -85,7 +45,7 @@ class MaskedOutput:
 
     def transform(self, hidden: tf.Tensor) -> tf.Tensor:
         """(M, H) -> (M, E) float32, to be compared with the embeddings."""
-        from trainer.backbones.layers import ACTIVATIONS
+        from trainer.backbones.activations import ACTIVATIONS
 
         return self.norm(ACTIVATIONS[self.activation](self.dense(tf.cast(hidden, tf.float32))))
 
@@ -101,7 +61,7 @@ class MaskedOutput:
             self.norm.beta,
             self.words.bias,
         )
-        return dict(zip(tensor_names(self.architecture), weights, strict=True))
+        return dict(zip(self.shape.tensors, weights, strict=True))
 
     def load(self, tensors: Mapping[str, np.ndarray]) -> list[str]:
         """Takes over a checkpoint's own layers where it has them; returns the names of what was
@@ -110,7 +70,7 @@ class MaskedOutput:
         Raises:
             WeightsError: its words before and behind the encoder have different embeddings.
         """
-        for name in COPIES:
+        for name in self.shape.copies:
             if (
                 name.endswith(".weight")
                 and name in tensors
@@ -128,7 +88,7 @@ class MaskedOutput:
             return []
         for name, weight in parts.items():
             weight.assign(tensors[name].T)
-        return [*parts, *(name for name in COPIES if name in tensors)]
+        return [*parts, *(name for name in self.shape.copies if name in tensors)]
 
     def save(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """The layers under Hugging Face's names, and what config.json says of them; the embeddings
@@ -138,7 +98,7 @@ class MaskedOutput:
             name: np.ascontiguousarray(weight.numpy().T) for name, weight in self._parts().items()
         }
         return tensors, {
-            "architectures": [f"{FAMILIES[self.architecture].class_name}ForMaskedLM"],
+            "architectures": [self.family.class_for("ForMaskedLM")],
             "tie_word_embeddings": True,
             "id2label": None,
             "label2id": None,

@@ -13,7 +13,7 @@ from trainer.settings.schema import DataSettings
 from trainer.sources import Example
 
 if TYPE_CHECKING:  # which would import TensorFlow
-    from trainer.backbones.layers import BackboneConfig
+    from trainer.backbones.config import BackboneConfig
 
 
 class Plain:

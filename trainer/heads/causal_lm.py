@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from trainer.backbones.families import FAMILIES
 from trainer.errors import ConfigError, DataError, WeightsError
 from trainer.files.mapped import blocks, release
 from trainer.files.spool import Ascending
@@ -30,8 +29,8 @@ from trainer.settings.schema import DataSettings
 from trainer.sources import Example, require_text
 
 if TYPE_CHECKING:  # which would import TensorFlow
+    from trainer.backbones.config import BackboneConfig
     from trainer.backbones.huggingface import TaskHead
-    from trainer.backbones.layers import BackboneConfig
 
 # of tokens: their values, and the lengths of the rows
 Columns = dict[str, tuple[np.ndarray, np.ndarray]]
@@ -463,7 +462,7 @@ class Head(LanguageModel):
         """
         self.check(backbone.config)
         self.vocabulary = vocabulary
-        self.architecture = backbone.config.architecture
+        self.family = backbone.config.family
         self._embeddings = backbone.embeddings.word
         return []
 
@@ -774,7 +773,7 @@ class Head(LanguageModel):
         """
         end = {} if self.tokenizer.eos_id is None else {"eos_token_id": self.tokenizer.eos_id}
         return {}, {
-            "architectures": [f"{FAMILIES[self.architecture].class_name}LMHeadModel"],
+            "architectures": [self.family.class_for(self.family.causal_lm_class)],
             "tie_word_embeddings": True,
             "id2label": None,
             "label2id": None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from trainer.backbones.families import FAMILIES, FIRST_HEAD_SITE
+from trainer.backbones.sites import FIRST_HEAD_SITE
 from trainer.heads._carried_over import CarriedOver, LabelRows, carry_over, label_rows
 from trainer.heads._classifier import Classifier, ClassifierSettings, class_weights_of
 from trainer.lazy import keras, tf
@@ -18,16 +18,6 @@ if TYPE_CHECKING:
     from trainer.backbones.huggingface import TaskHead
 
 SITES = (FIRST_HEAD_SITE, FIRST_HEAD_SITE + 1)  # of the two layers
-# What the families have before the output layer: a layer of their own with this activation, or the
-# backbone's pooler, or nothing.
-HIDDEN = {"distilbert": "relu", "electra": "gelu", "roberta": "tanh", "xlm-roberta": "tanh"}
-DROPPED_BEFORE = ("electra", "roberta", "xlm-roberta")  # whose layer drops from its input, too
-TENSORS = {
-    "distilbert": ("pre_classifier", "classifier"),
-    "gpt2": ("score",),
-    **dict.fromkeys(("bert", "albert"), ("classifier",)),
-    **dict.fromkeys(DROPPED_BEFORE, ("classifier.dense", "classifier.out_proj")),
-}
 # Hugging Face's names
 PROBLEMS = {
     "single_label": "single_label_classification",
@@ -92,8 +82,8 @@ class Head(Classifier):
         """
         config = backbone.config
         self.vocabulary = vocabulary
-        self.architecture = config.architecture
-        self.from_last = config.causal
+        self.family = config.family
+        self.shape = config.family.sequence_classifier
         self.classes = len(vocabulary["labels"]) or 1
         self.dropout = (
             self.settings.dropout
@@ -105,7 +95,7 @@ class Head(Classifier):
             for site in SITES
         ]
         layers = []
-        if config.architecture in HIDDEN:
+        if self.shape.hidden is not None:
             layers.append(
                 keras.layers.Dense(
                     config.hidden_size, kernel_initializer=initial[0], name="dense", dtype="float32"
@@ -117,7 +107,7 @@ class Head(Classifier):
                 kernel_initializer=initial[1],
                 name="output",
                 dtype="float32",
-                use_bias=not config.causal,
+                use_bias=self.shape.has_bias,
             )
         )
         for layer in layers:
@@ -138,24 +128,24 @@ class Head(Classifier):
         """(E, C) float32, from the hidden state of each example's first token; of its last one
         where tokens see only those before.
         """
-        from trainer.backbones.layers import ACTIVATIONS, dropout
+        from trainer.backbones.activations import ACTIVATIONS
+        from trainer.backbones.layers import dropout
 
         def drop(x: tf.Tensor, site: int) -> tf.Tensor:
             return dropout(x, self.dropout, seed, site) if training and self.dropout else x
 
         place = batch["example_start"] + (
-            tf.maximum(batch["example_length"] - 1, 0) if self.from_last else 0
+            tf.maximum(batch["example_length"] - 1, 0) if self.shape.reads_last else 0
         )
         # (E, H)
         hidden = tf.gather_nd(
             outputs["sequence_output"], tf.stack([batch["example_row"], place], axis=1)
         )
-        if self.architecture in HIDDEN:
-            hidden = drop(hidden, SITES[1]) if self.architecture in DROPPED_BEFORE else hidden
-            hidden = ACTIVATIONS[HIDDEN[self.architecture]](
-                self.layers[0](tf.cast(hidden, tf.float32))
-            )
-        elif not self.from_last:
+        if self.shape.hidden is not None:
+            hidden = drop(hidden, SITES[1]) if self.shape.hidden.drops_input else hidden
+            activation = ACTIVATIONS[self.shape.hidden.activation]
+            hidden = activation(self.layers[0](tf.cast(hidden, tf.float32)))
+        elif self.shape.pooled:
             hidden = backbone.pool(hidden)
         return self.layers[-1](tf.cast(drop(hidden, SITES[0]), tf.float32))
 
@@ -213,7 +203,7 @@ class Head(Classifier):
                 f"{name}.weight": layer.kernel,
                 **({f"{name}.bias": layer.bias} if layer.use_bias else {}),
             }
-            for name, layer in zip(TENSORS[self.architecture], self.layers, strict=True)
+            for name, layer in zip(self.shape.tensors, self.layers, strict=True)
         ]
 
     def save_tensors(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -224,9 +214,8 @@ class Head(Classifier):
             for name, weight in part.items()
         }
         labels = self.vocabulary["labels"] or ["LABEL_0"]
-        family = FAMILIES[self.architecture].class_name
         return tensors, {
-            "architectures": [f"{family}ForSequenceClassification"],
+            "architectures": [self.family.class_for("ForSequenceClassification")],
             "problem_type": PROBLEMS[self.settings.kind],
             "id2label": {str(i): name for i, name in enumerate(labels)},
             "label2id": {name: i for i, name in enumerate(labels)},

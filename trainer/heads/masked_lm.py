@@ -19,8 +19,8 @@ from trainer.lazy import keras, tf
 from trainer.settings.schema import DataSettings
 
 if TYPE_CHECKING:  # which would import TensorFlow
+    from trainer.backbones.config import BackboneConfig
     from trainer.backbones.huggingface import TaskHead
-    from trainer.backbones.layers import BackboneConfig
 
 # of the hidden tokens: left as they are, replaced by [MASK]; the rest by any token
 KEPT, MASKED = 0.1, 0.8
@@ -184,7 +184,6 @@ class Head(LanguageModel):
         """
         self.check(backbone.config)
         self.vocabulary = vocabulary
-        self.architecture = backbone.config.architecture
         self.output = MaskedOutput(backbone, seed)
         return self.output.layers
 

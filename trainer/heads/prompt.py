@@ -26,8 +26,8 @@ from trainer.settings.schema import DataSettings
 from trainer.sources import Example
 
 if TYPE_CHECKING:  # which would import TensorFlow
+    from trainer.backbones.config import BackboneConfig
     from trainer.backbones.huggingface import TaskHead
-    from trainer.backbones.layers import BackboneConfig
 
 PLACES = ("{text}", "{text_pair}", "{mask}")
 
@@ -310,7 +310,6 @@ class Head(Classifier):
         """
         self.check(backbone.config)
         self.vocabulary = vocabulary
-        self.architecture = backbone.config.architecture
         self.classes, self.weights = (
             len(vocabulary["labels"]),
             class_weights_of(self.settings.class_weights, vocabulary),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from trainer.backbones.families import FAMILIES, FIRST_HEAD_SITE
+from trainer.backbones.sites import FIRST_HEAD_SITE
 from trainer.errors import ConfigError, DataError
 from trainer.heads._carried_over import CarriedOver, LabelRows, carry_over
 from trainer.heads._plain import Plain
@@ -350,7 +350,7 @@ class Head(Plain):
         """The layer above the backbone, as Hugging Face's …ForQuestionAnswering has it."""
         config = backbone.config
         self.vocabulary = vocabulary
-        self.architecture = config.architecture
+        self.family = config.family
         self.dropout = config.qa_dropout if self.settings.dropout is None else self.settings.dropout
         initial = keras.initializers.TruncatedNormal(
             stddev=config.initializer_range, seed=seed + FIRST_HEAD_SITE
@@ -666,20 +666,21 @@ class Head(Plain):
         """Takes over the checkpoint's own output layer,
         whose two rows are the start and the end.
         """
-        output = {"qa_outputs.weight": self.output.kernel, "qa_outputs.bias": self.output.bias}
+        name = self.family.span_classifier
+        output = {f"{name}.weight": self.output.kernel, f"{name}.bias": self.output.bias}
         return carry_over(checkpoint, "ForQuestionAnswering", {}, output, _sides)
 
     def save_tensors(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """The output layer under Hugging Face's names, and what config.json says of it."""
-        family = FAMILIES[self.architecture].class_name
+        name = self.family.span_classifier
         tensors = {
-            "qa_outputs.weight": np.ascontiguousarray(self.output.kernel.numpy().T),
-            "qa_outputs.bias": self.output.bias.numpy(),
+            f"{name}.weight": np.ascontiguousarray(self.output.kernel.numpy().T),
+            f"{name}.bias": self.output.bias.numpy(),
         }
         # Hugging Face takes the layer's width from the number of labels
         sides = {"LABEL_0": 0, "LABEL_1": 1}
         return tensors, {
-            "architectures": [f"{family}ForQuestionAnswering"],
+            "architectures": [self.family.class_for("ForQuestionAnswering")],
             "id2label": {str(side): name for name, side in sides.items()},
             "label2id": sides,
             "problem_type": None,

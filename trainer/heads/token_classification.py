@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from trainer.backbones.families import FAMILIES, FIRST_HEAD_SITE
+from trainer.backbones.sites import FIRST_HEAD_SITE
 from trainer.errors import ConfigError, DataError, shown_value
 from trainer.heads._carried_over import CarriedOver, LabelRows, carry_over, few, label_rows
 from trainer.heads._crf import Chain, forbidden_moves
@@ -403,7 +403,7 @@ class Head(Plain):
         """
         config = backbone.config
         self.vocabulary = vocabulary
-        self.architecture = config.architecture
+        self.family = config.family
         self.classes = len(vocabulary["labels"])
         self.spans = vocabulary["scheme"] != "none"
         self.dropout = (
@@ -739,7 +739,8 @@ class Head(Plain):
 
     def load_tensors(self, checkpoint: TaskHead) -> CarriedOver:
         """Takes over the checkpoint's own classifier, row by row by the names of the tags."""
-        output = {"classifier.weight": self.output.kernel, "classifier.bias": self.output.bias}
+        name = self.family.token_classifier
+        output = {f"{name}.weight": self.output.kernel, f"{name}.bias": self.output.bias}
         return carry_over(
             checkpoint,
             "ForTokenClassification",
@@ -765,14 +766,14 @@ class Head(Plain):
 
     def save_tensors(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """The output layer under Hugging Face's names, and what config.json says of it."""
-        family = FAMILIES[self.architecture].class_name
+        name = self.family.token_classifier
         labels = self.vocabulary["labels"]
         tensors = {
-            "classifier.weight": np.ascontiguousarray(self.output.kernel.numpy().T),
-            "classifier.bias": self.output.bias.numpy(),
+            f"{name}.weight": np.ascontiguousarray(self.output.kernel.numpy().T),
+            f"{name}.bias": self.output.bias.numpy(),
         }
         return tensors, {
-            "architectures": [f"{family}ForTokenClassification"],
+            "architectures": [self.family.class_for("ForTokenClassification")],
             "id2label": {str(i): name for i, name in enumerate(labels)},
             "label2id": {name: i for i, name in enumerate(labels)},
             "problem_type": None,

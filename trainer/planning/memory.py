@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from trainer.backbones.layers import BackboneConfig
+from trainer.backbones.config import BackboneConfig
 from trainer.data.batching import Layout
 from trainer.run.optimization import OPTIMIZERS
 from trainer.settings.schema import TrainSettings

@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from trainer.backbones import huggingface
-from trainer.backbones.layers import set_frozen
+from trainer.backbones.backbone import set_frozen
 from trainer.backbones.tensor_files import few
 from trainer.console.display import Display
 from trainer.data.doubts import doubts
@@ -25,7 +25,6 @@ from trainer.files import mirror
 from trainer.files.storage import local_folder
 from trainer.heads import make_head
 from trainer.heads._carried_over import CarriedOver
-from trainer.heads._masked_output import tensor_names
 from trainer.run.distribution import (
     host,
     hosts,
@@ -338,7 +337,8 @@ def foresee_origin(parts: Parts) -> None:
     """Says before a model is built what it would start without, and needs."""
     if not parts.head.lives_on_pretraining or not huggingface.has_weights(parts.weights):
         return
-    if set(tensor_names(parts.backbone.architecture)) - huggingface.tensor_names(parts.weights):
+    masked_lm = parts.backbone.family.masked_lm
+    if masked_lm and set(masked_lm.tensors) - huggingface.tensor_names(parts.weights):
         _warn_of_missing_layers(parts)
 
 

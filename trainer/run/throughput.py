@@ -7,7 +7,7 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from trainer.backbones.layers import BackboneConfig
+from trainer.backbones.config import BackboneConfig
 from trainer.run.distribution import hosts
 
 # rows of the square matrices: enough to reach the peak, in a second or two

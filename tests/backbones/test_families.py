@@ -1,0 +1,38 @@
+"""Families are found by their files, and each is proved beside PyTorch."""
+
+import sys
+
+import pytest
+
+from tests.golden.cases import CLASSES
+from trainer.backbones import families as package
+from trainer.backbones.families import families
+from trainer.backbones.tensor_names import family_of
+
+
+@pytest.fixture
+def new_file(tmp_path, monkeypatch):
+    (tmp_path / "camembert.py").write_text(
+        "import dataclasses\n"
+        "from trainer.backbones.families import roberta\n"
+        "FAMILY = dataclasses.replace(\n"
+        "    roberta.FAMILY, model_type='camembert', class_name='Camembert', marks=None\n"
+        ")\n"
+    )
+    monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
+    families.cache_clear()
+    yield
+    families.cache_clear()
+    del sys.modules["trainer.backbones.families.camembert"]
+
+
+def test_a_family_is_one_file(new_file):
+    assert families()["camembert"].class_for("ForMaskedLM") == "CamembertForMaskedLM"
+    assert family_of({}, ["CamembertForTokenClassification"]) == "camembert"
+
+
+@pytest.mark.parametrize("family", families().values(), ids=lambda family: family.model_type)
+def test_every_task_of_a_family_has_its_golden_case(family):
+    tasks = ["ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering"]
+    tasks.append("ForMaskedLM" if family.masked_lm else family.causal_lm_class)
+    assert {family.class_for(task) for task in tasks} <= set(CLASSES.values())

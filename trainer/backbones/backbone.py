@@ -1,0 +1,104 @@
+"""What encoders and decoders share."""
+
+import keras
+import tensorflow as tf
+
+from trainer.backbones.config import BackboneConfig
+from trainer.backbones.initial_values import initial_value
+from trainer.backbones.layers import Piece
+from trainer.errors import WeightsError
+
+
+class Backbone(keras.layers.Layer):
+    """What encoders and decoders share. The weights exist as soon as the backbone does.
+
+    Weights are float32 and named `encoder/layer_0/attention/query_key_value/kernel` and so on:
+    kernels are (inputs, outputs), norms have `scale` and `bias`, embeddings are `word`, `position`
+    and `segment`.
+
+    Attributes:
+        embeddings, blocks: as the subclass makes them.
+        pooler: BERT's layer on [CLS]; None where there is none.
+    """
+
+    def __init__(
+        self, config: BackboneConfig, *, seed: int | None = 0, dtype: str = "float32", name: str
+    ) -> None:
+        """Makes the weights.
+
+        Args:
+            config: sizes and rates.
+            seed: of the initial values; None leaves zeros, for a loader to fill.
+            dtype: "float32" or "mixed_bfloat16" (matrix products in bfloat16).
+            name: first part of the weights' names.
+        """
+        super().__init__(dtype=dtype, name=name, autocast=False)
+        self.config = config
+        self.pooler = None
+        self.build()
+        if seed is not None:
+            for path, weight in self.weights_by_path().items():
+                weight.assign(initial_value(config, path, tuple(weight.shape), seed))
+
+    def make(self) -> list[Piece]:
+        """Sets `embeddings`, `blocks` and whatever else has weights, and returns all of them."""
+        raise NotImplementedError
+
+    def build(self) -> None:
+        """Called once, by the constructor."""
+        for piece in self.make():
+            piece.build()
+
+    def weights_by_path(self) -> dict[str, keras.Variable]:
+        """Every weight under its path inside the backbone, such as
+        `layer_0/attention/output/kernel`.
+        """
+        return {weight.path[len(self.path) + 1 :]: weight for weight in self.weights}
+
+    def word_embeddings(self) -> tf.Tensor:
+        """(V, E), of all tokens, in the compute dtype."""
+        return tf.cast(self.embeddings.word.value, self.compute_dtype)
+
+    def pool(self, x: tf.Tensor) -> tf.Tensor:
+        """BERT's pooler, on the vectors of any [CLS] tokens.
+
+        Args:
+            x: (..., H).
+        Returns:
+            (..., H), in (-1, 1).
+        Raises:
+            ValueError: this backbone has no pooler.
+        """
+        if self.pooler is None:
+            raise ValueError(
+                "expected a backbone with a pooler. Received one of architecture"
+                f" {self.config.architecture!r} without"
+            )
+        x = tf.cast(x, self.compute_dtype)
+        return tf.reshape(
+            tf.tanh(self.pooler.apply(tf.reshape(x, [-1, self.config.hidden_size]))), tf.shape(x)
+        )
+
+
+def set_frozen(backbone: Backbone, *, embeddings: bool = False, layers: int = 0) -> None:
+    """Chooses what is not trained: `backbone.trainable_variables` leaves it out.
+
+    Everything else is trained.
+
+    Args:
+        backbone: to change.
+        embeddings: freeze the embeddings, ELECTRA's projection included.
+        layers: freeze the first so many.
+    Raises:
+        WeightsError: the backbone has fewer layers.
+    """
+    if layers > backbone.config.layers:
+        raise WeightsError(
+            f"cannot freeze {layers} layers of a backbone with {backbone.config.layers}:"
+            f" set backbone.freeze_layers to at most {backbone.config.layers}"
+        )
+    backbone.embeddings.trainable = not embeddings
+    # of those that share weights
+    last = {backbone.config.weights_of(layer): layer for layer in range(backbone.config.layers)}
+    for index, block in enumerate(backbone.blocks):
+        block.trainable = last[index] >= layers
