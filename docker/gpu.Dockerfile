@@ -10,7 +10,7 @@ WORKDIR /app
 COPY docker/requirements-gpu.txt requirements.txt
 RUN pip install --requirement requirements.txt
 
-COPY setup.py README.md ./
+COPY pyproject.toml setup.py README.md ./
 COPY trainer trainer
 RUN pip install --no-deps --no-build-isolation .
 COPY configs configs

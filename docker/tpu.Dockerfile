@@ -13,7 +13,7 @@ RUN python3 -m pip install pip==25.3 && python3 -m pip install --requirement req
 # Where v5e's runtime looks for it; the job sets the variables that v5e needs, as v2 and v3 run without them.
 RUN ln -s "$(python3 -c 'import importlib.util; print(importlib.util.find_spec("libtpu").submodule_search_locations[0])')/libtpu.so" /lib/libtpu.so
 
-COPY setup.py README.md ./
+COPY pyproject.toml setup.py README.md ./
 COPY trainer trainer
 RUN python3 -m pip install --no-deps --no-build-isolation .
 COPY configs configs

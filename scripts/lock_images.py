@@ -2,17 +2,20 @@
 
 Needs uv (pip install uv).
 
-The ranges are setup.py's. On a TPU, tensorflow-tpu takes the place of tensorflow, and
+The ranges are pyproject.toml's. On a TPU, tensorflow-tpu takes the place of tensorflow, and
 tensorflow-text, which asks for tensorflow by name, is installed without its dependencies.
 """
 
 from __future__ import annotations
 
 import pathlib
-import runpy
 import subprocess
 import sys
-import unittest.mock
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # 3.10 is that of Vertex AI's base image for TPU pods
@@ -23,20 +26,22 @@ TPU = [
     # else a newer protobuf is taken, and a release of years ago that does not bound it
     "tensorflow-metadata>=1.17",
 ]
-HEADER = "# By scripts/lock_images.py, for Python {python}. Change setup.py and write it anew.\n"
+HEADER = (
+    "# By scripts/lock_images.py, for Python {python}. Change pyproject.toml and write it anew.\n"
+)
 
 
 def requirements(kind: str) -> list[str]:
     """What an image of that kind installs with its dependencies."""
-    with unittest.mock.patch("setuptools.setup"):
-        setup = runpy.run_path(str(ROOT / "setup.py"))
-    required = setup["REQUIRED"]
+    content = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    project = tomllib.loads(content)["project"]
+    required = project["dependencies"]
     if kind == "tpu":
         required = [
             *(one for one in required if not one.startswith(("tensorflow>", "tensorflow-text>"))),
             *TPU,
         ]
-    return required + (setup["EXTRAS"]["gpu"] if kind == "gpu" else [])
+    return required + (project["optional-dependencies"]["gpu"] if kind == "gpu" else [])
 
 
 def main() -> None:

@@ -1,5 +1,5 @@
 """The images and their build: Dockerfiles by a linter, cloudbuild.yaml by Cloud Build's own
-message, pins by setup.py's ranges.
+message, pins by pyproject.toml's ranges.
 """
 
 import pathlib

@@ -10,7 +10,7 @@ line of JSON: {"memory": {"argument", "output", "alias", "temporary", "code"} in
 
 It needs jax and libtpu. It reaches into private parts of JAX, for want of a public way to compile
 HLO that is not JAX's
-own: this file is the one place that does, and the versions that were tried are in setup.py.
+own: this file is the one place that does, and the versions that were tried are in pyproject.toml.
 """
 
 from __future__ import annotations
