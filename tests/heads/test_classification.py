@@ -332,6 +332,14 @@ def test_metrics_of_several_labels_are_those_of_scikit_learn(count, classes, thr
     )
 
 
+def test_a_label_at_the_threshold_is_given():
+    """A logit of 0 is a probability of 0.5 to the bit."""
+    answers = head_of(kind="multi_label", threshold=0.5).token_answers(
+        {"logits": tf.constant([[0.0, -1e-3, 1e-3]])}
+    )
+    assert answers["label"].numpy().tolist() == [[b"a", b"", b"c"]]
+
+
 @pytest.mark.parametrize("several", [False, True])
 def test_each_labels_scores_are_those_of_scikit_learn(several):
     rng = np.random.default_rng(3)

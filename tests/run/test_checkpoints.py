@@ -112,6 +112,15 @@ def test_the_state_is_written_last_when_all_else_is_on_the_disk(tmp_path, monkey
     assert before[-2:] == ["published step_00000007", "progress"]
 
 
+def test_the_newest_stay_and_the_best(tmp_path):
+    made = checkpoints_of(tmp_path, steps=(1,))
+    made.keep = 2
+    for step in (2, 3, 4, 5):
+        made.save(RunState(step=step, best_step=1, gradient_norm=0.0))
+        made.wait()
+    assert made.complete() == [1, 4, 5]
+
+
 def test_what_is_saved_again_after_the_same_step_keeps_its_files(tmp_path):
     made = checkpoints_of(tmp_path, steps=(7,))
     made.save(RunState(step=7, settled=False))

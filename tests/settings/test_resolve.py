@@ -397,6 +397,16 @@ def test_the_first_of_thousands_of_problems_are_told(tmp_path):
     assert message.count("\n") == 21 and message.endswith("\n  and 2,980 more")
 
 
+def test_fractions_held_out_leave_something_of_train(tmp_path):
+    data = "data: {{source: jsonl, train: d.jsonl, validation: 0.5, test: {test}}}"
+    start = MINIMAL[: MINIMAL.index("data:")]
+    assert (
+        "data.validation + data.test: the fractions held out of train must sum to less than 1."
+        " Received 1."
+    ) in problem(tmp_path, start + data.format(test=0.5))
+    assert resolve(written(tmp_path, start + data.format(test=0.49))).config.data.test == 0.49
+
+
 def test_an_empty_file_is_said_to_be_empty(tmp_path):
     message = problem(tmp_path, "# nothing yet\n")
     assert "run.yaml: has no settings." in message and "head.name: missing." in message
