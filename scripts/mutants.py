@@ -244,7 +244,7 @@ MUTANTS = (
     ),
     Mutant(
         "a download's checksum does not count the second time",
-        "trainer/files/gcs.py",
+        "trainer/files/gcs/downloads.py",
         "if found == item.crc32c:",
         "if found == item.crc32c or _attempt:",
         ("tests/files/test_gcs.py::test_a_wrong_checksum_is_refused_and_nothing_is_kept",),

@@ -20,6 +20,7 @@ from tests.launcher import Launcher
 from tests.test_multi_worker import environments
 from trainer.errors import ConfigError
 from trainer.files import gcs, mirror, ownership
+from trainer.files.gcs import connection
 from trainer.run.checkpoints import Checkpoints, RunState
 
 BUCKET = "gs://runs"
@@ -409,7 +410,7 @@ def test_a_stopped_job_has_published_its_checkpoint_when_it_leaves(launcher, con
 
 def test_an_outage_at_one_checkpoint_is_outlived(faults, tmp_path, monkeypatch):
     monkeypatch.setattr(mirror, "_chosen", [tmp_path / "cache"])
-    monkeypatch.setattr(gcs, "PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(connection, "PATIENCE_SECONDS", 1.0)
     mirror._jobs.cache_clear()
     warned = []
     kept = Checkpoints(

@@ -12,6 +12,7 @@ from google.auth.credentials import AnonymousCredentials
 from tests.cloud import bucket_of_cloud_storage
 from trainer.errors import ConfigError
 from trainer.files import gcs
+from trainer.files.gcs import connection, downloads, uploads
 
 KEY = "data.train"
 
@@ -25,9 +26,10 @@ def cloud():
 @pytest.fixture
 def faults(cloud, monkeypatch):
     """Large is from 1 MB on, in ranges of 256 kB, so that the tests are quick."""
-    monkeypatch.setattr(gcs, "LARGE_BYTES", 1 << 20)
-    monkeypatch.setattr(gcs, "RANGE_BYTES", 1 << 18)
-    monkeypatch.setattr(gcs, "PATIENCE_SECONDS", 4.0)
+    monkeypatch.setattr(downloads, "LARGE_BYTES", 1 << 20)
+    monkeypatch.setattr(downloads, "RANGE_BYTES", 1 << 18)
+    monkeypatch.setattr(uploads, "PART_BYTES", 1 << 18)
+    monkeypatch.setattr(connection, "PATIENCE_SECONDS", 4.0)
     cloud.plan = lambda method, path: None
     cloud.requests = []
     return cloud

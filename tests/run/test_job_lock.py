@@ -17,7 +17,8 @@ import pytest
 from tests.cloud import bucket_of_cloud_storage
 from tests.toy import ROOT
 from trainer.errors import JobDirError
-from trainer.files import gcs, mirror
+from trainer.files import mirror
+from trainer.files.gcs import connection
 from trainer.run import job_files, job_lock
 from trainer.run.job_lock import Holder, JobLock
 
@@ -252,7 +253,7 @@ def test_an_answer_that_was_lost_is_no_other_process(place, monkeypatch):
 
 
 def test_an_outage_is_outlived(bucket, tmp_path, monkeypatch, quick):
-    monkeypatch.setattr(gcs, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(connection, "PATIENCE_SECONDS", 0.5)
     monkeypatch.setattr(mirror, "_chosen", [tmp_path / "cache"])
     mirror._jobs.cache_clear()
     folder = mirror.local("gs://locks/outage/job")
