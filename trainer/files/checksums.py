@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from trainer.errors import UserError, shown_name
-from trainer.files.storage import DEVICE_ERRORS, json_text, write_text
+from trainer.files.writing import DEVICE_ERRORS, json_text, write_text
 
 BLOCK_BYTES = 1 << 20  # read at once
 # The last line of a sealed file; the checksum is of every byte before it.

@@ -46,9 +46,9 @@ def use_cache(folder: str | None) -> None:
             "data.cache_dir: expected a folder of this machine, as its files are mapped into"
             f" memory. Received {folder!r}."
         )
-    chosen = (
-        [pathlib.Path(os.path.abspath(from_text(folder, key="data.cache_dir")))] if folder else []
-    )
+    chosen = []
+    if folder:
+        chosen.append(pathlib.Path(os.path.abspath(from_text(folder, key="data.cache_dir"))))
     if chosen != _chosen:
         _chosen[:] = chosen
         _jobs.cache_clear()
@@ -63,16 +63,10 @@ def watch(progress: Callable[[int, int], None]) -> None:
 
 def cache_folder() -> pathlib.Path:
     """Where encoded splits and what comes from Cloud Storage are kept."""
-    return (
-        _chosen[0]
-        if _chosen
-        else pathlib.Path(
-            os.path.abspath(
-                pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-            )
-        )
-        / "podtune"
-    )
+    if _chosen:
+        return _chosen[0]
+    folder = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return pathlib.Path(os.path.abspath(folder)) / "podtune"
 
 
 def shown(text: str | os.PathLike[str]) -> str:
@@ -99,34 +93,43 @@ def fetch(url: str, *, key: str, only: Collection[str] = ()) -> list[pathlib.Pat
     Raises:
         ConfigError: there are none, or they cannot be read.
     """
-    found = gcs.find(url, key=key)
+    objects = gcs.find(url, key=key)
     name = gcs.parse(url, key=key)[1]
-    folder = name.rstrip("/")
-    is_folder = not gcs.MAGIC.search(name) and [item.name for item in found] != [name]
+    is_folder = not gcs.MAGIC.search(name) and [item.name for item in objects] != [name]
     if is_folder and only:
-        direct = [item for item in found if "/" not in item.name.removeprefix(folder).lstrip("/")]
-        found = (
-            [
-                item
-                for item in direct
-                if any(pathlib.PurePath(item.name).match(pattern) for pattern in only)
-            ]
-            or direct
-            or found
-        )
-    paths = gcs.fetch(
-        found,
-        cache_folder() / "gs",
-        key=key,
-        progress=lambda done, total: [watch(done, total) for watch in _watchers],
-    )
+        objects = _chosen_of_folder(objects, name, only)
+    paths = gcs.fetch(objects, cache_folder() / "gs", key=key, progress=_tell_watchers)
     if not is_folder:
         return paths
-    return [
-        paths[0].parents[
-            len(pathlib.PurePosixPath(found[0].name.removeprefix(folder).lstrip("/")).parts) - 1
-        ]
+    depth = len(_parts_below(objects[0], name))
+    return [paths[0].parents[depth - 1]]
+
+
+def _tell_watchers(done_bytes: int, total_bytes: int) -> None:
+    for progress in _watchers:
+        progress(done_bytes, total_bytes)
+
+
+def _parts_below(item: gcs.RemoteObject, folder: str) -> Sequence[str]:
+    """The parts of an object's name below a folder."""
+    below = item.name.removeprefix(folder.rstrip("/")).lstrip("/")
+    return pathlib.PurePosixPath(below).parts
+
+
+def _chosen_of_folder(
+    objects: list[gcs.RemoteObject], folder: str, patterns: Collection[str]
+) -> list[gcs.RemoteObject]:
+    """The objects directly in a folder that match a pattern.
+
+    Where none does, all directly in it; where there are none, all below it.
+    """
+    direct = [item for item in objects if len(_parts_below(item, folder)) == 1]
+    matching = [
+        item
+        for item in direct
+        if any(pathlib.PurePath(item.name).match(pattern) for pattern in patterns)
     ]
+    return matching or direct or objects
 
 
 @contextlib.contextmanager
@@ -299,12 +302,13 @@ def publish(path: pathlib.Path, *, last: Sequence[str] = (), removable: Collecti
 
 def publish_beginning(path: pathlib.Path, count: int) -> None:
     """Publishes the first `count` bytes of a file that is being written."""
-    if url_of(path) is None:
+    url = url_of(path)
+    if url is None:
         return
     with path.open("rb") as file, tempfile.NamedTemporaryFile(dir=path.parent, prefix=".") as copy:
         copy.write(file.read(count))
         copy.flush()
-        gcs.upload(pathlib.Path(copy.name), url_of(path), key=KEY)
+        gcs.upload(pathlib.Path(copy.name), url, key=KEY)
     _published.pop(path, None)
 
 
@@ -314,16 +318,16 @@ def remove(path: pathlib.Path, *, first: Sequence[str] = (), but: Collection[str
     Args:
         but: names, relative to the folder, that stay; then the folder does, too.
     """
-    if url_of(path):
-        found = {name: item for name, item in _objects(path).items() if name not in but}
-        for name in first:
-            gcs.delete(
-                [item for known, item in found.items() if known.rpartition("/")[2] == name], key=KEY
-            )
+    removable = {name: item for name, item in _objects(path).items() if name not in but}
+    for file_name in first:
         gcs.delete(
-            [item for known, item in found.items() if known.rpartition("/")[2] not in first],
+            [item for name, item in removable.items() if name.rpartition("/")[2] == file_name],
             key=KEY,
         )
+    gcs.delete(
+        [item for name, item in removable.items() if name.rpartition("/")[2] not in first],
+        key=KEY,
+    )
     for name in first:
         (path / name).unlink(missing_ok=True)
     if not but:
@@ -335,7 +339,7 @@ def remove(path: pathlib.Path, *, first: Sequence[str] = (), but: Collection[str
 
 def names(path: pathlib.Path) -> set[str]:
     """What a folder holds besides folders, here and in the bucket, by names relative to it."""
-    return names_here(path) | names_there(path) if url_of(path) else names_here(path)
+    return names_here(path) | names_there(path)
 
 
 def names_there(path: pathlib.Path) -> set[str]:
@@ -353,24 +357,19 @@ def names_here(path: pathlib.Path) -> set[str]:
 
 
 def _objects(path: pathlib.Path) -> dict[str, gcs.RemoteObject]:
-    return {
-        _file(item).relative_to(path).as_posix(): item
-        for item in gcs.listing(url_of(path), key=KEY)
-    }
+    """The objects below a folder of the bucket, by their names relative to it."""
+    url = url_of(path)
+    if url is None:
+        return {}
+    return {_file(item).relative_to(path).as_posix(): item for item in gcs.listing(url, key=KEY)}
 
 
 def folders(path: pathlib.Path) -> list[pathlib.Path]:
     """The folders directly in `path`, here or in the bucket."""
-    url, found = url_of(path), set()
-    if url is not None:
-        found = {
-            path / relative.parts[0]
-            for item in gcs.listing(url, key=KEY)
-            if len((relative := _file(item).relative_to(path)).parts) > 1
-        }
-    return sorted(
-        found | ({child for child in path.iterdir() if child.is_dir()} if path.is_dir() else set())
-    )
+    children = {path / name.split("/")[0] for name in _objects(path) if "/" in name}
+    if path.is_dir():
+        children.update(child for child in path.iterdir() if child.is_dir())
+    return sorted(children)
 
 
 def probe(path: pathlib.Path) -> None:
@@ -406,11 +405,15 @@ def _is_copy(file: pathlib.Path, item: gcs.RemoteObject) -> bool:
 
 
 def _publish(file: pathlib.Path) -> None:
+    url = url_of(file)
+    if url is None:
+        return
     state = _state(file)
-    gcs.upload(file, url_of(file), key=KEY)
+    gcs.upload(file, url, key=KEY)
     _published[file] = state
 
 
 def _state(file: pathlib.Path) -> tuple[int, int]:
-    found = file.stat()
-    return found.st_size, found.st_mtime_ns
+    """Size in bytes and time of the last change: enough to tell whether a file was written anew."""
+    status = file.stat()
+    return status.st_size, status.st_mtime_ns

@@ -21,7 +21,7 @@ from trainer.files.checksums import (
     read_sealed,
     write_sealed,
 )
-from trainer.files.storage import write_text
+from trainer.files.writing import write_text
 
 REGISTRY = ".checksums.json"
 

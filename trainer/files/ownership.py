@@ -71,15 +71,20 @@ class Standing:
         if self.marker is None:
             known = _before_markers(self.files)
             return sorted(name for name in self.files if name not in known)
-        return sorted(name for name, size in self.files.items() if not self._is_ours(name, size))
+        noted = self.marker
+        return sorted(
+            name
+            for name, size in self.files.items()
+            if name != MARKER and not _is_as_noted(name, size, noted)
+        )
 
-    def _is_ours(self, name: str, size: int | None) -> bool:
-        if name == MARKER:
-            return True
-        if size is None or name not in self.marker:
-            return False
-        noted = self.marker[name]
-        return noted is None or noted[0] == size
+
+def _is_as_noted(name: str, size: int | None, marker: Mapping[str, tuple[int, str] | None]) -> bool:
+    """Whether a marker names a file, in this size where it knows one."""
+    if size is None or name not in marker:
+        return False
+    noted = marker[name]
+    return noted is None or noted[0] == size
 
 
 def require_replaceable(

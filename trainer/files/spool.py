@@ -87,7 +87,7 @@ class Numbers:
             self._write(rows)
 
     def _write(self, rows: np.ndarray) -> None:
-        content = memoryview(rows.reshape(-1)).cast("B")
+        content = rows.reshape(-1).data.cast("B")
         while content:
             content = content[self._file.write(content) :]
         self._written += len(rows)
@@ -145,11 +145,14 @@ class Labels(Sequence):
         return iter(self._kept) if self._kept else iter(())
 
     def __getitem__(self, index: int | slice) -> Any:
-        if not isinstance(index, slice):
-            index = range(len(self))[index]
-            return next(iter(self._kept.part(index, index + 1)))
-        start, stop, step = index.indices(len(self))
-        return list(self._kept.part(start, stop))[::step] if self._kept else []
+        if self._kept is None:
+            nothing: list[object] = []
+            return nothing[index]
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            return list(self._kept.part(start, stop))[::step]
+        row = range(len(self))[index]
+        return next(iter(self._kept.part(row, row + 1)))
 
     def close(self) -> None:
         """Lets the file go."""

@@ -18,7 +18,7 @@ from trainer.data.store import TokenStore
 from trainer.errors import ConfigError
 from trainer.files.mapped import count_numbers
 from trainer.files.noted_files import NotedFiles
-from trainer.files.storage import json_text
+from trainer.files.writing import json_text
 from trainer.planning import memory, tpu_plan
 from trainer.run import limits
 from trainer.run.assembly import (

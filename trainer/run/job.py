@@ -15,7 +15,7 @@ from trainer.errors import ConfigError, JobDirError, UserError, shown_name, show
 from trainer.files import mirror, ownership
 from trainer.files.checksums import DamagedError, reason
 from trainer.files.noted_files import NotedFiles
-from trainer.files.storage import json_text, probe_writable, writable_path, write_text
+from trainer.files.writing import json_text, probe_writable, writable_path, write_text
 from trainer.run import job_files
 from trainer.run.job_files import Copies
 from trainer.run.job_lock import JobLock

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from trainer.errors import JobDirError, shown_name
 from trainer.files import mirror
-from trainer.files.storage import atomic_write, write_text
+from trainer.files.writing import atomic_write, write_text
 
 MARKER = ".podtune"
 METRICS = "metrics.jsonl"

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from trainer.errors import JobDirError
 from trainer.files import mirror
 from trainer.files.checksums import MISSING, DamagedError, Fingerprint, checksum, fingerprint, sync
-from trainer.files.storage import atomic_write
+from trainer.files.writing import atomic_write
 
 
 class MetricsFile:

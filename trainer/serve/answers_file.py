@@ -18,7 +18,8 @@ from typing import IO, Any
 from trainer.console.standard_streams import Output, standard_output
 from trainer.errors import ConfigError, shown_name, shown_value
 from trainer.files import gcs, mirror
-from trainer.files.storage import atomic_write, local_path, probe_writable, writable_path
+from trainer.files.storage import local_path
+from trainer.files.writing import atomic_write, probe_writable, writable_path
 from trainer.run import job_files
 from trainer.run.job import Job
 from trainer.serve.targets import HUGGINGFACE, is_within, place_of, read_specs

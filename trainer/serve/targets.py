@@ -14,7 +14,8 @@ from typing import NamedTuple
 from trainer.errors import ConfigError, shown_name
 from trainer.files import mirror, ownership
 from trainer.files.gcs import MAGIC
-from trainer.files.storage import local_path, probe_writable, writable_path
+from trainer.files.storage import local_path
+from trainer.files.writing import probe_writable, writable_path
 from trainer.run.job import SHARED_PREPARATION, Job
 from trainer.serve.export import version_folder
 from trainer.settings.schema import Config

@@ -14,7 +14,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 from trainer.files import mirror
-from trainer.files.storage import write_text
+from trainer.files.writing import write_text
 from trainer.lazy import tf
 
 BATCHING_FILE = "batching_parameters.txt"

@@ -13,7 +13,8 @@ from collections.abc import Collection, Mapping
 
 from trainer.errors import ConfigError
 from trainer.files import gcs, mirror
-from trainer.files.storage import HUB_FILES, expand, local_path
+from trainer.files.hub import HUB_FILES
+from trainer.files.storage import expand, local_path
 from trainer.settings.resolve import Setting, Settings
 from trainer.settings.schema import Config
 
