@@ -6,7 +6,7 @@ JOBS ?= 2 # test processes; each takes up to 7 GB
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # What is typed throughout, and stays so. A wing that becomes clean is added.
-TYPED := trainer/errors.py trainer/lazy.py trainer/machine trainer/files
+TYPED := trainer/errors.py trainer/lazy.py trainer/machine trainer/files trainer/settings
 
 .PHONY: quickstart check test test-slow parity lint types mutants bench clean
 

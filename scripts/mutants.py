@@ -209,9 +209,9 @@ MUTANTS = (
     ),
     Mutant(
         "nothing is left of train where the fractions sum to 1",
-        "trainer/settings/resolve.py",
-        "if sum(held_out) >= 1:",
-        "if sum(held_out) > 1:",
+        "trainer/settings/contradictions.py",
+        "if held_out >= 1:",
+        "if held_out > 1:",
         ("tests/settings/test_resolve.py::test_fractions_held_out_leave_something_of_train",),
     ),
     Mutant(

@@ -13,7 +13,8 @@ from trainer.files import ownership
 from trainer.run.job import Job
 from trainer.serve import targets
 from trainer.serve.warmup import BATCHING_FILE, BATCHING_PARAMETERS, write_batching_parameters
-from trainer.settings.resolve import Setting, resolve
+from trainer.settings.resolve import resolve
+from trainer.settings.setting import Setting
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from tests.toy import ROOT
 from trainer.errors import ConfigError
 from trainer.settings import flags, schema
 from trainer.settings.resolve import resolve
+from trainer.settings.types_in_words import describe_type
 
 
 def overrides(*arguments):
@@ -193,10 +194,7 @@ def test_help_lists_every_setting_with_type_default_and_meaning():
                 heading, meaning = entries[f"{section}.{key}"].split("\n", 1)
                 assert heading and meaning.strip()
                 if key not in ("name", "source"):
-                    assert (
-                        schema.describe_type(field) in heading
-                        or schema.describe_type(field) in meaning
-                    )
+                    assert describe_type(field) in heading or describe_type(field) in meaning
                     assert field.description in meaning
     for section, (key, _) in schema.PLUGIN_KEYS.items():
         choices = schema.section_classes(section)

@@ -158,7 +158,7 @@ def test_aliases_that_grow_are_refused_before_they_are_expanded():
 
 @pytest.mark.parametrize("value", ["1e5", "1E-3", "-2e+7", "0.5", "3", "0b1", "on", "~", "="])
 def test_text_that_a_plain_scalar_would_not_be_is_quoted_when_it_is_written(value):
-    from trainer.settings.resolve import as_yaml
+    from trainer.settings.one_line_yaml import as_yaml
 
     assert parse(as_yaml(value)) == value and yaml.safe_load(as_yaml(value)) == value
 

@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 
 from trainer.errors import ConfigError
 from trainer.settings import schema
-from trainer.settings.resolve import ELSEWHERE, Setting, as_yaml, resolve
+from trainer.settings.one_line_yaml import as_yaml
+from trainer.settings.resolve import resolve
+from trainer.settings.setting import Setting
+from trainer.settings.suggestions import ELSEWHERE
 
 MINIMAL = (
     "head: {name: classification}\nbackbone: {weights: w}\ndata: {source: jsonl, train: d.jsonl}\n"

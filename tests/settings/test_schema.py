@@ -11,6 +11,7 @@ from scripts import write_schema
 from tests.toy import ROOT
 from trainer.settings import schema
 from trainer.settings.resolve import resolve
+from trainer.settings.types_in_words import describe_type
 
 CLASSES = [
     (f"{section}:{name}" if name else section, section, cls)
@@ -42,23 +43,22 @@ def test_every_default_is_valid(section, cls):
 @by_name
 def test_every_setting_has_a_type_and_one_line_of_meaning(section, cls):
     for name, field in cls.model_fields.items():
-        assert schema.describe_type(field), name
+        assert describe_type(field), name
         if not (section in schema.PLUGIN_KEYS and name == schema.PLUGIN_KEYS[section][0]):
             assert field.description and "\n" not in field.description, name
 
 
 def test_types_are_described_in_words():
     fields = schema.TrainSettings.model_fields
-    assert schema.describe_type(fields["steps"]) == "integer >= 1 or null"
-    assert schema.describe_type(fields["learning_rate"]) == "number > 0, <= 10"
-    assert schema.describe_type(fields["schedule"]) == "one of linear, cosine, constant"
+    assert describe_type(fields["steps"]) == "integer >= 1 or null"
+    assert describe_type(fields["learning_rate"]) == "number > 0, <= 10"
+    assert describe_type(fields["schedule"]) == "one of linear, cosine, constant"
     assert (
-        schema.describe_type(schema.DataSettings.model_fields["validation"])
+        describe_type(schema.DataSettings.model_fields["validation"])
         == "number > 0, < 1 or text or null"
     )
     assert (
-        schema.describe_type(schema.BackboneSettings.model_fields["freeze_embeddings"])
-        == "true or false"
+        describe_type(schema.BackboneSettings.model_fields["freeze_embeddings"]) == "true or false"
     )
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from trainer.errors import ConfigError, shown_value
 from trainer.files.mirror import SCHEME
-from trainer.settings.resolve import Setting, Settings
+from trainer.settings.setting import Setting, Settings
 
 FOLDERS = {
     "model": "AIP_MODEL_DIR",

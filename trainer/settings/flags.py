@@ -13,7 +13,11 @@ from pydantic_core import PydanticUndefined
 
 from trainer.errors import ConfigError, shown_name, shown_value
 from trainer.settings import flagfile, plain_yaml, schema
-from trainer.settings.resolve import Problems, Setting, Settings, as_yaml, suggest, suggest_setting
+from trainer.settings.one_line_yaml import as_yaml
+from trainer.settings.problems import Problems
+from trainer.settings.setting import Setting, Settings
+from trainer.settings.suggestions import suggest, suggest_setting
+from trainer.settings.types_in_words import describe_type
 
 LONGEST_ERROR = 300  # characters of absl's own words
 MODES = ("train", "plan", "evaluate", "predict", "export")
@@ -104,7 +108,7 @@ def _setting_flags() -> dict[str, tuple[str, str, str | None, bool]]:
                 )
                 row = (
                     field.description or "",
-                    schema.describe_type(field),
+                    describe_type(field),
                     default,
                     field.annotation is bool,
                 )
@@ -142,7 +146,7 @@ def _plugin_flag(section: str, key: str) -> tuple[str, str, str | None, bool]:
     listed = "".join(
         f"\n      {name}: {said.splitlines()[0].rstrip('.')}" for name, said in words.items()
     )
-    general = schema.Config.model_fields[section].annotation.model_fields[key].description
+    general = schema.declared_class(section).model_fields[key].description
     return f"{general}:{listed}", f"one of {', '.join(classes)}", None, False
 
 
@@ -253,7 +257,7 @@ def _value(section: str, key: str, text: Any, problems: Problems) -> Any:
     if not isinstance(text, str):
         return text
     accepts = {
-        schema.describe_type(cls.model_fields[key])
+        describe_type(cls.model_fields[key])
         for cls in schema.section_classes(section).values()
         if key in cls.model_fields
     }

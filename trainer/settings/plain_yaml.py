@@ -12,6 +12,7 @@ import types
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
+from yaml.error import Mark
 
 from trainer.errors import shown_name, shown_value
 
@@ -88,6 +89,7 @@ def construct(node: yaml.Node, annotation: Any = Any) -> Any:
     if isinstance(node, yaml.SequenceNode):
         element = _argument(annotation, list, 0)
         return [construct(part, element) for part in node.value]
+    assert isinstance(node, yaml.ScalarNode)
     return _scalar(node, annotation)
 
 
@@ -128,11 +130,10 @@ class _Loader(yaml.SafeLoader):
         self._depth = 0
         self._nodes = 0
         self._aliased = 0
-        self._sizes: dict[
-            str, int
-        ] = {}  # of each anchor: the nodes below it, aliases counted in full
+        # of each anchor: the nodes below it, aliases counted in full
+        self._sizes: dict[str, int] = {}
 
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """The next node and what is below it."""
         event = self.peek_event()
         if isinstance(event, yaml.AliasEvent):
@@ -140,20 +141,13 @@ class _Loader(yaml.SafeLoader):
             return super().compose_node(parent, index)
         _refuse_tag(event)
         if self._depth == DEEPEST:
-            raise yaml.composer.ComposerError(
-                None,
-                None,
-                f"more than {DEEPEST} levels of brackets or indentation",
-                event.start_mark,
-            )
+            raise _refusal(event, f"more than {DEEPEST} levels of brackets or indentation")
         before = self._nodes
         self._nodes += 1
         if self._nodes > MOST_NODES:
-            raise yaml.composer.ComposerError(
-                None,
-                None,
+            raise _refusal(
+                event,
                 f"more than {MOST_NODES:,} values. Is it data? Its path belongs in data.train",
-                event.start_mark,
             )
         self._depth += 1
         node = super().compose_node(parent, index)
@@ -163,23 +157,27 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def _count(self, event: yaml.AliasEvent) -> None:
-        if event.anchor in self.anchors and event.anchor not in self._sizes:
-            raise yaml.composer.ComposerError(
-                None,
-                None,
-                f"the alias *{shown_name(event.anchor, 40)} contains itself",
-                event.start_mark,
-            )
-        size = self._sizes.get(event.anchor, 1)
+        anchor = event.anchor or ""
+        if anchor in self.anchors and anchor not in self._sizes:
+            raise _refusal(event, f"the alias *{shown_name(anchor, 40)} contains itself")
+        size = self._sizes.get(anchor, 1)
         self._nodes += size
         self._aliased += size
         if self._aliased > MOST_ALIASED:
-            raise yaml.composer.ComposerError(
-                None,
-                None,
+            raise _refusal(
+                event,
                 f"the aliases stand for more than {MOST_ALIASED:,} values. Write the values out",
-                event.start_mark,
             )
+
+
+def _mark_of(event: yaml.Event) -> Mark:
+    mark = event.start_mark
+    assert isinstance(mark, Mark)  # as of each event of the loader that is written in Python
+    return mark
+
+
+def _refusal(event: yaml.NodeEvent, problem: str) -> yaml.composer.ComposerError:
+    return yaml.composer.ComposerError(None, None, problem, _mark_of(event))
 
 
 def _refuse_tag(event: yaml.NodeEvent) -> None:
@@ -188,7 +186,7 @@ def _refuse_tag(event: yaml.NodeEvent) -> None:
         return
     raise YamlProblemError(
         f"not a plain YAML value: the tag {shown_value(tag)}. Tags are not read.",
-        event.start_mark.line + 1,
+        _mark_of(event).line + 1,
     )
 
 

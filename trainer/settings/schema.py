@@ -10,7 +10,7 @@ import functools
 import importlib
 import pkgutil
 import types
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union
 
 import pydantic
 from pydantic import ConfigDict, Field, SerializeAsAny
@@ -37,6 +37,7 @@ MOST = {
     "no_repeat_ngram_size": 10_000,
     "max_new_tokens": 2**20,
 }
+STRICT = ConfigDict(extra="forbid")
 MOST_INTEGER = 10**9  # of all others: what is counted in 32 bits
 MOST_FLOAT = 3.4e38  # what float32 holds
 DEFAULT_EPOCHS = 3  # where the config gives neither epochs nor steps
@@ -44,6 +45,13 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 # beside a Fraction, where a number out of bounds must not become text
 Place = Annotated[str, pydantic.Strict()]
+
+
+def parts_of(value: object) -> list[object]:
+    """What a mapping or a list holds; another value is the only part of itself."""
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else [value]
 
 
 class Section(pydantic.BaseModel):
@@ -57,23 +65,15 @@ class Section(pydantic.BaseModel):
     @classmethod
     def _computable(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
         """Refuses numbers that what computes with them cannot hold."""
-        for part in (
-            value.values()
-            if isinstance(value, dict)
-            else value
-            if isinstance(value, list)
-            else [value]
-        ):
-            if isinstance(part, int | float) and abs(part) > (
-                most := MOST.get(
-                    info.field_name, MOST_INTEGER if isinstance(part, int) else MOST_FLOAT
-                )
-            ):
-                raise ValueError(
-                    f"expected at most {most:,}"
-                    if isinstance(most, int)
-                    else f"expected at most {most:g}"
-                )
+        for part in parts_of(value):
+            if not isinstance(part, int | float):
+                continue
+            most = MOST.get(
+                str(info.field_name), MOST_INTEGER if isinstance(part, int) else MOST_FLOAT
+            )
+            if abs(part) > most:
+                shown = f"{most:,}" if isinstance(most, int) else f"{most:g}"
+                raise ValueError(f"expected at most {shown}")
         return value
 
 
@@ -395,7 +395,15 @@ def section_classes(section: str) -> dict[str, type[Section]]:
     """The classes that a section may have: one by the name "", or one a module."""
     if section in PLUGIN_KEYS:
         return plugins(PLUGIN_KEYS[section][1])
-    return {"": Config.model_fields[section].annotation}
+    return {"": declared_class(section)}
+
+
+def declared_class(section: str) -> type[Section]:
+    """The class that Config itself gives a section; of a head or a source, what all have."""
+    annotation = Config.model_fields[section].annotation
+    if not (isinstance(annotation, type) and issubclass(annotation, Section)):
+        raise TypeError(f"{section}: expected a Section. Received {annotation}.")
+    return annotation
 
 
 @functools.cache
@@ -416,63 +424,5 @@ def json_schema() -> dict[str, Any]:
         else:
             annotation = classes[0]
         sections[section] = (annotation, ... if field.is_required() else field.default)
-    schema = pydantic.create_model(
-        "podtune config", __config__=ConfigDict(extra="forbid"), **sections
-    ).model_json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-
-
-def describe_type(field: pydantic.fields.FieldInfo) -> str:
-    """What a setting accepts, in words: "float > 0", "one of linear, cosine, constant", "integer or
-    null".
-    """
-    return _describe(field.annotation, field.metadata)
-
-
-def _describe(annotation: Any, metadata: list[Any]) -> str:
-    origin = get_origin(annotation)
-    arguments = get_args(annotation)
-    if origin is Annotated:
-        return _describe(
-            arguments[0],
-            [bound for extra in arguments[1:] for bound in getattr(extra, "metadata", [extra])],
-        )
-    bounds = ", ".join(
-        f"{sign} {getattr(bound, name):g}"
-        for bound in metadata
-        for name, sign in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
-        if getattr(bound, name, None) is not None
-    )
-    if origin is Literal:
-        return arguments[0] if len(arguments) == 1 else f"one of {', '.join(map(str, arguments))}"
-    if origin in (Union, types.UnionType):
-        return " or ".join(
-            _describe(part, metadata if part in (int, float) else []) for part in arguments
-        )
-    if origin is list:
-        sizes = {
-            name: getattr(bound, name)
-            for bound in metadata
-            for name in ("min_length", "max_length")
-            if getattr(bound, name, None) is not None
-        }
-        exact = (
-            f"{sizes['min_length']} "
-            if sizes.get("min_length", 0) == sizes.get("max_length")
-            else ""
-        )
-        return f"list of {exact}{_describe(arguments[0], [])}"
-    if origin is dict:
-        return f"mapping of {_describe(arguments[0], [])} to {_describe(arguments[1], [])}"
-    words = {
-        bool: "true or false",
-        int: "integer",
-        float: "number",
-        str: "text",
-        type(None): "null",
-    }
-    return " ".join(
-        filter(
-            None, (words.get(annotation, getattr(annotation, "__name__", str(annotation))), bounds)
-        )
-    )
+    whole = pydantic.create_model("podtune config", __config__=STRICT, **sections)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole.model_json_schema()}

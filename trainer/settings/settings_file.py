@@ -15,6 +15,8 @@ BYTE_ORDER_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 HIGH_BYTES = re.compile(rb"[\x80-\xff]+")
 # Of the runs of high bytes that must be pairs, as ideographs and their punctuation mostly are.
 PLAUSIBLE_SHARE = 0.9
+LOOKED_AT = 40  # bytes of the beginning
+NULS_OF_UTF16 = 5  # of every other byte there
 PATH_LENGTH = 300  # characters of a path in a message
 
 
@@ -69,20 +71,21 @@ def _decoded(content: bytes, file: pathlib.Path) -> str:
     except UnicodeDecodeError as error:
         raise ConfigError(_not_utf8(content, error.start, file)) from None
     if "\0" in text:
-        encoding = next(
-            (
-                name
-                for name, first in (("UTF-16LE", 1), ("UTF-16BE", 0))
-                if content[first:40:2].count(0) > 4
-            ),
-            None,
-        )
-        remedy = _conversion(encoding, file) if encoding else "Is it a text file?"
+        wide = _encoding_with_nuls(content)
+        remedy = _conversion(wide, file) if wide else "Is it a text file?"
         line = text.count("\n", 0, text.index("\0")) + 1
         raise ConfigError(
             f"{shown_path(file)}:{line}: has NUL characters, which no text has. {remedy}"
         )
     return text
+
+
+def _encoding_with_nuls(content: bytes) -> str | None:
+    """UTF-16, where every other byte of the beginning is NUL as in ASCII written so."""
+    for encoding, first in (("UTF-16LE", 1), ("UTF-16BE", 0)):
+        if content[first:LOOKED_AT:2].count(0) >= NULS_OF_UTF16:
+            return encoding
+    return None
 
 
 def _not_utf8(content: bytes, start: int, file: pathlib.Path) -> str:

@@ -12,7 +12,7 @@ import pydantic
 import yaml
 
 from trainer.errors import ConfigError, shown_value
-from trainer.settings.resolve import suggest
+from trainer.settings.suggestions import suggest
 from trainer.vertex.options import Options
 
 TABLE = pathlib.Path(__file__).with_name("accelerators.yaml")

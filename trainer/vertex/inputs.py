@@ -15,8 +15,8 @@ from trainer.errors import ConfigError
 from trainer.files import gcs, mirror
 from trainer.files.hub import HUB_FILES
 from trainer.files.storage import expand, local_path
-from trainer.settings.resolve import Setting, Settings
 from trainer.settings.schema import Config
+from trainer.settings.setting import Setting, Settings
 
 REMOTE = ("gs://", "hf://")
 BLOCK_BYTES = 1 << 20

@@ -12,7 +12,9 @@ from pydantic import Field
 
 from trainer.errors import ConfigError, shown_value
 from trainer.settings import flags, plain_yaml, schema
-from trainer.settings.resolve import Settings, as_yaml
+from trainer.settings.one_line_yaml import as_yaml
+from trainer.settings.setting import Settings
+from trainer.settings.types_in_words import describe_type
 
 USAGE = """python -m trainer.vertex --config=FILE --project=PROJECT --region=REGION
                          --bucket=gs://BUCKET --accelerator=NAME[:COUNT] [--SECTION.KEY=VALUE ...]
@@ -179,7 +181,7 @@ def own_flags() -> list[flags.Flag]:
                 name,
                 default,
                 field.description or "",
-                schema.describe_type(field),
+                describe_type(field),
                 field.annotation is bool,
             )
         )
@@ -199,7 +201,7 @@ def parse(argv: Sequence[str]) -> tuple[Options | None, Settings]:
     values.setdefault("project", os.environ.get("GOOGLE_CLOUD_PROJECT", ""))
     # As of a shell's variable that is not set: --deploy= would submit a training run.
     problems = [
-        f"--{name}: no value. Expected {schema.describe_type(Options.model_fields[name])}; leave it"
+        f"--{name}: no value. Expected {describe_type(Options.model_fields[name])}; leave it"
         " out for the default."
         for name, text in given.items()
         if text == ""
@@ -227,7 +229,7 @@ def parse(argv: Sequence[str]) -> tuple[Options | None, Settings]:
 
 
 def _value(name: str, text: Any) -> Any:
-    accepts = schema.describe_type(Options.model_fields[name])
+    accepts = describe_type(Options.model_fields[name])
     if not isinstance(text, str) or not any(
         word in accepts for word in ("integer", "number", "true")
     ):
@@ -248,7 +250,7 @@ def _problem(detail: Mapping[str, Any], values: Mapping[str, Any]) -> str:
     said = (
         detail["ctx"]["error"]
         if detail["type"] == "value_error"
-        else f"expected {schema.describe_type(field)}"
+        else f"expected {describe_type(field)}"
     )
     return f"--{name}: {said}. Received {shown_value(values.get(name))}."
 

@@ -14,9 +14,10 @@ import pydantic
 
 from trainer.errors import ConfigError, shown_value
 from trainer.heads._judged import JUDGED
-from trainer.settings import plain_yaml, schema
-from trainer.settings.resolve import suggest
+from trainer.settings import plain_yaml
 from trainer.settings.schema import Config
+from trainer.settings.suggestions import suggest
+from trainer.settings.types_in_words import describe_type
 
 SCALES = {
     "linear": "UNIT_LINEAR_SCALE",
@@ -188,7 +189,7 @@ def _allowed(setting: str, value: Any, config: Config) -> str | None:
     try:
         type(current).model_validate({**current.model_dump(), key: value})
     except pydantic.ValidationError:
-        return f"{setting} accepts {schema.describe_type(type(current).model_fields[key])}."
+        return f"{setting} accepts {describe_type(type(current).model_fields[key])}."
     return None
 
 

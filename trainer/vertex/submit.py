@@ -14,8 +14,9 @@ from trainer.console.display import Display, print_result
 from trainer.errors import ConfigError
 from trainer.files import gcs, mirror
 from trainer.files.storage import config_file
-from trainer.settings.resolve import Resolved, Setting, Settings, resolve
+from trainer.settings.resolve import Resolved, resolve
 from trainer.settings.schema import Config
+from trainer.settings.setting import Setting, Settings
 from trainer.vertex import accelerators, inputs, package, preflight, request, search
 from trainer.vertex.options import Options
 from trainer.vertex.service import Service, as_message

@@ -1,0 +1,129 @@
+"""Judges the settings of each section by its schema, and puts into words what is wrong."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pydantic
+
+from trainer.errors import shown_name, shown_value
+from trainer.settings import schema
+from trainer.settings.problems import Problems
+from trainer.settings.setting import DEFAULT, Setting, Settings
+from trainer.settings.suggestions import suggest, suggest_key
+from trainer.settings.types_in_words import describe_type
+
+WRONG_BOOLEAN = {"type": "bool"}  # in place of what pydantic says of a value
+
+
+def plugin_class(section: str, name: object) -> type[schema.Section] | None:
+    """The class of a head's or a source's name; None where it is no such name, or no text."""
+    return schema.section_classes(section).get(name) if isinstance(name, str) else None
+
+
+def section_class(
+    section: str, settings: Settings, problems: Problems
+) -> type[schema.Section] | None:
+    """What a section is to be; None where its head or its source is not known, which is told.
+
+    Args:
+        section: its name.
+        settings: of all sections.
+        problems: what is wrong is added here.
+    """
+    classes = schema.section_classes(section)
+    if section not in schema.PLUGIN_KEYS:
+        return classes[""]
+    key = schema.PLUGIN_KEYS[section][0]
+    setting = settings.get((section, key))
+    if (section, key) in problems.told:
+        return None
+    if setting is None:
+        problems.add(f"{section}.{key}: missing. Expected one of {', '.join(classes)}.")
+        return None
+    found = plugin_class(section, setting.value)
+    if found is None:
+        problems.add(
+            f"{section}.{key}: expected one of {', '.join(classes)}. Received"
+            f" {shown_value(setting.value)} ({setting.origin})."
+            + suggest(str(setting.value), list(classes))
+        )
+    return found
+
+
+def validate(
+    section: str, cls: type[schema.Section], settings: Settings, problems: Problems
+) -> schema.Section | None:
+    """A section of the config; None where one of its settings is wrong, which is told.
+
+    Args:
+        section: its name.
+        cls: what it is to be.
+        settings: of all sections.
+        problems: what is wrong is added here.
+    """
+    values = {key: setting.value for (name, key), setting in settings.items() if name == section}
+    booleans = {key for key, value in values.items() if not _may_be(value, key, cls)}
+    for key in sorted(booleans):
+        problems.add(_problem(section, key, cls, WRONG_BOOLEAN, settings[section, key]))
+    told = booleans | {key for name, key in problems.told if name == section}
+    judged = {key: value for key, value in values.items() if key not in told}
+    try:
+        checked = cls.model_validate(judged)
+    except pydantic.ValidationError as error:
+        for detail in error.errors():
+            key = str(detail["loc"][0]) if detail["loc"] else ""
+            if key not in told:  # a union reports each of its members
+                told.add(key)
+                setting = settings.get((section, key))
+                problems.add(functools.partial(_problem, section, key, cls, detail, setting))
+        return None
+    return None if told else checked
+
+
+def _may_be(value: object, key: str, cls: type[schema.Section]) -> bool:
+    """Whether pydantic may judge a value: it would read true as 1, or as the text "True"."""
+    if not isinstance(value, bool) or key not in cls.model_fields:
+        return True
+    return "true or false" in describe_type(cls.model_fields[key])
+
+
+def _problem(
+    section: str,
+    key: str,
+    cls: type[schema.Section],
+    detail: Mapping[str, Any],
+    setting: Setting | None,
+) -> str:
+    name = f"{section}.{shown_name(key)}" if key else section
+    if detail["type"] == "extra_forbidden":
+        return (
+            f"{name}: unknown key"
+            f" ({setting.origin if setting else DEFAULT}).{suggest_key(section, key)}"
+        )
+    if detail["type"] == "missing":
+        field = cls.model_fields[key]
+        return f"{name}: missing. Expected {describe_type(field)}: {field.description}."
+    received = f" Received {shown_value(setting.value)} ({setting.origin})." if setting else ""
+    if detail["type"] in ("value_error", "assertion_error"):
+        return f"{name}: {detail['ctx']['error']}.{received}"
+    expected = describe_type(cls.model_fields[key])
+    return f"{name}: expected {expected}.{received}{_boolean_hint(expected, setting)}"
+
+
+def _boolean_hint(expected: str, setting: Setting | None) -> str:
+    if (
+        setting is None
+        or not _has_boolean(setting.value)
+        or not re.search(r"\btext\b|\bone of\b", expected)
+    ):
+        return ""
+    return " YAML reads yes, no, on and off as true and false: put them in quotes."
+
+
+def _has_boolean(value: object) -> bool:
+    keys = list(value) if isinstance(value, dict) else []
+    return any(isinstance(part, bool) for part in [*keys, *schema.parts_of(value)])
