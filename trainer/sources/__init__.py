@@ -1,14 +1,15 @@
-"""Where examples come from: one module a format, each with a `Settings` and an `open(settings,
-split, spec)`.
+"""Where examples come from: one module a format.
 
-The value of `data.source` is the name of the module.
+Each has a `Settings` and an `open(settings, split, spec)`; the value of `data.source` is the name
+of the module. Modules whose names begin with _ are what formats share. What becomes of an example
+is in `trainer.data` and `trainer.heads`.
 """
 
 import difflib
 import importlib
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from trainer.errors import ConfigError, DataError, shown_value
 from trainer.settings.schema import DataSettings
@@ -21,6 +22,8 @@ TO_PREDICT = "input"  # the split that --mode=predict reads, which needs no labe
 FIELDS_SHOWN = 12
 NAME_SHOWN = 40  # characters
 VALUE_SHOWN = 80
+# str, int, float, bool, None, bytes that are no text, or lists and objects of them
+FieldValue: TypeAlias = Any
 
 
 class Origin(NamedTuple):
@@ -37,7 +40,7 @@ class Origin(NamedTuple):
 class Example(NamedTuple):
     """One example as the source has it, before encoding."""
 
-    features: dict[str, Any]  # str, int, float, bool, None, or lists of them
+    features: dict[str, FieldValue]
     origin: Origin
     # of each word of a sentence, where they stand on lines of their own
     lines: tuple[int, ...] | None = None
@@ -58,16 +61,15 @@ class Source(Protocol):
         """
 
     def fingerprint(self) -> str:
-        """Hash of the contents and of the settings that matter: changes whenever the examples
-        would.
-        """
+        """Hash of the contents and the settings: changes whenever the examples would."""
 
     def label_names(self) -> list[str] | None:
         """The names of the labels in the order of their ids, where the format declares them."""
 
     def size(self) -> int | None:
-        """What `progress` will have counted at the end: bytes on disk, or examples; None where that
-        is not known.
+        """What `progress` will have counted at the end: bytes on disk, or examples.
+
+        None where that is not known.
         """
 
     def progress(self) -> int:
@@ -90,7 +92,13 @@ def open_source(settings: DataSettings, split: str, spec: str) -> Source:
             f"data.label: source {settings.source} has one field of labels. Received"
             f" {settings.label}. Name one, or use {', '.join(OF_FIELDS)}."
         )
-    return importlib.import_module(f"trainer.sources.{settings.source}").open(settings, split, spec)
+    module = importlib.import_module(f"trainer.sources.{settings.source}")
+    return module.open(settings, split, spec)
+
+
+def text_fields(settings: DataSettings) -> list[str]:
+    """The fields of text: one, or two of a pair."""
+    return [settings.text] if isinstance(settings.text, str) else settings.text
 
 
 def setting_of(split: str) -> str:
@@ -98,9 +106,13 @@ def setting_of(split: str) -> str:
     return "--input" if split == TO_PREDICT else f"data.{split}"
 
 
-def require_field(example: Example, field: str, setting: str) -> Any:
-    """The value of a field, which `setting` names; None is a value (an unlabelled example).
+def require_field(example: Example, field: str, setting: str) -> FieldValue:
+    """The value of a field; None is a value, of an unlabelled example.
 
+    Args:
+        example: has it.
+        field: its name.
+        setting: the setting that names the field, for messages.
     Raises:
         DataError: the example has no such field (names those it has), or its value is unusable:
             bytes that are not text, NaN, an infinity.
@@ -124,8 +136,14 @@ def require_field(example: Example, field: str, setting: str) -> Any:
 
 
 def require_text(example: Example, field: str, setting: str = "data.text") -> str:
-    """The value of a field that holds text, which `setting` names; raises DataError where it is
-    missing or something else.
+    """The value of a field that holds text.
+
+    Args:
+        example: has it.
+        field: its name.
+        setting: the setting that names the field, for messages.
+    Raises:
+        DataError: the field is missing, or holds something else.
     """
     text = require_field(example, field, setting)
     if text is None:
@@ -134,19 +152,20 @@ def require_text(example: Example, field: str, setting: str = "data.text") -> st
             f" Give it a text, leave the example out, or name another field with --{setting}."
         )
     if not isinstance(text, str):
-        remedy = f"Name the text field with --{setting}."
         raise DataError(
             f"{example.origin}: field {field!r} should be text. Received {text!r:.{VALUE_SHOWN}}"
-            f" ({type(text).__name__}). {remedy}"
+            f" ({type(text).__name__}). Name the text field with --{setting}."
         )
     return text
 
 
 def _missing(example: Example, field: str, setting: str) -> DataError:
     names = [str(name) for name in example.features]
-    folded = {name.strip().casefold(): name for name in reversed(names)}
-    close = difflib.get_close_matches(field.strip().casefold(), folded, n=1)
-    hint = f"; did you mean {shown_value(folded[close[0]])}?" if close else f". Correct {setting}."
+    name_of_folded = {name.strip().casefold(): name for name in reversed(names)}
+    close = difflib.get_close_matches(field.strip().casefold(), name_of_folded, n=1)
+    hint = f". Correct {setting}."
+    if close:
+        hint = f"; did you mean {shown_value(name_of_folded[close[0]])}?"
     return DataError(
         f"unknown field {shown_value(field)} at {example.origin}; fields there are:"
         f" {fields_shown(names)}{hint}"
@@ -155,7 +174,8 @@ def _missing(example: Example, field: str, setting: str) -> DataError:
 
 def fields_shown(names: Sequence[str]) -> str:
     """The names of fields for a message: some of them, cut."""
-    more = f" and {len(names) - FIELDS_SHOWN} more" if len(names) > FIELDS_SHOWN else ""
-    return (
-        ", ".join(shown_value(name, NAME_SHOWN) for name in names[:FIELDS_SHOWN]) or "none"
-    ) + more
+    if not names:
+        return "none"
+    shown = ", ".join(shown_value(name, NAME_SHOWN) for name in names[:FIELDS_SHOWN])
+    left_out = len(names) - FIELDS_SHOWN
+    return f"{shown} and {left_out} more" if left_out > 0 else shown

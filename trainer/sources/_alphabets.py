@@ -1,5 +1,6 @@
-"""What is written often in a language: by it `_encodings` tells a right reading of bytes from a
-wrong one.
+"""What is written often in a language.
+
+By it `_encodings` tells a right reading of bytes from a wrong one.
 """
 
 from typing import NamedTuple

@@ -1,12 +1,11 @@
-"""Which encoding bytes are in that are not UTF-8: named only where the whole file reads as some
-language does, and no other way.
+"""Which encoding bytes are in that are not UTF-8.
 
-A wrong name does harm: a command such as iconv then succeeds, and what it writes is no longer the
-text. Western text in WINDOWS-1252 decodes without an error as GB18030, for example.
+It is named only where the whole file reads as some language does, and no other way. A wrong name
+does harm: a command such as iconv then succeeds, and what it writes is no longer the text. Western
+text in WINDOWS-1252 decodes without an error as GB18030, for example.
 """
 
 import codecs
-import contextlib
 import itertools
 import math
 import re
@@ -63,13 +62,11 @@ SCRIPT_ENCODINGS = [
     ("TIS-620", "Thai"),
 ]
 _CONTROLS = re.compile(rb"[\0-\x08\x0e-\x1b\x7f]")
-_SURE = {
-    "WINDOWS-1252",
-    "ISO-8859-15",
-    *(name for name, _ in SCRIPT_ENCODINGS),
-}  # also by a letter or two, or by none
+# also by a letter or two, or by none
+_SURE = {"WINDOWS-1252", "ISO-8859-15", *(name for name, _ in SCRIPT_ENCODINGS)}
 _WORD = re.compile(r"[^\W\d_]+")
-_LETTER, _NEW_LETTER = r"[^\W\d_]", r"[^\W\d_\x00-\x7fªº]"
+_LETTER = r"[^\W\d_]"
+_NEW_LETTER = r"[^\W\d_\x00-\x7fªº]"  # beyond ASCII
 _ODD_PLACES = [
     re.compile(pattern)
     for pattern in (
@@ -82,13 +79,15 @@ _ODD_PLACES = [
         r"[\^~\\|`_@{}][^\x00-\x7f]|[^\x00-\x7f][\^~\\|`_@{}]|[ªº][ªº]",
     )
 ]
-_FOREIGN = re.compile(
-    r"[^\x00-\x7f]{4}|^[^\x00-\x7f]{2,}$"
-)  # words of letters beyond ASCII, as other scripts have them
+# words of letters beyond ASCII, as other scripts have them
+_FOREIGN = re.compile(r"[^\x00-\x7f]{4}|^[^\x00-\x7f]{2,}$")
 _SYMBOLS = frozenset("“”„‘’‚–—…«»‹›€£¥§°©®™·•¡¿ºª´`\u00a0\u00ad×÷±½¼¾²³µ¢")
 _QUOTES = frozenset("“”‘’–—…£€©®™•°\u00a0«»½")  # symbols that English text has, too
 # and other symbols of East Asia: ranges, as in Script
 _FULL_WIDTH = "\u3000\u303f\uff01\uffee\u2010\u2040\u2160\u24ff\u25a0\u266f"
+
+
+Reading = tuple[str, str]  # the name of an encoding, and the text read so
 
 
 class Guess(NamedTuple):
@@ -114,86 +113,94 @@ def guess(blocks: Callable[[], Iterable[bytes]]) -> Guess:
     for mark, name in MARKS.items():
         if start.startswith(mark):
             return Guess(name)
-    wide = [
-        name
-        for name in ("UTF-16LE", "UTF-16BE")
-        if _is_utf16(start, name) and _decodes(blocks(), name)
-    ]
+    wide = [name for name in ("UTF-16LE", "UTF-16BE") if _is_utf16(start, name)]
+    wide = [name for name in wide if _decodes(blocks(), name)]
     if len(wide) == 1:
         return Guess(wide[0])
     utf8_line, sample = _survey(blocks())
     if utf8_line:
         return Guess(None, utf8_line)
     encoding = reading_of(sample)
-    return Guess(encoding if encoding and _decodes(blocks(), encoding) else None)
+    if encoding is None or not _decodes(blocks(), encoding):
+        return Guess(None)
+    return Guess(encoding)
 
 
 def reading_of(sample: bytes) -> str | None:
-    """The encoding in which `sample` reads as some language does, if all that do give the same
-    text.
-    """
+    """The encoding in which bytes read as some language does, if all that do give the same text."""
     readings = _script_readings(sample) + _latin_readings(sample)
     if len({text for _, text in readings}) != 1:
         return None
     name, text = readings[0]
-    return name if name in _SURE or len(_letters(text)) >= DISTINCT else None
+    is_sure = name in _SURE or len(_letters(text)) >= DISTINCT
+    return name if is_sure else None
 
 
-def _script_readings(sample: bytes) -> list[tuple[str, str]]:
-    """Encodings with their texts: one that is beyond doubt, and what comes near it."""
+def _script_readings(sample: bytes) -> list[Reading]:
+    """The one that is beyond doubt, and what comes near it."""
     weighed = [
         (_evidence(text, SCRIPTS[script]), name, text)
-        for name, script in SCRIPT_ENCODINGS
-        if (text := _decoded(sample, name)) is not None
+        for name, script, text in _texts(sample, SCRIPT_ENCODINGS)
     ]
     best = max((evidence for evidence, _, _ in weighed), default=0.0)
-    return [
-        (name, text)
-        for evidence, name, text in weighed
-        if best >= EVIDENCE and evidence > max(0.0, best - MARGIN)
-    ]
+    if best < EVIDENCE:
+        return []
+    least = max(0.0, best - MARGIN)
+    return [(name, text) for evidence, name, text in weighed if evidence > least]
 
 
-def _latin_readings(sample: bytes) -> list[tuple[str, str]]:
-    """Encodings with their texts. The letters of one language speak louder than those of all
-    Western Europe.
-    """
-    texts = [
-        (name, group, text)
-        for name, group in LATIN_ENCODINGS
-        if (text := _decoded(sample, name)) is not None
-    ]
-    in_one = [
+def _latin_readings(sample: bytes) -> list[Reading]:
+    """The letters of one language speak louder than those of all Western Europe."""
+    texts = list(_texts(sample, LATIN_ENCODINGS))
+    of_one_language = [
         (name, text)
         for name, group, text in texts
         if _is_latin(text, LATIN[group]) and _has_words(text, by_symbols=group == "western")
     ]
+    western = [(name, text) for name, group, text in texts if group == "western"]
     mixed = [
         (name, text)
-        for name, group, text in texts
-        if group == "western" and _is_latin(text, [WESTERN]) and _has_words(text, by_symbols=True)
+        for name, text in western
+        if _is_latin(text, [WESTERN]) and _has_words(text, by_symbols=True)
     ]
-    western = [
-        text for name, group, text in texts if group == "western" and (name, text) in in_one + mixed
-    ]
-    old = []
-    if not western or _letters(western[0]) == {"á"}:  # which is ß in CP850, and alone shows nothing
-        old = [
-            (name, text)
-            for name, group in OLD_LATIN_ENCODINGS
-            if (text := _decoded(sample, name)) is not None and _is_latin(text, LATIN[group])
-        ]
-    return (in_one or mixed) + old
+    readings = of_one_language or mixed
+    plausible = [pair for pair in western if pair in of_one_language or pair in mixed]
+    # á is ß in CP850, and alone shows nothing
+    if not plausible or _letters(plausible[0][1]) == {"á"}:
+        readings += _old_latin_readings(sample)
+    return readings
+
+
+def _old_latin_readings(sample: bytes) -> list[Reading]:
+    texts = _texts(sample, OLD_LATIN_ENCODINGS)
+    return [(name, text) for name, group, text in texts if _is_latin(text, LATIN[group])]
+
+
+def _texts(sample: bytes, encodings: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str, str]]:
+    """Each encoding in which bytes are a text: its name, its group of languages, and the text."""
+    for name, group in encodings:
+        text = _decoded(sample, name)
+        if text is not None:
+            yield name, group, text
 
 
 def _has_words(text: str, *, by_symbols: bool) -> bool:
-    """Whether a letter beyond ASCII stands beside another letter; `by_symbols`: or there is
-    none, but for quotes and the like.
+    """Whether a letter beyond ASCII stands beside another letter.
+
+    Args:
+        text: read in some encoding.
+        by_symbols: also where no letter is beyond ASCII, and nothing else but quotes and the like.
     """
-    words = [word for word in _WORD.findall(text) if not word.isascii()]
+    words = _new_words(text)
     if words or not by_symbols:
         return any(len(word) > 1 for word in words)
-    return _WORD.search(text) is not None and all(ch in _QUOTES for ch in text if _is_beyond(ch))
+    has_ascii_words = _WORD.search(text) is not None
+    return has_ascii_words and all(ch in _QUOTES for ch in text if _is_beyond(ch))
+
+
+def _new_words(text: str) -> list[str]:
+    """The words with a letter beyond ASCII."""
+    return [word for word in _WORD.findall(text) if not word.isascii()]
 
 
 def _letters(text: str) -> set[str]:
@@ -207,22 +214,21 @@ def first_utf8_line(blocks: Iterable[bytes]) -> int:
 
 
 def is_interleaved(content: bytes) -> bool:
-    """Whether every other byte is NUL, as where UTF-16 holds ASCII; such bytes are also UTF-8,
-    of a text that nobody means.
+    """Whether every other byte is NUL, as where UTF-16 holds ASCII.
+
+    Such bytes are also UTF-8, of a text that nobody means.
     """
-    even = content[0::2].count(0)
-    odd = content[1::2].count(0)
+    fewer, more = sorted((content[0::2].count(0), content[1::2].count(0)))
     half = len(content) / 2
-    return half >= 8 and max(even, odd) > 0.7 * half and min(even, odd) < 0.1 * half
+    return half >= 8 and more > 0.7 * half and fewer < 0.1 * half
 
 
 def lines_of(blocks: Iterable[bytes]) -> Iterator[bytes]:
     r"""The bytes between two \n."""
     rest = b""
     for block in blocks:
-        *lines, rest = (
-            (rest + block).split(b"\n") if len(rest) < SAMPLE_BYTES else block.split(b"\n")
-        )
+        begun = rest if len(rest) < SAMPLE_BYTES else b""  # of a very long line the end will do
+        *lines, rest = (begun + block).split(b"\n")
         yield from lines
     yield rest
 
@@ -249,30 +255,32 @@ def _survey(blocks: Iterable[bytes]) -> tuple[int, bytes]:
 
 
 def _is_surely_utf8(line: bytes) -> bool:
-    """Two bytes of another encoding may be UTF-8 by chance; several characters of three, or one
-    within a Latin word, are not.
+    """Whether a line is UTF-8, and not by chance.
+
+    Two bytes of another encoding may be; several characters of three, or one within a Latin word,
+    are not.
     """
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError:
         return False
-    return (
-        sum(ch >= "\u0800" for ch in text) >= 2
-        or re.search(r"[a-zA-Z][À-ɏ]|[À-ɏ][a-zA-Z]", text) is not None
-    )
+    if sum(ch >= "\u0800" for ch in text) >= 2:
+        return True
+    return re.search(r"[a-zA-Z][À-ɏ]|[À-ɏ][a-zA-Z]", text) is not None
 
 
 def _is_utf16(start: bytes, encoding: str) -> bool:
+    """Whether the beginning of a file, in whole characters, is text in one of the two orders."""
     if b"\0" not in start:
         return False
-    with contextlib.suppress(UnicodeDecodeError):
+    try:
         text = start[: len(start) // 2 * 2].decode(encoding)
-        ascii_bytes = start[0::2] if encoding == "UTF-16LE" else start[1::2]
-        spaced = (
-            "\n" in text or " " in text or (is_interleaved(start) and ascii_bytes.count(0) == 0)
-        )
-        return spaced and all(_is_written(ch) for ch in set(text))
-    return False
+    except UnicodeDecodeError:
+        return False
+    low_bytes = start[0::2] if encoding == "UTF-16LE" else start[1::2]
+    is_ascii = is_interleaved(start) and low_bytes.count(0) == 0
+    has_spaces = "\n" in text or " " in text
+    return (has_spaces or is_ascii) and all(map(_is_written, set(text)))
 
 
 def _is_written(ch: str) -> bool:
@@ -281,13 +289,12 @@ def _is_written(ch: str) -> bool:
 
 def _decoded(content: bytes, encoding: str) -> str | None:
     """None where it has other bytes, or control characters."""
+    decoder = codecs.getincrementaldecoder(encoding)()  # the sample may end inside a character
     try:
-        text = codecs.getincrementaldecoder(encoding)().decode(
-            content
-        )  # the sample may end inside a character
+        text = decoder.decode(content)
     except UnicodeDecodeError:
         return None
-    return text if all(_is_written(ch) for ch in set(text)) else None
+    return text if all(map(_is_written, set(text))) else None
 
 
 def _decodes(blocks: Iterable[bytes], encoding: str) -> bool:
@@ -302,46 +309,62 @@ def _decodes(blocks: Iterable[bytes], encoding: str) -> bool:
 
 
 def _evidence(text: str, script: Script) -> float:
-    """By how much more likely, as a logarithm, a text is one of the script than other bytes
-    read so; minus infinity where it cannot be one.
+    """By how much more likely, as a logarithm, a text is one of the script than other bytes.
+
+    Minus infinity where it cannot be one.
     """
     beyond = [ch for ch in text if _is_beyond(ch)]
     letters = [ch for ch in beyond if _within(ch, script.letters)]
     allowed = set(letters) | _SYMBOLS
-    odd = sum(ch not in allowed and not _within(ch, _FULL_WIDTH) for ch in beyond)
-    if odd > ODD_SHARE * len(beyond) or len(set(letters)) < script.distinct:
+    odd = [ch for ch in beyond if ch not in allowed and not _within(ch, _FULL_WIDTH)]
+    if len(odd) > ODD_SHARE * len(beyond) or len(set(letters)) < script.distinct:
         return -math.inf
-    hits = sum(ch in script.frequent for ch in letters)
-    evidence = hits * math.log(script.share / script.by_chance)
-    evidence += (len(letters) - hits) * math.log((1 - script.share) / (1 - script.by_chance))
-    return evidence if script.letters[0] > "\u0590" or _words_are_whole(text) else -math.inf
+    has_capitals = script.letters[0] <= "\u0590"
+    if has_capitals and not _words_are_whole(text):
+        return -math.inf
+    frequent = sum(ch in script.frequent for ch in letters)
+    rare = len(letters) - frequent
+    of_frequent = math.log(script.share / script.by_chance)
+    of_rare = math.log((1 - script.share) / (1 - script.by_chance))
+    return frequent * of_frequent + rare * of_rare
 
 
 def _words_are_whole(text: str) -> bool:
     """Of scripts with capitals: words are of one script, and their capitals come first."""
-    words = [word for word in _WORD.findall(text) if not word.isascii()]
-    odd = sum(re.search("[a-zA-Z]", word) is not None or _has_odd_capitals(word) for word in words)
+    words = _new_words(text)
+    odd = [word for word in words if re.search("[a-zA-Z]", word) or _has_odd_capitals(word)]
     lower = sum(ch.islower() for word in words for ch in word)
-    return odd <= 0.05 * len(words) and 2 * lower >= sum(map(len, words))
+    return len(odd) <= 0.05 * len(words) and 2 * lower >= sum(map(len, words))
 
 
 def _is_latin(text: str, alphabets: Iterable[str]) -> bool:
-    """Whether the letters beyond ASCII are those of one of the alphabets, in words as languages
-    have them.
-    """
+    """Whether the letters beyond ASCII are of one of the alphabets, in words as languages have."""
     beyond = [ch for ch in text if _is_beyond(ch)]
+    if _odd_characters(text, beyond) > ODD_SHARE * len(beyond):
+        return False
     letters = [ch for ch in beyond if ch.isalpha() and ch not in "ªº"]
-    words = [word for word in _WORD.findall(text) if not word.isascii()]
+    for alphabet in alphabets:
+        known = sum(ch in alphabet or ch.lower() in alphabet for ch in letters)
+        if known >= COVERED * len(letters):
+            return True
+    return False
+
+
+def _odd_characters(text: str, beyond: list[str]) -> int:
+    """How many characters stand where languages have none.
+
+    Args:
+        text: read in some encoding.
+        beyond: its characters beyond ASCII.
+    """
     odd = sum(not ch.isalpha() and ch not in _SYMBOLS for ch in beyond)
     odd += sum(len(pattern.findall(text)) for pattern in _ODD_PLACES)
-    odd += text.count("„") > 0 == text.count("“") + text.count("”")  # opened, and never closed
-    odd += sum(len(word) for word in words if _has_odd_capitals(word) or _FOREIGN.search(word))
-    if odd > ODD_SHARE * len(beyond):
-        return False
-    return any(
-        sum(ch in alphabet or ch.lower() in alphabet for ch in letters) >= COVERED * len(letters)
-        for alphabet in alphabets
-    )
+    closing_quotes = text.count("“") + text.count("”")
+    odd += "„" in text and closing_quotes == 0  # opened, and never closed
+    for word in _new_words(text):
+        if _has_odd_capitals(word) or _FOREIGN.search(word):
+            odd += len(word)
+    return odd
 
 
 def _is_beyond(ch: str) -> bool:
@@ -350,13 +373,15 @@ def _is_beyond(ch: str) -> bool:
 
 def _has_odd_capitals(word: str) -> bool:
     """Whether a capital beyond ASCII, or one beside such a letter, stands where words have none."""
-    if any(
-        a.islower() and b.isupper() and not (a.isascii() and b.isascii())
-        for a, b in itertools.pairwise(word)
-    ):
-        return True
-    return not word[:2].isascii() and word[:2].isupper() and word[2:3].islower()
+    for before, ch in itertools.pairwise(word):
+        if before.islower() and ch.isupper() and not (before + ch).isascii():
+            return True
+    begins_with_two = word[:2].isupper() and word[2:3].islower()
+    return begins_with_two and not word[:2].isascii()
 
 
 def _within(ch: str, ranges: str) -> bool:
-    return any(first <= ch <= last for first, last in zip(ranges[0::2], ranges[1::2], strict=True))
+    """Whether a character is in one of the ranges; see `Script`."""
+    firsts = ranges[0::2]
+    lasts = ranges[1::2]
+    return any(first <= ch <= last for first, last in zip(firsts, lasts, strict=True))

@@ -1,11 +1,11 @@
 """The files of a split, one after the other: fingerprints, progress. Shared by the formats."""
 
+import functools
 import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from trainer.errors import ConfigError
 from trainer.files.gcs import RemoteObject
@@ -32,10 +32,10 @@ class FileSource:
         self,
         paths: list[pathlib.Path],
         read: Callable[[Lines], Iterator[Example]],
-        settings: Mapping[str, Any],
+        settings: Mapping[str, object],
         *,
         fallback_encoding: str | None = None,
-    ):
+    ) -> None:
         self._paths = paths
         self._read = read
         self._settings = {**settings, "fallback_encoding": fallback_encoding}
@@ -49,16 +49,15 @@ class FileSource:
         for path in self._paths:
             with open_bytes(path, self._fallback_encoding) as (stream, position):
                 lines = Lines(stream, shown(path), path, self._fallback_encoding)
-                self._position = position or (lambda lines=lines: lines.position)
+                self._position = position or functools.partial(getattr, lines, "position")
                 yield from self._read(lines)
             self._position = lambda: 0
             self._finished += path.stat().st_size
 
     def fingerprint(self) -> str:
         """Of contents, relative names and settings; see `Source`."""
-        return fingerprint(
-            zip(relative_names(self._paths), self._paths, strict=True), self._settings
-        )
+        named_files = zip(relative_names(self._paths), self._paths, strict=True)
+        return fingerprint(named_files, self._settings)
 
     def label_names(self) -> None:
         """Lines of text declare no labels."""
@@ -79,9 +78,9 @@ def files_of(spec: str, split: str) -> list[pathlib.Path]:
         ConfigError: there are none.
     """
     key = setting_of(split)
-    found = expand(spec, key=key)
-    files = [path for path in found if not path.is_dir()]
-    folder = next((path for path in found if path.is_dir()), None)
+    paths = expand(spec, key=key)
+    files = [path for path in paths if not path.is_dir()]
+    folder = next((path for path in paths if path.is_dir()), None)
     # not just everything there
     if files and folder is not None and "." in pathlib.PurePath(spec).name:
         raise ConfigError(
@@ -93,15 +92,13 @@ def files_of(spec: str, split: str) -> list[pathlib.Path]:
             refuse_irregular(path, key)
         return files
     raise ConfigError(
-        f"{key}: expected files, {spec!r} names folders only: {shown(found[0])}. Name the files in"
+        f"{key}: expected files, {spec!r} names folders only: {shown(paths[0])}. Name the files in"
         f" it: {spec.rstrip('/')}/* (or data.source: folders, where each folder is a class)"
     )
 
 
-def relative_names(paths: list[pathlib.Path]) -> list[str]:
-    """The paths relative to the deepest folder that holds them all:
-    what stays when the data moves.
-    """
+def relative_names(paths: Sequence[pathlib.Path]) -> list[str]:
+    """The paths relative to the deepest folder that holds them all: these stay as data moves."""
     if not paths:
         return []
     folder = os.path.commonpath([os.path.abspath(path.parent) for path in paths])
@@ -109,7 +106,7 @@ def relative_names(paths: list[pathlib.Path]) -> list[str]:
 
 
 def fingerprint(
-    files: Iterable[tuple[str, pathlib.Path | RemoteObject]], settings: Mapping[str, Any]
+    files: Iterable[tuple[str, pathlib.Path | RemoteObject]], settings: Mapping[str, object]
 ) -> str:
     """Hash of named contents, in order, and of settings.
 
@@ -118,16 +115,20 @@ def fingerprint(
     Raises:
         DataError: a file cannot be read.
     """
-    digest = hashlib.blake2b(
-        json.dumps([READING, settings], sort_keys=True).encode(), digest_size=16
-    )
+    rules = json.dumps([READING, settings], sort_keys=True)
+    digest = hashlib.blake2b(rules.encode(), digest_size=16)
     for name, path in files:
         if isinstance(path, RemoteObject):
-            digest.update(json.dumps([name, path.crc32c, path.size]).encode())
-            continue
-        content = hashlib.blake2b()
-        with reading(shown(path), 0), path.open("rb", buffering=0) as file:
-            while block := file.read(BLOCK_BYTES):
-                content.update(block)
-        digest.update(json.dumps([name, content.hexdigest()]).encode())
+            facts: list[object] = [name, path.crc32c, path.size]
+        else:
+            facts = [name, _digest_of_content(path)]
+        digest.update(json.dumps(facts).encode())
+    return digest.hexdigest()
+
+
+def _digest_of_content(path: pathlib.Path) -> str:
+    digest = hashlib.blake2b()
+    with reading(shown(path), 0), path.open("rb", buffering=0) as file:
+        while block := file.read(BLOCK_BYTES):
+            digest.update(block)
     return digest.hexdigest()

@@ -5,10 +5,16 @@ import io
 import itertools
 import pathlib
 from collections.abc import Iterable, Iterator
-from typing import IO
 
 from trainer.sources import Origin
-from trainer.sources._reading import BLOCK_BYTES, not_utf8, open_bytes, reading, refuse_utf16
+from trainer.sources._reading import (
+    BLOCK_BYTES,
+    Bytes,
+    not_utf8,
+    open_bytes,
+    reading,
+    refuse_utf16,
+)
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -35,11 +41,11 @@ class Lines:
 
     def __init__(
         self,
-        stream: IO[bytes],
+        stream: Bytes,
         name: str,
         path: pathlib.Path | None = None,
         fallback_encoding: str | None = None,
-    ):
+    ) -> None:
         self.name = name
         self.number = 0
         self.position = 0
@@ -100,8 +106,12 @@ class Lines:
         for block in self._all_blocks(first):
             # A BytesIO parts at \n only; bytes.splitlines at \r too, and there is nothing else
             # where there is no \n.
-            lines = io.BytesIO(block).readlines() if newlines else block.splitlines(keepends=True)
-            ended = lines[-1].endswith(b"\n" if newlines else b"\r")
+            if newlines:
+                lines = io.BytesIO(block).readlines()
+                ended = lines[-1].endswith(b"\n")
+            else:
+                lines = block.splitlines(keepends=True)
+                ended = lines[-1].endswith(b"\r")
             if len(lines) > 1 or ended:
                 lines[0] = b"".join([*pending, lines[0]])
                 pending = []
@@ -112,9 +122,7 @@ class Lines:
             yield [b"".join(pending)]
 
     def _up_to_a_newline(self) -> list[bytes]:
-        r"""The blocks up to the first with a \n; of what can be read again only the last of
-        them.
-        """
+        r"""The blocks up to the first with a \n; of what can be read again only the last one."""
         again = self._stream.seekable()
         first: list[bytes] = []
         for block in self._blocks():
@@ -132,9 +140,8 @@ class Lines:
         yield from self._blocks()
 
     def _blocks(self) -> Iterator[bytes]:
-        read = getattr(
-            self._stream, "read1", self._stream.read
-        )  # read1: does not wait for a full block
+        # read1: does not wait for a full block
+        read = getattr(self._stream, "read1", self._stream.read)
         while True:
             with reading(self.name, self.number):
                 block = read(BLOCK_BYTES)
