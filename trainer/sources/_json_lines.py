@@ -1,4 +1,5 @@
-"""The objects of a JSON file: one a line, the elements of an array, or written over several lines.
+"""The objects of a JSON file: one a line, the elements of an array, or over several lines.
+
 Shared by the formats, and by predict.
 """
 
@@ -10,10 +11,10 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import NamedTuple
 
 from trainer.errors import DataError, shown_value
-from trainer.sources import Example, Origin
+from trainer.sources import Example, FieldValue, Origin
 from trainer.sources._json_shapes import conversion_of_object, conversion_of_rows
 from trainer.sources._lines import Lines
 
@@ -23,22 +24,26 @@ KEYS_SHOWN = 6
 _BLANKS = re.compile(f"[{BLANK}]*")
 _HALF = re.compile("[\ud800-\udfff]")
 
-Parsed = tuple[dict[str, Any], Example]  # an object as it is written, and the example that it makes
+# an object as it is written, and the example that it makes
+Parsed = tuple[dict[str, FieldValue], Example]
 Placed = tuple[str | DataError, Origin]  # a line, or what is wrong in its place
 
 
 def read(lines: Lines, names: Sequence[str] = ()) -> Iterator[Example]:
-    """An example for each object; `names` are the fields that are asked for.
+    """An example for each object.
 
+    Args:
+        lines: of the file.
+        names: the fields that are asked for.
     Raises:
         DataError: a line is not an object, or holds what JSON or a tensor cannot: NaN, integers
             over 64 bits, half of a surrogate pair, a field twice; the file is one object, whose
             lists hold the examples.
     """
-    for found in read_objects(placed_lines(lines), names):
-        if isinstance(found, DataError):
-            raise found
-        yield found[1]
+    for parsed in read_objects(placed_lines(lines), names):
+        if isinstance(parsed, DataError):
+            raise parsed
+        yield parsed[1]
 
 
 def read_objects(
@@ -56,35 +61,34 @@ def read_objects(
             examples, is refused.
         text: the field that a text alone stands for, where it may.
     """
-    placed = (
-        (line, origin) for line, origin in lines if isinstance(line, DataError) or line.strip(BLANK)
-    )
+    placed = (pair for pair in lines if isinstance(pair[0], DataError) or pair[0].strip(BLANK))
     waiting = list(itertools.islice(placed, 1))
-    if (
-        waiting
-        and isinstance(waiting[0][0], str)
-        and _is_first_of_several(waiting[0][0], waiting, placed)
-    ):
+    if waiting and _is_first_of_several(waiting[0][0], waiting, placed):
         yield from _read_whole([*waiting, *placed], names, text)
         return
-    for number, (line, origin) in enumerate(itertools.chain(waiting, placed)):
-        yield (
-            line
-            if isinstance(line, DataError)
-            else parse_line(line, origin, names if number == 0 else (), text)
-        )
+    asked = names
+    for line, origin in itertools.chain(waiting, placed):
+        yield line if isinstance(line, DataError) else parse_line(line, origin, asked, text)
+        asked = ()  # which is checked once
 
 
 def parse_line(
     line: str, origin: Origin, names: Sequence[str] = (), text: str | None = None
 ) -> Parsed | DataError:
-    """The object on a line with its example, or what is wrong; see `read_objects`."""
+    """The object on a line with its example, or what is wrong in its place.
+
+    Args:
+        line: with or without its end.
+        origin: of the line.
+        names: the fields that are asked for.
+        text: the field that a text alone stands for, where it may.
+    """
     try:
         value = _parse(line, origin)
-        found = _as_parsed(value, origin, lambda: _excerpt(line, 0), names, text)
+        parsed = _as_parsed(value, origin, lambda: _excerpt(line, 0), names, text)
         if "\\u" in line:
-            refuse_half_characters(found[1].features, origin)
-        return found
+            refuse_half_characters(parsed[1].features, origin)
+        return parsed
     except DataError as error:
         return error
 
@@ -100,10 +104,18 @@ def placed_lines(lines: Lines) -> Iterator[Placed]:
             yield error, lines.origin
 
 
-def _is_first_of_several(line: str, waiting: list[Placed], placed: Iterator[Placed]) -> bool:
-    """Whether a first line begins a value that ends on another, or is an array alone in its
-    file. What is read for it is `waiting`.
+def _is_first_of_several(
+    line: str | DataError, waiting: list[Placed], placed: Iterator[Placed]
+) -> bool:
+    """Whether a first line begins a value that ends on another, or is an array alone in its file.
+
+    Args:
+        line: the first.
+        waiting: gets what is read for the answer.
+        placed: the lines behind the first.
     """
+    if isinstance(line, DataError):
+        return False
     start = line.lstrip(BLANK)[0]
     if start == "[":
         waiting += itertools.islice(placed, 1)
@@ -118,48 +130,77 @@ def _is_first_of_several(line: str, waiting: list[Placed], placed: Iterator[Plac
     return False
 
 
+class _Whole(NamedTuple):
+    """A file in one piece.
+
+    Attributes:
+        content: all lines.
+        starts: where each line begins in it, in characters.
+        origins: of each line.
+    """
+
+    content: str
+    starts: list[int]
+    origins: list[Origin]
+
+    def origin(self, position: int) -> Origin:
+        """The line that a character is on."""
+        return self.origins[bisect.bisect(self.starts, position) - 1]
+
+    def first_line(self) -> str:
+        """The first line."""
+        return self.content[: self.starts[1]] if len(self.starts) > 1 else self.content
+
+
+def _join(lines: Sequence[tuple[str, Origin]]) -> _Whole:
+    lengths = [len(line) for line, _ in lines]
+    starts = [0, *itertools.accumulate(lengths[:-1])]
+    content = "".join(line for line, _ in lines)
+    return _Whole(content, starts, [origin for _, origin in lines])
+
+
 def _read_whole(
     placed: Iterable[Placed], names: Sequence[str], text: str | None
 ) -> Iterator[Parsed | DataError]:
-    """The elements of an array, or objects over several lines. What cannot be read ends them."""
-    pieces: list[str] = []
-    starts: list[int] = []  # of the pieces, in characters
-    origins: list[Origin] = []
-    for piece, origin in placed:
-        if isinstance(piece, DataError):
-            yield piece
+    """The elements of an array, or objects over several lines. What cannot be read ends them.
+
+    Args:
+        placed: the lines, at least one.
+        names: the fields that are asked for.
+        text: the field that a text alone stands for, where it may.
+    """
+    lines: list[tuple[str, Origin]] = []
+    for line, origin in placed:
+        if isinstance(line, DataError):
+            yield line
             return
-        starts.append(starts[-1] + len(pieces[-1]) if pieces else 0)
-        pieces.append(piece)
-        origins.append(origin)
-    content = "".join(pieces)
-    in_array = content.lstrip(BLANK).startswith("[")
-    escapes = "\\u" in content
-    for number, (value, position) in enumerate(_values(content, in_array=in_array)):
-        origin = origins[bisect.bisect(starts, position) - 1]
+        lines.append((line, origin))
+    whole = _join(lines)
+    in_array = whole.content.lstrip(BLANK).startswith("[")
+    has_escapes = "\\u" in whole.content
+    for number, (value, position) in enumerate(_values(whole.content, in_array=in_array)):
+        origin = whole.origin(position)
+        if isinstance(value, Exception):
+            shown = whole.content if in_array or number else whole.first_line()
+            yield _not_json(value, shown, origin)
+            return
+        asked = names if number == 0 else ()
+        excerpt = functools.partial(shown_value, value, 60)
         try:
-            if isinstance(value, Exception):
-                raise _not_json(value, content if in_array or number else pieces[0], origin)
-            found = _as_parsed(
-                value,
-                origin,
-                functools.partial(shown_value, value, 60),
-                names if number == 0 else (),
-                text,
-                in_array=in_array,
-            )
-            if escapes:
-                refuse_half_characters(found[1].features, origin)
-            yield found
+            parsed = _as_parsed(value, origin, excerpt, asked, text, in_array=in_array)
+            if has_escapes:
+                refuse_half_characters(parsed[1].features, origin)
+            yield parsed
         except DataError as error:
             yield error
-            if isinstance(value, Exception) or (number == 0 and not isinstance(value, dict)):
+            if number == 0 and not isinstance(value, dict):
                 return
 
 
-def _values(content: str, *, in_array: bool) -> Iterator[tuple[Any, int]]:
-    """The elements of an array, or values one after the other, each with where it begins; last,
-    in place of one, what is wrong.
+def _values(content: str, *, in_array: bool) -> Iterator[tuple[object, int]]:
+    """The elements of an array, or values one after the other, each with where it begins.
+
+    Where something is wrong it is the last, in place of a value.
     """
     position = _after(content, 0)
     if in_array:
@@ -172,27 +213,34 @@ def _values(content: str, *, in_array: bool) -> Iterator[tuple[Any, int]]:
             return
         yield value, position
         position = _after(content, end)
-        if in_array and content[position : position + 1] == ",":
+        if not in_array:
+            continue
+        if content.startswith(",", position):
             position = _after(content, position + 1)
-        elif in_array and content[position : position + 1] != "]":
-            yield (
-                json.JSONDecodeError("Expecting ',' delimiter", content, position),
-                min(position, len(content) - 1),
-            )
+        elif not content.startswith("]", position):
+            no_comma = json.JSONDecodeError("Expecting ',' delimiter", content, position)
+            yield no_comma, min(position, len(content) - 1)
             return
-    if in_array and position >= len(content):
+    if in_array:
+        yield from _wrong_end(content, position)
+
+
+def _wrong_end(content: str, position: int) -> Iterator[tuple[Exception, int]]:
+    """What is wrong with the end of an array, if anything, and where."""
+    if position >= len(content):
         yield json.JSONDecodeError("Expecting ']'", content, len(content)), len(content) - 1
-    elif in_array and _after(content, position + 1) < len(content):
+    elif _after(content, position + 1) < len(content):
         yield json.JSONDecodeError("Extra data", content, position + 1), position
 
 
 def _after(content: str, position: int) -> int:
     """The place of the first character that is no white space."""
-    return _BLANKS.match(content, position).end()
+    blanks = _BLANKS.match(content, position)
+    return blanks.end() if blanks else position
 
 
 def _as_parsed(
-    value: Any,
+    value: object,
     origin: Origin,
     excerpt: Callable[[], str],
     names: Sequence[str],
@@ -200,6 +248,18 @@ def _as_parsed(
     *,
     in_array: bool = False,
 ) -> Parsed:
+    """An object with its example.
+
+    Args:
+        value: what was read.
+        origin: of the value.
+        excerpt: what to show of it in a message.
+        names: the fields that are asked for.
+        text: the field that a text alone stands for, where it may.
+        in_array: whether the value stands in an array.
+    Raises:
+        DataError: it is no object, or makes no example.
+    """
     if isinstance(value, str) and text is not None:
         value = {text: value}
     if not isinstance(value, dict):
@@ -208,7 +268,7 @@ def _as_parsed(
             command = "To write an object a line: jq -c '.[]' OLD > NEW"
         problem = f"{origin}: expected a JSON object, found {_kind(value)}: {excerpt()}."
         raise DataError(f"{problem} {command}".rstrip())
-    features: dict[str, Any] = {}
+    features: dict[str, FieldValue] = {}
     try:
         _flatten(value, "", features, origin)
     except RecursionError:
@@ -216,20 +276,31 @@ def _as_parsed(
             f"{origin}: not usable JSON: objects are nested too deeply. The line starts:"
             f" {excerpt()}"
         ) from None
-    if (
-        names
-        and not set(names) & set(features)
-        and (command := conversion_of_object(value, names, origin.file))
-    ):
+    if names and not set(names) & set(features):
+        _refuse_lists_of_examples(value, names, origin)
+    return value, Example(features, origin)
+
+
+def _refuse_lists_of_examples(
+    value: dict[str, FieldValue], names: Sequence[str], origin: Origin
+) -> None:
+    """Raises DataError where an object without the fields has lists that hold the examples.
+
+    Args:
+        value: the object.
+        names: the fields that are asked for.
+        origin: of the object.
+    """
+    command = conversion_of_object(value, names, origin.file)
+    if command:
         keys = ", ".join(shown_value(key) for key in itertools.islice(value, KEYS_SHOWN))
         raise DataError(
             f"{origin}: expected an object with {' or '.join(map(repr, names))}, found one with"
             f" {keys}, which holds the examples. {command}"
         )
-    return value, Example(features, origin)
 
 
-def _parse(line: str, origin: Origin) -> Any:
+def _parse(line: str, origin: Origin) -> object:
     try:
         if line.startswith("\ufeff"):
             json.loads(line)  # names the byte-order mark
@@ -239,31 +310,35 @@ def _parse(line: str, origin: Origin) -> Any:
 
 
 def _not_json(error: Exception, content: str, origin: Origin) -> DataError:
+    """The error for what cannot be read.
+
+    Args:
+        error: what the decoder says.
+        content: what it was given.
+        origin: of what is wrong.
+    """
     if isinstance(error, DataError):
         return DataError(f"{origin}: {error}")
     if not isinstance(error, json.JSONDecodeError):
         return DataError(
             f"{origin}: not usable JSON: {error}. The line starts: {_excerpt(content, 0)}"
         )
-    line = (
-        content[content.rfind("\n", 0, error.pos) + 1 :].partition("\n")[0]
-        if "\n" in content.rstrip("\r\n")
-        else content
-    )
-    column = error.colno
+    line = content
+    if "\n" in content.rstrip("\r\n"):
+        start = content.rfind("\n", 0, error.pos) + 1
+        line = content[start:].partition("\n")[0]
     return DataError(
-        f"{origin}: not JSON: {error.msg} at column {column}, near {_excerpt(line, column - 1)}."
-        f" {_advice(content, error)}"
+        f"{origin}: not JSON: {error.msg} at column {error.colno}, near"
+        f" {_excerpt(line, error.colno - 1)}. {_advice(content, error)}"
     )
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, FieldValue]]) -> dict[str, FieldValue]:
     value = dict(pairs)
     if len(value) < len(pairs):
-        counts = Counter(name for name, _ in pairs)
+        ((repeated, _),) = Counter(name for name, _ in pairs).most_common(1)
         raise DataError(
-            f"field {shown_value(counts.most_common(1)[0][0])} is there twice in one object. Keep"
-            " one of them."
+            f"field {shown_value(repeated)} is there twice in one object. Keep one of them."
         )
     return value
 
@@ -271,7 +346,19 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _DECODER = json.JSONDecoder(object_pairs_hook=_object)  # made once: it takes as long as a line
 
 
-def _flatten(value: dict[str, Any], prefix: str, features: dict[str, Any], origin: Origin) -> None:
+def _flatten(
+    value: dict[str, FieldValue], prefix: str, features: dict[str, FieldValue], origin: Origin
+) -> None:
+    """Adds the fields of an object, those of nested ones with dotted names.
+
+    Args:
+        value: the object.
+        prefix: of the names.
+        features: changed in place.
+        origin: of the object, for messages.
+    Raises:
+        DataError: a field is there twice, or a number is none that a tensor holds.
+    """
     for name, item in value.items():
         field = prefix + name
         if isinstance(item, dict):
@@ -287,7 +374,14 @@ def _flatten(value: dict[str, Any], prefix: str, features: dict[str, Any], origi
         features[field] = item
 
 
-def _refuse_odd_numbers(value: Any, field: str, origin: Origin) -> None:
+def _refuse_odd_numbers(value: object, field: str, origin: Origin) -> None:
+    """Raises DataError where a number is none of JSON's, or has more than 64 bits; also in lists.
+
+    Args:
+        value: of the field.
+        field: its name.
+        origin: of the example.
+    """
     if isinstance(value, float) and not math.isfinite(value):
         raise DataError(
             f"{origin}: field {field!r} is {value}, which is no JSON number."
@@ -305,15 +399,11 @@ def _refuse_odd_numbers(value: Any, field: str, origin: Origin) -> None:
             _refuse_odd_numbers(item, f"{field}.{name}", origin)
 
 
-def refuse_half_characters(features: dict[str, Any], origin: Origin | str) -> None:
+def refuse_half_characters(features: dict[str, FieldValue], origin: Origin | str) -> None:
     """Raises DataError where a text, also in a list or object, holds half of a surrogate pair."""
     for field, value in features.items():
-        text = (
-            f"{field} {value}"
-            if isinstance(value, str)
-            else f"{field} {json.dumps(value, ensure_ascii=False)}"
-        )
-        if _HALF.search(text):
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        if _HALF.search(field) or _HALF.search(text):
             raise DataError(
                 f"{origin}: field {field!r} holds half of a surrogate pair (\\ud800 to \\udfff),"
                 " which is no character. The text was cut inside a character: write it again from"
@@ -322,11 +412,13 @@ def refuse_half_characters(features: dict[str, Any], origin: Origin | str) -> No
 
 
 def _excerpt(line: str, position: int) -> str:
+    """The characters around a place."""
     line = line.rstrip("\r\n")
     start = max(0, min(position, len(line)) - 20)
-    return repr(
-        ("…" if start else "") + line[start : start + 60] + ("…" if start + 60 < len(line) else "")
-    )
+    end = start + 60
+    before = "…" if start else ""
+    behind = "…" if end < len(line) else ""
+    return repr(before + line[start:end] + behind)
 
 
 def _advice(line: str, error: json.JSONDecodeError) -> str:
@@ -340,6 +432,6 @@ def _advice(line: str, error: json.JSONDecodeError) -> str:
     )
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     kinds = {list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
     return kinds.get(type(value), "a number")

@@ -3,73 +3,90 @@
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from trainer.errors import shown_value
+from trainer.sources import FieldValue
 
-LINES, WHOLE = "map(json.loads, sys.stdin.buffer)", "json.load(sys.stdin.buffer)"
+# Python for the content of a file: an object a line, or one value
+LINES = "map(json.loads, sys.stdin.buffer)"
+WHOLE = "json.load(sys.stdin.buffer)"
 KEY_LENGTH = 60  # characters of a key in a command
 NESTED_LEVELS = 3  # of keys above a list of examples
 NEW_FILE = "NEW.jsonl"
 
 
-def conversion_of_rows(row: Any, names: Sequence[str], file: str, *, in_array: bool) -> str:
-    """What to do about rows that are no objects, of which `row` is the first; "" where nothing is
-    known.
+def conversion_of_rows(row: object, names: Sequence[str], file: str, *, in_array: bool) -> str:
+    """What to do about rows that are no objects; "" where nothing is known.
 
     Args:
+        row: the first of them.
         names: what the values of a list are, in order: the fields of text, then the label.
+        file: its name, for the command.
         in_array: of the file, which then is one array; else each row is on a line of its own.
     """
     item = _item(row, names)
-    return _command(f"{item} for row in {WHOLE if in_array else LINES}", file) if item else ""
+    rows = WHOLE if in_array else LINES
+    return _command(item, f"row in {rows}", file) if item else ""
 
 
-def conversion_of_object(value: Mapping[str, Any], names: Sequence[str], file: str) -> str:
-    """What to do about a file that is one object, whose lists hold the examples; "" where it is
-    not so.
+def conversion_of_object(value: Mapping[str, FieldValue], names: Sequence[str], file: str) -> str:
+    """What to do about a file that is one object, whose lists hold the examples.
+
+    Args:
+        value: the object.
+        names: the fields that are asked for.
+        file: its name, for the command.
+    Returns:
+        "" where it is not so.
     """
     path = _path_to_examples(value, NESTED_LEVELS)
     if path and max(map(len, path)) <= KEY_LENGTH:
-        rows: Any = value
-        for key in path:
-            rows = rows[key]
-        if isinstance(rows[0], dict) and "paragraphs" in rows[0]:
-            return "It has the shape of SQuAD's files: set data.source: squad."
-        if item := _item(rows[0], names):
-            others = [
-                key for key, other in value.items() if isinstance(other, list) and key != path[0]
-            ]
-            also = (
-                f" ({', '.join(map(shown_value, others[:6], [KEY_LENGTH] * 6))} stand beside"
-                f" {path[0]!r}: name one of them in its place.)"
-                if others
-                else ""
-            )
-            return (
-                _command(
-                    f"{item} for row in {WHOLE}{''.join(f'[{_literal(key)}]' for key in path)}",
-                    file,
-                )
-                + also
-            )
+        advice = _conversion_of_lists(value, path, names, file)
+        if advice:
+            return advice
     columns = [column for column in value.values() if isinstance(column, dict)]
     if len(columns) < len(value) or not columns:
         return ""
     if all(set(names) & set(column) for column in columns):  # an object of objects, by their ids
-        return _command(f"row for row in {WHOLE}.values()", file)
-    if (
-        set(names) & set(value) and len({tuple(column) for column in columns}) == 1
-    ):  # as pandas writes columns
-        return _command(
-            f"dict(zip(table, row)) for table in [{WHOLE}] for row in zip(*(column.values() for"
-            " column in table.values()))",
-            file,
-        )
+        return _command("row", f"row in {WHOLE}.values()", file)
+    has_equal_keys = len({tuple(column) for column in columns}) == 1
+    if set(names) & set(value) and has_equal_keys:  # as pandas writes columns
+        rows = "zip(*(column.values() for column in table.values()))"
+        each = f"table in [{WHOLE}] for row in {rows}"
+        return _command("dict(zip(table, row))", each, file)
     return ""
 
 
-def _path_to_examples(value: Any, levels: int) -> list[str]:
+def _conversion_of_lists(
+    value: Mapping[str, FieldValue], path: Sequence[str], names: Sequence[str], file: str
+) -> str:
+    """What to do where a list in an object holds the examples; "" where they are of no known kind.
+
+    Args:
+        value: the object.
+        path: the keys to the list.
+        names: the fields that are asked for.
+        file: its name, for the command.
+    """
+    rows: FieldValue = value
+    for key in path:
+        rows = rows[key]
+    first = rows[0]
+    if isinstance(first, dict) and "paragraphs" in first:
+        return "It has the shape of SQuAD's files: set data.source: squad."
+    item = _item(first, names)
+    if not item:
+        return ""
+    keys = "".join(f"[{_literal(key)}]" for key in path)
+    command = _command(item, f"row in {WHOLE}{keys}", file)
+    others = [key for key, other in value.items() if isinstance(other, list) and key != path[0]]
+    if not others:
+        return command
+    shown = ", ".join(shown_value(key, KEY_LENGTH) for key in others[:6])
+    return f"{command} ({shown} stand beside {path[0]!r}: name one of them in its place.)"
+
+
+def _path_to_examples(value: object, levels: int) -> list[str]:
     """The keys to a list of objects or lists; that of train, where there are several."""
     if not isinstance(value, dict) or levels == 0:
         return []
@@ -82,29 +99,34 @@ def _path_to_examples(value: Any, levels: int) -> list[str]:
     return []
 
 
-def _item(row: Any, names: Sequence[str]) -> str:
+def _item(row: object, names: Sequence[str]) -> str:
+    """Python for the object that a row makes; "" where it makes none."""
     if isinstance(row, dict):
         return "row"
-    if isinstance(row, list):
-        return (
-            f"dict(zip({_literal([*names][: len(row)])}, row))"
-            if 0 < len(row) <= len(names)
-            else ""
-        )
-    return f"{{{_literal(names[0])}: row}}" if isinstance(row, str) and names else ""
+    if isinstance(row, list) and 0 < len(row) <= len(names):
+        return f"dict(zip({_literal([*names][: len(row)])}, row))"
+    if isinstance(row, str) and names:
+        return f"{{{_literal(names[0])}: row}}"
+    return ""
 
 
-def _literal(value: Any) -> str:
+def _literal(value: str | list[str]) -> str:
     """As Python reads it, in double quotes, which a shell leaves alone between single ones."""
     return json.dumps(value, ensure_ascii=False)
 
 
-def _command(rows: str, file: str) -> str:
-    item, _, each = rows.partition(" for ")
-    code = f"import json, sys; [print(json.dumps({item})) for {each}]"
-    given = f"< {shlex.quote(file)}" if file != "standard input" else "< OLD"
-    unpacked = f"zcat {shlex.quote(file)} | " if file.endswith(".gz") else ""
-    return (
-        f"To write an object a line: {unpacked}python3 -c"
-        f" {shlex.quote(code)}{'' if unpacked else ' ' + given} > {NEW_FILE}"
-    )
+def _command(item: str, each: str, file: str) -> str:
+    """A command that writes an object a line.
+
+    Args:
+        item: Python for each object.
+        each: what goes through the rows, as behind `for`.
+        file: its name.
+    """
+    code = shlex.quote(f"import json, sys; [print(json.dumps({item})) for {each}]")
+    run = f"python3 -c {code}"
+    if file.endswith(".gz"):
+        run = f"zcat {shlex.quote(file)} | {run}"
+    else:
+        run += " < " + (shlex.quote(file) if file != "standard input" else "OLD")
+    return f"To write an object a line: {run} > {NEW_FILE}"

@@ -1,5 +1,6 @@
-"""JSON lines (also .gz): one object a line, or one array of them; dotted field names reach into
-nested objects.
+"""JSON lines (also .gz): one object a line, or one array of them.
+
+Dotted field names reach into nested objects.
 """
 
 import functools
@@ -8,7 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from trainer.settings.schema import DataSettings
-from trainer.sources import Source
+from trainer.sources import Source, text_fields
 from trainer.sources._files import FileSource, files_of
 from trainer.sources._json_lines import read
 
@@ -23,11 +24,10 @@ class Settings(DataSettings):
 
 def open(settings: Settings, split: str, spec: str) -> Source:
     """The examples of JSON lines files; see `trainer.sources.open_source`."""
-    text = [settings.text] if isinstance(settings.text, str) else settings.text
-    reader = functools.partial(read, names=(*text, *settings.label_fields))
+    names = (*text_fields(settings), *settings.label_fields)
     return FileSource(
         files_of(spec, split),
-        reader,
+        functools.partial(read, names=names),
         {"source": settings.source},
         fallback_encoding=settings.fallback_encoding,
     )
