@@ -10,10 +10,7 @@ def read(content, *, word=0, tag=-1, conllu=False):
     return list(
         conll.read(
             _files.Lines(io.BytesIO(content.encode()), "x.txt"),
-            word=word,
-            tag=tag,
-            names=("words", "tags"),
-            conllu=conllu,
+            conll.Columns(word, tag, ("words", "tags"), conllu),
         )
     )
 

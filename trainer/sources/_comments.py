@@ -30,9 +30,10 @@ def shape_of(lines: Sequence[list[str]], word_column: int) -> Shape | None:
     if first is None:
         return None
     width = len(first)
-    elsewhere = word_column not in (0, -width)
-    numbered = elsewhere and all(NUMBER.fullmatch(cells[0]) for cells in [first, *words])
-    return Shape(width, numbered)
+    if word_column in (0, -width):
+        return Shape(width, numbered=False)
+    first_cells = [first[0], *(cells[0] for cells in words)]
+    return Shape(width, numbered=all(map(NUMBER.fullmatch, first_cells)))
 
 
 def words_of(lines: Sequence[list[str]], shape: Shape) -> list[int]:
@@ -41,11 +42,11 @@ def words_of(lines: Sequence[list[str]], shape: Shape) -> list[int]:
     Comments stand above a sentence; behind its first word "#" begins a word, too, unless the first
     column is of numbers.
     """
-    comments = [cells[0].startswith("#") and _is_comment(cells, shape) for cells in lines]
-    if shape.numbered:
-        return [place for place, comment in enumerate(comments) if not comment]
-    first = comments.index(False) if False in comments else len(comments)
-    return list(range(first, len(lines)))
+    is_comment = [cells[0].startswith("#") and _is_comment(cells, shape) for cells in lines]
+    words = [place for place, comment in enumerate(is_comment) if not comment]
+    if shape.numbered or not words:
+        return words
+    return list(range(words[0], len(lines)))
 
 
 def _is_comment(cells: list[str], shape: Shape) -> bool:
@@ -55,6 +56,6 @@ def _is_comment(cells: list[str], shape: Shape) -> bool:
     if cells[0] != "#":
         return False
     rest = cells[1:]
-    return rest[:1] in ([kind] for kind in OF_DOCUMENTS) or any(
-        "=" in cell or URL.match(cell) for cell in rest
-    )
+    if rest and rest[0] in OF_DOCUMENTS:
+        return True
+    return any("=" in cell or URL.match(cell) for cell in rest)

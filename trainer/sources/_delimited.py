@@ -1,5 +1,6 @@
-"""Rows of columns: what csv and tsv share. Quoted, where quotes protect delimiters and line ends;
-or raw, where a quote is a character.
+"""Rows of columns: what csv and tsv share.
+
+Quoted, where quotes protect delimiters and line ends; or raw, where a quote is a character.
 """
 
 import itertools
@@ -7,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from trainer.errors import DataError, shown_value
-from trainer.sources import TO_PREDICT, Example, Origin
+from trainer.sources import TO_PREDICT, Example, Origin, text_fields
 from trainer.sources._dialect import DelimitedSettings, Dialect, Row, rows, settled
 from trainer.sources._lines import Lines
 
@@ -32,27 +33,39 @@ class Layout(NamedTuple):
 
 def layout_of(settings: DelimitedSettings, split: str) -> Layout:
     """The columns of a split's files."""
-    text = (settings.text,) if isinstance(settings.text, str) else tuple(settings.text)
-    labels = tuple(settings.label_fields)
-    return Layout(settings.header, settings.columns, text, labels, split == TO_PREDICT)
+    return Layout(
+        header=settings.header,
+        columns=settings.columns,
+        text=tuple(text_fields(settings)),
+        labels=tuple(settings.label_fields),
+        to_predict=split == TO_PREDICT,
+    )
 
 
 def read(lines: Lines, dialect: Dialect, layout: Layout) -> Iterator[Example]:
-    """An example for each row; blank lines are skipped. In a file to predict, a row of another
-    width is an example's `error`.
+    """An example for each row; blank lines are skipped.
 
+    In a file to predict, a row of another width is an example's `error`.
+
+    Args:
+        lines: of the file.
+        dialect: how rows are written; may have open questions.
+        layout: what the columns are.
     Raises:
         DataError: a row has more or fewer columns than the first; columns of the same name; wrong
             quotes.
     """
     dialect = settled(lines, dialect)
-    found = rows(lines, dialect)
-    first = next(found, None)
+    all_rows = rows(lines, dialect)
+    first = next(all_rows, None)
     if first is None:
         return
-    names = _column_names(first, dialect, layout, lines.name)
-    file, width = lines.name, len(names)
-    for line, fields in found if layout.header else itertools.chain([first], found):
+    file = lines.name
+    names = _column_names(first, dialect, layout, file)
+    width = len(names)
+    if not layout.header:
+        all_rows = itertools.chain([first], all_rows)
+    for line, fields in all_rows:
         origin = Origin(file, line)
         if len(fields) == width:
             # As many by now; `strict` would take as long as the rest of this line.
@@ -65,10 +78,20 @@ def read(lines: Lines, dialect: Dialect, layout: Layout) -> Iterator[Example]:
 
 
 def _column_names(first: Row, dialect: Dialect, layout: Layout, file: str) -> list[str]:
+    """What the columns are called.
+
+    Args:
+        first: the first row.
+        dialect: how it is written.
+        layout: what the settings say of the columns.
+        file: for messages.
+    Raises:
+        DataError: other columns are there than the settings say, or two have the same name.
+    """
     line, fields = first
     origin = Origin(file, line)
     if layout.columns is not None:
-        return _named_columns(fields, layout, origin, dialect)
+        return _named_columns(layout.columns, fields, layout, origin, dialect)
     if not layout.header:
         return _numbered_columns(len(fields), layout)
     # pandas leaves its index without a name.
@@ -84,18 +107,29 @@ def _column_names(first: Row, dialect: Dialect, layout: Layout, file: str) -> li
 
 
 def _named_columns(
-    fields: list[str], layout: Layout, origin: Origin, dialect: Dialect
+    names: list[str], fields: list[str], layout: Layout, origin: Origin, dialect: Dialect
 ) -> list[str]:
-    unlabelled = [name for name in layout.columns if name not in layout.labels]
+    """Those that data.columns names.
+
+    Args:
+        names: all of them.
+        fields: of the first row.
+        layout: which of them are labels.
+        origin: of the first row.
+        dialect: how it is written.
+    Raises:
+        DataError: there are more or fewer.
+    """
+    unlabelled = [name for name in names if name not in layout.labels]
     if layout.to_predict and len(fields) == len(unlabelled):
         return unlabelled
-    if len(layout.columns) != len(fields):
+    if len(names) != len(fields):
         raise DataError(
-            f"{origin}: data.columns names {len(layout.columns)} columns, found {len(fields)}: "
+            f"{origin}: data.columns names {len(names)} columns, found {len(fields)}: "
             f"{_start(fields, dialect)}. Name all {len(fields)}, or check data.source and the "
             "delimiter."
         )
-    return layout.columns
+    return names
 
 
 def _numbered_columns(width: int, layout: Layout) -> list[str]:
@@ -103,49 +137,69 @@ def _numbered_columns(width: int, layout: Layout) -> list[str]:
     names = [str(index) for index in range(width)]
     if not layout.to_predict or set(layout.text) <= set(names):
         return names
-    every = (str(index) for index in range(width + len(layout.labels)))
-    return [name for name in every if name not in layout.labels][:width]
+    with_labels = [str(index) for index in range(width + len(layout.labels))]
+    return [name for name in with_labels if name not in layout.labels][:width]
 
 
 def _first_repeated(names: Iterable[str]) -> str | None:
     seen: set[str] = set()
-    return next((name for name in names if name in seen or seen.add(name)), None)
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
 
 
 def _wrong_width(
     origin: Origin, fields: list[str], width: int, last_line: int, dialect: Dialect
 ) -> DataError:
-    quotes = any('"' in field for field in fields)
-    spans = last_line - origin.line + 1
-    if width == 1:
-        advice = (
-            f"The first row has no {dialect.delimiter!r}: check data.source (csv, tsv) and, for"
-            " csv, data.delimiter"
-        )
-    elif dialect.quoting == "none":
-        advice = (
-            "Where quotes protect a delimiter or a line end, set data.quoting: minimal"
-            if quotes
-            else (
-                f"A {dialect.delimiter!r} or a line end inside a field has to go, or be quoted with"
-                " data.quoting: minimal"
-            )
-        )
-    elif spans > 1 or quotes:
-        advice = (
-            f"An opening quote without its end joins lines (this row takes {spans});"
-            " where quotes are plain characters, set data.quoting: none"
-        )
-    else:
-        advice = (
-            f"A {dialect.delimiter!r} or a line end inside a field has to be quoted:"
-            f' "a{dialect.delimiter}b"'
-        )
+    """The error for a row with more or fewer columns than the first.
+
+    Args:
+        origin: of its first line.
+        fields: of the row.
+        width: columns of the first row.
+        last_line: of the row, from 1.
+        dialect: how it is written.
+    """
+    advice = _advice_on_width(fields, width, last_line - origin.line + 1, dialect)
     return DataError(
         f"{origin}: found {len(fields)} columns, expected {width}. The row starts:"
         f" {_start(fields, dialect)}. {advice}"
     )
 
 
+def _advice_on_width(fields: list[str], width: int, lines: int, dialect: Dialect) -> str:
+    """What to do about such a row.
+
+    Args:
+        fields: of the row.
+        width: columns of the first row.
+        lines: how many the row takes.
+        dialect: how it is written.
+    """
+    delimiter = dialect.delimiter
+    has_quotes = any('"' in field for field in fields)
+    if width == 1:
+        return (
+            f"The first row has no {delimiter!r}: check data.source (csv, tsv) and, for"
+            " csv, data.delimiter"
+        )
+    if dialect.quoting == "none":
+        if has_quotes:
+            return "Where quotes protect a delimiter or a line end, set data.quoting: minimal"
+        return (
+            f"A {delimiter!r} or a line end inside a field has to go, or be quoted with"
+            " data.quoting: minimal"
+        )
+    if lines > 1 or has_quotes:
+        return (
+            f"An opening quote without its end joins lines (this row takes {lines});"
+            " where quotes are plain characters, set data.quoting: none"
+        )
+    return f'A {delimiter!r} or a line end inside a field has to be quoted: "a{delimiter}b"'
+
+
 def _start(fields: list[str], dialect: Dialect) -> str:
-    return shown_value(dialect.delimiter.join(field[:90] for field in fields[:90]), 83)
+    beginning = [field[:90] for field in fields[:90]]
+    return shown_value(dialect.delimiter.join(beginning), 83)

@@ -1,5 +1,6 @@
-"""How the rows of a csv or tsv file are written: as the config says, else as the whole file shows
-where it shows that beyond doubt.
+"""How the rows of a csv or tsv file are written.
+
+As the config says, else as the whole file shows, where it shows that beyond doubt.
 """
 
 import contextlib
@@ -7,13 +8,16 @@ import csv
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import Field, field_validator
 
 from trainer.errors import DataError
 from trainer.settings.schema import DataSettings
 from trainer.sources._lines import Lines, without_end
+
+if TYPE_CHECKING:
+    from _csv import Reader
 
 NO_ESCAPES = ('"', ",", " ", "\t", "\r", "\n")
 LOOKED_AT_BYTES = 256 << 20  # of a file, to see how it is written
@@ -82,7 +86,12 @@ class _Signs(NamedTuple):
 
 
 def settled(lines: Lines, dialect: Dialect) -> Dialect:
-    """The dialect without open questions."""
+    """The dialect without open questions.
+
+    Args:
+        lines: of the file, which is looked at where a question is open.
+        dialect: may have open questions.
+    """
     plain = dialect._replace(
         quoting="none" if dialect.quoting == "auto" else dialect.quoting,
         escape=dialect.escape or "",
@@ -97,27 +106,40 @@ def settled(lines: Lines, dialect: Dialect) -> Dialect:
         plain = plain._replace(quoting="minimal")
     if plain.quoting == "none" or not (signs.escaped or signs.spaced):
         return plain
-    escapes = [""] + ["\\"] * signs.escaped if dialect.escape is None else [plain.escape]
-    skips = (
-        [False] + [True] * (signs.spaced and dialect.delimiter != " ")
-        if dialect.skip_initial_space is None
-        else [plain.skip_initial_space]
-    )
-    candidates = [
-        plain._replace(escape=escape, skip_initial_space=skip)
-        for skip in skips
-        for escape in escapes
+    fitting = [
+        candidate for candidate in _candidates(plain, dialect, signs) if _fits(lines, candidate)
     ]
-    fitting = [candidate for candidate in candidates if _fits(lines, candidate)]
-    if not fitting:
-        return plain
+    return _choose(lines, fitting) if fitting else plain
+
+
+def _candidates(plain: Dialect, dialect: Dialect, signs: _Signs) -> Iterator[Dialect]:
+    """The dialects that may be meant, plainer ones first.
+
+    Args:
+        plain: the plainest.
+        dialect: with its open questions.
+        signs: what the file has.
+    """
+    escapes = [plain.escape]
+    if dialect.escape is None and signs.escaped:
+        escapes.append("\\")
+    skips = [plain.skip_initial_space]
+    if dialect.skip_initial_space is None and signs.spaced and dialect.delimiter != " ":
+        skips.append(True)
+    for skip in skips:
+        for escape in escapes:
+            yield plain._replace(escape=escape, skip_initial_space=skip)
+
+
+def _choose(lines: Lines, fitting: list[Dialect]) -> Dialect:
+    """The first of the dialects that fit, or the first that skips blanks where it is meant."""
+    first = fitting[0]
     skipping = [candidate for candidate in fitting if candidate.skip_initial_space]
-    if skipping and (
-        fitting[0].skip_initial_space
-        or _blanks_stand_before_whole_quotes(lines, fitting[0], skipping[0])
-    ):
+    if first.skip_initial_space or not skipping:
+        return first
+    if _blanks_stand_before_whole_quotes(lines, first, skipping[0]):
         return skipping[0]
-    return fitting[0]
+    return first
 
 
 def rows(lines: Lines, dialect: Dialect) -> Iterator[Row]:
@@ -156,7 +178,7 @@ def _fields(lines: Iterable[str], dialect: Dialect) -> Iterator[list[str]]:
     return filter(None, _reader(_Hidden(lines, dialect), dialect))
 
 
-def _reader(lines: Iterable[str], dialect: Dialect) -> "csv._reader":
+def _reader(lines: Iterable[str], dialect: Dialect) -> "Reader":
     if csv.field_size_limit() < sys.maxsize:
         csv.field_size_limit(sys.maxsize)  # 131,072 characters otherwise
     return csv.reader(
@@ -194,8 +216,9 @@ def _whole_rows(lines: Lines, dialect: Dialect) -> Iterator[list[str]]:
 
 
 class _Hidden:
-    r"""Lines whose lone \r and NUL the csv module takes for characters, and an escape only where
-    it escapes something.
+    r"""Lines as the csv module needs them.
+
+    It then takes a lone \r and NUL for characters, and an escape only where it escapes something.
 
     Attributes:
         any: whether a line so far had a lone \r or NUL.
@@ -203,10 +226,10 @@ class _Hidden:
 
     def __init__(self, lines: Iterable[str], dialect: Dialect) -> None:
         self._lines = lines
-        self._escape = dialect.escape
+        self._escape = dialect.escape or ""
         self.any = False
-        special = re.escape(f"{dialect.escape}{dialect.delimiter}")
-        self._escaped = re.compile(f'{re.escape(dialect.escape)}([{special}"])?')
+        special = re.escape(self._escape + dialect.delimiter)
+        self._escaped = re.compile(f'{re.escape(self._escape)}([{special}"])?')
 
     def __iter__(self) -> Iterator[str]:
         escape = self._escape
@@ -217,14 +240,17 @@ class _Hidden:
                 end = line[len(content) :]
                 line = content.replace("\r", RETURN).replace("\0", NUL) + end
             if escape and escape in line:
-                line = self._escaped.sub(lambda match: match[0] if match[1] else 2 * escape, line)
+                line = self._escaped.sub(self._doubled_unless_it_escapes, line)
             yield line
+
+    def _doubled_unless_it_escapes(self, match: re.Match[str]) -> str:
+        return match[0] if match[1] else 2 * self._escape
 
 
 def _shown_again(field: str) -> str:
-    return (
-        field.replace(RETURN, "\r").replace(NUL, "\0") if RETURN in field or NUL in field else field
-    )
+    if RETURN in field or NUL in field:
+        return field.replace(RETURN, "\r").replace(NUL, "\0")
+    return field
 
 
 def _signs(lines: Lines, delimiter: str) -> _Signs:
@@ -233,15 +259,20 @@ def _signs(lines: Lines, delimiter: str) -> _Signs:
     # Behind a delimiter, a line end or a byte-order mark, which ends in \xbf; then the lines are
     # asked.
     spaced = re.compile(rb'"(?<=[\n\r\xbf%b] ")' % last_byte)
-    found, before = _Signs(), b"\n"
+    has_quotes = False
+    has_escaped = False
+    has_spaced = False
+    before = b"\n"
     try:
         for block in lines.beginning(LOOKED_AT_BYTES):
             if b'"' in block:
                 window = before + block
-                escaped = found.escaped or b'\\"' in window
-                found = _Signs(True, escaped, found.spaced or spaced.search(window) is not None)
+                has_quotes = True
+                has_escaped = has_escaped or b'\\"' in window
+                has_spaced = has_spaced or spaced.search(window) is not None
             before = (before + block[-2:])[-2:]
-        return found._replace(spaced=found.spaced and _has_blanks_before_quotes(lines, delimiter))
+        has_spaced = has_spaced and _has_blanks_before_quotes(lines, delimiter)
+        return _Signs(has_quotes, has_escaped, has_spaced)
     except DataError:  # told when the rows are read
         return _Signs()
 
@@ -250,7 +281,8 @@ def _has_blanks_before_quotes(lines: Lines, delimiter: str) -> bool:
     """Whether a field begins with one blank and a quote."""
     spaced = f'{delimiter} "'
     with lines.again() as again:
-        return any(spaced in line or line.startswith(' "') for line in _Beginning(again))
+        beginning = _Beginning(again)
+        return any(spaced in line or line.startswith(' "') for line in beginning)
 
 
 def _fits(lines: Lines, dialect: Dialect) -> bool:
@@ -268,43 +300,54 @@ def _fits(lines: Lines, dialect: Dialect) -> bool:
 
 
 def _blanks_stand_before_whole_quotes(lines: Lines, keeping: Dialect, skipping: Dialect) -> bool:
-    """Whether some fields are a blank and then quotes up to their end, and none only begins so:
-    then neither is part of the text.
+    """Whether some fields are a blank and then quotes up to their end, and none only begins so.
+
+    Then neither is part of the text.
+
+    Args:
+        lines: of the file.
+        keeping: the dialect in which blanks count.
+        skipping: the one in which they do not.
     """
-    found = False
+    any_quoted = False
     with lines.again() as again, lines.again() as once_more:
-        for kept, skipped in zip(
-            _whole_rows(again, keeping), _whole_rows(once_more, skipping), strict=False
-        ):
+        rows_kept = _whole_rows(again, keeping)
+        rows_skipped = _whole_rows(once_more, skipping)
+        for kept, skipped in zip(rows_kept, rows_skipped, strict=False):
             for field, other in zip(kept, skipped, strict=False):
-                if field == other or not field.lstrip(" ").startswith('"'):
+                content = field.lstrip(" ")
+                if field == other or not content.startswith('"'):
                     continue  # quoted as a whole, or without a quote
-                if not _QUOTED.fullmatch(field.lstrip(" ")):
+                if not _QUOTED.fullmatch(content):
                     return False
-                found = True
-    return found
+                any_quoted = True
+    return any_quoted
 
 
 def _shows_quoting(lines: Lines, raw: Dialect) -> bool:
-    """Whether the whole file is written as pandas and Excel write: quotes stand around fields
-    only, all of them or such as hold quotes, doubled.
+    """Whether the whole file is written as pandas and Excel write.
+
+    Quotes then stand around fields only: all of them, or such as hold quotes, doubled.
     """
     quoted = raw._replace(quoting="minimal")
     if not _fits(lines, quoted):
         return False
     if not _fits(lines, raw):
         return True
-    found, all_quoted, doubled = False, True, False
+    any_quoted = False
+    all_quoted = True
+    any_doubled = False
     with lines.again() as again:
         for line in _Beginning(again):
             if '"' not in line and not all_quoted:
                 continue
             for field in without_end(line).split(raw.delimiter):
                 if '"' not in field:
-                    all_quoted = all_quoted and (not field or _NUMBER.fullmatch(field) is not None)
+                    needs_no_quotes = not field or _NUMBER.fullmatch(field) is not None
+                    all_quoted = all_quoted and needs_no_quotes
                 elif not _QUOTED.fullmatch(field):
                     return False  # a quote is a character here
                 else:
-                    found = True
-                    doubled = doubled or '""' in field[1:-1]
-    return found and (all_quoted or doubled)
+                    any_quoted = True
+                    any_doubled = any_doubled or '""' in field[1:-1]
+    return any_quoted and (all_quoted or any_doubled)

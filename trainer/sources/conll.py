@@ -1,17 +1,18 @@
-"""CoNLL columns (also .gz): a word a line with its tags in columns, an empty line between
-sentences; and CoNLL-U.
+"""CoNLL columns (also .gz), and CoNLL-U.
+
+A word a line with its tags in columns, an empty line between sentences.
 """
 
 import functools
 import itertools
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 
 from trainer.errors import DataError
 from trainer.settings.schema import DataSettings
-from trainer.sources import TO_PREDICT, Example, Origin, Source
+from trainer.sources import TO_PREDICT, Example, FieldValue, Origin, Source
 from trainer.sources._comments import NUMBER, Shape, shape_of, words_of
 from trainer.sources._files import FileSource, files_of
 from trainer.sources._lines import Lines, without_end
@@ -44,41 +45,56 @@ class Settings(DataSettings):
     )
 
 
+class Columns(NamedTuple):
+    """What is read of each line, and how.
+
+    Attributes:
+        word, tag: columns, from 0, or from the end (-1).
+        names: of the fields with the words and with the tags.
+        conllu: whether the lines are CoNLL-U's.
+        untagged: whether a file may have but one column, of words.
+    """
+
+    word: int
+    tag: int
+    names: tuple[str, str]
+    conllu: bool
+    untagged: bool = False
+
+
+class _Line(NamedTuple):
+    """The columns of a line, and where it stands."""
+
+    cells: list[str]
+    origin: Origin
+
+
+_Block = list[_Line]  # the lines of a sentence, with the comments above it
+
+
 def open(settings: Settings, split: str, spec: str) -> Source:
     """The sentences of CoNLL files; see `trainer.sources.open_source`."""
-    word, tag = (
-        default if given is None else given
-        for given, default in zip(
-            (settings.word_column, settings.tag_column), COLUMNS[settings.variant], strict=True
-        )
+    word, tag = COLUMNS[settings.variant]
+    columns = Columns(
+        word=word if settings.word_column is None else settings.word_column,
+        tag=tag if settings.tag_column is None else settings.tag_column,
+        names=(settings.text, settings.label),
+        conllu=settings.variant == "conllu",
+        untagged=split == TO_PREDICT,
     )
-    layout = {
-        "word": word,
-        "tag": tag,
-        "names": [settings.text, settings.label],
-        "conllu": settings.variant == "conllu",
-    }
-    if split == TO_PREDICT:
-        layout["untagged"] = True
+    facts = columns._asdict()
+    if not columns.untagged:  # as fingerprints of labelled files have always been
+        del facts["untagged"]
     return FileSource(
         files_of(spec, split),
-        functools.partial(read, **layout),
-        {"source": settings.source, **layout},
+        functools.partial(read, columns=columns),
+        {"source": settings.source, **facts},
         fallback_encoding=settings.fallback_encoding,
     )
 
 
-def read(
-    lines: Lines,
-    *,
-    word: int,
-    tag: int,
-    names: tuple[str, str],
-    conllu: bool,
-    untagged: bool = False,
-) -> Iterator[Example]:
-    """An example for each sentence: its words, their tags, and where in the file each stands;
-    `untagged`: also where there is but one column, of words.
+def read(lines: Lines, columns: Columns) -> Iterator[Example]:
+    """An example for each sentence: its words, their tags, and where in the file each stands.
 
     Comments begin with "#". Outside CoNLL-U "#" may begin a word too: `_comments` tells them apart.
 
@@ -87,48 +103,61 @@ def read(
             before where they are counted from the end, or an empty word or tag; in CoNLL-U one that
             begins with no number of a word.
     """
+    word, tag, _, conllu, untagged = columns
     shape, blocks = _first_shape(_blocks(lines), word)
-    for number, rows in enumerate(blocks):
+    for number, block in enumerate(blocks):
         if number == 0 and not conllu and word == 0:
-            _refuse_conllu(rows)
+            _refuse_conllu(block)
         doubts: tuple[tuple[str, int], ...] = ()
         if conllu:
-            doubts = _doubts(rows)
-            rows = [(cells, origin) for cells, origin in rows if _is_word(cells, origin)]
+            doubts = _doubts(block)
+            words = [line for line in block if _is_word(line)]
         else:
-            lines_of_block = _cells_of(rows)
-            shape = shape_of(lines_of_block, word) or shape
-            rows = [rows[place] for place in words_of(lines_of_block, shape)]
+            cells = [line.cells for line in block]
+            shape = shape_of(cells, word) or shape
+            words = [block[place] for place in words_of(cells, shape)]
         if min(word, tag) < 0:
-            _require_one_width(rows)
-        if untagged and rows and all(len(cells) == 1 for cells, _ in rows):
-            yield Example(
-                {names[0]: [cells[0] for cells, _ in rows]},
-                rows[0][1],
-                tuple(origin.line for _, origin in rows),
-            )
-        elif words := [_word(cells, origin, word, tag) for cells, origin in rows]:
-            features: dict[str, Any] = dict(
-                zip(names, map(list, zip(*words, strict=True)), strict=True)
-            )
-            yield Example(
-                features, rows[0][1], tuple(origin.line for _, origin in rows), doubts=doubts
-            )
+            _require_one_width(words)
+        if not words:
+            continue
+        if untagged and all(len(line.cells) == 1 for line in words):
+            yield _sentence_without_tags(words, columns)
+        else:
+            yield _sentence(words, columns, doubts)
 
 
-def _is_word(cells: list[str], origin: Origin) -> bool:
+def _sentence(lines: _Block, columns: Columns, doubts: tuple[tuple[str, int], ...]) -> Example:
+    pairs = [_word_and_tag(line, columns.word, columns.tag) for line in lines]
+    words, tags = zip(*pairs, strict=True)
+    words_name, tags_name = columns.names
+    features: dict[str, FieldValue] = {words_name: list(words), tags_name: list(tags)}
+    return Example(features, lines[0].origin, _line_numbers(lines), doubts=doubts)
+
+
+def _sentence_without_tags(lines: _Block, columns: Columns) -> Example:
+    words_name, _ = columns.names
+    words = [line.cells[0] for line in lines]
+    return Example({words_name: words}, lines[0].origin, _line_numbers(lines))
+
+
+def _line_numbers(lines: _Block) -> tuple[int, ...]:
+    return tuple(line.origin.line for line in lines)
+
+
+def _is_word(line: _Line) -> bool:
     """Whether a line of CoNLL-U is a word, and no comment, word range or empty node."""
-    if not cells[0].startswith("#") and not NUMBER.fullmatch(cells[0]):
+    first = line.cells[0]
+    if not first.startswith("#") and not NUMBER.fullmatch(first):
         raise DataError(
-            f"{origin}: expected the number of a word, such as 1, 1-2 or 1.1, found"
-            f" {cells[0]!r:.60}. Correct the line, or for other columns set data.variant=columns."
+            f"{line.origin}: expected the number of a word, such as 1, 1-2 or 1.1, found"
+            f" {first!r:.60}. Correct the line, or for other columns set data.variant=columns."
         )
-    return cells[0].isdecimal()
+    return first.isdecimal()
 
 
-def _doubts(rows: list[tuple[list[str], Origin]]) -> tuple[tuple[str, int], ...]:
+def _doubts(block: _Block) -> tuple[tuple[str, int], ...]:
     """What CoNLL-U's words have that no raw text has: ledger kinds, each with how often."""
-    numbers = [cells[0] for cells, _ in rows if NUMBER.fullmatch(cells[0])]
+    numbers = [line.cells[0] for line in block if NUMBER.fullmatch(line.cells[0])]
     counts = {
         "split_words": sum("-" in number for number in numbers),
         "empty_nodes": sum("." in number for number in numbers),
@@ -136,48 +165,43 @@ def _doubts(rows: list[tuple[list[str], Origin]]) -> tuple[tuple[str, int], ...]
     return tuple((kind, count) for kind, count in counts.items() if count)
 
 
-def _cells_of(rows: list[tuple[list[str], Origin]]) -> list[list[str]]:
-    return [cells for cells, _ in rows]
+def _first_shape(blocks: Iterator[_Block], word_column: int) -> tuple[Shape, Iterator[_Block]]:
+    """The shape of the words, and all the blocks.
 
-
-def _first_shape(
-    blocks: Iterator[list[tuple[list[str], Origin]]], word: int
-) -> tuple[Shape, Iterator[list[tuple[list[str], Origin]]]]:
-    """The shape of the words, as the first sentence shows that has one which does not begin with
-    "#"; and all the blocks.
+    The first sentence shows it that has a word which does not begin with "#".
     """
     waiting = []
     for block in blocks:
         waiting.append(block)
-        if shape := shape_of(_cells_of(block), word):
+        shape = shape_of([line.cells for line in block], word_column)
+        if shape is not None:
             return shape, itertools.chain(waiting, blocks)
-    width = len(waiting[-1][-1][0]) if waiting else 0
+    width = len(waiting[-1][-1].cells) if waiting else 0
     return Shape(width, numbered=False), iter(waiting)
 
 
-def _refuse_conllu(rows: list[tuple[list[str], Origin]]) -> None:
-    words = [(cells, origin) for cells, origin in rows if not cells[0].startswith("#")]
-    numbers = [cells[0] for cells, _ in words if cells[0].isdecimal()]
-    if (
-        words
-        and all(len(cells) == CONLLU_COLUMNS for cells, _ in words)
-        and numbers
-        and numbers == [str(1 + place) for place in range(len(numbers))]
-    ):
+def _refuse_conllu(block: _Block) -> None:
+    words = [line for line in block if not line.cells[0].startswith("#")]
+    if not words or any(len(line.cells) != CONLLU_COLUMNS for line in words):
+        return
+    numbers = [line.cells[0] for line in words if line.cells[0].isdecimal()]
+    from_one = [str(number) for number in range(1, len(numbers) + 1)]
+    if numbers and numbers == from_one:
         raise DataError(
-            f"{words[0][1]}: this looks like CoNLL-U, whose {CONLLU_COLUMNS} columns begin with the"
-            " number of the word. Set data.variant=conllu, or name the columns with"
+            f"{words[0].origin}: this looks like CoNLL-U, whose {CONLLU_COLUMNS} columns begin with"
+            " the number of the word. Set data.variant=conllu, or name the columns with"
             " data.word_column and data.tag_column."
         )
 
 
-def _blocks(lines: Lines) -> Iterator[list[tuple[list[str], Origin]]]:
+def _blocks(lines: Lines) -> Iterator[_Block]:
     """The lines between blank ones; a document's beginning parts sentences like one."""
-    name, block = lines.name, []
+    file = lines.name
+    block: _Block = []
     for line in lines:
         cells = _cells(line)
         if cells and cells[0] != DOCUMENT:
-            block.append((cells, Origin(name, lines.number)))
+            block.append(_Line(cells, Origin(file, lines.number)))
         elif block:
             yield block
             block = []
@@ -191,42 +215,39 @@ def _cells(line: str) -> list[str]:
     line = without_end(line).strip(" ")
     if "\t" not in line:
         return [*filter(None, line.split(" "))]
-    return [cell.strip(" ") for cell in line.split("\t")] if line.strip(" \t") else []
+    if not line.strip(" \t"):
+        return []
+    return [cell.strip(" ") for cell in line.split("\t")]
 
 
-def _require_one_width(rows: list[tuple[list[str], Origin]]) -> None:
-    if len({len(cells) for cells, _ in rows}) < 2:
+def _require_one_width(lines: _Block) -> None:
+    if len({len(line.cells) for line in lines}) < 2:
         return
-    for (before, _), (cells, origin) in itertools.pairwise(rows):
-        if len(cells) != len(before):
-            shown = f"{len(cells)} column{'s' if len(cells) > 1 else ''}"
+    for before, line in itertools.pairwise(lines):
+        if len(line.cells) != len(before.cells):
             raise DataError(
-                f"{origin}: found {shown}, and {len(before)} in the line before:"
-                f" {' '.join(cells)[:60]!r}. Correct the line (a word with a space in it needs tabs"
-                " between the columns), or set data.tag_column from 0."
+                f"{line.origin}: found {_shown_width(line)}, and {len(before.cells)} in the line"
+                f" before: {' '.join(line.cells)[:60]!r}. Correct the line (a word with a space in"
+                " it needs tabs between the columns), or set data.tag_column from 0."
             )
 
 
-def _word(cells: list[str], origin: Origin, word: int, tag: int) -> tuple[str, str]:
+def _word_and_tag(line: _Line, word: int, tag: int) -> tuple[str, str]:
+    cells = line.cells
     width = len(cells)
-    if (
-        -width <= word < width
-        and -width <= tag < width
-        and word % width != tag % width
-        and cells[word]
-        and cells[tag]
-    ):
+    both_there = -width <= word < width and -width <= tag < width
+    if both_there and word % width != tag % width and cells[word] and cells[tag]:
         return cells[word], cells[tag]
-    raise _wrong_word(cells, origin, word, tag)
+    raise _wrong_word(line, word, tag)
 
 
-def _wrong_word(cells: list[str], origin: Origin, word: int, tag: int) -> DataError:
+def _wrong_word(line: _Line, word: int, tag: int) -> DataError:
+    cells, origin = line
     for name, column in (("word", word), ("tag", tag)):
         if not -len(cells) <= column < len(cells):
             return DataError(
-                f"{origin}: expected a {name} in column {column}, found {len(cells)}"
-                f" column{'s' if len(cells) > 1 else ''}: {' '.join(cells)[:60]!r}. Correct the"
-                f" line, or set data.{name}_column."
+                f"{origin}: expected a {name} in column {column}, found {_shown_width(line)}:"
+                f" {' '.join(cells)[:60]!r}. Correct the line, or set data.{name}_column."
             )
         if not cells[column]:
             return DataError(
@@ -237,3 +258,8 @@ def _wrong_word(cells: list[str], origin: Origin, word: int, tag: int) -> DataEr
         f"{origin}: expected a word and a tag, found one column: {cells[word][:60]!r}. "
         "Correct the line, or set data.word_column and data.tag_column."
     )
+
+
+def _shown_width(line: _Line) -> str:
+    width = len(line.cells)
+    return f"{width} column{'s' if width > 1 else ''}"

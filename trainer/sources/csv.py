@@ -1,7 +1,7 @@
 """Comma-separated values (also .gz), with or without a header, quoted or raw."""
 
 import functools
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -27,7 +27,7 @@ class Settings(DelimitedSettings):
 
     @field_validator("delimiter", mode="before")
     @classmethod
-    def _unescape_tab(cls, value: Any) -> Any:
+    def _unescape_tab(cls, value: object) -> object:
         return "\t" if value == "\\t" else value  # a shell passes \t on as two characters
 
     @field_validator("delimiter")

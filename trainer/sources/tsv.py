@@ -1,5 +1,6 @@
-"""Tab-separated values (also .gz), with or without a header; quotes are plain characters, unless
-the file shows that they protect.
+"""Tab-separated values (also .gz), with or without a header.
+
+Quotes are plain characters, unless the file shows that they protect.
 """
 
 import functools
