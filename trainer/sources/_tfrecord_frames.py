@@ -1,11 +1,12 @@
-"""The frames of TFRecord files: a length before each record. TensorFlow asks the machine for that
-much memory, and ends the process where it is a lie.
+"""The frames of TFRecord files: a length before each record.
+
+TensorFlow asks the machine for that much memory, and ends the process where it is a lie.
 """
 
 import gzip
 import pathlib
 import struct
-from typing import IO
+from typing import BinaryIO
 
 from trainer.files.mirror import shown
 from trainer.sources._reading import BLOCK_BYTES, reading
@@ -16,20 +17,22 @@ FOOTER_BYTES = 4  # the record's checksum
 
 
 def whole_records(path: pathlib.Path) -> tuple[int, int | None]:
-    """How many records a file has before the first that cannot be whole, and the length that this
-    one claims; None where all are.
+    """How many records of a file are whole.
+
+    And the length that the first one claims that is not; None where all are.
 
     What is damaged without a wrong length TensorFlow notices by the checksums.
     """
     with reading(shown(path), 0), path.open("rb") as file:
         if path.suffix == ".gz" and file.read(2) == b"\x1f\x8b":
             file.seek(0)
-            return _count(gzip.GzipFile(fileobj=file), None)
+            with gzip.open(file) as unzipped:
+                return _count(unzipped, None)
         file.seek(0)
         return _count(file, path.stat().st_size)
 
 
-def _count(file: IO[bytes], size: int | None) -> tuple[int, int | None]:
+def _count(file: BinaryIO | gzip.GzipFile, size: int | None) -> tuple[int, int | None]:
     """`size` in bytes; None where only reading shows the end."""
     count = position = 0
     while True:
@@ -46,8 +49,16 @@ def _count(file: IO[bytes], size: int | None) -> tuple[int, int | None]:
         count += 1
 
 
-def _skip(file: IO[bytes], count: int, left: int | None) -> bool:
-    """Whether so many bytes were there; `left` would be after them, where that is known."""
+def _skip(file: BinaryIO | gzip.GzipFile, count: int, left: int | None) -> bool:
+    """Goes on behind some bytes.
+
+    Args:
+        file: is read.
+        count: how many.
+        left: how many are behind those; None where that is not known.
+    Returns:
+        Whether they were all there.
+    """
     if left is not None:
         if left >= 0:
             file.seek(count, 1)

@@ -12,7 +12,7 @@ from trainer.errors import ConfigError, DataError, shown_value
 from trainer.files.mirror import shown
 from trainer.files.storage import expand
 from trainer.settings.schema import DataSettings
-from trainer.sources import Example, Origin, Source, setting_of
+from trainer.sources import Example, Origin, Source, setting_of, text_fields
 from trainer.sources._files import fingerprint
 from trainer.sources._reading import decoded, read_bytes, reading, refuse_irregular
 
@@ -40,47 +40,55 @@ def open(settings: Settings, split: str, spec: str) -> Source:
         DataError: the folder holds no class folders, or an empty one.
     """
     key = setting_of(split)
-    text = [settings.text] if isinstance(settings.text, str) else settings.text
-    if len(text) > 1:
+    texts = text_fields(settings)
+    if len(texts) > 1:
         raise ConfigError(
-            f"data.text: source: folders has one text a file, got two fields: {text}. Use jsonl,"
+            f"data.text: source: folders has one text a file, got two fields: {texts}. Use jsonl,"
             " csv or tsv for pairs."
         )
-    if text[0] == settings.label:
+    if texts[0] == settings.label:
         raise ConfigError(
             f"data.label: the text and the label have the same name, {settings.label!r}. Name them"
             " apart."
         )
-    found = [path for path in expand(spec, key=key) if path.is_dir()]
-    if len(found) != 1:
-        names = (
-            f"{len(found)} folders: " + ", ".join(shown(path) for path in found[:3])
-            if found
-            else "no folder"
-        )
-        raise ConfigError(
-            f"{key}: expected one folder that holds the class folders, {spec!r} names {names}."
-            " Give the folder above the classes."
-        )
-    source = FoldersSource(found[0], settings, text[0], key)
+    source = FoldersSource(_folder_of_classes(spec, key), settings, texts[0], key)
     source.refuse_empty(key)
     return source
 
 
+def _folder_of_classes(spec: str, key: str) -> pathlib.Path:
+    folders = [path for path in expand(spec, key=key) if path.is_dir()]
+    if len(folders) == 1:
+        return folders[0]
+    named = "no folder"
+    if folders:
+        named = f"{len(folders)} folders: " + ", ".join(shown(path) for path in folders[:3])
+    raise ConfigError(
+        f"{key}: expected one folder that holds the class folders, {spec!r} names {named}."
+        " Give the folder above the classes."
+    )
+
+
 class FoldersSource:
-    """A Source over class folders: classes in the order of their names, files in the order of
-    theirs, nested ones included.
+    """A Source over class folders.
+
+    Classes come in the order of their names, files in the order of theirs, nested ones included.
     """
 
-    def __init__(self, folder: pathlib.Path, settings: Settings, text: str, key: str):
-        """The class folders are in `folder`; `text` is the name of the feature with the text; `key`
-        names the setting.
+    def __init__(self, folder: pathlib.Path, settings: Settings, text: str, key: str) -> None:
+        """Reads nothing yet.
+
+        Args:
+            folder: holds the class folders.
+            settings: the data section.
+            text: the name of the feature with the text.
+            key: the setting that names the folder, for messages.
         """
         self._key = key
         self._folder = folder
         self._pattern = settings.pattern
         self._text = text
-        self._label = settings.label
+        self._label = settings.label_fields[0]
         self._fallback_encoding = settings.fallback_encoding
         self._read_bytes = 0
 
@@ -88,9 +96,10 @@ class FoldersSource:
         """One for each file; see `Source`."""
         self._read_bytes = 0
         for name, path in self._files():
-            text = decoded(read_bytes(path, self._fallback_encoding), shown(path), path)
+            content = read_bytes(path, self._fallback_encoding)
+            text = decoded(content, shown(path), path)
+            label, _, _ = name.partition(os.sep)
             self._read_bytes += path.stat().st_size
-            label = name.split(os.sep, 1)[0]
             yield Example({self._text: text, self._label: label}, Origin(shown(path), 0))
 
     def fingerprint(self) -> str:
@@ -134,18 +143,15 @@ class FoldersSource:
 
     def _classes(self) -> list[pathlib.Path]:
         with reading(shown(self._folder), 0):
-            found = sorted(
-                path
-                for path in self._folder.iterdir()
-                if path.is_dir() and not _is_hidden(path.name)
-            )
-        for path in found:
-            if not path.name.isascii() and any("\ud800" <= ch <= "\udfff" for ch in path.name):
+            entries = sorted(self._folder.iterdir())
+            folders = [path for path in entries if path.is_dir() and not _is_hidden(path.name)]
+        for folder in folders:
+            if any("\ud800" <= character <= "\udfff" for character in folder.name):
                 raise DataError(
-                    f"{self._key}: the name of the class folder {shown_value(shown(path))} is not"
+                    f"{self._key}: the name of the class folder {shown_value(shown(folder))} is not"
                     " UTF-8, and names the label. Rename it."
                 )
-        return found
+        return folders
 
     def _files(self) -> Iterator[tuple[str, pathlib.Path]]:
         for folder in self._classes():
@@ -165,6 +171,7 @@ def _refuse(error: OSError) -> None:
 
 
 def _walk(folder: pathlib.Path, pattern: str) -> Iterator[pathlib.Path]:
+    """The files below a folder whose names match, in order."""
     for parent, folders, names in os.walk(folder, onerror=_refuse):
         # in place: os.walk goes by it
         folders[:] = sorted(name for name in folders if not _is_hidden(name))

@@ -1,11 +1,13 @@
-"""Files that go line by line together, such as seq.in and seq.out, or train.de and train.en: a
-field is a file's name, or how it ends.
+"""Files that go line by line together, such as seq.in and seq.out, or train.de and train.en.
+
+A field is a file's name, or how it ends.
 """
 
 import contextlib
 import functools
+import itertools
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -14,7 +16,7 @@ from trainer.errors import ConfigError, DataError
 from trainer.files.mirror import shown
 from trainer.files.storage import expand
 from trainer.settings.schema import DataSettings
-from trainer.sources import TO_PREDICT, Example, Source, setting_of
+from trainer.sources import TO_PREDICT, Example, Source, setting_of, text_fields
 from trainer.sources._files import fingerprint
 from trainer.sources._lines import Lines, without_end
 from trainer.sources._reading import open_bytes, reading, refuse_irregular
@@ -47,55 +49,78 @@ def open(settings: Settings, split: str, spec: str) -> Source:
     key = setting_of(split)
     named = expand(spec, key=key)
     with reading(spec, 0):
-        files = [
-            path
-            for entry in named
-            for path in (sorted(entry.iterdir()) if entry.is_dir() else [entry])
-            if path.is_file() and not path.name.startswith(".")
-        ]
-    texts = [settings.text] if isinstance(settings.text, str) else settings.text
+        files = [path for entry in named for path in _files_at(entry)]
+    texts = text_fields(settings)
     paths = {}
-    for name in (*texts, settings.label):
-        found = _called(name, named, files)
-        if not found and split == TO_PREDICT and name not in texts:  # to be predicted
+    for field in (*texts, settings.label_fields[0]):
+        candidates = _called(field, named, files)
+        if not candidates and split == TO_PREDICT and field not in texts:  # to be predicted
             continue
-        if len(found) != 1:
-            there = ", ".join(path.name for path in (found or files)[:SHOWN_FILES]) or "none"
-            remedy = (
-                "Name those of one split, as with a glob such as PATH/train.*."
-                if found
-                else "Correct data.text or data.label."
-            )
-            what = "several files" if found else "no file"
-            raise ConfigError(
-                f"{key}: {spec!r} has {what} named {name!r} or ending in '.{name}': {there}."
-                f" {remedy}"
-            )
-        paths[name] = found[0]
+        if len(candidates) != 1:
+            raise _not_one_file(field, candidates, files, where=f"{key}: {spec!r}")
+        paths[field] = candidates[0]
     for path in paths.values():
         refuse_irregular(path, key)
     return ParallelSource(paths, settings.fallback_encoding)
 
 
-def _called(name: str, named: list[pathlib.Path], files: list[pathlib.Path]) -> list[pathlib.Path]:
-    """The files that may be meant by a field: one of exactly that name, else all that end so; a
-    compressed one only where it is not there unpacked.
+def _files_at(entry: pathlib.Path) -> list[pathlib.Path]:
+    """A file, or those in a folder."""
+    paths = sorted(entry.iterdir()) if entry.is_dir() else [entry]
+    return [path for path in paths if path.is_file() and not path.name.startswith(".")]
+
+
+def _not_one_file(
+    field: str, candidates: list[pathlib.Path], files: list[pathlib.Path], *, where: str
+) -> ConfigError:
+    """The error where several files may be meant by a field, or none.
+
+    Args:
+        field: the name of a file, or how it ends.
+        candidates: those that may be meant.
+        files: all that are there.
+        where: the setting and its value.
     """
-    for ending in ("", ".gz"):
-        exact = [
-            entry / (name + ending) for entry in named if (entry / (name + ending)).is_file()
-        ] + [path for path in files if path.name == name + ending]
+    number = "no file"
+    remedy = "Correct data.text or data.label."
+    if candidates:
+        number = "several files"
+        remedy = "Name those of one split, as with a glob such as PATH/train.*."
+    names = ", ".join(path.name for path in (candidates or files)[:SHOWN_FILES])
+    return ConfigError(
+        f"{where} has {number} named {field!r} or ending in '.{field}': {names or 'none'}. {remedy}"
+    )
+
+
+def _called(name: str, named: list[pathlib.Path], files: list[pathlib.Path]) -> list[pathlib.Path]:
+    """The files that may be meant by a field: one of exactly that name, else all that end so.
+
+    A compressed one only where it is not there unpacked.
+
+    Args:
+        name: of the field.
+        named: the folders and files that the setting names.
+        files: those and the files in the folders.
+    """
+    for exact_name in (name, f"{name}.gz"):
+        below = [entry / exact_name for entry in named]
+        exact = [path for path in below if path.is_file()]
+        exact += [path for path in files if path.name == exact_name]
         if exact:
             return exact[:1]
-    ending = [path for path in files if path.name.endswith((f".{name}", f".{name}.gz"))]
-    return [path for path in ending if path.suffix != ".gz" or path.with_suffix("") not in ending]
+    ending_so = [path for path in files if path.name.endswith((f".{name}", f".{name}.gz"))]
+    return [
+        path for path in ending_so if path.suffix != ".gz" or path.with_suffix("") not in ending_so
+    ]
 
 
 class ParallelSource:
     """A Source over line-aligned files."""
 
-    def __init__(self, paths: dict[str, pathlib.Path], fallback_encoding: str | None = None):
-        """`paths`: field -> file; the first gives the examples their origin."""
+    def __init__(
+        self, paths: Mapping[str, pathlib.Path], fallback_encoding: str | None = None
+    ) -> None:
+        """`paths` is the file of each field; the first gives the examples their origin."""
         self._paths = paths
         self._fallback_encoding = fallback_encoding
         self._positions: list[Callable[[], int]] = []
@@ -107,38 +132,26 @@ class ParallelSource:
             DataError: one file ends before another.
         """
         with contextlib.ExitStack() as stack:
-            opened = [
-                stack.enter_context(open_bytes(path, self._fallback_encoding))
-                for path in self._paths.values()
-            ]
-            files = [
-                Lines(stream, shown(path), path)
-                for (stream, _), path in zip(opened, self._paths.values(), strict=True)
-            ]
-            self._positions = [
-                compressed or functools.partial(getattr, lines, "position")
-                for (_, compressed), lines in zip(opened, files, strict=True)
-            ]
-            readers = [iter(lines) for lines in files]
-            while True:
-                row = [next(reader, None) for reader in readers]
-                if ended := [lines for lines, line in zip(files, row, strict=True) if line is None]:
-                    if len(ended) < len(row):
-                        longer = next(
-                            lines
-                            for lines, line in zip(files, row, strict=True)
-                            if line is not None
-                        )
-                        raise DataError(
-                            f"{longer.origin}: {ended[0].name} ends before this line. Line-aligned"
-                            " files have as many lines each."
-                        )
-                    self._positions = [self.size]
-                    return
-                yield Example(
-                    {name: without_end(line) for name, line in zip(self._paths, row, strict=True)},
-                    files[0].origin,
-                )
+            files = [self._open(path, stack) for path in self._paths.values()]
+            self._positions = [position for _, position in files]
+            lines_of_files = [lines for lines, _ in files]
+            first = lines_of_files[0]
+            for row in itertools.zip_longest(*lines_of_files):
+                if None in row:
+                    raise _ends_early(lines_of_files, row)
+                features = {
+                    field: without_end(line) for field, line in zip(self._paths, row, strict=True)
+                }
+                yield Example(features, first.origin)
+            self._positions = [self.size]
+
+    def _open(
+        self, path: pathlib.Path, stack: contextlib.ExitStack
+    ) -> tuple[Lines, Callable[[], int]]:
+        """The lines of a file, and what says how many bytes were read of it."""
+        stream, compressed_position = stack.enter_context(open_bytes(path, self._fallback_encoding))
+        lines = Lines(stream, shown(path), path)
+        return lines, compressed_position or functools.partial(getattr, lines, "position")
 
     def fingerprint(self) -> str:
         """Of contents and names; see `Source`."""
@@ -157,3 +170,13 @@ class ParallelSource:
     def progress(self) -> int:
         """Bytes read so far."""
         return sum(position() for position in self._positions)
+
+
+def _ends_early(files: Sequence[Lines], row: Sequence[str | None]) -> DataError:
+    """The error where some files have a line and others are at their end."""
+    ended = next(lines for lines, line in zip(files, row, strict=True) if line is None)
+    longer = next(lines for lines, line in zip(files, row, strict=True) if line is not None)
+    return DataError(
+        f"{longer.origin}: {ended.name} ends before this line. Line-aligned"
+        " files have as many lines each."
+    )

@@ -1,5 +1,6 @@
-"""Plain text (also .gz): documents are files, lines, or what blank lines part;
-for language models.
+"""Plain text (also .gz): documents are files, lines, or what blank lines part.
+
+For language models.
 """
 
 import functools
@@ -51,34 +52,41 @@ def open(settings: Settings, split: str, spec: str) -> Source:
 
 
 def _by_file(field: str, lines: Lines) -> Iterator[Example]:
-    """Parts of a long file are cut before white space, where every tokenizer cuts, so that their
-    tokens are those of the whole.
+    """Cuts a long file into parts before white space.
+
+    Every tokenizer cuts there, so that the tokens of the parts are those of the whole.
     """
     origin = Origin(lines.name, 1)
-    pieces = []
+    pieces: list[str] = []
     size = 0
     enough = PART
-    for line in lines:
-        # of longer ones only the beginning is looked at, part after part
-        for start in range(0, len(line), LONGEST_LINE * PART):
-            piece = line[start : start + LONGEST_LINE * PART]
-            pieces.append(piece)
-            size += len(piece)
-            if size < enough:
-                continue
-            text = "".join(pieces)
-            kept = _cut(text)
-            if 0 < kept < size:
-                yield Example({field: text[:kept]}, origin, ends=False)
-                origin = lines.origin
-                text = text[kept:]
-                enough = PART
-            # looked at anew when it has twice the length: white space without end would take time
-            # by its square
-            else:
-                enough = 2 * size
-            pieces, size = [text], len(text)
+    for piece in _short_pieces(lines):
+        pieces.append(piece)
+        size += len(piece)
+        if size < enough:
+            continue
+        text = "".join(pieces)
+        kept = _cut(text)
+        if 0 < kept < size:
+            yield Example({field: text[:kept]}, origin, ends=False)
+            origin = lines.origin
+            text = text[kept:]
+            enough = PART
+        else:
+            # Looked at anew when it has twice the length: white space without end would take time
+            # by its square.
+            enough = 2 * size
+        pieces = [text]
+        size = len(text)
     yield Example({field: "".join(pieces)}, origin)
+
+
+def _short_pieces(lines: Lines) -> Iterator[str]:
+    """The lines, long ones in several pieces."""
+    longest = LONGEST_LINE * PART
+    for line in lines:
+        for start in range(0, len(line), longest):
+            yield line[start : start + longest]
 
 
 def _cut(text: str) -> int:
@@ -96,7 +104,8 @@ def _by_line(field: str, lines: Lines) -> Iterator[Example]:
 
 
 def _by_blank_line(field: str, lines: Lines) -> Iterator[Example]:
-    origin, text = Origin(lines.name, 1), ""
+    origin = Origin(lines.name, 1)
+    text = ""
     for line in lines:
         if not line.isspace():
             origin = origin if text else lines.origin

@@ -1,11 +1,14 @@
-"""TensorFlow Datasets, by name and split; also those prepared elsewhere, read from their folder
-alone.
+"""TensorFlow Datasets, by name and split.
+
+Also those prepared elsewhere, read from their folder alone.
 """
+
+from __future__ import annotations
 
 import contextlib
 import pathlib
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -13,8 +16,16 @@ from trainer.errors import ConfigError, DataError
 from trainer.files import gcs, mirror
 from trainer.lazy import tf
 from trainer.settings.schema import DataSettings
-from trainer.sources import Example, Origin, Source, setting_of
+from trainer.sources import Example, FieldValue, Origin, Source, setting_of, text_fields
 from trainer.sources._files import fingerprint
+
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
+
+_DAMAGED = (
+    "Its prepared files are damaged or of a kind this TFDS cannot read: remove and prepare them"
+    " again."
+)
 
 
 class Settings(DataSettings):
@@ -33,8 +44,9 @@ class Settings(DataSettings):
 
 
 def open(settings: Settings, split: str, spec: str) -> Source:
-    """The examples of a TFDS split; the data set is downloaded and prepared when it is not there
-    yet.
+    """The examples of a TFDS split.
+
+    The data set is downloaded and prepared when it is not there yet.
 
     Args:
         settings: the data section.
@@ -44,12 +56,11 @@ def open(settings: Settings, split: str, spec: str) -> Source:
         ConfigError: no such data set or split; TFDS is not installed.
         DataError: it is not prepared here and cannot be downloaded.
     """
-    text = [settings.text] if isinstance(settings.text, str) else settings.text
     return TFDSSource(
         _prepared(settings),
         spec,
         setting_of(split),
-        text_fields={*text, *settings.label_fields},
+        text_fields={*text_fields(settings), *settings.label_fields},
         label=settings.label_fields[0],
         fallback_encoding=settings.fallback_encoding,
     )
@@ -60,15 +71,26 @@ class TFDSSource:
 
     def __init__(
         self,
-        builder: Any,
+        builder: tfds.core.DatasetBuilder,
         spec: str,
         key: str,
         *,
         text_fields: set[str],
         label: str,
         fallback_encoding: str | None = None,
-    ):
-        """Raises a ConfigError, which names `key`, unless the builder has the split `spec`."""
+    ) -> None:
+        """Reads nothing yet.
+
+        Args:
+            builder: prepared.
+            spec: a TFDS split.
+            key: the setting that names the split, for messages.
+            text_fields: where bytes have to be text.
+            label: the field whose names of classes count.
+            fallback_encoding: of text that is not UTF-8.
+        Raises:
+            ConfigError: the builder has no such split.
+        """
         self._fallback_encoding = fallback_encoding
         self._builder = builder
         self._spec = spec
@@ -83,47 +105,35 @@ class TFDSSource:
         import tensorflow_datasets as tfds
 
         self._count = 0
-        name = self._builder.info.full_name
         # 1: in the order of the files, as _origins counts
         config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
-        with _as_data_error(
-            name,
-            "Its prepared files are damaged or of a kind this TFDS cannot read: remove and prepare"
-            " them again.",
-        ):
-            items = tfds.as_numpy(
-                self._builder.as_dataset(split=self._spec, shuffle_files=False, read_config=config)
+        with _as_data_error(self._builder.info.full_name, _DAMAGED):
+            dataset = self._builder.as_dataset(
+                split=self._spec, shuffle_files=False, read_config=config
             )
-            for item, origin in zip(items, self._origins(), strict=True):
+            for item, origin in zip(tfds.as_numpy(dataset), self._origins(), strict=True):
                 self._count += 1
-                features: dict[str, Any] = {}
+                features: dict[str, FieldValue] = {}
                 self._flatten(item, "", features, origin)
                 yield Example(features, origin)
 
     def fingerprint(self) -> str:
         """Of the prepared files and the records taken from each; see `Source`."""
-        parts = [
-            [pathlib.PurePath(part.filename).name, part.skip, part.take]
-            for part in self._split.file_instructions
-        ]
+        parts: list[list[object]] = []
+        contents = {}
+        for part in self._split.file_instructions:
+            name = pathlib.PurePath(part.filename).name
+            parts.append([name, part.skip, part.take])
+            contents[name] = _content(str(part.filename))
         settings = {
             "source": "tfds",
             "name": self._builder.info.full_name,
             "parts": parts,
             "classes": self._class_names,
+            "text_fields": sorted(self._text_fields),
+            "fallback_encoding": self._fallback_encoding,
         }
-        files = {
-            name: _content(str(part.filename))
-            for (name, _, _), part in zip(parts, self._split.file_instructions, strict=True)
-        }
-        return fingerprint(
-            files.items(),
-            {
-                **settings,
-                "text_fields": sorted(self._text_fields),
-                "fallback_encoding": self._fallback_encoding,
-            },
-        )
+        return fingerprint(contents.items(), settings)
 
     def label_names(self) -> list[str] | None:
         """Those of the label's ClassLabel, if it is one."""
@@ -139,13 +149,26 @@ class TFDSSource:
 
     def _origins(self) -> Iterator[Origin]:
         for part in self._split.file_instructions:
-            take = part.take if part.take >= 0 else part.examples_in_shard - part.skip
-            for index in range(part.skip, part.skip + take):
+            takes_all = part.take < 0
+            stop = part.examples_in_shard if takes_all else part.skip + part.take
+            for index in range(part.skip, stop):
                 yield Origin(str(part.filename), index + 1)
 
     def _flatten(
-        self, item: Mapping[str, Any], prefix: str, features: dict[str, Any], origin: Origin
+        self,
+        item: Mapping[str, FieldValue],
+        prefix: str,
+        features: dict[str, FieldValue],
+        origin: Origin,
     ) -> None:
+        """Adds the fields of an item, those of nested ones with dotted names.
+
+        Args:
+            item: as TFDS gives it.
+            prefix: of the names.
+            features: changed in place.
+            origin: of the item, for messages.
+        """
         for name, value in item.items():
             field = prefix + name
             if isinstance(value, Mapping):
@@ -153,7 +176,7 @@ class TFDSSource:
             else:
                 features[field] = self._plain(value, field, origin)
 
-    def _plain(self, value: Any, field: str, origin: Origin) -> Any:
+    def _plain(self, value: FieldValue, field: str, origin: Origin) -> FieldValue:
         if hasattr(value, "tolist"):
             value = value.tolist()
         if isinstance(value, list):
@@ -183,16 +206,13 @@ class TFDSSource:
 
 def _content(file: str) -> pathlib.Path | gcs.RemoteObject:
     """What a prepared file's fingerprint is taken of; TFDS itself reads from gs:// as from here."""
-    return (
-        gcs.find(file, key="data.tfds_data_dir")[0]
-        if file.startswith(mirror.SCHEME)
-        else pathlib.Path(file)
-    )
+    if file.startswith(mirror.SCHEME):
+        return gcs.find(file, key="data.tfds_data_dir")[0]
+    return pathlib.Path(file)
 
 
-def _prepared(settings: Settings) -> Any:
-    name = settings.tfds_name
-    folder = settings.tfds_data_dir
+def _prepared(settings: Settings) -> tfds.core.DatasetBuilder:
+    """The data set, prepared when it is not there yet."""
     try:
         import tensorflow_datasets as tfds
     except ImportError as error:
@@ -201,9 +221,27 @@ def _prepared(settings: Settings) -> Any:
             "data.source: tfds needs a package that is not installed. To install it: pip install"
             f" {package}"
         ) from None
-    where = folder or tfds.core.constants.DATA_DIR
+    name = settings.tfds_name
+    where = settings.tfds_data_dir or tfds.core.constants.DATA_DIR
+    builder = _builder(settings, where)
+    if not builder.is_prepared():
+        remedy = (
+            f"On a machine with a connection: tfds build {name}; then copy its data_dir here and"
+            " set data.tfds_data_dir."
+        )
+        problem = f"is not prepared in {where}, and preparing it failed"
+        with _as_data_error(name, remedy, problem):
+            builder.download_and_prepare()
+    return builder
+
+
+def _builder(settings: Settings, where: str) -> tfds.core.DatasetBuilder:
+    """The data set of that name; raises ConfigError where there is none."""
+    import tensorflow_datasets as tfds
+
+    name = settings.tfds_name
     try:
-        builder = tfds.builder(name, data_dir=folder)
+        return tfds.builder(name, data_dir=settings.tfds_data_dir)
     except tfds.core.registered.DatasetNotFoundError as error:
         near = [line.strip() for line in str(error).splitlines() if line.startswith("Did you mean")]
         raise ConfigError(
@@ -220,20 +258,17 @@ def _prepared(settings: Settings) -> Any:
         raise ConfigError(
             f"data.tfds_data_dir: {where} cannot be read: {_first_line(error)}"
         ) from None
-    if not builder.is_prepared():
-        remedy = (
-            f"On a machine with a connection: tfds build {name}; then copy its data_dir here and"
-            " set data.tfds_data_dir"
-        )
-        with _as_data_error(
-            name, remedy + ".", f"is not prepared in {where}, and preparing it failed"
-        ):
-            builder.download_and_prepare()
-    return builder
 
 
 @contextlib.contextmanager
 def _as_data_error(name: str, remedy: str, problem: str = "cannot be read") -> Iterator[None]:
+    """Turns what TFDS raises into a DataError.
+
+    Args:
+        name: of the data set.
+        remedy: what to do.
+        problem: what is wrong with it.
+    """
     try:
         yield
     except DataError:
@@ -249,7 +284,16 @@ def _as_data_error(name: str, remedy: str, problem: str = "cannot be read") -> I
         ) from error
 
 
-def _split(builder: Any, spec: str, key: str) -> Any:
+def _split(builder: tfds.core.DatasetBuilder, spec: str, key: str) -> tfds.core.splits.SubSplitInfo:
+    """A split of a data set.
+
+    Args:
+        builder: of the data set.
+        spec: a TFDS split.
+        key: the setting that names it, for messages.
+    Raises:
+        ConfigError: there is no such split.
+    """
     try:
         return builder.info.splits[spec]
     except (ValueError, KeyError, AssertionError) as error:
@@ -263,7 +307,10 @@ def _split(builder: Any, spec: str, key: str) -> Any:
         ) from None
 
 
-def _class_names(feature: Any, field: str) -> Iterator[tuple[str, list[str]]]:
+def _class_names(
+    feature: tfds.features.FeatureConnector, field: str
+) -> Iterator[tuple[str, list[str]]]:
+    """Each field of classes below a feature, with their names."""
     import tensorflow_datasets as tfds
 
     if isinstance(feature, tfds.features.ClassLabel):
@@ -276,4 +323,5 @@ def _class_names(feature: Any, field: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].strip("'\"")
+    message = str(error).strip() or type(error).__name__
+    return message.splitlines()[0].strip("'\"")

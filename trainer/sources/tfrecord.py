@@ -3,7 +3,7 @@
 import contextlib
 import pathlib
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Literal, TypeAlias
 
 from pydantic import Field
 
@@ -12,13 +12,17 @@ from trainer.files import gcs, mirror
 from trainer.files.gcs import RemoteObject
 from trainer.lazy import tf
 from trainer.settings.schema import DataSettings
-from trainer.sources import Example, Origin, Source, setting_of
+from trainer.sources import Example, FieldValue, Origin, Source, setting_of, text_fields
 from trainer.sources._files import files_of, fingerprint, relative_names
 from trainer.sources._tfrecord_frames import whole_records
 
 FRAME_BYTES = 16  # around each record: its length, and two checksums
 BUFFER_BYTES = 8 << 20  # of a read ahead: as much as a request to gs:// should be
+GZIP_MARK = b"\x1f\x8b"
 BATCH_RECORDS = 256  # one by one, crossing from TensorFlow to Python costs more than reading
+
+
+File: TypeAlias = pathlib.Path | RemoteObject
 
 
 class Settings(DataSettings):
@@ -36,17 +40,16 @@ def open(settings: Settings, split: str, spec: str) -> Source:
     A field with one value is that value, with several a list, with none None; a field of
     `list_fields` always is a list. See `trainer.sources.open_source`.
     """
-    text = [settings.text] if isinstance(settings.text, str) else settings.text
     # TensorFlow streams from gs:// itself, and each record has a checksum of its own: nothing is
     # copied here.
-    files = (
-        gcs.find(spec, key=setting_of(split))
-        if spec.startswith(mirror.SCHEME)
-        else files_of(spec, split)
-    )
+    files: Sequence[File]
+    if spec.startswith(mirror.SCHEME):
+        files = gcs.find(spec, key=setting_of(split))
+    else:
+        files = files_of(spec, split)
     return TFRecordSource(
         files,
-        {*text, *settings.label_fields},
+        {*text_fields(settings), *settings.label_fields},
         set(settings.list_fields),
         settings.fallback_encoding,
     )
@@ -57,13 +60,18 @@ class TFRecordSource:
 
     def __init__(
         self,
-        files: Sequence[pathlib.Path | RemoteObject],
+        files: Sequence[File],
         text_fields: set[str],
         list_fields: set[str],
         fallback_encoding: str | None = None,
-    ):
-        """In `text_fields`, bytes have to be text and numbers finite; `list_fields` are lists
-        whatever they hold.
+    ) -> None:
+        """Reads nothing yet.
+
+        Args:
+            files: in order.
+            text_fields: where bytes have to be text, and numbers finite.
+            list_fields: lists whatever they hold.
+            fallback_encoding: of text that is not UTF-8.
         """
         self._files = files
         self._fallback_encoding = fallback_encoding
@@ -79,9 +87,8 @@ class TFRecordSource:
             name = str(file)
             for number, record in enumerate(_records(file), 1):
                 # How far a compressed file was read is not to be had: it counts when it is done.
-                self._position = (
-                    0 if name.endswith(".gz") else self._position + FRAME_BYTES + len(record)
-                )
+                if not name.endswith(".gz"):
+                    self._position += FRAME_BYTES + len(record)
                 origin = Origin(name, number)
                 yield Example(self._features(record, origin), origin)
             self._position = 0
@@ -95,8 +102,8 @@ class TFRecordSource:
             "text_fields": sorted(self._text_fields),
             "fallback_encoding": self._fallback_encoding,
         }
-        remote = [file for file in self._files if isinstance(file, RemoteObject)]
-        names = [str(file) for file in remote] or relative_names(self._files)
+        local = [file for file in self._files if isinstance(file, pathlib.Path)]
+        names = relative_names(local) if local else list(map(str, self._files))
         return fingerprint(zip(names, self._files, strict=True), settings)
 
     def label_names(self) -> None:
@@ -110,7 +117,7 @@ class TFRecordSource:
         """Bytes on disk read so far."""
         return self._finished + self._position
 
-    def _features(self, record: bytes, origin: Origin) -> dict[str, Any]:
+    def _features(self, record: bytes, origin: Origin) -> dict[str, FieldValue]:
         try:
             stored = tf.train.Example.FromString(record).features.feature
         # the class of a decoding error differs between the implementations of protobuf
@@ -127,7 +134,7 @@ class TFRecordSource:
             )
         return {name: self._value(name, stored[name], origin) for name in sorted(stored)}
 
-    def _value(self, field: str, feature: Any, origin: Origin) -> Any:
+    def _value(self, field: str, feature: "tf.train.Feature", origin: Origin) -> FieldValue:
         kind = feature.WhichOneof("kind")
         values = list(getattr(feature, kind).value) if kind else []
         if kind == "bytes_list":
@@ -154,18 +161,26 @@ class TFRecordSource:
             ) from None
 
 
-def _size(file: pathlib.Path | RemoteObject) -> int:
+def _size(file: File) -> int:
     return file.size if isinstance(file, RemoteObject) else file.stat().st_size
 
 
-def _records(file: pathlib.Path | RemoteObject) -> Iterator[bytes]:
-    name, number = str(file), 0
+def _records(file: File) -> Iterator[bytes]:
+    """The records of a file.
+
+    Raises:
+        DataError: one of them is damaged, or cut short.
+    """
+    name = str(file)
     dataset = tf.data.TFRecordDataset(
         name, compression_type="GZIP" if name.endswith(".gz") else "", buffer_size=BUFFER_BYTES
     )
-    whole, announced = (None, None) if isinstance(file, RemoteObject) else whole_records(file)
-    if announced is not None:
-        dataset = dataset.take(whole)
+    announced = None
+    if isinstance(file, pathlib.Path):
+        whole, announced = whole_records(file)
+        if announced is not None:
+            dataset = dataset.take(whole)
+    number = 0
     try:
         try:
             for batch in dataset.batch(BATCH_RECORDS).as_numpy_iterator():
@@ -188,20 +203,23 @@ def _records(file: pathlib.Path | RemoteObject) -> Iterator[bytes]:
 
 
 def _unreadable(name: str, number: int, message: str) -> DataError:
+    """The error for a record.
+
+    Args:
+        name: of the file.
+        number: how many records were read before it.
+        message: TensorFlow's.
+    """
     reason = message.split(" [Op:")[0].split("}} ")[-1]
-    gzip_mark = b"\x1f\x8b"
-    is_gzip = _starts_with(name, gzip_mark)
+    is_gzip = _starts_with(name, GZIP_MARK)
     named_gzip = name.endswith(".gz")
+    remedy = "It is damaged, or no TFRecord file: check data.source."
     if number:
         remedy = "The file is damaged or cut short from there on: copy or write it again."
-    elif is_gzip != named_gzip:
-        remedy = (
-            "It is gzip: let its name end in .gz."
-            if is_gzip
-            else "It is not gzip: its name must not end in .gz."
-        )
-    else:
-        remedy = "It is damaged, or no TFRecord file: check data.source."
+    elif is_gzip and not named_gzip:
+        remedy = "It is gzip: let its name end in .gz."
+    elif named_gzip and not is_gzip:
+        remedy = "It is not gzip: its name must not end in .gz."
     return DataError(f"{name}:{number + 1}: record {number + 1} cannot be read: {reason}. {remedy}")
 
 
