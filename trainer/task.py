@@ -11,7 +11,8 @@ import os
 import pathlib
 import sys
 import tempfile
-from typing import IO, TYPE_CHECKING
+from collections.abc import Collection
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from trainer.console import on_vertex, standard_streams
 from trainer.console.standard_streams import Output, ReaderGoneError
@@ -23,6 +24,7 @@ from trainer.run import cluster
 from trainer.run.limits import exhausted_memory_is_told
 from trainer.settings import flags
 from trainer.settings.resolve import Resolved, resolve
+from trainer.settings.setting import Settings
 from trainer.settings.settings_file import shown_path
 
 if TYPE_CHECKING:  # which import TensorFlow
@@ -32,6 +34,23 @@ if TYPE_CHECKING:  # which import TensorFlow
     from trainer.run.job import Job
 
 MODES_ON_A_JOB = ("evaluate", "predict", "export")
+Log = Output | IO[str]  # entries for Cloud Logging
+
+
+class Run(NamedTuple):
+    """What is to be done.
+
+    Attributes:
+        command: what the command line says.
+        resolved: the config.
+        job_dir: where the run keeps everything it writes.
+        folders: what Vertex AI wants elsewhere.
+    """
+
+    command: flags.CommandLine
+    resolved: Resolved
+    job_dir: str
+    folders: on_vertex.Folders
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -39,30 +58,23 @@ def main(argv: list[str] | None = None) -> int:
 
     Returns:
         the exit code: 0 done, 2 a mistake in flags, config or data, 141 nobody reads what is
-            written any more. A bug of
-        ours leaves as an exception (exit code 1).
+        written any more. A bug of ours leaves as an exception (exit code 1).
     """
     closed = standard_streams.open_closed()
-    log = (
-        None
-        if sys.stderr.isatty() or not on_vertex.is_job()
-        else standard_streams.standard_output()
-    )
+    log: Log | None = None
+    if on_vertex.is_job() and not sys.stderr.isatty():
+        log = standard_streams.standard_output()
     try:
         command = flags.parse(sys.argv if argv is None else argv)
         if command.help:
             standard_streams.print_text(flags.help_text())
             return 0
-        if command.mode == "predict":  # whose answers may go there
+        if command.mode == "predict":  # whose answers may go to standard output
+            _require_output(command, closed)
             log = log and sys.stderr
-            if (command.output or "-") == "-" and "stdout" in closed:
-                raise ConfigError(
-                    "--output: standard output is closed, and the answers would go there. Give a"
-                    " file."
-                )
-        resolved, folders = _resolve(command)
+        run = _resolve(command)
         with exhausted_memory_is_told():
-            _run(command, resolved, folders, log)
+            _run(run, log)
     except UserError as error:
         _say_error(str(error), log)
         standard_streams.give_up()
@@ -74,7 +86,14 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _say_error(text: str, log: IO[str] | Output | None) -> None:
+def _require_output(command: flags.CommandLine, closed: Collection[str]) -> None:
+    if command.output in (None, "", "-") and "stdout" in closed:
+        raise ConfigError(
+            "--output: standard output is closed, and the answers would go there. Give a file."
+        )
+
+
+def _say_error(text: str, log: Log | None) -> None:
     message = shown_message(mirror.shown(text))
     if log:
         with contextlib.suppress(UserError, ReaderGoneError):
@@ -84,30 +103,18 @@ def _say_error(text: str, log: IO[str] | Output | None) -> None:
     standard_streams.say(f"error: {message}")
 
 
-def _resolve(command: flags.CommandLine) -> tuple[Resolved, on_vertex.Folders]:
-    named = on_vertex.folders()
-    job_dir = command.job_dir or named.job_dir
+def _resolve(command: flags.CommandLine) -> Run:
+    """The run that the command line, the config and the environment ask for."""
+    folders = on_vertex.folders()
+    job_dir = command.job_dir or folders.job_dir
     config = command.config
     if command.mode in MODES_ON_A_JOB:
         if job_dir is None:
             raise ConfigError(
                 f"--job_dir: missing. --mode={command.mode} works on the job_dir of a training run."
             )
-        if config is None:
-            config = f"{job_dir.rstrip('/')}/config.yaml"
-            if not job_dir.startswith(mirror.SCHEME) and not os.path.exists(
-                os.path.expanduser(config)
-            ):
-                raise ConfigError(
-                    f"--job_dir={shown_path(job_dir)}: no config.yaml there. Expected the job_dir"
-                    " of a training run."
-                )
-    # then the data set that the job was given is not asked for
-    own_data = {("data", "train"), ("data", "source")} & set(command.overrides)
-    overrides = {
-        **(on_vertex.data_settings() if command.mode == "train" and not own_data else {}),
-        **command.overrides,
-    }
+        config = config or _config_of(job_dir)
+    overrides = _overrides(command)
     if config is None and not overrides:
         raise ConfigError(
             "--config: missing. Expected a YAML file; configs/ has examples, --help lists every"
@@ -117,17 +124,34 @@ def _resolve(command: flags.CommandLine) -> tuple[Resolved, on_vertex.Folders]:
     if command.mode != "plan":  # which may be made for another machine than this
         cluster.require_readable(resolved.config.distribution)
     mirror.use_cache(resolved.config.data.cache_dir)
-    return resolved, named._replace(
-        job_dir=job_dir or f"runs/{pathlib.PurePath(config).stem if config else 'run'}"
-    )
+    if not job_dir:
+        job_dir = f"runs/{pathlib.PurePath(config).stem if config else 'run'}"
+    return Run(command, resolved, job_dir, folders)
 
 
-def _run(
-    command: flags.CommandLine,
-    resolved: Resolved,
-    folders: on_vertex.Folders,
-    log: IO[str] | Output | None,
-) -> None:
+def _config_of(job_dir: str) -> str:
+    """The config of a run that was trained; in a bucket it is looked for when it is read."""
+    config = f"{job_dir.rstrip('/')}/config.yaml"
+    is_here = not job_dir.startswith(mirror.SCHEME)
+    if is_here and not os.path.exists(os.path.expanduser(config)):
+        raise ConfigError(
+            f"--job_dir={shown_path(job_dir)}: no config.yaml there. Expected the job_dir"
+            " of a training run."
+        )
+    return config
+
+
+def _overrides(command: flags.CommandLine) -> Settings:
+    """The flags; for training, the data set that a job on Vertex AI was given, unless they name
+    another.
+    """
+    names_data = {("data", "train"), ("data", "source")} & set(command.overrides)
+    if command.mode != "train" or names_data:
+        return dict(command.overrides)
+    return {**on_vertex.data_settings(), **command.overrides}
+
+
+def _run(run: Run, log: Log | None) -> None:
     from trainer.console.stopping import StopSignal
     from trainer.console.timeline import Timeline
 
@@ -143,46 +167,39 @@ def _run(
     from trainer.console.display import Display
     from trainer.run.job import Job
 
-    job = Job(
-        folders.job_dir, model=folders.model, checkpoints=folders.checkpoints, logs=folders.logs
-    )
+    folders = run.folders
+    job = Job(run.job_dir, model=folders.model, checkpoints=folders.checkpoints, logs=folders.logs)
     display = Display(log)
-    display.line(f"podtune {command.mode}, job_dir {folders.job_dir}")
+    display.line(f"podtune {run.command.mode}, job_dir {run.job_dir}")
     mirror.watch(display.fetched)
     stop.before_leaving = display.done
     try:
-        _run_mode(command, resolved, job, display, stop, timeline)
+        _run_mode(run, job, display, stop, timeline)
     finally:
         job.release()
         display.done()  # what follows, such as an error, begins on a row of its own
 
 
-def _run_mode(
-    command: flags.CommandLine,
-    resolved: Resolved,
-    job: Job,
-    display: Display,
-    stop: StopSignal,
-    timeline: Timeline,
-) -> None:
+def _run_mode(run: Run, job: Job, display: Display, stop: StopSignal, timeline: Timeline) -> None:
+    command = run.command
     if command.mode == "train":
         from trainer.modes.train import train
 
-        train(resolved, job, display, stop, timeline)
+        train(run.resolved, job, display, stop, timeline)
     elif command.mode == "plan":
         from trainer.planning.plan import plan
 
         if command.job_dir:
             job.hold("plan")
-        plan(resolved, job.folder if command.job_dir else None, display)
+        plan(run.resolved, job.folder if command.job_dir else None, display)
     elif command.mode == "predict":
         from trainer.modes.predict import predict
 
-        predict(resolved, job, display, command.input, command.output)
+        predict(run.resolved, job, display, command.input, command.output)
     else:
         from trainer.modes import finish
 
-        getattr(finish, command.mode)(resolved, job, display)
+        getattr(finish, command.mode)(run.resolved, job, display)
 
 
 def _import_tensorflow() -> None:

@@ -1,5 +1,6 @@
-"""What a person sees while a run goes on: a live line on a terminal, plain lines elsewhere, on
-stderr; in a job on Vertex AI, entries of its log.
+"""What a person sees while a run goes on, on standard error.
+
+A live line on a terminal, plain lines elsewhere; in a job on Vertex AI, entries of its log.
 """
 
 from __future__ import annotations
@@ -7,7 +8,8 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from typing import IO, Any
+from collections.abc import Mapping, Sequence
+from typing import IO
 
 from rich.console import Console
 from rich.table import Table
@@ -24,8 +26,9 @@ PLAIN_SHARE = 0.03  # and of the time so far: a run of a week has some 250 of th
 
 
 class _Console(Console):
-    """One whose reader may go, or whose disk may be full: the first ends the program as the signal
-    would, the second is nobody's concern.
+    """One whose reader may go, or whose disk may be full.
+
+    The first ends the program as the signal would; the second does not stop a run.
     """
 
     def on_broken_pipe(self) -> None:
@@ -64,39 +67,46 @@ class Display:
             self._log is None and self.console.file.isatty() and not self.console.is_dumb_terminal
         )
 
-    def line(self, text: str, **fields: Any) -> None:
+    def line(self, text: str, **fields: object) -> None:
         """One line of news; `fields`, such as step, are for the log."""
         if not self.quiet:
-            self._print(text, "INFO", **fields)
+            self._print(text, "INFO", fields=fields)
 
     def warn(self, text: str) -> None:
         """One line that should not be missed."""
         self._print(text if self._log else f"warning: {text}", "WARNING", style="yellow")
 
-    def _print(self, text: str, severity: str, *, style: str | None = None, **fields: Any) -> None:
+    def _print(
+        self,
+        text: str,
+        severity: str,
+        *,
+        style: str | None = None,
+        fields: Mapping[str, object] | None = None,
+    ) -> None:
         self._line.clear()
+        message = shown_message(shown(text))
         if self._log:
-            self._log.write(
-                log_entry(shown_message(shown(text)), severity=severity, **fields) + "\n"
-            )
+            self._log.write(log_entry(message, fields, severity=severity) + "\n")
             self._log.flush()
         else:
-            self.console.print(shown_message(shown(text)), markup=False, style=style)
+            self.console.print(message, markup=False, style=style)
 
-    def table(self, title: str, rows: list[tuple[str, Any]]) -> None:
+    def table(self, title: str, rows: Sequence[tuple[str, object]]) -> None:
         """Two columns: names and values."""
         if self.quiet:
+            return
+        if self._log:
+            lines = [f"{name}: {value}" for name, value in rows]
+            self._print("\n".join([title, *lines]), "INFO")
             return
         table = Table(
             title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0)
         )
         for name, value in rows:
             table.add_row(shown_message(str(name)), shown_message(str(value)))
-        if self._log:
-            self._print("\n".join([title, *(f"{name}: {value}" for name, value in rows)]), "INFO")
-        else:
-            self._line.clear()
-            self.console.print(table, markup=False)
+        self._line.clear()
+        self.console.print(table, markup=False)
 
     def progress(
         self,
@@ -112,6 +122,9 @@ class Display:
         On a terminal one line, drawn anew; elsewhere a line now and then.
 
         Args:
+            label: what is going on.
+            done: how much of it is done, in any unit.
+            total: how much there is; None where nobody knows.
             note: what else there is to say; else how many are done, where it is not known of how
                 many.
             seconds_left: where the caller knows better than by how fast it went so far; infinite:
@@ -158,17 +171,16 @@ class _Task:
         seconds_left: float | None,
     ) -> str:
         """One line: "training 12% step 12/100  loss 0.6931  about 2 min 10 s left"."""
-        share = f" {done / total:.0%}" if total else ""
-        note = note or ("" if total else f"{done:,.0f}")
-        if seconds_left is None and total and done > self.first:
+        if not total:
+            note = note or f"{done:,.0f}"
+        elif seconds_left is None and done > self.first:
             seconds_left = (now - self.began) * max(0.0, total - done) / (done - self.first)
-        known = (
-            seconds_left is not None
-            and math.isfinite(seconds_left)
-            and not (total and done >= total)
-        )
-        left = f"about {seconds(seconds_left)} left" if known else ""
-        return "  ".join(filter(None, [f"{label}{share} {note}".rstrip(), left]))
+        share = f" {done / total:.0%}" if total else ""
+        text = f"{label}{share} {note}".rstrip()
+        is_done = total is not None and 0 < total <= done
+        if seconds_left is None or not math.isfinite(seconds_left) or is_done:
+            return text
+        return f"{text}  about {seconds(seconds_left)} left"
 
 
 def seconds(value: float) -> str:

@@ -13,7 +13,7 @@ import pathlib
 import time
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from trainer.errors import ConfigError, shown_value
 from trainer.files.mirror import SCHEME
@@ -29,7 +29,8 @@ DATA = {
     "validation": "AIP_VALIDATION_DATA_URI",
     "test": "AIP_TEST_DATA_URI",
 }
-SOURCES = {"jsonl": "managed_dataset", "csv": "csv"}  # AIP_DATA_FORMAT -> data.source
+DATA_FORMAT = "AIP_DATA_FORMAT"
+SOURCES = {"jsonl": "managed_dataset", "csv": "csv"}  # data format -> data.source
 JOB_VARIABLES = ("CLOUD_ML_JOB_ID", "CLOUD_ML_PROJECT_ID", *FOLDERS.values())
 TRIAL = "CLOUD_ML_TRIAL_ID"
 METRIC_FILE = "CLOUD_ML_HP_METRIC_FILE"
@@ -67,40 +68,46 @@ def folders() -> Folders:
     named = {
         kind: os.environ.get(variable, "").rstrip("/") or None for kind, variable in FOLDERS.items()
     }
-    above = [
-        parent
-        for value in named.values()
-        if value and (parent := value.rpartition("/")[0]) and not parent.endswith(":/")
-    ]
-    return Folders(above[0] if above else None, **named)
+    parents = [folder.rpartition("/")[0] for folder in named.values() if folder]
+    # a bucket itself has no folder above it
+    usable = [parent for parent in parents if parent and not parent.endswith(":/")]
+    return Folders(usable[0] if usable else None, **named)
 
 
 def data_settings() -> Settings:
-    """data.source, .train, .validation and .test of the managed dataset that the job was given;
-    nothing without one.
+    """The settings of the managed dataset that the job was given; none without one.
+
+    These are data.source, data.train, data.validation and data.test.
 
     Raises:
         ConfigError: it is in BigQuery, or of a format that is not known.
     """
     if not os.environ.get(DATA["train"]):
         return {}
-    found: Settings = {}
-    for split, variable in DATA.items():
-        if value := os.environ.get(variable):
-            if not value.startswith(SCHEME):
-                raise ConfigError(
-                    f"{variable}: expected gs://…, as of a dataset of text. Received"
-                    f" {shown_value(value)}. A table of BigQuery is exported first: bq extract"
-                    " --destination_format NEWLINE_DELIMITED_JSON TABLE gs://BUCKET/data-*.jsonl,"
-                    " then --data.train=gs://BUCKET/data-*.jsonl"
-                )
-            found["data", split] = Setting(value, variable)
-    kind = os.environ.get("AIP_DATA_FORMAT", "jsonl")
-    if kind not in SOURCES:
+    splits = {
+        ("data", split): Setting(_dataset_url(variable), variable)
+        for split, variable in DATA.items()
+        if os.environ.get(variable)
+    }
+    data_format = os.environ.get(DATA_FORMAT, "jsonl")
+    if data_format not in SOURCES:
         raise ConfigError(
-            f"AIP_DATA_FORMAT: expected one of {', '.join(SOURCES)}. Received {shown_value(kind)}."
+            f"{DATA_FORMAT}: expected one of {', '.join(SOURCES)}. Received"
+            f" {shown_value(data_format)}."
         )
-    return {("data", "source"): Setting(SOURCES[kind], "AIP_DATA_FORMAT"), **found}
+    return {("data", "source"): Setting(SOURCES[data_format], DATA_FORMAT), **splits}
+
+
+def _dataset_url(variable: str) -> str:
+    url = os.environ[variable]
+    if not url.startswith(SCHEME):
+        raise ConfigError(
+            f"{variable}: expected gs://…, as of a dataset of text. Received"
+            f" {shown_value(url)}. A table of BigQuery is exported first: bq extract"
+            " --destination_format NEWLINE_DELIMITED_JSON TABLE gs://BUCKET/data-*.jsonl,"
+            " then --data.train=gs://BUCKET/data-*.jsonl"
+        )
+    return url
 
 
 class TrialMetrics:
@@ -109,13 +116,19 @@ class TrialMetrics:
     """
 
     def __init__(self) -> None:
-        self._file = (
-            pathlib.Path(os.environ.get(METRIC_FILE) or DEFAULT_METRIC_FILE) if trial() else None
-        )
-        self._entries: deque[dict[str, Any]] = deque()
+        self._file: pathlib.Path | None = None
+        if trial():
+            self._file = pathlib.Path(os.environ.get(METRIC_FILE) or DEFAULT_METRIC_FILE)
+        self._entries: deque[Mapping[str, object]] = deque()
 
     def report(self, split: str, metrics: Mapping[str, float], step: int) -> None:
-        """Adds an entry for each metric, named like validation.accuracy."""
+        """Adds an entry for each metric, named like validation.accuracy.
+
+        Args:
+            split: that was evaluated.
+            metrics: name -> value.
+            step: the optimizer step after which it was.
+        """
         if self._file is None:
             return
         now = time.time()
@@ -134,20 +147,25 @@ class TrialMetrics:
             self._entries.popleft()
         self._file.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._file.with_name(f".{self._file.name}.tmp")
-        temporary.write_text(
-            "".join(json.dumps(entry) + "\n" for entry in self._entries), encoding="utf-8"
-        )
+        lines = [json.dumps(entry) + "\n" for entry in self._entries]
+        temporary.write_text("".join(lines), encoding="utf-8")
         os.replace(temporary, self._file)
 
 
-def log_entry(message: str, *, severity: str = "INFO", **fields: Any) -> str:
-    """A line of JSON that Cloud Logging takes apart: severity, message and labels that can be
-    searched for.
+def log_entry(
+    message: str, fields: Mapping[str, object] | None = None, *, severity: str = "INFO"
+) -> str:
+    """A line of JSON that Cloud Logging takes apart.
+
+    Args:
+        message: for people.
+        fields: that can be searched for, such as the step; one that is None is left out.
+        severity: one of Cloud Logging's.
 
     Source: https://cloud.google.com/logging/docs/structured-logging.
     """
-    known = {"severity": severity, "message": message, **({"trial": trial()} if trial() else {})}
-    return json.dumps(
-        {**known, **{name: value for name, value in fields.items() if value is not None}},
-        ensure_ascii=False,
-    )
+    entry: dict[str, object] = {"severity": severity, "message": message}
+    if number := trial():
+        entry["trial"] = number
+    entry.update((name, value) for name, value in (fields or {}).items() if value is not None)
+    return json.dumps(entry, ensure_ascii=False)

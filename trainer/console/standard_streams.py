@@ -1,13 +1,11 @@
-"""Standard input, output and error as they may be:
-closed, full, or with nobody who reads any more.
-"""
+"""Standard input, output and error: closed, full, or with nobody who reads any more."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import IO
 
 from trainer.errors import UserError
@@ -68,16 +66,19 @@ class Output:
         Raises ReaderGoneError, and OutputError where the disk is full.
         """
         for start in range(0, len(text), PIECE):
-            self._do(lambda stream, piece=text[start : start + PIECE]: stream.write(piece))
+            with self._refusals():
+                self._stream().write(text[start : start + PIECE])
         return len(text)
 
     def flush(self) -> None:
         """Lets go what is in the buffer; raises as `write` does."""
-        self._do(lambda stream: stream.flush())
+        with self._refusals():
+            self._stream().flush()
 
-    def _do(self, action: Callable[[IO[str]], int | None]) -> int:
+    @contextlib.contextmanager
+    def _refusals(self) -> Iterator[None]:
         try:
-            return action(self._stream()) or 0
+            yield
         except BrokenPipeError:
             raise ReaderGoneError from None
         except OSError as error:

@@ -1,5 +1,6 @@
-"""SIGTERM, SIGINT and a cloud's preemption notice: finish the step, save a checkpoint, exit so that
-the platform starts the job again.
+"""SIGTERM, SIGINT and a cloud's preemption notice end a run so that it can go on.
+
+The step is finished, a checkpoint is saved, and the exit code has the platform start the job again.
 """
 
 from __future__ import annotations
@@ -66,37 +67,31 @@ class StopSignal:
         """On Google's machines, takes the notice before a preemption for a SIGTERM."""
         if (host := metadata_host()) is None:
             return
-        for path, value in NOTICES.items():
+        for path, notice in NOTICES.items():
             threading.Thread(
-                target=self._watch, args=(host, path, value), name=f"watch {path}", daemon=True
+                target=self._watch, args=(host, path, notice), name=f"watch {path}", daemon=True
             ).start()
 
-    def _watch(self, host: str, path: str, value: str) -> None:
-        wait = ""
+    def _watch(self, host: str, path: str, notice: str) -> None:
+        """Waits until the machine's metadata has the notice, and sends SIGTERM then."""
+        last_etag = None
         while not self.requested:
             try:
-                connection = http.client.HTTPConnection(host, timeout=2 * NOTICE_POLL_SECONDS)
-                connection.request(
-                    "GET",
-                    f"/computeMetadata/v1/{path}{wait}",
-                    headers={"Metadata-Flavor": "Google"},
-                )
-                response = connection.getresponse()
-                if response.status == http.client.NOT_FOUND:
-                    return  # this machine cannot be preempted
-                told = (
-                    response.status == http.client.OK and response.read().decode().strip() == value
-                )
-                # Maintenance is announced an hour ahead: a job that was started again since then
-                # should get on with it.
-                if told and (wait or not path.endswith("maintenance-event")):
-                    if not self.requested:
-                        os.kill(os.getpid(), signal.SIGTERM)
-                    return
-                last = response.headers.get("ETag", "0")
-                wait = f"?wait_for_change=true&timeout_sec={NOTICE_POLL_SECONDS}&last_etag={last}"
+                response, content = _metadata(host, path, last_etag)
             except (OSError, http.client.HTTPException):
                 time.sleep(NOTICE_RETRY_SECONDS)
+                continue
+            if response.status == http.client.NOT_FOUND:
+                return  # this machine cannot be preempted
+            is_told = response.status == http.client.OK and content == notice
+            # Maintenance is announced an hour ahead: a job that was started again since then should
+            # get on with it.
+            is_old = last_etag is None and path.endswith("maintenance-event")
+            if is_told and not is_old:
+                if not self.requested:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                return
+            last_etag = response.headers.get("ETag", "0")
 
     def __enter__(self) -> StopSignal:
         """From here on a signal waits for the loop to look."""
@@ -120,10 +115,30 @@ class StopSignal:
         sys.exit(EXIT_CODES[signal.Signals(self._received or signal.SIGTERM)])
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        again, self._received = self.requested, number
+        again = self.requested
+        self._received = number
         # platforms send SIGTERM more than once; only a person is in a hurry
         if not self._in_loop or (again and number == signal.SIGINT):
             self.leave("stopped by a signal; finished work is kept, start again to go on")
+
+
+def _metadata(host: str, path: str, last_etag: str | None) -> tuple[http.client.HTTPResponse, str]:
+    """A value of the machine's metadata; after the first time, once it has changed or a minute has
+    passed.
+
+    Args:
+        host: that tells it.
+        path: of the value.
+        last_etag: of the answer before; None the first time.
+    """
+    wait = ""
+    if last_etag is not None:
+        wait = f"?wait_for_change=true&timeout_sec={NOTICE_POLL_SECONDS}&last_etag={last_etag}"
+    connection = http.client.HTTPConnection(host, timeout=2 * NOTICE_POLL_SECONDS)
+    address = f"/computeMetadata/v1/{path}{wait}"
+    connection.request("GET", address, headers={"Metadata-Flavor": "Google"})
+    response = connection.getresponse()
+    return response, response.read().decode().strip()
 
 
 def metadata_host() -> str | None:
