@@ -1,25 +1,34 @@
 """What encoders and decoders share."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+
 import keras
 import tensorflow as tf
 
 from trainer.backbones.config import BackboneConfig
 from trainer.backbones.initial_values import initial_value
-from trainer.backbones.layers import Piece
+from trainer.backbones.layers import Dense, Piece
 from trainer.errors import WeightsError
 
+Outputs = Mapping[str, tf.Tensor | list[tf.Tensor]]
 
-class Backbone(keras.layers.Layer):
-    """What encoders and decoders share. The weights exist as soon as the backbone does.
+
+class Backbone(Piece):
+    """A network from token ids to hidden states. The weights exist as soon as it does.
 
     Weights are float32 and named `encoder/layer_0/attention/query_key_value/kernel` and so on:
     kernels are (inputs, outputs), norms have `scale` and `bias`, embeddings are `word`, `position`
     and `segment`.
 
     Attributes:
-        embeddings, blocks: as the subclass makes them.
+        embeddings: a piece with `word`, (V, E).
+        blocks: pieces, one for each layer with weights of its own.
         pooler: BERT's layer on [CLS]; None where there is none.
     """
+
+    pooler: Dense | None = None
 
     def __init__(
         self, config: BackboneConfig, *, seed: int | None = 0, dtype: str = "float32", name: str
@@ -32,28 +41,17 @@ class Backbone(keras.layers.Layer):
             dtype: "float32" or "mixed_bfloat16" (matrix products in bfloat16).
             name: first part of the weights' names.
         """
-        super().__init__(dtype=dtype, name=name, autocast=False)
-        self.config = config
-        self.pooler = None
+        super().__init__(config, dtype=dtype, name=name)
         self.build()
-        if seed is not None:
-            for path, weight in self.weights_by_path().items():
-                weight.assign(initial_value(config, path, tuple(weight.shape), seed))
-
-    def make(self) -> list[Piece]:
-        """Sets `embeddings`, `blocks` and whatever else has weights, and returns all of them."""
-        raise NotImplementedError
-
-    def build(self) -> None:
-        """Called once, by the constructor."""
-        for piece in self.make():
-            piece.build()
+        if seed is None:
+            return
+        for path, weight in self.weights_by_path().items():
+            weight.assign(initial_value(config, path, tuple(weight.shape), seed))
 
     def weights_by_path(self) -> dict[str, keras.Variable]:
-        """Every weight under its path inside the backbone, such as
-        `layer_0/attention/output/kernel`.
-        """
-        return {weight.path[len(self.path) + 1 :]: weight for weight in self.weights}
+        """Every weight by its path inside the backbone, such as layer_0/attention/output/kernel."""
+        own_path = f"{self.path}/"
+        return {weight.path.removeprefix(own_path): weight for weight in self.weights}
 
     def word_embeddings(self) -> tf.Tensor:
         """(V, E), of all tokens, in the compute dtype."""
@@ -75,15 +73,14 @@ class Backbone(keras.layers.Layer):
                 f" {self.config.architecture!r} without"
             )
         x = tf.cast(x, self.compute_dtype)
-        return tf.reshape(
-            tf.tanh(self.pooler.apply(tf.reshape(x, [-1, self.config.hidden_size]))), tf.shape(x)
-        )
+        flat = tf.reshape(x, [-1, self.config.hidden_size])
+        return tf.reshape(tf.tanh(self.pooler.apply(flat)), tf.shape(x))
 
 
 def set_frozen(backbone: Backbone, *, embeddings: bool = False, layers: int = 0) -> None:
     """Chooses what is not trained: `backbone.trainable_variables` leaves it out.
 
-    Everything else is trained.
+    Everything else is trained. A block that layers share is frozen with the last of them.
 
     Args:
         backbone: to change.
@@ -92,13 +89,13 @@ def set_frozen(backbone: Backbone, *, embeddings: bool = False, layers: int = 0)
     Raises:
         WeightsError: the backbone has fewer layers.
     """
-    if layers > backbone.config.layers:
+    config = backbone.config
+    if layers > config.layers:
         raise WeightsError(
-            f"cannot freeze {layers} layers of a backbone with {backbone.config.layers}:"
-            f" set backbone.freeze_layers to at most {backbone.config.layers}"
+            f"cannot freeze {layers} layers of a backbone with {config.layers}:"
+            f" set backbone.freeze_layers to at most {config.layers}"
         )
     backbone.embeddings.trainable = not embeddings
-    # of those that share weights
-    last = {backbone.config.weights_of(layer): layer for layer in range(backbone.config.layers)}
+    last_layer = {config.weights_of(layer): layer for layer in range(config.layers)}
     for index, block in enumerate(backbone.blocks):
-        block.trainable = last[index] >= layers
+        block.trainable = last_layer[index] >= layers

@@ -12,40 +12,53 @@ from trainer.errors import WeightsError, shown_value
 class BackboneConfig:
     """Sizes and rates; `trainer.backbones.huggingface.read_config` reads them from config.json.
 
+    Attributes:
+        architecture: the model_type of a family.
+        embedding_size: as hidden_size where no projection follows the embeddings.
+        max_positions: tokens that a text may have.
+        segment_types: 0: no segment embedding (DistilBERT); 1: one for all tokens (RoBERTa).
+        classifier_dropout: before the output layer of sequence classification.
+        token_classifier_dropout: the same, of token classification.
+        qa_dropout: the same, of question answering.
+        initializer_range: standard deviation of fresh weights.
+        sinusoidal_positions: how fresh position embeddings start; a checkpoint brings its own.
+        first_position: the row of the position embeddings that a text's first token takes.
+        layer_groups: layers of a group share their weights (ALBERT); None: each has its own.
+        causal: a token sees only those before it (GPT-2).
+        embedding_dropout: None: as hidden_dropout.
+        scale_attention: scores are divided by the root of the head's size.
+        scale_attention_by_layer: and by the number of the layer, from 1.
     Raises:
-        WeightsError: the activation is unknown, or the heads do not divide the hidden size.
+        WeightsError: the activation is unknown, the heads do not divide the hidden size, or the
+            groups are more than the layers.
     """
 
-    architecture: str  # the model_type of a family
+    architecture: str
     vocabulary_size: int  # V
-    embedding_size: int  # H, but in small ELECTRAs, where a projection to H follows
+    embedding_size: int  # E
     hidden_size: int  # H
     layers: int
     heads: int  # N
     intermediate_size: int
     max_positions: int
-    segment_types: int  # 0: no segment embedding (DistilBERT); 1: one for all (RoBERTa)
+    segment_types: int
     activation: str
     layer_norm_epsilon: float
     hidden_dropout: float
     attention_dropout: float
-    classifier_dropout: float  # this and the next two: before the output layer of the heads
+    classifier_dropout: float
     token_classifier_dropout: float
     qa_dropout: float
     initializer_range: float
     pad_token_id: int | None
     pooler: bool
-    # how fresh position embeddings start; a checkpoint brings its own
     sinusoidal_positions: bool = False
-    # the row of the position embeddings that a text's first token takes: RoBERTa's are 2 more than
-    # max_positions
     first_position: int = 0
-    # layers of a group share their weights (ALBERT); None: each has its own
     layer_groups: int | None = None
-    causal: bool = False  # a token sees only those before it (GPT-2)
-    embedding_dropout: float | None = None  # None: as hidden_dropout
-    scale_attention: bool = True  # scores by the root of the head's size
-    scale_attention_by_layer: bool = False  # and by the number of the layer
+    causal: bool = False
+    embedding_dropout: float | None = None
+    scale_attention: bool = True
+    scale_attention_by_layer: bool = False
 
     def __post_init__(self) -> None:
         """Checks what the sizes must satisfy."""
@@ -59,10 +72,10 @@ class BackboneConfig:
                 f"hidden size {self.hidden_size} is not a multiple of the number of attention"
                 f" heads, {self.heads}"
             )
-        if self.layer_groups is not None and not 1 <= self.layer_groups <= self.layers:
+        groups = self.layer_groups
+        if groups is not None and not 1 <= groups <= self.layers:
             raise WeightsError(
-                f"{self.layer_groups} groups of layers: expected 1 to {self.layers}, the number of"
-                " layers"
+                f"{groups} groups of layers: expected 1 to {self.layers}, the number of layers"
             )
 
     @property
@@ -76,12 +89,19 @@ class BackboneConfig:
         return self.family.blocks.always_projects or self.embedding_size != self.hidden_size
 
     @property
+    def input_dropout(self) -> float:
+        """The rate behind the embeddings."""
+        if self.embedding_dropout is None:
+            return self.hidden_dropout
+        return self.embedding_dropout
+
+    @property
     def own_layers(self) -> int:
         """How many layers have weights of their own."""
         return self.layers if self.layer_groups is None else self.layer_groups
 
     def weights_of(self, layer: int) -> int:
         """Which of these a layer takes."""
-        return (
-            layer if self.layer_groups is None else int(layer / (self.layers / self.layer_groups))
-        )
+        if self.layer_groups is None:
+            return layer
+        return int(layer / (self.layers / self.layer_groups))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Mapping
+from typing import ClassVar
 
 LARGEST = 2**31 - 1  # of a size; whether there is memory for it is another question
 
@@ -18,6 +19,7 @@ class ConfigKey(abc.ABC):
         default: where config.json does not have the key.
         aliases: other names that Hugging Face reads the key by.
         nullable: whether null is valid.
+        usual: a valid value of a key whose default shows none.
     """
 
     name: str
@@ -25,6 +27,7 @@ class ConfigKey(abc.ABC):
     _: dataclasses.KW_ONLY
     aliases: tuple[str, ...] = ()
     nullable: bool = False
+    usual: ClassVar[object]
 
     def value(self, content: Mapping[str, object]) -> object:
         """What config.json says, valid or not."""
@@ -34,13 +37,15 @@ class ConfigKey(abc.ABC):
         return self.default
 
     def is_valid(self, value: object) -> bool:
-        """Whether the value is one that a backbone can be made of."""
-        return self.nullable if value is None else self._accepts(value)
+        """Whether a backbone can be made of the value."""
+        if value is None:
+            return self.nullable
+        return self._accepts(value)
 
     @property
     def example(self) -> object:
         """A valid value, for messages."""
-        return self.default
+        return self.default or self.usual
 
     @abc.abstractmethod
     def _accepts(self, value: object) -> bool:
@@ -50,10 +55,7 @@ class ConfigKey(abc.ABC):
 class Count(ConfigKey):
     """A size: an integer from 1."""
 
-    @property
-    def example(self) -> object:
-        """A valid value, for messages."""
-        return self.default or 1024
+    usual = 1024
 
     def _accepts(self, value: object) -> bool:
         return type(value) is int and 1 <= value <= LARGEST
@@ -62,10 +64,7 @@ class Count(ConfigKey):
 class TokenId(ConfigKey):
     """A row of the word embeddings."""
 
-    @property
-    def example(self) -> object:
-        """A valid value, for messages."""
-        return self.default or 0
+    usual = 0
 
     def _accepts(self, value: object) -> bool:
         return type(value) is int and 0 <= value <= LARGEST
@@ -74,18 +73,18 @@ class TokenId(ConfigKey):
 class Share(ConfigKey):
     """A dropout rate or another small number: in [0, 1)."""
 
-    @property
-    def example(self) -> object:
-        """A valid value, for messages."""
-        return self.default or 0.1
+    usual = 0.1
 
     def _accepts(self, value: object) -> bool:
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return is_number and 0 <= value < 1
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        return 0 <= value < 1
 
 
 class Word(ConfigKey):
     """A name, such as that of an activation."""
+
+    usual = "gelu"
 
     def _accepts(self, value: object) -> bool:
         return isinstance(value, str)
@@ -93,6 +92,8 @@ class Word(ConfigKey):
 
 class Switch(ConfigKey):
     """True or false."""
+
+    usual = False
 
     def _accepts(self, value: object) -> bool:
         return isinstance(value, bool)

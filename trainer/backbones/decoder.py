@@ -1,23 +1,31 @@
-"""GPT-2: a decoder, whose tokens see only what stands before them, for packed rows and for
-generation with a cache.
+"""GPT-2's decoder, whose tokens see only those before them.
+
+It reads packed rows, and generates with a cache.
 """
+
+from __future__ import annotations
 
 import math
 
 import tensorflow as tf
 
 from trainer.backbones.activations import ACTIVATIONS
-from trainer.backbones.backbone import Backbone
+from trainer.backbones.backbone import Backbone, Outputs
 from trainer.backbones.config import BackboneConfig
 from trainer.backbones.layers import (
     MASKED,
+    SITES_OF_A_LAYER,
     Dense,
+    Inputs,
     LayerNorm,
     Piece,
+    Rows,
+    Shape,
     attention_mask,
     checked_seed,
     dropout,
-    embedding_dropout,
+    given_inputs,
+    known_shape,
     look_up_positions,
 )
 
@@ -26,92 +34,107 @@ Cache = tuple[tf.Tensor, ...]  # of each layer the keys, (B, N, T, H/N), and the
 
 class _Embeddings(Piece):
     def build(self) -> None:
-        c = self.config
-        self.word = self.weight("word", c.vocabulary_size, c.hidden_size)
-        self.position = self.weight("position", c.max_positions, c.hidden_size)
+        hidden = self.config.hidden_size
+        self.word = self.weight("word", self.config.vocabulary_size, hidden)
+        self.position = self.weight("position", self.config.max_positions, hidden)
 
-    def apply(self, inputs: dict[str, tf.Tensor], seed: tf.Tensor | None) -> tf.Tensor:
-        x = tf.gather(self.word.value, inputs["token_ids"]) + look_up_positions(
-            self.position, inputs, self.config
-        )
-        x = tf.cast(tf.reshape(x, [-1, self.config.hidden_size]), self.compute_dtype)
-        return dropout(x, embedding_dropout(self.config), seed, 0)  # (T, H)
+    def apply(self, inputs: Inputs, seed: tf.Tensor | None) -> tf.Tensor:
+        """(T, H), where T = B*S."""
+        x = tf.gather(self.word.value, inputs["token_ids"])  # (B, S, H)
+        x += look_up_positions(self.position, inputs, self.config)
+        x = tf.reshape(x, [-1, self.config.hidden_size])
+        x = tf.cast(x, self.compute_dtype)
+        return dropout(x, self.config.input_dropout, seed, 0)
 
 
 class _Attention(Piece):
     def build(self) -> None:
         hidden = self.config.hidden_size
-        layer = {"dtype": self.dtype_policy}
-        self.norm = LayerNorm(self.config, hidden, name="norm", **layer)
-        self.query_key_value = Dense(
-            self.config, hidden, 3 * hidden, name="query_key_value", **layer
-        )
-        self.output_dense = Dense(self.config, hidden, hidden, name="output", **layer)
-        for piece in (self.norm, self.query_key_value, self.output_dense):
-            piece.build()
+        self.norm = self.part(LayerNorm, "norm", hidden)
+        self.query_key_value = self.part(Dense, "query_key_value", hidden, 3 * hidden)
+        self.output_dense = self.part(Dense, "output", hidden, hidden)
 
     def project(
-        self, x: tf.Tensor, shape: list, layer: int
+        self, x: tf.Tensor, shape: Shape, layer: int
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Queries, scaled, keys and values, (B, N, S, H/N) each."""
-        c = self.config
-        size = c.hidden_size // c.heads
-        fused = tf.reshape(
-            self.query_key_value.apply(self.norm.apply(x)), [*shape, 3, c.heads, size]
-        )
-        query, key, value = tf.unstack(tf.transpose(fused, [2, 0, 3, 1, 4]))
-        scale = (1 / math.sqrt(size) if c.scale_attention else 1.0) / (
-            layer + 1 if c.scale_attention_by_layer else 1
-        )
-        return query * scale, key, value
+        """Makes queries, keys and values of the stream.
+
+        Args:
+            x: (T, H).
+            shape: [B, S].
+            layer: the number of the layer, from 0.
+        Returns:
+            Queries, scaled, keys and values, (B, N, S, H/N) each.
+        """
+        heads = self.config.heads
+        size = self.config.hidden_size // heads
+        fused = self.query_key_value.apply(self.norm.apply(x))
+        fused = tf.reshape(fused, [*shape, 3, heads, size])
+        fused = tf.transpose(fused, [2, 0, 3, 1, 4])
+        query, key, value = tf.unstack(fused)
+        return query * self._scale(size, layer), key, value
+
+    def _scale(self, size: int, layer: int) -> float:
+        scale = 1.0
+        if self.config.scale_attention:
+            scale = 1 / math.sqrt(size)
+        if self.config.scale_attention_by_layer:
+            scale /= layer + 1
+        return scale
 
     def attend(
         self,
         query: tf.Tensor,
         key: tf.Tensor,
         value: tf.Tensor,
-        mask: tf.Tensor,
-        seed: tf.Tensor | None,
+        rows: Rows,
         site: int,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """What to add to the stream, (T, H), and the probabilities, (B, N, S, T)."""
-        c = self.config
-        scores = tf.cast(tf.matmul(query, key, transpose_b=True), tf.float32)
-        probabilities = tf.cast(tf.nn.softmax(scores + mask), self.compute_dtype)
-        context = tf.matmul(dropout(probabilities, c.attention_dropout, seed, site), value)
-        y = self.output_dense.apply(
-            tf.reshape(tf.transpose(context, [0, 2, 1, 3]), [-1, c.hidden_size])
-        )
-        return dropout(y, c.hidden_dropout, seed, site + 1), probabilities
+        """Mixes the values of the tokens that each token sees.
+
+        Args:
+            query: (B, N, S, H/N), scaled.
+            key, value: (B, N, T, H/N), of the tokens that may be seen.
+            rows: whose mask says which may not.
+            site: of the first of two dropouts.
+        Returns:
+            What to add to the stream, (B*S, H); the probabilities, (B, N, S, T).
+        """
+        config = self.config
+        seed = rows.dropout_seed
+        scores = tf.matmul(query, key, transpose_b=True)  # (B, N, S, T)
+        scores = tf.cast(scores, tf.float32)
+        probabilities = tf.nn.softmax(scores + rows.mask)
+        probabilities = tf.cast(probabilities, self.compute_dtype)
+        kept = dropout(probabilities, config.attention_dropout, seed, site)
+        context = tf.matmul(kept, value)  # (B, N, S, H/N)
+        context = tf.transpose(context, [0, 2, 1, 3])
+        context = tf.reshape(context, [-1, config.hidden_size])
+        y = self.output_dense.apply(context)
+        y = dropout(y, config.hidden_dropout, seed, site + 1)
+        return y, probabilities
 
 
 class _FeedForward(Piece):
     def build(self) -> None:
-        c, layer = self.config, {"dtype": self.dtype_policy}
-        self.norm = LayerNorm(c, c.hidden_size, name="norm", **layer)
-        self.intermediate = Dense(
-            c, c.hidden_size, c.intermediate_size, name="intermediate", **layer
-        )
-        self.output_dense = Dense(c, c.intermediate_size, c.hidden_size, name="output", **layer)
-        for piece in (self.norm, self.intermediate, self.output_dense):
-            piece.build()
+        hidden = self.config.hidden_size
+        inner = self.config.intermediate_size
+        self.norm = self.part(LayerNorm, "norm", hidden)
+        self.intermediate = self.part(Dense, "intermediate", hidden, inner)
+        self.output_dense = self.part(Dense, "output", inner, hidden)
 
     def apply(self, x: tf.Tensor, seed: tf.Tensor | None, site: int) -> tf.Tensor:
-        y = self.output_dense.apply(
-            ACTIVATIONS[self.config.activation](self.intermediate.apply(self.norm.apply(x)))
-        )
+        """(T, H) -> the same."""
+        activation = ACTIVATIONS[self.config.activation]
+        y = self.intermediate.apply(self.norm.apply(x))
+        y = self.output_dense.apply(activation(y))
         return x + dropout(y, self.config.hidden_dropout, seed, site)
 
 
 class _Block(Piece):
-    def __init__(self, config: BackboneConfig, **layer) -> None:
-        super().__init__(config, **layer)
-        self.attention = _Attention(config, dtype=self.dtype_policy, name="attention")
-        self.feed_forward = _FeedForward(config, dtype=self.dtype_policy, name="feed_forward")
-
     def build(self) -> None:
-        self.attention.build()
-        self.feed_forward.build()
+        self.attention = self.part(_Attention, "attention")
+        self.feed_forward = self.part(_FeedForward, "feed_forward")
 
 
 class Decoder(Backbone):
@@ -131,24 +154,23 @@ class Decoder(Backbone):
         """Makes the weights; see `Backbone`."""
         super().__init__(config, seed=seed, dtype=dtype, name=name)
 
-    def make(self) -> list[Piece]:
+    def build(self) -> None:
         """Embeddings, layers and the last norm."""
-        c, layer = self.config, {"dtype": self.dtype_policy}
-        self.embeddings = _Embeddings(c, name="embeddings", **layer)
-        self.blocks = [_Block(c, name=f"layer_{i}", **layer) for i in range(c.layers)]
-        self.norm = LayerNorm(c, c.hidden_size, name="norm", **layer)
-        return [self.embeddings, *self.blocks, self.norm]
+        self.embeddings = self.part(_Embeddings, "embeddings")
+        names = [f"layer_{layer}" for layer in range(self.config.layers)]
+        self.blocks = [self.part(_Block, name) for name in names]
+        self.norm = self.part(LayerNorm, "norm", self.config.hidden_size)
 
     def call(
         self,
-        inputs: dict[str, tf.Tensor],
+        inputs: Inputs,
         *,
         training: bool = False,
         dropout_seed: tf.Tensor | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
         output_cache: bool = False,
-    ) -> dict[str, tf.Tensor | list[tf.Tensor]]:
+    ) -> Outputs:
         """Reads rows of tokens.
 
         Args:
@@ -163,37 +185,47 @@ class Decoder(Backbone):
             ValueError: training with dropout and no dropout_seed; more positions than the decoder
                 has.
         """
-        inputs = {name: tf.convert_to_tensor(x) for name, x in inputs.items() if x is not None}
-        seed = checked_seed(self.config, training, dropout_seed)
-        tokens = inputs["token_ids"]
-        shape = [
-            static or dynamic
-            for static, dynamic in zip(tokens.shape, tf.unstack(tf.shape(tokens)), strict=True)
-        ]
-        mask = attention_mask(inputs, causal=True)
+        inputs = given_inputs(inputs)
+        rows = Rows(
+            shape=known_shape(inputs["token_ids"]),
+            mask=attention_mask(inputs, causal=True),
+            dropout_seed=checked_seed(self.config, training, dropout_seed),
+        )
+        flat_states, attentions, cache = self._run_layers(inputs, rows)
+        flat_states[-1] = self.norm.apply(flat_states[-1])
+        wide_shape = [*rows.shape, self.config.hidden_size]
+        states = [tf.reshape(state, wide_shape) for state in flat_states]
+        outputs = {"sequence_output": states[-1]}
+        if output_hidden_states:
+            outputs["hidden_states"] = states
+        if output_attentions:
+            outputs["attentions"] = attentions
+        if output_cache:
+            outputs["cache"] = cache
+        return outputs
+
+    def _run_layers(
+        self, inputs: Inputs, rows: Rows
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor], Cache]:
+        """The embeddings and each layer's output, (T, H); each layer's probabilities; the cache."""
+        seed = rows.dropout_seed
         with tf.name_scope("embeddings"):
             x = self.embeddings.apply(inputs, seed)
         states = [x]
         attentions = []
-        cache = []
+        cache: list[tf.Tensor] = []
         for layer, block in enumerate(self.blocks):
+            site = 1 + SITES_OF_A_LAYER * layer
             with tf.name_scope(block.name):
                 with tf.name_scope("attention"):
-                    query, key, value = block.attention.project(x, shape, layer)
-                    y, probabilities = block.attention.attend(
-                        query, key, value, mask, seed, 1 + 3 * layer
-                    )
+                    query, key, value = block.attention.project(x, rows.shape, layer)
+                    y, probabilities = block.attention.attend(query, key, value, rows, site)
                 with tf.name_scope("feed_forward"):
-                    x = block.feed_forward.apply(x + y, seed, 3 + 3 * layer)
+                    x = block.feed_forward.apply(x + y, seed, site + 2)
             states.append(x)
             attentions.append(probabilities)
             cache += [key, value]
-        states[-1] = self.norm.apply(x)
-        states = [tf.reshape(state, [*shape, self.config.hidden_size]) for state in states]
-        outputs = {"sequence_output": states[-1]}
-        outputs |= {"hidden_states": states} if output_hidden_states else {}
-        outputs |= {"attentions": attentions} if output_attentions else {}
-        return outputs | ({"cache": tuple(cache)} if output_cache else {})
+        return states, attentions, tuple(cache)
 
     def step(
         self,
@@ -216,49 +248,53 @@ class Decoder(Backbone):
         Returns:
             (B, H) in the compute dtype, after the last norm; the cache with these tokens.
         """
-        shape = [token_ids.shape[0] or tf.shape(token_ids)[0], 1]
-        mask = tf.where(seen, 0.0, MASKED)[:, None, None, :]
-        write = _scatter if compiled else _assign
-        x = self.embeddings.apply(
-            {"token_ids": token_ids[:, None], "position_ids": position_ids[:, None]}, None
+        mask = tf.where(seen, 0.0, MASKED)
+        rows = Rows(
+            shape=[*known_shape(token_ids), 1],
+            mask=mask[:, None, None, :],
+            dropout_seed=None,
         )
-        filled = []
+        write = _write_compiled if compiled else _write_in_place
+        inputs = {
+            "token_ids": token_ids[:, None],
+            "position_ids": position_ids[:, None],
+        }
+        x = self.embeddings.apply(inputs, None)
+        filled: list[tf.Tensor] = []
         for layer, block in enumerate(self.blocks):
-            query, key, value = block.attention.project(x, shape, layer)
-            key = write(cache[2 * layer], slot, key)
-            value = write(cache[2 * layer + 1], slot, value)
-            x = block.feed_forward.apply(
-                x + block.attention.attend(query, key, value, mask, None, 0)[0], None, 0
-            )
-            filled += [key, value]
+            attention = block.attention
+            query, key, value = attention.project(x, rows.shape, layer)
+            keys = write(cache[2 * layer], slot, key)
+            values = write(cache[2 * layer + 1], slot, value)
+            y, _ = attention.attend(query, keys, values, rows, site=0)
+            x = block.feed_forward.apply(x + y, seed=None, site=0)
+            filled += [keys, values]
         return self.norm.apply(x), tuple(filled)
 
 
-def _assign(cache: tf.Tensor, slot: tf.Tensor, new: tf.Tensor) -> tf.Tensor:
-    """A slot of (B, N, T, D) written, in place where the loop holds the only copy; XLA wants to
-    know the slot beforehand.
+def _write_in_place(cache: tf.Tensor, slot: tf.Tensor, new: tf.Tensor) -> tf.Tensor:
+    """Writes a slot of (B, N, T, D), in place where the loop holds the only copy.
+
+    XLA cannot compile this: it wants to know the slot beforehand.
     """
-    first, behind = (tf.stack([0, 0, place, 0]) for place in (slot, slot + 1))
-    everything = 0b1011  # of the axes but that of the slots
+    all_but_the_slots = 0b1011  # bit by axis
     return tf.raw_ops.TensorStridedSliceUpdate(
         input=cache,
-        begin=first,
-        end=behind,
+        begin=tf.stack([0, 0, slot, 0]),
+        end=tf.stack([0, 0, slot + 1, 0]),
         strides=[1] * 4,
         value=new,
-        begin_mask=everything,
-        end_mask=everything,
+        begin_mask=all_but_the_slots,
+        end_mask=all_but_the_slots,
     )
 
 
-def _scatter(cache: tf.Tensor, slot: tf.Tensor, new: tf.Tensor) -> tf.Tensor:
+def _write_compiled(cache: tf.Tensor, slot: tf.Tensor, new: tf.Tensor) -> tf.Tensor:
     """The same as XLA writes it in place, where TensorFlow's own kernel copies all."""
-    batch, heads = (
-        static or dynamic
-        for static, dynamic in zip(cache.shape[:2], tf.unstack(tf.shape(cache)[:2]), strict=True)
-    )
-    places = tf.reshape(
-        tf.stack(tf.meshgrid(tf.range(batch), tf.range(heads), slot, indexing="ij"), axis=-1),
-        [-1, 3],
-    )
-    return tf.tensor_scatter_nd_update(cache, places, tf.reshape(new, [-1, new.shape[-1]]))
+    batch, heads, *_ = known_shape(cache)
+    rows = tf.range(batch)
+    axes = tf.meshgrid(rows, tf.range(heads), slot, indexing="ij")
+    places = tf.stack(axes, axis=-1)
+    places = tf.reshape(places, [-1, 3])
+    vectors = tf.reshape(new, [-1, new.shape[-1]])
+    return tf.tensor_scatter_nd_update(cache, places, vectors)

@@ -1,140 +1,149 @@
-"""The BERT family, encoders whose tokens see each other, written for packed rows, XLA and few
-memory passes.
+"""Encoders, whose tokens see each other, written for packed rows, XLA and few memory passes.
 
 Tokens stay flattened, (B*S, H), from the embeddings to the end; only attention sees (B, N, S, S).
 """
 
+from __future__ import annotations
+
 import math
 
+import keras
 import tensorflow as tf
 
 from trainer.backbones.activations import ACTIVATIONS
-from trainer.backbones.backbone import Backbone
+from trainer.backbones.backbone import Backbone, Outputs
 from trainer.backbones.config import BackboneConfig
 from trainer.backbones.layers import (
+    SITES_OF_A_LAYER,
     Dense,
+    Inputs,
     LayerNorm,
     Piece,
+    Rows,
+    Shape,
     attention_mask,
     checked_seed,
     dropout,
-    embedding_dropout,
+    given_inputs,
+    known_shape,
     look_up_positions,
 )
 
 
 class _Embeddings(Piece):
     def build(self) -> None:
-        c = self.config
-        layer = {"dtype": self.dtype_policy}
-        self.word = self.weight("word", c.vocabulary_size, c.embedding_size)
-        self.position = self.weight(
-            "position", c.max_positions + c.first_position, c.embedding_size
-        )
-        self.segment = (
-            self.weight("segment", c.segment_types, c.embedding_size) if c.segment_types else None
-        )
-        self.norm = LayerNorm(c, c.embedding_size, name="norm", **layer)
-        self.norm.build()
+        config = self.config
+        width = config.embedding_size
+        positions = config.max_positions + config.first_position
+        self.word = self.weight("word", config.vocabulary_size, width)
+        self.position = self.weight("position", positions, width)
+        self.segment = None
+        if config.segment_types:
+            self.segment = self.weight("segment", config.segment_types, width)
+        self.norm = self.part(LayerNorm, "norm", width)
         self.project = None
-        if c.projects_embeddings:
-            self.project = Dense(c, c.embedding_size, c.hidden_size, name="project", **layer)
-            self.project.build()
+        if config.projects_embeddings:
+            self.project = self.part(Dense, "project", width, config.hidden_size)
 
-    def apply(self, inputs: dict[str, tf.Tensor], seed: tf.Tensor | None) -> tf.Tensor:
-        tokens = inputs["token_ids"]
-        x = tf.gather(self.word.value, tokens)  # (B, S, E)
-        x += look_up_positions(self.position, inputs, self.config)
+    def apply(self, inputs: Inputs, seed: tf.Tensor | None) -> tf.Tensor:
+        """(T, H), where T = B*S."""
+        config = self.config
+        x = tf.gather(self.word.value, inputs["token_ids"])  # (B, S, E)
+        x += look_up_positions(self.position, inputs, config)
         if self.segment is not None:
-            chosen = "segment_ids" in inputs and self.config.segment_types > 1
-            x += (
-                tf.gather(self.segment.value, inputs["segment_ids"])
-                if chosen
-                else self.segment.value[0]
-            )
-        x = self.norm.apply(tf.reshape(x, [-1, self.config.embedding_size]))  # (T, E)
-        x = dropout(x, embedding_dropout(self.config), seed, 0)
-        return x if self.project is None else self.project.apply(x)  # (T, H)
+            x += _look_up_segments(self.segment, inputs)
+        x = tf.reshape(x, [-1, config.embedding_size])  # (T, E)
+        x = self.norm.apply(x)
+        x = dropout(x, config.input_dropout, seed, 0)
+        if self.project is None:
+            return x
+        return self.project.apply(x)
+
+
+def _look_up_segments(segment: keras.Variable, inputs: Inputs) -> tf.Tensor:
+    """(B, S, E); (E,) where all tokens are of the first segment."""
+    segment_types = segment.shape[0]
+    if "segment_ids" in inputs and segment_types > 1:
+        return tf.gather(segment.value, inputs["segment_ids"])
+    return segment.value[0]
 
 
 class _Attention(Piece):
     def build(self) -> None:
         hidden = self.config.hidden_size
-        layer = {"dtype": self.dtype_policy}
-        self.query_key_value = Dense(
-            self.config, hidden, 3 * hidden, name="query_key_value", **layer
-        )
-        self.output_dense = Dense(self.config, hidden, hidden, name="output", **layer)
-        self.norm = LayerNorm(self.config, hidden, name="norm", **layer)
-        for piece in (self.query_key_value, self.output_dense, self.norm):
-            piece.build()
+        self.query_key_value = self.part(Dense, "query_key_value", hidden, 3 * hidden)
+        self.output_dense = self.part(Dense, "output", hidden, hidden)
+        self.norm = self.part(LayerNorm, "norm", hidden)
 
-    def apply(
-        self, x: tf.Tensor, shape: list, mask: tf.Tensor | None, seed: tf.Tensor | None, site: int
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        c = self.config
-        batch, tokens, size = *shape, c.hidden_size // c.heads
-        fused = tf.reshape(self.query_key_value.apply(x), [batch, tokens, 3, c.heads, size])
-        # (B, N, S, H/N), one pass for the three
-        query, key, value = tf.unstack(tf.transpose(fused, [2, 0, 3, 1, 4]))
-        scores = tf.matmul(query * (1 / math.sqrt(size)), key, transpose_b=True)  # (B, N, S, S)
+    def apply(self, x: tf.Tensor, rows: Rows, site: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """(T, H) -> the same; the probabilities, (B, N, S, S)."""
+        config = self.config
+        seed = rows.dropout_seed
+        query, key, value = self._project(x, rows.shape)
+        scores = tf.matmul(query, key, transpose_b=True)  # (B, N, S, S)
         scores = tf.cast(scores, tf.float32)
-        probabilities = tf.cast(
-            tf.nn.softmax(scores if mask is None else scores + mask), self.compute_dtype
-        )
-        # (B, N, S, H/N)
-        context = tf.matmul(dropout(probabilities, c.attention_dropout, seed, site), value)
-        # (T, H)
-        y = self.output_dense.apply(
-            tf.reshape(tf.transpose(context, [0, 2, 1, 3]), [-1, c.hidden_size])
-        )
-        if c.family.blocks.drops_attention_output:
-            y = dropout(y, c.hidden_dropout, seed, site + 1)
-        return self.norm.apply(x + y), probabilities
+        if rows.mask is not None:
+            scores += rows.mask
+        probabilities = tf.nn.softmax(scores)
+        probabilities = tf.cast(probabilities, self.compute_dtype)
+        kept = dropout(probabilities, config.attention_dropout, seed, site)
+        context = tf.matmul(kept, value)  # (B, N, S, H/N)
+        context = tf.transpose(context, [0, 2, 1, 3])
+        context = tf.reshape(context, [-1, config.hidden_size])  # (T, H)
+        y = self.output_dense.apply(context)
+        if config.family.blocks.drops_attention_output:
+            y = dropout(y, config.hidden_dropout, seed, site + 1)
+        x = self.norm.apply(x + y)
+        return x, probabilities
+
+    def _project(self, x: tf.Tensor, shape: Shape) -> list[tf.Tensor]:
+        """Queries, scaled, keys and values, (B, N, S, H/N) each, by one product for the three."""
+        heads = self.config.heads
+        size = self.config.hidden_size // heads
+        fused = self.query_key_value.apply(x)
+        fused = tf.reshape(fused, [*shape, 3, heads, size])
+        fused = tf.transpose(fused, [2, 0, 3, 1, 4])
+        query, key, value = tf.unstack(fused)
+        scale = 1 / math.sqrt(size)
+        return [query * scale, key, value]
 
 
 class _FeedForward(Piece):
     def build(self) -> None:
-        c, layer = self.config, {"dtype": self.dtype_policy}
-        self.intermediate = Dense(
-            c, c.hidden_size, c.intermediate_size, name="intermediate", **layer
-        )
-        self.output_dense = Dense(c, c.intermediate_size, c.hidden_size, name="output", **layer)
-        self.norm = LayerNorm(c, c.hidden_size, name="norm", **layer)
-        for piece in (self.intermediate, self.output_dense, self.norm):
-            piece.build()
+        hidden = self.config.hidden_size
+        inner = self.config.intermediate_size
+        self.intermediate = self.part(Dense, "intermediate", hidden, inner)
+        self.output_dense = self.part(Dense, "output", inner, hidden)
+        self.norm = self.part(LayerNorm, "norm", hidden)
 
     def apply(self, x: tf.Tensor, seed: tf.Tensor | None, site: int) -> tf.Tensor:
-        y = self.output_dense.apply(ACTIVATIONS[self.config.activation](self.intermediate.apply(x)))
+        """(T, H) -> the same."""
+        activation = ACTIVATIONS[self.config.activation]
+        y = activation(self.intermediate.apply(x))  # (T, intermediate size)
+        y = self.output_dense.apply(y)
         if self.config.family.blocks.drops_feed_forward_output:
             y = dropout(y, self.config.hidden_dropout, seed, site)
         return self.norm.apply(x + y)
 
 
 class _Block(Piece):
-    def __init__(self, config: BackboneConfig, **layer) -> None:
-        super().__init__(config, **layer)
-        self.attention = _Attention(config, dtype=self.dtype_policy, name="attention")
-        self.feed_forward = _FeedForward(config, dtype=self.dtype_policy, name="feed_forward")
-
     def build(self) -> None:
-        self.attention.build()
-        self.feed_forward.build()
+        self.attention = self.part(_Attention, "attention")
+        self.feed_forward = self.part(_FeedForward, "feed_forward")
 
-    def apply(
-        self, x: tf.Tensor, shape: list, mask: tf.Tensor | None, seed: tf.Tensor | None, site: int
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def apply(self, x: tf.Tensor, rows: Rows, site: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """As the attention's."""
         with tf.name_scope("attention"):
-            x, probabilities = self.attention.apply(x, shape, mask, seed, site)
+            x, probabilities = self.attention.apply(x, rows, site)
         with tf.name_scope("feed_forward"):
-            return self.feed_forward.apply(x, seed, site + 2), probabilities
+            x = self.feed_forward.apply(x, rows.dropout_seed, site + 2)
+        return x, probabilities
 
 
 class Encoder(Backbone):
-    """A BERT, DistilBERT, ELECTRA, RoBERTa, XLM-R or ALBERT encoder.
+    """An encoder of the BERT kind: BERT, DistilBERT, ELECTRA, RoBERTa, XLM-R or ALBERT.
 
-    Source: Devlin et al. 2019; Sanh et al. 2019; Clark et al. 2020; Liu et al. 2019; Conneau et al.
-    2020; Lan et al. 2020.
+    Source: Vaswani et al. 2017; what tells the families apart is in families/.
     """
 
     def __init__(
@@ -148,24 +157,24 @@ class Encoder(Backbone):
         """Makes the weights; see `Backbone`."""
         super().__init__(config, seed=seed, dtype=dtype, name=name)
 
-    def make(self) -> list[Piece]:
+    def build(self) -> None:
         """Embeddings, layers, and the pooler if there is one."""
-        c, layer = self.config, {"dtype": self.dtype_policy}
-        self.embeddings = _Embeddings(c, name="embeddings", **layer)
-        self.blocks = [_Block(c, name=f"layer_{i}", **layer) for i in range(c.own_layers)]
-        if c.pooler:
-            self.pooler = Dense(c, c.hidden_size, c.hidden_size, name="pooler", **layer)
-        return [self.embeddings, *self.blocks, *([self.pooler] if c.pooler else [])]
+        hidden = self.config.hidden_size
+        self.embeddings = self.part(_Embeddings, "embeddings")
+        names = [f"layer_{layer}" for layer in range(self.config.own_layers)]
+        self.blocks = [self.part(_Block, name) for name in names]
+        if self.config.pooler:
+            self.pooler = self.part(Dense, "pooler", hidden, hidden)
 
     def call(
         self,
-        inputs: dict[str, tf.Tensor],
+        inputs: Inputs,
         *,
         training: bool = False,
         dropout_seed: tf.Tensor | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
-    ) -> dict[str, tf.Tensor | list[tf.Tensor]]:
+    ) -> Outputs:
         """Encodes rows of tokens.
 
         Args:
@@ -185,26 +194,35 @@ class Encoder(Backbone):
             ValueError: training with dropout and no dropout_seed; more positions than the encoder
                 has.
         """
-        inputs = {name: tf.convert_to_tensor(x) for name, x in inputs.items() if x is not None}
-        seed = checked_seed(self.config, training, dropout_seed)
-        tokens = inputs["token_ids"]
-        shape = [
-            static or dynamic
-            for static, dynamic in zip(tokens.shape, tf.unstack(tf.shape(tokens)), strict=True)
-        ]
-        mask = attention_mask(inputs)
+        inputs = given_inputs(inputs)
+        rows = Rows(
+            shape=known_shape(inputs["token_ids"]),
+            mask=attention_mask(inputs),
+            dropout_seed=checked_seed(self.config, training, dropout_seed),
+        )
+        flat_states, attentions = self._run_layers(inputs, rows)
+        wide_shape = [*rows.shape, self.config.hidden_size]
+        states = [tf.reshape(state, wide_shape) for state in flat_states]
+        outputs = {"sequence_output": states[-1]}
+        if self.pooler:
+            outputs["pooled_output"] = self.pool(states[-1][:, 0])
+        if output_hidden_states:
+            outputs["hidden_states"] = states
+        if output_attentions:
+            outputs["attentions"] = attentions
+        return outputs
+
+    def _run_layers(self, inputs: Inputs, rows: Rows) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        """The embeddings and each layer's output, (T, H); each layer's probabilities."""
         with tf.name_scope("embeddings"):
-            x = self.embeddings.apply(inputs, seed)  # (T, H), where T = B*S
-        states, attentions = [x], []
+            x = self.embeddings.apply(inputs, rows.dropout_seed)
+        states = [x]
+        attentions = []
         for layer in range(self.config.layers):
+            block = self.blocks[self.config.weights_of(layer)]
+            site = 1 + SITES_OF_A_LAYER * layer
             with tf.name_scope(f"layer_{layer}"):  # XLA names them in what it reports
-                x, probabilities = self.blocks[self.config.weights_of(layer)].apply(
-                    x, shape, mask, seed, 1 + 3 * layer
-                )
+                x, probabilities = block.apply(x, rows, site)
             states.append(x)
             attentions.append(probabilities)
-        states = [tf.reshape(state, [*shape, self.config.hidden_size]) for state in states]
-        outputs = {"sequence_output": states[-1]}
-        outputs |= {"pooled_output": self.pool(states[-1][:, 0])} if self.pooler else {}
-        outputs |= {"hidden_states": states} if output_hidden_states else {}
-        return outputs | ({"attentions": attentions} if output_attentions else {})
+        return states, attentions

@@ -56,7 +56,7 @@ class SequenceClassifier:
     """What …ForSequenceClassification has above the backbone.
 
     Attributes:
-        output: the tensors' name of the output layer.
+        output: the name of the output layer's tensors, without .weight and .bias.
         hidden: the head's own layer before it; None where there is none.
         pooled: the backbone's pooler stands before it.
         reads_last: it reads the last token of a text, not the first.
@@ -72,8 +72,9 @@ class SequenceClassifier:
     @property
     def tensors(self) -> list[str]:
         """The names of its layers, in their order."""
-        below = [self.hidden.tensor] if self.hidden else []
-        return [*below, self.output]
+        if self.hidden is None:
+            return [self.output]
+        return [self.hidden.tensor, self.output]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,8 +97,13 @@ class MaskedLM:
     @property
     def tensors(self) -> list[str]:
         """Kernel and bias of the dense layer, scale and bias of the norm, each word's bias."""
-        layers = (self.dense, self.norm)
-        return [f"{layer}.{leaf}" for layer in layers for leaf in ("weight", "bias")] + [self.bias]
+        return [
+            f"{self.dense}.weight",
+            f"{self.dense}.bias",
+            f"{self.norm}.weight",
+            f"{self.norm}.bias",
+            self.bias,
+        ]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -118,8 +124,8 @@ class Family:
         blocks: what its layers are made of.
         task_parts: how the tensors begin that its task models add to the backbone.
         sequence_classifier: of its …ForSequenceClassification.
-        token_classifier: the output layer of its …ForTokenClassification.
-        span_classifier: the output layer of its …ForQuestionAnswering.
+        token_classifier: name of the output layer of its …ForTokenClassification.
+        span_classifier: name of the output layer of its …ForQuestionAnswering.
         masked_lm: of its …ForMaskedLM; None for a decoder.
         causal_lm_class: how the name of its causal language models ends.
         marks: whether the tensors of a checkpoint that names no model_type are of this family. It

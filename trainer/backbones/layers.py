@@ -3,23 +3,51 @@
 Matrix products run in the compute dtype; layer norms and softmax in float32.
 """
 
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import TypeVar
+
 import keras
 import tensorflow as tf
 
 from trainer.backbones.config import BackboneConfig
 
-# added to a score that must not be seen: finite, so that a row with nothing to see is uniform, not
-# NaN
+# Added to a score that must not be seen. It is finite, so that a row with nothing to see gets
+# uniform probabilities and not NaN.
 MASKED = -1e9
+SITES_OF_A_LAYER = 3  # dropouts of one layer, each with a number of its own
+DRAWS = 1 << 16  # how finely a dropout rate is honoured
+Inputs = Mapping[str, tf.Tensor]
+Shape = list[int | tf.Tensor]  # sizes: numbers where the graph knows them, else scalars
+PieceT = TypeVar("PieceT", bound="Piece")
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """What the layers need to know of the rows that they read.
+
+    Attributes:
+        shape: [B, S].
+        mask: to add to the scores, (B or 1, 1, S or 1, T); None: all tokens see all.
+        dropout_seed: (2,) int32; None: nothing is dropped.
+    """
+
+    shape: Shape
+    mask: tf.Tensor | None
+    dropout_seed: tf.Tensor | None
 
 
 def dropout(x: tf.Tensor, rate: float, seed: tf.Tensor | None, site: int) -> tf.Tensor:
-    """Zeroes a share `rate` of the values and scales the rest up, by a mask that is a pure function
-    of (seed, site).
+    """Zeroes a share of the values and scales the rest up.
+
+    The mask is a pure function of the seed and the site.
 
     Args:
         x: any shape, floating.
-        rate: in [0, 1), honoured to 1/65536.
+        rate: the share, in [0, 1), honoured to 1/65536.
         seed: (2,) int32; None: nothing is dropped.
         site: which dropout of the model this is. Heads count from FIRST_HEAD_SITE (sites.py).
     Returns:
@@ -27,31 +55,47 @@ def dropout(x: tf.Tensor, rate: float, seed: tf.Tensor | None, site: int) -> tf.
     """
     if seed is None or not rate:
         return x
-    threshold = min(round(rate * 65536), 65535)
-    # attention over a large batch has more values than int32 can count
+    threshold = min(round(rate * DRAWS), DRAWS - 1)
+    # Attention over a large batch has more values than int32 can count.
     count = tf.size(x, tf.int64)
     bits = tf.random.stateless_uniform(
-        [(count + 1) // 2],
-        tf.random.experimental.stateless_fold_in(seed, site),
-        None,
-        None,
-        tf.uint32,
+        [(count + 1) // 2],  # each 32 bits are two draws
+        seed=tf.random.experimental.stateless_fold_in(seed, site),
+        minval=None,
+        maxval=None,
+        dtype=tf.uint32,
     )
-    # two draws from 32 bits
-    kept = tf.reshape(tf.bitcast(bits, tf.uint16), [-1])[:count] >= tf.constant(
-        threshold, tf.uint16
-    )
-    return x * tf.reshape(tf.cast(kept, x.dtype) * (65536 / (65536 - threshold)), tf.shape(x))
+    draws = tf.bitcast(bits, tf.uint16)
+    draws = tf.reshape(draws, [-1])[:count]
+    kept = draws >= tf.constant(threshold, tf.uint16)
+    scale = DRAWS / (DRAWS - threshold)
+    mask = tf.cast(kept, x.dtype) * scale
+    return x * tf.reshape(mask, tf.shape(x))
 
 
 class Piece(keras.layers.Layer):
-    """A part of a backbone: a Keras layer for its weights; called by `apply`, as Keras' own call
-    takes tensors only.
+    """A part of a backbone.
+
+    It is a Keras layer for its weights, which `build` makes. It is called by `apply`, as Keras' own
+    call takes tensors only.
     """
 
-    def __init__(self, config: BackboneConfig, *, dtype: keras.DTypePolicy, name: str) -> None:
+    def __init__(
+        self,
+        config: BackboneConfig,
+        *sizes: int,
+        dtype: keras.DTypePolicy | str,
+        name: str,
+    ) -> None:
         super().__init__(dtype=dtype, name=name, autocast=False)
         self.config = config
+        self.sizes = sizes
+
+    def part(self, kind: type[PieceT], name: str, *sizes: int) -> PieceT:
+        """A piece inside this one, with its weights; `build` calls it."""
+        piece = kind(self.config, *sizes, dtype=self.dtype_policy, name=name)
+        piece.build()
+        return piece
 
     def weight(self, name: str, *shape: int) -> keras.Variable:
         """Makes a weight, zero until it is loaded."""
@@ -63,63 +107,84 @@ class Piece(keras.layers.Layer):
 
 
 class Dense(Piece):
-    """x @ kernel + bias."""
-
-    def __init__(self, config: BackboneConfig, inputs: int, outputs: int, **layer) -> None:
-        super().__init__(config, **layer)
-        self.sizes = inputs, outputs
+    """x @ kernel + bias; its sizes are inputs and outputs."""
 
     def build(self) -> None:
         """Makes the weights."""
-        self.kernel = self.weight("kernel", *self.sizes)
-        self.bias = self.weight("bias", self.sizes[1])
+        inputs, outputs = self.sizes
+        self.kernel = self.weight("kernel", inputs, outputs)
+        self.bias = self.weight("bias", outputs)
 
     def apply(self, x: tf.Tensor) -> tf.Tensor:
         """(T, inputs) -> (T, outputs)."""
-        return tf.nn.bias_add(x @ self.compute(self.kernel), self.compute(self.bias))
+        product = x @ self.compute(self.kernel)
+        return tf.nn.bias_add(product, self.compute(self.bias))
 
 
 class LayerNorm(Piece):
-    """Over the last axis, in float32."""
-
-    def __init__(self, config: BackboneConfig, size: int, **layer) -> None:
-        super().__init__(config, **layer)
-        self.size = size
+    """Over the last axis, whose size it takes, in float32."""
 
     def build(self) -> None:
         """Makes the weights."""
-        self.scale = self.weight("scale", self.size)
-        self.bias = self.weight("bias", self.size)
+        (size,) = self.sizes
+        self.scale = self.weight("scale", size)
+        self.bias = self.weight("bias", size)
 
     def apply(self, x: tf.Tensor) -> tf.Tensor:
         """(T, size) -> the same."""
         centred = tf.cast(x, tf.float32)
         centred -= tf.reduce_mean(centred, -1, keepdims=True)
         variance = tf.reduce_mean(tf.square(centred), -1, keepdims=True)
-        y = (
-            centred * tf.math.rsqrt(variance + self.config.layer_norm_epsilon) * self.scale.value
-            + self.bias.value
-        )
+        epsilon = self.config.layer_norm_epsilon
+        y = centred * tf.math.rsqrt(variance + epsilon)
+        y = y * self.scale.value + self.bias.value
         return tf.cast(y, self.compute_dtype)
 
 
-def attention_mask(inputs: dict[str, tf.Tensor], *, causal: bool = False) -> tf.Tensor | None:
-    """What to add to the scores: None, (B, 1, 1, S) for padding, or (B, 1, S, S) for packed rows;
-    (1, 1, S, S) at least where `causal`.
+def given_inputs(inputs: Mapping[str, object]) -> Inputs:
+    """The inputs as tensors, without those that are None."""
+    return {
+        name: tf.convert_to_tensor(x)  # of numpy, too
+        for name, x in inputs.items()
+        if x is not None
+    }
+
+
+def known_shape(x: tf.Tensor) -> Shape:
+    """The sizes of a tensor."""
+    sizes = zip(x.shape, tf.unstack(tf.shape(x)), strict=True)
+    return [static or dynamic for static, dynamic in sizes]
+
+
+def attention_mask(inputs: Inputs, *, causal: bool = False) -> tf.Tensor | None:
+    """What to add to the attention scores.
+
+    Args:
+        inputs: of the backbone; padding_mask and sequence_ids are looked at.
+        causal: tokens see none behind them.
+    Returns:
+        (B, 1, 1, S) for padding, (B, 1, S, S) for packed rows, at least (1, 1, S, S) where causal;
+        None where all tokens see all.
     """
-    seen = None
-    if causal:
-        place = tf.range(tf.shape(inputs["token_ids"])[1])
-        seen = (place[:, None] >= place[None, :])[None, None]  # (1, 1, S, S)
-    if "padding_mask" in inputs:
-        real = tf.cast(inputs["padding_mask"], tf.bool)[:, None, None, :]
-        seen = real if seen is None else real & seen
+    rules = []
     if "sequence_ids" in inputs:
         ids = inputs["sequence_ids"]
-        # (B, 1, S, S)
-        same = ((ids[:, :, None] == ids[:, None, :]) & (ids[:, None, :] != 0))[:, None]
-        seen = same if seen is None else same & seen
-    return None if seen is None else tf.where(seen, 0.0, MASKED)
+        ours = ids[:, :, None]
+        theirs = ids[:, None, :]
+        seen = (ours == theirs) & (theirs != 0)
+        rules.append(seen[:, None])  # (B, 1, S, S)
+    if "padding_mask" in inputs:
+        seen = tf.cast(inputs["padding_mask"], tf.bool)
+        rules.append(seen[:, None, None, :])  # (B, 1, 1, S)
+    if causal:
+        width = tf.shape(inputs["token_ids"])[1]
+        place = tf.range(width)
+        seen = place[:, None] >= place[None, :]
+        rules.append(seen[None, None])  # (1, 1, S, S)
+    if not rules:
+        return None
+    seen = functools.reduce(tf.logical_and, rules)
+    return tf.where(seen, 0.0, MASKED)
 
 
 def checked_seed(
@@ -139,25 +204,28 @@ def checked_seed(
     return dropout_seed if training else None
 
 
-def embedding_dropout(config: BackboneConfig) -> float:
-    """Of the sum of the embeddings."""
-    return config.hidden_dropout if config.embedding_dropout is None else config.embedding_dropout
-
-
 def look_up_positions(
-    position: keras.Variable, inputs: dict[str, tf.Tensor], config: BackboneConfig
+    position: keras.Variable, inputs: Inputs, config: BackboneConfig
 ) -> tf.Tensor:
-    """The position embeddings of rows, (B, S, E), or (S, E) where they have no position_ids.
+    """The position embeddings of rows.
 
+    Args:
+        position: all of them, (positions, E).
+        inputs: of the backbone; position_ids, or the width of token_ids.
+        config: of the backbone.
+    Returns:
+        (B, S, E), or (S, E) where the rows have no position_ids.
     Raises:
         ValueError: more positions than the backbone has.
     """
     if "position_ids" in inputs:
         return tf.gather(position.value, inputs["position_ids"] + config.first_position)
     tokens = inputs["token_ids"]
-    if tokens.shape[1] is not None and tokens.shape[1] > config.max_positions:
+    width = tokens.shape[1]
+    if width is not None and width > config.max_positions:
         raise ValueError(
             f"expected token_ids of at most {config.max_positions} positions. Received shape"
             f" {tokens.shape}"
         )
-    return position.value[config.first_position : config.first_position + tf.shape(tokens)[1]]
+    behind = config.first_position + tf.shape(tokens)[1]
+    return position.value[config.first_position : behind]

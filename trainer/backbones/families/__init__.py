@@ -14,11 +14,17 @@ from trainer.settings.schema import plugin_module
 @functools.cache
 def families() -> dict[str, Family]:
     """Every family by its model_type."""
-    modules = [plugin_module(__name__, info.name) for info in pkgutil.iter_modules(__path__)]
-    return {module.FAMILY.model_type: module.FAMILY for module in modules}
+    found: dict[str, Family] = {}
+    for file in pkgutil.iter_modules(__path__):
+        family = plugin_module(__name__, file.name).FAMILY
+        found[family.model_type] = family
+    return found
 
 
 @functools.cache
 def task_parts() -> tuple[str, ...]:
     """How the tensors begin that the task models of any family add to a backbone."""
-    return tuple(sorted({part for family in families().values() for part in family.task_parts}))
+    parts: set[str] = set()
+    for family in families().values():
+        parts.update(family.task_parts)
+    return tuple(sorted(parts))

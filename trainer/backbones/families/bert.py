@@ -51,7 +51,8 @@ BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
 def segment_types(tensors: Mapping[str, Shaped]) -> int | None:
     """How many segments the tensors have embeddings of; None where they have none."""
     for name, tensor in tensors.items():
-        if name.endswith("embeddings.token_type_embeddings.weight") and tensor.shape:
+        is_table = name.endswith("embeddings.token_type_embeddings.weight")
+        if is_table and tensor.shape:
             return tensor.shape[0]
     return None
 
