@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # What is typed throughout, and stays so. A wing that becomes clean is added.
 TYPED := trainer/errors.py trainer/lazy.py trainer/task.py trainer/machine trainer/files trainer/settings \
-	trainer/console
+	trainer/console trainer/backbones
 
 .PHONY: quickstart check test test-slow parity lint types mutants bench clean
 

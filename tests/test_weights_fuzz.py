@@ -21,6 +21,7 @@ from tests import toy
 from tests.text.byte_bpe_reference import write_byte_bpe
 from tests.text.sentencepiece_reference import learnt_folder
 from trainer.backbones import huggingface
+from trainer.backbones.huggingface.safetensors_files import read_headers
 from trainer.errors import UserError
 from trainer.text import load_tokenizer
 
@@ -91,7 +92,7 @@ def gpt2_files(folder: pathlib.Path) -> pathlib.Path:
 def shards(folder: pathlib.Path) -> pathlib.Path:
     """BERT whose weights are in a file that an index names."""
     toy.write_fine_tuned(folder, ["a", "b"])
-    names = huggingface.read_headers(folder)
+    names = read_headers(folder)
     (folder / "model.safetensors").rename(folder / "model-1.safetensors")
     (folder / "model.safetensors.index.json").write_text(
         json.dumps({"metadata": {}, "weight_map": dict.fromkeys(names, "model-1.safetensors")})

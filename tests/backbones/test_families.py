@@ -7,7 +7,7 @@ import pytest
 from tests.golden.cases import CLASSES
 from trainer.backbones import families as package
 from trainer.backbones.families import families
-from trainer.backbones.tensor_names import family_of
+from trainer.backbones.huggingface.recognition import family_of
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def new_file(tmp_path, monkeypatch):
 
 def test_a_family_is_one_file(new_file):
     assert families()["camembert"].class_for("ForMaskedLM") == "CamembertForMaskedLM"
-    assert family_of({}, ["CamembertForTokenClassification"]) == "camembert"
+    assert family_of({}, "CamembertForTokenClassification") == "camembert"
 
 
 @pytest.mark.parametrize("family", families().values(), ids=lambda family: family.model_type)

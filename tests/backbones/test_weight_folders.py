@@ -14,8 +14,8 @@ from safetensors.numpy import save_file
 from tests import toy
 from trainer.backbones import huggingface
 from trainer.backbones.huggingface import load_backbone, read_config, require_weights_that_fit
+from trainer.backbones.huggingface.safetensors_files import read_headers
 from trainer.backbones.sizes import weight_shapes
-from trainer.backbones.tensor_files import read_headers
 from trainer.errors import WeightsError
 
 pytestmark = pytest.mark.heavy

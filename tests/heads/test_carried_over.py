@@ -10,14 +10,16 @@ import pytest
 import tensorflow as tf
 
 from tests import toy
+from tests.golden.cases import of_task
 from trainer.backbones import huggingface
+from trainer.errors import WeightsError
 from trainer.heads import classification, question_answering, token_classification
 from trainer.heads._carried_over import label_rows
 from trainer.run.model import Model
 from trainer.settings.schema import DataSettings
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "backbones"
-FAMILIES = ["bert", "distilbert", "electra", "roberta", "xlm_roberta", "albert", "gpt2"]
+FAMILIES = of_task("ForSequenceClassification")
 NAMES = ["spam", "ham", "Eggs", "not a-label"]
 
 
@@ -181,9 +183,7 @@ def test_permuted_labels_give_pytorchs_logits_permuted(family):
     np.testing.assert_allclose(logits, expected[:, [2, 3, 0]], atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize(
-    "family", ["bert_no_pooler", *(f"{family}_tokens" for family in FAMILIES[1:])]
-)
+@pytest.mark.parametrize("family", of_task("ForTokenClassification"))
 def test_permuted_tags_give_pytorchs_logits_permuted(family):
     logits, said, expected, real = carried(
         token_classification,
@@ -383,7 +383,7 @@ def test_damaged_labels_are_one_message(tmp_path):
     ):
         (folder / "config.json").write_text(json.dumps(content | {key: value}))
         with pytest.raises(
-            huggingface.WeightsError,
+            WeightsError,
             match=(
                 rf"config.json: {key} is .*: expected labels by their rows, such as .*. Correct it,"
                 r" or remove"

@@ -145,9 +145,9 @@ def test_the_memory_of_the_weights_is_about_their_number(toy_weights):
 
 
 def read_config_of_base():
-    from trainer.backbones.huggingface import _parse_config
+    from trainer.backbones.huggingface import parse_config
 
-    return _parse_config({"model_type": "bert"}, where="BERT base, all of it defaults")
+    return parse_config({"model_type": "bert"}, where="BERT base, all of it defaults")
 
 
 def count_of(config):

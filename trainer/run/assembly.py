@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from trainer.backbones import huggingface
 from trainer.backbones.backbone import set_frozen
-from trainer.backbones.tensor_files import few
+from trainer.backbones.huggingface.safetensors_files import few
 from trainer.console.display import Display
 from trainer.data.doubts import doubts
 from trainer.data.prepare import Prepared, prepare
