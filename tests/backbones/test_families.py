@@ -4,9 +4,10 @@ import sys
 
 import pytest
 
-from tests.golden.cases import CLASSES
+from tests.golden.cases import BACKBONES, CLASSES
 from trainer.backbones import families as package
 from trainer.backbones.families import families
+from trainer.backbones.huggingface import read_config, require_weights_that_fit
 from trainer.backbones.huggingface.recognition import family_of
 
 
@@ -36,3 +37,11 @@ def test_every_task_of_a_family_has_its_golden_case(family):
     tasks = ["ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering"]
     tasks.append("ForMaskedLM" if family.masked_lm else family.causal_lm_class)
     assert {family.class_for(task) for task in tasks} <= set(CLASSES.values())
+
+
+@pytest.mark.parametrize("case", CLASSES)
+def test_the_tensors_of_a_family_are_those_that_its_file_describes(case):
+    """It needs no TensorFlow: `make check` runs it."""
+    family = read_config(BACKBONES / case).family
+    assert CLASSES[case].startswith(family.class_name)
+    require_weights_that_fit(BACKBONES / case)

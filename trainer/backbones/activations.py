@@ -1,11 +1,14 @@
 """The activations, by Hugging Face's names."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
+from typing import TypeAlias
 
 from trainer.lazy import tf
 
-Activation = Callable[[tf.Tensor], tf.Tensor]
+Activation: TypeAlias = "Callable[[tf.Tensor], tf.Tensor]"
 
 
 def _gelu(x: tf.Tensor) -> tf.Tensor:
