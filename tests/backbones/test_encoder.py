@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from trainer.backbones import attention
+from trainer.backbones import encoder as encoder_module
 from trainer.backbones.activations import ACTIVATIONS
 from trainer.backbones.backbone import set_frozen
 from trainer.backbones.config import BackboneConfig
@@ -227,10 +229,10 @@ def test_dropout_in_the_encoder():
 )
 def test_every_dropout_site_is_its_own(config, sites, monkeypatch):
     seen = []
-    monkeypatch.setattr(
-        "trainer.backbones.encoder.dropout",
-        lambda x, rate, seed, site: seen.append((site, rate)) or x,
-    )
+    for module in (encoder_module, attention):
+        monkeypatch.setattr(
+            module, "dropout", lambda x, rate, seed, site: seen.append((site, rate)) or x
+        )
     config = dataclasses.replace(config, attention_dropout=0.2)
     Encoder(config)({"token_ids": tokens(1, 4)}, training=True, dropout_seed=SEED)
     assert len({site for site, _ in seen}) == len(seen) == sites

@@ -89,6 +89,11 @@ class BackboneConfig:
         return self.family.blocks.always_projects or self.embedding_size != self.hidden_size
 
     @property
+    def head_size(self) -> int:
+        """H/N."""
+        return self.hidden_size // self.heads
+
+    @property
     def input_dropout(self) -> float:
         """The rate behind the embeddings."""
         if self.embedding_dropout is None:

@@ -10,18 +10,16 @@ import math
 import tensorflow as tf
 
 from trainer.backbones.activations import ACTIVATIONS
+from trainer.backbones.attention import MASKED, Rows, attend, attention_mask, split_heads
 from trainer.backbones.backbone import Backbone, Outputs
 from trainer.backbones.config import BackboneConfig
 from trainer.backbones.layers import (
-    MASKED,
     SITES_OF_A_LAYER,
     Dense,
     Inputs,
     LayerNorm,
     Piece,
-    Rows,
     Shape,
-    attention_mask,
     checked_seed,
     dropout,
     given_inputs,
@@ -66,18 +64,14 @@ class _Attention(Piece):
         Returns:
             Queries, scaled, keys and values, (B, N, S, H/N) each.
         """
-        heads = self.config.heads
-        size = self.config.hidden_size // heads
         fused = self.query_key_value.apply(self.norm.apply(x))
-        fused = tf.reshape(fused, [*shape, 3, heads, size])
-        fused = tf.transpose(fused, [2, 0, 3, 1, 4])
-        query, key, value = tf.unstack(fused)
-        return query * self._scale(size, layer), key, value
+        query, key, value = split_heads(fused, shape, self.config.heads)
+        return query * self._scale(layer), key, value
 
-    def _scale(self, size: int, layer: int) -> float:
+    def _scale(self, layer: int) -> float:
         scale = 1.0
         if self.config.scale_attention:
-            scale = 1 / math.sqrt(size)
+            scale = 1 / math.sqrt(self.config.head_size)
         if self.config.scale_attention_by_layer:
             scale /= layer + 1
         return scale
@@ -90,28 +84,22 @@ class _Attention(Piece):
         rows: Rows,
         site: int,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Mixes the values of the tokens that each token sees.
+        """What to add to the stream, (B*S, H); the probabilities.
 
         Args:
-            query: (B, N, S, H/N), scaled.
-            key, value: (B, N, T, H/N), of the tokens that may be seen.
-            rows: whose mask says which may not.
+            query, key, value, rows: as those of `attention.attend`.
             site: of the first of two dropouts.
-        Returns:
-            What to add to the stream, (B*S, H); the probabilities, (B, N, S, T).
         """
-        config = self.config
-        seed = rows.dropout_seed
-        scores = tf.matmul(query, key, transpose_b=True)  # (B, N, S, T)
-        scores = tf.cast(scores, tf.float32)
-        probabilities = tf.nn.softmax(scores + rows.mask)
-        probabilities = tf.cast(probabilities, self.compute_dtype)
-        kept = dropout(probabilities, config.attention_dropout, seed, site)
-        context = tf.matmul(kept, value)  # (B, N, S, H/N)
-        context = tf.transpose(context, [0, 2, 1, 3])
-        context = tf.reshape(context, [-1, config.hidden_size])
-        y = self.output_dense.apply(context)
-        y = dropout(y, config.hidden_dropout, seed, site + 1)
+        mixed, probabilities = attend(
+            query,
+            key,
+            value,
+            rows,
+            rate=self.config.attention_dropout,
+            site=site,
+        )
+        y = self.output_dense.apply(mixed)
+        y = dropout(y, self.config.hidden_dropout, rows.dropout_seed, site + 1)
         return y, probabilities
 
 

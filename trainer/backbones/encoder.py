@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from trainer.backbones.activations import ACTIVATIONS
+from trainer.backbones.attention import Rows, attend, attention_mask, split_heads
 from trainer.backbones.backbone import Backbone, Outputs
 from trainer.backbones.config import BackboneConfig
 from trainer.backbones.layers import (
@@ -19,9 +20,6 @@ from trainer.backbones.layers import (
     Inputs,
     LayerNorm,
     Piece,
-    Rows,
-    Shape,
-    attention_mask,
     checked_seed,
     dropout,
     given_inputs,
@@ -78,34 +76,22 @@ class _Attention(Piece):
     def apply(self, x: tf.Tensor, rows: Rows, site: int) -> tuple[tf.Tensor, tf.Tensor]:
         """(T, H) -> the same; the probabilities, (B, N, S, S)."""
         config = self.config
-        seed = rows.dropout_seed
-        query, key, value = self._project(x, rows.shape)
-        scores = tf.matmul(query, key, transpose_b=True)  # (B, N, S, S)
-        scores = tf.cast(scores, tf.float32)
-        if rows.mask is not None:
-            scores += rows.mask
-        probabilities = tf.nn.softmax(scores)
-        probabilities = tf.cast(probabilities, self.compute_dtype)
-        kept = dropout(probabilities, config.attention_dropout, seed, site)
-        context = tf.matmul(kept, value)  # (B, N, S, H/N)
-        context = tf.transpose(context, [0, 2, 1, 3])
-        context = tf.reshape(context, [-1, config.hidden_size])  # (T, H)
-        y = self.output_dense.apply(context)
+        fused = self.query_key_value.apply(x)  # one product for the three
+        query, key, value = split_heads(fused, rows.shape, config.heads)
+        scale = 1 / math.sqrt(config.head_size)
+        mixed, probabilities = attend(
+            query * scale,
+            key,
+            value,
+            rows,
+            rate=config.attention_dropout,
+            site=site,
+        )
+        y = self.output_dense.apply(mixed)
         if config.family.blocks.drops_attention_output:
-            y = dropout(y, config.hidden_dropout, seed, site + 1)
+            y = dropout(y, config.hidden_dropout, rows.dropout_seed, site + 1)
         x = self.norm.apply(x + y)
         return x, probabilities
-
-    def _project(self, x: tf.Tensor, shape: Shape) -> list[tf.Tensor]:
-        """Queries, scaled, keys and values, (B, N, S, H/N) each, by one product for the three."""
-        heads = self.config.heads
-        size = self.config.hidden_size // heads
-        fused = self.query_key_value.apply(x)
-        fused = tf.reshape(fused, [*shape, 3, heads, size])
-        fused = tf.transpose(fused, [2, 0, 3, 1, 4])
-        query, key, value = tf.unstack(fused)
-        scale = 1 / math.sqrt(size)
-        return [query * scale, key, value]
 
 
 class _FeedForward(Piece):

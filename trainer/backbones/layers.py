@@ -5,8 +5,6 @@ Matrix products run in the compute dtype; layer norms and softmax in float32.
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -15,29 +13,11 @@ import tensorflow as tf
 
 from trainer.backbones.config import BackboneConfig
 
-# Added to a score that must not be seen. It is finite, so that a row with nothing to see gets
-# uniform probabilities and not NaN.
-MASKED = -1e9
 SITES_OF_A_LAYER = 3  # dropouts of one layer, each with a number of its own
 DRAWS = 1 << 16  # how finely a dropout rate is honoured
 Inputs = Mapping[str, tf.Tensor]
 Shape = list[int | tf.Tensor]  # sizes: numbers where the graph knows them, else scalars
 PieceT = TypeVar("PieceT", bound="Piece")
-
-
-@dataclasses.dataclass(frozen=True)
-class Rows:
-    """What the layers need to know of the rows that they read.
-
-    Attributes:
-        shape: [B, S].
-        mask: to add to the scores, (B or 1, 1, S or 1, T); None: all tokens see all.
-        dropout_seed: (2,) int32; None: nothing is dropped.
-    """
-
-    shape: Shape
-    mask: tf.Tensor | None
-    dropout_seed: tf.Tensor | None
 
 
 def dropout(x: tf.Tensor, rate: float, seed: tf.Tensor | None, site: int) -> tf.Tensor:
@@ -154,37 +134,6 @@ def known_shape(x: tf.Tensor) -> Shape:
     """The sizes of a tensor."""
     sizes = zip(x.shape, tf.unstack(tf.shape(x)), strict=True)
     return [static or dynamic for static, dynamic in sizes]
-
-
-def attention_mask(inputs: Inputs, *, causal: bool = False) -> tf.Tensor | None:
-    """What to add to the attention scores.
-
-    Args:
-        inputs: of the backbone; padding_mask and sequence_ids are looked at.
-        causal: tokens see none behind them.
-    Returns:
-        (B, 1, 1, S) for padding, (B, 1, S, S) for packed rows, at least (1, 1, S, S) where causal;
-        None where all tokens see all.
-    """
-    rules = []
-    if "sequence_ids" in inputs:
-        ids = inputs["sequence_ids"]
-        ours = ids[:, :, None]
-        theirs = ids[:, None, :]
-        seen = (ours == theirs) & (theirs != 0)
-        rules.append(seen[:, None])  # (B, 1, S, S)
-    if "padding_mask" in inputs:
-        seen = tf.cast(inputs["padding_mask"], tf.bool)
-        rules.append(seen[:, None, None, :])  # (B, 1, 1, S)
-    if causal:
-        width = tf.shape(inputs["token_ids"])[1]
-        place = tf.range(width)
-        seen = place[:, None] >= place[None, :]
-        rules.append(seen[None, None])  # (1, 1, S, S)
-    if not rules:
-        return None
-    seen = functools.reduce(tf.logical_and, rules)
-    return tf.where(seen, 0.0, MASKED)
 
 
 def checked_seed(
