@@ -15,7 +15,7 @@ from trainer.planning.plan import _padding
 from trainer.run.assembly import foresee_origin
 from trainer.settings.schema import TrainSettings
 
-GOLDEN = pathlib.Path(__file__).parent / "golden" / "backbones"
+GOLDEN = pathlib.Path(__file__).parent.parent / "golden" / "backbones"
 
 
 @pytest.fixture(scope="module")
