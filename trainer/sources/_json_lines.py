@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from trainer.errors import DataError, shown_value
 from trainer.sources import Example, FieldValue, Origin
+from trainer.sources._json_errors import excerpt, kind, not_json
 from trainer.sources._json_shapes import conversion_of_object, conversion_of_rows
 from trainer.sources._lines import Lines
 
@@ -85,7 +86,7 @@ def parse_line(
     """
     try:
         value = _parse(line, origin)
-        parsed = _as_parsed(value, origin, lambda: _excerpt(line, 0), names, text)
+        parsed = _as_parsed(value, origin, lambda: excerpt(line, 0), names, text)
         if "\\u" in line:
             refuse_half_characters(parsed[1].features, origin)
         return parsed
@@ -182,12 +183,12 @@ def _read_whole(
         origin = whole.origin(position)
         if isinstance(value, Exception):
             shown = whole.content if in_array or number else whole.first_line()
-            yield _not_json(value, shown, origin)
+            yield not_json(value, shown, origin)
             return
         asked = names if number == 0 else ()
-        excerpt = functools.partial(shown_value, value, 60)
+        show = functools.partial(shown_value, value, 60)
         try:
-            parsed = _as_parsed(value, origin, excerpt, asked, text, in_array=in_array)
+            parsed = _as_parsed(value, origin, show, asked, text, in_array=in_array)
             if has_escapes:
                 refuse_half_characters(parsed[1].features, origin)
             yield parsed
@@ -242,7 +243,7 @@ def _after(content: str, position: int) -> int:
 def _as_parsed(
     value: object,
     origin: Origin,
-    excerpt: Callable[[], str],
+    show: Callable[[], str],
     names: Sequence[str],
     text: str | None,
     *,
@@ -253,7 +254,7 @@ def _as_parsed(
     Args:
         value: what was read.
         origin: of the value.
-        excerpt: what to show of it in a message.
+        show: gives an excerpt of it, for a message.
         names: the fields that are asked for.
         text: the field that a text alone stands for, where it may.
         in_array: whether the value stands in an array.
@@ -266,15 +267,14 @@ def _as_parsed(
         command = conversion_of_rows(value, names, origin.file, in_array=in_array)
         if isinstance(value, list) and value and isinstance(value[0], dict):
             command = "To write an object a line: jq -c '.[]' OLD > NEW"
-        problem = f"{origin}: expected a JSON object, found {_kind(value)}: {excerpt()}."
+        problem = f"{origin}: expected a JSON object, found {kind(value)}: {show()}."
         raise DataError(f"{problem} {command}".rstrip())
     features: dict[str, FieldValue] = {}
     try:
         _flatten(value, "", features, origin)
     except RecursionError:
         raise DataError(
-            f"{origin}: not usable JSON: objects are nested too deeply. The line starts:"
-            f" {excerpt()}"
+            f"{origin}: not usable JSON: objects are nested too deeply. The line starts: {show()}"
         ) from None
     if names and not set(names) & set(features):
         _refuse_lists_of_examples(value, names, origin)
@@ -306,31 +306,7 @@ def _parse(line: str, origin: Origin) -> object:
             json.loads(line)  # names the byte-order mark
         return _DECODER.decode(line)
     except (ValueError, RecursionError, DataError) as error:
-        raise _not_json(error, line, origin) from None
-
-
-def _not_json(error: Exception, content: str, origin: Origin) -> DataError:
-    """The error for what cannot be read.
-
-    Args:
-        error: what the decoder says.
-        content: what it was given.
-        origin: of what is wrong.
-    """
-    if isinstance(error, DataError):
-        return DataError(f"{origin}: {error}")
-    if not isinstance(error, json.JSONDecodeError):
-        return DataError(
-            f"{origin}: not usable JSON: {error}. The line starts: {_excerpt(content, 0)}"
-        )
-    line = content
-    if "\n" in content.rstrip("\r\n"):
-        start = content.rfind("\n", 0, error.pos) + 1
-        line = content[start:].partition("\n")[0]
-    return DataError(
-        f"{origin}: not JSON: {error.msg} at column {error.colno}, near"
-        f" {_excerpt(line, error.colno - 1)}. {_advice(content, error)}"
-    )
+        raise not_json(error, line, origin) from None
 
 
 def _object(pairs: list[tuple[str, FieldValue]]) -> dict[str, FieldValue]:
@@ -409,29 +385,3 @@ def refuse_half_characters(features: dict[str, FieldValue], origin: Origin | str
                 " which is no character. The text was cut inside a character: write it again from"
                 " its original."
             )
-
-
-def _excerpt(line: str, position: int) -> str:
-    """The characters around a place."""
-    line = line.rstrip("\r\n")
-    start = max(0, min(position, len(line)) - 20)
-    end = start + 60
-    before = "…" if start else ""
-    behind = "…" if end < len(line) else ""
-    return repr(before + line[start:end] + behind)
-
-
-def _advice(line: str, error: json.JSONDecodeError) -> str:
-    if error.pos >= len(line.rstrip()):
-        return "The line ends inside a value: write each object on one line, jq -c . OLD > NEW"
-    if line.lstrip().startswith(("{", "[")):
-        return "Correct the line, or write the file with a JSON library."
-    return (
-        'Each line has to be an object like {"text": "…", "label": "…"}; for other formats see'
-        " data.source."
-    )
-
-
-def _kind(value: object) -> str:
-    kinds = {list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
-    return kinds.get(type(value), "a number")
