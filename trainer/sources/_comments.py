@@ -43,10 +43,11 @@ def words_of(lines: Sequence[list[str]], shape: Shape) -> list[int]:
     column is of numbers.
     """
     is_comment = [cells[0].startswith("#") and _is_comment(cells, shape) for cells in lines]
-    words = [place for place, comment in enumerate(is_comment) if not comment]
-    if shape.numbered or not words:
-        return words
-    return list(range(words[0], len(lines)))
+    if shape.numbered:
+        return [place for place, comment in enumerate(is_comment) if not comment]
+    if all(is_comment):
+        return []
+    return list(range(is_comment.index(False), len(lines)))
 
 
 def _is_comment(cells: list[str], shape: Shape) -> bool:

@@ -63,10 +63,16 @@ class Columns(NamedTuple):
 
 
 class _Line(NamedTuple):
-    """The columns of a line, and where it stands."""
+    """The columns of a line, and where it stands: an Origin of each would take longer."""
 
     cells: list[str]
-    origin: Origin
+    number: int
+    file: str
+
+    @property
+    def origin(self) -> Origin:
+        """For examples and messages."""
+        return Origin(self.file, self.number)
 
 
 _Block = list[_Line]  # the lines of a sentence, with the comments above it
@@ -141,7 +147,7 @@ def _sentence_without_tags(lines: _Block, columns: Columns) -> Example:
 
 
 def _line_numbers(lines: _Block) -> tuple[int, ...]:
-    return tuple(line.origin.line for line in lines)
+    return tuple(line.number for line in lines)
 
 
 def _is_word(line: _Line) -> bool:
@@ -201,7 +207,7 @@ def _blocks(lines: Lines) -> Iterator[_Block]:
     for line in lines:
         cells = _cells(line)
         if cells and cells[0] != DOCUMENT:
-            block.append(_Line(cells, Origin(file, lines.number)))
+            block.append(_Line(cells, lines.number, file))
         elif block:
             yield block
             block = []
@@ -242,7 +248,8 @@ def _word_and_tag(line: _Line, word: int, tag: int) -> tuple[str, str]:
 
 
 def _wrong_word(line: _Line, word: int, tag: int) -> DataError:
-    cells, origin = line
+    cells = line.cells
+    origin = line.origin
     for name, column in (("word", word), ("tag", tag)):
         if not -len(cells) <= column < len(cells):
             return DataError(
