@@ -64,6 +64,7 @@ PAGE = re.compile(
 )
 SHAPE = re.compile(r"\w[\w.-]*/\w[\w.-]*(?:@[\w.-]+)?")  # org/name[@revision]
 NEAR = 0.9
+LONGEST_NAME = 100  # characters that are compared
 
 
 def offer(path: str) -> str:
@@ -75,9 +76,10 @@ def offer(path: str) -> str:
     if page := PAGE.fullmatch(path):
         return f"On the Hugging Face hub, write hf://{shown_name(page[1])}."
     name, _, revision = path.partition("@")
-    if known := difflib.get_close_matches(name.lower()[:100], OF_MODEL, n=1, cutoff=NEAR):
-        wanted = f"@{shown_name(revision)}" if revision else ""
-        return f"On the Hugging Face hub it is hf://{OF_MODEL[known[0]]}{wanted}."
+    compared = name.lower()[:LONGEST_NAME]
+    if known := difflib.get_close_matches(compared, OF_MODEL, n=1, cutoff=NEAR):
+        suffix = f"@{shown_name(revision)}" if revision else ""
+        return f"On the Hugging Face hub it is hf://{OF_MODEL[known[0]]}{suffix}."
     if SHAPE.fullmatch(path) and not os.path.isdir(path.partition("/")[0]):
         return f"If it is a name of the Hugging Face hub, write hf://{shown_name(path)}."
     return ""

@@ -231,21 +231,28 @@ def _bring(path: pathlib.Path, names: Collection[str], nested: bool) -> None:
     if url is None:
         return
 
-    def meant(file: pathlib.Path) -> bool:
-        return (not names or file.name in names) and (nested or file.parent in (path, path.parent))
+    def is_meant(file: pathlib.Path) -> bool:
+        is_near = nested or file.parent in (path, path.parent)
+        return is_near and (not names or file.name in names)
 
-    found = {
-        _file(item): item
-        for item in gcs.listing(url, key=KEY)
-        if not item.name.rpartition("/")[2].startswith(UNSEEN)
+    listed = {_file(item): item for item in gcs.listing(url, key=KEY)}
+    wanted = {
+        file: item
+        for file, item in listed.items()
+        if is_meant(file) and not file.name.startswith(UNSEEN)
     }
-    wanted = {file: item for file, item in found.items() if meant(file)}
-    for file in [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]:
-        if file not in wanted and meant(file):
+    for file in _files_of(path):
+        if file not in wanted and is_meant(file):
             file.unlink()
-    changed = {file: item for file, item in wanted.items() if not _is_copy(file, item)}
-    gcs.download({item: file for file, item in changed.items()}, key=KEY)
+    gcs.download({item: file for file, item in wanted.items() if not _is_copy(file, item)}, key=KEY)
     _published.update({file: _state(file) for file in wanted})
+
+
+def _files_of(path: pathlib.Path) -> list[pathlib.Path]:
+    """A file itself; of a folder, all files below it."""
+    if path.is_file():
+        return [path]
+    return [file for file in path.rglob("*") if file.is_file()]
 
 
 def add(path: pathlib.Path) -> None:
@@ -275,29 +282,25 @@ def publish(path: pathlib.Path, *, last: Sequence[str] = (), removable: Collecti
     if url is None:
         return
     here = _visible(path)
-    listed = {_file(item): item for item in gcs.listing(url, key=KEY)}
     there = {
         file: item
-        for file, item in listed.items()
-        if file in here or file.relative_to(path).as_posix() in removable
+        for item in gcs.listing(url, key=KEY)
+        if (file := _file(item)) in here or file.relative_to(path).as_posix() in removable
     }
-    changed = [
-        file
-        for file in here
-        if file not in there
-        or (_published.get(file) != _state(file) and not _is_copy(file, there[file]))
-    ]
-    if changed or set(there) - set(here):
-        gcs.delete([item for file, item in there.items() if file.name in last], key=KEY)
-        gcs.delete(
-            [item for file, item in there.items() if file.name not in last and file not in here],
-            key=KEY,
-        )
-        changed = [file for file in here if file in changed or file.name in last]
-    early = [file for file in changed if file.name not in last]
-    gcs.each(_publish, early)
-    for file in sorted(set(changed) - set(early), key=lambda file: last.index(file.name)):
+    changed = [file for file in here if file not in there or not _is_published(file, there[file])]
+    gone = [file for file in there if file not in here]
+    if not changed and not gone:
+        return
+    final = [file for file in here if file.name in last]
+    gcs.delete([item for file, item in there.items() if file.name in last], key=KEY)
+    gcs.delete([there[file] for file in gone if file.name not in last], key=KEY)
+    gcs.each(_publish, [file for file in changed if file not in final])
+    for file in sorted(final, key=lambda file: last.index(file.name)):
         _publish(file)
+
+
+def _is_published(file: pathlib.Path, item: gcs.RemoteObject) -> bool:
+    return _published.get(file) == _state(file) or _is_copy(file, item)
 
 
 def publish_beginning(path: pathlib.Path, count: int) -> None:

@@ -68,16 +68,17 @@ class NotedFiles:
             JobDirError: the operating system refuses.
         """
         noted = self._settled(self._noted())
-        coming = {name: _fingerprint_of(text) for name, text in contents.items()}
-        changed = {name: new for name, new in coming.items() if noted.get(name) != [new]}
-        for name, new in changed.items():
-            there = self._found(name)
-            known = noted.get(name, [there])
-            noted[name] = list(dict.fromkeys([*known, new]))
+        changed = []
+        for name, text in contents.items():
+            new = _fingerprint_of(text)
+            known = noted.get(name, [self._found(name)])
+            if noted.get(name) != [new]:
+                noted[name] = list(dict.fromkeys([*known, new]))
+                changed.append(name)
         self._save(noted)
-        for name in contents:
-            if name in changed or self._found(name) != coming[name]:
-                write_text(self._folder / name, contents[name])
+        for name, text in contents.items():
+            if name in changed or self._found(name) != _fingerprint_of(text):
+                write_text(self._folder / name, text)
 
     def write_beside(self, name: str, text: str) -> None:
         """Writes a file into a folder that need not be a job's: noted only where others are."""

@@ -191,18 +191,28 @@ def _standing_here(folder: pathlib.Path) -> Standing:
         for name, size in looked_at
         if name.split("/")[0] not in unfinished and not _is_of_the_system(name)
     }
-    marker = _read_marker((folder / MARKER).read_bytes()) if files.get(MARKER) is not None else None
+    marker = None
+    if files.get(MARKER) is not None:
+        marker = _read_marker((folder / MARKER).read_bytes())
     return Standing(files, marker)
 
 
 def _standing_remote(url: str) -> Standing:
+    items = _items_by_name(url)
+    marker = None
+    if MARKER in items:
+        marker = _read_marker(gcs.content(items[MARKER], key=mirror.KEY))
+    own_name = gcs.parse(url, key=mirror.KEY)[1]  # of an object in place of the folder
+    return Standing({name or own_name: item.size for name, item in items.items()}, marker)
+
+
+def _items_by_name(url: str) -> dict[str, gcs.RemoteObject]:
+    """The objects below a folder of a bucket, by their names relative to it."""
     prefix = gcs.parse(url, key=mirror.KEY)[1]
-    items = {
+    return {
         item.name.removeprefix(prefix).lstrip("/"): item
         for item in gcs.listing(url, key=mirror.KEY)
     }
-    marker = _read_marker(gcs.content(items[MARKER], key=mirror.KEY)) if MARKER in items else None
-    return Standing({name or prefix: item.size for name, item in items.items()}, marker)
 
 
 def _walk(folder: pathlib.Path) -> Iterator[tuple[str, int | None]]:
@@ -239,18 +249,17 @@ def _before_markers(files: Collection[str]) -> Collection[str]:
 
 
 def _changed(folder: pathlib.Path, url: str | None, there: Standing) -> Iterator[str]:
-    remote = {}
-    if url is not None:
-        prefix = gcs.parse(url, key=mirror.KEY)[1]
-        remote = {
-            item.name.removeprefix(prefix).lstrip("/"): item.crc32c
-            for item in gcs.listing(url, key=mirror.KEY)
-        }
+    """The names of files whose content is not what the marker says."""
+    remote = {} if url is None else _items_by_name(url)
     for name, noted in (there.marker or {}).items():
-        if noted is not None and name in there.files:
-            found = gcs.crc32c(folder / name) if url is None else remote.get(name)
-            if found != noted[1]:
-                yield name
+        if noted is None or name not in there.files:
+            continue
+        if url is None:
+            crc32c = gcs.crc32c(folder / name)
+        else:
+            crc32c = remote[name].crc32c if name in remote else ""
+        if crc32c != noted[1]:
+            yield name
 
 
 def _read_marker(content: bytes) -> dict[str, tuple[int, str] | None]:
@@ -294,5 +303,9 @@ def _kind(path: pathlib.Path) -> str:
 
 def _few(names: Sequence[str]) -> str:
     shown = ", ".join(shown_name(name) for name in names[:NAMES_SHOWN])
-    more = f"{len(names) - NAMES_SHOWN:,}" if len(names) < FILES_LOOKED_AT // 2 else "thousands"
-    return f"{shown} and {more} more" if len(names) > NAMES_SHOWN else shown
+    hidden = len(names) - NAMES_SHOWN
+    if hidden <= 0:
+        return shown
+    is_counted = len(names) < FILES_LOOKED_AT // 2  # else there may be more than were looked at
+    more = f"{hidden:,}" if is_counted else "thousands"
+    return f"{shown} and {more} more"

@@ -142,15 +142,13 @@ def _left_behind(target: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _tidy(place: pathlib.Path, target: pathlib.Path) -> None:
-    """Ends what a killed process has left;
-    what another process is at, or what is not ours, stays.
+    """Ends what a killed process has left.
+
+    What another process is at, or what is not ours, stays.
     """
     if not ownership.is_exchange(place):
-        if (
-            (place / OLD).is_dir()
-            and not target.exists()
-            and {child.name for child in place.iterdir()} <= {OLD, NEW}
-        ):
+        is_without_lock = {child.name for child in place.iterdir()} <= {OLD, NEW}
+        if is_without_lock and (place / OLD).is_dir() and not target.exists():
             (place / OLD).rename(target)  # of a version that kept no lock there
         # else its process may be about to make the lock
         if time.time() - place.stat().st_mtime > FORGOTTEN_SECONDS:
@@ -166,17 +164,21 @@ def _take_away(place: pathlib.Path, target: pathlib.Path) -> None:
     """Puts back what was there before, unless the new content is in its place, and removes the
     rest.
     """
-    inside = place.parent == target
-    unfinished = (place / NEW).exists()
-    if inside and (place / OLD).exists() and unfinished:
-        if (place / EMPTIED).exists():  # what stands there is part of the new content
-            (place / NEW).mkdir(exist_ok=True)
-            _move_children(target, place / NEW, but=place)
-        _move_children(place / OLD, target)
-    elif not inside and (place / OLD).exists() and not target.exists():
-        (place / OLD).rename(target)
-    for name in (OLD, NEW, ""):  # the lock last: by it the next call knows what a kill has left
-        shutil.rmtree(place / name, ignore_errors=True)
+    old = place / OLD
+    new = place / NEW
+    if old.exists() and place.parent == target:
+        if new.exists():
+            _put_back_children(place, target)
+    elif old.exists() and not target.exists():
+        old.rename(target)
+    for folder in (old, new, place):  # the lock last: by it the next call knows what a kill left
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _put_back_children(place: pathlib.Path, target: pathlib.Path) -> None:
+    if (place / EMPTIED).exists():  # what stands in the target is part of the new content
+        _move_children(target, place / NEW, but=place)
+    _move_children(place / OLD, target)
 
 
 def _prefix(target: pathlib.Path) -> str:
@@ -189,10 +191,10 @@ def _stays_in_place(target: pathlib.Path) -> bool:
 
 def _identity(folder: pathlib.Path) -> tuple[int, int] | None:
     try:
-        found = folder.stat()
+        status = folder.stat()
     except FileNotFoundError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 @contextlib.contextmanager

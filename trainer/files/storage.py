@@ -4,7 +4,6 @@ installed package), hf:// (the Hugging Face hub). Writing them is in `writing.py
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import glob
 import itertools
@@ -128,7 +127,8 @@ def _gs_folder(path: str, key: str) -> pathlib.Path:
     # they are there to be refused.
     folder = gcs.parse(path, key=key)[1].rstrip("/")
     names = [item.name.removeprefix(folder).lstrip("/") for item in gcs.find(path, key=key)]
-    has_safetensors = any(name.endswith(".safetensors") and "/" not in name for name in names)
+    direct = [name for name in names if "/" not in name]
+    has_safetensors = any(name.endswith(".safetensors") for name in direct)
     paths = mirror.fetch(path, key=key, only=HUB_FILES if has_safetensors else ("*",))
     if len(paths) > 1:
         raise ConfigError(
@@ -165,14 +165,15 @@ def _near(path: pathlib.Path) -> str:
     while not os.path.isdir(path):
         missing = path.name
         path = path.parent
-    with contextlib.suppress(OSError):
-        entries = itertools.islice(os.scandir(path), NAMES_SEARCHED)
-        names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
-        if near := difflib.get_close_matches(missing, names, n=NAMES_NEAR):
-            return f"Did you mean {' or '.join(str(path / name) for name in near)}?"
-        if not names:
-            return f"{path.absolute()} is empty."
-        hidden = len(names) - NAMES_SHOWN
-        more = f" and {hidden} more" if hidden > 0 else ""
-        return f"{path.absolute()} holds: {', '.join(names[:NAMES_SHOWN])}{more}."
-    return f"{path.absolute()} cannot be listed."
+    try:
+        entries = list(itertools.islice(os.scandir(path), NAMES_SEARCHED))
+    except OSError:
+        return f"{path.absolute()} cannot be listed."
+    names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
+    if near := difflib.get_close_matches(missing, names, n=NAMES_NEAR):
+        return f"Did you mean {' or '.join(str(path / name) for name in near)}?"
+    if not names:
+        return f"{path.absolute()} is empty."
+    hidden = len(names) - NAMES_SHOWN
+    more = f" and {hidden} more" if hidden > 0 else ""
+    return f"{path.absolute()} holds: {', '.join(names[:NAMES_SHOWN])}{more}."

@@ -1,10 +1,10 @@
-"""Has glibc keep the memory that it was once given; else page faults take up to half of the time on
-a CPU.
+"""Has glibc keep the memory that it was once given.
 
-A step frees what it allocated, and the next one allocates as much. As it comes, glibc returns
-large blocks to the kernel at once, and gets them back page by page, each cleared anew. Other
-allocators (tcmalloc, jemalloc, mimalloc) know better, and musl and macOS have no such settings:
-all those are left alone, and so is glibc where the environment says how it is to work.
+Else page faults take up to half of the time on a CPU. A step frees what it allocated, and the next
+one allocates as much. By default, glibc returns large blocks to the kernel at once, and gets them
+back page by page, each cleared anew. Other allocators (tcmalloc, jemalloc, mimalloc) know better,
+and musl and macOS have no such settings: all those are left alone, and so is glibc where the
+environment says how it is to work.
 """
 
 from __future__ import annotations
@@ -47,12 +47,14 @@ def keep_memory() -> str:
         "tcmalloc", "glibc 2.36 as MALLOC_ARENA_MAX says", …
     """
     libc = ctypes.CDLL(None)
-    if (other := _other(libc)) is not None:
+    other = _other(libc)
+    if other is not None:
         return other
     libc.gnu_get_libc_version.restype = ctypes.c_char_p
     glibc = f"glibc {libc.gnu_get_libc_version().decode()}"
-    if (decided := _decided(os.environ)) is not None:
-        return f"{glibc} as {decided} says"
+    decided_by = _decided(os.environ)
+    if decided_by is not None:
+        return f"{glibc} as {decided_by} says"
     accepted = [libc.mallopt(parameter, value) for parameter, value in SETTINGS.values()]
     return f"{glibc} that keeps its memory" if all(accepted) else f"{glibc} as it comes"
 
@@ -75,8 +77,9 @@ def environment(variables: Mapping[str, str]) -> dict[str, str]:
 
 def _decided(variables: Mapping[str, str]) -> str | None:
     """The variable by which the environment says how glibc is to work."""
-    if (name := next((name for name in DECIDED_BY if variables.get(name)), None)) is not None:
-        return name
+    for name in DECIDED_BY:
+        if variables.get(name):
+            return name
     tunable = TUNABLE.search(variables.get("GLIBC_TUNABLES", ""))
     return f"GLIBC_TUNABLES ({tunable[1]})" if tunable else None
 
@@ -97,11 +100,13 @@ def _other(libc: ctypes.CDLL) -> str | None:
     if not hasattr(libc, "gnu_get_libc_version"):
         return f"that of {sys.platform}" if sys.platform != "linux" else "musl"
     symbol = _Symbol()
-    found = libc.dladdr(ctypes.cast(libc.malloc, ctypes.c_void_p), ctypes.byref(symbol))
-    if not found or not symbol.file:
+    malloc = ctypes.cast(libc.malloc, ctypes.c_void_p)
+    is_found = libc.dladdr(malloc, ctypes.byref(symbol))
+    if not is_found or not symbol.file:
         return "unknown"
     file = os.fsdecode(symbol.file)
-    if re.match(r"libc[.-]", pathlib.PurePath(file).name):
+    file_name = pathlib.PurePath(file).name
+    if re.match(r"libc[.-]", file_name):
         return None
     known = OTHERS.search(file)
-    return known[0] if known else pathlib.PurePath(file).name
+    return known[0] if known else file_name

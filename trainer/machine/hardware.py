@@ -21,6 +21,10 @@ CGROUP_LIMITS = (
 VECTOR_FLAGS = {"amx_tile": "AMX", "avx512f": "AVX-512", "avx2": "AVX2", "asimd": "NEON"}
 
 
+MODEL_LINE = re.compile(r"^model name\s*:\s*(.+)$", re.MULTILINE)
+FLAGS_LINE = re.compile(r"^(?:flags|Features)\s*:\s*(.+)$", re.MULTILINE)
+
+
 @dataclasses.dataclass(frozen=True)
 class Machine:
     """What results.json says of it.
@@ -62,7 +66,7 @@ def usable_cores() -> int:
 
 def memory_bytes() -> int | None:
     """Memory that this process may use: the machine's, or less in a container that has a limit."""
-    limits = [limit for file in CGROUP_LIMITS if (limit := _limit(file)) is not None]
+    limits = [limit for limit in map(_limit, CGROUP_LIMITS) if limit is not None]
     with contextlib.suppress(OSError, ValueError):
         limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     return min(limits, default=None)
@@ -77,13 +81,16 @@ def _limit(file: pathlib.Path) -> int | None:
 
 
 def _processor() -> str:
+    """The processor's model and its best vector instructions."""
     try:
-        text = CPU_INFO.read_text(encoding="utf-8", errors="replace")
+        cpu_info = CPU_INFO.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return platform.processor() or platform.machine()
-    model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    flags = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text, re.MULTILINE)
-    known = set(flags[1].split()) if flags else set()
-    vectors = next((name for flag, name in VECTOR_FLAGS.items() if flag in known), None)
-    name = model[1].strip() if model else platform.machine()
-    return f"{name} ({vectors})" if vectors else name
+    model_line = MODEL_LINE.search(cpu_info)
+    model = model_line[1].strip() if model_line else platform.machine()
+    flags_line = FLAGS_LINE.search(cpu_info)
+    flags = flags_line[1].split() if flags_line else []
+    for flag, instructions in VECTOR_FLAGS.items():
+        if flag in flags:
+            return f"{model} ({instructions})"
+    return model

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from absl import flags
@@ -76,11 +76,7 @@ OWN = (
 
 
 def _define(values: flags.FlagValues, own: Iterable[Flag]) -> None:
-    settings = (
-        Flag(name, default, meaning, accepts, boolean)
-        for name, (meaning, accepts, default, boolean) in _setting_flags().items()
-    )
-    for flag in (*own, *settings):
+    for flag in (*own, *_setting_flags().values()):
         # absl shows in --help the flags of the main module.
         flags.DEFINE_flag(
             _SettingFlag(flag.name, flag.default, flag.meaning, flag.accepts, boolean=flag.boolean),
@@ -95,59 +91,62 @@ def setting_names() -> list[str]:
 
 
 @functools.cache
-def _setting_flags() -> dict[str, tuple[str, str, str | None, bool]]:
-    """Name -> (meaning, what it accepts, default as text, whether boolean); a key of several
-    modules names them.
-    """
-    found: dict[str, dict[tuple[str, str, str | None, bool], list[str]]] = {}
+def _setting_flags() -> dict[str, Flag]:
+    """The flag of each setting by its name, SECTION.KEY."""
+    flags_of = {}
     for section in schema.Config.model_fields:
-        for module, cls in schema.section_classes(section).items():
-            for key, field in cls.model_fields.items():
-                default = (
-                    None if field.default in (PydanticUndefined, None) else as_yaml(field.default)
-                )
-                row = (
-                    field.description or "",
-                    describe_type(field),
-                    default,
-                    field.annotation is bool,
-                )
-                found.setdefault(f"{section}.{key}", {}).setdefault(row, []).append(module)
-    merged = {}
-    for name, rows in found.items():
-        section, key = name.split(".")
-        everywhere = sum(map(len, rows.values())) == len(schema.section_classes(section))
-        if section in schema.PLUGIN_KEYS and key == schema.PLUGIN_KEYS[section][0]:
-            merged[name] = _plugin_flag(section, key)
-        elif len(rows) == 1:
-            ((row, modules),) = rows.items()
-            merged[name] = row if everywhere else (f"[{', '.join(modules)}] {row[0]}", *row[1:])
-        else:
-            meaning = "; ".join(
-                f"[{', '.join(modules)}] {row[0]} ({row[1]}, default {row[2]})"
-                for row, modules in rows.items()
-            )
-            merged[name] = (
-                meaning,
-                " / ".join(dict.fromkeys(row[1] for row in rows)),
-                None,
-                all(row[3] for row in rows),
-            )
-    return merged
+        classes = schema.section_classes(section)
+        for key in dict.fromkeys(key for cls in classes.values() for key in cls.model_fields):
+            name = f"{section}.{key}"
+            if section in schema.PLUGIN_KEYS and key == schema.PLUGIN_KEYS[section][0]:
+                flags_of[name] = _plugin_flag(section, key)
+            else:
+                flags_of[name] = _merged(name, _modules_by_flag(section, key), len(classes))
+    return flags_of
 
 
-def _plugin_flag(section: str, key: str) -> tuple[str, str, str | None, bool]:
-    """The row of head.name or data.source: the choices there are, each in a few words."""
-    classes = schema.section_classes(section)
-    words = {
-        name: cls.model_fields[key].description or inspect.getdoc(cls) or ""
-        for name, cls in classes.items()
-    }
-    listed = "".join(
-        f"\n      {name}: {said.splitlines()[0].rstrip('.')}" for name, said in words.items()
-    )
+def _modules_by_flag(section: str, key: str) -> dict[Flag, list[str]]:
+    """The different flags that a key has in the heads or sources that have it."""
+    modules_by_flag: dict[Flag, list[str]] = {}
+    for module, cls in schema.section_classes(section).items():
+        if field := cls.model_fields.get(key):
+            has_default = field.default not in (PydanticUndefined, None)
+            flag = Flag(
+                f"{section}.{key}",
+                as_yaml(field.default) if has_default else None,
+                field.description or "",
+                describe_type(field),
+                field.annotation is bool,
+            )
+            modules_by_flag.setdefault(flag, []).append(module)
+    return modules_by_flag
+
+
+def _merged(name: str, modules_by_flag: Mapping[Flag, list[str]], modules: int) -> Flag:
+    """One flag for all modules; where not all of `modules` are alike, it names them."""
+    if len(modules_by_flag) == 1:
+        ((flag, having),) = modules_by_flag.items()
+        if len(having) == modules:
+            return flag
+        return flag._replace(meaning=f"[{', '.join(having)}] {flag.meaning}")
+    meanings = [
+        f"[{', '.join(having)}] {flag.meaning} ({flag.accepts}, default {flag.default})"
+        for flag, having in modules_by_flag.items()
+    ]
+    accepted = dict.fromkeys(flag.accepts for flag in modules_by_flag)
+    is_boolean = all(flag.boolean for flag in modules_by_flag)
+    return Flag(name, None, "; ".join(meanings), " / ".join(accepted), is_boolean)
+
+
+def _plugin_flag(section: str, key: str) -> Flag:
+    """The flag of head.name or data.source: the choices there are, each in a few words."""
+    lines = []
+    for module, cls in schema.section_classes(section).items():
+        described = cls.model_fields[key].description or inspect.getdoc(cls) or ""
+        lines.append(f"\n      {module}: {described.splitlines()[0].rstrip('.')}")
     general = schema.declared_class(section).model_fields[key].description
-    return f"{general}:{listed}", f"one of {', '.join(classes)}", None, False
+    choices = ", ".join(schema.section_classes(section))
+    return Flag(f"{section}.{key}", None, f"{general}:{''.join(lines)}", f"one of {choices}")
 
 
 def parse(argv: list[str]) -> CommandLine:

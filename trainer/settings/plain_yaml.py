@@ -19,6 +19,7 @@ from trainer.errors import shown_name, shown_value
 DEEPEST = 20  # levels of nesting; a config has four
 MOST_NODES = 30_000  # values and keys; each takes time to read
 MOST_ALIASED = 1000  # nodes that all aliases together may stand for
+PROBLEM_LENGTH = 200  # characters of the reader's own words
 LONGEST_NUMBER = 400  # characters; the largest float has 309 digits
 CORE_TAGS = {
     f"tag:yaml.org,2002:{kind}": kind
@@ -111,15 +112,16 @@ def hint(text: str) -> str:
 
 
 def _explained(error: yaml.MarkedYAMLError, text: str, line: int | None) -> str:
-    lines = text.splitlines()
-    written = lines[line - 1] if line and line <= len(lines) else ""
-    said = shown_name(error.problem or error.context or "", 200)
-    if "document" in (error.context or "") and "another document" in said:
+    problem = shown_name(error.problem or error.context or "", PROBLEM_LENGTH)
+    if "document" in (error.context or "") and "another document" in problem:
         return "a second document begins. A config is one document: remove the line ---."
-    if "\t" in written[: len(written) - len(written.lstrip())]:
-        return f"{said}. The line is indented with a tab: YAML wants blanks."
-    before = lines[line - 2] if line and 1 < line <= len(lines) + 1 else ""
-    return f"{said}.{hint(written) or hint(before)}"
+    lines = dict(enumerate(text.splitlines(), start=1))
+    written = lines.get(line or 0, "")
+    indentation = written[: len(written) - len(written.lstrip())]
+    if "\t" in indentation:
+        return f"{problem}. The line is indented with a tab: YAML wants blanks."
+    before = lines.get((line or 0) - 1, "")
+    return f"{problem}.{hint(written) or hint(before)}"
 
 
 class _Loader(yaml.SafeLoader):
@@ -245,13 +247,11 @@ def _require_name(node: yaml.Node) -> None:
 def _scalar(node: yaml.ScalarNode, annotation: Any) -> Any:
     kind = CORE_TAGS.get(node.tag, "str")
     kinds, texts = _kinds(annotation)
-    written = (
-        node.style is None
-        and kind in ("int", "float")
-        and "str" in kinds
-        and not {"int", "float"} & kinds
-    )
-    if kind == "str" or written or (kind == "bool" and node.value in texts):
+    takes_text_only = "str" in kinds and not {"int", "float"} & kinds
+    is_plain_number = node.style is None and kind in ("int", "float")
+    if kind == "str" or (is_plain_number and takes_text_only):
+        return _whole_text(node)
+    if kind == "bool" and node.value in texts:
         return _whole_text(node)
     if kind == "null":
         return None

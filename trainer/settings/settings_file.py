@@ -17,6 +17,7 @@ HIGH_BYTES = re.compile(rb"[\x80-\xff]+")
 PLAUSIBLE_SHARE = 0.9
 LOOKED_AT = 40  # bytes of the beginning
 NULS_OF_UTF16 = 5  # of every other byte there
+LINE_LENGTH = 60  # characters of a line in a message
 PATH_LENGTH = 300  # characters of a path in a message
 
 
@@ -89,38 +90,32 @@ def _encoding_with_nuls(content: bytes) -> str | None:
 
 
 def _not_utf8(content: bytes, start: int, file: pathlib.Path) -> str:
-    """Names the byte, and shows the line as the likeliest encoding reads it,
-    for a person to judge.
-    """
+    """Names the byte, and shows the line as the likeliest encoding reads it, to be judged."""
     number = content.count(b"\n", 0, start) + 1
-    line = content.splitlines()[number - 1] if number <= len(content.splitlines()) else b""
+    lines = content.splitlines()
+    line = lines[number - 1] if number <= len(lines) else b""
     where = f"{shown_path(file)}:{number}: not UTF-8 (byte 0x{content[start]:02x})"
     text = content.decode("utf-8", "replace")
     damaged = text.count("\ufffd")
-    if (
-        sum(ch > "\x7f" for ch in text) >= 2 * damaged > 0
-    ):  # else the rest would be lost in a conversion
-        shown_line = shown_value(line.decode("utf-8", "replace").strip(), 60)
+    beyond_ascii = sum(ch > "\x7f" for ch in text)
+    if beyond_ascii >= 2 * damaged > 0:  # a conversion would lose what is right
+        shown_line = shown_value(line.decode("utf-8", "replace").strip(), LINE_LENGTH)
         return f"{where}, though the rest of the file is: {shown_line}. Correct that character."
-    encoding, read = _guess(content, line)
+    encoding = _guess(content)
+    shown_line = shown_value(line.decode(encoding, "replace").strip(), LINE_LENGTH)
     return (
         f"{where}. Read as {encoding} the line is "
-        f"{shown_value(read.strip(), 60)}. If that is right: {_conversion(encoding, file)}"
+        f"{shown_line}. If that is right: {_conversion(encoding, file)}"
     )
 
 
-def _guess(content: bytes, line: bytes) -> tuple[str, str]:
-    """GB18030 where high bytes come in pairs, as in Chinese, not one among letters,
-    as in Müller.
-    """
+def _guess(content: bytes) -> str:
+    """GB18030 where high bytes come in pairs as in Chinese, not one among letters as in Müller."""
     runs = HIGH_BYTES.findall(content)
     pairs = sum(len(run) % 2 == 0 for run in runs)
-    encoding = (
-        "GB18030"
-        if pairs >= PLAUSIBLE_SHARE * len(runs) and _decodes(content, "gb18030")
-        else "WINDOWS-1252"
-    )
-    return encoding, line.decode(encoding, "replace")
+    if pairs >= PLAUSIBLE_SHARE * len(runs) and _decodes(content, "gb18030"):
+        return "GB18030"
+    return "WINDOWS-1252"
 
 
 def _decodes(content: bytes, encoding: str) -> bool:

@@ -65,12 +65,13 @@ def validate(
         settings: of all sections.
         problems: what is wrong is added here.
     """
-    values = {key: setting.value for (name, key), setting in settings.items() if name == section}
-    booleans = {key for key, value in values.items() if not _may_be(value, key, cls)}
-    for key in sorted(booleans):
-        problems.add(_problem(section, key, cls, WRONG_BOOLEAN, settings[section, key]))
-    told = booleans | {key for name, key in problems.told if name == section}
-    judged = {key: value for key, value in values.items() if key not in told}
+    given = {key: setting for (name, key), setting in settings.items() if name == section}
+    told = {key for name, key in problems.told if name == section}
+    for key in sorted(given):
+        if not _may_be(given[key].value, key, cls):
+            problems.add(_problem(section, key, cls, WRONG_BOOLEAN, given[key]))
+            told.add(key)
+    judged = {key: setting.value for key, setting in given.items() if key not in told}
     try:
         checked = cls.model_validate(judged)
     except pydantic.ValidationError as error:
@@ -78,8 +79,7 @@ def validate(
             key = str(detail["loc"][0]) if detail["loc"] else ""
             if key not in told:  # a union reports each of its members
                 told.add(key)
-                setting = settings.get((section, key))
-                problems.add(functools.partial(_problem, section, key, cls, detail, setting))
+                problems.add(functools.partial(_problem, section, key, cls, detail, given.get(key)))
         return None
     return None if told else checked
 
