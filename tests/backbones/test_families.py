@@ -9,6 +9,7 @@ from trainer.backbones import families as package
 from trainer.backbones.families import families
 from trainer.backbones.huggingface import read_config, require_weights_that_fit
 from trainer.backbones.huggingface.recognition import family_of
+from trainer.backbones.huggingface.safetensors_files import read_headers
 
 
 @pytest.fixture
@@ -45,3 +46,14 @@ def test_the_tensors_of_a_family_are_those_that_its_file_describes(case):
     family = read_config(BACKBONES / case).family
     assert CLASSES[case].startswith(family.class_name)
     require_weights_that_fit(BACKBONES / case)
+
+
+@pytest.mark.parametrize(
+    ("case", "model_type"),
+    [("bert", "bert"), ("electra", "electra"), ("roberta", "roberta"), ("xlm_roberta", "roberta")],
+)
+def test_families_of_the_same_layers_are_told_apart_without_a_prefix(case, model_type):
+    prefix = read_config(BACKBONES / case).family.prefix
+    tensors = read_headers(BACKBONES / case)
+    bare = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    assert family_of(bare, "") == model_type

@@ -141,6 +141,10 @@ def checked_seed(
 ) -> tf.Tensor | None:
     """The seed of the masks; None where nothing is dropped.
 
+    Args:
+        config: of the backbone, with its rates.
+        training: whether to drop out.
+        dropout_seed: (2,) int32; None where the caller has none.
     Raises:
         ValueError: training with dropout and no seed.
     """
