@@ -10,12 +10,13 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
 from trainer.errors import UserError, shown_name
+from trainer.files.json_file import JsonObject
 from trainer.files.writing import DEVICE_ERRORS, json_text, write_text
 
 BLOCK_BYTES = 1 << 20  # read at once
@@ -98,18 +99,18 @@ def reason(error: Exception) -> str:
     return shown_name(" ".join(said.split()), REASON_LENGTH)
 
 
-def sealed(value: dict[str, Any]) -> str:
+def sealed(value: Mapping[str, object]) -> str:
     """A mapping, which is not empty, as JSON whose last entry is the checksum of all before it."""
     content = json_text(value).removesuffix("\n}\n")
     return f'{content},\n  "checksum": "{checksum(content.encode()):08x}"\n}}\n'
 
 
-def write_sealed(path: pathlib.Path, value: dict[str, Any]) -> None:
+def write_sealed(path: pathlib.Path, value: Mapping[str, object]) -> None:
     """Writes `sealed(value)` whole, or raises JobDirError where the operating system refuses."""
     write_text(path, sealed(value))
 
 
-def read_sealed(path: pathlib.Path) -> dict[str, Any]:
+def read_sealed(path: pathlib.Path) -> JsonObject:
     """What `write_sealed` wrote.
 
     Raises:
@@ -126,7 +127,7 @@ def read_sealed(path: pathlib.Path) -> dict[str, Any]:
         )
     if checksum(found["content"]) != int(found["checksum"], 16):
         raise DamagedError(path, "its content is not what was written: the checksum differs")
-    value = json.loads(content)
+    value: JsonObject = json.loads(content)
     del value["checksum"]
     return value
 

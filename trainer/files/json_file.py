@@ -6,10 +6,11 @@ import json
 import math
 import os
 import pathlib
-from typing import Any
+from typing import Any, TypeAlias
 
 from trainer.errors import WeightsError, shown_name
 
+JsonObject: TypeAlias = dict[str, Any]  # as json reads one
 LARGEST_BYTES = 200 * 2**20  # the largest known tokenizer.json has 35 MB
 AGAIN = "Copy the file again from its source"
 
@@ -29,7 +30,7 @@ def require_file(path: pathlib.Path) -> None:
     raise WeightsError(f"{path} {what}. {AGAIN}")
 
 
-def read_object(path: pathlib.Path) -> dict[str, Any]:
+def read_object(path: pathlib.Path) -> JsonObject:
     """The object in a JSON file.
 
     Raises:

@@ -8,8 +8,7 @@ next write, or `settle`, forgets the old one.
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 from trainer.files import mirror
 from trainer.files.checksums import (
@@ -21,6 +20,7 @@ from trainer.files.checksums import (
     read_sealed,
     write_sealed,
 )
+from trainer.files.json_file import JsonObject
 from trainer.files.writing import write_text
 
 REGISTRY = ".checksums.json"
@@ -48,14 +48,14 @@ class NotedFiles:
             return error
         return None
 
-    def known_config(self) -> dict[str, Any] | None:
+    def known_config(self) -> JsonObject | None:
         """The values of the config that the run was begun with; None where nothing says so."""
         try:
             return self._read()["config"]
         except DamagedError:
             return None
 
-    def note_config(self, values: Mapping[str, Any]) -> None:
+    def note_config(self, values: Mapping[str, object]) -> None:
         """Keeps them: config.yaml is compared by its values, as people may add comments."""
         self._save(self._settled(self._noted()), values)
 
@@ -164,26 +164,25 @@ class NotedFiles:
             for name, known in files.items()
         }
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self) -> JsonObject:
         if not self._brought:
             mirror.bring(self._file)
             self._brought = True
         return read_sealed(self._file)
 
-    def _save(self, noted: Noted, config: Mapping[str, Any] | None = None) -> None:
+    def _save(self, noted: Noted, config: Mapping[str, object] | None = None) -> None:
         before = {} if self.problem() else self._read()
-        after = {"config": config if config is not None else before.get("config"), "files": noted}
-        if before != _as_json(after):
+        after = {
+            "config": before.get("config") if config is None else config,
+            "files": {name: _as_lists(known) for name, known in noted.items()},
+        }
+        if before != after:
             write_sealed(self._file, after)
 
 
-def _as_json(value: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        **value,
-        "files": {
-            name: [each and list(each) for each in known] for name, known in value["files"].items()
-        },
-    }
+def _as_lists(known: Iterable[Fingerprint | None]) -> list[list[int] | None]:
+    """As JSON reads them."""
+    return [None if each is None else list(each) for each in known]
 
 
 def _fingerprint_of(text: str) -> Fingerprint:

@@ -10,10 +10,12 @@ import os
 import pathlib
 import tempfile
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from typing import Any, overload
+from typing import Any, TypeAlias, overload
 
 import numpy as np
+import numpy.typing as npt
 
+Label: TypeAlias = Any  # a name, a number, a tuple of them, or what a head makes of an example
 BLOCK_ROWS = 1 << 16  # read at a time
 WAITING_ROWS = 1 << 12  # in memory before they are written
 
@@ -27,18 +29,20 @@ class Numbers:
         shape: of a row.
     """
 
-    def __init__(self, folder: pathlib.Path, dtype: Any, shape: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, folder: pathlib.Path, dtype: npt.DTypeLike, shape: tuple[int, ...] = ()
+    ) -> None:
         self.dtype = np.dtype(dtype)
         self.shape = shape
         self._row_bytes = self.dtype.itemsize * int(np.prod(shape, dtype=np.int64))
         self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115  closed by close()
         self._written = 0
-        self._waiting: list[Any] = []
+        self._waiting: list[npt.ArrayLike] = []
 
     def __len__(self) -> int:
         return self._written + len(self._waiting)
 
-    def append(self, row: Any) -> None:
+    def append(self, row: npt.ArrayLike) -> None:
         """Adds a row."""
         self._waiting.append(row)
         if len(self._waiting) >= WAITING_ROWS:
@@ -72,7 +76,7 @@ class Numbers:
         content = self._read(start * self._row_bytes, count * self._row_bytes)
         return np.frombuffer(content, self.dtype).reshape(count, *self.shape)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         """All rows, in memory."""
         return self[:].astype(dtype or self.dtype)
 
@@ -121,7 +125,7 @@ class Ascending:
         return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
 
-class Labels(Sequence):
+class Labels(Sequence[Label]):
     """The labels of a split, as a list of them would be.
 
     Names, and tuples of names, are numbers in the file and once in memory; numbers, and tuples of
@@ -132,7 +136,7 @@ class Labels(Sequence):
         self._folder = folder
         self._kept: _Kept | None = None  # how, which the first label decides
 
-    def append(self, label: Any) -> None:
+    def append(self, label: Label) -> None:
         """Adds a label."""
         if self._kept is None:
             self._kept = _kept_as(label)(self._folder, label)
@@ -141,10 +145,10 @@ class Labels(Sequence):
     def __len__(self) -> int:
         return len(self._kept) if self._kept else 0
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Label]:
         return iter(self._kept) if self._kept else iter(())
 
-    def __getitem__(self, index: int | slice) -> Any:
+    def __getitem__(self, index: int | slice) -> Label:
         if self._kept is None:
             nothing: list[object] = []
             return nothing[index]
@@ -163,20 +167,20 @@ class Labels(Sequence):
 class _Kept:
     """Labels of one kind; this one keeps them in memory."""
 
-    def __init__(self, folder: pathlib.Path, first: Any) -> None:
-        self._labels: list[Any] = []
+    def __init__(self, folder: pathlib.Path, first: Label) -> None:
+        self._labels: list[Label] = []
 
-    def append(self, label: Any) -> None:
+    def append(self, label: Label) -> None:
         self._labels.append(label)
 
     def __len__(self) -> int:
         return len(self._labels)
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Label]:
         for start in range(0, len(self), BLOCK_ROWS):
             yield from self.part(start, min(len(self), start + BLOCK_ROWS))
 
-    def part(self, start: int, stop: int) -> Iterator[Any]:
+    def part(self, start: int, stop: int) -> Iterator[Label]:
         return iter(self._labels[start:stop])
 
     def close(self) -> None:
@@ -186,18 +190,18 @@ class _Kept:
 class _KeptAsNumbers(_Kept):
     """Floats, or tuples of whole numbers as long as the first one."""
 
-    def __init__(self, folder: pathlib.Path, first: Any) -> None:
+    def __init__(self, folder: pathlib.Path, first: Label) -> None:
         self._tuples = isinstance(first, tuple)
         shape = (len(first),) if self._tuples else ()
         self._numbers = Numbers(folder, np.int64 if self._tuples else np.float64, shape)
 
-    def append(self, label: Any) -> None:
+    def append(self, label: Label) -> None:
         self._numbers.append(label)
 
     def __len__(self) -> int:
         return len(self._numbers)
 
-    def part(self, start: int, stop: int) -> Iterator[Any]:
+    def part(self, start: int, stop: int) -> Iterator[Label]:
         rows = self._numbers[start:stop].tolist()
         return map(tuple, rows) if self._tuples else iter(rows)
 
@@ -208,12 +212,12 @@ class _KeptAsNumbers(_Kept):
 class _KeptAsNames(_Kept):
     """Labels of which there are few: each one's number."""
 
-    def __init__(self, folder: pathlib.Path, first: Any) -> None:
+    def __init__(self, folder: pathlib.Path, first: Label) -> None:
         self._numbers = Numbers(folder, np.int32)
         self._number_of: dict[Hashable, int] = {}
-        self._names: list[Any] = []
+        self._names: list[Label] = []
 
-    def append(self, label: Any) -> None:
+    def append(self, label: Label) -> None:
         known = len(self._number_of)
         # 1, 1.0 and True are equal
         number = self._number_of.setdefault((type(label), label), known)
@@ -224,14 +228,14 @@ class _KeptAsNames(_Kept):
     def __len__(self) -> int:
         return len(self._numbers)
 
-    def part(self, start: int, stop: int) -> Iterator[Any]:
+    def part(self, start: int, stop: int) -> Iterator[Label]:
         return map(self._names.__getitem__, self._numbers[start:stop].tolist())
 
     def close(self) -> None:
         self._numbers.close()
 
 
-def _kept_as(label: Any) -> type[_Kept]:
+def _kept_as(label: Label) -> type[_Kept]:
     if label is None or isinstance(label, (str, int)):
         return _KeptAsNames
     if isinstance(label, float):

@@ -249,7 +249,7 @@ def _unknown(argument: str, known: list[str]) -> str:
     )
 
 
-def _value(section: str, key: str, text: Any, problems: Problems) -> Any:
+def _value(section: str, key: str, text: object, problems: Problems) -> object:
     """A flag's text as YAML would read it, but text stays text where only text is allowed ("007" is
     no number).
     """

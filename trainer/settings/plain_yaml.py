@@ -8,13 +8,13 @@ day. Where a setting is text, a scalar is text as it is written: 007 keeps its z
 from __future__ import annotations
 
 import re
-import types
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 import yaml
 from yaml.error import Mark
 
 from trainer.errors import shown_name, shown_value
+from trainer.settings.annotations import Annotation, argument_of, kinds_of
 
 DEEPEST = 20  # levels of nesting; a config has four
 MOST_NODES = 30_000  # values and keys; each takes time to read
@@ -32,7 +32,6 @@ FLOAT = re.compile(
 )
 INTEGER = re.compile(r"[-+]?(0|[1-9][0-9_]*|0x[0-9a-fA-F_]+|0b[01_]+)")
 FIRST_OF_NUMBERS = list("-+0123456789.")
-PLAIN_KINDS = {int: "int", float: "float", bool: "bool", str: "str", type(None): "null"}
 
 
 class YamlProblemError(Exception):
@@ -76,7 +75,7 @@ def line_of(node: yaml.Node) -> int:
     return node.start_mark.line + 1
 
 
-def construct(node: yaml.Node, annotation: Any = Any) -> Any:
+def construct(node: yaml.Node, annotation: Annotation = Any) -> object:
     """A node's value.
 
     Args:
@@ -88,13 +87,13 @@ def construct(node: yaml.Node, annotation: Any = Any) -> Any:
     if isinstance(node, yaml.MappingNode):
         return _mapping(node, annotation)
     if isinstance(node, yaml.SequenceNode):
-        element = _argument(annotation, list, 0)
+        element = argument_of(annotation, list, 0)
         return [construct(part, element) for part in node.value]
     assert isinstance(node, yaml.ScalarNode)
     return _scalar(node, annotation)
 
 
-def parse(text: str, annotation: Any = Any) -> Any:
+def parse(text: str, annotation: Annotation = Any) -> object:
     """The value of a flag. Raises YamlProblemError as `compose` and `construct` do."""
     node = compose(text)
     return None if node is None else construct(node, annotation)
@@ -135,7 +134,7 @@ class _Loader(yaml.SafeLoader):
         # of each anchor: the nodes below it, aliases counted in full
         self._sizes: dict[str, int] = {}
 
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """The next node and what is below it."""
         event = self.peek_event()
         if isinstance(event, yaml.AliasEvent):
@@ -213,12 +212,12 @@ _Loader.add_implicit_resolver(*INTEGER_RESOLVER)
 _Loader.add_implicit_resolver(*FLOAT_RESOLVER)
 
 
-def _mapping(node: yaml.MappingNode, annotation: Any) -> dict[Any, Any]:
+def _mapping(node: yaml.MappingNode, annotation: Annotation) -> dict[object, object]:
     if CORE_TAGS.get(node.tag) != "map":
         raise YamlProblemError(f"the tag {shown_value(node.tag)} on a mapping", line_of(node))
-    key_type = _argument(annotation, dict, 0)
-    value_type = _argument(annotation, dict, 1)
-    found: dict[Any, Any] = {}
+    key_type = argument_of(annotation, dict, 0)
+    value_type = argument_of(annotation, dict, 1)
+    found: dict[object, object] = {}
     for key_node, value_node in node.value:
         _require_name(key_node)
         key = _scalar(key_node, key_type)
@@ -244,9 +243,9 @@ def _require_name(node: yaml.Node) -> None:
         raise YamlProblemError("merge keys (<<) are not read. Write the keys out", line_of(node))
 
 
-def _scalar(node: yaml.ScalarNode, annotation: Any) -> Any:
+def _scalar(node: yaml.ScalarNode, annotation: Annotation) -> object:
     kind = CORE_TAGS.get(node.tag, "str")
-    kinds, texts = _kinds(annotation)
+    kinds, texts = kinds_of(annotation)
     takes_text_only = "str" in kinds and not {"int", "float"} & kinds
     is_plain_number = node.style is None and kind in ("int", "float")
     if kind == "str" or (is_plain_number and takes_text_only):
@@ -282,35 +281,3 @@ def _whole_text(node: yaml.ScalarNode) -> str:
         raise YamlProblemError(
             "half of a surrogate pair, which is no character", line_of(node)
         ) from None
-
-
-def _members(annotation: Any) -> list[Any]:
-    """The types that a type, or a tuple of types, is one of; without what Annotated adds."""
-    if isinstance(annotation, tuple):
-        return [member for part in annotation for member in _members(part)]
-    if get_origin(annotation) is Annotated:
-        return _members(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, types.UnionType):
-        return [member for part in get_args(annotation) for member in _members(part)]
-    return [annotation]
-
-
-def _argument(annotation: Any, container: type, position: int) -> Any:
-    """The type of what a list or dict holds; Any where the setting is neither."""
-    for member in _members(annotation):
-        if get_origin(member) is container:
-            return get_args(member)[position]
-    return Any
-
-
-def _kinds(annotation: Any) -> tuple[set[str], set[str]]:
-    """The kinds of scalar that a type takes, and the texts that it names."""
-    members = _members(annotation)
-    texts = {
-        value
-        for member in members
-        if get_origin(member) is Literal
-        for value in get_args(member)
-        if isinstance(value, str)
-    }
-    return {PLAIN_KINDS[member] for member in members if member in PLAIN_KINDS}, texts

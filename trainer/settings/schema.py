@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal, Union
 import pydantic
 from pydantic import ConfigDict, Field, SerializeAsAny
 
+from trainer.settings.annotations import Annotation
+
 # What no run can mean, refused before anything is read. Where the data or the machine allow less,
 # that is checked where they are known.
 MOST = {
@@ -63,7 +65,7 @@ class Section(pydantic.BaseModel):
 
     @pydantic.field_validator("*")
     @classmethod
-    def _computable(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+    def _computable(cls, value: object, info: pydantic.ValidationInfo) -> object:
         """Refuses numbers that what computes with them cannot hold."""
         for part in parts_of(value):
             if not isinstance(part, int | float):
@@ -407,20 +409,20 @@ def declared_class(section: str) -> type[Section]:
 
 
 @functools.cache
-def annotations_of(section: str, key: str) -> tuple[Any, ...]:
+def annotations_of(section: str, key: str) -> tuple[Annotation, ...]:
     """The types of a setting in the classes that have it; none where no class has."""
     fields = (cls.model_fields.get(key) for cls in section_classes(section).values())
     return tuple(field.annotation for field in fields if field is not None)
 
 
-def json_schema() -> dict[str, Any]:
+def json_schema() -> dict[str, object]:
     """JSON Schema of a config file, for editors (configs/schema.json)."""
     sections: dict[str, Any] = {}
     for section, field in Config.model_fields.items():
         classes = tuple(section_classes(section).values())
         if section in PLUGIN_KEYS and len(classes) > 1:
             discriminator = Field(discriminator=PLUGIN_KEYS[section][0])
-            annotation: Any = Annotated[Union[classes], discriminator]  # noqa: UP007
+            annotation: Annotation = Annotated[Union[classes], discriminator]  # noqa: UP007
         else:
             annotation = classes[0]
         sections[section] = (annotation, ... if field.is_required() else field.default)

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import types
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from trainer.settings.annotations import Annotation
+
 SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
-WORDS = {bool: "true or false", int: "integer", float: "number", str: "text", type(None): "null"}
+WORDS: dict[object, str] = {
+    bool: "true or false",
+    int: "integer",
+    float: "number",
+    str: "text",
+    type(None): "null",
+}
 
 
 def describe_type(field: FieldInfo) -> str:
@@ -17,7 +25,7 @@ def describe_type(field: FieldInfo) -> str:
     return _described(field.annotation, field.metadata)
 
 
-def _described(annotation: Any, bounds: Sequence[object]) -> str:
+def _described(annotation: Annotation, bounds: Sequence[object]) -> str:
     """A type in words.
 
     Args:

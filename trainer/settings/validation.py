@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
-from typing import Any
 
 import pydantic
+from pydantic_core import ErrorDetails
 
 from trainer.errors import shown_name, shown_value
 from trainer.settings import schema
@@ -16,7 +15,8 @@ from trainer.settings.setting import DEFAULT, Setting, Settings
 from trainer.settings.suggestions import suggest, suggest_key
 from trainer.settings.types_in_words import describe_type
 
-WRONG_BOOLEAN = {"type": "bool"}  # in place of what pydantic says of a value
+# in place of what pydantic says of a value
+WRONG_BOOLEAN: ErrorDetails = {"type": "bool", "loc": (), "msg": "", "input": None}
 
 
 def plugin_class(section: str, name: object) -> type[schema.Section] | None:
@@ -95,7 +95,7 @@ def _problem(
     section: str,
     key: str,
     cls: type[schema.Section],
-    detail: Mapping[str, Any],
+    detail: ErrorDetails,
     setting: Setting | None,
 ) -> str:
     name = f"{section}.{shown_name(key)}" if key else section
