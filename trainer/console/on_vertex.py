@@ -111,8 +111,9 @@ def _dataset_url(variable: str) -> str:
 
 
 class TrialMetrics:
-    """The file through which a hyperparameter trial reports; the platform reads it while the job
-    runs. Outside trials nothing is written.
+    """The file through which a hyperparameter trial reports.
+
+    The platform reads it while the job runs. Outside trials nothing is written.
     """
 
     def __init__(self) -> None:

@@ -103,8 +103,9 @@ def print_text(text: str) -> None:
 
 
 def give_up() -> None:
-    """Sends what is still to be written to nowhere, so that the interpreter's end does not meet the
-    same error.
+    """Sends what is still to be written to nowhere.
+
+    Else the interpreter's end would meet the same error.
     """
     for name, number in (("stdout", 1), ("stderr", 2)):
         try:

@@ -55,8 +55,9 @@ class StopSignal:
 
     @contextmanager
     def silent(self) -> Iterator[None]:
-        """Inside, a signal ends the process at once, as it would without us; afterwards the signals
-        are ours again.
+        """Inside, a signal ends the process at once, as it would without us.
+
+        Afterwards the signals are ours again.
         """
         for number in EXIT_CODES:
             signal.signal(number, signal.SIG_DFL)
@@ -123,8 +124,9 @@ class StopSignal:
 
 
 def _metadata(host: str, path: str, last_etag: str | None) -> tuple[http.client.HTTPResponse, str]:
-    """A value of the machine's metadata; after the first time, once it has changed or a minute has
-    passed.
+    """A value of the machine's metadata.
+
+    After the first time, it comes once it has changed or a minute has passed.
 
     Args:
         host: that tells it.

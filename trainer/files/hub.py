@@ -44,8 +44,9 @@ def hub_folder(path: str, *, key: str) -> pathlib.Path:
 
 
 def _problem(error: Exception, name: str, revision: str | None) -> str:
-    """What went wrong, and what to do; by the names of classes, which have moved between versions
-    of the client.
+    """What went wrong, and what to do.
+
+    Errors are known by the names of their classes, which have moved between versions.
     """
     page = f"https://huggingface.co/{name}"
     not_reached = (

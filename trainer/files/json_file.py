@@ -16,8 +16,9 @@ AGAIN = "Copy the file again from its source"
 
 
 def require_file(path: pathlib.Path) -> None:
-    """Raises WeightsError where a path that should be a file is a folder, a pipe, or a link to
-    nothing.
+    """Raises WeightsError where a path is no file.
+
+    It may be a folder, a pipe, or a link to nothing.
     """
     if path.is_file():
         return

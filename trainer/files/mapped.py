@@ -1,5 +1,6 @@
-"""Arrays that are mapped from disk, read so that no more than a part of them counts as this
-process's memory.
+"""Arrays that are mapped from disk.
+
+They are read so that no more than a part of them counts as this process's memory.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from trainer.files import spool
 
 
 def blocks(values: np.ndarray, rows: int | None = None) -> Iterator[np.ndarray]:
-    """An array in parts of BLOCK_ROWS or so many; what was read of a mapped one is let go before
-    the next part.
+    """An array in parts of BLOCK_ROWS, or of so many rows.
+
+    What was read of a mapped one is let go before the next part.
     """
     rows = rows or spool.BLOCK_ROWS
     for start in range(0, len(values), rows):
@@ -23,8 +25,9 @@ def blocks(values: np.ndarray, rows: int | None = None) -> Iterator[np.ndarray]:
 
 
 def count_numbers(numbers: np.ndarray, size: int) -> np.ndarray:
-    """(size,) int64: how often each of 0 to size - 1 occurs, as np.bincount says, without a larger
-    copy of them all.
+    """(size,) int64: how often each of 0 to size - 1 occurs, as np.bincount says.
+
+    No larger copy of the numbers is made.
     """
     counts = np.zeros(size, np.int64)
     for block in blocks(numbers):
@@ -33,8 +36,9 @@ def count_numbers(numbers: np.ndarray, size: int) -> np.ndarray:
 
 
 def release(values: np.ndarray) -> None:
-    """Lets the pages of a mapped array go: they are read from disk, or from the system's cache,
-    when they are asked for again.
+    """Lets the pages of a mapped array go.
+
+    They are read from disk, or from the system's cache, when they are asked for again.
     """
     mapped = getattr(values, "_mmap", None)  # np.memmap's
     if mapped is not None and hasattr(mapped, "madvise"):

@@ -1,5 +1,6 @@
-"""Folders of this machine that stand for folders of Cloud Storage: brought from there, worked on
-here, published there.
+"""Folders of this machine that stand for folders of Cloud Storage.
+
+They are brought from there, worked on here, and published there.
 
 Below the cache, `gs/fetched/…/BUCKET/NAME` holds what was read, `gs/jobs/SLOT/BUCKET/NAME` what a
 run reads and writes; a path tells its URL. The bucket is the truth: what a killed run left here and
@@ -55,8 +56,9 @@ def use_cache(folder: str | None) -> None:
 
 
 def watch(progress: Callable[[int, int], None]) -> None:
-    """Has `progress` called with the bytes fetched and those to fetch, whenever files are fetched
-    from now on.
+    """Has `progress` called whenever files are fetched from now on.
+
+    It is given the bytes that are fetched, and those to fetch.
     """
     _watchers[:] = [progress]
 
@@ -85,8 +87,9 @@ def url_of(path: str | os.PathLike[str]) -> str | None:
 
 
 def fetch(url: str, *, key: str, only: Collection[str] = ()) -> list[pathlib.Path]:
-    """Local files with the objects that a URL or a glob names, or the one folder that it names;
-    fetched once in each generation.
+    """Local files with the objects that a URL or a glob names, or the one folder that it names.
+
+    Each is fetched once in each generation.
 
     Args:
         only: patterns, such as *.json; of a folder, what matches none of them is not fetched.
@@ -190,8 +193,9 @@ def local(path: str | os.PathLike[str]) -> pathlib.Path:
 
 @functools.cache
 def _jobs() -> pathlib.Path:
-    """A folder that no other process uses; the next process finds there what this one has brought,
-    and need not again.
+    """A folder that no other process uses.
+
+    The next process finds there what this one has brought, and need not bring it again.
     """
     folder = cache_folder() / "gs" / "jobs"
     folder.mkdir(parents=True, exist_ok=True)
@@ -208,8 +212,9 @@ def _jobs() -> pathlib.Path:
 
 
 def bring(path: pathlib.Path, *, names: Collection[str] = (), nested: bool = True) -> None:
-    """Makes the file or folder here what the bucket has: fetches what differs, removes what it does
-    not have.
+    """Makes the file or folder here what the bucket has.
+
+    What differs is fetched; what the bucket does not have is removed.
 
     Args:
         names: only files of these names; all where it is empty.
@@ -256,8 +261,9 @@ def _files_of(path: pathlib.Path) -> list[pathlib.Path]:
 
 
 def add(path: pathlib.Path) -> None:
-    """Uploads a file, or those of a folder that differ from what this process last brought or
-    published.
+    """Uploads a file, or the files of a folder that have changed.
+
+    That is since this process last brought or published them.
 
     Raises:
         ConfigError: it cannot be written.

@@ -1,5 +1,6 @@
-"""Whose a folder is: what we export has a marker that names its files, and only what the marker
-names is ever replaced.
+"""Whose a folder is: only what we have written is ever replaced.
+
+What we export has a marker that names its files.
 
 A folder may be replaced where it is missing, empty, or holds an export of ours and nothing else.
 Exports that were written before there were markers are known by their files.
@@ -90,8 +91,9 @@ def _is_as_noted(name: str, size: int | None, marker: Mapping[str, tuple[int, st
 def require_replaceable(
     folder: pathlib.Path, *, remedy: str, named: pathlib.Path | None = None, contents: bool = True
 ) -> None:
-    """Refuses to replace a folder, here or in the bucket that it stands for, that holds what we did
-    not write.
+    """Refuses to replace a folder that holds what we did not write.
+
+    The folder may be here, or in the bucket that it stands for.
 
     Args:
         folder: the target, whether or not it exists.
@@ -160,8 +162,9 @@ def mark(folder: pathlib.Path) -> None:
 
 
 def publish(folder: pathlib.Path, *, last: Sequence[str] = ()) -> None:
-    """As `mirror.publish`, of a marked folder; in the bucket only what is ours is replaced or
-    removed.
+    """As `mirror.publish`, of a marked folder.
+
+    In the bucket, only what is ours is replaced or removed.
 
     While it is under way the marker there names the files without their contents, so that whoever
     is started again after a kill finds all that is there to be ours.
@@ -216,8 +219,9 @@ def _items_by_name(url: str) -> dict[str, gcs.RemoteObject]:
 
 
 def _walk(folder: pathlib.Path) -> Iterator[tuple[str, int | None]]:
-    """Names, relative to the folder, of all in it but folders, with their sizes; None for what is
-    no regular file.
+    """All in a folder but folders: names relative to it, and sizes.
+
+    The size is None for what is no regular file.
     """
 
     def refuse(error: OSError) -> None:

@@ -50,8 +50,9 @@ def from_text(text: str, *, key: str) -> pathlib.Path:
 
 
 def refuse_unusable(path: pathlib.Path, *, key: str) -> None:
-    """Raises a ConfigError where the system cannot say whether a path exists: no permission,
-    too long a name, a loop of links.
+    """Raises a ConfigError where the system cannot say whether a path exists.
+
+    Reasons are: no permission, too long a name, a loop of links.
     """
     try:
         os.stat(path)
@@ -93,8 +94,9 @@ def _remedy(path: pathlib.Path, number: int | None) -> str:
 
 
 def matching(pattern: pathlib.Path, *, key: str) -> list[pathlib.Path]:
-    """What a glob (`*`, `?`, `[…]`, `**`) names, sorted; a part that exists as it is written is a
-    name, even with a bracket.
+    """What a glob (`*`, `?`, `[…]`, `**`) names, sorted.
+
+    A part that exists as it is written is a name, even with a bracket.
 
     As `glob.glob` finds it: hidden names only where a part begins with a dot. But `**` enters each
     folder once, however many links lead there, so that links in a circle neither repeat files nor

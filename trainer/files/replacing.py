@@ -1,5 +1,6 @@
-"""Replacing a folder by a new one: whole or not at all, and only where nothing is lost that is not
-ours.
+"""Replaces a folder by a new one, whole or not at all.
+
+It is done only where nothing is lost that is not ours.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ NAME_LENGTH = 50
 
 @contextlib.contextmanager
 def replaced_folder(folder: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
-    """Yields an empty folder that takes the place of `folder` when the block ends well, and
-    vanishes when it does not.
+    """Yields an empty folder that takes the place of `folder` when the block ends well.
+
+    When the block fails, it vanishes.
 
     Whoever is stopped on the way leaves the folder that was there before: what a kill has left half
     exchanged, the next call puts back. A symbolic link stays one. A folder that cannot be renamed,
@@ -161,8 +163,9 @@ def _tidy(place: pathlib.Path, target: pathlib.Path) -> None:
 
 
 def _take_away(place: pathlib.Path, target: pathlib.Path) -> None:
-    """Puts back what was there before, unless the new content is in its place, and removes the
-    rest.
+    """Ends an exchange: puts back what was there before, and removes the rest.
+
+    Where the new content is in its place, it stays.
     """
     old = place / OLD
     new = place / NEW
@@ -199,8 +202,9 @@ def _identity(folder: pathlib.Path) -> tuple[int, int] | None:
 
 @contextlib.contextmanager
 def _one_at_a_time(parent: pathlib.Path) -> Iterator[None]:
-    """Lets two processes exchange one folder after the other, where the file system can lock
-    folders.
+    """Lets two processes exchange one folder after the other.
+
+    It does so where the file system can lock folders.
     """
     try:
         descriptor = os.open(parent, os.O_RDONLY)
@@ -225,8 +229,9 @@ def try_to_lock(descriptor: int) -> bool:
 
 
 def _sync(folder: pathlib.Path) -> None:
-    """Brings the files to the disk before they get their names: after a power cut the old folder is
-    there, or the new one whole.
+    """Brings the files to the disk before they get their names.
+
+    After a power cut the old folder is there, or the new one whole.
     """
     for path in [*folder.rglob("*"), folder]:
         with contextlib.suppress(OSError):  # not every file system lets a folder be synced

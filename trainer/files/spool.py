@@ -1,5 +1,6 @@
-"""What preparation notes of each example, on disk: memory stays the same however many examples
-there are.
+"""What preparation notes of each example, on disk.
+
+So memory stays the same however many examples there are.
 
 The files have no name, so that whatever ends the process leaves nothing behind.
 """

@@ -1,5 +1,7 @@
-"""Where files are that someone names: local paths, globs, gs:// (Cloud Storage), pkg:// (an
-installed package), hf:// (the Hugging Face hub). Writing them is in `writing.py`.
+"""Where files are that someone names.
+
+Local paths, globs, gs:// (Cloud Storage), pkg:// (an installed package) and hf:// (the Hugging Face
+hub). Writing files is in `writing.py`.
 """
 
 from __future__ import annotations
@@ -25,8 +27,10 @@ WEIGHTS_SECTION = "backbone."  # whose settings may name what is on the Hugging 
 
 
 def local_folder(path: str, *, key: str = "backbone.weights") -> pathlib.Path:
-    """A folder of this machine for `path`: a folder, `pkg://module/folder`, `gs://…` or
-    `hf://org/name[@revision]` (both fetched once).
+    """A folder of this machine for what the config names.
+
+    That is a folder, `pkg://module/folder`, `gs://…` or `hf://org/name[@revision]`; the last two
+    are fetched once.
 
     Args:
         path: as written in the config.
@@ -51,8 +55,9 @@ def local_folder(path: str, *, key: str = "backbone.weights") -> pathlib.Path:
 
 
 def expand(pattern: str, *, key: str) -> list[pathlib.Path]:
-    """The existing files and folders that a path or a glob (`*`, `?`, `[…]`, `**`; also below
-    pkg:// and gs://) names, sorted.
+    """The existing files and folders that a path or a glob names, sorted.
+
+    A glob has `*`, `?`, `[…]` and `**`; it may also be below pkg:// and gs://.
 
     Of gs://, these are local copies, fetched once; `mirror.shown` gives their URLs.
 
@@ -97,8 +102,9 @@ def config_file(path: str) -> pathlib.Path:
 
 
 def local_path(path: str, key: str) -> pathlib.Path:
-    """Where a path or glob of this machine, or one below pkg://, points to, whether or not
-    something is there. Raises ConfigError for other schemes.
+    """Where a path or glob of this machine, or one below pkg://, points to.
+
+    Whether something is there is not asked. Raises ConfigError for other schemes.
     """
     if not path.strip():
         raise ConfigError(f"{key}: the path is empty. Give a folder, a file or a glob.")
@@ -158,8 +164,9 @@ def _looked_in(path: str) -> str:
 
 
 def _near(path: pathlib.Path) -> str:
-    """What there is instead: names like the first part of `path` that is missing, else what its
-    folder holds.
+    """What there is instead of a path.
+
+    Names like the first part of it that is missing, else what its folder holds.
     """
     missing = ""
     while not os.path.isdir(path):

@@ -44,8 +44,9 @@ def atomic_write(
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike[str], mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]]:
-    """Yields a file that takes the place of `path` when the block ends well, and vanishes when it
-    does not.
+    """Yields a file that takes the place of `path` when the block ends well.
+
+    When the block fails, the file vanishes.
 
     The new content is on the disk before it gets the name, so that a reader, or a run killed at any
     instant, sees the old file or the new one whole. Missing folders are made. Below gs://, the
@@ -114,8 +115,9 @@ def json_text(value: object) -> str:
 
 
 def probe_writable(folder: str | os.PathLike[str]) -> pathlib.Path:
-    """Makes the folder and proves that a file can be written there, before hours of work rely on
-    it.
+    """Makes the folder and proves that a file can be written there.
+
+    This is done before hours of work rely on it.
 
     Raises:
         JobDirError: it cannot.

@@ -24,8 +24,9 @@ MODES = ("train", "plan", "evaluate", "predict", "export")
 
 
 class _SettingFlag(flags.Flag):
-    """A flag that keeps the text it was given: the schema judges it together with the file, so that
-    all problems come at once.
+    """A flag that keeps the text it was given.
+
+    The schema judges it together with the file, so that all problems come at once.
     """
 
     def __init__(
@@ -175,8 +176,9 @@ def parse(argv: list[str]) -> CommandLine:
 
 
 def parse_flags(argv: list[str], own: Sequence[Flag]) -> tuple[dict[str, Any], Settings]:
-    """A command's own flags and the settings, as text; absl's global flags would remember what an
-    earlier call was given.
+    """A command's own flags and the settings, as text.
+
+    absl's global flags are not used: they would remember what an earlier call was given.
 
     Raises:
         ConfigError: as for `parse`.
@@ -220,8 +222,9 @@ def _refuse_bytes(arguments: Sequence[str]) -> None:
 
 
 def _joined(argv: Sequence[str], values: flags.FlagValues) -> list[str]:
-    """With "--flag true" as "--flag=true": absl takes a value apart from its flag for all but
-    booleans, and tuning services write all so.
+    """With "--flag true" as "--flag=true".
+
+    absl takes a value apart from its flag for all but booleans, and tuning services write all so.
     """
     joined: list[str] = []
     for argument in argv:
@@ -250,8 +253,9 @@ def _unknown(argument: str, known: list[str]) -> str:
 
 
 def _value(section: str, key: str, text: object, problems: Problems) -> object:
-    """A flag's text as YAML would read it, but text stays text where only text is allowed ("007" is
-    no number).
+    """A flag's text as YAML would read it.
+
+    Where only text is allowed, text stays text: "007" is no number.
     """
     if not isinstance(text, str):
         return text

@@ -1,5 +1,6 @@
-"""From a YAML file, the environment and flags to one validated Config that knows where each value
-came from.
+"""From a YAML file, the environment and flags to one validated Config.
+
+It knows where each value came from.
 """
 
 from __future__ import annotations
@@ -78,8 +79,9 @@ def _validated(settings: Settings, problems: Problems) -> schema.Config:
 
 
 def _drop_replaced_plugin_keys(settings: Settings, overrides: Settings) -> None:
-    """Where a flag names another source or head than the file, the file's keys that only the file's
-    one has go with it.
+    """Leaves out the file's keys of a head or source that a flag replaces.
+
+    These are the keys that only the file's head or source has.
     """
     for section, (key, _) in schema.PLUGIN_KEYS.items():
         before = settings.get((section, key))

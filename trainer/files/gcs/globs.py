@@ -42,8 +42,9 @@ def _expression(token: str) -> str:
 
 
 def _character_set(token: str) -> str:
-    """Between brackets only - has a meaning. A range whose ends are in no order has none, as in a
-    shell.
+    """What stands between brackets, where only - has a meaning.
+
+    A range whose ends are in no order has none, as in a shell.
     """
     characters = re.sub(
         r"(.)-(.)",
