@@ -58,8 +58,9 @@ def trial() -> str | None:
         return os.environ[TRIAL]
     for name in ("CLUSTER_SPEC", "TF_CONFIG"):
         with contextlib.suppress(ValueError, AttributeError, TypeError, RecursionError):
-            if found := json.loads(os.environ.get(name) or "{}").get("task", {}).get("trial"):
-                return str(found)
+            cluster = json.loads(os.environ.get(name) or "{}")
+            if number := cluster.get("task", {}).get("trial"):
+                return str(number)
     return None
 
 

@@ -7,6 +7,7 @@ costs less than reading.
 from __future__ import annotations
 
 import json
+import math
 import os
 import pathlib
 import re
@@ -66,14 +67,14 @@ def fingerprint(path: pathlib.Path, *, first: int | None = None) -> Fingerprint:
     Raises:
         OSError: it cannot be read.
     """
-    length, found = 0, 0
+    length = 0
+    crc32c = 0
+    limit = math.inf if first is None else first
     with path.open("rb") as file:
-        while block := file.read(
-            BLOCK_BYTES if first is None else min(BLOCK_BYTES, first - length)
-        ):
-            length = length + len(block)
-            found = checksum(block, found)
-    return Fingerprint(length, found)
+        while block := file.read(int(min(BLOCK_BYTES, limit - length))):
+            length += len(block)
+            crc32c = checksum(block, crc32c)
+    return Fingerprint(length, crc32c)
 
 
 def verify(path: pathlib.Path, expected: Fingerprint) -> None:
@@ -95,8 +96,10 @@ def reason(error: Exception) -> str:
     """An exception's text on one line."""
     if isinstance(error, FileNotFoundError):
         return MISSING
-    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return shown_name(" ".join(said.split()), REASON_LENGTH)
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        text = error.strerror
+    return shown_name(" ".join(text.split()), REASON_LENGTH)
 
 
 def sealed(value: Mapping[str, object]) -> str:
@@ -120,12 +123,12 @@ def read_sealed(path: pathlib.Path) -> JsonObject:
         content = path.read_bytes()
     except OSError as error:
         raise DamagedError(path, reason(error)) from None
-    found = SEAL.fullmatch(content)
-    if found is None:
+    seal = SEAL.fullmatch(content)
+    if seal is None:
         raise DamagedError(
             path, "it has no checksum at its end: it was cut, or an older version wrote it"
         )
-    if checksum(found["content"]) != int(found["checksum"], 16):
+    if checksum(seal["content"]) != int(seal["checksum"], 16):
         raise DamagedError(path, "its content is not what was written: the checksum differs")
     value: JsonObject = json.loads(content)
     del value["checksum"]

@@ -23,12 +23,12 @@ def require_file(path: pathlib.Path) -> None:
     if path.is_file():
         return
     if path.is_dir():
-        what = "is a folder where a file belongs"
+        problem = "is a folder where a file belongs"
     elif path.is_symlink():
-        what = f"is a link to {shown_name(os.readlink(path))}, where nothing is"
+        problem = f"is a link to {shown_name(os.readlink(path))}, where nothing is"
     else:
-        what = "is no regular file" if path.exists() else "does not exist"
-    raise WeightsError(f"{path} {what}. {AGAIN}")
+        problem = "is no regular file" if path.exists() else "does not exist"
+    raise WeightsError(f"{path} {problem}. {AGAIN}")
 
 
 def read_object(path: pathlib.Path) -> JsonObject:

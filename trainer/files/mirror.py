@@ -82,8 +82,8 @@ def shown(text: str | os.PathLike[str]) -> str:
 
 def url_of(path: str | os.PathLike[str]) -> str | None:
     """The URL that a path stands for; None for any other path."""
-    found = shown(os.path.abspath(path))
-    return found if found.startswith(SCHEME) else None
+    url = shown(os.path.abspath(path))
+    return url if url.startswith(SCHEME) else None
 
 
 def fetch(url: str, *, key: str, only: Collection[str] = ()) -> list[pathlib.Path]:

@@ -71,13 +71,13 @@ class NotedFiles:
         changed = []
         for name, text in contents.items():
             new = _fingerprint_of(text)
-            known = noted.get(name, [self._found(name)])
+            known = noted.get(name, [self._current(name)])
             if noted.get(name) != [new]:
                 noted[name] = list(dict.fromkeys([*known, new]))
                 changed.append(name)
         self._save(noted)
         for name, text in contents.items():
-            if name in changed or self._found(name) != _fingerprint_of(text):
+            if name in changed or self._current(name) != _fingerprint_of(text):
                 write_text(self._folder / name, text)
 
     def write_beside(self, name: str, text: str) -> None:
@@ -93,11 +93,11 @@ class NotedFiles:
 
     def is_noted(self, name: str, text: str) -> bool:
         """Whether this is what the file should hold; without a note, whether it does hold it."""
-        found = self._noted().get(name)
-        if found is None:
+        known = self._noted().get(name)
+        if known is None:
             path = self._folder / name
             return path.exists() and path.read_bytes() == text.encode()
-        return _fingerprint_of(text) in found
+        return _fingerprint_of(text) in known
 
     def read(self, name: str) -> str | None:
         """The text of a file; None where it is not there, and need not be.
@@ -114,31 +114,32 @@ class NotedFiles:
 
     def verify(self, name: str) -> None:
         """Raises DamagedError where a file is missing, or is not what was written."""
-        noted = self._noted().get(name)
-        found = self._found(name)
-        if noted is None or found in noted:
+        known = self._noted().get(name)
+        current = self._current(name)
+        if known is None or current in known:
             return
-        if found is None:
+        if current is None:
             raise DamagedError(self._folder / name, MISSING)
-        lengths = [each.bytes for each in noted if each is not None]
-        if found.bytes not in lengths:
+        lengths = [each.bytes for each in known if each is not None]
+        if current.bytes not in lengths:
             wanted = f"{lengths[-1]:,}" if lengths else "none"
-            raise DamagedError(self._folder / name, f"{found.bytes:,} bytes instead of {wanted}")
+            raise DamagedError(self._folder / name, f"{current.bytes:,} bytes instead of {wanted}")
         raise DamagedError(
             self._folder / name, "its content is not what was written: the checksum differs"
         )
 
     def changed(self) -> list[DamagedError]:
         """Every file that is not what was written."""
-        found = []
+        damages = []
         for name in self._noted():
             try:
                 self.verify(name)
             except DamagedError as error:
-                found.append(error)
-        return found
+                damages.append(error)
+        return damages
 
-    def _found(self, name: str) -> Fingerprint | None:
+    def _current(self, name: str) -> Fingerprint | None:
+        """Of a file as it is now; None where it is not there."""
         path = self._folder / name
         try:
             return fingerprint(path)
@@ -149,10 +150,11 @@ class NotedFiles:
 
     def _settled(self, noted: Noted) -> Noted:
         """What is there now, where that is right; damage stays noticed."""
-        found = {name: self._found(name) for name in noted}
-        return {
-            name: [found[name]] if found[name] in known else known for name, known in noted.items()
-        }
+        settled = {}
+        for name, known in noted.items():
+            current = self._current(name)
+            settled[name] = [current] if current in known else known
+        return settled
 
     def _noted(self) -> Noted:
         try:
@@ -160,7 +162,7 @@ class NotedFiles:
         except DamagedError:
             return {}
         return {
-            name: [found if found is None else Fingerprint(*found) for found in known]
+            name: [None if each is None else Fingerprint(*each) for each in known]
             for name, known in files.items()
         }
 

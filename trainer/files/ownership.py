@@ -21,6 +21,7 @@ from trainer.errors import JobDirError, shown_name
 from trainer.files import gcs, mirror
 
 MARKER = "podtune_files.json"
+ABOUT = "what podtune wrote here; the next export replaces these files, and no others"
 NAMES_SHOWN = 3
 # more than an export ever has: of a home folder it is enough to know that it is none
 FILES_LOOKED_AT = 10_000
@@ -113,18 +114,18 @@ def require_replaceable(
             f"{shown} is {_kind(folder)}, and a folder is to be written there. {remedy}"
         )
     try:
-        there = _standing_remote(url) if url else _standing_here(folder)
+        standing = _standing_remote(url) if url else _standing_here(folder)
     except OSError as error:
         raise JobDirError(
             f"{shown} cannot be listed ({error.strerror}): whether it may be replaced is not known."
             f" {remedy}"
         ) from None
-    if foreign := there.foreign():
+    if foreign := standing.foreign():
         raise JobDirError(
             f"{shown} holds {_few(foreign)}, which podtune did not"
-            f" write{_or_changed(there, foreign)}: it is not replaced. {remedy}"
+            f" write{_or_changed(standing, foreign)}: it is not replaced. {remedy}"
         )
-    if contents and (changed := sorted(_changed(folder, url, there))):
+    if contents and (changed := sorted(_changed(folder, url, standing))):
         raise JobDirError(
             f"{shown}: {_few(changed)} changed since podtune wrote this export: it is not replaced."
             f" {remedy}"
@@ -177,11 +178,11 @@ def publish(folder: pathlib.Path, *, last: Sequence[str] = ()) -> None:
     if url is None:
         return
     require_replaceable(folder, remedy="Give another --export.directory.")
-    there = {name for name in _standing_remote(url).files if name != MARKER}
+    replaced = {name for name in _standing_remote(url).files if name != MARKER}
     final = _read_marker((folder / MARKER).read_bytes())
-    _write_marker(folder, dict.fromkeys({*final, *there}))
+    _write_marker(folder, dict.fromkeys({*final, *replaced}))
     mirror.add(folder / MARKER)
-    mirror.publish(folder, last=last, removable=there)
+    mirror.publish(folder, last=last, removable=replaced)
     _write_marker(folder, final)
     mirror.add(folder / MARKER)
 
@@ -231,11 +232,9 @@ def _walk(folder: pathlib.Path) -> Iterator[tuple[str, int | None]]:
         links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
         for name in sorted([*names, *links]):
             path = pathlib.Path(parent, name)
-            found = path.lstat()
-            yield (
-                path.relative_to(folder).as_posix(),
-                found.st_size if stat.S_ISREG(found.st_mode) else None,
-            )
+            status = path.lstat()
+            size = status.st_size if stat.S_ISREG(status.st_mode) else None
+            yield path.relative_to(folder).as_posix(), size
 
 
 def _is_of_the_system(name: str) -> bool:
@@ -252,11 +251,11 @@ def _before_markers(files: Collection[str]) -> Collection[str]:
     return []
 
 
-def _changed(folder: pathlib.Path, url: str | None, there: Standing) -> Iterator[str]:
+def _changed(folder: pathlib.Path, url: str | None, standing: Standing) -> Iterator[str]:
     """The names of files whose content is not what the marker says."""
     remote = {} if url is None else _items_by_name(url)
-    for name, noted in (there.marker or {}).items():
-        if noted is None or name not in there.files:
+    for name, noted in (standing.marker or {}).items():
+        if noted is None or name not in standing.files:
             continue
         if url is None:
             crc32c = gcs.crc32c(folder / name)
@@ -282,17 +281,15 @@ def _write_marker(folder: pathlib.Path, files: Mapping[str, tuple[int, str] | No
         name: {"bytes": value[0], "crc32c": value[1]} if value else None
         for name, value in sorted(files.items())
     }
-    said = "what podtune wrote here; the next export replaces these files, and no others"
-    (folder / MARKER).write_text(
-        json.dumps({"about": said, "files": noted}, indent=2, ensure_ascii=False) + "\n",
-        encoding="utf-8",
-    )
+    marker = {"about": ABOUT, "files": noted}
+    text = json.dumps(marker, indent=2, ensure_ascii=False) + "\n"
+    (folder / MARKER).write_text(text, encoding="utf-8")
 
 
-def _or_changed(there: Standing, foreign: Sequence[str]) -> str:
+def _or_changed(standing: Standing, foreign: Sequence[str]) -> str:
     return (
         " or that changed since"
-        if there.marker is not None and any(name in there.marker for name in foreign)
+        if standing.marker is not None and any(name in standing.marker for name in foreign)
         else ""
     )
 

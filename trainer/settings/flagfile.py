@@ -29,18 +29,18 @@ def expanded(argv: Sequence[str]) -> list[str]:
 def _expanded(
     arguments: list[str], inside: tuple[pathlib.Path, ...], budget: list[int]
 ) -> list[str]:
-    found: list[str] = []
+    result: list[str] = []
     rest = iter(arguments)
     for argument in rest:
         name, equals, path = argument.partition("=")
         if name not in NAMES:
-            found.append(argument)
+            result.append(argument)
             if argument == "--":
                 break
             continue
         path = path if equals else next(rest, "")
-        found += _expanded(_lines(path, inside), (*inside, pathlib.Path(path)), _spent(budget))
-    return [*found, *rest]
+        result += _expanded(_lines(path, inside), (*inside, pathlib.Path(path)), _spent(budget))
+    return [*result, *rest]
 
 
 def _lines(path: str, inside: tuple[pathlib.Path, ...]) -> list[str]:

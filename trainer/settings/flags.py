@@ -76,12 +76,12 @@ OWN = (
 )
 
 
-def _define(values: flags.FlagValues, own: Iterable[Flag]) -> None:
+def _define(known: flags.FlagValues, own: Iterable[Flag]) -> None:
     for flag in (*own, *_setting_flags().values()):
         # absl shows in --help the flags of the main module.
         flags.DEFINE_flag(
             _SettingFlag(flag.name, flag.default, flag.meaning, flag.accepts, boolean=flag.boolean),
-            values,
+            known,
             module_name=sys.argv[0],
         )
 
@@ -183,15 +183,15 @@ def parse_flags(argv: list[str], own: Sequence[Flag]) -> tuple[dict[str, Any], S
     Raises:
         ConfigError: as for `parse`.
     """
-    values = flags.FlagValues()
+    known = flags.FlagValues()
     # what follows a stray word is read too, so that all problems come at once
-    values.set_gnu_getopt(True)
-    _define(values, own)
+    known.set_gnu_getopt(True)
+    _define(known, own)
     # behind which absl reads no flag
     arguments = [argument for argument in flagfile.expanded(argv) if argument != "--"]
     _refuse_bytes(arguments)
     try:
-        rest = values(_joined(arguments, values), known_only=True)[1:]
+        rest = known(_joined(arguments, known), known_only=True)[1:]
     except (flags.Error, ValueError) as error:  # a ValueError: --noFLAG=VALUE
         raise ConfigError(
             f"{shown_name(error, LONGEST_ERROR)}. Every setting is --SECTION.KEY=VALUE; --help"
@@ -199,17 +199,16 @@ def parse_flags(argv: list[str], own: Sequence[Flag]) -> tuple[dict[str, Any], S
         ) from None
     problems = Problems()
     for argument in rest:
-        problems.add(functools.partial(_unknown, argument, list(values)))
+        problems.add(functools.partial(_unknown, argument, list(known)))
     overrides: Settings = {}
-    for name in values:
-        if "." in name and values[name].present:
+    for name in known:
+        if "." in name and known[name].present:
             section, key = name.split(".")
-            overrides[section, key] = Setting(
-                _value(section, key, values[name].value, problems), f"--{name}"
-            )
+            value = _value(section, key, known[name].value, problems)
+            overrides[section, key] = Setting(value, f"--{name}")
     if problems.count:
         raise ConfigError("\n".join(problems.lines()))
-    return {flag.name: values[flag.name].value for flag in own}, overrides
+    return {flag.name: known[flag.name].value for flag in own}, overrides
 
 
 def _refuse_bytes(arguments: Sequence[str]) -> None:
@@ -221,7 +220,7 @@ def _refuse_bytes(arguments: Sequence[str]) -> None:
             )
 
 
-def _joined(argv: Sequence[str], values: flags.FlagValues) -> list[str]:
+def _joined(argv: Sequence[str], known: flags.FlagValues) -> list[str]:
     """With "--flag true" as "--flag=true".
 
     absl takes a value apart from its flag for all but booleans, and tuning services write all so.
@@ -232,8 +231,8 @@ def _joined(argv: Sequence[str], values: flags.FlagValues) -> list[str]:
         if (
             argument in ("true", "false")
             and before.startswith("--")
-            and before[2:] in values
-            and values[before[2:]].boolean
+            and before[2:] in known
+            and known[before[2:]].boolean
         ):
             joined[-1] = f"{before}={argument}"
         else:
@@ -288,11 +287,11 @@ Settings in a file are the same without the dashes: section, colon, key. configs
 
 def help_text(usage: str = USAGE, own: Sequence[Flag] = OWN) -> str:
     """The usage and every flag with type, default and meaning."""
-    values = flags.FlagValues()
-    _define(values, own)
+    known = flags.FlagValues()
+    _define(known, own)
     lines = []
-    for name in sorted(values, key=lambda name: ("." in name, name)):
-        flag = values[name]
+    for name in sorted(known, key=lambda name: ("." in name, name)):
+        flag = known[name]
         if isinstance(flag, _SettingFlag):
             default = f" (default: {flag.default})" if flag.default is not None else ""
             lines.append(f"  --{name}: {flag.accepts}{default}\n      {flag.help}")

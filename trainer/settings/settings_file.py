@@ -39,8 +39,8 @@ def read_settings(file: pathlib.Path, *, key: str) -> str:
             content = opened.read(LARGEST_BYTES + 1)
             size = os.fstat(opened.fileno()).st_size
     except (OSError, ValueError) as error:  # a ValueError: the name has a NUL or a lone surrogate
-        said = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise ConfigError(f"{where}: cannot be read: {said}.") from None
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise ConfigError(f"{where}: cannot be read: {reason}.") from None
     if len(content) > LARGEST_BYTES:
         raise ConfigError(
             f"{where}: has {max(size, len(content)):,} bytes, and at most {LARGEST_BYTES:,} are"

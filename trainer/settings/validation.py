@@ -44,14 +44,14 @@ def section_class(
     if setting is None:
         problems.add(f"{section}.{key}: missing. Expected one of {', '.join(classes)}.")
         return None
-    found = plugin_class(section, setting.value)
-    if found is None:
+    plugin = plugin_class(section, setting.value)
+    if plugin is None:
         problems.add(
             f"{section}.{key}: expected one of {', '.join(classes)}. Received"
             f" {shown_value(setting.value)} ({setting.origin})."
             + suggest(str(setting.value), list(classes))
         )
-    return found
+    return plugin
 
 
 def validate(
