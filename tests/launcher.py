@@ -104,8 +104,7 @@ def _child(request: dict) -> None:
 if __name__ == "__main__":
     # What a run imports.
     from trainer.heads import classification  # noqa: F401
-    from trainer.modes import finish, predict, train  # noqa: F401
-    from trainer.planning import plan  # noqa: F401
+    from trainer.modes import evaluate, export, plan, predict, train  # noqa: F401
     from trainer.sources import jsonl  # noqa: F401
 
     for line in sys.stdin:

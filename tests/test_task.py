@@ -17,11 +17,12 @@ from safetensors.numpy import load_file
 from tests import toy
 from trainer.errors import JobDirError
 from trainer.heads import causal_lm, classification, masked_lm, token_classification
-from trainer.modes import finish
 from trainer.run import loop
 from trainer.run.checkpoints import Checkpoints, RunState
 from trainer.run.evaluation import is_better
-from trainer.serve.export import ExportRefusedError
+from trainer.run.results import Results
+from trainer.serve import export
+from trainer.serve.proof import ExportRefusedError
 
 SOON = 3.0  # seconds; about 0.5 where nothing else runs
 
@@ -254,7 +255,7 @@ def test_an_export_that_fails_loses_no_metric(stopped, tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise ExportRefusedError("it answers otherwise")
 
-    monkeypatch.setattr(finish, "export_saved_model", refuse)
+    monkeypatch.setattr(export, "export_saved_model", refuse)
     with pytest.raises(ExportRefusedError):
         toy.run_main(job / "config.yaml", job, "--export.format=savedmodel")
     assert json.loads((job / "results.json").read_text()) == {
@@ -381,7 +382,7 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, spoil, said):
 
 
 def test_results_are_summarised_a_line_a_split():
-    results = finish.Results(
+    results = Results(
         {
             "validation": {"accuracy": 0.5, "loss": 1.0},
             "test": {"accuracy": 0.25},

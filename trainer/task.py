@@ -187,19 +187,21 @@ def _run_mode(run: Run, job: Job, display: Display, stop: StopSignal, timeline: 
 
         train(run.resolved, job, display, stop, timeline)
     elif command.mode == "plan":
-        from trainer.planning.plan import plan
+        from trainer.modes.plan import plan
 
-        if command.job_dir:
-            job.hold("plan")
-        plan(run.resolved, job.folder if command.job_dir else None, display)
+        plan(run.resolved, job if command.job_dir else None, display)
     elif command.mode == "predict":
         from trainer.modes.predict import predict
 
         predict(run.resolved, job, display, command.input, command.output)
-    else:
-        from trainer.modes import finish
+    elif command.mode == "evaluate":
+        from trainer.modes.evaluate import evaluate
 
-        getattr(finish, command.mode)(run.resolved, job, display)
+        evaluate(run.resolved, job, display)
+    else:
+        from trainer.modes.export import export
+
+        export(run.resolved, job, display)
 
 
 def _import_tensorflow() -> None:

@@ -20,7 +20,7 @@ from trainer.errors import ConfigError, DataError
 from trainer.heads import _answers
 from trainer.heads.question_answering import EDGE, MIDDLE, NEVER, Head, Settings
 from trainer.run.model import Model
-from trainer.serve.export import Server
+from trainer.serve.server import make_server
 from trainer.settings.schema import DataSettings
 from trainer.sources import Example, Origin, jsonl
 from trainer.text import load_tokenizer
@@ -558,7 +558,7 @@ def served(tmp_path_factory, weights, request):
     model = model_of(weights, head, prepared.vocabulary)
     head.output.kernel.assign(np.random.default_rng(0).normal(size=head.output.kernel.shape))
     return types.SimpleNamespace(
-        head=head, model=model, server=Server(model, head), unanswerable=share > 0, top_k=top_k
+        head=head, model=model, server=make_server(model, head), unanswerable=share > 0, top_k=top_k
     )
 
 
@@ -661,11 +661,12 @@ def test_gold_answers_can_be_given_whole(tmp_path, weights):
 def test_windows_go_through_the_encoder_a_few_at_a_time(served, monkeypatch):
     pairs = [("great?", row["context"]) for row in questions(6, seed=3)]
     whole = ask(served, pairs)
-    monkeypatch.setattr("trainer.serve.export.ROWS_AT_ONCE", 2)
+    monkeypatch.setattr("trainer.serve.server.ROWS_AT_ONCE", 2)
     for one, other in zip(
         whole,
         ask(
-            types.SimpleNamespace(head=served.head, server=Server(served.model, served.head)), pairs
+            types.SimpleNamespace(head=served.head, server=make_server(served.model, served.head)),
+            pairs,
         ),
         strict=True,
     ):

@@ -28,7 +28,7 @@ from trainer.errors import ConfigError, DataError
 from trainer.heads._tags import repaired
 from trainer.heads.token_classification import Head, Settings
 from trainer.run.model import Model
-from trainer.serve.export import Server
+from trainer.serve.server import make_server
 from trainer.settings.schema import DataSettings
 from trainer.sources import Example, Origin, conll, jsonl
 from trainer.text import load_tokenizer
@@ -1177,7 +1177,7 @@ def served(tmp_path_factory, weights):
         made[crf] = types.SimpleNamespace(
             head=head,
             model=model,
-            server=Server(model, head),
+            server=make_server(model, head),
             rows=toy.read_jsonl(folder / "train.jsonl"),
             prepared=prepared,
         )
@@ -1403,10 +1403,10 @@ def test_the_tag_of_a_word_is_that_of_what_begins_it(tmp_path, weights, words, s
 def test_windows_go_through_the_encoder_a_few_at_a_time(served, monkeypatch):
     texts = [" ".join(row["words"]) for row in tagged(6, seed=8)]
     whole = entities(served[True], texts)
-    monkeypatch.setattr("trainer.serve.export.ROWS_AT_ONCE", 2)
+    monkeypatch.setattr("trainer.serve.server.ROWS_AT_ONCE", 2)
     parts = entities(
         types.SimpleNamespace(
-            head=served[True].head, server=Server(served[True].model, served[True].head)
+            head=served[True].head, server=make_server(served[True].model, served[True].head)
         ),
         texts,
     )

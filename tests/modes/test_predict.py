@@ -153,15 +153,15 @@ def test_several_bad_lines_are_counted(trained, tmp_path, capsys, monkeypatch):
 
 def skip_the_model(monkeypatch):
     """Only the reading is tried: no model is built, every answer is the same."""
-    monkeypatch.setattr("trainer.modes.predict.build_model", lambda *_, **__: (None, None))
-    monkeypatch.setattr("trainer.modes.predict.Kept", lambda *_: None)
+    kept = types.SimpleNamespace(model=None)
+    monkeypatch.setattr("trainer.modes.predict.load_kept", lambda *_: kept)
     outputs = {"label": tf.constant(["pos"] * 99), "probabilities": tf.constant([[0.5, 0.5]] * 99)}
 
     def serve(model, head):
         head.vocabulary = {"labels": ["neg", "pos"]}
         return types.SimpleNamespace(texts=lambda *_: outputs)
 
-    monkeypatch.setattr("trainer.modes.predict.Server", serve)
+    monkeypatch.setattr("trainer.serve.answerers.make_server", serve)
 
 
 def test_an_empty_input_gives_an_empty_output(trained, tmp_path, monkeypatch):

@@ -10,8 +10,8 @@ import pytest
 from tests import toy
 from trainer.backbones.huggingface import read_config
 from trainer.data.batching import lay_out
+from trainer.planning.facts import CommonShape, step_facts
 from trainer.planning.memory import estimate as memory
-from trainer.planning.plan import _padding
 from trainer.run.assembly import foresee_origin
 from trainer.settings.schema import TrainSettings
 
@@ -108,16 +108,11 @@ def test_padding_is_the_share_of_cells_without_a_token():
         lay_out(np.arange(4), store.lengths, batching="fixed", seq_len=8, capacity=4),
         lay_out(np.arange(3), store.lengths[:3], batching="bucketed", seq_len=8, capacity=4),
     ]
-    facts = _padding(layouts, store)
-    assert (
-        facts["padding_share"] == pytest.approx(1 - (24 + 16) / (32 + 24), abs=1e-4)
-        and facts["tokens_per_step"] == 20
-    )
-    assert (
-        facts["common_shapes"]
-        == [{"rows": 4, "row_length": 8, "steps": 1}, {"rows": 3, "row_length": 8, "steps": 1}]
-        and facts["shapes"] == 2
-    )
+    facts = step_facts(layouts, store)
+    assert facts.padding_share == pytest.approx(1 - (24 + 16) / (32 + 24), abs=1e-4)
+    assert facts.tokens_per_step == 20
+    assert facts.common_shapes == [CommonShape(4, 8, steps=1), CommonShape(3, 8, steps=1)]
+    assert facts.shapes == 2
 
 
 def test_the_memory_of_the_weights_is_about_their_number(toy_weights):
@@ -128,16 +123,18 @@ def test_the_memory_of_the_weights_is_about_their_number(toy_weights):
     large = read_config_of_base()
     estimate = memory(large, layouts, TrainSettings())
     # BERT base has 109.5 million
-    assert estimate["weights_mb"] == pytest.approx(4 * 109.5, rel=0.01)
-    assert estimate["gradients_mb"] == estimate["weights_mb"] and estimate[
-        "optimizer_mb"
-    ] == pytest.approx(2 * estimate["weights_mb"], abs=1)
-    assert estimate["total_mb"] == pytest.approx(
-        sum(value for name, value in estimate.items() if name != "total_mb"), abs=3
+    assert estimate.weights_mb == pytest.approx(4 * 109.5, rel=0.01)
+    assert estimate.gradients_mb == estimate.weights_mb
+    assert estimate.optimizer_mb == pytest.approx(2 * estimate.weights_mb, abs=1)
+    parts = (
+        estimate.weights_mb,
+        estimate.gradients_mb,
+        estimate.optimizer_mb,
+        estimate.activations_mb,
     )
-    assert memory(large, layouts, TrainSettings(precision="mixed_bfloat16"))[
-        "activations_mb"
-    ] == pytest.approx(estimate["activations_mb"] / 2, abs=1)
+    assert estimate.total_mb == pytest.approx(sum(parts), abs=3)
+    half = memory(large, layouts, TrainSettings(precision="mixed_bfloat16"))
+    assert half.activations_mb == pytest.approx(estimate.activations_mb / 2, abs=1)
     encoder, _ = load_backbone(toy_weights)
     assert sum(np.prod(weight.shape) for weight in encoder.weights) == pytest.approx(
         count_of(config), rel=0.01
@@ -175,4 +172,4 @@ def count_of(config):
 def test_the_memory_of_the_optimizer_is_that_of_its_slots(settings, copies):
     layouts = [lay_out(np.arange(4), np.full(4, 8), batching="fixed", seq_len=8, capacity=4)]
     estimate = memory(read_config_of_base(), layouts, TrainSettings(**settings))
-    assert estimate["optimizer_mb"] == pytest.approx(copies * estimate["weights_mb"], abs=2)
+    assert estimate.optimizer_mb == pytest.approx(copies * estimate.weights_mb, abs=2)

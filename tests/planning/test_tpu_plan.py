@@ -2,13 +2,16 @@
 
 import importlib.util
 import json
+import types
 
 import pytest
 import tensorflow as tf
 
 from tests import toy
 from trainer.heads.classification import Head
-from trainer.planning import tpu_plan
+from trainer.planning import batch_search, compiled_steps, tpu_compiler
+from trainer.planning.generations import GENERATIONS
+from trainer.planning.lowering import Shape
 
 needs_libtpu = pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None, reason="needs jax and libtpu, from Python 3.11 on"
@@ -17,7 +20,7 @@ needs_libtpu = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def short_search(monkeypatch):
-    monkeypatch.setattr(tpu_plan, "SEARCHED_TOKENS", 2048)
+    monkeypatch.setattr(batch_search, "SEARCHED_TOKENS", 2048)
 
 
 def planned(tmp_path, *flags, dropout=0.1, **sections):
@@ -58,7 +61,7 @@ def test_every_shape_of_the_plan_compiles_with_its_memory_and_cost(tmp_path, cap
         )
     assert compiled["largest"]["rows"] == 64 and compiled["largest"]["hbm_share"] < 1
     estimate = compiled["estimate"]
-    chips = 4 / tpu_plan.GENERATIONS[generation].replicas_per_chip
+    chips = 4 / GENERATIONS[generation].replicas_per_chip
     assert estimate["epoch_s"] == pytest.approx(estimate["step_s"] * facts["steps_per_epoch"])
     assert estimate["cost_per_epoch"] == pytest.approx(estimate["epoch_s"] / 3600 * chips * 2)
     assert f"Compiled for {generation}" in capsys.readouterr().err
@@ -142,7 +145,9 @@ def test_the_shapes_of_this_machine_compile(tmp_path):
 def test_without_libtpu_the_message_says_what_to_install(tmp_path, monkeypatch, capsys):
     found = importlib.util.find_spec
     monkeypatch.setattr(
-        tpu_plan.importlib.util, "find_spec", lambda name: None if name == "libtpu" else found(name)
+        tpu_compiler.importlib.util,
+        "find_spec",
+        lambda name: None if name == "libtpu" else found(name),
     )
     config = toy.write_config(
         tmp_path,
@@ -185,7 +190,7 @@ def test_the_steps_of_every_head_compile(tmp_path, kind, flag):
     ],
 )
 def test_the_search_looks_where_the_line_says(shares, low, high, expected):
-    assert tpu_plan._guess(shares, low, high) == pytest.approx(expected, abs=2)
+    assert batch_search._guess(shares, low, high) == pytest.approx(expected, abs=2)
 
 
 @pytest.mark.parametrize(
@@ -202,10 +207,7 @@ def test_the_search_looks_where_the_line_says(shares, low, high, expected):
     ],
 )
 def test_how_much_too_large_a_batch_is_is_read_from_the_compiler(said, share):
-    found = tpu_plan.OVERFLOW.search(said)
-    assert tpu_plan._bytes(*found.group(1, 2)) / tpu_plan._bytes(
-        *found.group(3, 4)
-    ) == pytest.approx(share, rel=1e-3)
+    assert compiled_steps._overflow_share(said) == pytest.approx(share, rel=1e-3)
 
 
 def test_what_the_compiler_says_is_shortened():
@@ -213,10 +215,11 @@ def test_what_the_compiler_says_is_shortened():
         "XlaRuntimeError: RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 20.00G of"
         ' 15.75G hbm.\n\n  Size: 1G\n  Operator: op_name="a/layer_3/dot"'
     )
-    assert tpu_plan.readable(error).startswith(
-        "XlaRuntimeError: RESOURCE_EXHAUSTED"
-    ) and "layer_3" in tpu_plan.readable(error)
-    assert tpu_plan._bytes("1.5", "G") == 1.5 * 2**30 and tpu_plan._bytes("10", "") == 10
+    shown = compiled_steps.readable(error)
+    assert shown.startswith("XlaRuntimeError: RESOURCE_EXHAUSTED") and "layer_3" in shown
+    assert (
+        compiled_steps._bytes("1.5", "G") == 1.5 * 2**30 and compiled_steps._bytes("10", "") == 10
+    )
 
 
 def test_a_compiler_that_ends_is_an_answer_and_is_started_again(tmp_path, monkeypatch):
@@ -225,16 +228,14 @@ def test_a_compiler_that_ends_is_an_answer_and_is_started_again(tmp_path, monkey
         "import sys\nfor line in sys.stdin:\n    if 'bad' in line:\n        sys.exit('CHECK failed:"
         " never thought of')\n    print('{\"flops\": 1}', flush=True)\n"
     )
-    monkeypatch.setattr(tpu_plan.tpu_compile, "__file__", str(script))
-    compiler = tpu_plan.TpuCompiler("v5e:2x2", tmp_path / "stderr")
+    monkeypatch.setattr(tpu_compiler.tpu_compile, "__file__", str(script))
+    compiler = tpu_compiler.TpuCompiler("v5e:2x2", tmp_path / "stderr")
     answers = [compiler.compile(tmp_path / name) for name in ("good", "bad", "good", "bad", "bad")]
     compiler.close()
-    assert [answer.get("flops") for answer in answers] == [1, None, 1, None, None]
-    assert all(
-        answer["error"] == "the compiler ended: CHECK failed: never thought of"
-        for answer in answers
-        if "error" in answer
-    )
+    assert [answer.flops for answer in answers if answer.error is None] == [1, 1]
+    errors = [answer.error for answer in answers]
+    ended = "the compiler ended: CHECK failed: never thought of"
+    assert errors == [None, ended, None, ended, ended]
 
 
 @pytest.mark.parametrize(
@@ -247,18 +248,18 @@ def test_the_search_ends_at_the_memory(monkeypatch, fixed, row, expected):
     """
     compiled = []
 
-    def check_shape(lowering, compiler, generation, shape, *, training):
+    def check_step(lowering, compiler, generation, shape, *, training):
         compiled.append(shape.rows)
-        return {"hbm_share": fixed + row * shape.rows}
+        return types.SimpleNamespace(hbm_share=fixed + row * shape.rows)
 
-    monkeypatch.setattr(tpu_plan, "SEARCHED_TOKENS", 2**20)
-    monkeypatch.setattr(tpu_plan, "check_shape", check_shape)
-    shape = tpu_plan.Shape(4, 128, 4)
-    largest = tpu_plan.largest_batch(
-        None, None, None, shape, {"hbm_share": fixed + row * 4}, say=lambda line: None
+    monkeypatch.setattr(batch_search, "SEARCHED_TOKENS", 2**20)
+    monkeypatch.setattr(batch_search, "check_step", check_step)
+    first = types.SimpleNamespace(hbm_share=fixed + row * 4)
+    largest = batch_search.largest_batch(
+        None, None, None, Shape(4, 128, 4), first, say=lambda line: None
     )
-    assert len(compiled) < tpu_plan.SEARCH_STEPS
+    assert len(compiled) < batch_search.SEARCH_STEPS
     if expected is None:
         assert largest is None
     else:
-        assert 0.9 * expected <= largest["rows"] <= expected and largest["hbm_share"] <= 1
+        assert 0.9 * expected <= largest.rows <= expected and largest.hbm_share <= 1

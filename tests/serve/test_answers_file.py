@@ -245,7 +245,7 @@ def test_an_open_file_by_its_number_is_gone_on_with(tmp_path):
 
 @pytest.mark.parametrize("output", ["in.jsonl", "thesis.txt"])
 def test_predict_refuses_before_it_builds_a_model(trained, tmp_path, capsys, monkeypatch, output):
-    monkeypatch.setattr("trainer.modes.predict.build_model", lambda *_, **__: pytest.fail("built"))
+    monkeypatch.setattr("trainer.modes.predict.load_kept", lambda *_, **__: pytest.fail("built"))
     toy.write_jsonl(tmp_path / "in.jsonl", [{"text": "a"}])
     (tmp_path / "thesis.txt").write_text("precious")
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}

@@ -16,15 +16,11 @@ from trainer.errors import JobDirError
 from trainer.heads.classification import Head, Settings
 from trainer.machine import allocator
 from trainer.run.model import Model
-from trainer.serve import export, prove
-from trainer.serve.export import (
-    ExportRefusedError,
-    Proof,
-    Server,
-    compare,
-    export_huggingface,
-    export_saved_model,
-)
+from trainer.serve import proof, prove, saved_model
+from trainer.serve.huggingface_folder import export_huggingface
+from trainer.serve.proof import ExportRefusedError, Proof, compare
+from trainer.serve.saved_model import export_saved_model
+from trainer.serve.targets import version_folder
 from trainer.settings.schema import DataSettings
 from trainer.text import load_tokenizer
 
@@ -90,7 +86,7 @@ def in_this_process(monkeypatch):
         outputs = {name: prove.plain(value.numpy().tolist()) for name, value in answers.items()}
         return compare(outputs, proof.answers, tolerance, proof.ambiguous)
 
-    monkeypatch.setattr(export, "_prove", prove_here)
+    monkeypatch.setattr(saved_model, "prove_export", prove_here)
 
 
 @pytest.fixture(scope="module")
@@ -204,20 +200,14 @@ def test_an_export_that_predicts_otherwise_is_refused_and_the_old_model_stays(
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-def test_a_graph_that_calls_python_is_refused_by_the_fresh_process(folders, tmp_path):
-    model, head = model_of(folders)
-
-    class Callback(Server):
-        def __init__(self):
-            super().__init__(model, head)
-            self.texts = tf.function(
-                lambda text: {
-                    "probabilities": tf.py_function(lambda t: tf.zeros([1, 2]), [text], tf.float32)
-                },
-                input_signature=[tf.TensorSpec([None], tf.string, name="text")],
-            )
-
-    server = Callback()
+def test_a_graph_that_calls_python_is_refused_by_the_fresh_process(tmp_path):
+    server = tf.Module()
+    server.texts = tf.function(
+        lambda text: {
+            "probabilities": tf.py_function(lambda t: tf.zeros([1, 2]), [text], tf.float32)
+        },
+        input_signature=[tf.TensorSpec([None], tf.string, name="text")],
+    )
     tf.saved_model.save(
         server, str(tmp_path / "model"), signatures={"serving_default": server.texts}
     )
@@ -225,7 +215,7 @@ def test_a_graph_that_calls_python_is_refused_by_the_fresh_process(folders, tmp_
         ExportRefusedError,
         match=r"could not serve .*(?s:.*)TensorFlow Serving does not have these ops: EagerPyFunc",
     ):
-        export._prove(tmp_path / "model", Proof([{"text": "a"}], {}, {}), 1e-5)
+        proof.prove_export(tmp_path / "model", Proof([{"text": "a"}], {}, {}), 1e-5)
 
 
 @pytest.mark.parametrize(
@@ -275,7 +265,7 @@ def test_a_disk_that_fills_up_leaves_the_old_model_and_says_what_to_do(
 
 def test_the_fresh_process_computes_on_the_cpu():
     """This one holds the memory of the GPUs, and a TPU has room for one process."""
-    environment = export._beside_us(
+    environment = proof._cpu_environment(
         {
             "PATH": "/bin",
             "CUDA_VISIBLE_DEVICES": "0",
@@ -392,8 +382,8 @@ def test_versions_are_numbered_as_tensorflow_serving_watches_for(folders, tmp_pa
             == 0
         )
     assert (
-        export.version_folder(tmp_path / "serving", 7).name == "7"
-        and export.version_folder(tmp_path / "serving", None) == tmp_path / "serving"
+        version_folder(tmp_path / "serving", 7).name == "7"
+        and version_folder(tmp_path / "serving", None) == tmp_path / "serving"
     )
     assert {path.name for path in (tmp_path / "serving").iterdir()} == {
         "1",

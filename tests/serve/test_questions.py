@@ -9,7 +9,7 @@ import types
 import pytest
 
 from trainer.errors import DataError
-from trainer.serve.questions import Questions
+from trainer.serve.questions import open_questions
 from trainer.sources import conll, csv, jsonl, require_text, text, tfrecord, tsv
 
 GOOD = '{"text": "a"}'
@@ -32,7 +32,7 @@ PAIRS = Head("question", "context", names=("question", "context"))
 def ask(source, settings=None, head=None):
     """The texts, or the beginnings of errors in curly brackets."""
     found = list(
-        Questions(str(source), settings or jsonl.Settings(train="x.jsonl"), head or Head())
+        open_questions(str(source), settings or jsonl.Settings(train="x.jsonl"), head or Head())
     )
     return [f"{{{question.error}}}" if question.error else question.texts[0] for question in found]
 
@@ -117,7 +117,7 @@ def test_text_files_are_plain_lines_unless_the_job_has_its_data_so(tmp_path):
     assert ask(tmp_path / "in.txt", tsv.Settings(train="train.txt")) == ["a"]
     (tmp_path / "in.txt").write_text("the O\nfilm O\n", encoding="utf-8")
     assert next(
-        iter(Questions(str(tmp_path / "in.txt"), conll.Settings(train="x"), Head("words")))
+        iter(open_questions(str(tmp_path / "in.txt"), conll.Settings(train="x"), Head("words")))
     ).value["words"] == ["the", "film"]
     (tmp_path / "in.txt").write_text(f"{GOOD}\nplain\n", encoding="utf-8")
     assert ask(tmp_path / "in.txt")[0] == "a" and "not JSON" in ask(tmp_path / "in.txt")[1]
@@ -144,7 +144,7 @@ def test_a_name_says_nothing_where_the_job_has_its_data_so(tmp_path):
     (tmp_path / "in.csv").write_text(f"{GOOD}\n", encoding="utf-8")
     assert ask(tmp_path / "in.csv", jsonl.Settings(train="x.csv")) == ["a"]
     (tmp_path / "in.tsv").write_text("the\tO\n", encoding="utf-8")
-    asked = Questions(str(tmp_path / "in.tsv"), conll.Settings(train="x"), Head("words"))
+    asked = open_questions(str(tmp_path / "in.tsv"), conll.Settings(train="x"), Head("words"))
     assert next(iter(asked)).value["words"] == ["the"]
 
 
@@ -169,7 +169,7 @@ def test_standard_input_is_read_in_the_fallback(monkeypatch):
 def test_how_much_is_read_is_known_of_files(tmp_path):
     for name in ("a.jsonl", "b.jsonl"):
         (tmp_path / name).write_text(f"{GOOD}\n" * 5)
-    asked = Questions(f"{tmp_path}/*.jsonl", jsonl.Settings(train="x"), Head())
+    asked = open_questions(f"{tmp_path}/*.jsonl", jsonl.Settings(train="x"), Head())
     steps = [asked.progress() for _ in asked]
     assert (
         steps == [14 * number for number in range(1, 11)]

@@ -1,1 +1,4 @@
-"""The modes of the command, one file each: what `--mode` tells."""
+"""The modes of the command, one file each: the story of what `--mode` names.
+
+What a mode computes, writes and shows is in the wings below: run, serve, planning.
+"""

@@ -1,9 +1,8 @@
-"""How much memory a step takes, before it is made:
-estimated from the backbone and the plan's rows.
-"""
+"""How much memory a step takes, estimated from the backbone and the plan's rows."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -13,52 +12,82 @@ from trainer.run.optimization import OPTIMIZERS
 from trainer.settings.schema import TrainSettings
 
 FLOAT32_BYTES = 4
+HALF_BYTES = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class MemoryEstimate:
+    """What one replica needs for its largest step, in MB.
+
+    Attributes:
+        optimizer_mb: of the optimizer's slots, and of the moving average if there is one.
+        activations_mb: what is kept for the backward pass.
+    """
+
+    weights_mb: int
+    gradients_mb: int
+    optimizer_mb: int
+    activations_mb: int
+    total_mb: int
 
 
 def estimate(
     config: BackboneConfig, layouts: Sequence[Layout], settings: TrainSettings
-) -> dict[str, int]:
-    """Of one replica, in MB: weights, gradients, optimizer slots, and what the largest step keeps.
+) -> MemoryEstimate:
+    """Estimates the memory of one replica.
 
-    Per layer and token, for the backward pass: the inputs of the matrix products and of the
-    nonlinear functions (about 8 H + 2 I numbers, for the norms, projections and the activation),
-    and the attention probabilities, 2 N numbers a pair of tokens.
+    Args:
+        config: of the backbone.
+        layouts: of the steps, of which the largest counts.
+        settings: name the optimizer and the precision.
     """
     weights = _weight_bytes(config)
-    width = config.hidden_size
-    inner = config.intermediate_size
-    heads = config.heads
-    slots = OPTIMIZERS[settings.optimizer].slots((weights // (FLOAT32_BYTES * width), width))
-    kept = FLOAT32_BYTES * sum(math.prod(shape) for shape in slots.values())
-    kept += weights if settings.ema_decay else 0
-    number = FLOAT32_BYTES if settings.precision == "float32" else 2
-    activations = (
-        number
-        * config.layers
-        * max(
-            layout.rows
-            * layout.row_length
-            * (8 * width + 2 * inner + 2 * heads * layout.row_length)
-            for layout in layouts
-        )
+    optimizer = _optimizer_bytes(config, settings, weights)
+    number_bytes = FLOAT32_BYTES if settings.precision == "float32" else HALF_BYTES
+    activations = number_bytes * max(_kept_numbers(config, layout) for layout in layouts)
+    return MemoryEstimate(
+        weights_mb=_megabytes(weights),
+        gradients_mb=_megabytes(weights),
+        optimizer_mb=_megabytes(optimizer),
+        activations_mb=_megabytes(activations),
+        total_mb=_megabytes(2 * weights + optimizer + activations),
     )
-    parts = {
-        "weights": weights,
-        "gradients": weights,
-        "optimizer": kept,
-        "activations": activations,
-    }
-    megabytes = {f"{name}_mb": round(value / 1e6) for name, value in parts.items()}
-    return {**megabytes, "total_mb": round(sum(parts.values()) / 1e6)}
+
+
+def _optimizer_bytes(config: BackboneConfig, settings: TrainSettings, weights: int) -> int:
+    """Of what the optimizer remembers of all weights, as if they were one matrix."""
+    width = config.hidden_size
+    matrix = (weights // (FLOAT32_BYTES * width), width)
+    slots = OPTIMIZERS[settings.optimizer].slots(matrix)
+    remembered = FLOAT32_BYTES * sum(math.prod(shape) for shape in slots.values())
+    return remembered + (weights if settings.ema_decay else 0)
+
+
+def _kept_numbers(config: BackboneConfig, layout: Layout) -> int:
+    """How many numbers a step keeps for the backward pass.
+
+    Per layer and token: the inputs of the matrix products and of the nonlinear functions (about
+    8 H + 2 I numbers, for the norms, projections and the activation), and the attention
+    probabilities, 2 N numbers a pair of tokens.
+    """
+    tokens = layout.rows * layout.row_length
+    of_products = 8 * config.hidden_size + 2 * config.intermediate_size
+    of_attention = 2 * config.heads * layout.row_length
+    return config.layers * tokens * (of_products + of_attention)
 
 
 def evaluation_mb(config: BackboneConfig, layout: Layout) -> int:
-    """The least that one batch of an evaluation takes, in MB: a layer's four projections and
-    attention scores.
+    """The least that one batch of an evaluation takes, in MB.
+
+    That is a layer's four projections and its attention scores.
     """
     tokens = layout.index.shape[0] * layout.rows * layout.row_length  # of all replicas
     numbers = tokens * (4 * config.hidden_size + config.heads * layout.row_length)
-    return round(FLOAT32_BYTES * numbers / 1e6)
+    return _megabytes(FLOAT32_BYTES * numbers)
+
+
+def _megabytes(size: int) -> int:
+    return round(size / 1e6)
 
 
 def _weight_bytes(config: BackboneConfig) -> int:

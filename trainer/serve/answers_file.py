@@ -1,19 +1,22 @@
-"""Where --mode=predict writes its answers: standard output, a file that is replaced whole, a pipe
-or device that is written to as it is.
+"""Where --mode=predict writes its answers.
+
+That is standard output, a file that is replaced whole, or a pipe or device that is written to
+directly.
 """
 
 from __future__ import annotations
 
 import contextlib
 import glob
+import io
 import json
 import os
 import pathlib
 import re
 import stat
 import sys
-from collections.abc import Iterator, Mapping
-from typing import IO, Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import IO
 
 from trainer.console.standard_streams import Output, standard_output
 from trainer.errors import ConfigError, shown_name, shown_value
@@ -28,17 +31,28 @@ from trainer.settings.schema import Config
 STANDARD = "-"
 DESCRIPTOR = re.compile(r"/dev/fd/(\d+)|/proc/self/fd/(\d+)|/dev/(stdout)|/dev/(stderr)")
 LOOKED_AT_BYTES = 1 << 16  # of a file that is there, to see whether it holds answers
-SHOWN_CHARACTERS = 60
+SHOWN_CHARACTERS = 60  # of a file's beginning, in a message
+SHOWN_PATH = 300  # characters
 GIVE_ANOTHER = "Give another --output."
 # What only answers have, of each kind of head.
-NAMES_OF_ANSWERS = ("probabilities", "value", "generated_text", "log_probability", "masks", "error")
+NAMES_OF_ANSWERS = {
+    "probabilities",
+    "value",
+    "generated_text",
+    "log_probability",
+    "masks",
+    "error",
+}
 
 
 def require_output(target: str, source: str, config: Config, job: Job) -> None:
     """Refuses, before a model is built, an --output that would destroy something.
 
     Args:
-        target, source: --output and --input as given.
+        target: --output as given.
+        source: --input as given.
+        config: names what else the run reads.
+        job: whose files must stay.
     Raises:
         ConfigError: it is a folder, what is read, a file of the job, or a file that holds something
             else than answers.
@@ -47,7 +61,7 @@ def require_output(target: str, source: str, config: Config, job: Job) -> None:
     if target == STANDARD or _descriptor(target) is not None:
         return
     path = writable_path(target)
-    if mirror.url_of(path) is None and _is_special(path):
+    if _is_special(path):
         return
     if os.path.isdir(path):
         raise ConfigError(
@@ -75,23 +89,27 @@ def writing(target: str) -> Iterator[IO[str] | Output]:
         ReaderGoneError: nobody reads standard output, or the pipe, any more.
         OutputError, JobDirError: the system refuses.
     """
+    number = _descriptor(target)
     if target == STANDARD:
-        with contextlib.suppress(AttributeError):  # of what stands in for it in tests
+        if isinstance(sys.stdout, io.TextIOWrapper):  # not what stands in for it in tests
             sys.stdout.reconfigure(encoding="utf-8")
         yield standard_output()
-        return
-    number = _descriptor(target)
-    path = writable_path(target)
-    if number is None and (mirror.url_of(path) is not None or not _is_special(path)):
+    elif number is not None:
+        with _open(target, lambda: os.fdopen(os.dup(number), "w", encoding="utf-8")) as output:
+            yield output
+    elif _is_special(path := writable_path(target)):
+        with _open(target, lambda: path.open("w", encoding="utf-8")) as output:
+            yield output
+    else:
         with atomic_write(target) as file:
             yield file
-        return
+
+
+@contextlib.contextmanager
+def _open(target: str, opener: Callable[[], IO[str]]) -> Iterator[Output]:
+    """What is written to directly; its reader may go away."""
     try:
-        stream = (
-            os.fdopen(os.dup(number), "w", encoding="utf-8")
-            if number is not None
-            else path.open("w", encoding="utf-8")
-        )
+        stream = opener()
     except OSError as error:
         raise ConfigError(
             f"--output: {shown_name(target)} cannot be opened: {error.strerror}. {GIVE_ANOTHER}"
@@ -101,22 +119,28 @@ def writing(target: str) -> Iterator[IO[str] | Output]:
         yield output
         output.flush()
     finally:
-        with contextlib.suppress(OSError):  # it was said already
+        with contextlib.suppress(OSError):  # it was reported already
             stream.close()
 
 
 def _descriptor(target: str) -> int | None:
-    """The number of the open file that a name such as /dev/stdout stands for: by its name it would
-    be emptied, not written on.
+    """The number of the open file that a name such as /dev/stdout stands for.
+
+    Opened by its name, that file would be emptied before it is written to.
     """
     match = DESCRIPTOR.fullmatch(target)
     if match is None:
         return None
-    number, again, out, _ = match.groups()
-    return int(number or again) if number or again else 1 if out else 2
+    number, number_of_process, is_output, _ = match.groups()
+    if number or number_of_process:
+        return int(number or number_of_process)
+    return 1 if is_output else 2
 
 
 def _is_special(path: pathlib.Path) -> bool:
+    """Whether it is a pipe or a device of this machine."""
+    if mirror.url_of(path) is not None:
+        return False
     try:
         mode = path.stat().st_mode
     except OSError:
@@ -134,53 +158,57 @@ def _is_standard_input(path: pathlib.Path) -> bool:
 def _names(spec: str, path: pathlib.Path) -> bool:
     """Whether a path or glob of the config names the file, or a folder that has it."""
     url = mirror.url_of(path)
-    if spec.startswith(mirror.SCHEME) or url is not None:
-        return url is not None and spec.startswith(mirror.SCHEME) and gcs.names(spec, url)
-    if spec.startswith("hf://") or not os.path.exists(path):
+    if url is not None:
+        return spec.startswith(mirror.SCHEME) and gcs.names(spec, url)
+    if spec.startswith((mirror.SCHEME, "hf://")) or not os.path.exists(path):
         return False
     try:
         pattern = str(local_path(spec, "--output"))
     except ConfigError:  # such as a package that is not here, which predicting does not need
         return False
-    return any(
-        is_within(os.path.realpath(path), os.path.realpath(found))
-        for found in {pattern, *glob.glob(pattern, recursive=True)}
-    )
+    place = os.path.realpath(path)
+    named = {pattern, *glob.glob(pattern, recursive=True)}
+    return any(is_within(place, os.path.realpath(name)) for name in named)
 
 
 def _require_no_file_of_the_job(path: pathlib.Path, job: Job) -> None:
+    """Raises ConfigError where the job has, or would write, a file there."""
     place = place_of(path)
+    names = (*job_files.FILES, job_files.MARKER, ".lock")
+    if place in {place_of(job.folder / name) for name in names}:
+        raise ConfigError(f"--output: {_shown(path)} is a file of the job. {GIVE_ANOTHER}")
     folders = {
         "checkpoints": job.checkpoints,
         "logs": job.logs,
         "model": job.model,
         "export": job.folder / HUGGINGFACE,
     }
-    names = (*job_files.FILES, job_files.MARKER, ".lock")
-    if place in {place_of(job.folder / name) for name in names}:
-        raise ConfigError(f"--output: {_shown(path)} is a file of the job. {GIVE_ANOTHER}")
-    for what, folder in folders.items():
+    for part, folder in folders.items():
         if is_within(place, place_of(folder)):
-            raise ConfigError(f"--output: {_shown(path)} lies in the job's {what}. {GIVE_ANOTHER}")
+            raise ConfigError(f"--output: {_shown(path)} lies in the job's {part}. {GIVE_ANOTHER}")
 
 
 def _require_answers(path: pathlib.Path) -> None:
     """An earlier run's answers may be replaced, and nothing else."""
     beginning = _beginning(path)
-    if beginning and not holds_answers(beginning):
-        shown = shown_value(
-            beginning[: 4 * SHOWN_CHARACTERS].decode("utf-8", "replace"), SHOWN_CHARACTERS
-        )
-        raise ConfigError(
-            f"--output: {_shown(path)} is there and holds no answers of --mode=predict: it begins"
-            f" {shown}. Give another --output, or remove that file first."
-        )
+    if not beginning or holds_answers(beginning):
+        return
+    text = beginning[: 4 * SHOWN_CHARACTERS].decode("utf-8", "replace")
+    raise ConfigError(
+        f"--output: {_shown(path)} is there and holds no answers of --mode=predict: it begins"
+        f" {shown_value(text, SHOWN_CHARACTERS)}. Give another --output, or remove that file"
+        " first."
+    )
 
 
 def _beginning(path: pathlib.Path) -> bytes:
-    if (url := mirror.url_of(path)) is not None:
-        found = [item for item in gcs.listing(url, key="--output") if str(item) == url]
-        return gcs.content(found[0], key="--output", count=LOOKED_AT_BYTES) if found else b""
+    """The first bytes of a file; none where there is no such file."""
+    url = mirror.url_of(path)
+    if url is not None:
+        objects = [item for item in gcs.listing(url, key="--output") if str(item) == url]
+        if not objects:
+            return b""
+        return gcs.content(objects[0], key="--output", count=LOOKED_AT_BYTES)
     try:
         with path.open("rb") as file:
             return file.read(LOOKED_AT_BYTES)
@@ -194,33 +222,32 @@ def _beginning(path: pathlib.Path) -> bytes:
 
 
 def holds_answers(beginning: bytes) -> bool:
-    """Whether a file that begins so is one that --mode=predict wrote: JSON objects, of which one
-    has what only answers have.
+    """Whether a file that begins so was written by --mode=predict.
+
+    It has JSON objects, and one of them has what only answers have.
     """
+    is_cut = len(beginning) == LOOKED_AT_BYTES
     lines = [line for line in beginning.split(b"\n") if line.strip()]
-    if len(beginning) == LOOKED_AT_BYTES and len(lines) > 1:
-        lines.pop()  # it may be cut
+    if is_cut and len(lines) > 1:
+        lines.pop()
     try:
         values = [json.loads(line) for line in lines]
     except (ValueError, RecursionError):
-        return (
-            len(lines) == 1
-            and len(beginning) == LOOKED_AT_BYTES
-            and b'"probabilities"' in beginning
-        )
+        # one answer may be longer than what is looked at
+        return is_cut and len(lines) == 1 and b'"probabilities"' in beginning
     return all(isinstance(value, dict) for value in values) and any(map(_is_answer, values))
 
 
-def _is_answer(value: Mapping[str, Any]) -> bool:
+def _is_answer(value: Mapping[str, object]) -> bool:
+    if not NAMES_OF_ANSWERS.isdisjoint(value) or {"answer", "score"} <= set(value):
+        return True
+    if any(name.startswith("predicted_") for name in value):
+        return True
     entities = value.get("entities")
-    scored = isinstance(entities, list) and any(
-        isinstance(item, dict) and "score" in item for item in entities
+    return isinstance(entities, list) and any(
+        isinstance(entity, dict) and "score" in entity for entity in entities
     )
-    told = any(name in value for name in NAMES_OF_ANSWERS) or any(
-        str(name).startswith("predicted_") for name in value
-    )
-    return scored or told or {"answer", "score"} <= set(value)
 
 
 def _shown(path: pathlib.Path) -> str:
-    return shown_name(mirror.shown(path), 300)
+    return shown_name(mirror.shown(path), SHOWN_PATH)

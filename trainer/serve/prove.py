@@ -6,10 +6,17 @@ It imports neither Keras nor the trainer, and it refuses ops that TensorFlow Ser
 REQUESTS is a list of {"text": "…"}; ANSWERS becomes {"outputs": {name: rows}, "ops": […]}.
 """
 
+from __future__ import annotations
+
 import importlib.util
 import json
 import pathlib
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 # Of tensorflow-text, what TensorFlow Serving links. Python callbacks can never be served.
 SERVED_TEXT_OPS = {"TFText>FastWordpieceTokenizeWithOffsets": "_fast_wordpiece_tokenizer.so"}
@@ -19,38 +26,42 @@ REFUSED_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc", "XlaLaunch"}
 
 
 def load_text_ops() -> None:
-    """Registers tensorflow-text's kernels without importing its Python,
-    which would import Keras.
-    """
+    """Registers tensorflow-text's kernels without its Python, which would import Keras."""
     import tensorflow as tf
 
     package = importlib.util.find_spec("tensorflow_text")
+    if package is None or not package.submodule_search_locations:
+        raise ModuleNotFoundError("tensorflow_text is not installed")
     folder = pathlib.Path(package.submodule_search_locations[0]) / "python" / "ops"
     for library in SERVED_TEXT_OPS.values():
         tf.load_op_library(str(folder / library))
 
 
-def ops_of(graph_def: object) -> set[str]:
+def ops_of(graph_def: tf.compat.v1.GraphDef) -> set[str]:
     """Every op of the graph and its functions."""
-    functions = [node for function in graph_def.library.function for node in function.node_def]
-    return {node.op for node in [*graph_def.node, *functions]}
+    nodes = list(graph_def.node)
+    for function in graph_def.library.function:
+        nodes += function.node_def
+    return {node.op for node in nodes}
 
 
 def check_ops(ops: set[str]) -> None:
     """Raises ValueError on an op that TensorFlow Serving does not have."""
-    refused = sorted(
-        op for op in ops if op in REFUSED_OPS or (">" in op and op not in SERVED_TEXT_OPS)
-    )
-    if refused:
+    foreign = {op for op in ops if ">" in op and op not in SERVED_TEXT_OPS}
+    if refused := sorted(foreign | (ops & REFUSED_OPS)):
         raise ValueError(f"TensorFlow Serving does not have these ops: {', '.join(refused)}")
 
 
 def main(saved_model: str, requests: str, answers: str) -> None:
-    """Answers every request, one batch, through the signature serving_default; the first few
-    through generate, where there is one.
+    """Answers every request in one batch, and the first few through the signature `generate`.
+
+    Args:
+        saved_model: its folder.
+        requests, answers: files of JSON, which are read and written.
+    Raises:
+        ValueError: the graph has an op that TensorFlow Serving does not have.
     """
-    # None: importing them fails, as where a model is served
-    sys.modules.update(dict.fromkeys(ABSENT))
+    forbid_imports()
     import tensorflow as tf
 
     load_text_ops()
@@ -59,23 +70,45 @@ def main(saved_model: str, requests: str, answers: str) -> None:
         meta_graph = tf.compat.v1.saved_model.load(session, ["serve"], saved_model)
         ops = ops_of(meta_graph.graph_def)
         check_ops(ops)
-        outputs = {}
-        for name, asked in (("serving_default", examples), ("generate", examples[:GENERATED])):
-            if name in meta_graph.signature_def:
-                signature = meta_graph.signature_def[name]
-                feed = {
-                    info.name: [example[field].encode("utf-8", "replace") for example in asked]
-                    for field, info in signature.inputs.items()
-                }
-                fetched = session.run(
-                    {field: info.name for field, info in signature.outputs.items()}, feed
-                )
-                outputs[name] = {field: plain(values.tolist()) for field, values in fetched.items()}
+        asked = {"serving_default": examples, "generate": examples[:GENERATED]}
+        outputs = {
+            name: answer(session, meta_graph.signature_def[name], asked[name])
+            for name in asked
+            if name in meta_graph.signature_def
+        }
     if loaded := [name for name in ABSENT if sys.modules[name] is not None]:
         raise RuntimeError(f"imported although it must not be: {', '.join(loaded)}")
-    pathlib.Path(answers).write_text(
-        json.dumps({"outputs": outputs, "ops": sorted(ops)}), encoding="utf-8"
-    )
+    report = json.dumps({"outputs": outputs, "ops": sorted(ops)})
+    pathlib.Path(answers).write_text(report, encoding="utf-8")
+
+
+def forbid_imports() -> None:
+    """Lets importing what is not there where a model is served fail."""
+    for name in ABSENT:
+        sys.modules[name] = None  # type: ignore[assignment]  # as Python documents it
+
+
+def answer(
+    session: tf.compat.v1.Session,
+    signature: tf.compat.v1.SignatureDef,
+    examples: Sequence[dict[str, str]],
+) -> dict[str, object]:
+    """What a signature answers to some examples.
+
+    Args:
+        session: has the graph.
+        signature: of the graph.
+        examples: (n,) raw texts by the names of the inputs.
+    Returns:
+        output -> (n, …) nested lists.
+    """
+    feed = {
+        info.name: [example[field].encode("utf-8", "replace") for example in examples]
+        for field, info in signature.inputs.items()
+    }
+    fetches = {field: info.name for field, info in signature.outputs.items()}
+    fetched = session.run(fetches, feed)
+    return {field: plain(values.tolist()) for field, values in fetched.items()}
 
 
 def plain(value: object) -> object:

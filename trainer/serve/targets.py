@@ -1,5 +1,6 @@
-"""Where a run will write, judged before it begins: nothing that the run reads, and nothing that is
-not ours, is replaced.
+"""Where an export goes, judged before training begins.
+
+Nothing that the run reads, and nothing that is not ours, is replaced.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from trainer.files.gcs import MAGIC
 from trainer.files.storage import local_path
 from trainer.files.writing import probe_writable, writable_path
 from trainer.run.job import SHARED_PREPARATION, Job
-from trainer.serve.export import version_folder
 from trainer.settings.schema import Config
 
 HUGGINGFACE = "huggingface"  # in the job_dir
+SHOWN_CHARACTERS = 300  # of a path in a message
 ELSEWHERE = ("hf://", "s3://")  # never below a folder that is written
 GIVE_ANOTHER = (
     "Give another --export.directory: a folder that does not exist yet, an empty one, or an earlier"
@@ -29,27 +30,40 @@ GIVE_ANOTHER = (
 OWN_REMEDY = "Move it away, give another folder as --export.directory, or set --export.format=none."
 
 
-class Kept(NamedTuple):
-    """What must stay as it is.
+class Protected(NamedTuple):
+    """A file or folder that an export may not replace.
 
     Attributes:
         place: a path without symbolic links, or a URL.
-        what: how messages call it.
+        description: how messages call it.
         closed: whether nothing may be written inside it either.
     """
 
     place: str
-    what: str
+    description: str
     closed: bool = False
 
 
 def export_folder(config: Config, job: Job) -> pathlib.Path:
-    """The folder that export.directory, or the job, gives to an export;
-    versions are folders in it.
-    """
+    """The folder that export.directory, or the job, gives to an export; it holds the versions."""
     if config.export.directory:
         return writable_path(config.export.directory)
     return job.model if config.export.format == "savedmodel" else job.folder / HUGGINGFACE
+
+
+def version_folder(folder: pathlib.Path, version: int | str | None) -> pathlib.Path:
+    """The folder of a version in the folder that TensorFlow Serving watches.
+
+    Args:
+        folder: that is watched.
+        version: a number, "next", or None for the folder itself.
+    """
+    if version is None:
+        return folder
+    if version == "next":
+        numbers = [int(child.name) for child in mirror.folders(folder) if child.name.isdigit()]
+        version = max(numbers, default=0) + 1
+    return folder / str(version)
 
 
 def require_export_target(config: Config, job: Job) -> None:
@@ -66,13 +80,13 @@ def require_export_target(config: Config, job: Job) -> None:
     if versioned:
         _require_folder(folder)
     target = version_folder(folder, config.export.version) if versioned else folder
-    for kept in _kept(config, job):
-        _require_apart(target, kept)
+    for protected in _protected(config, job):
+        _require_apart(target, protected)
     real = target if mirror.url_of(target) else pathlib.Path(os.path.realpath(target))
-    ownership.require_replaceable(
-        real, named=target, remedy=GIVE_ANOTHER if config.export.directory else OWN_REMEDY
-    )
-    probe_writable(real if os.path.ismount(real) and os.path.isdir(real) else real.parent)
+    remedy = GIVE_ANOTHER if config.export.directory else OWN_REMEDY
+    ownership.require_replaceable(real, named=target, remedy=remedy)
+    is_mount = os.path.ismount(real) and os.path.isdir(real)
+    probe_writable(real if is_mount else real.parent)
 
 
 def writes_in_job_dir(config: Config, job: Job) -> bool:
@@ -82,61 +96,66 @@ def writes_in_job_dir(config: Config, job: Job) -> bool:
 
 
 def _require_folder(folder: pathlib.Path) -> None:
+    """Raises JobDirError where the folder of the versions is a file."""
     if mirror.url_of(folder) is None and os.path.lexists(folder) and not os.path.isdir(folder):
         ownership.require_replaceable(folder, remedy=GIVE_ANOTHER)
 
 
-def _require_apart(target: pathlib.Path, kept: Kept) -> None:
+def _require_apart(target: pathlib.Path, protected: Protected) -> None:
+    """Raises ConfigError where an export would replace what is protected, or write into it."""
     place = place_of(target)
-    shown = shown_name(mirror.shown(target), 300)
-    if is_within(kept.place, place):
-        relation = (
-            "is" if kept.place == place else f"holds {shown_name(mirror.shown(kept.place), 300)},"
-        )
+    shown_target = _shown(target)
+    shown_place = _shown(protected.place)
+    if is_within(protected.place, place):
+        relation = "is" if protected.place == place else f"holds {shown_place},"
         raise ConfigError(
-            f"export.directory: {shown} {relation} {kept.what}: an export replaces its folder"
-            f" whole. {GIVE_ANOTHER}"
+            f"export.directory: {shown_target} {relation} {protected.description}: an export"
+            f" replaces its folder whole. {GIVE_ANOTHER}"
         )
-    if kept.closed and is_within(place, kept.place):
+    if protected.closed and is_within(place, protected.place):
         raise ConfigError(
-            f"export.directory: {shown} lies in {kept.what},"
-            f" {shown_name(mirror.shown(kept.place), 300)}. {GIVE_ANOTHER}"
+            f"export.directory: {shown_target} lies in {protected.description}, {shown_place}."
+            f" {GIVE_ANOTHER}"
         )
 
 
-def _kept(config: Config, job: Job) -> Iterator[Kept]:
-    yield Kept(place_of(job.folder), "the job_dir")
-    yield Kept(place_of(job.checkpoints), "the job's checkpoints", closed=True)
-    yield Kept(place_of(job.logs), "the job's logs", closed=True)
-    yield Kept(place_of(job.folder / SHARED_PREPARATION), "the job's encoded data", closed=True)
+def _shown(place: str | pathlib.Path) -> str:
+    return shown_name(mirror.shown(place), SHOWN_CHARACTERS)
+
+
+def _protected(config: Config, job: Job) -> Iterator[Protected]:
+    yield Protected(place_of(job.folder), "the job_dir")
+    yield Protected(place_of(job.checkpoints), "the job's checkpoints", closed=True)
+    yield Protected(place_of(job.logs), "the job's logs", closed=True)
+    shared = job.folder / SHARED_PREPARATION
+    yield Protected(place_of(shared), "the job's encoded data", closed=True)
     for setting, spec in read_specs(config).items():
-        if (place := place_of_spec(spec)) is not None:
-            is_data = setting.startswith("data.")
-            yield Kept(
-                place,
-                f"what {setting} names",
-                closed=is_data and not MAGIC.search(spec) and os.path.isdir(place),
-            )
-    yield Kept(place_of(mirror.cache_folder()), "the cache of encoded data")
+        place = place_of_spec(spec)
+        if place is None:
+            continue
+        is_data_folder = (
+            setting.startswith("data.") and not MAGIC.search(spec) and os.path.isdir(place)
+        )
+        yield Protected(place, f"what {setting} names", closed=is_data_folder)
+    yield Protected(place_of(mirror.cache_folder()), "the cache of encoded data")
 
 
 def read_specs(config: Config) -> dict[str, str]:
-    """What a run reads, by the setting that names it."""
+    """The paths, globs and URLs that a run reads, by the setting that names them."""
     named = {
         "backbone.weights": config.backbone.weights,
         "backbone.tokenizer": config.backbone.tokenizer,
     }
     if config.data.source != "tfds":  # whose splits are names, not places
-        named |= {
-            f"data.{split}": getattr(config.data, split)
-            for split in ("train", "validation", "test")
-        }
+        for split in ("train", "validation", "test"):
+            named[f"data.{split}"] = getattr(config.data, split)
     return {setting: spec for setting, spec in named.items() if isinstance(spec, str)}
 
 
 def place_of_spec(spec: str) -> str | None:
-    """The place that a path or glob names, or the folder that all its matches are in; None where
-    that is not known.
+    """The place that a path names, or the folder that all matches of a glob are in.
+
+    None where that is not known.
     """
     if spec.startswith(ELSEWHERE) or not spec.strip():
         return None
@@ -154,7 +173,7 @@ def place_of_spec(spec: str) -> str | None:
 
 
 def place_of(path: pathlib.Path) -> str:
-    """A path without symbolic links, or the URL that it stands for: what can be compared."""
+    """A path without symbolic links, or the URL that it stands for; such places compare."""
     return mirror.url_of(path) or os.path.realpath(path)
 
 

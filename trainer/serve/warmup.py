@@ -1,9 +1,10 @@
 """TensorFlow Serving's warm-up records, written without its package.
 
 `tensorflow_serving.apis` is not installable beside every TensorFlow, and only three of its messages
-are needed. Their
-fields: PredictionLog.predict_log = 6, PredictLog.request = 1, PredictRequest.model_spec = 1 and
-.inputs = 2 (a map of string to TensorProto), ModelSpec.name = 1 and .signature_name = 3.
+are needed. Their fields: PredictionLog.predict_log = 6, PredictLog.request = 1,
+PredictRequest.model_spec = 1 and .inputs = 2 (a map of string to TensorProto), ModelSpec.name = 1
+and .signature_name = 3.
+
 Source: github.com/tensorflow/serving, apis/prediction_log.proto, predict.proto, model.proto.
 """
 
@@ -18,8 +19,7 @@ from trainer.files.writing import write_text
 from trainer.lazy import tf
 
 BATCHING_FILE = "batching_parameters.txt"
-# Requests that come together are answered together. Threads are left to TensorFlow Serving: one a
-# core.
+# Requests that come together are answered together. TensorFlow Serving chooses the threads.
 # Source: https://github.com/tensorflow/serving/blob/master/tensorflow_serving/batching/README.md
 BATCHING_PARAMETERS = """max_batch_size { value: 64 }
 batch_timeout_micros { value: 1000 }
@@ -28,13 +28,14 @@ max_enqueued_batches { value: 1000 }
 
 
 def write_batching_parameters(file: pathlib.Path) -> bool:
-    """Writes what TensorFlow Serving should know beside the versions of a model; whether the file
-    is ours to write.
+    """Writes what TensorFlow Serving should know beside the versions of a model.
+
+    Returns:
+        whether the file is ours to write.
     """
     mirror.bring(file)
-    if os.path.lexists(file) and not (
-        file.is_file() and file.read_bytes() in (b"", BATCHING_PARAMETERS.encode())
-    ):
+    ours = (b"", BATCHING_PARAMETERS.encode())
+    if os.path.lexists(file) and not (file.is_file() and file.read_bytes() in ours):
         return False
     write_text(file, BATCHING_PARAMETERS)
     return True
@@ -47,19 +48,19 @@ def prediction_log(
 
     Args:
         inputs: name -> (B,) texts.
+        signature: that is asked.
     """
-    entries = b"".join(
-        _field(
-            2,
-            _field(1, name.encode())
-            + _field(
-                2,
-                tf.make_tensor_proto(list(texts), tf.string).SerializeToString(deterministic=True),
-            ),
-        )
-        for name, texts in sorted(inputs.items())
-    )
-    return _field(6, _field(1, _field(1, _field(3, signature.encode())) + entries))
+    entries = b"".join(_input(name, texts) for name, texts in sorted(inputs.items()))
+    model_spec = _field(1, _field(3, signature.encode()))
+    predict_log = _field(1, model_spec + entries)
+    return _field(6, predict_log)
+
+
+def _input(name: str, texts: Sequence[str]) -> bytes:
+    """An entry of PredictRequest.inputs."""
+    tensor = tf.make_tensor_proto(list(texts), tf.string)
+    value = tensor.SerializeToString(deterministic=True)
+    return _field(2, _field(1, name.encode()) + _field(2, value))
 
 
 def _field(number: int, content: bytes) -> bytes:

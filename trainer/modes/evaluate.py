@@ -1,0 +1,43 @@
+"""--mode=evaluate: the metrics of the kept model, anew."""
+
+from __future__ import annotations
+
+from trainer.console.display import Display, print_result
+from trainer.run.assembly import make_parts, prepare_data, start_strategy
+from trainer.run.distribution import stop_when_a_worker_is_lost
+from trainer.run.job import Job
+from trainer.run.kept_model import load_kept
+from trainer.run.kept_scores import REPORTED_SPLITS, score
+from trainer.run.results import Results, write_results
+from trainer.settings.resolve import Resolved
+
+OTHER_RESULTS_FILE = "results_other_data.json"
+
+
+def evaluate(resolved: Resolved, job: Job, display: Display) -> None:
+    """Evaluates on validation and test; on other data than the job's they are not its results.
+
+    Raises:
+        ConfigError, JobDirError: there is no trained model, or what it needs is damaged.
+    """
+    job.require_trained()
+    job.read_results()  # before anything costly
+    config = resolved.config
+    with stop_when_a_worker_is_lost():
+        strategy = start_strategy(config, job, display)
+        job.hold("evaluate")
+        parts = make_parts(config, display)
+        prepared = prepare_data(parts)
+        kept = load_kept(parts, job, strategy, prepared)
+        scores = {**score(kept, prepared).as_json(), "step": kept.step}
+        if job.is_of(prepared):
+            results = write_results(job, {**job.read_results(), **scores})
+        else:
+            other_data = config.data.model_dump(include=set(REPORTED_SPLITS))
+            results = Results({**scores, "data": other_data})
+            if job.writes:
+                job.write_json(OTHER_RESULTS_FILE, results.values)
+        kept.leave_together()
+    if job.writes:
+        job.files.settle()
+        print_result(results.summary())

@@ -1,0 +1,163 @@
+"""The steps of a config as XLA modules: what one replica computes, for every shape of the plan.
+
+The sum over the replicas is not part of a module.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from trainer.data.batching import Layout
+from trainer.data.pipeline import fill
+from trainer.data.store import TokenStore
+from trainer.run.assembly import Parts
+from trainer.run.model import Model
+from trainer.run.optimization import Optimizer
+from trainer.run.steps import make_gradients
+
+DYNAMIC_SIZE = re.compile(r"[a-z]+\d*\[[^\]]*<=[^\]]*\]")  # such as f32[<=32,8]
+OPERATION_NAME = re.compile(r'op_name="([^"]*)"')
+Batch = Mapping[str, tf.Tensor]
+
+
+class LoweringError(Exception):
+    """TensorFlow could not express a step for XLA; the message names the operation."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """What is compiled once: R rows of L tokens with E examples, in M micro-batches.
+
+    Attributes:
+        steps: of the plan's sample, how many have it.
+    """
+
+    rows: int
+    row_length: int
+    slots: int
+    micro_batches: int = 1
+    steps: int = 0
+
+    def described(self) -> str:
+        """As messages have it: "2 x 16 rows of 64 tokens"."""
+        return f"{self.micro_batches} x {self.rows} rows of {self.row_length} tokens"
+
+    def scaled(self, rows: int) -> Shape:
+        """With other rows, and as many more or fewer examples."""
+        slots = max(1, round(self.slots * rows / self.rows))
+        return dataclasses.replace(self, rows=rows, slots=slots)
+
+
+def shapes_of(layouts: Sequence[Layout], micro_batches: int) -> list[Shape]:
+    """The shapes of some steps, the commonest first.
+
+    Args:
+        layouts: of the steps.
+        micro_batches: of each step.
+    """
+    counts = Counter(
+        Shape(layout.rows, layout.row_length, layout.index.shape[1], micro_batches)
+        for layout in layouts
+    )
+    return [dataclasses.replace(shape, steps=count) for shape, count in counts.most_common()]
+
+
+@dataclasses.dataclass(frozen=True)
+class StepLowering:
+    """Writes the steps of a run as modules; weights and optimizer are their arguments.
+
+    Attributes:
+        model: of the run.
+        parts: of the run; its head has the loss.
+        optimizer: of the run.
+        store: train, whose columns say what a batch has.
+        folder: gets the modules.
+    """
+
+    model: Model
+    parts: Parts
+    optimizer: Optimizer
+    store: TokenStore
+    folder: pathlib.Path
+
+    def lower(
+        self, shape: Shape, *, training: bool, update: bool = True, compile_here: bool = False
+    ) -> pathlib.Path:
+        """Writes the module of one step.
+
+        Args:
+            shape: of the step.
+            training: a training step; else one of an evaluation.
+            update: of a training step, take in the update; without it only the gradients are
+                computed.
+            compile_here: compile it for this machine too.
+        Raises:
+            LoweringError: an operation cannot be compiled, or a size would be known only at run
+                time.
+        """
+        step = self._training_step(shape, update) if training else self._evaluation_step
+        compiled = tf.function(step, jit_compile=True, autograph=False)
+        try:
+            lowered = compiled.experimental_get_compiler_ir(self._empty_batch(shape))
+            text = lowered(stage="hlo")
+            module = lowered(stage="hlo_serialized")
+            if compile_here:
+                lowered(stage="optimized_hlo")
+        except (tf.errors.OpError, ValueError, TypeError, NotImplementedError) as error:
+            raise LoweringError(str(error)) from None
+        _require_static(text)
+        kind = ("train" if update else "gradients") if training else "evaluate"
+        size = f"{shape.micro_batches}x{shape.rows}x{shape.row_length}"
+        file = self.folder / f"{kind}_{size}.hlo"
+        file.write_bytes(module)
+        return file
+
+    def _empty_batch(self, shape: Shape) -> Batch:
+        """A batch of that shape without any example: (M, …)."""
+        places = (shape.micro_batches, shape.slots)
+        empty = Layout(
+            row_length=shape.row_length,
+            rows=shape.rows,
+            index=np.full(places, -1, np.int64),
+            row=np.zeros(places, np.int32),
+            start=np.zeros(places, np.int32),
+        )
+        columns = fill(self.store, empty, range(shape.micro_batches))
+        return {name: tf.constant(values) for name, values in columns.items()}
+
+    def _evaluation_step(self, batch: Batch) -> dict[str, tf.Tensor]:
+        return self.model.results({name: values[0] for name, values in batch.items()})
+
+    def _training_step(self, shape: Shape, update: bool) -> Callable[[Batch], tf.Tensor]:
+        optimizer = self.optimizer
+        gradients_of = make_gradients(self.model, self.parts.head, optimizer, shape.micro_batches)
+
+        def step(batch: Batch) -> tf.Tensor:
+            number = tf.cast(optimizer.step.read_value(), tf.int32)
+            seed = tf.stack([tf.constant(optimizer.settings.seed), number])
+            gradients, sums = gradients_of(batch, seed, tf.constant(0))
+            if not update:
+                return [*gradients, sums]
+            with tf.name_scope("update"):
+                norm = optimizer.apply(gradients, sums[1])
+            return tf.concat([sums, [norm]], 0)
+
+        return step
+
+
+def _require_static(module_text: str) -> None:
+    """Raises LoweringError where a size would be known only at run time, with its place."""
+    dynamic = DYNAMIC_SIZE.search(module_text)
+    if dynamic is None:
+        return
+    line = next(line for line in module_text.splitlines() if dynamic[0] in line)
+    name = OPERATION_NAME.search(line)
+    place = f" in {name[1]}" if name else ""
+    raise LoweringError(f"a size that is known only at run time: {dynamic[0]}{place}")

@@ -1,0 +1,80 @@
+"""Answers questions in batches, by the serving graph or by generating texts."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeAlias, TypeVar
+
+import numpy as np
+import tensorflow as tf
+
+from trainer.run.model import Model
+from trainer.serve.questions import Question
+from trainer.serve.served_head import ServedHead
+from trainer.serve.server import Server, make_server
+
+Item = TypeVar("Item")
+
+
+class Answer(NamedTuple):
+    """One answer: a row of a batch's outputs."""
+
+    outputs: Mapping[str, np.ndarray]
+    row: int
+
+
+Answerer: TypeAlias = Callable[[Sequence[Question]], list[Answer]]
+
+
+def make_answerer(model: Model, head: ServedHead, batch_size: int) -> Answerer:
+    """A function from questions to their answers, in the same order.
+
+    Args:
+        model: that was trained.
+        head: of the model.
+        batch_size: questions at once.
+    """
+    if head.generates:
+        return _Generating(head.generate_many(model.backbone, batch_size))
+    return _Serving(make_server(model, head), batch_size)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Generating:
+    generate: Callable[[list[str]], dict[str, np.ndarray]]
+
+    def __call__(self, questions: Sequence[Question]) -> list[Answer]:
+        outputs = self.generate([question.texts[0] for question in questions])
+        return [Answer(outputs, row) for row in range(len(questions))]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Serving:
+    server: Server
+    batch_size: int
+
+    def __call__(self, questions: Sequence[Question]) -> list[Answer]:
+        """Asks long texts together with long ones, so that little is padding."""
+        lengths = [sum(map(len, question.texts)) for question in questions]
+        longest_first = sorted(range(len(questions)), key=lambda index: -lengths[index])
+        answers: dict[int, Answer] = {}
+        for batch in chunks(longest_first, self.batch_size):
+            outputs = self._outputs([questions[index].texts for index in batch])
+            answers.update({index: Answer(outputs, row) for row, index in enumerate(batch)})
+        return [answers[index] for index in range(len(questions))]
+
+    def _outputs(self, texts: Sequence[tuple[str, ...]]) -> dict[str, np.ndarray]:
+        columns = [
+            tf.constant([text.encode("utf-8", "replace") for text in column])
+            for column in zip(*texts, strict=True)
+        ]
+        return {name: values.numpy() for name, values in self.server.texts(*columns).items()}
+
+
+def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """The items in their order, `size` of them at a time; the last chunk has what is left."""
+    remaining = iter(items)
+    while chunk := list(itertools.islice(remaining, size)):
+        yield chunk

@@ -1,0 +1,44 @@
+"""The end of a training run: the kept model's scores, its export, and results.json."""
+
+from __future__ import annotations
+
+from trainer.data.prepare import Prepared
+from trainer.run.assembly import Parts
+from trainer.run.kept_model import KeptModel, restore_kept
+from trainer.run.kept_scores import score
+from trainer.run.loop import Training
+from trainer.run.results import Results, measure_expense, require_whole, write_results
+from trainer.serve.export import export_kept
+
+
+def conclude(run: Training, parts: Parts, prepared: Prepared) -> Results:
+    """Evaluates and exports what training made.
+
+    results.json is written twice, first without the model: an export that fails loses no metric.
+
+    Args:
+        run: that has ended.
+        parts: of the run.
+        prepared: has the splits.
+    Raises:
+        JobDirError: the job_dir was removed meanwhile, or cannot be written.
+        ExportRefusedError: a fresh process answers otherwise than the trained model.
+    """
+    job, timeline = run.job, run.timeline
+    step = restore_kept(parts, job, run.strategy, run.model)
+    kept = KeptModel(parts, job, run.strategy, run.model, run.evaluator, step)
+    with timeline.inside("evaluate_s"):
+        scores = score(kept, prepared, evaluated=run.evaluated, calibrate=True)
+    values = {**scores.as_json(), "step": step}
+    write_results(job, values)
+    with timeline.inside("export_s"):
+        model = export_kept(kept, prepared, scores.results)
+    kept.leave_together()
+    loss = job.look_after(last=True)
+    expense = measure_expense(run.state, timeline, run.strategy, parts.config.train.precision)
+    expense.show(parts.display)
+    results = write_results(job, {**values, **expense.as_json()}, model)
+    if job.writes:
+        job.files.settle()
+    require_whole(job, loss, model)
+    return results

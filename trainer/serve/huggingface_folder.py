@@ -1,0 +1,65 @@
+"""Exports a folder that the classes of Hugging Face's transformers load."""
+
+from __future__ import annotations
+
+import pathlib
+
+from trainer.backbones import huggingface
+from trainer.errors import JobDirError
+from trainer.run.model import Model
+from trainer.serve.served_head import ServedHead
+
+
+def export_huggingface(
+    model: Model,
+    head: ServedHead,
+    weights: pathlib.Path,
+    tokenizer: pathlib.Path,
+    folder: pathlib.Path,
+) -> None:
+    """Writes a folder that the head's AutoModelFor… and AutoTokenizer load.
+
+    Args:
+        model: that was trained.
+        head: of the model.
+        weights: the folder that the backbone's weights started from, whose config.json is kept.
+        tokenizer: the folder whose tokenizer is copied.
+        folder: gets the export.
+    Raises:
+        JobDirError: the disk refuses.
+    """
+    tensors, config_updates = head.save_tensors()
+    tokenizer_updates: dict[str, str] = {}
+    if model.backbone.config.causal and not head.generates:
+        padding_of_config, tokenizer_updates = _padding(head)
+        config_updates = {**config_updates, **padding_of_config}
+    try:
+        huggingface.save_huggingface(
+            folder,
+            model.backbone,
+            weights,
+            head_tensors=tensors,
+            config_updates=config_updates,
+            tokenizer_folder=tokenizer,
+            tokenizer_updates=tokenizer_updates,
+        )
+    except OSError as error:
+        raise JobDirError(
+            f"{folder}: the export could not be written: {error}. Free some space or give"
+            " --export.directory."
+        ) from None
+
+
+def _padding(head: ServedHead) -> tuple[dict[str, int], dict[str, str]]:
+    """The padding token of a decoder with a task head, for config.json and for the tokenizer.
+
+    By it the class of transformers finds the last token of a text, and a batch is filled up. Where
+    the tokenizer has none, the token that ends a text is one.
+    """
+    tokenizer = head.tokenizer
+    if tokenizer.has_pad:
+        return {"pad_token_id": tokenizer.pad_id}, {}
+    if tokenizer.eos_id is None:
+        return {}, {}
+    eos_token = tokenizer.vocabulary[tokenizer.eos_id]
+    return {"pad_token_id": tokenizer.eos_id}, {"pad_token": eos_token}

@@ -1,0 +1,241 @@
+"""The proof of an export: a fresh process must answer as the trained model did."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from trainer.data.checked import CheckedTokens
+from trainer.data.store import TokenStore
+from trainer.machine import allocator
+from trainer.run.model import Model
+from trainer.serve import prove
+from trainer.serve.served_head import Arrays, Sample, ServedHead, text_inputs
+from trainer.serve.server import Server, make_server
+
+TOLERANCE = 1e-4  # absolute, float32: batches of another shape sum in another order
+BFLOAT16_TOLERANCE = 2e-2
+SHOWN_ERROR = 2000  # characters of what the fresh process wrote
+# A TPU serves one process: the fresh one has to do without.
+TPU_VARIABLES = ("NEXT_PLUGGABLE_DEVICE_USE_C_API", "TF_PLUGGABLE_DEVICE_LIBRARY_PATH")
+Served = Mapping[str, Sequence[object]]  # output -> (n,) values, as JSON has them
+
+
+class ExportRefusedError(Exception):
+    """The exported model does not predict what the trained one does."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Proof:
+    """What the exported model must answer.
+
+    Attributes:
+        samples: raw texts of validation examples.
+        answers: the head's answers to them, made of what evaluation found.
+        ambiguous: answer -> (n,) bool, where a number within the tolerance of its own may give
+            another one.
+        generated: what `generate` answers to the first few, in this process; empty where the head
+            does not.
+    """
+
+    samples: Sequence[Sample]
+    answers: Arrays
+    ambiguous: Arrays
+    generated: Arrays = dataclasses.field(default_factory=dict)
+
+
+def make_proof(
+    head: ServedHead,
+    samples: Sequence[Sample],
+    results: Arrays,
+    store: TokenStore,
+    *,
+    tolerance: float,
+) -> Proof:
+    """The proof by the first texts of a split.
+
+    Args:
+        head: of the model.
+        samples: the raw texts of the split's first examples.
+        results: of evaluation, for the rows of these examples at least.
+        store: the split.
+        tolerance: within which numbers count as equal.
+    """
+    rows = store.rows_of(len(samples))
+    splits = store.row_splits[: rows + 1]
+
+    def ragged(values: np.ndarray | CheckedTokens) -> tf.RaggedTensor:
+        return tf.RaggedTensor.from_row_splits(values[: splits[-1]], splits, validate=False)
+
+    columns = {name: ragged(values) for name, values in store.tokens.items()}
+    if "example" in store.columns:
+        columns["example"] = tf.constant(store.columns["example"][:rows])
+    of_samples = {
+        name: ragged(values) if name in head.per_token else tf.constant(values[:rows])
+        for name, values in results.items()
+    }
+    texts = tuple(text_inputs(head.text_names, samples))
+    answers = _arrays(head.answers(of_samples, columns, texts))
+    return Proof(samples, answers, head.ambiguous(answers, of_samples, columns, tolerance))
+
+
+def serving_proof(
+    model: Model, head: ServedHead, samples: Sequence[Sample], *, tolerance: float
+) -> Proof:
+    """The proof by what the serving graph answers in this process.
+
+    It is for texts that evaluation sees otherwise, such as in rows that begin anywhere.
+
+    Args:
+        model: that was trained.
+        head: of the model.
+        samples: raw texts, of which the head makes those that are asked.
+        tolerance: within which numbers count as equal.
+    """
+    samples = head.proof_samples(samples)
+    texts = text_inputs(head.text_names, samples)
+    answers = _arrays(make_server(model, head).texts(*texts))
+    return Proof(samples, answers, head.ambiguous(answers, {}, {}, tolerance))
+
+
+def with_generated(proof: Proof, server: Server, text_name: str) -> Proof:
+    """The proof, with what a server generates for its first few texts."""
+    if server.generate is None:
+        return proof
+    (texts,) = text_inputs([text_name], proof.samples[: prove.GENERATED])
+    return dataclasses.replace(proof, generated=_arrays(server.generate(texts)))
+
+
+def prove_export(folder: pathlib.Path, proof: Proof, tolerance: float) -> float:
+    """Asks a SavedModel in a fresh process, without Keras and without this package.
+
+    Args:
+        folder: of the SavedModel.
+        proof: what it must answer.
+        tolerance: within which numbers count as equal.
+    Returns:
+        the largest difference of a number.
+    Raises:
+        ExportRefusedError: it cannot be served, or answers otherwise.
+    """
+    outputs = _served_outputs(folder, proof.samples)
+    worst = compare(outputs["serving_default"], proof.answers, tolerance, proof.ambiguous)
+    if not proof.generated:
+        return worst
+    return max(worst, compare_generated(outputs["generate"], proof.generated, tolerance))
+
+
+def _served_outputs(folder: pathlib.Path, samples: Sequence[Sample]) -> dict[str, Served]:
+    """What a fresh process answers, by signature."""
+    with tempfile.TemporaryDirectory() as scratch:
+        requests = pathlib.Path(scratch, "requests.json")
+        answers = pathlib.Path(scratch, "answers.json")
+        requests.write_text(json.dumps(list(samples)), encoding="utf-8")
+        run = subprocess.run(
+            [sys.executable, "-I", prove.__file__, str(folder), str(requests), str(answers)],
+            capture_output=True,
+            text=True,
+            env=_cpu_environment(os.environ),
+            check=False,
+        )
+        if run.returncode:
+            raise ExportRefusedError(
+                f"a fresh process could not serve {folder}:\n{run.stderr[-SHOWN_ERROR:]}"
+            )
+        outputs: dict[str, Served] = json.loads(answers.read_text(encoding="utf-8"))["outputs"]
+    return outputs
+
+
+def _cpu_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process that computes on the CPU: this one holds the GPUs' memory."""
+    kept = {name: value for name, value in environment.items() if name not in TPU_VARIABLES}
+    return {
+        **allocator.environment(kept),
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+
+
+def _arrays(tensors: Mapping[str, tf.Tensor]) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in tensors.items()}
+
+
+def compare_generated(served: Served, written: Arrays, tolerance: float) -> float:
+    """As `compare`, of generated texts and their scores.
+
+    Where two texts are as likely, either may be written.
+
+    Args:
+        served: what the fresh process answers.
+        written: what this process did.
+        tolerance: of a score, relative where it is above 1.
+    """
+    scores = np.asarray(written["score"])
+    limits = tolerance * np.maximum(1, np.abs(scores))
+    as_likely = np.abs(np.asarray(served["score"]) - scores) <= limits
+    names = ("generated_text", "score")
+    return compare(
+        {name: served[name] for name in names},
+        {name: written[name] for name in names},
+        tolerance,
+        {"generated_text": as_likely},
+    )
+
+
+def compare(served: Served, expected: Arrays, tolerance: float, ambiguous: Arrays) -> float:
+    """The largest difference of the numbers, relative where they are above 1.
+
+    Args:
+        served: output -> what was answered to each example.
+        expected: output -> (n, …) what should be.
+        tolerance: of a number.
+        ambiguous: output -> (n,) bool, rows that are so near an edge that the output may differ.
+    Raises:
+        ExportRefusedError: a number differs by more than `tolerance`, or another output that is not
+            ambiguous differs.
+    """
+    worst = 0.0
+    for name, values in expected.items():
+        trained = [prove.plain(value) for value in values.tolist()]
+        for row, (answer, truth) in enumerate(zip(served[name], trained, strict=True)):
+            if name in ambiguous and ambiguous[name][row]:
+                continue
+            if isinstance(answer, list) and isinstance(truth, list):
+                answer, truth = _padded_alike(answer, truth)
+            where = f"{name} of example {row} differs"
+            said = f"{truth} trained, {answer} served"
+            if values.dtype.kind == "f":
+                difference = _difference(answer, truth)
+                if not difference <= tolerance:  # NaN is not either
+                    raise ExportRefusedError(
+                        f"{where} by {difference:.2e}, over {tolerance:.0e}: {said}"
+                    )
+                worst = max(worst, difference)
+            elif answer != truth:
+                raise ExportRefusedError(f"{where}: {said}")
+    return worst
+
+
+def _difference(served: object, trained: object) -> float:
+    """The largest difference of two lists of numbers; NaN where one is."""
+    expected = np.asarray(trained, np.float64)
+    size = np.maximum(1, np.abs(expected))  # a sum over a long text is rounded by its size
+    differences = np.abs(np.asarray(served, np.float64) - expected) / size
+    return float(np.max(differences, initial=0))
+
+
+def _padded_alike(one: list[object], other: list[object]) -> tuple[list[object], list[object]]:
+    """As many items each: answers that are lists are padded to the longest of their batch."""
+    longest = max(len(one), len(other))
+    first = (one or other or [0])[0]
+    fill: list[object] = [""] if isinstance(first, str) else [-1]
+    return one + fill * (longest - len(one)), other + fill * (longest - len(other))

@@ -1,0 +1,77 @@
+"""Exports a SavedModel that takes raw strings and has proved itself."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from trainer.errors import JobDirError
+from trainer.files.replacing import replaced_folder
+from trainer.run.model import Model
+from trainer.serve.proof import Proof, prove_export, with_generated
+from trainer.serve.served_head import Sample, ServedHead
+from trainer.serve.server import Server, make_server
+from trainer.serve.warmup import prediction_log
+
+WARMUP_REQUESTS = 8
+
+
+def export_saved_model(
+    model: Model, head: ServedHead, folder: pathlib.Path, proof: Proof, *, tolerance: float
+) -> str:
+    """Writes the SavedModel, proves it, and only then puts it in place of the one before.
+
+    Args:
+        model: that was trained.
+        head: of the model.
+        folder: gets the SavedModel.
+        proof: what it must answer in a fresh process.
+        tolerance: within which numbers count as equal.
+    Returns:
+        one line on what was proved.
+    Raises:
+        ExportRefusedError: the fresh process answers otherwise.
+        JobDirError: the disk refuses.
+    """
+    server = make_server(model, head)
+    proof = with_generated(proof, server, head.text_names[0])
+    try:
+        with replaced_folder(folder) as temporary:
+            _save(server, temporary)
+            _write_extras(temporary, head, proof.samples)
+            worst = prove_export(temporary, proof, tolerance)
+    except OSError as error:
+        raise JobDirError(
+            f"{folder}: the SavedModel could not be written: {error}. Free some space or give"
+            " --export.directory."
+        ) from None
+    return (
+        f"{len(proof.samples)} validation texts answered alike by a fresh process without Keras"
+        f" (largest difference {worst:.1e})"
+    )
+
+
+def _save(server: Server, folder: pathlib.Path) -> None:
+    """Writes the SavedModel.
+
+    Raises OSError where the disk refuses, also where TensorFlow has another error for that.
+    """
+    try:
+        tf.saved_model.save(server.as_module(), str(folder), signatures=server.signatures())
+    except tf.errors.OpError as error:
+        raise OSError(error.message) from error
+
+
+def _write_extras(folder: pathlib.Path, head: ServedHead, samples: Sequence[Sample]) -> None:
+    """Writes TensorFlow Serving's warm-up requests, and the labels' names."""
+    extra = folder / "assets.extra"
+    extra.mkdir(exist_ok=True)
+    with tf.io.TFRecordWriter(str(extra / "tf_serving_warmup_requests")) as writer:
+        for sample in samples[:WARMUP_REQUESTS]:
+            inputs = {name: [sample[name]] for name in head.text_names}
+            writer.write(prediction_log(inputs))
+    labels = json.dumps(head.vocabulary["labels"], ensure_ascii=False)
+    (extra / "labels.json").write_text(labels, encoding="utf-8")

@@ -1,0 +1,169 @@
+"""The graph from raw strings to answers: what a SavedModel serves, and what predict asks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import tensorflow as tf
+
+from trainer.run.model import Model
+from trainer.serve.served_head import ServedHead, Tensors
+
+ROWS_AT_ONCE = 64  # of long texts, whose activations need not fit in memory together
+
+
+@dataclasses.dataclass(frozen=True)
+class Server:
+    """The compiled functions that answer; each is a signature of the SavedModel.
+
+    Attributes:
+        texts: `serving_default`, takes the head's texts, (B,) string each.
+        token_ids: takes token_ids (B, S) int32, 0 being padding told apart by padding_mask (B, S)
+            int32, and what else the head takes of each token.
+        generate: takes a text, (B,) string; None where the head does not generate.
+        weights: the model's, as plain variables: a SavedModel must not name Keras.
+    """
+
+    texts: Callable[..., dict[str, tf.Tensor]]
+    token_ids: Callable[..., dict[str, tf.Tensor]]
+    generate: Callable[[tf.Tensor], dict[str, tf.Tensor]] | None
+    weights: dict[str, tf.Variable]
+
+    def signatures(self) -> dict[str, Callable[..., dict[str, tf.Tensor]]]:
+        """The functions by the names of their signatures."""
+        functions = {"serving_default": self.texts, "token_ids": self.token_ids}
+        if self.generate is not None:
+            functions["generate"] = self.generate
+        return functions
+
+    def as_module(self) -> tf.Module:
+        """What TensorFlow saves: the functions, and the weights that they read."""
+        module = tf.Module(name="server")
+        module.weights = self.weights
+        module.texts = self.texts
+        module.token_ids = self.token_ids
+        module.entries = self.signatures()
+        return module
+
+
+def make_server(model: Model, head: ServedHead) -> Server:
+    """Compiles nothing yet: a function is traced when it is first called or saved."""
+    answering = _Answering(model, head)
+    texts = [tf.TensorSpec([None], tf.string, name=name) for name in head.text_names]
+    tokens = [tf.TensorSpec([None, None], tf.int32, name=name) for name in answering.inputs]
+    text = [tf.TensorSpec([None], tf.string, name="text")]
+    return Server(
+        texts=tf.function(answering.texts, autograph=False, input_signature=texts),
+        token_ids=tf.function(answering.token_ids, autograph=False, input_signature=tokens),
+        generate=(
+            tf.function(answering.generate, autograph=False, input_signature=text)
+            if head.generates
+            else None
+        ),
+        weights=dict(model.weights),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Answering:
+    """A model and its head, as functions of texts and of tokens."""
+
+    model: Model
+    head: ServedHead
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The columns of tokens that the model takes."""
+        return ("token_ids", "padding_mask", *self.head.more_inputs)
+
+    def texts(self, *texts: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The answers to (B,) texts, which may go through several rows each."""
+        columns, _ = self.head.encode(*texts)
+        token_columns = {
+            name: values for name, values in columns.items() if isinstance(values, tf.RaggedTensor)
+        }
+        results = (
+            _in_parts(self._results_of_rows, token_columns)
+            if self.head.windows
+            else self._results_of_rows(token_columns)
+        )
+        by_row = {
+            name: (
+                columns["token_ids"].with_values(values) if name in self.head.per_token else values
+            )
+            for name, values in results.items()
+        }
+        return self.head.answers(by_row, columns, texts)
+
+    def token_ids(self, *tokens: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The answers to rows of token ids, (B, S) int32 each of `inputs`."""
+        batch = dict(zip(self.inputs, tokens, strict=True))
+        return self.head.token_answers(self._results(batch))
+
+    def generate(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What follows (B,) texts."""
+        return self.head.generate(self.model.backbone, text)
+
+    def _results_of_rows(self, columns: Tensors) -> dict[str, tf.Tensor]:
+        """The results of ragged rows; those of tokens one after the other."""
+        token_ids = columns["token_ids"]
+        batch = {name: columns[name].to_tensor() for name in self.inputs if name in columns}
+        batch["padding_mask"] = tf.ones_like(token_ids).to_tensor()
+        lengths = token_ids.row_lengths()
+        return {
+            name: (
+                tf.RaggedTensor.from_tensor(values, lengths=lengths).values
+                if name in self.head.per_token
+                else values
+            )
+            for name, values in self._results(batch).items()
+        }
+
+    def _results(self, tokens: Tensors) -> dict[str, tf.Tensor]:
+        """The results of (B, S) tokens, an example a row."""
+        count = tf.shape(tokens["token_ids"])[0]
+        places = {
+            "example_row": tf.range(count),
+            "example_start": tf.zeros([count], tf.int32),
+            "example_length": tf.reduce_sum(tokens["padding_mask"], axis=1),
+        }
+        return self.model.results({**tokens, **self.head.served(tokens), **places})
+
+
+def _in_parts(
+    call: Callable[[Tensors], dict[str, tf.Tensor]], columns: Mapping[str, tf.RaggedTensor]
+) -> dict[str, tf.Tensor]:
+    """What `call` returns of all rows, made of ROWS_AT_ONCE rows at a time.
+
+    Args:
+        call: of ragged columns of some rows.
+        columns: of all rows.
+    """
+    count = columns["token_ids"].nrows(out_type=tf.int32)
+    traced = tf.function(call)  # once, for the shapes of its results and for the loop
+    specs = traced.get_concrete_function(dict(columns)).structured_outputs
+
+    def has_more(start: tf.Tensor, *_: tf.TensorArray) -> tf.Tensor:
+        # At least once, so that no rows give empty results of the right shape.
+        return (start < count) | (start == 0)
+
+    def add_part(start: tf.Tensor, *parts: tf.TensorArray) -> tuple[tf.Tensor, ...]:
+        rows = {name: values[start : start + ROWS_AT_ONCE] for name, values in columns.items()}
+        results = traced(rows)
+        place = start // ROWS_AT_ONCE
+        written = [
+            part.write(place, results[name]) for part, name in zip(parts, specs, strict=True)
+        ]
+        return start + ROWS_AT_ONCE, *written
+
+    start = tf.constant(0)
+    empty = [_growing_array(spec) for spec in specs.values()]
+    _, *arrays = tf.while_loop(has_more, add_part, (start, *empty), parallel_iterations=1)
+    return {name: array.concat() for name, array in zip(specs, arrays, strict=True)}
+
+
+def _growing_array(spec: tf.TensorSpec) -> tf.TensorArray:
+    return tf.TensorArray(
+        spec.dtype, size=1, dynamic_size=True, infer_shape=False, element_shape=spec.shape
+    )
