@@ -10,7 +10,7 @@ from tests.fuzzing import assert_clean, mutated_config, mutated_flags
 from trainer.files import mirror
 from trainer.settings import flags
 from trainer.vertex.__main__ import main
-from trainer.vertex.options import own_flags
+from trainer.vertex.command_line import own_flags
 
 SAMPLE, ALL = 40, 500
 SECONDS = 30

@@ -13,31 +13,32 @@ from trainer.console import standard_streams
 from trainer.errors import UserError, shown_message
 from trainer.files import mirror
 from trainer.settings import flags
-from trainer.vertex import options as options_module
+from trainer.vertex import command_line
 
 
 def main(argv: list[str] | None = None) -> int:
     """Submits a job.
 
-    Returns the exit code: 0 done, 2 a mistake, or a job that was followed and failed.
+    Returns:
+        the exit code: 0 done, 2 a mistake or a job that was followed and failed, 141 nobody reads
+        what is written any more.
     """
     standard_streams.open_closed()
     now = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     try:
-        options, overrides = options_module.parse(sys.argv if argv is None else argv)
+        options, overrides = command_line.parse(sys.argv if argv is None else argv)
         if options is None:
-            standard_streams.print_text(
-                flags.help_text(options_module.USAGE, options_module.own_flags())
-            )
+            usage = flags.help_text(command_line.USAGE, command_line.own_flags())
+            standard_streams.print_text(usage)
             return 0
         if options.deploy:
             from trainer.vertex.deploy import deploy
 
-            deploy(options, now)
-        else:
+            deploy(options, options.deploy, now)
+        elif options.config:  # else there is no way to here
             from trainer.vertex.submit import submit
 
-            submit(options, overrides, now)
+            submit(options, options.config, overrides, now)
     except UserError as error:
         standard_streams.say(f"error: {shown_message(mirror.shown(str(error)))}")
         standard_streams.give_up()

@@ -18,6 +18,7 @@ from trainer.vertex.options import Options
 TABLE = pathlib.Path(__file__).with_name("accelerators.yaml")
 DEFAULT_DISK = "pd-ssd"
 FLEX_START_HOURS = 168
+COUNTED_TPU_PARTS = {"tpu-v5e": " chips"}  # of the others, cores
 
 
 class Slice(pydantic.BaseModel, extra="forbid"):
@@ -105,6 +106,24 @@ def choose(options: Options) -> Machine:
             in, TPUs with several workers, …
     """
     name, _, count_text = options.accelerator.lower().partition(":")
+    row = _row(name, options)
+    problems = _region_problems(options, name, row)
+    count, count_problems = _count(name, count_text, row, options)
+    problems += count_problems
+    if row.slices:
+        machine = _slice_machine(row, count, options)
+        problems += _slice_problems(row, row.slices[count], options)
+    else:
+        machine = _plain_machine(row, count, options)
+        problems += _machine_type_problems(row.machines[count], options)
+    problems += _rule_problems(options, name, row, machine)
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return machine
+
+
+def _row(name: str, options: Options) -> Accelerator:
+    """The accelerator's row. Raises ConfigError where there is none, or it cannot be used."""
     rows = table().accelerators
     if name not in rows:
         raise ConfigError(
@@ -113,38 +132,31 @@ def choose(options: Options) -> Machine:
         )
     row = rows[name]
     if row.refused:
-        others = ", ".join(
-            other for other, found in rows.items() if found.kind == "tpu" and not found.refused
-        )
+        tpus = [other for other, known in rows.items() if known.kind == "tpu" and not known.refused]
         raise ConfigError(
-            f"--accelerator: {name} cannot be used: {row.refused}. Choose one of {others}, or a"
-            " GPU."
+            f"--accelerator: {name} cannot be used: {row.refused}. Choose one of"
+            f" {', '.join(tpus)}, or a GPU."
         )
-    problems = _region_problems(options, name, row)
+    return row
+
+
+def _count(name: str, count_text: str, row: Accelerator, options: Options) -> tuple[int, list[str]]:
+    """How many accelerators are asked for; where that is none of theirs, the least, and why."""
     counts = row.slices or row.machines
-    count = int(count_text) if count_text.isdigit() else (min(counts) if not count_text else -1)
+    least = min(counts)
+    shown = shown_value(options.accelerator)
     if row.kind == "cpu" and count_text not in ("", "1"):
-        problems.append(
-            f"--accelerator: cpu has no count. Received {shown_value(options.accelerator)}. For a"
-            " larger machine: --machine_type; for several: --workers."
-        )
-        count = 1
-    if count not in counts:
-        unit = "" if row.kind == "gpu" else " chips" if name == "tpu-v5e" else " cores"
-        problems.append(
-            f"--accelerator: {name} comes in {', '.join(map(str, counts))}{unit}. Received"
-            f" {shown_value(options.accelerator)}."
-        )
-        count = min(counts)
-    machine = (
-        _slice(row, count, options, problems)
-        if row.slices
-        else _machine(row, count, options, problems)
-    )
-    problems += _rule_problems(options, name, row, machine)
-    if problems:
-        raise ConfigError("\n".join(problems))
-    return machine
+        return least, [
+            f"--accelerator: cpu has no count. Received {shown}. For a larger machine:"
+            " --machine_type; for several: --workers."
+        ]
+    if not count_text:
+        return least, []
+    if count_text.isdecimal() and int(count_text) in counts:
+        return int(count_text), []
+    unit = "" if row.kind == "gpu" else COUNTED_TPU_PARTS.get(name, " cores")
+    known = ", ".join(map(str, counts))
+    return least, [f"--accelerator: {name} comes in {known}{unit}. Received {shown}."]
 
 
 def _region_problems(options: Options, name: str, row: Accelerator) -> list[str]:
@@ -163,118 +175,142 @@ def _region_problems(options: Options, name: str, row: Accelerator) -> list[str]
     return []
 
 
-def _machine(row: Accelerator, count: int, options: Options, problems: list[str]) -> Machine:
-    types = row.machines[count]
-    if options.machine_type and options.machine_type not in types:
-        problems.append(
-            f"--machine_type: expected one of {', '.join(types)} for"
-            f" --accelerator={options.accelerator}. Received"
-            f" {shown_value(options.machine_type)}.{suggest(options.machine_type, types)}"
-        )
+def _plain_machine(row: Accelerator, count: int, options: Options) -> Machine:
+    """A machine without accelerators, or with some GPUs."""
     each = count if row.kind == "gpu" else 1
     return Machine(
-        row.kind,
-        options.machine_type or types[0],
-        row.type,
-        count if row.type else None,
-        None,
-        each * options.workers,
-        options.workers,
-        row.memory_gb,
-        None,
-        row.disk,
-        _executor(options, row.kind),
-        row.environment,
-        row.bfloat16,
+        kind=row.kind,
+        machine_type=options.machine_type or row.machines[count][0],
+        accelerator_type=row.type,
+        accelerator_count=count if row.type else None,
+        topology=None,
+        replicas=each * options.workers,
+        hosts=options.workers,
+        memory_gb=row.memory_gb,
+        generation=None,
+        disk_type=row.disk,
+        executor_image=_executor(options, row.kind),
+        environment=row.environment,
+        bfloat16=row.bfloat16,
     )
 
 
-def _slice(row: Accelerator, count: int, options: Options, problems: list[str]) -> Machine:
-    found = row.slices[count]
-    if options.machine_type and options.machine_type != found.machine:
-        shape = f", topology {found.topology}" if found.topology else ""
+def _machine_type_problems(machine_types: list[str], options: Options) -> list[str]:
+    if not options.machine_type or options.machine_type in machine_types:
+        return []
+    return [
+        f"--machine_type: expected one of {', '.join(machine_types)} for"
+        f" --accelerator={options.accelerator}. Received"
+        f" {shown_value(options.machine_type)}.{suggest(options.machine_type, machine_types)}"
+    ]
+
+
+def _slice_machine(row: Accelerator, count: int, options: Options) -> Machine:
+    """A TPU slice."""
+    tpu_slice = row.slices[count]
+    return Machine(
+        kind=row.kind,
+        machine_type=tpu_slice.machine,
+        accelerator_type=row.type,
+        accelerator_count=count if row.type else None,
+        topology=tpu_slice.topology,
+        replicas=tpu_slice.replicas,
+        hosts=tpu_slice.hosts,
+        memory_gb=row.memory_gb,
+        generation=row.generation,
+        disk_type=row.disk,
+        executor_image=_executor(options, row.kind),
+        environment=row.environment,
+        bfloat16=row.bfloat16,
+    )
+
+
+def _slice_problems(row: Accelerator, tpu_slice: Slice, options: Options) -> list[str]:
+    problems = []
+    if options.machine_type and options.machine_type != tpu_slice.machine:
+        shape = f", topology {tpu_slice.topology}" if tpu_slice.topology else ""
         problems.append(
-            f"--machine_type: --accelerator={options.accelerator} is {found.machine}{shape}. "
-            f"Received {shown_value(options.machine_type)}. Leave it out."
+            f"--machine_type: --accelerator={options.accelerator} is {tpu_slice.machine}{shape}."
+            f" Received {shown_value(options.machine_type)}. Leave it out."
         )
-    if found.hosts > 1 and row.pod_regions and options.region not in row.pod_regions:
+    if tpu_slice.hosts > 1 and row.pod_regions and options.region not in row.pod_regions:
         problems.append(
             f"--region: slices of several hosts are offered in {', '.join(row.pod_regions)}."
             f" Received {shown_value(options.region)}."
         )
-    return Machine(
-        row.kind,
-        found.machine,
-        row.type,
-        count if row.type else None,
-        found.topology,
-        found.replicas,
-        found.hosts,
-        row.memory_gb,
-        row.generation,
-        row.disk,
-        _executor(options, row.kind),
-        row.environment,
-        row.bfloat16,
-    )
+    return problems
 
 
 def _executor(options: Options, kind: str) -> str:
+    """The container for a package, from the registry of the region's continent."""
+    if options.executor_image:
+        return options.executor_image
     continent = re.match(r"(europe|asia)", options.region)
-    found = next(executor for executor in table().executors if executor.kind == kind)
-    return options.executor_image or found.uri.replace(
-        "us-", f"{continent[1] if continent else 'us'}-", 1
-    )
+    newest = _newest_executor(kind)
+    return newest.uri.replace("us-", f"{continent[1] if continent else 'us'}-", 1)
+
+
+def _newest_executor(kind: str) -> Executor:
+    return next(executor for executor in table().executors if executor.kind == kind)
 
 
 def _rule_problems(options: Options, name: str, row: Accelerator, machine: Machine) -> list[str]:
-    found = []
-    if row.kind == "tpu" and options.workers > 1:
-        larger = [size for size in row.slices if size > min(row.slices)]
-        found.append(
-            f"--workers: a TPU job has one worker, whatever its hosts. Received {options.workers}."
-            " For more chips take a larger slice:"
-            f" --accelerator={name}:{larger[0] if larger else min(row.slices)}"
-        )
-    if row.kind == "tpu" and machine.hosts > 1 and options.spot:
-        found.append(
-            f"--spot: not for TPU slices of several hosts. --accelerator={options.accelerator} has"
-            f" {machine.hosts}. Leave it out, or take a slice of one host."
-        )
-    if row.kind == "tpu" and options.tune:
-        found.append(
-            "--tune: Vertex AI's hyperparameter tuning does not run on TPUs. Search on a GPU, and"
-            " train on the TPU with what it found."
-        )
+    """What the kind of machine does not allow."""
+    problems = _tpu_problems(options, name, row, machine) if row.kind == "tpu" else []
     if row.kind != "cpu" and options.package:
-        newest = next(executor for executor in table().executors if executor.kind == row.kind)
-        found.append(
+        newest = _newest_executor(row.kind)
+        problems.append(
             f"--package: Vertex AI's newest container for a {row.kind.upper()} has TensorFlow"
             f" {newest.tensorflow}, whose libraries do not serve the one that the package brings."
             " Leave --package out, so that the job runs in the image of docker/, or give an"
             " --image."
         )
     if options.flex_start and not row.flex_start:
-        able = ", ".join(other for other, known in table().accelerators.items() if known.flex_start)
-        found.append(
-            f"--flex_start: only for {able}. Received --accelerator={options.accelerator}."
+        able = [other for other, known in table().accelerators.items() if known.flex_start]
+        problems.append(
+            f"--flex_start: only for {', '.join(able)}. Received"
+            f" --accelerator={options.accelerator}."
         )
     if options.flex_start and options.timeout_hours > FLEX_START_HOURS:
-        found.append(
+        problems.append(
             f"--timeout_hours: at most {FLEX_START_HOURS} with --flex_start. Received"
             f" {options.timeout_hours:g}."
         )
-    return found
+    return problems
+
+
+def _tpu_problems(options: Options, name: str, row: Accelerator, machine: Machine) -> list[str]:
+    problems = []
+    if options.workers > 1:
+        least, *larger = sorted(row.slices)
+        size = larger[0] if larger else least
+        problems.append(
+            f"--workers: a TPU job has one worker, whatever its hosts. Received {options.workers}."
+            f" For more chips take a larger slice: --accelerator={name}:{size}"
+        )
+    if machine.hosts > 1 and options.spot:
+        problems.append(
+            f"--spot: not for TPU slices of several hosts. --accelerator={options.accelerator} has"
+            f" {machine.hosts}. Leave it out, or take a slice of one host."
+        )
+    if options.tune:
+        problems.append(
+            "--tune: Vertex AI's hyperparameter tuning does not run on TPUs. Search on a GPU, and"
+            " train on the TPU with what it found."
+        )
+    return problems
 
 
 def executor_problem(machine: Machine, today: datetime.date) -> str | None:
-    """What is wrong with running a package in the container that was chosen; None where nothing is
-    known to be.
+    """What is wrong with running a package in the chosen container; None where nothing is known.
+
+    Args:
+        machine: has the container.
+        today: by which it must still be offered.
     """
     name = machine.executor_image.partition("-")[2]
-    known = next(
-        (executor for executor in table().executors if executor.uri.partition("-")[2] == name), None
-    )
+    same = (executor for executor in table().executors if executor.uri.partition("-")[2] == name)
+    known = next(same, None)
     if known is None or today <= known.available_until:
         return None
     return (

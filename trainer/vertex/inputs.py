@@ -1,5 +1,6 @@
-"""What a run reads from this machine goes to the bucket, once by content, and the settings name it
-there.
+"""What a run reads from this machine goes to the bucket, where the settings then name it.
+
+The same content is uploaded once.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from collections.abc import Collection, Mapping
 
 from trainer.errors import ConfigError
 from trainer.files import gcs, mirror
-from trainer.files.hub import HUB_FILES
-from trainer.files.storage import expand, local_path
+from trainer.files.storage import HUB_FILES, expand, local_path
+from trainer.settings.resolve import Setting, Settings
 from trainer.settings.schema import Config
-from trainer.settings.setting import Setting, Settings
+from trainer.sources.tfds import Settings as TfdsSettings
 
 REMOTE = ("gs://", "hf://")
+SPLITS = ("train", "validation", "test")
 BLOCK_BYTES = 1 << 20
 
 
@@ -39,6 +41,13 @@ class Input:
     def total_bytes(self) -> int:
         """Of all files."""
         return sum(file.stat().st_size for file in self.files)
+
+    def described(self) -> str:
+        """The setting, how many files it names, and how large they are."""
+        return (
+            f"{'.'.join(self.setting)}: {len(self.files)} files of {self.base},"
+            f" {self.total_bytes() / 1e6:,.1f} MB"
+        )
 
     def digest(self) -> str:
         """Of names and contents: the same files are the same folder in the bucket."""
@@ -61,14 +70,13 @@ def find(config: Config) -> list[Input]:
         ("backbone", "weights"): config.backbone.weights,
         ("backbone", "tokenizer"): config.backbone.tokenizer,
     }
-    if config.data.source == "tfds":
+    dataset = ""
+    if isinstance(config.data, TfdsSettings):
         named["data", "tfds_data_dir"] = config.data.tfds_data_dir
+        dataset = config.data.tfds_name.partition(":")[0].partition("/")[0]
     else:
-        named |= {
-            ("data", split): getattr(config.data, split)
-            for split in ("train", "validation", "test")
-        }
-    dataset = getattr(config.data, "tfds_name", "").partition(":")[0].partition("/")[0]
+        for split in SPLITS:
+            named["data", split] = getattr(config.data, split)
     return [
         _input(setting, path, dataset)
         for setting, path in named.items()
@@ -77,26 +85,43 @@ def find(config: Config) -> list[Input]:
 
 
 def _input(setting: tuple[str, str], path: str, dataset: str) -> Input:
-    found = expand(path, key=".".join(setting))
-    if len(found) == 1 and found[0].is_dir():
-        files = sorted(
-            file for file in found[0].rglob("*") if file.is_file() and not _hidden(file, found[0])
-        )
-        if setting == ("data", "tfds_data_dir"):  # which may hold other data sets, and downloads
-            files = [file for file in files if file.relative_to(found[0]).parts[0] == dataset]
-        if setting[0] == "backbone":
-            files = [
-                file
-                for file in files
-                if file.parent == found[0] and any(file.match(pattern) for pattern in HUB_FILES)
-            ]
-        return Input(setting, tuple(files), found[0], "")
-    files = tuple(file for file in found if file.is_file())
-    local = local_path(path, ".".join(setting))
+    """What a setting names.
+
+    Args:
+        setting: section and key.
+        path: its value, a path or a glob.
+        dataset: of TensorFlow Datasets, whose folder may hold others.
+    """
+    key = ".".join(setting)
+    matches = expand(path, key=key)
+    if len(matches) == 1 and matches[0].is_dir():
+        folder = matches[0]
+        files = [file for file in _files_below(folder) if _is_read(file, folder, setting, dataset)]
+        return Input(setting, tuple(files), folder, "")
+    named_files = tuple(file for file in matches if file.is_file())
+    local = local_path(path, key)
     if local.exists():
-        return Input(setting, files, local.parent, local.name)
+        return Input(setting, named_files, local.parent, local.name)
     base = pathlib.Path(*itertools.takewhile(lambda part: not glob.has_magic(part), local.parts))
-    return Input(setting, files, base, "/".join(local.parts[len(base.parts) :]))
+    return Input(setting, named_files, base, "/".join(local.parts[len(base.parts) :]))
+
+
+def _files_below(folder: pathlib.Path) -> list[pathlib.Path]:
+    """All files in a folder and its folders, but for hidden ones."""
+    return sorted(
+        file for file in folder.rglob("*") if file.is_file() and not _hidden(file, folder)
+    )
+
+
+def _is_read(
+    file: pathlib.Path, folder: pathlib.Path, setting: tuple[str, str], dataset: str
+) -> bool:
+    """Whether a run reads that file of the folder that a setting names."""
+    if setting == ("data", "tfds_data_dir"):  # which may hold other data sets, and downloads
+        return file.relative_to(folder).parts[0] == dataset
+    if setting[0] == "backbone":
+        return file.parent == folder and any(file.match(pattern) for pattern in HUB_FILES)
+    return True
 
 
 def _hidden(file: pathlib.Path, folder: pathlib.Path) -> bool:
@@ -107,16 +132,17 @@ def _hidden(file: pathlib.Path, folder: pathlib.Path) -> bool:
 
 def place(inputs: list[Input], bucket: str) -> dict[Input, str]:
     """The URL below the bucket's folder that each input will have."""
-    return {
-        found: "/".join(filter(None, (f"{bucket}/inputs/{found.digest()}", found.rest)))
-        for found in inputs
-    }
+    places = {}
+    for local in inputs:
+        folder = f"{bucket}/inputs/{local.digest()}"
+        places[local] = f"{folder}/{local.rest}" if local.rest else folder
+    return places
 
 
 def settings(places: Mapping[Input, str]) -> Settings:
     """The settings, naming what is in the bucket."""
     return {
-        found.setting: Setting(url, f"uploaded from {found.base}") for found, url in places.items()
+        local.setting: Setting(url, f"uploaded from {local.base}") for local, url in places.items()
     }
 
 
@@ -126,43 +152,35 @@ def upload(places: Mapping[Input, str]) -> int:
     Raises:
         ConfigError: it cannot be written.
     """
-    sent = 0
-    for found, url in places.items():
-        key = ".".join(found.setting)
-        target = url.removesuffix(f"/{found.rest}") if found.rest else url
-        there = {item.name: item for item in gcs.listing(target, key=key)}
-        prefix = gcs.parse(target, key=key)[1]
-        missing = [
-            file
-            for file in found.files
-            if (name := f"{prefix}/{file.relative_to(found.base).as_posix()}") not in there
-            or there[name].size != file.stat().st_size
-        ]
-        gcs.each(
-            lambda file, target=target, found=found, key=key: gcs.upload(
-                file, f"{target}/{file.relative_to(found.base).as_posix()}", key=key
-            ),
-            missing,
-        )
-        sent += sum(file.stat().st_size for file in missing)
-    return sent
+    return sum(_upload_missing(local, url) for local, url in places.items())
+
+
+def _upload_missing(local: Input, url: str) -> int:
+    key = ".".join(local.setting)
+    folder = url.removesuffix(f"/{local.rest}") if local.rest else url
+    names = {file: f"{folder}/{file.relative_to(local.base).as_posix()}" for file in local.files}
+    sizes = {str(item): item.size for item in gcs.listing(folder, key=key)}
+    missing = [file for file, name in names.items() if sizes.get(name) != file.stat().st_size]
+    gcs.each(lambda file: gcs.upload(file, names[file], key=key), missing)
+    return sum(file.stat().st_size for file in missing)
 
 
 def check_remote(config: Config, *, uploaded: Collection[str]) -> None:
-    """Finds what the config names in Cloud Storage, but for what is `uploaded` only now.
+    """Finds what the config names in Cloud Storage.
 
+    Args:
+        config: of the job.
+        uploaded: URLs that are not looked for: what they name is sent later.
     Raises:
         ConfigError: lists all that is missing or may not be read.
     """
-    problems = []
-    for setting, path in {
+    named = {
         "backbone.weights": config.backbone.weights,
         "backbone.tokenizer": config.backbone.tokenizer,
-        **{
-            f"data.{split}": getattr(config.data, split)
-            for split in ("train", "validation", "test")
-        },
-    }.items():
+        **{f"data.{split}": getattr(config.data, split) for split in SPLITS},
+    }
+    problems = []
+    for setting, path in named.items():
         if isinstance(path, str) and path.startswith(mirror.SCHEME) and path not in uploaded:
             try:
                 gcs.find(path, key=setting)

@@ -1,26 +1,17 @@
-"""The flags of `python -m trainer.vertex` that are not settings of the run."""
+"""Where and how a run is submitted: the options that are not settings of the run.
+
+Which of them go together is in option_rules.py, and how they are read in command_line.py.
+"""
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 import pydantic
 from pydantic import Field
 
-from trainer.errors import ConfigError, shown_value
-from trainer.settings import flags, plain_yaml, schema
-from trainer.settings.one_line_yaml import as_yaml
-from trainer.settings.setting import Settings
-from trainer.settings.types_in_words import describe_type
+from trainer.settings import schema
 
-USAGE = """python -m trainer.vertex --config=FILE --project=PROJECT --region=REGION
-                         --bucket=gs://BUCKET --accelerator=NAME[:COUNT] [--SECTION.KEY=VALUE ...]
-Submits the run as a custom job of Vertex AI, after checking all that can be checked from here.
---dry_run prints the request.
-"""
 NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 RESERVED = ("inputs", "packages", "served", "preflight")
 PROJECT = re.compile(r"[a-z][a-z0-9.:-]{4,}")
@@ -139,7 +130,7 @@ class Options(schema.Section):
 
     @pydantic.field_validator("*")
     @classmethod
-    def _printable(cls, value: Any) -> Any:
+    def _printable(cls, value: object) -> object:
         if isinstance(value, str) and not value.isprintable():
             raise ValueError("has a character that cannot be printed")
         return value
@@ -168,166 +159,3 @@ class Options(schema.Section):
                 f"the bucket's folders {', '.join(RESERVED)} are for all jobs. Take another name"
             )
         return value
-
-
-def own_flags() -> list[flags.Flag]:
-    """A flag for each option."""
-    found = []
-    for name, field in Options.model_fields.items():
-        given = None if field.is_required() else field.default
-        default = given if given is None or isinstance(given, str) else as_yaml(given)
-        found.append(
-            flags.Flag(
-                name,
-                default,
-                field.description or "",
-                describe_type(field),
-                field.annotation is bool,
-            )
-        )
-    return [*found, flags.HELP]
-
-
-def parse(argv: Sequence[str]) -> tuple[Options | None, Settings]:
-    """The options and the settings of a command line; no options where help is asked for.
-
-    Raises:
-        ConfigError: lists every problem, each with the value met and what is allowed.
-    """
-    given, settings = flags.parse_flags(list(argv), own_flags())
-    if given.pop("help") in (True, "true"):
-        return None, settings
-    values = {name: _value(name, text) for name, text in given.items() if text is not None}
-    values.setdefault("project", os.environ.get("GOOGLE_CLOUD_PROJECT", ""))
-    # As of a shell's variable that is not set: --deploy= would submit a training run.
-    problems = [
-        f"--{name}: no value. Expected {describe_type(Options.model_fields[name])}; leave it"
-        " out for the default."
-        for name, text in given.items()
-        if text == ""
-    ]
-    if problems:
-        raise ConfigError("\n".join(problems))
-    try:
-        options = Options.model_validate(
-            {name: value for name, value in values.items() if value != ""}
-        )
-    except pydantic.ValidationError as error:
-        problems = list(dict.fromkeys(_problem(detail, values) for detail in error.errors()))
-    else:
-        defaults = {flag.name: flag.default for flag in own_flags()}
-        problems = _contradictions(
-            options,
-            [
-                *(name for name, text in given.items() if text != defaults[name]),
-                *(".".join(name) for name in settings),
-            ],
-        )
-    if problems:
-        raise ConfigError("\n".join(problems))
-    return options, settings
-
-
-def _value(name: str, text: Any) -> Any:
-    accepts = describe_type(Options.model_fields[name])
-    if not isinstance(text, str) or not any(
-        word in accepts for word in ("integer", "number", "true")
-    ):
-        return text
-    if not text:
-        return text
-    try:
-        return plain_yaml.parse(text, Options.model_fields[name].annotation)
-    except plain_yaml.YamlProblemError:
-        return text
-
-
-def _problem(detail: Mapping[str, Any], values: Mapping[str, Any]) -> str:
-    name = str(detail["loc"][0])
-    field = Options.model_fields[name]
-    if detail["type"] == "missing":
-        return f"--{name}: missing. Expected {field.description}."
-    said = (
-        detail["ctx"]["error"]
-        if detail["type"] == "value_error"
-        else f"expected {describe_type(field)}"
-    )
-    return f"--{name}: {said}. Received {shown_value(values.get(name))}."
-
-
-def _contradictions(options: Options, given: Sequence[str]) -> list[str]:
-    found = []
-    if options.deploy is not None:
-        applies = (
-            "project",
-            "region",
-            "bucket",
-            "accelerator",
-            "machine_type",
-            "spot",
-            "service_account",
-            "name",
-            "dry_run",
-            "deploy",
-            "endpoint",
-            "serving_image",
-            "replicas",
-            "max_replicas",
-        )
-        found += [
-            f"--{name}: not with --deploy, which takes {', '.join(applies)}."
-            for name in given
-            if name not in applies
-        ]
-        if options.max_replicas and options.max_replicas < options.replicas:
-            found.append(
-                f"--max_replicas: expected at least --replicas={options.replicas}. Received"
-                f" {options.max_replicas}."
-            )
-    else:
-        found += [
-            f"--{name}: only with --deploy."
-            for name in given
-            if name in ("endpoint", "serving_image", "replicas", "max_replicas")
-        ]
-    if options.deploy is None and options.config is None:
-        found.append("--config: missing. Expected a YAML file; configs/ has examples.")
-    if options.image and options.package:
-        found.append("--package: give an image or package, not both.")
-    if options.spot and options.flex_start:
-        found.append("--flex_start: give spot or flex_start, not both.")
-    if options.max_wait_hours and not options.flex_start:
-        found.append("--max_wait_hours: only with --flex_start.")
-    if options.executor_image and not options.package:
-        found.append("--executor_image: only with --package. A container of your own is --image.")
-    if options.tensorboard and not options.service_account:
-        found.append(
-            "--service_account: missing. --tensorboard needs one, with the roles storage.admin and"
-            " aiplatform.user: Vertex AI's own agent may not write there."
-        )
-    if options.tensorboard and not re.fullmatch(
-        r"projects/[^/]+/locations/[^/]+/tensorboards/\d+", options.tensorboard
-    ):
-        found.append(
-            "--tensorboard: expected projects/PROJECT/locations/REGION/tensorboards/ID. Received"
-            f" {shown_value(options.tensorboard)}."
-        )
-    if options.tune and not options.goal:
-        found.append(
-            "--goal: missing. A search needs what it is for, such as"
-            " --goal=maximize:validation.accuracy."
-        )
-    if options.goal and not options.tune:
-        found.append(
-            "--tune: missing. --goal is for a search, such as"
-            " --tune=train.learning_rate:1e-5..1e-4:log."
-        )
-    if not options.tune:
-        found += [
-            f"--{name}: only with --tune." for name in given if name in ("trials", "parallel")
-        ]
-    if options.tune and options.parallel > options.trials:
-        found.append(
-            f"--parallel: expected at most --trials={options.trials}. Received {options.parallel}."
-        )
-    return found

@@ -12,6 +12,7 @@ from trainer.errors import ConfigError
 from trainer.files import gcs
 
 ROOT = pathlib.Path(trainer.__file__).resolve().parent.parent
+SHOWN_ERROR = 300  # characters
 BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_sdist(sys.argv[1]))"
 
 
@@ -34,12 +35,16 @@ def build(folder: pathlib.Path) -> pathlib.Path:
         check=False,
     )
     if run.returncode:
+        reason = _last_line(run.stderr)[:SHOWN_ERROR]
         raise ConfigError(
-            "--package: the source distribution cannot be built:"
-            f" {run.stderr.strip().splitlines()[-1][:300]}. To install what it takes: pip install"
-            " 'setuptools>=70'"
+            f"--package: the source distribution cannot be built: {reason}. To install what it"
+            " takes: pip install 'setuptools>=70'"
         )
-    return folder / run.stdout.strip().splitlines()[-1]
+    return folder / _last_line(run.stdout)
+
+
+def _last_line(text: str) -> str:
+    return text.strip().splitlines()[-1]
 
 
 def publish(bucket: str) -> str:

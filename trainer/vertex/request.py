@@ -1,12 +1,9 @@
-"""The request: what Vertex AI is asked to run, as the JSON of its API, which gcloud's --config
-takes too.
-"""
+"""What Vertex AI is asked to run, as the JSON of its API, which gcloud's --config takes too."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from typing import TypeAlias
 
 import trainer
 from trainer.vertex.accelerators import Machine
@@ -15,6 +12,8 @@ from trainer.vertex.options import Options
 MODULE = "trainer.task"
 LABELS = {"trainer": "podtune"}
 SPOT_RESTARTS = "restartJobOnWorkerRestart"
+LONGEST_NAME = 63
+Json: TypeAlias = dict[str, object]
 
 
 def own_image(options: Options, machine: Machine) -> str:
@@ -30,7 +29,7 @@ def registry_image(options: Options, name: str) -> str:
 
 def job_spec(
     options: Options, machine: Machine, *, folder: str, config: str, package: str | None
-) -> dict[str, Any]:
+) -> Json:
     """The CustomJobSpec.
 
     Args:
@@ -40,11 +39,27 @@ def job_spec(
         config: URL of the config that is run.
         package: URL of the package; None for a container.
     """
-    arguments = [
-        f"--config={config}",
-        *(["--distribution.tpu=local"] if machine.kind == "tpu" and machine.hosts == 1 else []),
-    ]
-    pool: dict[str, Any] = {
+    optional = {
+        "serviceAccount": options.service_account,
+        "tensorboard": options.tensorboard,
+        "network": options.network,
+    }
+    return {
+        "workerPoolSpecs": _worker_pools(options, machine, config, package),
+        "scheduling": _scheduling(options),
+        "baseOutputDirectory": {"outputUriPrefix": folder},
+        **{name: value for name, value in optional.items() if value},
+    }
+
+
+def _worker_pools(
+    options: Options, machine: Machine, config: str, package: str | None
+) -> list[Json]:
+    """The machines, and what runs on each."""
+    arguments = [f"--config={config}"]
+    if machine.kind == "tpu" and machine.hosts == 1:
+        arguments.append("--distribution.tpu=local")
+    pool: Json = {
         "machineSpec": machine_spec(machine),
         "diskSpec": {"bootDiskType": machine.disk_type, "bootDiskSizeGb": options.disk_gb},
     }
@@ -56,108 +71,95 @@ def job_spec(
             "args": arguments,
         }
     else:
+        pool["containerSpec"] = _container(options, machine, arguments)
+    chief: Json = {**pool, "replicaCount": "1"}
+    if options.workers == 1:
+        return [chief]
+    return [chief, {**pool, "replicaCount": str(options.workers - 1)}]
+
+
+def _container(options: Options, machine: Machine, arguments: list[str]) -> Json:
+    if machine.kind == "tpu":
         # The base image of TPU pods has an entry point of its own, which runs what follows on the
         # right host.
-        command = (
-            {"args": ["python3", "-m", MODULE, *arguments]}
-            if machine.kind == "tpu"
-            else {"args": arguments}
-        )
-        pool["containerSpec"] = {
-            "imageUri": options.image or own_image(options, machine),
-            **command,
-            **(
-                {
-                    "env": [
-                        {"name": name, "value": value}
-                        for name, value in machine.environment.items()
-                    ]
-                }
-                if machine.environment
-                else {}
-            ),
-        }
-    pools = [{**pool, "replicaCount": "1"}]
-    if options.workers > 1:  # the first pool is the chief alone
-        pools.append({**pool, "replicaCount": str(options.workers - 1)})
-    scheduling = {
-        "timeout": f"{round(options.timeout_hours * 3600)}s",
-        **(
-            {"strategy": "SPOT"}
-            if options.spot
-            else {"strategy": "FLEX_START"}
-            if options.flex_start
-            else {}
-        ),
-        **({SPOT_RESTARTS: True} if options.workers > 1 else {}),
-        **(
-            {"maxWaitDuration": f"{round(options.max_wait_hours * 3600)}s"}
-            if options.max_wait_hours
-            else {}
-        ),
-    }
-    optional = {
-        "serviceAccount": options.service_account,
-        "tensorboard": options.tensorboard,
-        "network": options.network,
-    }
-    return {
-        "workerPoolSpecs": pools,
-        "scheduling": scheduling,
-        "baseOutputDirectory": {"outputUriPrefix": folder},
-        **{name: value for name, value in optional.items() if value},
-    }
+        arguments = ["python3", "-m", MODULE, *arguments]
+    container: Json = {"imageUri": options.image or own_image(options, machine), "args": arguments}
+    if machine.environment:
+        container["env"] = [
+            {"name": name, "value": value} for name, value in machine.environment.items()
+        ]
+    return container
 
 
-def machine_spec(machine: Machine) -> dict[str, Any]:
+def _scheduling(options: Options) -> Json:
+    scheduling: Json = {"timeout": _seconds(options.timeout_hours)}
+    if options.spot:
+        scheduling["strategy"] = "SPOT"
+    elif options.flex_start:
+        scheduling["strategy"] = "FLEX_START"
+    if options.workers > 1:
+        scheduling[SPOT_RESTARTS] = True
+    if options.max_wait_hours:
+        scheduling["maxWaitDuration"] = _seconds(options.max_wait_hours)
+    return scheduling
+
+
+def _seconds(hours: float) -> str:
+    return f"{round(hours * 3600)}s"
+
+
+def machine_spec(machine: Machine) -> Json:
     """The MachineSpec."""
-    found: dict[str, Any] = {"machineType": machine.machine_type}
+    spec: Json = {"machineType": machine.machine_type}
     if machine.accelerator_type:
-        found |= {
-            "acceleratorType": machine.accelerator_type,
-            "acceleratorCount": machine.accelerator_count,
-        }
+        spec["acceleratorType"] = machine.accelerator_type
+        spec["acceleratorCount"] = machine.accelerator_count
     if machine.topology:
-        found["tpuTopology"] = machine.topology
-    return found
+        spec["tpuTopology"] = machine.topology
+    return spec
 
 
-def custom_job(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+def custom_job(name: str, spec: Json) -> Json:
     """A CustomJob."""
-    return {"displayName": name, "jobSpec": dict(spec), "labels": LABELS}
+    return {"displayName": name, "jobSpec": spec, "labels": LABELS}
 
 
-def tuning_job(
-    name: str, spec: Mapping[str, Any], study: Mapping[str, Any], options: Options
-) -> dict[str, Any]:
-    """A HyperparameterTuningJob: each trial is the job,
-    with the trial's settings as further flags.
+def tuning_job(name: str, spec: Json, study: Json, options: Options) -> Json:
+    """A HyperparameterTuningJob.
+
+    Args:
+        name: that is shown.
+        spec: of each trial, which gets its settings as further flags.
+        study: the StudySpec.
+        options: say how many trials there are.
     """
     return {
         "displayName": name,
-        "studySpec": dict(study),
+        "studySpec": study,
         "maxTrialCount": options.trials,
         "parallelTrialCount": options.parallel,
-        "trialJobSpec": dict(spec),
+        "trialJobSpec": spec,
         "labels": LABELS,
     }
 
 
-def gcloud_config(kind: str, request: Mapping[str, Any]) -> dict[str, Any]:
+def gcloud_config(kind: str, request: Json) -> object:
     """What gcloud takes as --config for it: the name and the labels are flags there."""
-    return (
-        dict(request["jobSpec"])
-        if kind == "CustomJob"
-        else {
-            name: value for name, value in request.items() if name not in ("displayName", "labels")
-        }
-    )
+    if kind == "CustomJob":
+        return request["jobSpec"]
+    return {name: part for name, part in request.items() if name not in ("displayName", "labels")}
 
 
-def gcloud_command(kind: str, request: Mapping[str, Any], options: Options) -> str:
-    """The command that sends the same request from a file."""
+def gcloud_command(kind: str, request: Json, options: Options) -> str:
+    """The command that sends the same request from a file.
+
+    Args:
+        kind: CustomJob or HyperparameterTuningJob.
+        request: of that kind.
+        options: say where.
+    """
     group = "custom-jobs" if kind == "CustomJob" else "hp-tuning-jobs"
-    labels = ",".join(f"{name}={value}" for name, value in request["labels"].items())
+    labels = ",".join(f"{name}={value}" for name, value in LABELS.items())
     return (
         f"gcloud ai {group} create --project={options.project} --region={options.region}"
         f" --display-name={request['displayName']} --labels={labels} --config=FILE"
@@ -167,4 +169,6 @@ def gcloud_command(kind: str, request: Mapping[str, Any], options: Options) -> s
 def default_name(config: str, now: str) -> str:
     """A name of the config's and the time: a-z, 0-9 and -."""
     stem = re.sub(r"[^a-z0-9]+", "-", config.lower()).strip("-") or "run"
-    return f"{stem if stem[0].isalpha() else f'run-{stem}'}"[: 62 - len(now)] + f"-{now}"
+    if not stem[0].isalpha():
+        stem = f"run-{stem}"
+    return f"{stem[: LONGEST_NAME - 1 - len(now)]}-{now}"

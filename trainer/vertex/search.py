@@ -1,6 +1,6 @@
-"""Hyperparameter search: --tune and --goal as Vertex AI's StudySpec, checked against the schema of
-the settings.
+"""Hyperparameter search: --tune and --goal as Vertex AI's StudySpec.
 
+They are checked against the schema of the settings.
 Source: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/StudySpec.
 """
 
@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
+from collections.abc import Sequence
 
 import pydantic
 
 from trainer.errors import ConfigError, shown_value
 from trainer.heads._judged import JUDGED
-from trainer.settings import plain_yaml
+from trainer.settings import plain_yaml, schema
+from trainer.settings.resolve import suggest
 from trainer.settings.schema import Config
-from trainer.settings.suggestions import suggest
-from trainer.settings.types_in_words import describe_type
+from trainer.vertex.request import Json
 
 SCALES = {
     "linear": "UNIT_LINEAR_SCALE",
@@ -32,7 +32,7 @@ EXAMPLE = (
 )
 
 
-def study_spec(tune: str, goal: str, config: Config) -> dict[str, Any]:
+def study_spec(tune: str, goal: str, config: Config) -> Json:
     """The StudySpec, as its JSON.
 
     Args:
@@ -44,33 +44,9 @@ def study_spec(tune: str, goal: str, config: Config) -> dict[str, Any]:
             log scale from zero, …
     """
     problems: list[str] = []
-    parameters = [
-        parameter
-        for part in tune.split(",")
-        if (parameter := _parameter(part.strip(), config, problems))
-    ]
-    names = [parameter["parameterId"] for parameter in parameters]
-    problems += [
-        f"--tune: {name} is given twice."
-        for name in sorted({name for name in names if names.count(name) > 1})
-    ]
+    parameters = _parameters(tune, config, problems)
     aim, _, metric = goal.partition(":")
-    if aim not in GOALS or not re.fullmatch(r"validation\.\w+", metric):
-        problems.append(
-            "--goal: expected maximize:validation.METRIC or minimize:validation.METRIC, such as"
-            f" maximize:validation.accuracy. Received {shown_value(goal)}."
-        )
-    elif config.data.validation is None:
-        problems.append(
-            "data.validation: missing. A search compares trials by it: give a path, a split or a"
-            " fraction such as 0.1."
-        )
-    elif metric.removeprefix("validation.") in JUDGED and config.train.best_metric not in JUDGED:
-        problems.append(
-            f"--goal: {metric} is measured while training only where the checkpoint is picked by"
-            f" one of {', '.join(JUDGED)}. Set"
-            f" --train.best_metric={metric.removeprefix('validation.')}."
-        )
+    problems += _goal_problems(goal, config)
     if problems:
         raise ConfigError("\n".join(problems))
     # Where a run keeps its best checkpoint, the best measurement is that of the model that is
@@ -83,7 +59,46 @@ def study_spec(tune: str, goal: str, config: Config) -> dict[str, Any]:
     }
 
 
-def _parameter(text: str, config: Config, problems: list[str]) -> dict[str, Any] | None:
+def _goal_problems(goal: str, config: Config) -> list[str]:
+    """What is wrong with --goal, or with the config for it."""
+    aim, _, metric = goal.partition(":")
+    name = metric.removeprefix("validation.")
+    if aim not in GOALS or not re.fullmatch(r"validation\.\w+", metric):
+        return [
+            "--goal: expected maximize:validation.METRIC or minimize:validation.METRIC, such as"
+            f" maximize:validation.accuracy. Received {shown_value(goal)}."
+        ]
+    if config.data.validation is None:
+        return [
+            "data.validation: missing. A search compares trials by it: give a path, a split or a"
+            " fraction such as 0.1."
+        ]
+    if name in JUDGED and config.train.best_metric not in JUDGED:
+        return [
+            f"--goal: {metric} is measured while training only where the checkpoint is picked by"
+            f" one of {', '.join(JUDGED)}. Set --train.best_metric={name}."
+        ]
+    return []
+
+
+def _parameters(tune: str, config: Config, problems: list[str]) -> list[Json]:
+    """What --tune searches; adds what is wrong with it to the problems."""
+    parameters: dict[str, Json] = {}
+    repeated = set()
+    for part in tune.split(","):
+        parsed = _parameter(part.strip(), config, problems)
+        if parsed is None:
+            continue
+        setting, values = parsed
+        if setting in parameters:
+            repeated.add(setting)
+        parameters[setting] = {"parameterId": setting, **values}
+    problems += [f"--tune: {setting} is given twice." for setting in sorted(repeated)]
+    return list(parameters.values())
+
+
+def _parameter(text: str, config: Config, problems: list[str]) -> tuple[str, Json] | None:
+    """The setting of one part of --tune, and its values; None where something is wrong."""
     name, _, values = text.partition(":")
     setting = _setting(name, config, problems)
     if setting is None:
@@ -94,12 +109,10 @@ def _parameter(text: str, config: Config, problems: list[str]) -> dict[str, Any]
             f" SETTING:A|B|C, {EXAMPLE}."
         )
         return None
-    found = (
-        _choices(setting, values, config, problems)
-        if "|" in values or ".." not in values
-        else _range(setting, values, config, problems)
-    )
-    return found and {"parameterId": setting, **found}
+    is_range = ".." in values and "|" not in values
+    read = _range if is_range else _choices
+    spec = read(setting, values, config, problems)
+    return None if spec is None else (setting, spec)
 
 
 def _setting(name: str, config: Config, problems: list[str]) -> str | None:
@@ -109,21 +122,23 @@ def _setting(name: str, config: Config, problems: list[str]) -> str | None:
         for section in Config.model_fields
         for key in type(getattr(config, section)).model_fields
     ]
-    found = [full for full in known if name in (full, full.partition(".")[2])]
-    if len(found) == 1:
-        return found[0]
-    near = f" Did you mean {' or '.join(found)}?" if found else suggest(name, known)
-    problems.append(
-        f"--tune: {'ambiguous' if found else 'unknown'} setting {shown_value(name)}.{near}"
-    )
+    matches = [setting for setting in known if name in (setting, setting.partition(".")[2])]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        meant = " or ".join(matches)
+        problems.append(f"--tune: ambiguous setting {shown_value(name)}. Did you mean {meant}?")
+    else:
+        problems.append(f"--tune: unknown setting {shown_value(name)}.{suggest(name, known)}")
     return None
 
 
-def _range(setting: str, values: str, config: Config, problems: list[str]) -> dict[str, Any] | None:
+def _range(setting: str, values: str, config: Config, problems: list[str]) -> Json | None:
+    """LOW..HIGH[:SCALE], as the API has it; None where something is wrong."""
+    where = f"--tune: {setting}:{values}"
     spread, _, scale = values.partition(":")
     match = RANGE.fullmatch(spread)
     low, high = (_number(text) for text in match.group("low", "high")) if match else (None, None)
-    where = f"--tune: {setting}:{values}"
     if low is None or high is None or not low < high:
         problems.append(f"{where}: expected LOW..HIGH, two numbers, the lower first, {EXAMPLE}.")
         return None
@@ -135,25 +150,24 @@ def _range(setting: str, values: str, config: Config, problems: list[str]) -> di
     if scale in ("log", "reverse_log") and low <= 0:
         problems.append(f"{where}: a {scale} scale begins above 0.")
         return None
-    whole = (
-        isinstance(low, int)
-        and isinstance(high, int)
-        and _allowed(setting, 0.5 * (low + high) + 0.25, config) is not None
-    )
     if not _are_allowed(setting, [low, high], where, config, problems):
         return None
-    kind = "integerValueSpec" if whole else "doubleValueSpec"
-    bounds = (
-        {"minValue": str(low), "maxValue": str(high)}
-        if whole
-        else {"minValue": float(low), "maxValue": float(high)}
-    )
-    return {kind: bounds, "scaleType": SCALES[scale or "linear"]}
+    scale_type = SCALES[scale or "linear"]
+    if isinstance(low, int) and isinstance(high, int) and _is_whole(setting, low, high, config):
+        bounds: Json = {"minValue": str(low), "maxValue": str(high)}
+        return {"integerValueSpec": bounds, "scaleType": scale_type}
+    bounds = {"minValue": float(low), "maxValue": float(high)}
+    return {"doubleValueSpec": bounds, "scaleType": scale_type}
 
 
-def _choices(
-    setting: str, values: str, config: Config, problems: list[str]
-) -> dict[str, Any] | None:
+def _is_whole(setting: str, low: int, high: int, config: Config) -> bool:
+    """Whether the setting takes whole numbers only."""
+    between = 0.5 * (low + high) + 0.25
+    return _problem(setting, between, config) is not None
+
+
+def _choices(setting: str, values: str, config: Config, problems: list[str]) -> Json | None:
+    """A|B|C, as the API has it; None where something is wrong."""
     choices = values.split("|")
     numbers = [_number(choice) for choice in choices]
     given = [
@@ -164,42 +178,43 @@ def _choices(
         return None
     if None in numbers:
         return {"categoricalValueSpec": {"values": choices}}
-    return {
-        "discreteValueSpec": {
-            "values": sorted(float(number) for number in numbers if number is not None)
-        },
-        "scaleType": SCALES["linear"],
-    }
+    ordered = sorted(float(number) for number in numbers if number is not None)
+    return {"discreteValueSpec": {"values": ordered}, "scaleType": SCALES["linear"]}
 
 
 def _are_allowed(
-    setting: str, values: list[Any], where: str, config: Config, problems: list[str]
+    setting: str,
+    values: Sequence[str | float],
+    where: str,
+    config: Config,
+    problems: list[str],
 ) -> bool:
+    """Whether the setting takes all values; adds the first that it does not to the problems."""
     for value in values:
-        if (problem := _allowed(setting, value, config)) is not None:
+        problem = _problem(setting, value, config)
+        if problem is not None:
             problems.append(f"{where}: {problem} Received {shown_value(value)}.")
             return False
     return True
 
 
-def _allowed(setting: str, value: Any, config: Config) -> str | None:
+def _problem(setting: str, value: str | float, config: Config) -> str | None:
     """What is wrong with a value of a setting; None where nothing is."""
     section, key = setting.split(".")
     current = getattr(config, section)
     try:
         type(current).model_validate({**current.model_dump(), key: value})
     except pydantic.ValidationError:
-        return f"{setting} accepts {describe_type(type(current).model_fields[key])}."
+        return f"{setting} accepts {schema.describe_type(type(current).model_fields[key])}."
     return None
 
 
 def _number(text: str) -> float | int | None:
+    """The finite number that a text is; None where it is none."""
     try:
         value = plain_yaml.parse(text)
     except plain_yaml.YamlProblemError:
         return None
-    return (
-        value
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        else None
-    )
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if math.isfinite(value) else None
