@@ -170,11 +170,9 @@ def test_how_much_is_read_is_known_of_files(tmp_path):
     for name in ("a.jsonl", "b.jsonl"):
         (tmp_path / name).write_text(f"{GOOD}\n" * 5)
     asked = open_questions(f"{tmp_path}/*.jsonl", jsonl.Settings(train="x"), Head())
-    steps = [asked.progress() for _ in asked]
-    assert (
-        steps == [14 * number for number in range(1, 11)]
-        and asked.size() == asked.progress() == 140
-    )
+    steps = [asked.progress.done() for _ in asked]
+    assert steps == [14 * number for number in range(1, 11)]
+    assert asked.progress.size == asked.progress.done() == 140
 
 
 def test_a_damaged_file_ends_where_it_is_damaged(tmp_path):

@@ -16,16 +16,14 @@ from trainer.serve.predictions import stream_texts, write_answers
 from trainer.serve.questions import open_questions
 from trainer.settings.resolve import Resolved
 
-CHUNK_BATCHES = 8  # of a file, so that long texts find others as long
-
 
 def predict(
     resolved: Resolved, job: Job, display: Display, source: str | None, target: str | None
 ) -> None:
-    """Answers every question of an input, in order.
+    """Answers every question of an input; one that cannot be asked has an `error` instead.
 
-    A question keeps its own fields. An answer of the same name, such as a label, is then called
-    predicted_label. A line that cannot be asked has an `error` in the answer's place.
+    A question keeps its own fields. An answer of the same name, such as label, is then called
+    predicted_label.
 
     Args:
         source: --input; "-" is standard input.
@@ -56,5 +54,4 @@ def predict(
         return
     batch_size = config.train.evaluation_batch_size
     answerer = make_answerer(kept.model, parts.head, batch_size)
-    at_once = batch_size if source == "-" else CHUNK_BATCHES * batch_size
-    write_answers(questions, target, answerer, parts.head, display, at_once=at_once)
+    write_answers(questions, target, answerer, parts.head, display, batch_size)

@@ -7,12 +7,12 @@ from trainer.console.stopping import StopSignal
 from trainer.console.timeline import Timeline
 from trainer.machine.allocator import release_memory
 from trainer.planning.plan import plan_training
-from trainer.run.agreements import require_same_config, require_same_folder
-from trainer.run.assembly import announce_origin, make_parts, start_model, start_strategy
+from trainer.run.agreements import require_same_folder
+from trainer.run.assembly import announce_origin, make_parts, start_model
 from trainer.run.distribution import stop_when_a_worker_is_lost
 from trainer.run.job import Job
 from trainer.run.loop import Training
-from trainer.run.preparation import prepare_training
+from trainer.run.preparation import connect_workers, prepare_training
 from trainer.serve.conclusion import conclude
 from trainer.serve.targets import require_export_target
 from trainer.settings.resolve import Resolved
@@ -24,12 +24,7 @@ def train(
     """Trains from the newest checkpoint on; on several workers each calls it, in step."""
     config = resolved.config
     with stop_when_a_worker_is_lost():
-        # Connecting to workers blocks, and nothing is there yet to save. TensorFlow takes SIGTERM
-        # over when it connects.
-        with stop.silent():
-            strategy = start_strategy(config, job, display)
-        stop.watch_for_preemption()
-        require_same_config(strategy, config)
+        strategy = connect_workers(config, job, display, stop)
         parts = make_parts(config, display)
         for line in job.claim(resolved):
             display.warn(line)

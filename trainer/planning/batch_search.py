@@ -110,12 +110,25 @@ def _guess(shares: dict[int, float], low: int, high: int | None) -> int:
         high: rows that do not fit; None where all fit so far.
     """
     known = [(rows, share) for rows, share in shares.items() if share < math.inf]
-    nearest = sorted(known, key=lambda point: abs(point[1] - 1))[:2]
+    nearest = sorted(known, key=_distance_to_full)[:2]
     if len(nearest) < 2:
         return FIRST_FACTOR * low if high is None else max(1, (low + high) // 2)
-    (fewer, fewer_share), (more, more_share) = sorted(nearest)
-    slope = (more_share - fewer_share) / (more - fewer)
-    guess = int(fewer + (AIM - fewer_share) / slope) if slope > 0 else FIRST_FACTOR * more
+    full = _rows_at(AIM, *sorted(nearest))
     if high is None:
-        return max(low + 1, min(guess, LARGEST_FACTOR * low))
-    return guess if low < guess < high else (low + high) // 2
+        return max(low + 1, min(full, LARGEST_FACTOR * low))
+    return full if low < full < high else (low + high) // 2
+
+
+def _distance_to_full(point: tuple[int, float]) -> float:
+    _, share = point
+    return abs(share - 1)
+
+
+def _rows_at(share: float, fewer: tuple[int, float], more: tuple[int, float]) -> int:
+    """The rows at which the line through two points has that share of the memory."""
+    rows, share_of_fewer = fewer
+    more_rows, share_of_more = more
+    slope = (share_of_more - share_of_fewer) / (more_rows - rows)
+    if slope <= 0:
+        return FIRST_FACTOR * more_rows
+    return int(rows + (share - share_of_fewer) / slope)

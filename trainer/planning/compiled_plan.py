@@ -15,7 +15,6 @@ from typing import TypeAlias
 
 import tensorflow as tf
 
-from trainer.data.batching import TrainingPlan
 from trainer.errors import ConfigError
 from trainer.planning.batch_search import LargestBatch, largest_batch
 from trainer.planning.compiled_steps import CompiledStep, check_here, check_step
@@ -25,7 +24,6 @@ from trainer.planning.lowering import Shape, StepLowering, shapes_of
 from trainer.planning.planned_run import PlannedRun
 from trainer.planning.tpu_compiler import tpu_compiler
 from trainer.run.assembly import build_model
-from trainer.run.loop import total_steps
 from trainer.run.optimization import Optimizer, make_schedule
 
 Say: TypeAlias = Callable[[str], None]
@@ -89,9 +87,11 @@ def compile_plan(run: PlannedRun, plan: Plan) -> CompiledPlan:
     display = run.parts.display
     generation_name = run.parts.config.plan.tpu
     display.line("building the model")
-    training = shapes_of(run.training_layouts(), run.parts.config.train.micro_batches)
-    evaluation = shapes_of(run.evaluation_layouts(), 1)
-    shapes = [(shape, True) for shape in training] + [(shape, False) for shape in evaluation]
+    micro_batches = run.parts.config.train.micro_batches
+    training = shapes_of(run.training_layouts(), micro_batches)
+    evaluation = shapes_of(run.evaluation_layouts(), micro_batches=1)
+    shapes = [(shape, True) for shape in training]
+    shapes += [(shape, False) for shape in evaluation]
     with tempfile.TemporaryDirectory() as folder:
         lowering = _make_lowering(run, pathlib.Path(folder))
         if generation_name is None:
@@ -104,7 +104,7 @@ def _make_lowering(run: PlannedRun, folder: pathlib.Path) -> StepLowering:
     settings = run.parts.config.train
     strategy = tf.distribute.OneDeviceStrategy("CPU:0")
     model = build_model(run.parts, strategy, run.prepared.vocabulary)
-    schedule = make_schedule(settings, total_steps(settings, TrainingPlan(len(run.store), 1, 0)))
+    schedule = make_schedule(settings, run.steps)
     optimizer = Optimizer(settings, schedule, model.trainable())
     return StepLowering(model, run.parts, optimizer, run.store, folder)
 

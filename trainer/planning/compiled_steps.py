@@ -127,7 +127,8 @@ def check_step(
     try:
         compilation = compiler.compile(lowering.lower(shape, training=training))
     except LoweringError as error:
-        return dataclasses.replace(step, error=readable(f"TensorFlow cannot lower it: {error}"))
+        reason = f"TensorFlow cannot lower it: {error}"
+        return dataclasses.replace(step, error=readable(reason))
     if compilation.error is not None:
         share = _overflow_share(compilation.error)
         return dataclasses.replace(step, overflow_share=share, error=readable(compilation.error))
@@ -190,9 +191,10 @@ def _bytes(number: str, unit: str) -> float:
 
 def readable(error: str) -> str:
     """The compiler's words without its stack traces."""
-    lines = [line.strip() for line in error.splitlines() if line.strip()]
-    sentences = [line for line in lines if not NO_SENTENCE.match(line)]
+    lines = [line.strip() for line in error.splitlines()]
+    sentences = [line for line in lines if line and not NO_SENTENCE.match(line)]
+    text = " ".join(sentences)
     operation = OPERATION_NAME.search(error)
-    if operation and not any(operation[1] in sentence for sentence in sentences):
-        sentences.append(f"in {operation[1]}")
-    return " ".join(sentences)[:SHOWN_ERROR]
+    if operation and operation[1] not in text:
+        text = f"{text} in {operation[1]}"
+    return text[:SHOWN_ERROR]

@@ -109,10 +109,16 @@ def make_plan(run: PlannedRun) -> Plan:
     Raises:
         ConfigError: a step's size does not go with the data.
     """
-    parts, prepared, settings = run.parts, run.prepared, run.parts.config.train
-    for warning in limits.require_sizes(
-        settings, len(run.store), run.replicas, of_a_sample=run.of_a_sample
-    ):
+    parts = run.parts
+    prepared = run.prepared
+    settings = parts.config.train
+    warnings = limits.require_sizes(
+        settings,
+        len(run.store),
+        run.replicas,
+        of_a_sample=run.of_a_sample,
+    )
+    for warning in warnings:
         parts.display.warn(warning)
     layouts = run.training_layouts()
     # then the splits have the first block of train
@@ -157,10 +163,12 @@ def length_percentile(lengths: np.ndarray, percent: int) -> int:
         percent: of 100.
     """
     counts = count_numbers(lengths, int(lengths.max()) + 1)
+    ordered_until = np.cumsum(counts)
     place = percent / 100 * (len(lengths) - 1)
-    neighbours = [math.floor(place), math.ceil(place)]
-    below, above = np.searchsorted(np.cumsum(counts), neighbours, side="right")
-    return int(below + (place - math.floor(place)) * (above - below))
+    before = math.floor(place)
+    neighbours = [before, math.ceil(place)]
+    low, high = np.searchsorted(ordered_until, neighbours, side="right")
+    return int(low + (place - before) * (high - low))
 
 
 def step_facts(layouts: Sequence[Layout], store: TokenStore) -> StepFacts:
@@ -170,9 +178,14 @@ def step_facts(layouts: Sequence[Layout], store: TokenStore) -> StepFacts:
         layouts: of some steps.
         store: that their examples are of.
     """
-    shapes = Counter((layout.rows, layout.row_length) for layout in layouts)
-    computed = sum(len(layout.index) * layout.rows * layout.row_length for layout in layouts)
-    real = sum(int(store.lengths[layout.index[layout.index >= 0]].sum()) for layout in layouts)
+    shapes: Counter[tuple[int, int]] = Counter()
+    computed = 0
+    real = 0
+    for layout in layouts:
+        shapes[layout.rows, layout.row_length] += 1
+        computed += len(layout.index) * layout.rows * layout.row_length
+        examples = layout.index[layout.index >= 0]
+        real += int(store.lengths[examples].sum())
     return StepFacts(
         sampled_steps=len(layouts),
         padding_share=round(1 - real / computed, 4),

@@ -113,7 +113,9 @@ class StepLowering:
         except (tf.errors.OpError, ValueError, TypeError, NotImplementedError) as error:
             raise LoweringError(str(error)) from None
         _require_static(text)
-        kind = ("train" if update else "gradients") if training else "evaluate"
+        kind = "evaluate"
+        if training:
+            kind = "train" if update else "gradients"
         size = f"{shape.micro_batches}x{shape.rows}x{shape.row_length}"
         file = self.folder / f"{kind}_{size}.hlo"
         file.write_bytes(module)
@@ -137,11 +139,17 @@ class StepLowering:
 
     def _training_step(self, shape: Shape, update: bool) -> Callable[[Batch], tf.Tensor]:
         optimizer = self.optimizer
-        gradients_of = make_gradients(self.model, self.parts.head, optimizer, shape.micro_batches)
+        gradients_of = make_gradients(
+            self.model,
+            self.parts.head,
+            optimizer,
+            shape.micro_batches,
+        )
 
         def step(batch: Batch) -> tf.Tensor:
             number = tf.cast(optimizer.step.read_value(), tf.int32)
-            seed = tf.stack([tf.constant(optimizer.settings.seed), number])
+            run_seed = tf.constant(optimizer.settings.seed)
+            seed = tf.stack([run_seed, number])
             gradients, sums = gradients_of(batch, seed, tf.constant(0))
             if not update:
                 return [*gradients, sums]

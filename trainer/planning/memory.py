@@ -57,10 +57,11 @@ def estimate(
 def _optimizer_bytes(config: BackboneConfig, settings: TrainSettings, weights: int) -> int:
     """Of what the optimizer remembers of all weights, as if they were one matrix."""
     width = config.hidden_size
-    matrix = (weights // (FLOAT32_BYTES * width), width)
-    slots = OPTIMIZERS[settings.optimizer].slots(matrix)
-    remembered = FLOAT32_BYTES * sum(math.prod(shape) for shape in slots.values())
-    return remembered + (weights if settings.ema_decay else 0)
+    rows = weights // (FLOAT32_BYTES * width)
+    slots = OPTIMIZERS[settings.optimizer].slots((rows, width))
+    numbers = sum(math.prod(shape) for shape in slots.values())
+    averages = weights if settings.ema_decay else 0
+    return FLOAT32_BYTES * numbers + averages
 
 
 def _kept_numbers(config: BackboneConfig, layout: Layout) -> int:
@@ -82,7 +83,9 @@ def evaluation_mb(config: BackboneConfig, layout: Layout) -> int:
     That is a layer's four projections and its attention scores.
     """
     tokens = layout.index.shape[0] * layout.rows * layout.row_length  # of all replicas
-    numbers = tokens * (4 * config.hidden_size + config.heads * layout.row_length)
+    of_projections = 4 * config.hidden_size
+    of_attention = config.heads * layout.row_length
+    numbers = tokens * (of_projections + of_attention)
     return _megabytes(FLOAT32_BYTES * numbers)
 
 
@@ -93,7 +96,11 @@ def _megabytes(size: int) -> int:
 def _weight_bytes(config: BackboneConfig) -> int:
     width = config.hidden_size
     inner = config.intermediate_size
-    per_layer = 4 * width * width + 2 * width * inner + 9 * width + inner
+    attention = 4 * width * width
+    feed_forward = 2 * width * inner
+    biases_and_norms = 9 * width + inner
+    layer = attention + feed_forward + biases_and_norms
     rows = config.vocabulary_size + config.max_positions + config.segment_types
     embeddings = rows * config.embedding_size
-    return FLOAT32_BYTES * (embeddings + config.own_layers * per_layer + width * width)
+    pooler = width * width
+    return FLOAT32_BYTES * (embeddings + config.own_layers * layer + pooler)

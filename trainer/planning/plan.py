@@ -11,7 +11,7 @@ from trainer.console.display import Display
 from trainer.data.ledger import Ledger
 from trainer.data.prepare import Prepared
 from trainer.files.noted_files import NotedFiles
-from trainer.files.storage import json_text
+from trainer.files.writing import json_text
 from trainer.planning.compiled_plan import CompiledPlan
 from trainer.planning.facts import Plan, make_plan
 from trainer.planning.planned_run import PlannedRun

@@ -58,11 +58,20 @@ def score(
             with the model.
     """
     scores = Scores({}, {}, {})
-    known = evaluated if evaluated is not None and evaluated.step == kept.step else None
+    if evaluated is not None and evaluated.step != kept.step:
+        evaluated = None
     for split in REPORTED_SPLITS:
-        if split in prepared.splits:
-            of_training = known if split == "validation" else None
-            _score_split(kept, prepared, split, scores, of_training, calibrate=calibrate)
+        if split not in prepared.splits:
+            continue
+        is_validation = split == "validation"
+        _score_split(
+            kept,
+            prepared,
+            split,
+            scores,
+            evaluated if is_validation else None,
+            calibrate=calibrate and is_validation,
+        )
     return scores
 
 
@@ -76,11 +85,12 @@ def _score_split(
     calibrate: bool,
 ) -> None:
     """Adds the scores of one split."""
-    head, job = kept.parts.head, kept.job
+    head = kept.parts.head
+    job = kept.job
     store = prepared.splits[split]
     results = evaluated.results if evaluated else _results(kept, prepared, split)
     scores.results[split] = results
-    if calibrate and split == "validation":
+    if calibrate:
         chosen = head.calibrate(results, store)
         if chosen and job.writes:
             job.write_json(CALIBRATION_FILE, chosen)
@@ -122,8 +132,9 @@ def label_rows(scores: LabelScores) -> list[tuple[str, str]]:
     Returns:
         (label, scores) a row; a last row says how many labels are left out.
     """
-    frequent = sorted(scores, key=lambda label: -scores[label]["support"])[:SHOWN_LABELS]
-    shown = [label for label in scores if label in set(frequent)]
+    by_support = sorted(scores, key=lambda label: -scores[label]["support"])
+    frequent = set(by_support[:SHOWN_LABELS])
+    shown = [label for label in scores if label in frequent]
     rows = [(shown_label(label), _label_row(scores[label])) for label in shown]
     left_out = len(scores) - len(shown)
     if left_out:

@@ -1,13 +1,42 @@
-"""Prepares the data of a training run, and keeps what predict and export need of it."""
+"""Prepares a training run: connects its workers, and encodes its data."""
 
 from __future__ import annotations
 
 import tensorflow as tf
 
+from trainer.console.display import Display
+from trainer.console.stopping import StopSignal
 from trainer.data.prepare import Prepared
-from trainer.run.agreements import require_same_data
-from trainer.run.assembly import Parts, prepare_data, require_best_metric, show_examples
+from trainer.run.agreements import require_same_config, require_same_data
+from trainer.run.assembly import (
+    Parts,
+    prepare_data,
+    require_best_metric,
+    show_examples,
+    start_strategy,
+)
 from trainer.run.job import Job
+from trainer.settings.schema import Config
+
+
+def connect_workers(
+    config: Config, job: Job, display: Display, stop: StopSignal
+) -> tf.distribute.Strategy:
+    """Starts the strategy of a training run, whose workers must have the same config.
+
+    Args:
+        config: of the run.
+        job: learns whether this worker writes.
+        display: speaks on the chief only.
+        stop: is silent meanwhile: connecting blocks, and nothing is there yet to save.
+    Raises:
+        JobDirError: a worker has another config.
+    """
+    with stop.silent():
+        strategy = start_strategy(config, job, display)
+    stop.watch_for_preemption()  # TensorFlow has taken SIGTERM over as it connected
+    require_same_config(strategy, config)
+    return strategy
 
 
 def prepare_training(parts: Parts, strategy: tf.distribute.Strategy, job: Job) -> Prepared:

@@ -58,19 +58,22 @@ class _Serving:
     def __call__(self, questions: Sequence[Question]) -> list[Answer]:
         """Asks long texts together with long ones, so that little is padding."""
         lengths = [sum(map(len, question.texts)) for question in questions]
-        longest_first = sorted(range(len(questions)), key=lambda index: -lengths[index])
+        longest_first = sorted(range(len(questions)), key=lengths.__getitem__, reverse=True)
         answers: dict[int, Answer] = {}
         for batch in chunks(longest_first, self.batch_size):
             outputs = self._outputs([questions[index].texts for index in batch])
-            answers.update({index: Answer(outputs, row) for row, index in enumerate(batch)})
+            for row, index in enumerate(batch):
+                answers[index] = Answer(outputs, row)
         return [answers[index] for index in range(len(questions))]
 
     def _outputs(self, texts: Sequence[tuple[str, ...]]) -> dict[str, np.ndarray]:
-        columns = [
-            tf.constant([text.encode("utf-8", "replace") for text in column])
-            for column in zip(*texts, strict=True)
-        ]
-        return {name: values.numpy() for name, values in self.server.texts(*columns).items()}
+        """What the graph answers to (B,) texts, or pairs of texts."""
+        columns = []
+        for column in zip(*texts, strict=True):
+            encoded = [text.encode("utf-8", "replace") for text in column]
+            columns.append(tf.constant(encoded))
+        outputs = self.server.texts(*columns)
+        return {name: values.numpy() for name, values in outputs.items()}
 
 
 def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -26,7 +26,14 @@ def conclude(run: Training, parts: Parts, prepared: Prepared) -> Results:
     """
     job, timeline = run.job, run.timeline
     step = restore_kept(parts, job, run.strategy, run.model)
-    kept = KeptModel(parts, job, run.strategy, run.model, run.evaluator, step)
+    kept = KeptModel(
+        parts=parts,
+        job=job,
+        strategy=run.strategy,
+        model=run.model,
+        evaluator=run.evaluator,
+        step=step,
+    )
     with timeline.inside("evaluate_s"):
         scores = score(kept, prepared, evaluated=run.evaluated, calibrate=True)
     values = {**scores.as_json(), "step": step}

@@ -62,7 +62,8 @@ def _export_saved_model(
     if prepared is None:
         raise ValueError("a SavedModel is proved by the texts of prepared data. Received None.")
     parts, settings = kept.parts, kept.parts.config.export
-    tolerance = TOLERANCE if parts.config.train.precision == "float32" else BFLOAT16_TOLERANCE
+    is_precise = parts.config.train.precision == "float32"
+    tolerance = TOLERANCE if is_precise else BFLOAT16_TOLERANCE
     # on several workers all evaluate the texts of the proof
     proof = _proof(kept, prepared, results, tolerance)
     if not kept.job.writes:
@@ -81,12 +82,16 @@ def _export_saved_model(
 def _proof(kept: KeptModel, prepared: Prepared, results: Results, tolerance: float) -> Proof:
     """The proof by the first raw texts of validation, or of test, or of train."""
     head = kept.parts.head
-    split = next(split for split in (*REPORTED_SPLITS, "train") if split in prepared.splits)
-    store = prepared.splits[split]
-    samples = store.meta["samples"][: kept.parts.config.export.check_examples]
+    splits = [split for split in (*REPORTED_SPLITS, "train") if split in prepared.splits]
+    store = prepared.splits[splits[0]]
+    count = kept.parts.config.export.check_examples
+    samples = store.meta["samples"][:count]
     if not head.evaluated_as_served:
         return serving_proof(kept.model, head, samples, tolerance=tolerance)
-    known = results.get(split) or kept.evaluator.results(store, first=store.rows_of(len(samples)))
+    known = results.get(splits[0])
+    if not known:
+        rows = store.rows_of(len(samples))
+        known = kept.evaluator.results(store, first=rows)
     return make_proof(head, samples, known, store, tolerance=tolerance)
 
 

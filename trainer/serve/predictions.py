@@ -63,8 +63,7 @@ def write_answers(
     answerer: Answerer,
     head: ServedHead,
     display: Display,
-    *,
-    at_once: int,
+    batch_size: int,
 ) -> None:
     """Answers all questions into a file, and says how far it is.
 
@@ -74,20 +73,19 @@ def write_answers(
         answerer: answers some of them.
         head: puts an answer into words.
         display: shows progress, warnings at the end.
-        at_once: questions that are answered together; one where a person types them.
+        batch_size: of the model's calls.
     Raises:
         DataError: some questions have no answer.
     """
     tally = Tally()
-    # on a terminal the answers are progress enough
-    shows_progress = target != STANDARD or not sys.stdout.isatty()
     progress = questions.progress
     with writing(target) as output:
-        for asked in chunks(questions, 1 if questions.typed else at_once):
+        for asked in chunks(questions, questions.at_once(batch_size)):
             for line in answer_lines(asked, answerer, head, tally):
                 output.write(line)
             output.flush()
-            if shows_progress:
+            # on a terminal the answers are progress enough
+            if target != STANDARD or not sys.stdout.isatty():
                 note = f"{tally.done:,} done"
                 display.progress("predicting", progress.done(), progress.size, note)
     display.done()
@@ -109,21 +107,26 @@ def answer_lines(
     answers = iter(answerer(askable) if askable else [])
     for question in questions:
         tally.done += 1
-        answer: dict[str, object] = {"error": question.error}
         if question.error or question.example is None:
             tally.fail(question.error)
+            answer: dict[str, object] = {"error": question.error}
         else:
-            answer = head.decode(*next(answers), question.example)
-            tally.remarks[head.remark(answer)] += 1
-        fields = {**question.value, **_beside(question.value, answer)}
-        yield json.dumps(_plain(fields), ensure_ascii=False, allow_nan=False) + "\n"
+            outputs, row = next(answers)
+            answer = head.decode(outputs, row, question.example)
+            remark = head.remark(answer)
+            tally.remarks[remark] += 1
+        fields = question.value | _beside(question.value, answer)
+        line = json.dumps(_plain(fields), ensure_ascii=False, allow_nan=False)
+        yield f"{line}\n"
 
 
 def _beside(fields: Mapping[str, object], answer: Mapping[str, object]) -> dict[str, object]:
     """The answer under names that the question's own fields leave free."""
-    return {
-        f"predicted_{name}" if name in fields else name: value for name, value in answer.items()
-    }
+    renamed = {}
+    for name, value in answer.items():
+        free_name = f"predicted_{name}" if name in fields else name
+        renamed[free_name] = value
+    return renamed
 
 
 def _plain(value: object) -> object:
@@ -163,7 +166,8 @@ def stream_texts(model: Model, head: ServedHead, questions: Questions, display: 
         (text,) = question.texts
         *_, lost = head.prompt_tokens(tf.constant([text.encode("utf-8", "replace")]))
         if lost[0]:
-            display.warn(f"the text has {head.remark({'truncated_tokens': int(lost[0])})}")
+            remark = head.remark({"truncated_tokens": int(lost[0])})
+            display.warn(f"the text has {remark}")
         for piece in head.stream(model.backbone, text, drawn=number):
             output.write(piece)
             output.flush()

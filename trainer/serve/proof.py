@@ -71,21 +71,33 @@ def make_proof(
         tolerance: within which numbers count as equal.
     """
     rows = store.rows_of(len(samples))
-    splits = store.row_splits[: rows + 1]
-
-    def ragged(values: np.ndarray | CheckedTokens) -> tf.RaggedTensor:
-        return tf.RaggedTensor.from_row_splits(values[: splits[-1]], splits, validate=False)
-
-    columns = {name: ragged(values) for name, values in store.tokens.items()}
-    if "example" in store.columns:
-        columns["example"] = tf.constant(store.columns["example"][:rows])
-    of_samples = {
-        name: ragged(values) if name in head.per_token else tf.constant(values[:rows])
-        for name, values in results.items()
-    }
+    columns = _columns(store, rows)
+    of_samples = {}
+    for name, values in results.items():
+        if name in head.per_token:
+            of_samples[name] = _ragged(values, store, rows)
+        else:
+            of_samples[name] = tf.constant(values[:rows])
     texts = tuple(text_inputs(head.text_names, samples))
     answers = _arrays(head.answers(of_samples, columns, texts))
-    return Proof(samples, answers, head.ambiguous(answers, of_samples, columns, tolerance))
+    ambiguous = head.ambiguous(answers, of_samples, columns, tolerance)
+    return Proof(samples, answers, ambiguous)
+
+
+def _columns(store: TokenStore, rows: int) -> dict[str, tf.RaggedTensor | tf.Tensor]:
+    """The token columns of the first rows, and which text each row is of."""
+    columns = {}
+    for name, values in store.tokens.items():
+        columns[name] = _ragged(values, store, rows)
+    if "example" in store.columns:
+        columns["example"] = tf.constant(store.columns["example"][:rows])
+    return columns
+
+
+def _ragged(values: np.ndarray | CheckedTokens, store: TokenStore, rows: int) -> tf.RaggedTensor:
+    """Values of all tokens, (tokens, …), as those of the first rows."""
+    splits = store.row_splits[: rows + 1]
+    return tf.RaggedTensor.from_row_splits(values[: splits[-1]], splits, validate=False)
 
 
 def serving_proof(
@@ -101,10 +113,11 @@ def serving_proof(
         samples: raw texts, of which the head makes those that are asked.
         tolerance: within which numbers count as equal.
     """
-    samples = head.proof_samples(samples)
-    texts = text_inputs(head.text_names, samples)
-    answers = _arrays(make_server(model, head).texts(*texts))
-    return Proof(samples, answers, head.ambiguous(answers, {}, {}, tolerance))
+    asked = head.proof_samples(samples)
+    server = make_server(model, head)
+    answers = _arrays(server.texts(*text_inputs(head.text_names, asked)))
+    ambiguous = head.ambiguous(answers, {}, {}, tolerance)
+    return Proof(asked, answers, ambiguous)
 
 
 def with_generated(proof: Proof, server: Server, text_name: str) -> Proof:
@@ -180,15 +193,11 @@ def compare_generated(served: Served, written: Arrays, tolerance: float) -> floa
         tolerance: of a score, relative where it is above 1.
     """
     scores = np.asarray(written["score"])
-    limits = tolerance * np.maximum(1, np.abs(scores))
-    as_likely = np.abs(np.asarray(served["score"]) - scores) <= limits
-    names = ("generated_text", "score")
-    return compare(
-        {name: served[name] for name in names},
-        {name: written[name] for name in names},
-        tolerance,
-        {"generated_text": as_likely},
-    )
+    served_scores = np.asarray(served["score"])
+    size = np.maximum(1, np.abs(scores))
+    as_likely = np.abs(served_scores - scores) <= tolerance * size
+    expected = {name: written[name] for name in ("generated_text", "score")}
+    return compare(served, expected, tolerance, {"generated_text": as_likely})
 
 
 def compare(served: Served, expected: Arrays, tolerance: float, ambiguous: Arrays) -> float:
@@ -205,37 +214,43 @@ def compare(served: Served, expected: Arrays, tolerance: float, ambiguous: Array
     """
     worst = 0.0
     for name, values in expected.items():
+        is_number = values.dtype.kind == "f"
         trained = [prove.plain(value) for value in values.tolist()]
         for row, (answer, truth) in enumerate(zip(served[name], trained, strict=True)):
             if name in ambiguous and ambiguous[name][row]:
                 continue
-            if isinstance(answer, list) and isinstance(truth, list):
-                answer, truth = _padded_alike(answer, truth)
+            answer, truth = _padded_alike(answer, truth)
             where = f"{name} of example {row} differs"
-            said = f"{truth} trained, {answer} served"
-            if values.dtype.kind == "f":
-                difference = _difference(answer, truth)
-                if not difference <= tolerance:  # NaN is not either
-                    raise ExportRefusedError(
-                        f"{where} by {difference:.2e}, over {tolerance:.0e}: {said}"
-                    )
-                worst = max(worst, difference)
-            elif answer != truth:
-                raise ExportRefusedError(f"{where}: {said}")
+            both = f"{truth} trained, {answer} served"
+            if not is_number:
+                if answer != truth:
+                    raise ExportRefusedError(f"{where}: {both}")
+                continue
+            difference = _difference(answer, truth)
+            if not difference <= tolerance:  # NaN is not either
+                raise ExportRefusedError(
+                    f"{where} by {difference:.2e}, over {tolerance:.0e}: {both}"
+                )
+            worst = max(worst, difference)
     return worst
 
 
 def _difference(served: object, trained: object) -> float:
     """The largest difference of two lists of numbers; NaN where one is."""
     expected = np.asarray(trained, np.float64)
+    absolute = np.abs(np.asarray(served, np.float64) - expected)
     size = np.maximum(1, np.abs(expected))  # a sum over a long text is rounded by its size
-    differences = np.abs(np.asarray(served, np.float64) - expected) / size
-    return float(np.max(differences, initial=0))
+    return float(np.max(absolute / size, initial=0))
 
 
-def _padded_alike(one: list[object], other: list[object]) -> tuple[list[object], list[object]]:
-    """As many items each: answers that are lists are padded to the longest of their batch."""
-    longest = max(len(one), len(other))
-    first = (one or other or [0])[0]
-    fill: list[object] = [""] if isinstance(first, str) else [-1]
-    return one + fill * (longest - len(one)), other + fill * (longest - len(other))
+def _padded_alike(one: object, other: object) -> tuple[object, object]:
+    """Lists with as many items each: they are padded to the longest answer of their batch."""
+    if not isinstance(one, list) or not isinstance(other, list):
+        return one, other
+    items = one or other
+    is_text = bool(items) and isinstance(items[0], str)
+    padding = "" if is_text else -1
+    missing = len(one) - len(other)
+    padded = one + [padding] * -missing
+    other_padded = other + [padding] * missing
+    return padded, other_padded

@@ -134,16 +134,23 @@ def _is_plain(source: str, settings: DataSettings, fields: Fields) -> bool:
 
 def _settings_of(source: str, settings: DataSettings) -> DataSettings:
     """The job's data section, or what of it holds for the format that a file's name says."""
-    named = (kind for kind, endings in ENDINGS.items() if source.endswith(endings))
-    kind = next(named, None)
+    kind = _kind_by_name(source)
     if kind is None or settings.source in (kind, *SOURCES_OF_TXT):
         return settings
     if kind in DELIMITED and settings.source in DELIMITED:  # the job says which delimiter
         return settings
     if str(settings.train).endswith(ENDINGS[kind]):
         return settings
-    shared = settings.model_dump(include=set(DataSettings.model_fields), exclude={"source"})
-    return FORMATS[kind](**shared)
+    keys = set(DataSettings.model_fields) - {"source"}
+    return FORMATS[kind](**settings.model_dump(include=keys))
+
+
+def _kind_by_name(source: str) -> str | None:
+    """The format that a file is named after."""
+    for kind, endings in ENDINGS.items():
+        if source.endswith(endings):
+            return kind
+    return None
 
 
 def _of_standard_input(settings: DataSettings, fields: Fields) -> Items:

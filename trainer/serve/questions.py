@@ -7,10 +7,19 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from trainer.errors import DataError
-from trainer.serve.question_lines import Fields, Items, Progress, is_typed, open_items
+from trainer.serve.question_lines import (
+    STANDARD_INPUT,
+    Fields,
+    Items,
+    Progress,
+    is_typed,
+    open_items,
+)
 from trainer.settings.schema import DataSettings
 from trainer.sources import Example
 from trainer.sources._json_lines import Parsed
+
+FILE_BATCHES = 8
 
 
 class Asked(Protocol):
@@ -45,10 +54,12 @@ class Questions:
 
     Attributes:
         typed: whether a person types the lines, and waits for each answer.
+        piped: whether they come from standard input.
         progress: how much of the input is read.
     """
 
     typed: bool
+    piped: bool
     progress: Progress
     _items: Items
     _head: Asked
@@ -60,6 +71,12 @@ class Questions:
                 yield Question({}, None, error=str(item))
             else:
                 yield self._question(item)
+
+    def at_once(self, batch_size: int) -> int:
+        """How many are answered together; of a file many, so that long texts find long ones."""
+        if self.typed:
+            return 1
+        return batch_size if self.piped else FILE_BATCHES * batch_size
 
     def _question(self, parsed: Parsed) -> Question:
         value, example = parsed
@@ -77,8 +94,11 @@ class Questions:
 
     def _by_field(self, features: dict[str, object]) -> dict[str, object]:
         """The texts that are named as the SavedModel names them, by the fields of training."""
-        names = zip(self._head.fields, self._head.text_names, strict=False)
-        return {field: features[name] for field, name in names if name in features}
+        texts = {}
+        for field, name in zip(self._head.fields, self._head.text_names, strict=False):
+            if name in features:
+                texts[field] = features[name]
+        return texts
 
     def _other_names(self, example: Example) -> str:
         """How missing fields may be named as well."""
@@ -102,9 +122,15 @@ def open_questions(source: str, settings: DataSettings, head: Asked) -> Question
     Raises:
         ConfigError: there is no such input, or it cannot be read.
     """
+    names = dict.fromkeys([*head.fields, *head.text_names])
     text = head.text_names[0] if len(head.text_names) == 1 else None
-    fields = Fields(tuple(dict.fromkeys([*head.fields, *head.text_names])), text)
+    fields = Fields(tuple(names), text)
     progress = Progress()
-    typed = is_typed(source)
-    items = open_items(source, settings, fields, progress)
-    return Questions(typed, progress, items, head, settings.label_fields)
+    return Questions(
+        is_typed(source),
+        source == STANDARD_INPUT,
+        progress,
+        open_items(source, settings, fields, progress),
+        head,
+        settings.label_fields,
+    )

@@ -74,4 +74,5 @@ def _write_extras(folder: pathlib.Path, head: ServedHead, samples: Sequence[Samp
             inputs = {name: [sample[name]] for name in head.text_names}
             writer.write(prediction_log(inputs))
     labels = json.dumps(head.vocabulary["labels"], ensure_ascii=False)
-    (extra / "labels.json").write_text(labels, encoding="utf-8")
+    file = extra / "labels.json"
+    file.write_text(labels, encoding="utf-8")

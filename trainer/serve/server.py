@@ -149,21 +149,33 @@ def _in_parts(
         return (start < count) | (start == 0)
 
     def add_part(start: tf.Tensor, *parts: tf.TensorArray) -> tuple[tf.Tensor, ...]:
-        rows = {name: values[start : start + ROWS_AT_ONCE] for name, values in columns.items()}
+        end = start + ROWS_AT_ONCE
+        rows = {}
+        for name, values in columns.items():
+            rows[name] = values[start:end]
         results = traced(rows)
-        place = start // ROWS_AT_ONCE
-        written = [
-            part.write(place, results[name]) for part, name in zip(parts, specs, strict=True)
-        ]
-        return start + ROWS_AT_ONCE, *written
+        number = start // ROWS_AT_ONCE
+        longer = []
+        for part, name in zip(parts, specs, strict=True):
+            longer.append(part.write(number, results[name]))
+        return end, *longer
 
-    start = tf.constant(0)
     empty = [_growing_array(spec) for spec in specs.values()]
-    _, *arrays = tf.while_loop(has_more, add_part, (start, *empty), parallel_iterations=1)
-    return {name: array.concat() for name, array in zip(specs, arrays, strict=True)}
+    _, *parts = tf.while_loop(
+        has_more,
+        add_part,
+        (tf.constant(0), *empty),
+        parallel_iterations=1,
+    )
+    joined = (part.concat() for part in parts)
+    return dict(zip(specs, joined, strict=True))
 
 
 def _growing_array(spec: tf.TensorSpec) -> tf.TensorArray:
     return tf.TensorArray(
-        spec.dtype, size=1, dynamic_size=True, infer_shape=False, element_shape=spec.shape
+        spec.dtype,
+        size=1,
+        dynamic_size=True,
+        infer_shape=False,
+        element_shape=spec.shape,
     )

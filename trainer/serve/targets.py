@@ -75,15 +75,20 @@ def require_export_target(config: Config, job: Job) -> None:
     """
     if config.export.format == "none" or not job.writes:
         return
-    folder = export_folder(config, job)
-    versioned = config.export.version is not None and config.export.format == "savedmodel"
-    if versioned:
-        _require_folder(folder)
-    target = version_folder(folder, config.export.version) if versioned else folder
+    target = export_folder(config, job)
+    if config.export.version is not None and config.export.format == "savedmodel":
+        _require_folder(target)
+        target = version_folder(target, config.export.version)
     for protected in _protected(config, job):
         _require_apart(target, protected)
-    real = target if mirror.url_of(target) else pathlib.Path(os.path.realpath(target))
-    remedy = GIVE_ANOTHER if config.export.directory else OWN_REMEDY
+    _require_writable(target, GIVE_ANOTHER if config.export.directory else OWN_REMEDY)
+
+
+def _require_writable(target: pathlib.Path, remedy: str) -> None:
+    """Raises JobDirError where what is there may not be replaced, or the disk refuses."""
+    real = target
+    if mirror.url_of(target) is None:
+        real = pathlib.Path(os.path.realpath(target))
     ownership.require_replaceable(real, named=target, remedy=remedy)
     is_mount = os.path.ismount(real) and os.path.isdir(real)
     probe_writable(real if is_mount else real.parent)
@@ -97,7 +102,9 @@ def writes_in_job_dir(config: Config, job: Job) -> bool:
 
 def _require_folder(folder: pathlib.Path) -> None:
     """Raises JobDirError where the folder of the versions is a file."""
-    if mirror.url_of(folder) is None and os.path.lexists(folder) and not os.path.isdir(folder):
+    if mirror.url_of(folder) is not None:
+        return
+    if os.path.lexists(folder) and not os.path.isdir(folder):
         ownership.require_replaceable(folder, remedy=GIVE_ANOTHER)
 
 
@@ -125,17 +132,19 @@ def _shown(place: str | pathlib.Path) -> str:
 
 def _protected(config: Config, job: Job) -> Iterator[Protected]:
     yield Protected(place_of(job.folder), "the job_dir")
-    yield Protected(place_of(job.checkpoints), "the job's checkpoints", closed=True)
-    yield Protected(place_of(job.logs), "the job's logs", closed=True)
-    shared = job.folder / SHARED_PREPARATION
-    yield Protected(place_of(shared), "the job's encoded data", closed=True)
+    parts = {
+        "the job's checkpoints": job.checkpoints,
+        "the job's logs": job.logs,
+        "the job's encoded data": job.folder / SHARED_PREPARATION,
+    }
+    for description, folder in parts.items():
+        yield Protected(place_of(folder), description, closed=True)
     for setting, spec in read_specs(config).items():
         place = place_of_spec(spec)
         if place is None:
             continue
-        is_data_folder = (
-            setting.startswith("data.") and not MAGIC.search(spec) and os.path.isdir(place)
-        )
+        is_data = setting.startswith("data.") and not MAGIC.search(spec)
+        is_data_folder = is_data and os.path.isdir(place)
         yield Protected(place, f"what {setting} names", closed=is_data_folder)
     yield Protected(place_of(mirror.cache_folder()), "the cache of encoded data")
 

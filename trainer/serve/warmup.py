@@ -50,7 +50,9 @@ def prediction_log(
         inputs: name -> (B,) texts.
         signature: that is asked.
     """
-    entries = b"".join(_input(name, texts) for name, texts in sorted(inputs.items()))
+    entries = b""
+    for name in sorted(inputs):
+        entries += _input(name, inputs[name])
     model_spec = _field(1, _field(3, signature.encode()))
     predict_log = _field(1, model_spec + entries)
     return _field(6, predict_log)
@@ -60,7 +62,8 @@ def _input(name: str, texts: Sequence[str]) -> bytes:
     """An entry of PredictRequest.inputs."""
     tensor = tf.make_tensor_proto(list(texts), tf.string)
     value = tensor.SerializeToString(deterministic=True)
-    return _field(2, _field(1, name.encode()) + _field(2, value))
+    entry = _field(1, name.encode()) + _field(2, value)
+    return _field(2, entry)
 
 
 def _field(number: int, content: bytes) -> bytes:

@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
             from trainer.vertex.deploy import deploy
 
             deploy(options, options.deploy, now)
-        elif options.config:  # else there is no way to here
+        elif options.config:  # which is asked for where nothing is deployed
             from trainer.vertex.submit import submit
 
             submit(options, options.config, overrides, now)

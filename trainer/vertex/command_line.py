@@ -10,8 +10,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from trainer.errors import ConfigError, shown_value
-from trainer.settings import flags, plain_yaml, schema
-from trainer.settings.resolve import Settings, as_yaml
+from trainer.settings import flags, plain_yaml
+from trainer.settings.one_line_yaml import as_yaml
+from trainer.settings.setting import Settings
+from trainer.settings.types_in_words import describe_type
 from trainer.vertex.option_rules import contradictions
 from trainer.vertex.options import Options
 
@@ -33,7 +35,7 @@ def _flag(name: str, field: FieldInfo) -> flags.Flag:
         name,
         default if default is None or isinstance(default, str) else as_yaml(default),
         field.description or "",
-        schema.describe_type(field),
+        describe_type(field),
         boolean=field.annotation is bool,
     )
 
@@ -48,15 +50,7 @@ def parse(argv: Sequence[str]) -> tuple[Options | None, Settings]:
     if given.pop("help") in (True, "true"):
         return None, settings
     _refuse_empty(given)
-    values = {name: _value(name, text) for name, text in given.items() if text is not None}
-    values.setdefault("project", os.environ.get("GOOGLE_CLOUD_PROJECT", ""))
-    try:
-        options = Options.model_validate(
-            {name: value for name, value in values.items() if value != ""}
-        )
-    except pydantic.ValidationError as error:
-        problems = [_problem(detail, values) for detail in error.errors()]
-        raise ConfigError("\n".join(dict.fromkeys(problems))) from None
+    options = _options(given)
     defaults = {flag.name: flag.default for flag in own_flags()}
     names = [name for name, text in given.items() if text != defaults[name]]
     names += [".".join(setting) for setting in settings]
@@ -65,13 +59,28 @@ def parse(argv: Sequence[str]) -> tuple[Options | None, Settings]:
     return options, settings
 
 
+def _options(given: Mapping[str, object]) -> Options:
+    """The options of the flags that were given. Raises ConfigError for values that are none."""
+    values = {}
+    for name, text in given.items():
+        if text is not None:
+            values[name] = _value(name, text)
+    if project := os.environ.get("GOOGLE_CLOUD_PROJECT"):
+        values.setdefault("project", project)
+    try:
+        return Options.model_validate(values)
+    except pydantic.ValidationError as error:
+        problems = dict.fromkeys(_problem(detail, values) for detail in error.errors())
+        raise ConfigError("\n".join(problems)) from None
+
+
 def _refuse_empty(given: Mapping[str, object]) -> None:
     """Raises ConfigError for options without a value.
 
     A shell's variable that is not set leaves such: --deploy= would submit a training run.
     """
     problems = [
-        f"--{name}: no value. Expected {schema.describe_type(Options.model_fields[name])}; leave it"
+        f"--{name}: no value. Expected {describe_type(Options.model_fields[name])}; leave it"
         " out for the default."
         for name, text in given.items()
         if text == ""
@@ -83,7 +92,7 @@ def _refuse_empty(given: Mapping[str, object]) -> None:
 def _value(name: str, text: object) -> object:
     """A flag's text as the number or the truth value that its option is, where it is one."""
     field = Options.model_fields[name]
-    accepts = schema.describe_type(field)
+    accepts = describe_type(field)
     is_text = not any(word in accepts for word in ("integer", "number", "true"))
     if is_text or not isinstance(text, str):
         return text
@@ -99,7 +108,7 @@ def _problem(detail: ErrorDetails, values: Mapping[str, object]) -> str:
     field = Options.model_fields[name]
     if detail["type"] == "missing":
         return f"--{name}: missing. Expected {field.description}."
-    reason = f"expected {schema.describe_type(field)}"
+    reason = f"expected {describe_type(field)}"
     if detail["type"] == "value_error":
         reason = str(detail["ctx"]["error"])
     return f"--{name}: {reason}. Received {shown_value(values.get(name))}."

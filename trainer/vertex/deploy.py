@@ -198,15 +198,17 @@ def _find(place: str, target: str) -> Artifact:
     """
     if not place.startswith(mirror.SCHEME):
         return _find_here(pathlib.Path(place).expanduser(), target)
-    bucket, prefix = gcs.parse(place, key=KEY)
-    prefix = prefix.rstrip("/")
-    names = {item.name for item in gcs.find(place, key=KEY)}
-    folders = [name.rpartition("/")[0] for name in names if name.endswith(f"/{SAVED_MODEL}")]
-    below = {folder.removeprefix(prefix).strip("/"): folder for folder in folders}
-    chosen = _chosen(set(below), place)
-    if chosen.isdigit() and f"{prefix}/{BATCHING_FILE}".lstrip("/") in names:
-        return Artifact(place.rstrip("/"), chosen, None)
-    return Artifact(target, "1", f"gs://{bucket}/{below[chosen]}")
+    base = place.rstrip("/")
+    urls = {str(item) for item in gcs.find(place, key=KEY)}
+    folders = set()
+    for url in urls:
+        folder, _, name = url.rpartition("/")
+        if name == SAVED_MODEL:
+            folders.add(folder.removeprefix(base).strip("/"))
+    chosen = _chosen(folders, place)
+    if chosen.isdigit() and f"{base}/{BATCHING_FILE}" in urls:
+        return Artifact(base, chosen, None)
+    return Artifact(target, "1", f"{base}/{chosen}".rstrip("/"))
 
 
 def _find_here(folder: pathlib.Path, target: str) -> Artifact:
@@ -247,20 +249,24 @@ def _stage(artifact: Artifact, display: Display) -> None:
 
 def _copy(source: str, target: str) -> None:
     """Copies a folder within Cloud Storage, saved_model.pb last."""
-    prefix = gcs.parse(source, key=KEY)[1]
 
     def copy(item: gcs.RemoteObject) -> None:
-        name = item.name.removeprefix(prefix).lstrip("/")
+        name = str(item).removeprefix(source).lstrip("/")
         gcs.copy(item, f"{target}/{name}", key=KEY)
 
-    items = gcs.listing(source, key=KEY)
-    last = [item for item in items if item.name.endswith(f"/{SAVED_MODEL}")]
-    gcs.each(copy, [item for item in items if item not in last])
+    first: list[gcs.RemoteObject] = []
+    last: list[gcs.RemoteObject] = []
+    for item in gcs.listing(source, key=KEY):
+        is_last = item.name.endswith(f"/{SAVED_MODEL}")
+        (last if is_last else first).append(item)
+    gcs.each(copy, first)
     gcs.each(copy, last)
 
 
 def _upload(folder: pathlib.Path, target: str) -> None:
     """Uploads a folder, saved_model.pb last."""
     files = [file for file in folder.rglob("*") if file.is_file()]
-    for file in sorted(files, key=lambda file: file.name == SAVED_MODEL):
-        gcs.upload(file, f"{target}/{file.relative_to(folder).as_posix()}", key=KEY)
+    files.sort(key=lambda file: file.name == SAVED_MODEL)
+    for file in files:
+        name = file.relative_to(folder).as_posix()
+        gcs.upload(file, f"{target}/{name}", key=KEY)

@@ -14,9 +14,10 @@ from collections.abc import Collection, Mapping
 
 from trainer.errors import ConfigError
 from trainer.files import gcs, mirror
-from trainer.files.storage import HUB_FILES, expand, local_path
-from trainer.settings.resolve import Setting, Settings
+from trainer.files.hub import HUB_FILES
+from trainer.files.storage import expand, local_path
 from trainer.settings.schema import Config
+from trainer.settings.setting import Setting, Settings
 from trainer.sources.tfds import Settings as TfdsSettings
 
 REMOTE = ("gs://", "hf://")
@@ -102,8 +103,15 @@ def _input(setting: tuple[str, str], path: str, dataset: str) -> Input:
     local = local_path(path, key)
     if local.exists():
         return Input(setting, named_files, local.parent, local.name)
-    base = pathlib.Path(*itertools.takewhile(lambda part: not glob.has_magic(part), local.parts))
-    return Input(setting, named_files, base, "/".join(local.parts[len(base.parts) :]))
+    base = _before_magic(local)
+    pattern = local.relative_to(base).as_posix()
+    return Input(setting, named_files, base, pattern)
+
+
+def _before_magic(pattern: pathlib.Path) -> pathlib.Path:
+    """The folder that all matches of a glob are in."""
+    fixed = itertools.takewhile(lambda part: not glob.has_magic(part), pattern.parts)
+    return pathlib.Path(*fixed)
 
 
 def _files_below(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -158,11 +166,17 @@ def upload(places: Mapping[Input, str]) -> int:
 def _upload_missing(local: Input, url: str) -> int:
     key = ".".join(local.setting)
     folder = url.removesuffix(f"/{local.rest}") if local.rest else url
-    names = {file: f"{folder}/{file.relative_to(local.base).as_posix()}" for file in local.files}
     sizes = {str(item): item.size for item in gcs.listing(folder, key=key)}
-    missing = [file for file, name in names.items() if sizes.get(name) != file.stat().st_size]
-    gcs.each(lambda file: gcs.upload(file, names[file], key=key), missing)
-    return sum(file.stat().st_size for file in missing)
+    names = {}
+    sent_bytes = 0
+    for file in local.files:
+        name = f"{folder}/{file.relative_to(local.base).as_posix()}"
+        size = file.stat().st_size
+        if sizes.get(name) != size:
+            names[file] = name
+            sent_bytes += size
+    gcs.each(lambda file: gcs.upload(file, names[file], key=key), list(names))
+    return sent_bytes
 
 
 def check_remote(config: Config, *, uploaded: Collection[str]) -> None:

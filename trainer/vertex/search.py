@@ -14,9 +14,10 @@ import pydantic
 
 from trainer.errors import ConfigError, shown_value
 from trainer.heads._judged import JUDGED
-from trainer.settings import plain_yaml, schema
-from trainer.settings.resolve import suggest
+from trainer.settings import plain_yaml
 from trainer.settings.schema import Config
+from trainer.settings.suggestions import suggest
+from trainer.settings.types_in_words import describe_type
 from trainer.vertex.request import Json
 
 SCALES = {
@@ -137,8 +138,7 @@ def _range(setting: str, values: str, config: Config, problems: list[str]) -> Js
     """LOW..HIGH[:SCALE], as the API has it; None where something is wrong."""
     where = f"--tune: {setting}:{values}"
     spread, _, scale = values.partition(":")
-    match = RANGE.fullmatch(spread)
-    low, high = (_number(text) for text in match.group("low", "high")) if match else (None, None)
+    low, high = _bounds(spread)
     if low is None or high is None or not low < high:
         problems.append(f"{where}: expected LOW..HIGH, two numbers, the lower first, {EXAMPLE}.")
         return None
@@ -153,15 +153,26 @@ def _range(setting: str, values: str, config: Config, problems: list[str]) -> Js
     if not _are_allowed(setting, [low, high], where, config, problems):
         return None
     scale_type = SCALES[scale or "linear"]
-    if isinstance(low, int) and isinstance(high, int) and _is_whole(setting, low, high, config):
-        bounds: Json = {"minValue": str(low), "maxValue": str(high)}
-        return {"integerValueSpec": bounds, "scaleType": scale_type}
-    bounds = {"minValue": float(low), "maxValue": float(high)}
-    return {"doubleValueSpec": bounds, "scaleType": scale_type}
+    bounds: Json = {"minValue": float(low), "maxValue": float(high)}
+    kind = "doubleValueSpec"
+    if _are_whole(setting, low, high, config):
+        bounds = {"minValue": str(low), "maxValue": str(high)}
+        kind = "integerValueSpec"
+    return {kind: bounds, "scaleType": scale_type}
 
 
-def _is_whole(setting: str, low: int, high: int, config: Config) -> bool:
-    """Whether the setting takes whole numbers only."""
+def _bounds(spread: str) -> tuple[float | int | None, float | int | None]:
+    """The numbers of LOW..HIGH; None for what is none."""
+    match = RANGE.fullmatch(spread)
+    if match is None:
+        return None, None
+    return _number(match["low"]), _number(match["high"])
+
+
+def _are_whole(setting: str, low: float | int, high: float | int, config: Config) -> bool:
+    """Whether both are whole numbers, and the setting takes no others."""
+    if not isinstance(low, int) or not isinstance(high, int):
+        return False
     between = 0.5 * (low + high) + 0.25
     return _problem(setting, between, config) is not None
 
@@ -205,7 +216,7 @@ def _problem(setting: str, value: str | float, config: Config) -> str | None:
     try:
         type(current).model_validate({**current.model_dump(), key: value})
     except pydantic.ValidationError:
-        return f"{setting} accepts {schema.describe_type(type(current).model_fields[key])}."
+        return f"{setting} accepts {describe_type(type(current).model_fields[key])}."
     return None
 
 

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from trainer.errors import ConfigError
 from trainer.files import mirror
 from trainer.files.storage import config_file
-from trainer.settings.resolve import Resolved, Setting, Settings, resolve
+from trainer.settings.resolve import Resolved, resolve
 from trainer.settings.schema import Config
+from trainer.settings.setting import Setting, Settings
 from trainer.vertex import accelerators, inputs, request, search
 from trainer.vertex.accelerators import Machine
 from trainer.vertex.inputs import Input
@@ -102,10 +103,19 @@ def prepare(options: Options, config: str, overrides: Settings, now: str) -> Sub
     if options.tune and options.goal:
         study = search.study_spec(options.tune, options.goal, resolved.config)
     places = inputs.place(inputs.find(resolved.config), options.bucket)
-    remote = resolve(file, {**overrides, **inputs.settings(places), **_for_the_job(resolved)})
-    name = options.name or request.default_name(pathlib.PurePath(config).stem, now)
-    folder = f"{options.bucket}/{name}"
-    return Submission(options, machine, resolved, remote, study, places, name, folder)
+    remote = resolve(file, overrides | inputs.settings(places) | _for_the_job(resolved))
+    stem = pathlib.PurePath(config).stem
+    name = options.name or request.default_name(stem, now)
+    return Submission(
+        options=options,
+        machine=machine,
+        config=resolved,
+        remote=remote,
+        study=study,
+        places=places,
+        name=name,
+        folder=f"{options.bucket}/{name}",
+    )
 
 
 def _for_the_job(resolved: Resolved) -> Settings:

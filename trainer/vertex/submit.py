@@ -10,7 +10,7 @@ import yaml
 from trainer.console.display import Display, print_result
 from trainer.errors import ConfigError
 from trainer.files import gcs, mirror
-from trainer.settings.resolve import Settings
+from trainer.settings.setting import Settings
 from trainer.vertex import inputs, package, preflight, request
 from trainer.vertex.options import Options
 from trainer.vertex.request import Json
