@@ -62,7 +62,6 @@ def test_types_are_described_in_words():
     )
 
 
-@pytest.mark.heavy
 def test_the_json_schema_of_configs_is_current():
     assert write_schema.FILE.read_text(encoding="utf-8") == write_schema.current(), (
         "run: python scripts/write_schema.py"
