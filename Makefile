@@ -6,8 +6,8 @@ JOBS ?= 2 # test processes; each takes up to 7 GB
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # What is typed throughout, and stays so. A wing that becomes clean is added.
-TYPED := trainer/errors.py trainer/lazy.py trainer/task.py trainer/machine trainer/files trainer/settings \
-	trainer/console trainer/backbones
+TYPED := trainer/errors.py trainer/lazy.py trainer/task.py $(addprefix trainer/, machine files settings \
+	console sources backbones serve planning vertex modes)
 
 .PHONY: quickstart check test test-slow parity lint types mutants bench clean
 

@@ -187,6 +187,15 @@ def test_masks_differ_between_replicas_micro_batches_steps_and_seeds_and_repeat(
     assert losses[0] == loss(once, empty, [0, 0], 0)
 
 
+def test_each_step_of_a_run_draws_its_own_masks(with_dropout, tmp_path):
+    """The same example and the same weights, which so low a rate leaves as they are."""
+    store = make_store(tmp_path / "store", "single_label", 1)
+    setup = Setup(with_dropout, train={"learning_rate": 1e-30})
+    rows, after = setup.train(store, 4, batch_size=1)
+    assert all((after[name] == setup.first[name]).all() for name in after)
+    assert len(set(rows[:, LOGGED.index("loss_sum")])) == 4
+
+
 def test_masks_differ_between_layers():
     seed, x = tf.constant([3, 4]), tf.ones((64, 64))
     masks = [dropout(x, 0.3, seed, site).numpy() > 0 for site in range(8)]
