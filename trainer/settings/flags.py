@@ -113,11 +113,11 @@ def _modules_by_flag(section: str, key: str) -> dict[Flag, list[str]]:
         if field := cls.model_fields.get(key):
             has_default = field.default not in (PydanticUndefined, None)
             flag = Flag(
-                f"{section}.{key}",
-                as_yaml(field.default) if has_default else None,
-                field.description or "",
-                describe_type(field),
-                field.annotation is bool,
+                name=f"{section}.{key}",
+                default=as_yaml(field.default) if has_default else None,
+                meaning=field.description or "",
+                accepts=describe_type(field),
+                boolean=field.annotation is bool,
             )
             modules_by_flag.setdefault(flag, []).append(module)
     return modules_by_flag
@@ -135,19 +135,29 @@ def _merged(name: str, modules_by_flag: Mapping[Flag, list[str]], modules: int) 
         for flag, having in modules_by_flag.items()
     ]
     accepted = dict.fromkeys(flag.accepts for flag in modules_by_flag)
-    is_boolean = all(flag.boolean for flag in modules_by_flag)
-    return Flag(name, None, "; ".join(meanings), " / ".join(accepted), is_boolean)
+    return Flag(
+        name=name,
+        default=None,
+        meaning="; ".join(meanings),
+        accepts=" / ".join(accepted),
+        boolean=all(flag.boolean for flag in modules_by_flag),
+    )
 
 
 def _plugin_flag(section: str, key: str) -> Flag:
     """The flag of head.name or data.source: the choices there are, each in a few words."""
-    lines = []
-    for module, cls in schema.section_classes(section).items():
+    classes = schema.section_classes(section)
+    meaning = f"{schema.declared_class(section).model_fields[key].description}:"
+    for module, cls in classes.items():
         described = cls.model_fields[key].description or inspect.getdoc(cls) or ""
-        lines.append(f"\n      {module}: {described.splitlines()[0].rstrip('.')}")
-    general = schema.declared_class(section).model_fields[key].description
-    choices = ", ".join(schema.section_classes(section))
-    return Flag(f"{section}.{key}", None, f"{general}:{''.join(lines)}", f"one of {choices}")
+        first_line = described.splitlines()[0]
+        meaning += f"\n      {module}: {first_line.rstrip('.')}"
+    return Flag(
+        name=f"{section}.{key}",
+        default=None,
+        meaning=meaning,
+        accepts=f"one of {', '.join(classes)}",
+    )
 
 
 def parse(argv: list[str]) -> CommandLine:

@@ -415,16 +415,20 @@ def annotations_of(section: str, key: str) -> tuple[Annotation, ...]:
     return tuple(field.annotation for field in fields if field is not None)
 
 
+def _any_class_of(section: str) -> Annotation:
+    """The class of a section; of a head or a source, any of its classes, told by its key."""
+    classes = tuple(section_classes(section).values())
+    if len(classes) == 1:
+        return classes[0]
+    discriminator = Field(discriminator=PLUGIN_KEYS[section][0])
+    return Annotated[Union[classes], discriminator]  # noqa: UP007
+
+
 def json_schema() -> dict[str, object]:
     """JSON Schema of a config file, for editors (configs/schema.json)."""
     sections: dict[str, Any] = {}
     for section, field in Config.model_fields.items():
-        classes = tuple(section_classes(section).values())
-        if section in PLUGIN_KEYS and len(classes) > 1:
-            discriminator = Field(discriminator=PLUGIN_KEYS[section][0])
-            annotation: Annotation = Annotated[Union[classes], discriminator]  # noqa: UP007
-        else:
-            annotation = classes[0]
-        sections[section] = (annotation, ... if field.is_required() else field.default)
+        default = ... if field.is_required() else field.default
+        sections[section] = (_any_class_of(section), default)
     whole = pydantic.create_model("podtune config", __config__=STRICT, **sections)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole.model_json_schema()}

@@ -67,10 +67,15 @@ def validate(
     """
     given = {key: setting for (name, key), setting in settings.items() if name == section}
     told = {key for name, key in problems.told if name == section}
+
+    def tell(key: str, detail: ErrorDetails) -> None:
+        told.add(key)
+        words = functools.partial(_problem, section, key, cls, detail, given.get(key))
+        problems.add(words)
+
     for key in sorted(given):
         if not _may_be(given[key].value, key, cls):
-            problems.add(_problem(section, key, cls, WRONG_BOOLEAN, given[key]))
-            told.add(key)
+            tell(key, WRONG_BOOLEAN)
     judged = {key: setting.value for key, setting in given.items() if key not in told}
     try:
         checked = cls.model_validate(judged)
@@ -78,8 +83,7 @@ def validate(
         for detail in error.errors():
             key = str(detail["loc"][0]) if detail["loc"] else ""
             if key not in told:  # a union reports each of its members
-                told.add(key)
-                problems.add(functools.partial(_problem, section, key, cls, detail, given.get(key)))
+                tell(key, detail)
         return None
     return None if told else checked
 
