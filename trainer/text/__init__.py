@@ -1,8 +1,14 @@
-"""Tokenizers as TensorFlow graphs, with the ids of the checkpoint's own tokenizer."""
+"""Tokenizers as TensorFlow graphs, with the ids of the checkpoint's own tokenizer.
+
+Here is everything between raw strings and rows of token ids: reading a folder's tokenizer files,
+splitting texts, cutting them, special tokens. What a task makes of the rows is in
+`trainer.heads`; weights are in `trainer.backbones`.
+"""
 
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Callable
 
 from trainer.errors import UserError, WeightsError, shown_name
 from trainer.text.backend import is_failure, read_backend
@@ -14,7 +20,7 @@ from trainer.text.tokenizer import Tokenizer
 from trainer.text.wordpiece import WordPieceTokenizer
 
 # Kind of tokenizer, as model.type of tokenizer.json says it → how to read one.
-TOKENIZERS = {
+TOKENIZERS: dict[str, Callable[[pathlib.Path], Tokenizer]] = {
     "WordPiece": lambda folder: WordPieceTokenizer(read_wordpiece(folder)),
     "BPE": lambda folder: ByteBPETokenizer(read_backend(folder)),
     "Unigram": lambda folder: SentencePieceTokenizer(read_backend(folder)),
@@ -26,6 +32,7 @@ _FILES = (
     ("Unigram", {"spiece.model"}),
     ("Unigram", {"sentencepiece.bpe.model"}),
 )
+_UNKNOWN = "unknown"
 
 
 def load_tokenizer(folder: pathlib.Path) -> Tokenizer:
@@ -62,25 +69,30 @@ def load_tokenizer(folder: pathlib.Path) -> Tokenizer:
 
 def _kind(folder: pathlib.Path) -> str:
     if is_there(folder / "tokenizer.json"):
-        model = read_json(folder / "tokenizer.json").get("model", {})
-        if not isinstance(model, dict) or not isinstance(model.get("type"), str | None):
-            return "unknown"  # as what it is refused for is said where all is checked
-        # Files of before 2020 do not say the kind; only WordPiece has a limit on the characters of
-        # a word.
-        return model.get("type") or (
-            "WordPiece" if "max_input_chars_per_word" in model else "unknown"
-        )
+        return _kind_of_model(read_json(folder / "tokenizer.json").get("model", {}))
     for kind, names in _FILES:
         if all(is_there(folder / name) for name in names):
             return kind
-    found = (
-        ", ".join(sorted(path.name for path in folder.iterdir()))
-        if folder.is_dir()
-        else "no such folder"
-    )
     raise WeightsError(
         f"{folder}: no tokenizer found. Expected tokenizer.json, vocab.txt, vocab.json and"
         " merges.txt, spiece.model or sentencepiece.bpe.model. Received:"
-        f" {found or 'an empty folder'}. Point backbone.weights at a folder that transformers'"
+        f" {_shown_content(folder)}. Point backbone.weights at a folder that transformers'"
         " save_pretrained wrote, tokenizer included."
     )
+
+
+def _kind_of_model(model: object) -> str:
+    """The kind that the model of tokenizer.json says it has."""
+    if not isinstance(model, dict) or not isinstance(model.get("type"), str | None):
+        return _UNKNOWN
+    if model.get("type"):
+        return model["type"]
+    # Files of before 2020 do not say the kind; only WordPiece limits the characters of a word.
+    return "WordPiece" if "max_input_chars_per_word" in model else _UNKNOWN
+
+
+def _shown_content(folder: pathlib.Path) -> str:
+    if not folder.is_dir():
+        return "no such folder"
+    names = sorted(path.name for path in folder.iterdir())
+    return ", ".join(names) or "an empty folder"

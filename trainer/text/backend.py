@@ -1,5 +1,6 @@
-"""A checkpoint's tokenizer as transformers builds it, for the kinds whose files are not read here
-one by one.
+"""A checkpoint's tokenizer as transformers builds it.
+
+For byte-level BPE and SentencePiece, whose files are not read here one by one.
 """
 
 from __future__ import annotations
@@ -9,14 +10,21 @@ import importlib.util
 import json
 import os
 import pathlib
-from typing import Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from trainer.errors import WeightsError, shown_name
-from trainer.text.folder import AddedToken, read_json
+from trainer.files.json_file import JsonObject
+from trainer.text.folder import AddedToken, check_no_single_words, read_json
 from trainer.text.tokenizer import Template
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding
+    from tokenizers import Tokenizer as BackendTokenizer
+    from transformers import PreTrainedTokenizerFast
 
 # Where no file names a class: a vocabulary with this token is of that class.
 _CLASS_OF = {"<|endoftext|>": "GPT2Tokenizer", "<s>": "RobertaTokenizer"}
+_SENTENCEPIECE_FILES = ("spiece.model", "sentencepiece.bpe.model")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +32,7 @@ class Backend:
     """What determines a tokenizer's ids, as the `tokenizers` library writes it.
 
     Attributes:
+        folder: it is from, for messages.
         content: its JSON: model, normalizer, pre_tokenizer, post_processor, decoder.
         added_tokens: those found in raw texts.
         special: ids of them that are no text, such as the end of a text.
@@ -32,7 +41,7 @@ class Backend:
     """
 
     folder: pathlib.Path
-    content: dict[str, Any]
+    content: JsonObject
     added_tokens: tuple[AddedToken, ...]
     special: frozenset[int]
     template: Template
@@ -41,8 +50,17 @@ class Backend:
     mask_id: int | None
     eos_id: int | None
 
-    def require(self, condition: bool, where: str, expected: str, received: Any) -> None:
-        """Raises WeightsError where the tokenizer does something else than what is built here."""
+    def require(self, condition: bool, where: str, expected: str, received: object) -> None:
+        """Refuses a tokenizer that does something else than what is built here.
+
+        Args:
+            condition: what must be true.
+            where: which part of the tokenizer it is about.
+            expected: what that part must be.
+            received: what it is.
+        Raises:
+            WeightsError: it is not true.
+        """
         if not condition:
             raise WeightsError(
                 f"{self.folder}: the tokenizer's {where} must be {expected}. Received:"
@@ -52,15 +70,15 @@ class Backend:
 
     def vocabulary(self, ids: dict[str, int]) -> list[str]:
         """The token of each id, added ones included; "" where an id has none."""
-        names = {id: token for token, id in ids.items()} | {
-            token.id: token.content for token in self.added_tokens
-        }
-        return [names.get(id, "") for id in range(max(names) + 1)]
+        tokens = {id: token for token, id in ids.items()}
+        tokens.update({token.id: token.content for token in self.added_tokens})
+        return [tokens.get(id, "") for id in range(max(tokens) + 1)]
 
 
 def is_failure(error: BaseException) -> bool:
-    """Whether a library failed, rather than that the process is to end; a panic of Rust is no
-    Exception.
+    """Whether a library failed, rather than that the process is to end.
+
+    A panic of Rust is no Exception.
     """
     return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
@@ -72,46 +90,52 @@ def read_backend(folder: pathlib.Path) -> Backend:
         WeightsError: it cannot, or single words only are matched by an added token, or the special
             tokens of a pair are not around its texts.
     """
+    tokenizer, content = _load(folder)
+    added = tuple(_added_token(token) for token in content["added_tokens"])
+    check_no_single_words(folder, added)
+    special = frozenset(token["id"] for token in content["added_tokens"] if token["special"])
+    empty = tokenizer.eos_token_id or tokenizer.pad_token_id or 0
+    return Backend(
+        folder=folder,
+        content=content,
+        added_tokens=added,
+        special=special,
+        template=_template(folder, tokenizer.backend_tokenizer, empty),
+        pad_id=tokenizer.pad_token_id,
+        unk_id=tokenizer.unk_token_id,
+        mask_id=tokenizer.mask_token_id,
+        eos_id=tokenizer.eos_token_id,
+    )
+
+
+def _load(folder: pathlib.Path) -> tuple[PreTrainedTokenizerFast, JsonObject]:
+    """The tokenizer of transformers, and the JSON of what it runs."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     import transformers
 
     try:
-        tokenizer = getattr(transformers, _class_name(folder)).from_pretrained(
-            str(folder), local_files_only=True
-        )
-        backend = tokenizer.backend_tokenizer
+        tokenizer_class = getattr(transformers, _class_name(folder))
+        tokenizer = tokenizer_class.from_pretrained(str(folder), local_files_only=True)
+        backend: BackendTokenizer = tokenizer.backend_tokenizer
         backend.no_padding()  # the file has what it was last asked for
         backend.no_truncation()
-        content = json.loads(backend.to_str())
+        return tokenizer, json.loads(backend.to_str())
     except BaseException as error:  # of many kinds, by what is wrong with the files
         if not is_failure(error):
             raise
         raise WeightsError(
             f"{folder}: transformers cannot read the tokenizer: {_reason(folder, error)}"
         ) from error
-    added = tuple(
-        AddedToken(
-            token["content"],
-            token["id"],
-            **{key: token[key] for key in ("lstrip", "rstrip", "single_word", "normalized")},
-        )
-        for token in content["added_tokens"]
-    )
-    if words := [token.content for token in added if token.single_word]:
-        raise WeightsError(
-            f"{folder}: added tokens with single_word=true are not supported. Received:"
-            f" {', '.join(map(repr, words))}. Save the tokenizer with single_word=false for them."
-        )
-    return Backend(
-        folder,
-        content,
-        added,
-        frozenset(token["id"] for token in content["added_tokens"] if token["special"]),
-        _template(folder, tokenizer),
-        tokenizer.pad_token_id,
-        tokenizer.unk_token_id,
-        tokenizer.mask_token_id,
-        tokenizer.eos_token_id,
+
+
+def _added_token(token: JsonObject) -> AddedToken:
+    return AddedToken(
+        content=token["content"],
+        id=token["id"],
+        lstrip=token["lstrip"],
+        rstrip=token["rstrip"],
+        single_word=token["single_word"],
+        normalized=token["normalized"],
     )
 
 
@@ -119,10 +143,7 @@ def _reason(folder: pathlib.Path, error: BaseException) -> str:
     """What transformers says, and what to do."""
     remedy = "Copy the folder again from its source, tokenizer_config.json included."
     said = shown_name(str(error).strip(), 300)
-    model = next(
-        (name for name in ("spiece.model", "sentencepiece.bpe.model") if (folder / name).exists()),
-        None,
-    )
+    model = next((name for name in _SENTENCEPIECE_FILES if (folder / name).exists()), None)
     if model is None or (folder / "tokenizer.json").exists():
         return f"{said}. {remedy}"
     if importlib.util.find_spec("sentencepiece") is None:
@@ -136,9 +157,7 @@ def _reason(folder: pathlib.Path, error: BaseException) -> str:
 
 
 def _class_name(folder: pathlib.Path) -> str:
-    """The class that reads the folder:
-    AutoTokenizer, unless no file says which one it should take.
-    """
+    """The class that reads the folder: AutoTokenizer, unless no file says which it should take."""
     named = read_json(folder / "tokenizer_config.json").get("tokenizer_class")
     described = read_json(folder / "config.json")
     if named or isinstance(described.get("model_type"), str):
@@ -151,39 +170,55 @@ def _class_name(folder: pathlib.Path) -> str:
     return next((name for token, name in _CLASS_OF.items() if token in pieces), "AutoTokenizer")
 
 
-def _template(folder: pathlib.Path, tokenizer: Any) -> Template:
-    """Found by encoding a text and a pair."""
+class _Layout(NamedTuple):
+    """The special tokens of a row, by where they stand: their ids and segments."""
 
-    def parts(encoding: Any) -> dict[Any, list[tuple[int, int]]]:
-        found: dict[Any, list[tuple[int, int]]] = {
-            "before": [],
-            0: [],
-            "between": [],
-            1: [],
-            "after": [],
-        }
-        place = "before"
-        for id, kind, of in zip(
-            encoding.ids, encoding.type_ids, encoding.sequence_ids, strict=True
-        ):
-            if of is not None:
-                place = {0: "between", 1: "after"}[of]
-            found[place if of is None else of].append((id, kind))
-        return found
+    before: list[tuple[int, int]]
+    between: list[tuple[int, int]]
+    after: list[tuple[int, int]]
 
-    backend = tokenizer.backend_tokenizer
-    one = parts(backend.encode("a"))
-    two = parts(backend.encode("a", "a"))
-    before, between, after = (
-        tuple(id for id, _ in two[place]) for place in ("before", "between", "after")
-    )
-    alone = tuple(tuple(id for id, _ in one[place]) for place in ("before", "between"))
+    def ids(self) -> tuple[tuple[int, ...], ...]:
+        """Those of each place."""
+        return tuple(tuple(id for id, _ in special) for special in self)
+
+
+def _template(folder: pathlib.Path, backend: BackendTokenizer, empty: int) -> Template:
+    """Found by encoding a text and a pair.
+
+    Args:
+        folder: for the message.
+        backend: the tokenizer.
+        empty: what a row has that would have nothing else.
+    Raises:
+        WeightsError: a text has other special tokens around it than a pair.
+    """
+    one = backend.encode("a")
+    two = backend.encode("a", "a")
+    layout = _layout(two)
+    before, between, after = layout.ids()
+    alone_before, alone_behind, _ = _layout(one).ids()
+    alone = (alone_before, alone_behind)
     if alone != (before, after):
         raise WeightsError(
             f"{folder}: the tokenizer puts other special tokens around a text ({alone}) than around"
             f" a pair ({(before, after)}), which is not implemented. Choose another checkpoint."
         )
-    segments = bool(before) and any(kind for _, kind in (*two[1], *two["after"]))
-    return Template(
-        before, between, after, tokenizer.eos_token_id or tokenizer.pad_token_id or 0, segments
-    )
+    second_segments = [
+        segment for segment, text in zip(two.type_ids, two.sequence_ids, strict=True) if text == 1
+    ]
+    second_segments += [segment for _, segment in layout.after]
+    return Template(before, between, after, empty, segments=bool(before) and any(second_segments))
+
+
+def _layout(encoding: Encoding) -> _Layout:
+    """Those of an encoding; of a single text `between` has what stands behind it."""
+    layout = _Layout([], [], [])
+    special = layout.before
+    for id, segment, text in zip(
+        encoding.ids, encoding.type_ids, encoding.sequence_ids, strict=True
+    ):
+        if text is None:
+            special.append((id, segment))
+        else:
+            special = layout.after if text == 1 else layout.between
+    return layout

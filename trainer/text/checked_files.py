@@ -1,5 +1,6 @@
-"""A checkpoint's tokenizer files, checked before anything is built of them: tokens are texts, and
-ids numbers that a vocabulary has.
+"""A checkpoint's tokenizer files, checked before anything is built of them.
+
+Tokens are texts, and ids are numbers that a vocabulary has.
 """
 
 from __future__ import annotations
@@ -7,11 +8,17 @@ from __future__ import annotations
 import base64
 import pathlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
 
 from trainer.errors import WeightsError, shown_name, shown_value
-from trainer.files.json_file import AGAIN, LARGEST_BYTES, is_number, read_object, require_file
+from trainer.files.json_file import (
+    AGAIN,
+    LARGEST_BYTES,
+    JsonObject,
+    is_number,
+    read_object,
+    require_file,
+)
 
 LARGEST_ID = 2**21  # the largest known vocabulary has a million tokens
 LONGEST_TOKEN = 2000  # characters
@@ -45,18 +52,32 @@ def check_files(folder: pathlib.Path) -> None:
     for name, check in _CHECKS.items():
         if is_there(folder / name):
             check(folder / name, read_object(folder / name))
-    for name in filter(lambda name: is_there(folder / name), _OTHER_FILES):
-        require_file(folder / name)
-        if (size := (folder / name).stat().st_size) > LARGEST_BYTES:
-            raise WeightsError(
-                f"{folder / name} has {size:,} bytes: expected at most {LARGEST_BYTES:,}. {AGAIN}"
-            )
-        if not size:  # of merges the library would make a vocabulary of bytes, without a word
-            raise WeightsError(f"{folder / name} is empty. {AGAIN}")
+    for name in _OTHER_FILES:
+        if is_there(folder / name):
+            _check_size(folder / name)
+
+
+def _check_size(path: pathlib.Path) -> None:
+    require_file(path)
+    size = path.stat().st_size
+    if size > LARGEST_BYTES:
+        raise WeightsError(
+            f"{path} has {size:,} bytes: expected at most {LARGEST_BYTES:,}. {AGAIN}"
+        )
+    if size == 0:  # of merges the library would make a vocabulary of bytes, without a word
+        raise WeightsError(f"{path} is empty. {AGAIN}")
 
 
 def check_token(path: pathlib.Path, key: str, token: object) -> None:
-    """Raises WeightsError where something is no text that a token may be."""
+    """Refuses what cannot be a token.
+
+    Args:
+        path: of the file.
+        key: where in the file the token is.
+        token: what is there.
+    Raises:
+        WeightsError: it is no text, too long, or not Unicode.
+    """
     if not isinstance(token, str):
         raise _wrong(path, key, "a text", token)
     if len(token) > LONGEST_TOKEN:
@@ -64,59 +85,56 @@ def check_token(path: pathlib.Path, key: str, token: object) -> None:
             f"{path}: {key} has a token of {len(token):,} characters, {shown_value(token, 40)}:"
             f" expected at most {LONGEST_TOKEN:,}. {AGAIN}"
         )
-    try:
-        token.encode("utf-8")
-    except UnicodeEncodeError:
-        raise _wrong(path, key, "Unicode text, without halves of surrogate pairs", token) from None
+    if not _is_unicode(token):
+        raise _wrong(path, key, "Unicode text, without halves of surrogate pairs", token)
 
 
 def check_ids(path: pathlib.Path, key: str, ids: object) -> None:
-    """Raises WeightsError where something does not map tokens to ids, each to its own."""
+    """Refuses what does not map tokens to ids, each to its own.
+
+    Args:
+        path: of the file.
+        key: where in the file the mapping is.
+        ids: what is there.
+    Raises:
+        WeightsError: it is no mapping, a token or an id is wrong, or two tokens have the same id.
+    """
     if not isinstance(ids, Mapping):
         raise _wrong(path, key, "tokens and their ids", ids)
     _check_tokens(path, key, ids)
-    for token, number in ids.items():
-        if not _is_id(number):
-            raise _wrong(
-                path, f"{key}[{shown_value(token, 40)}]", f"an id from 0 to {LARGEST_ID:,}", number
-            )
+    for token, id in ids.items():
+        if not _is_id(id):
+            place = f"{key}[{shown_value(token, 40)}]"
+            raise _wrong(path, place, f"an id from 0 to {LARGEST_ID:,}", id)
     if len(set(ids.values())) < len(ids):
-        ((number, _),) = Counter(ids.values()).most_common(1)
-        twice = [token for token, other in ids.items() if other == number]
+        ((shared_id, _),) = Counter(ids.values()).most_common(1)
+        sharing = [token for token, id in ids.items() if id == shared_id]
         raise WeightsError(
-            f"{path}: {key} gives the id {number} to several tokens:"
-            f" {', '.join(shown_value(token, 40) for token in twice[:3])}. {AGAIN}"
+            f"{path}: {key} gives the id {shared_id} to several tokens:"
+            f" {', '.join(shown_value(token, 40) for token in sharing[:3])}. {AGAIN}"
         )
 
 
-def _check_tokens(path: pathlib.Path, key: str, tokens: Iterable[object]) -> None:
-    try:
-        sound = (
-            len(max(tokens, key=len, default="")) <= LONGEST_TOKEN
-            and "".join(tokens).encode("utf-8") is not None
-        )  # type: ignore[call-overload]
-    except (TypeError, UnicodeEncodeError):
-        sound = False
-    for token in () if sound else tokens:  # only where one is wrong, as there are many
+def _check_tokens(path: pathlib.Path, key: str, tokens: Collection[object]) -> None:
+    texts = [token for token in tokens if isinstance(token, str)]
+    longest = max(map(len, texts), default=0)
+    if len(texts) == len(tokens) and longest <= LONGEST_TOKEN and _is_unicode("".join(texts)):
+        return
+    for token in tokens:  # only where one is wrong, as there are many
         check_token(path, key, token)
 
 
-def _check_whole(path: pathlib.Path, content: dict[str, Any]) -> None:
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _check_whole(path: pathlib.Path, content: JsonObject) -> None:
     """tokenizer.json, which the `tokenizers` library writes."""
-    model = content.get("model")
-    if not isinstance(model, Mapping):
-        raise _wrong(path, "model", "an object with type and vocab", model)
-    if model.get("type") is not None and not isinstance(model["type"], str):
-        raise _wrong(path, "model.type", "a name such as WordPiece", model["type"])
-    _check_vocabulary(path, model.get("vocab"))
-    for key in ("unk_token", "continuing_subword_prefix", "end_of_word_suffix"):
-        if model.get(key) is not None:
-            check_token(path, f"model.{key}", model[key])
-    limit = model.get("max_input_chars_per_word", 100)
-    if type(limit) is not int or not 0 < limit <= LONGEST_WORD:
-        raise _wrong(
-            path, "model.max_input_chars_per_word", f"a number from 1 to {LONGEST_WORD:,}", limit
-        )
+    _check_model(path, content.get("model"))
     for key in ("normalizer", "pre_tokenizer", "post_processor", "decoder"):
         if content.get(key) is not None and not isinstance(content[key], Mapping):
             raise _wrong(path, key, "an object or null", content[key])
@@ -127,27 +145,40 @@ def _check_whole(path: pathlib.Path, content: dict[str, Any]) -> None:
     for token in added:
         _check_added(path, "added_tokens", token)
         if not _is_id(token.get("id")):
-            raise _wrong(
-                path,
-                f"added_tokens: id of {shown_value(token['content'], 40)}",
-                f"a number from 0 to {LARGEST_ID:,}",
-                token.get("id"),
-            )
+            place = f"added_tokens: id of {shown_value(token['content'], 40)}"
+            raise _wrong(path, place, f"a number from 0 to {LARGEST_ID:,}", token.get("id"))
+
+
+def _check_model(path: pathlib.Path, model: object) -> None:
+    if not isinstance(model, Mapping):
+        raise _wrong(path, "model", "an object with type and vocab", model)
+    kind = model.get("type")
+    if not isinstance(kind, str | None):
+        raise _wrong(path, "model.type", "a name such as WordPiece", kind)
+    _check_vocabulary(path, model.get("vocab"))
+    for key in ("unk_token", "continuing_subword_prefix", "end_of_word_suffix"):
+        if model.get(key) is not None:
+            check_token(path, f"model.{key}", model[key])
+    limit = model.get("max_input_chars_per_word", 100)
+    if type(limit) is not int or not 0 < limit <= LONGEST_WORD:
+        expected = f"a number from 1 to {LONGEST_WORD:,}"
+        raise _wrong(path, "model.max_input_chars_per_word", expected, limit)
 
 
 def _check_character_map(path: pathlib.Path, normalizer: object) -> None:
-    """SentencePiece's map of characters: where it cannot be read the library ends in a panic, which
-    is seen on stderr.
+    """SentencePiece's map of characters.
+
+    Where it cannot be read the library ends in a panic, which is seen on stderr.
     """
     if not isinstance(normalizer, Mapping):
         return
     steps = normalizer.get("normalizers")
     for step in (normalizer, *(steps if isinstance(steps, list) else [])):
         if isinstance(step, Mapping) and step.get("type") == "Precompiled":
-            _check_packed(path, step.get("precompiled_charsmap"))
+            _check_packed_map(path, step.get("precompiled_charsmap"))
 
 
-def _check_packed(path: pathlib.Path, packed: object) -> None:
+def _check_packed_map(path: pathlib.Path, packed: object) -> None:
     """A length of 4 bytes, a trie of that length, of 4 bytes a node, and the texts."""
     try:
         content = base64.b64decode(packed, validate=True) if isinstance(packed, str) else b""
@@ -174,14 +205,16 @@ def _check_vocabulary(path: pathlib.Path, vocabulary: object) -> None:
             f" {AGAIN}"
         )
     for pair in vocabulary:
-        if (
-            not isinstance(pair, list)
-            or len(pair) != 2
-            or not isinstance(pair[0], str)
-            or not is_number(pair[1])
-        ):
+        if not _is_scored_piece(pair):
             raise _wrong(path, "model.vocab", "pairs of a piece and its score", pair)
     _check_tokens(path, "model.vocab", [piece for piece, _ in vocabulary])
+
+
+def _is_scored_piece(pair: object) -> bool:
+    if not isinstance(pair, list) or len(pair) != 2:
+        return False
+    piece, score = pair
+    return isinstance(piece, str) and is_number(score)
 
 
 def _check_added(path: pathlib.Path, key: str, token: object) -> None:
@@ -190,37 +223,23 @@ def _check_added(path: pathlib.Path, key: str, token: object) -> None:
     check_token(path, f"{key}: content", token.get("content"))
     for flag in _FLAGS:
         if not isinstance(token.get(flag, False), bool):
-            raise _wrong(
-                path,
-                f"{key}: {flag} of {shown_value(token['content'], 40)}",
-                "true or false",
-                token[flag],
-            )
+            place = f"{key}: {flag} of {shown_value(token['content'], 40)}"
+            raise _wrong(path, place, "true or false", token[flag])
 
 
-def _check_config(path: pathlib.Path, content: dict[str, Any]) -> None:
+def _check_config(path: pathlib.Path, content: JsonObject) -> None:
     """tokenizer_config.json and special_tokens_map.json."""
     if "added_tokens_decoder" in content:
-        decoder = content["added_tokens_decoder"]
-        if not isinstance(decoder, Mapping):
-            raise _wrong(path, "added_tokens_decoder", "an object of ids and tokens", decoder)
-        for number, token in decoder.items():
-            if not (
-                number.isascii()
-                and number.isdecimal()
-                and len(number) < 10
-                and int(number) <= LARGEST_ID
-            ):
-                raise _wrong(path, "added_tokens_decoder", f"ids from 0 to {LARGEST_ID:,}", number)
-            _check_added(path, f"added_tokens_decoder[{number}]", token)
+        _check_decoder(path, content["added_tokens_decoder"])
     for key in SPECIAL_NAMES:
-        _check_special(path, key, content.get(key))
+        if content.get(key) is not None:
+            _check_special(path, key, content[key])
     for key in _MORE_SPECIAL:
         tokens = content.get(key) or []
         if not isinstance(tokens, list | Mapping):
             raise _wrong(path, key, "a list of tokens", tokens)
         for token in tokens.values() if isinstance(tokens, Mapping) else tokens:
-            _check_special(path, key, token, may_be_null=False)
+            _check_special(path, key, token)
     for key in _SWITCHES:
         if not isinstance(content.get(key), bool | None):
             raise _wrong(path, key, "true or false", content[key])
@@ -228,13 +247,27 @@ def _check_config(path: pathlib.Path, content: dict[str, Any]) -> None:
         raise _wrong(path, "tokenizer_class", "a name", content["tokenizer_class"])
 
 
-def _check_special(
-    path: pathlib.Path, key: str, token: object, *, may_be_null: bool = True
-) -> None:
+def _check_decoder(path: pathlib.Path, decoder: object) -> None:
+    """added_tokens_decoder: ids, written as texts, and their tokens."""
+    if not isinstance(decoder, Mapping):
+        raise _wrong(path, "added_tokens_decoder", "an object of ids and tokens", decoder)
+    for id, token in decoder.items():
+        if not _is_written_id(id):
+            raise _wrong(path, "added_tokens_decoder", f"ids from 0 to {LARGEST_ID:,}", id)
+        _check_added(path, f"added_tokens_decoder[{id}]", token)
+
+
+def _check_special(path: pathlib.Path, key: str, token: object) -> None:
+    """A special token is written as an object or as a text."""
     if isinstance(token, Mapping):
         _check_added(path, key, token)
-    elif token is not None or not may_be_null:
+    else:
         check_token(path, key, token)
+
+
+def _is_written_id(text: str) -> bool:
+    is_short_number = text.isascii() and text.isdecimal() and len(text) < 10
+    return is_short_number and int(text) <= LARGEST_ID
 
 
 def _is_id(value: object) -> bool:
@@ -248,10 +281,14 @@ def _wrong(path: pathlib.Path, key: str, expected: str, value: object) -> Weight
     )
 
 
-_CHECKS: dict[str, Callable[[pathlib.Path, dict[str, Any]], None]] = {
+def _check_id_file(path: pathlib.Path, content: JsonObject) -> None:
+    check_ids(path, "the file", content)
+
+
+_CHECKS: dict[str, Callable[[pathlib.Path, JsonObject], None]] = {
     "tokenizer.json": _check_whole,
     "tokenizer_config.json": _check_config,
     "special_tokens_map.json": _check_config,
-    "added_tokens.json": lambda path, content: check_ids(path, "the file", content),
-    "vocab.json": lambda path, content: check_ids(path, "the file", content),
+    "added_tokens.json": _check_id_file,
+    "vocab.json": _check_id_file,
 }
