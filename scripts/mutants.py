@@ -125,7 +125,7 @@ MUTANTS = (
     Mutant(
         "every window answers for every token",
         "trainer/text/windows.py",
-        "tf.cast(mine, tf.int32)",
+        "tf.cast(from_start & before_limit, tf.int32)",
         "tf.ones_like(places.values, tf.int32)",
         ("tests/text/test_windows.py::test_values_are_taken_row_by_row",),
     ),

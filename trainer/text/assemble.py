@@ -1,12 +1,11 @@
-"""One or two texts' tokens into a row, with the special tokens of the tokenizer's template, cut to
-seq_len.
+"""A row of one or two texts' tokens: special tokens added, cut to seq_len.
 
-What to keep of each text is decided once, by `keep_ranges`, and applied by `keep` to ids, offsets
-or any other value per token, so that they stay aligned; `join` then lays out whichever values were
-kept:
+What to keep of each text is decided once, by `keep_ranges`. `keep` applies it to ids, offsets or
+any other value per token, so that they stay aligned, and `join` lays out what was kept:
 
-    kept, _ = keep_ranges(ids, None, room=room_for_text(seq_len, template.size(pair=False),
-    pair=False), overflow=overflow) starts = join(keep(starts, kept), template=template.filled(-1))
+    room = room_for_text(seq_len, template.size(pair=False), pair=False)
+    kept, _ = keep_ranges(ids, None, room=room, overflow=overflow)
+    starts = join(keep(starts, kept), template=template.filled(-1))
 """
 
 from __future__ import annotations
@@ -16,14 +15,17 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from trainer.errors import ConfigError
+from trainer.text.flat_arrays import make_ragged, splits_of
 from trainer.text.tokenizer import Template
 
 OVERFLOWS = ("truncate", "head_tail", "error")
 
 
 class Kept(NamedTuple):
-    """What is kept of each text: its first `head` and its last `tail` tokens, each (B,) int32;
-    nothing twice.
+    """What is kept of each text: its first `head` and its last `tail` tokens, none twice.
+
+    Attributes:
+        head, tail: (B,) int32.
     """
 
     head: tf.Tensor
@@ -56,28 +58,31 @@ def assemble(
     Source: Devlin et al. 2019, section 3; cutting: `keep_ranges`.
     """
     pair = second is not None
-    first_kept, second_kept = keep_ranges(
-        first,
-        second,
-        room=room_for_text(seq_len, template.size(pair=pair), pair=pair),
-        overflow=overflow,
-    )
-    before = first.row_lengths() + (0 if second is None else second.row_lengths())
+    room = room_for_text(seq_len, template.size(pair=pair), pair=pair)
+    first_kept, second_kept = keep_ranges(first, second, room=room, overflow=overflow)
+    tokens = first.row_lengths()
     first = keep(first, first_kept)
-    second = None if second is None else keep(second, second_kept)
-    after = first.row_lengths() + (0 if second is None else second.row_lengths())
-    segment_ids = join(
-        tf.zeros_like(first),
-        None if second is None else tf.ones_like(second),
-        template=template.filled(0, last=None if second is None else 1),
-    )
+    tokens_kept = first.row_lengths()
+    first_segment = tf.zeros_like(first)
+    if second is None or second_kept is None:
+        segment_ids = join(first_segment, template=template.filled(0))
+    else:
+        tokens += second.row_lengths()
+        second = keep(second, second_kept)
+        tokens_kept += second.row_lengths()
+        segments = template.filled(0, last=1)
+        segment_ids = join(first_segment, tf.ones_like(second), template=segments)
     token_ids = join(first, second, template=template)
-    return token_ids, segment_ids, tf.cast(before - after, tf.int32)
+    return token_ids, segment_ids, tf.cast(tokens - tokens_kept, tf.int32)
 
 
 def room_for_text(seq_len: int, special: int, *, pair: bool) -> int:
-    """How many of S tokens are left beside those that are always kept.
+    """How many of S tokens are left beside the special ones.
 
+    Args:
+        seq_len: S.
+        special: how many special tokens a row has.
+        pair: whether a row is of two texts, for the message.
     Raises:
         ConfigError: less than none.
     """
@@ -105,9 +110,10 @@ def keep_ranges(
             (the second when equal).
     Returns:
         Kept for each text; None for no text.
+    Raises:
+        ValueError: `overflow` is none of these.
     Source: Hugging Face's `truncation="longest_first"`; Sun et al. 2019, "How to Fine-Tune BERT for
-    Text
-        Classification?", section 5.3.1 (head 128, tail 382 of 510).
+        Text Classification?", section 5.3.1 (head 128, tail 382 of 510).
     """
     if overflow not in OVERFLOWS:
         raise ValueError(
@@ -117,17 +123,21 @@ def keep_ranges(
     if second is None:
         return _split(lengths, tf.minimum(lengths, room), overflow), None
     second_lengths = tf.cast(second.row_lengths(), tf.int32)
-    shorter = tf.minimum(lengths, second_lengths)
-    longer = tf.maximum(lengths, second_lengths)
-    shorter_kept = tf.minimum(shorter, room // 2)
-    longer_kept = tf.minimum(longer, room - shorter_kept)
-    first_is_longer = lengths > second_lengths
+    first_share, second_share = _share_room(lengths, second_lengths, room)
+    return _split(lengths, first_share, overflow), _split(second_lengths, second_share, overflow)
+
+
+def _share_room(
+    first: tf.Tensor, second: tf.Tensor, room: int | tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """How many tokens of each text of a pair are kept, longest first; (B,) int32 each."""
+    shorter_kept = tf.minimum(tf.minimum(first, second), room // 2)
+    longer_kept = tf.minimum(tf.maximum(first, second), room - shorter_kept)
+    first_is_longer = first > second
     first_kept = tf.where(first_is_longer, longer_kept, shorter_kept)
     second_kept = tf.where(first_is_longer, shorter_kept, longer_kept)
-    fits = lengths + second_lengths <= room
-    first_kept = tf.where(fits, lengths, first_kept)
-    second_kept = tf.where(fits, second_lengths, second_kept)
-    return _split(lengths, first_kept, overflow), _split(second_lengths, second_kept, overflow)
+    fits = first + second <= room
+    return tf.where(fits, first, first_kept), tf.where(fits, second, second_kept)
 
 
 def keep(values: tf.RaggedTensor, kept: Kept) -> tf.RaggedTensor:
@@ -145,11 +155,12 @@ def keep(values: tf.RaggedTensor, kept: Kept) -> tf.RaggedTensor:
     starts = tf.stack([splits[:-1], splits[1:] - tail], 1)  # (B, 2)
     limits = tf.stack([splits[:-1] + head, splits[1:]], 1)
     places = tf.ragged.range(
-        tf.reshape(starts, [-1]), tf.reshape(limits, [-1]), row_splits_dtype=splits.dtype
+        tf.reshape(starts, [-1]),
+        tf.reshape(limits, [-1]),
+        row_splits_dtype=splits.dtype,
     )
-    return tf.RaggedTensor.from_row_splits(
-        tf.gather(values.values, places.values), places.row_splits[::2], validate=False
-    )
+    kept_values = tf.gather(values.values, places.values)
+    return make_ragged(kept_values, places.row_splits[::2])
 
 
 def stays(inside: tf.RaggedTensor, kept: Kept) -> tf.Tensor:
@@ -162,23 +173,23 @@ def stays(inside: tf.RaggedTensor, kept: Kept) -> tf.Tensor:
         (T,) bool, of the tokens of all rows.
     """
     row = inside.value_rowids()
-    mine = tf.cast(inside.values, tf.int32)
     # tokens of texts before each token, and before the end
-    before = tf.concat([[0], tf.cumsum(mine)], 0)
-    # among its own text's
-    place = before[:-1] - tf.gather(tf.gather(before, inside.row_splits), row)
-    # its own included
-    behind = tf.gather(tf.gather(before, inside.row_splits[1:]), row) - before[:-1]
-    return (
-        ~inside.values | (place < tf.gather(kept.head, row)) | (behind <= tf.gather(kept.tail, row))
-    )
+    before = splits_of(tf.cast(inside.values, tf.int32))
+    at_row_start = tf.gather(before, inside.row_splits)
+    at_row_end = tf.gather(before, inside.row_splits[1:])
+    place = before[:-1] - tf.gather(at_row_start, row)  # among its own text's
+    left = tf.gather(at_row_end, row) - before[:-1]  # of its own text's, itself included
+    in_head = place < tf.gather(kept.head, row)
+    in_tail = left <= tf.gather(kept.tail, row)
+    return ~inside.values | in_head | in_tail
 
 
 def join(
     first: tf.RaggedTensor, second: tf.RaggedTensor | None = None, *, template: Template
 ) -> tf.RaggedTensor:
-    """Lays out values per token as the model reads them: before, first, after; of a pair before,
-    first, between, second, after.
+    """Lays out values per token as the model reads them.
+
+    Before, first, after; of a pair before, first, between, second, after.
 
     Args:
         first: (B, None), any value per token.
@@ -188,26 +199,32 @@ def join(
         (B, None) of the type of `first`.
     """
 
-    def column(values: tuple[int, ...]) -> list[tf.Tensor]:
-        return [tf.tile(tf.constant([values], first.dtype), [first.nrows(), 1])] if values else []
+    def columns(special: tuple[int, ...]) -> list[tf.Tensor]:
+        """(B, n) of n values, alike in all rows; none of none."""
+        if not special:
+            return []
+        return [tf.tile(tf.constant([special], first.dtype), [first.nrows(), 1])]
 
-    middle = [] if second is None else [*column(template.between), second]
-    parts = [*column(template.before), first, *middle, *column(template.after)]
-    row = tf.concat(parts, 1) if len(parts) > 1 else first
-    return row if template.before or template.after else _fill_empty(row, template.empty)
+    middle = [] if second is None else [*columns(template.between), second]
+    parts = [*columns(template.before), first, *middle, *columns(template.after)]
+    rows = tf.concat(parts, 1) if len(parts) > 1 else first
+    if template.before or template.after:
+        return rows
+    return _fill_empty(rows, template.empty)
 
 
 def _fill_empty(rows: tf.RaggedTensor, value: int) -> tf.RaggedTensor:
-    empty = rows.row_lengths() == 0
-    one = tf.RaggedTensor.from_row_lengths(
-        tf.fill([tf.math.count_nonzero(empty)], tf.constant(value, rows.dtype)),
-        tf.cast(empty, tf.int64),
-        validate=False,
+    """Puts one value into each row that has none."""
+    is_empty = rows.row_lengths() == 0
+    fillers = tf.fill([tf.math.count_nonzero(is_empty)], tf.constant(value, rows.dtype))
+    one_where_empty = tf.RaggedTensor.from_row_lengths(
+        fillers, tf.cast(is_empty, tf.int64), validate=False
     )
-    return tf.concat([rows, one], 1)
+    return tf.concat([rows, one_where_empty], 1)
 
 
 def _split(lengths: tf.Tensor, kept: tf.Tensor, overflow: str) -> Kept:
+    """How many of the kept tokens are at the start, and how many at the end."""
     if overflow != "head_tail":
         return Kept(kept, tf.zeros_like(kept))
     head = tf.where(kept < lengths, kept // 4, kept)

@@ -9,27 +9,34 @@ import re
 import unicodedata
 from collections.abc import Callable
 
-# Of one word to the tokenizer: no white space, no ASCII mark, no Chinese punctuation or ideograph.
+# A character inside a word: no white space, no ASCII mark, no Chinese punctuation or ideograph.
 RUN = "[^\\s!-/:-@\\[-`{-~\u2010-\u2027\u3000-\u303f\u3400-\u4dbf\u4e00-\u9fff\uff00-\uff0f]"
-MOST_CHARACTERS = 3  # that one becomes when it is normalised, as a syllable of Hangul
+MOST_CHARACTERS = 3  # of one that is normalised, as of a syllable of Hangul
 
 
 def long_words(text: str, limit: int, normalize: Callable[[str], str]) -> int:
-    """How many words of a text have more than so many characters once it is normalised."""
+    """How many words of a text are too long.
+
+    Args:
+        text: as it is before it is normalised.
+        limit: characters of a normalised word.
+        normalize: how the tokenizer normalises a text.
+    """
     least = limit // MOST_CHARACTERS + 1
-    # most texts, in no time
+    # Quick to say of most texts.
     if len(text) < least or max(map(len, text.split()), default=0) < least:
         return 0
-    runs = re.findall(f"{RUN}{{{least},}}", text)
-    return sum(length > limit for run in runs for length in _word_lengths(normalize(run)))
+    count = 0
+    for run in re.findall(f"{RUN}{{{least},}}", text):
+        count += sum(length > limit for length in _word_lengths(normalize(run)))
+    return count
 
 
 def _word_lengths(text: str) -> list[int]:
-    parted = "".join(" " if _parts(character) else character for character in text)
+    parted = "".join(" " if _stands_alone(character) else character for character in text)
     return [len(word) for word in parted.split()]
 
 
-def _parts(character: str) -> bool:
-    return unicodedata.category(character).startswith("P") or unicodedata.name(
-        character, ""
-    ).startswith("CJK")
+def _stands_alone(character: str) -> bool:
+    is_punctuation = unicodedata.category(character).startswith("P")
+    return is_punctuation or unicodedata.name(character, "").startswith("CJK")

@@ -1,5 +1,6 @@
-"""What every tokenizer is to the rest: ids of raw strings, where they stand, and how a row is laid
-out around them.
+"""What every tokenizer is to the rest of the trainer.
+
+Ids of raw strings, where they stand, and the special tokens around them.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from trainer.text.added_tokens import Added, Spans, Tokens, around_added
+from trainer.text.flat_arrays import make_ragged
 
 
 class Template(NamedTuple):
@@ -32,20 +34,25 @@ class Template(NamedTuple):
         return len(self.before) + len(self.after) + (len(self.between) if pair else 0)
 
     def filled(self, value: int, *, last: int | None = None) -> Template:
-        """The same with a value in place of each token; `last` in place of those behind the second
-        text.
+        """The same with a value in place of each token.
+
+        Args:
+            value: in place of each.
+            last: in place of those behind the second text; None: `value`.
         """
+        value_after = value if last is None else last
         return self._replace(
             before=(value,) * len(self.before),
             between=(value,) * len(self.between),
-            after=(value if last is None else last,) * len(self.after),
+            after=(value_after,) * len(self.after),
             empty=value,
         )
 
 
 class Tokenizer(tf.Module):
-    """Tokenizes raw strings; may be held by a tf.Module, called in a tf.function and exported in a
-    SavedModel.
+    """Tokenizes raw strings.
+
+    It may be held by a tf.Module, called in a tf.function and exported in a SavedModel.
 
     Attributes:
         vocabulary: list of V str, the token of each id.
@@ -53,7 +60,6 @@ class Tokenizer(tf.Module):
         pad_id: int; 0 where there is no padding token, as `has_pad` says.
         unk_id: int; -1 where every text has tokens.
         mask_id, eos_id: int, or None where there is none.
-        token_bytes: list of V bytes, what each token writes into a text; special ones nothing.
         fingerprint: str, sha256 of everything that determines ids and offsets.
     """
 
@@ -64,9 +70,13 @@ class Tokenizer(tf.Module):
     unk_id: int
     mask_id: int | None = None
     eos_id: int | None = None
-    token_bytes: list[bytes]
     fingerprint: str
     _added: Added | None = None
+
+    @property
+    def token_bytes(self) -> list[bytes]:
+        """List of V bytes, what each token writes into a text; special ones nothing."""
+        raise NotImplementedError
 
     @property
     def words(self) -> list[str]:
@@ -74,14 +84,16 @@ class Tokenizer(tf.Module):
         return self.vocabulary
 
     def long_words(self, text: str) -> int:
-        """How many words of a text are longer than the tokenizer takes,
-        and so unknown as a whole.
-        """
+        """How many words of a text are longer than the tokenizer takes, and so unknown."""
         return 0
 
     def decode(self, ids: tf.RaggedTensor) -> tf.Tensor:
-        """The texts of rows of tokens, (B, None) int32 -> (B,) string; special tokens write
-        nothing.
+        """The texts of rows of tokens; special tokens write nothing.
+
+        Args:
+            ids: (B, None) int32.
+        Returns:
+            (B,) string.
         """
         raise NotImplementedError
 
@@ -95,7 +107,7 @@ class Tokenizer(tf.Module):
             (B, None) int32.
         """
         ids, splits = self._graph_ids(texts)
-        return tf.RaggedTensor.from_row_splits(ids, splits, validate=False)
+        return make_ragged(ids, splits)
 
     def tokenize_with_offsets(self, texts: tf.Tensor) -> Tokens:
         """As `tokenize`, and where in the text each token stands.
@@ -105,8 +117,8 @@ class Tokenizer(tf.Module):
         """
         return Spans(*self._graph_spans(texts)).ragged()
 
-    # Apart from the public methods, which must hold the tokenizer: a tf.function of a method holds
-    # it weakly.
+    # Not the public methods themselves: a tf.function of a method holds the tokenizer weakly, and
+    # a public method must keep it alive.
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def _graph_ids(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return self._spans(texts, with_offsets=False)[:2]
@@ -116,14 +128,17 @@ class Tokenizer(tf.Module):
         return self._spans(texts, with_offsets=True)
 
     def _spans(self, texts: tf.Tensor, *, with_offsets: bool) -> Spans:
+        def split(plain: tf.Tensor) -> Spans:
+            return self._split(plain, with_offsets=with_offsets)
+
         with tf.device("CPU:0"):  # where the string ops are, also in a process that has a GPU
-            return around_added(
-                texts,
-                self._added,
-                "UTF8_CHAR",
-                lambda plain: self._split(plain, with_offsets=with_offsets),
-            )
+            return around_added(texts, self._added, "UTF8_CHAR", split)
 
     def _split(self, texts: tf.Tensor, *, with_offsets: bool) -> Spans:
-        """Tokenizes texts without added tokens; without offsets those are of any length."""
+        """Tokenizes texts without added tokens.
+
+        Args:
+            texts: (B,) string.
+            with_offsets: False: starts, ends and words may have any length.
+        """
         raise NotImplementedError

@@ -1,5 +1,6 @@
-"""Long texts in several overlapping rows, none of their tokens lost and each answered for by one
-row.
+"""Long texts in several overlapping rows.
+
+No token is lost, and one row answers for each.
 """
 
 from __future__ import annotations
@@ -37,22 +38,19 @@ class Windows(NamedTuple):
         """(U, None) int32, 1 where the row answers for the token."""
         places = tf.ragged.range(self.start, self.limit, row_splits_dtype=tf.int64)
         rows = places.value_rowids()
-        mine = (places.values >= tf.gather(self.own_start, rows)) & (
-            places.values < tf.gather(self.own_limit, rows)
-        )
-        return places.with_values(tf.cast(mine, tf.int32))
+        from_start = places.values >= tf.gather(self.own_start, rows)
+        before_limit = places.values < tf.gather(self.own_limit, rows)
+        return places.with_values(tf.cast(from_start & before_limit, tf.int32))
 
 
 def cut_rows(lengths: tf.Tensor, room: int) -> Windows:
-    """Cuts texts into rows that share nothing, each answering for all that it has; an empty text
-    has one.
+    """Cuts texts into rows that share no token; an empty text has one row.
 
     Args:
         lengths: (B,) int64, tokens of each text.
         room: tokens of a row at most.
     """
-    counts = tf.maximum(tf.constant(1, tf.int64), -(-lengths // room))
-    numbers = tf.ragged.range(tf.zeros_like(counts), counts, row_splits_dtype=tf.int64)
+    numbers = _row_numbers(-(-lengths // room))
     text = numbers.value_rowids()
     start = numbers.values * room
     limit = tf.minimum(start + room, tf.gather(lengths, text))
@@ -60,8 +58,9 @@ def cut_rows(lengths: tf.Tensor, room: int) -> Windows:
 
 
 def make_windows(lengths: tf.Tensor, room: tf.Tensor, overlap: tf.Tensor) -> Windows:
-    """Covers texts with as few windows as their overlap allows; a text that fits has one, an empty
-    one too.
+    """Covers texts with as few windows as their overlap allows.
+
+    A text that fits has one, an empty one too.
 
     Args:
         lengths: (B,) int64, tokens of each text.
@@ -70,29 +69,38 @@ def make_windows(lengths: tf.Tensor, room: tf.Tensor, overlap: tf.Tensor) -> Win
             more, so that it is full.
     """
     step = room - overlap
-    # of windows: (n - overlap) / step, rounded up
-    counts = tf.maximum(tf.constant(1, tf.int64), -((overlap - lengths) // step))
-    numbers = tf.ragged.range(tf.zeros_like(counts), counts, row_splits_dtype=tf.int64)
-    text, number = numbers.value_rowids(), numbers.values
-    length, room, step, count = (
-        tf.gather(values, text) for values in (lengths, room, step, counts)
-    )
-    last = tf.maximum(length - room, 0)
-    start = tf.minimum(number * step, last)
+    numbers = _row_numbers(-((overlap - lengths) // step))  # (n - overlap) / step, rounded up
+    number = numbers.values
+    text = numbers.value_rowids()
+    count = tf.gather(numbers.row_lengths(), text)
+    length = tf.gather(lengths, text)
+    room = tf.gather(room, text)
+    step = tf.gather(step, text)
+
+    last_start = tf.maximum(length - room, 0)
+    start = tf.minimum(number * step, last_start)
     limit = tf.minimum(start + room, length)
-    own_start = tf.where(
-        number == 0,
-        tf.zeros_like(start),
-        (start + tf.minimum((number - 1) * step + room, length)) // 2,
-    )
-    next_start = tf.minimum((number + 1) * step, last)
+    previous_limit = tf.minimum((number - 1) * step + room, length)
+    next_start = tf.minimum((number + 1) * step, last_start)
+    # A window answers up to the middle of what it shares with the next one.
+    own_start = tf.where(number == 0, tf.zeros_like(start), (start + previous_limit) // 2)
     own_limit = tf.where(number == count - 1, length, (next_start + limit) // 2)
     return Windows(text, start, limit, own_start, own_limit)
 
 
-def window_overlap(seq_len: int, special: int, overlap: int | None) -> int:
-    """Tokens that neighbouring windows share; None: a quarter of a window.
+def _row_numbers(counts: tf.Tensor) -> tf.RaggedTensor:
+    """(B,) int64, rows that texts need -> (B, None) int64, 0, 1, … of each; one row at least."""
+    at_least_one = tf.maximum(tf.constant(1, tf.int64), counts)
+    return tf.ragged.range(tf.zeros_like(counts), at_least_one, row_splits_dtype=tf.int64)
 
+
+def window_overlap(seq_len: int, special: int, overlap: int | None) -> int:
+    """Tokens that neighbouring windows share.
+
+    Args:
+        seq_len: S.
+        special: how many special tokens a row has.
+        overlap: as the config says it; None: a quarter of a window.
     Raises:
         ConfigError: the windows would not move on.
     """

@@ -1,0 +1,126 @@
+"""Idioms of flat arrays: rows of different lengths, one behind another.
+
+M values of B rows; `splits` is (B + 1,) int64: where each row begins, and where the last one ends.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+
+def make_ragged(values: tf.Tensor, splits: tf.Tensor) -> tf.RaggedTensor:
+    """The rows of a flat array, without a check of the splits, which are always our own."""
+    return tf.RaggedTensor.from_row_splits(values, splits, validate=False)
+
+
+def to_strings(codes: tf.Tensor, splits: tf.Tensor) -> tf.Tensor:
+    """The texts of code points.
+
+    Args:
+        codes: (M,) int32.
+        splits: (B + 1,) int64.
+    Returns:
+        (B,) string.
+    """
+    return tf.strings.unicode_encode(make_ragged(codes, splits), "UTF-8")
+
+
+def keep_ids_below(ids: tf.RaggedTensor, count: tf.Tensor) -> tf.RaggedTensor:
+    """Rows of ids without those that no token has: a model may have embeddings to spare.
+
+    Args:
+        ids: (B, None) int32.
+        count: of the ids that a token has.
+    """
+    return tf.ragged.boolean_mask(ids, (ids >= 0) & (ids < count))
+
+
+def indices_of(mask: tf.Tensor) -> tf.Tensor:
+    """(M,) bool -> (K,) int64, the places that are true."""
+    return tf.reshape(tf.where(mask), [-1])
+
+
+def splits_of(lengths: tf.Tensor) -> tf.Tensor:
+    """(B,) lengths of rows -> (B + 1,), their splits."""
+    return tf.concat([[0], tf.cumsum(lengths)], 0)
+
+
+def of_row(borders: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    """The border of each value's row.
+
+    Args:
+        borders: (B,) int64, a place for each row, such as its start; or bool.
+        rows: (T,) int64, the row of each value.
+    Returns:
+        (T,) int32.
+    """
+    return tf.cast(tf.gather(borders, rows), tf.int32)
+
+
+def count_before(mask: tf.Tensor) -> tf.Tensor:
+    """(M,) bool -> (M + 1,) int64, how many are true before each place, and before the end."""
+    return splits_of(tf.cast(mask, tf.int64))
+
+
+def put(values: tf.Tensor, places: tf.Tensor, new: tf.Tensor) -> tf.Tensor:
+    """The values with others in some places.
+
+    Args:
+        values: (M,).
+        places: (K,) integers.
+        new: (K,) of the type of `values`.
+    Returns:
+        (M,).
+    """
+    return tf.tensor_scatter_nd_update(values, places[:, None], new)
+
+
+def fill_at(values: tf.Tensor, places: tf.Tensor, value: bool | int) -> tf.Tensor:
+    """The same with one value in all of those places."""
+    filled = tf.fill(tf.shape(places), tf.constant(value, values.dtype))
+    return put(values, places, filled)
+
+
+def previous(values: tf.Tensor, first: bool | int) -> tf.Tensor:
+    """(M,) -> (M,), the value before each; `first` stands before the first."""
+    return tf.concat([[first], values], 0)[:-1]
+
+
+def following(values: tf.Tensor, last: bool | int | tf.Tensor) -> tf.Tensor:
+    """(M,) -> (M,), the value behind each; `last` stands behind the last."""
+    return tf.concat([values, [last]], 0)[1:]
+
+
+def begins_row(splits: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    """Which values are the first of their row.
+
+    Args:
+        splits: (B + 1,) int64; rows may be empty.
+        count: M.
+    Returns:
+        (M,) bool.
+    """
+    rows_that_begin = tf.scatter_nd(splits[:, None], tf.ones_like(splits), [count + 1])
+    return rows_that_begin[:-1] > 0
+
+
+def every_other(chosen: tf.Tensor) -> tf.Tensor:
+    """Of chosen neighbours keeps the first, third, …
+
+    So pairs that overlap are taken from the left: aaa is (aa)a.
+
+    Args:
+        chosen: (M,) bool.
+    Returns:
+        (M,) bool.
+    """
+
+    def thin() -> tf.Tensor:
+        opens = chosen & ~previous(chosen, False)
+        run = tf.cumsum(tf.cast(opens, tf.int32)) - 1
+        run_start = tf.gather(indices_of(opens), tf.maximum(run, 0))
+        place = tf.range(tf.size(chosen, tf.int64))
+        return chosen & ((place - run_start) % 2 == 0)
+
+    neighbours = chosen[1:] & chosen[:-1]
+    return tf.cond(tf.reduce_any(neighbours), thin, lambda: chosen)
