@@ -224,9 +224,9 @@ MUTANTS = (
     ),
     Mutant(
         "of two merges of equal rank the right one is first",
-        "trainer/text/byte_bpe.py",
-        "chosen = every_other((rank == least) & active)",
-        "chosen = every_other(((rank == least) & active)[::-1])[::-1]",
+        "trainer/text/byte_merges.py",
+        "opens_pair = every_other((symbols.ranks == least) & is_active)",
+        "opens_pair = every_other(((symbols.ranks == least) & is_active)[::-1])[::-1]",
         ("tests/text/test_byte_bpe.py::test_any_text_equals_hugging_face",),
     ),
     Mutant(

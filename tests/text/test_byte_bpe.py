@@ -27,8 +27,8 @@ from tests.text.byte_bpe_reference import (
 )
 from trainer.errors import WeightsError
 from trainer.serve.prove import ops_of
-from trainer.text import load_tokenizer
-from trainer.text.byte_bpe import ByteBPETokenizer, _word_starts
+from trainer.text import gpt2_pattern, load_tokenizer
+from trainer.text.byte_bpe import ByteBPETokenizer
 from trainer.text.integer_table import IntegerTable
 
 CASES = {
@@ -97,22 +97,22 @@ def test_invalid_utf8_counts_as_replacement_characters(batch: list[bytes]) -> No
 
 def test_every_code_point_is_cut_off_where_hugging_face_does() -> None:
     """Between a letter, a number, a mark and a space; as many words, at the same places."""
-    from trainer.text import byte_bpe
-
     split = pre_tokenizers.ByteLevel(add_prefix_space=False).pre_tokenize_str
-    classes = byte_bpe._classes()
+    classes = gpt2_pattern.character_classes()
     code_points = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
     for start in range(0, len(code_points), 1 << 14):
         text = "".join(
             f"a{chr(c)}1{chr(c)}!{chr(c)}\n" for c in code_points[start : start + (1 << 14)]
         )
         codes = np.array([ord(character) for character in text], np.int32)
-        kinds = classes[np.minimum(codes, byte_bpe._ASSIGNED)]
-        kinds = np.where(kinds == byte_bpe._IDEOGRAPH, byte_bpe._LETTER, kinds).astype(np.int8)
+        kinds = classes[np.minimum(codes, gpt2_pattern.ASSIGNED)]
+        kinds[kinds == gpt2_pattern.IDEOGRAPH] = gpt2_pattern.LETTER
         first = np.zeros(len(codes) + 1, bool)
         first[[0, -1]] = True
         found = np.flatnonzero(
-            _word_starts(tf.constant(codes), tf.constant(kinds), tf.constant(first)).numpy()
+            gpt2_pattern.word_starts(
+                tf.constant(codes), tf.constant(kinds), tf.constant(first)
+            ).numpy()
         )
         assert found.tolist() == [begin for _, (begin, _) in split(text)]
 
