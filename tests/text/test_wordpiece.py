@@ -27,6 +27,7 @@ from wordpiece_reference import (
 from tests import toy
 from trainer.errors import WeightsError
 from trainer.text import load_tokenizer, normalization
+from trainer.text.characters import CODE_POINTS
 from trainer.text.normalization import Normalization
 from trainer.text.wordpiece import WordPieceTokenizer
 
@@ -141,11 +142,7 @@ def test_invalid_utf8_counts_as_replacement_characters(batch: list[bytes]) -> No
 def test_every_code_point_is_classed_as_hugging_face_does() -> None:
     kinds = normalization._kinds()
     split = pre_tokenizers.BertPreTokenizer().pre_tokenize_str
-    characters = [
-        chr(c)
-        for c in range(normalization.CODE_POINTS)
-        if not 0xD800 <= c <= 0xDFFF and c != ord("a")
-    ]
+    characters = [chr(c) for c in range(CODE_POINTS) if not 0xD800 <= c <= 0xDFFF and c != ord("a")]
     for start in range(0, len(characters), 1 << 16):
         part = characters[start : start + (1 << 16)]
         pieces = [piece for piece, _ in split("a" + "a".join(part) + "a")]
@@ -161,9 +158,7 @@ def test_every_code_point_is_classed_as_hugging_face_does() -> None:
 def test_every_code_point_is_normalised_as_hugging_face_does(name: str) -> None:
     setting = Normalization(lowercase=name == "uncased")
     effects = normalization._effects(setting)
-    code_points = [
-        c for c in range(normalization.CODE_POINTS) if not 0xD800 <= c <= 0xDFFF and c != ord("|")
-    ]
+    code_points = [c for c in range(CODE_POINTS) if not 0xD800 <= c <= 0xDFFF and c != ord("|")]
     answers = setting.normalize("|".join(map(chr, code_points))).split("|")
     spelled = [
         (chr(c), "", f" {chr(c)} ", effects.others.get(c))[effects.kinds[c]] for c in code_points

@@ -1,4 +1,4 @@
-"""Code points in the graph."""
+"""Code points in the graph: tables of what each one is, and the width of each in UTF-8."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ import unicodedata
 import numpy as np
 import tensorflow as tf
 
+CODE_POINTS = 0x110000
 PAGE_BITS = 8  # code points to a page: 256 keeps the table of a vocabulary near 100 KB
+PAGE_SIZE = 1 << PAGE_BITS
+# those that Unicode may have given a meaning
+ASSIGNED_CODES = (*range(0xD800), *range(0xE000, 0x32400), *range(0xE0000, 0xE0200))
 # to Unicode and Rust
 WHITE_SPACE = (
     "\t\n\x0b\x0c\r \x85\xa0\u1680"
@@ -21,20 +25,21 @@ IDEOGRAPHS = ((0x3400, 0x4DC0), (0x4E00, 0xA000), (0xF900, 0xFB00), (0x20000, 0x
 
 def is_ideograph(codes: tf.Tensor) -> tf.Tensor:
     """(n,) int32 -> (n,) bool."""
-    return tf.reduce_any(
-        tf.stack([(codes >= start) & (codes < stop) for start, stop in IDEOGRAPHS]), 0
-    )
+    in_each_block = [(codes >= start) & (codes < stop) for start, stop in IDEOGRAPHS]
+    return tf.reduce_any(tf.stack(in_each_block), 0)
 
 
 @functools.cache
 def punctuation() -> tuple[np.ndarray, np.ndarray]:
-    """For `look_up`: of each code point 1 where it is punctuation to BERT's tokenizer, which makes
-    it a word: ASCII's symbols, and Unicode's.
+    """Which code points BERT's tokenizer makes words of: ASCII's symbols, Unicode's punctuation.
+
+    Returns:
+        What a `CodePointMap` is made of: 1 for punctuation, else 0.
     """
-    entries = np.array(
-        [unicodedata.category(chr(code))[0] == "P" for code in range(0x110000)], np.int32
-    )
-    entries[[code for code in range(33, 127) if not chr(code).isalnum()]] = 1
+    categories = [unicodedata.category(chr(code)) for code in range(CODE_POINTS)]
+    entries = np.array([category[0] == "P" for category in categories], np.int32)
+    ascii_marks = [code for code in range(33, 127) if not chr(code).isalnum()]
+    entries[ascii_marks] = 1
     return two_levels(entries)
 
 
@@ -43,44 +48,34 @@ def utf8_widths(codes: tf.Tensor) -> tf.Tensor:
     return 1 + sum(tf.cast(codes >= least, tf.int32) for least in (0x80, 0x800, 0x10000))
 
 
-def begins_row(splits: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-    """(B + 1,) int64, where each of B rows begins, and the end -> (count,) bool: what a row begins
-    with.
-    """
-    return tf.scatter_nd(splits[:, None], tf.ones_like(splits), [count + 1])[:-1] > 0
-
-
-def every_other(chosen: tf.Tensor) -> tf.Tensor:
-    """(n,) bool -> the same: of neighbours, the first, third, …; so pairs that overlap are taken
-    from the left: aaa is (aa)a.
-    """
-
-    def thin() -> tf.Tensor:
-        opens = chosen & ~tf.concat([[False], chosen[:-1]], 0)
-        run = tf.cumsum(tf.cast(opens, tf.int32)) - 1
-        begin = tf.gather(tf.reshape(tf.where(opens), [-1]), tf.maximum(run, 0))
-        return chosen & ((tf.range(tf.size(chosen, tf.int64)) - begin) % 2 == 0)
-
-    return tf.cond(tf.reduce_any(chosen[1:] & chosen[:-1]), thin, lambda: chosen)
-
-
 def two_levels(entries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A table of all code points as pages, (4352,) int32, and the entries of the pages in use;
-    `look_up` reads it.
+    """Stores equal pages of a table once.
+
+    Args:
+        entries: (1114112,) int32, one for each code point.
+    Returns:
+        (4352,) int32, the number of each page, and the entries of the pages in use, one page behind
+        another; `CodePointMap` reads them.
     """
-    numbers: dict[bytes, int] = {}
+    page_numbers: dict[bytes, int] = {}
     pages = [
-        numbers.setdefault(row.tobytes(), len(numbers))
-        for row in entries.reshape(-1, 1 << PAGE_BITS)
+        page_numbers.setdefault(page.tobytes(), len(page_numbers))
+        for page in entries.reshape(-1, PAGE_SIZE)
     ]
-    return np.array(pages, np.int32), np.frombuffer(b"".join(numbers), np.int32)
+    return np.array(pages, np.int32), np.frombuffer(b"".join(page_numbers), np.int32)
 
 
-def look_up(pages: tf.Tensor, entries: tf.Tensor, codes: tf.Tensor) -> tf.Tensor:
-    """(n,) int32 -> (n,) int32, the entry of each code point."""
-    page = tf.bitwise.left_shift(
-        tf.gather(pages, tf.bitwise.right_shift(codes, PAGE_BITS)), PAGE_BITS
-    )
-    return tf.gather(
-        entries, tf.bitwise.bitwise_or(page, tf.bitwise.bitwise_and(codes, (1 << PAGE_BITS) - 1))
-    )
+class CodePointMap:
+    """An entry for each code point, in the graph."""
+
+    def __init__(self, pages: np.ndarray, entries: np.ndarray) -> None:
+        """Takes what `two_levels` gives: (4352,) int32, and (pages in use * 256,) int32."""
+        self._pages = tf.constant(pages)
+        self._entries = tf.constant(entries)
+
+    def look_up(self, codes: tf.Tensor) -> tf.Tensor:
+        """(n,) int32, or any other shape -> the same shape, the entry of each code point."""
+        page = tf.gather(self._pages, tf.bitwise.right_shift(codes, PAGE_BITS))
+        within_page = tf.bitwise.bitwise_and(codes, PAGE_SIZE - 1)
+        place = tf.bitwise.bitwise_or(tf.bitwise.left_shift(page, PAGE_BITS), within_page)
+        return tf.gather(self._entries, place)

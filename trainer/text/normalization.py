@@ -1,11 +1,10 @@
-"""What BERT's normaliser and pre-tokeniser do to each Unicode code point, as small tables for the
-graph.
+"""BERT's normaliser and pre-tokeniser as small tables for the graph.
 
 Both act on one code point at a time, so their whole effect is a table, built by asking Hugging
-Face's `tokenizers`.
-The table also renames characters: those of the vocabulary get code points whose word-or-punctuation
-class no release of ICU disputes, all others become one unknown letter or one unknown punctuation
-mark. So whatever ICU the serving binary links, words are split where Hugging Face splits them.
+Face's `tokenizers`. The table also renames characters: those of the vocabulary get code points
+whose word-or-punctuation class no release of ICU disputes, all others become one unknown letter or
+one unknown punctuation mark. So whatever ICU the serving binary links, words are split where
+Hugging Face splits them.
 
 Known difference, in offsets only: where an accent stands before a spacing mark that NFD would put
 first (U+0301 before the Hangul tone mark U+302E), Hugging Face reorders the two and gives the mark
@@ -22,11 +21,10 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from tokenizers import normalizers, pre_tokenizers
 
-from trainer.text.characters import PAGE_BITS, two_levels
+from trainer.text.characters import CODE_POINTS, PAGE_BITS, PAGE_SIZE, two_levels
 
-CODE_POINTS = 0x110000
-# Start, stop, size: within a block of that size all code points are treated alike, so its ends are
-# asked only.
+# Start, stop, size: within a block of that size all code points are treated alike, so only its ends
+# are asked.
 _BLOCKS = (
     (0, 0x20000, 1),
     (0x20000, 0x2F800, 16),  # ideographs
@@ -43,6 +41,8 @@ UNKNOWN_LETTER = 0xE000  # private use
 UNKNOWN_ISOLATED = 0x3400  # ideograph
 _LETTER_KIND, _ISOLATED_KIND, _SPACE_KIND = 0, 1, 2  # to the pre-tokeniser
 _SAME, _REMOVED, _SPACED, _OTHER = 0, 1, 2, 3  # by the normaliser
+_LENGTH_BITS = 3  # of a sequence's length, in an entry of the table
+_MOST_CHARACTERS = (1 << _LENGTH_BITS) - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,9 +67,8 @@ class CodePointTable:
     """Two-level table from a code point to the renamed characters it becomes.
 
     `entries[pages[c >> PAGE_BITS] << PAGE_BITS | c & mask]` is one renamed code point where it is
-    >= 0; else its
-    complement e says: the `e & 7` values of `sequences` from `e >> 3` on (none of them for a
-    removed character).
+    not negative. Else its complement e says: the `e & 7` values of `sequences` from `e >> 3` on;
+    there are none for a removed character.
     """
 
     pages: np.ndarray  # (4352,) int32
@@ -77,37 +76,46 @@ class CodePointTable:
     sequences: np.ndarray  # int32
 
     def rename(self, text: str) -> str:
-        """The normalised, renamed text; in Python, for the few strings needed when a graph is
-        built.
-        """
-        codes: list[int] = []
-        for code_point in map(ord, text):
-            page = int(self.pages[code_point >> PAGE_BITS]) << PAGE_BITS
-            entry = int(self.entries[page | code_point & ((1 << PAGE_BITS) - 1)])
-            start, length = ~entry >> 3, ~entry & 7
-            codes += [entry] if entry >= 0 else self.sequences[start : start + length].tolist()
-        return "".join(map(chr, codes))
+        """The normalised, renamed text; in Python, for the few that building a graph needs."""
+        return "".join(map(self._rename_character, text))
+
+    def _rename_character(self, character: str) -> str:
+        code_point = ord(character)
+        page = int(self.pages[code_point >> PAGE_BITS]) << PAGE_BITS
+        entry = int(self.entries[page | code_point & (PAGE_SIZE - 1)])
+        if entry >= 0:
+            return chr(entry)
+        start, length = _unpack(entry)
+        return "".join(map(chr, self.sequences[start : start + length].tolist()))
 
 
 @dataclasses.dataclass(frozen=True)
 class Alphabet:
-    """New names of the characters that a vocabulary can match: inside words, and standing alone."""
+    """New names of the characters that a vocabulary can match.
+
+    Attributes:
+        letters: of those inside words.
+        isolated: of those that stand alone.
+    """
 
     letters: dict[str, str]
     isolated: dict[str, str]
 
     def word(self, text: str) -> str | None:
         """`text` as part of a word, renamed; None when it can never be one."""
-        renamed = [self.letters.get(character) for character in text]
-        return None if not renamed or None in renamed else "".join(renamed)
+        if not text or not all(character in self.letters for character in text):
+            return None
+        return "".join(self.letters[character] for character in text)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Effects:
     """What the normaliser does to each code point.
 
-    `kinds`: (1114112,) uint8, one of _SAME, _REMOVED, _SPACED (itself with a space on either side)
-    and _OTHER, which `others` spells out.
+    Attributes:
+        kinds: (1114112,) uint8, one of _SAME, _REMOVED, _SPACED (itself with a space on either
+            side) and _OTHER.
+        others: what each of kind _OTHER becomes.
     """
 
     kinds: np.ndarray
@@ -116,35 +124,55 @@ class _Effects:
 
 @functools.lru_cache(maxsize=4)
 def _effects(normalization: Normalization) -> _Effects:
-    blocks = [range(start, stop, size) for start, stop, size in _BLOCKS]
-    asked = sorted(
-        {c for block in blocks for first in block for c in (first, first + block.step - 1)}
-        - {*range(0xD800, 0xE000), ord("|")}
-    )
+    asked = _ends_of_blocks()
     # One call for all: the separator, which no setting changes, keeps neighbours from being
     # composed or reordered.
     answers = normalization.normalize("|".join(map(chr, asked))).split("|")
-    kinds, others = np.zeros(CODE_POINTS, np.uint8), {}
+    kinds = np.zeros(CODE_POINTS, np.uint8)
+    others = {}
     for code_point, answer in zip(asked, answers, strict=True):
-        character = chr(code_point)
-        if answer == character:
-            continue
-        if not answer:
-            kinds[code_point] = _REMOVED
-        elif answer == f" {character} ":
-            kinds[code_point] = _SPACED
-        else:
-            kinds[code_point], others[code_point] = _OTHER, answer
+        kind = _kind_of_effect(chr(code_point), answer)
+        kinds[code_point] = kind
+        if kind == _OTHER:
+            others[code_point] = answer
     for start, stop, size in _BLOCKS:
-        block = kinds[start:stop].reshape(-1, size)
         if size > 1:
-            if (block[:, 0] != block[:, -1]).any() or (block[:, 0] == _OTHER).any():
-                raise AssertionError(
-                    f"this release of tokenizers treats U+{start:X} to U+{stop - 1:X} unevenly:"
-                    " refine _BLOCKS"
-                )
-            block[:] = block[:, :1]
+            _fill_blocks(kinds[start:stop].reshape(-1, size), start, stop)
     return _Effects(kinds, others)
+
+
+def _ends_of_blocks() -> list[int]:
+    """The code points that the normaliser is asked for, in order."""
+    asked: set[int] = set()
+    for start, stop, size in _BLOCKS:
+        asked.update(range(start, stop, size))
+        asked.update(range(start + size - 1, stop, size))
+    surrogates_and_separator = {*range(0xD800, 0xE000), ord("|")}
+    return sorted(asked - surrogates_and_separator)
+
+
+def _kind_of_effect(character: str, answer: str) -> int:
+    if answer == character:
+        return _SAME
+    if not answer:
+        return _REMOVED
+    return _SPACED if answer == f" {character} " else _OTHER
+
+
+def _fill_blocks(kinds: np.ndarray, start: int, stop: int) -> None:
+    """Gives all code points of a block the kind of its ends.
+
+    Args:
+        kinds: (blocks, size) uint8, changed in place.
+        start, stop: the code points, for the message.
+    """
+    first, last = kinds[:, 0], kinds[:, -1]
+    if (first != last).any() or (first == _OTHER).any():
+        raise AssertionError(
+            f"this release of tokenizers treats U+{start:X} to U+{stop - 1:X} unevenly:"
+            " refine _BLOCKS"
+        )
+    kinds[:] = kinds[:, :1]
 
 
 @functools.cache
@@ -152,32 +180,30 @@ def _kinds() -> np.ndarray:
     """(1114112,) uint8: letter, isolated or space, as Hugging Face's pre-tokeniser splits."""
     # the rest: ideographs, Hangul, private use, no punctuation
     ranges = ((0, 0x4E00), (0xA000, 0xAC00), (0xF900, 0x20000))
-    asked = [chr(c) for start, stop in ranges for c in range(start, stop)]
-    pieces = [
-        piece
-        for piece, _ in pre_tokenizers.BertPreTokenizer().pre_tokenize_str(
-            "a" + "a".join(asked) + "a"
-        )
-    ]
+    asked = [chr(code) for start, stop in ranges for code in range(start, stop)]
+    between_letters = "a" + "a".join(asked) + "a"
+    split = pre_tokenizers.BertPreTokenizer().pre_tokenize_str(between_letters)
+    pieces = [piece for piece, _ in split]
+    isolated = [ord(piece) for piece in pieces if len(piece) == 1 and piece != "a"]
+    spaces = [ord(character) for character in set(asked).difference("".join(pieces))]
     kinds = np.zeros(CODE_POINTS, np.uint8)
-    kinds[[ord(piece) for piece in pieces if len(piece) == 1 and piece != "a"]] = _ISOLATED_KIND
-    kinds[[ord(character) for character in set(asked).difference("".join(pieces))]] = _SPACE_KIND
+    kinds[isolated] = _ISOLATED_KIND
+    kinds[spaces] = _SPACE_KIND
     return kinds
 
 
 @functools.lru_cache(maxsize=4)
 def _standing_alone(normalization: Normalization) -> tuple[frozenset[str], frozenset[str]]:
-    """Letters that are always spaced out (ideographs), and those of them that also occur inside
-    words.
-    """
+    """Letters that are always spaced out (ideographs), and which of them are also in words."""
     effects = _effects(normalization)
     spaced = set(map(chr, np.flatnonzero(effects.kinds == _SPACED).tolist()))
-    inside = set()
+    in_words: set[str] = set()
     for answer in effects.others.values():
-        (spaced if _is_spaced(answer) else inside).update(
-            answer.strip(" ") if _is_spaced(answer) else answer
-        )
-    return frozenset(spaced), frozenset(spaced & inside)
+        if _is_spaced(answer):
+            spaced.update(answer.strip(" "))
+        else:
+            in_words.update(answer)
+    return frozenset(spaced), frozenset(spaced & in_words)
 
 
 def _is_spaced(answer: str) -> bool:
@@ -191,94 +217,111 @@ def make_alphabet(characters: Iterable[str], normalization: Normalization) -> Al
         characters: every character that occurs in a vocabulary piece or a normalised added token.
         normalization: decides which ideographs are spaced out.
     """
-    kinds, (spaced, also_in_words) = _kinds(), _standing_alone(normalization)
-    letters, isolated = {}, {}
-    letter_names = _letter_names()
-    isolated_names = _isolated_names()
+    kinds = _kinds()
+    spaced, also_in_words = _standing_alone(normalization)
+    letters = {}
+    isolated = {}
+    letter_names = map(chr, _letter_names())
+    isolated_names = map(chr, _isolated_names())
     for character in sorted(set(characters)):
         kind = kinds[ord(character)]
         if kind == _ISOLATED_KIND or character in spaced:
-            isolated[character] = character if character.isascii() else chr(next(isolated_names))
+            keeps_name = character.isascii()
+            isolated[character] = character if keeps_name else next(isolated_names)
         if kind == _LETTER_KIND and (character not in spaced or character in also_in_words):
             keeps_name = character.isascii() and character.isalnum()
-            letters[character] = character if keeps_name else chr(next(letter_names))
+            letters[character] = character if keeps_name else next(letter_names)
     return Alphabet(letters, isolated)
 
 
 def _letter_names() -> Iterator[int]:
-    """Code points that are word characters to every ICU, shortest in UTF-8 first: Latin, Cyrillic,
-    private use.
-    """
-    latin = (c for c in range(0xC0, 0x250) if c not in (0xD7, 0xF7))
-    cyrillic = (c for c in range(0x400, 0x530) if not 0x482 <= c <= 0x489)
-    return itertools.chain(
-        latin, cyrillic, range(UNKNOWN_LETTER + 1, 0xF900), range(0xF0000, 0xFFFFE)
-    )
+    """Code points that are word characters to every ICU, shortest in UTF-8 first."""
+    latin = (code for code in range(0xC0, 0x250) if code not in (0xD7, 0xF7))
+    cyrillic = (code for code in range(0x400, 0x530) if not 0x482 <= code <= 0x489)
+    private_use = range(UNKNOWN_LETTER + 1, 0xF900)
+    more_private_use = range(0xF0000, 0xFFFFE)
+    return itertools.chain(latin, cyrillic, private_use, more_private_use)
 
 
 def _isolated_names() -> Iterator[int]:
-    """Code points that FastWordpiece splits off by number, whatever its ICU:
-    the ideograph blocks.
-    """
-    return itertools.chain(
-        range(UNKNOWN_ISOLATED + 1, 0x4DC0), range(0x4E00, 0xA000), range(0x20000, 0x2A6E0)
-    )
+    """Ideographs: code points that FastWordpiece splits off by number, whatever its ICU."""
+    blocks = (range(UNKNOWN_ISOLATED + 1, 0x4DC0), range(0x4E00, 0xA000), range(0x20000, 0x2A6E0))
+    return itertools.chain(*blocks)
 
 
 def make_table(alphabet: Alphabet, normalization: Normalization) -> CodePointTable:
     """Normalisation, classification and renaming of every code point, in one table."""
-    kinds = _kinds()
-    names = np.full(CODE_POINTS, UNKNOWN_LETTER, np.int32)
-    names[kinds == _ISOLATED_KIND] = UNKNOWN_ISOLATED
-    names[kinds == _SPACE_KIND] = SPACE
-    isolated = {character: ord(name) for character, name in alphabet.isolated.items()}
-    for character, name in isolated.items():
-        if kinds[ord(character)] == _ISOLATED_KIND:
-            names[ord(character)] = name
-    for character, name in alphabet.letters.items():
-        names[ord(character)] = ord(name)
+    names = _names(alphabet)
     effects = _effects(normalization)
     entries = names.copy()
-    sequences = []
-    known = {}
-    entries[effects.kinds == _REMOVED] = ~0
+    entries[effects.kinds == _REMOVED] = _pack(0, 0)
     # FastWordpiece needs no spaces to split these off
+    isolated = {character: ord(name) for character, name in alphabet.isolated.items()}
     entries[effects.kinds == _SPACED] = UNKNOWN_ISOLATED
     for character, name in isolated.items():
         if effects.kinds[ord(character)] == _SPACED:
             entries[ord(character)] = name
+    sequences: list[int] = []
+    packed: dict[str, int] = {}
     for code_point, answer in effects.others.items():
         if len(answer) == 1:
             entries[code_point] = names[ord(answer)]
         elif _is_spaced(answer):
             entries[code_point] = isolated.get(answer[1], UNKNOWN_ISOLATED)
         else:
-            entries[code_point] = (
-                known[answer] if answer in known else _add_sequence(answer, names, sequences, known)
-            )
+            if answer not in packed:
+                packed[answer] = _add_sequence(answer, names, sequences)
+            entries[code_point] = packed[answer]
     return CodePointTable(*two_levels(entries), np.array(sequences or [SPACE], np.int32))
 
 
-def _add_sequence(
-    answer: str, names: np.ndarray, sequences: list[int], known: dict[str, int]
-) -> int:
+def _names(alphabet: Alphabet) -> np.ndarray:
+    """(1114112,) int32, the new name of each code point, were it not normalised."""
+    kinds = _kinds()
+    names = np.full(CODE_POINTS, UNKNOWN_LETTER, np.int32)
+    names[kinds == _ISOLATED_KIND] = UNKNOWN_ISOLATED
+    names[kinds == _SPACE_KIND] = SPACE
+    for character, name in alphabet.isolated.items():
+        if kinds[ord(character)] == _ISOLATED_KIND:
+            names[ord(character)] = ord(name)
+    for character, name in alphabet.letters.items():
+        names[ord(character)] = ord(name)
+    return names
+
+
+def _add_sequence(answer: str, names: np.ndarray, sequences: list[int]) -> int:
+    """The table's entry for several characters, which are added to the sequences.
+
+    Args:
+        answer: what a character becomes.
+        names: (1114112,) int32, the new name of each code point.
+        sequences: changed in place.
+    """
     renamed = [int(names[ord(character)]) for character in answer]
-    if UNKNOWN_LETTER in renamed and all(_is_letter(name) for name in renamed):
+    if UNKNOWN_LETTER in renamed and all(map(_is_letter, renamed)):
         # a word with an unknown letter is [UNK] however long: one letter says it
-        known[answer] = UNKNOWN_LETTER
         return UNKNOWN_LETTER
-    if len(renamed) > 7:
+    if len(renamed) > _MOST_CHARACTERS:
         raise AssertionError(
-            f"{answer!r} has {len(renamed)} characters; the table packs the length into 3 bits"
+            f"{answer!r} has {len(renamed)} characters; the table packs the length into"
+            f" {_LENGTH_BITS} bits"
         )
-    known[answer] = ~(len(sequences) << 3 | len(renamed))
+    entry = _pack(len(sequences), len(renamed))
     sequences += renamed
-    return known[answer]
+    return entry
+
+
+def _pack(start: int, length: int) -> int:
+    return ~(start << _LENGTH_BITS | length)
+
+
+def _unpack(entry: int) -> tuple[int, int]:
+    packed = ~entry
+    return packed >> _LENGTH_BITS, packed & _MOST_CHARACTERS
 
 
 def _is_letter(name: int) -> bool:
-    return (
-        chr(name).isalnum()
-        if name < 0x80
-        else not (0x3400 <= name < 0xE000 or 0x20000 <= name < 0x30000)
-    )
+    if name < 0x80:
+        return chr(name).isalnum()
+    is_ideograph = 0x3400 <= name < 0xE000 or 0x20000 <= name < 0x30000
+    return not is_ideograph

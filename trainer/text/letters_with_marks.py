@@ -1,0 +1,210 @@
+"""What SentencePiece's character map does to a letter and the marks on it together.
+
+The map looks up a letter with its marks at once where they have few bytes: what is mapped together
+is composed, and a letter that is mapped alone loses its marks.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from trainer.text.characters import (
+    ASSIGNED_CODES,
+    CODE_POINTS,
+    CodePointMap,
+    two_levels,
+    utf8_widths,
+)
+from trainer.text.flat_arrays import begins_row
+from trainer.text.integer_table import IntegerTable, pair_key, pair_keys
+from trainer.text.normalized import Normalized
+
+Normalize = Callable[[str], str]
+
+_MAPPED_TOGETHER = 6  # bytes; a letter with its marks is looked up at once where it has fewer
+_EXTENDS, _PREPENDS, _CONTROLS, _MAPPED = 1, 2, 4, 8  # what a character is to its neighbours; bits
+# no ideographs, no Hangul syllables
+_MAY_ATTACH = (
+    *range(0x80, 0x3400),
+    *range(0xA000, 0xAC00),
+    *range(0xF900, 0x20000),
+    *range(0xE0000, 0xE0200),
+)
+_LINE_END = "\n"  # nothing attaches to it
+SEPARATOR = "\ue000"  # private use: nothing becomes it, and it changes nothing beside it
+
+
+class LettersWithMarks:
+    """Joins letters with their marks in the graph."""
+
+    def __init__(self, normalize: Normalize, answers: Mapping[str, str]) -> None:
+        """Asks Hugging Face's normaliser what it does.
+
+        Args:
+            normalize: what it makes of a text.
+            answers: what it makes of each character alone.
+        """
+        pairs = _composed_pairs(normalize, answers)
+        self._kinds = CodePointMap(*two_levels(_kinds(normalize, answers)))
+        self._pairs = IntegerTable(np.array(list(pairs), np.int64))
+        self._composed = tf.constant(list(pairs.values()), tf.int32)
+
+    def join(self, texts: Normalized) -> tuple[Normalized, tf.Tensor]:
+        """Replaces letters with marks by what they are together.
+
+        Short ones whose letter is mapped alone lose the marks.
+
+        Returns:
+            The texts, and (M,) int32, which characters of them are still to be mapped: an "a" in
+            place of each that is not.
+        """
+        kinds = self._kinds.look_up(texts.codes)
+        any_attached = tf.reduce_any(_has(kinds, _EXTENDS | _PREPENDS))
+        return tf.cond(
+            any_attached,
+            lambda: self._join(texts, kinds),
+            lambda: (texts, texts.codes),
+        )
+
+    def _join(self, texts: Normalized, kinds: tf.Tensor) -> tuple[Normalized, tf.Tensor]:
+        codes, splits, sources = texts
+        group = _group(kinds, splits)  # (M,), a letter with what is attached to it
+        place = tf.range(tf.size(codes, tf.int64))
+        base = tf.gather(tf.math.segment_min(place, group), group)
+        is_base = base == place
+        group_bytes = tf.math.segment_sum(utf8_widths(codes), group)
+        is_short = tf.gather(group_bytes < _MAPPED_TOGETHER, group)
+        is_mapped_alone = is_short & tf.gather(_has(kinds, _MAPPED), base)
+        composed = self._compose(codes, group, base)
+        composes = is_short & ~is_mapped_alone & (composed >= 0)
+
+        becomes_one = composes | is_mapped_alone
+        last_source = tf.gather(tf.math.segment_max(texts.end_sources, group), group)
+        of_group = tf.stack([texts.first_sources, tf.cast(last_source, tf.int32)], 1)
+        kept = is_base | ~becomes_one
+        joined = Normalized(
+            codes=tf.where(composes & is_base, composed, codes),
+            splits=splits,
+            sources=tf.where((is_base & becomes_one)[:, None], of_group, sources),
+        ).keep(kept)
+        is_mapped = tf.boolean_mask(composes, kept)
+        return joined, tf.where(is_mapped, ord("a"), joined.codes)
+
+    def _compose(self, codes: tf.Tensor, group: tf.Tensor, base: tf.Tensor) -> tf.Tensor:
+        """What the first two characters of each group are together.
+
+        Args:
+            codes: (M,) int32.
+            group: (M,) int32, the number of each character's group.
+            base: (M,) int64, the place of its first character.
+        Returns:
+            (M,) int32, -1 where they are nothing.
+        """
+        second = tf.minimum(base + 1, tf.size(codes, tf.int64) - 1)
+        has_second = tf.gather(group, second) == group
+        number = self._pairs.find(pair_keys(tf.gather(codes, base), tf.gather(codes, second)))
+        composed = tf.gather(self._composed, tf.maximum(number, 0))
+        return tf.where(has_second & (number >= 0), composed, -1)
+
+
+def _has(kinds: tf.Tensor, bit: int) -> tf.Tensor:
+    return tf.bitwise.bitwise_and(kinds, bit) > 0
+
+
+def _group(kinds: tf.Tensor, splits: tf.Tensor) -> tf.Tensor:
+    """The number of the group that each character is in.
+
+    Args:
+        kinds: (M,) int32, what each character is; not empty.
+        splits: (B + 1,) int64, where each text begins.
+    Returns:
+        (M,) int32.
+    """
+    is_control = _has(kinds, _CONTROLS)  # nothing attaches to them
+    extends = _has(kinds, _EXTENDS)[1:]
+    is_prepended_to = _has(kinds, _PREPENDS)[:-1] & ~is_control[1:]
+    is_apart = is_control[:-1] | ~(extends | is_prepended_to)
+    begins_text = begins_row(splits, tf.size(kinds, tf.int64))
+    begins_group = begins_text | tf.concat([[True], is_apart], 0)
+    return tf.cumsum(tf.cast(begins_group, tf.int32)) - 1
+
+
+def _kinds(normalize: Normalize, answers: Mapping[str, str]) -> np.ndarray:
+    """(1114112,) int32, bits for each code point."""
+    kinds = np.zeros(CODE_POINTS, np.int32)
+    extending, prepended = _attaching(normalize, answers)
+    kinds[extending] = _EXTENDS
+    kinds[prepended] = _PREPENDS
+    controls = [code for code in ASSIGNED_CODES if not kinds[code] and _is_control(chr(code))]
+    kinds[controls] = _CONTROLS
+    mapped = [ord(character) for character, answer in answers.items() if answer != character]
+    kinds[mapped] |= _MAPPED
+    return kinds
+
+
+def _is_control(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp")
+
+
+def _composed_pairs(normalize: Normalize, answers: Mapping[str, str]) -> dict[int, int]:
+    """Keys of two characters → the one that they become together, where the map has them so."""
+    pairs = {}
+    for first, second in _decompositions():
+        together = normalize(first + second)
+        if len(together) == 1 and together != answers[first] + answers[second]:
+            pairs[pair_key(ord(first), ord(second))] = ord(together)
+    return pairs
+
+
+def _decompositions() -> Iterator[tuple[str, str]]:
+    """The characters that Unicode says are two others."""
+    for code in ASSIGNED_CODES:
+        parts = unicodedata.decomposition(chr(code)).split()
+        if len(parts) == 2 and not parts[0].startswith("<"):
+            first, second = (chr(int(part, 16)) for part in parts)
+            yield first, second
+
+
+def _attaching(normalize: Normalize, answers: Mapping[str, str]) -> tuple[list[int], list[int]]:
+    """The characters that are one with what stands before them, and with what stands behind.
+
+    They are asked for, as Unicode adds some every year: a letter that is mapped loses the mark on
+    it, unless another character makes the group too long to be looked up together.
+    """
+    letter = _mapped_letter(answers)
+    if letter is None:
+        return [], []
+    marked = letter + "\u0301"
+    end = answers[_LINE_END]
+    characters = [chr(code) for code in _MAY_ATTACH]
+    with_each_behind = _normalize_all([marked + character for character in characters], normalize)
+    with_each_before = _normalize_all([character + marked for character in characters], normalize)
+    extending = [
+        ord(character)
+        for character, answer in zip(characters, with_each_behind, strict=True)
+        if answer != answers[letter] + answers[character] + end
+    ]
+    prepended = [
+        ord(character)
+        for character, answer in zip(characters, with_each_before, strict=True)
+        if answer != answers[character] + answers[letter] + end
+    ]
+    return extending, prepended
+
+
+def _mapped_letter(answers: Mapping[str, str]) -> str | None:
+    """A letter of two bytes that the map changes."""
+    for character in map(chr, range(0x80, 0x800)):
+        if answers[character] != character and character.isalpha():
+            return character
+    return None
+
+
+def _normalize_all(texts: list[str], normalize: Normalize) -> list[str]:
+    """What becomes of each text with a line's end behind it, by one call."""
+    joined = SEPARATOR.join(text + _LINE_END for text in texts)
+    return normalize(joined).split(SEPARATOR)

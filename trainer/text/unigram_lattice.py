@@ -1,0 +1,211 @@
+"""The likeliest tokens of pieces under a unigram model: Viterbi's algorithm in the graph.
+
+All pieces at once, a character at a time. Scores are added in float64, as Hugging Face does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from trainer.text.flat_arrays import (
+    count_before,
+    fill_at,
+    indices_of,
+    make_ragged,
+    put,
+    splits_of,
+)
+from trainer.text.integer_table import IntegerTable
+from trainer.text.piece_table import PieceTokens
+
+_UNKNOWN_PENALTY = 10  # below the lowest score
+# of the hash of a piece's code points; odd, so that it has an inverse modulo 2^64
+_BASE = np.uint64(0x9E3779B97F4A7C15)
+_INVERSE = np.uint64(pow(int(_BASE), -1, 2**64))
+_HASH_BITS = 2**63 - 1
+_VECTOR = tf.TensorShape([None])
+
+
+class UnigramLattice:
+    """A vocabulary with scores. P is the length of its longest piece, in characters."""
+
+    def __init__(self, ids: Mapping[str, int], scores: np.ndarray, unk_id: int) -> None:
+        """Builds the constants of the graph.
+
+        Args:
+            ids: of each piece, none empty.
+            scores: (V,) float64, of each id.
+            unk_id: the token of a character that no piece has.
+        """
+        id_of_hash = {_hash(piece): id for piece, id in ids.items() if id != unk_id}
+        self._unk_id = unk_id
+        self._longest = max(map(len, ids))
+        self._scores = tf.constant(scores)
+        self._unknown_score = float(scores.min()) - _UNKNOWN_PENALTY
+        self._hashes = IntegerTable(np.array(list(id_of_hash)))
+        self._ids = tf.constant(list(id_of_hash.values()), tf.int32)
+
+    def best_tokens(self, pieces: tf.Tensor) -> PieceTokens:
+        """The likeliest tokens of each of (U,) strings, none empty.
+
+        Of equally likely ones those whose last token is longest, and so on from the end, as in
+        Hugging Face.
+        """
+        lengths = tf.strings.length(pieces, unit="UTF8_CHAR")
+        longest_first = tf.argsort(lengths, direction="DESCENDING", stable=True)
+        decoded = tf.strings.unicode_decode(tf.gather(pieces, longest_first), "UTF-8")
+        candidates = self._candidates(decoded)  # (n, P)
+        best = self._best_last_tokens(decoded, candidates)  # (n,)
+        ends_token = self._token_ends(decoded, best)
+        tokens = tf.gather(
+            tf.boolean_mask(candidates, ends_token),
+            tf.boolean_mask(best, ends_token),
+            batch_dims=1,
+        )
+        splits = tf.gather(count_before(ends_token), decoded.row_splits)
+        as_given = tf.gather(make_ragged(tokens, splits), tf.argsort(longest_first))
+        return as_given.values, as_given.row_splits
+
+    def _candidates(self, decoded: tf.RaggedTensor) -> tf.Tensor:
+        """The tokens that end at each character.
+
+        Args:
+            decoded: (U, None) int32, n code points.
+        Returns:
+            (n, P) int32, the token of each length, the longest first; -1 where there is none.
+        """
+        lengths = decoded.row_lengths()
+        exponents = tf.reduce_max(lengths) + 1
+        powers = _powers(_BASE, exponents)
+        inverse_powers = _powers(_INVERSE, exponents)
+        in_piece = tf.ragged.range(lengths).values  # (n,), place of each character
+        codes = tf.cast(decoded.values, tf.int64)
+        sums = splits_of(codes * tf.gather(powers, in_piece))
+
+        place = tf.range(tf.size(codes, tf.int64))[:, None]  # (n, 1)
+        length = tf.range(self._longest, 0, -1, dtype=tf.int64)[None, :]  # (1, P)
+        is_inside = length <= in_piece[:, None] + 1
+        begin = tf.where(is_inside, place + 1 - length, place)
+        # A difference of sums is the hash of what stands between, times a power.
+        shifted_hash = tf.gather(sums, place + 1) - tf.gather(sums, begin)
+        shift = tf.gather(in_piece, begin)
+        hashes = shifted_hash * tf.gather(inverse_powers, shift)
+        ids = tf.where(is_inside, self._ids_of_hashes(hashes), -1)
+        alone = ids[:, -1:]
+        alone = tf.where(alone < 0, self._unk_id, alone)
+        return tf.concat([ids[:, :-1], alone], 1)
+
+    def _ids_of_hashes(self, hashes: tf.Tensor) -> tf.Tensor:
+        """(n, P) int64 -> (n, P) int32, the token with each hash, -1 where there is none."""
+        keys = tf.reshape(tf.bitwise.bitwise_and(hashes, _HASH_BITS), [-1])
+        number = self._hashes.find(keys)
+        ids = tf.where(number >= 0, tf.gather(self._ids, tf.maximum(number, 0)), -1)
+        return tf.reshape(ids, tf.shape(hashes))
+
+    def _scores_of(self, candidates: tf.Tensor) -> tf.Tensor:
+        """(n, P) int32 -> (n, P) float64; no token is impossible."""
+        known = tf.gather(self._scores, tf.maximum(candidates, 0))
+        impossible = tf.constant(-np.inf, tf.float64)
+        unknown = tf.constant(self._unknown_score, tf.float64)
+        scores = tf.where(candidates < 0, impossible, known)
+        return tf.where(candidates == self._unk_id, unknown, scores)
+
+    def _best_last_tokens(self, decoded: tf.RaggedTensor, candidates: tf.Tensor) -> tf.Tensor:
+        """Forwards: with which token the likeliest way to each character ends.
+
+        Args:
+            decoded: (U, None) int32, the longest piece first; n code points.
+            candidates: (n, P) int32.
+        Returns:
+            (n,) int64, the column of `candidates`.
+        """
+        scores = self._scores_of(candidates)
+        splits = decoded.row_splits
+        lengths = decoded.row_lengths()
+
+        def step(
+            t: tf.Tensor, window: tf.Tensor, best: tf.Tensor
+        ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            """Character t of all pieces that have one: the first of them.
+
+            Args:
+                t: () int64.
+                window: (pieces, P) float64, the best scores of the last P places.
+                best: (n,) int64, what is known so far.
+            """
+            longer_than_t = tf.searchsorted(-lengths, [-t], out_type=tf.int64)[0]
+            window = window[:longer_than_t]
+            places = tf.gather(splits, tf.range(longer_than_t)) + t
+            sums = window + tf.gather(scores, places)
+            chosen = tf.argmax(sums, axis=1)
+            best = put(best, places, chosen)
+            best_sum = tf.gather(sums, chosen, batch_dims=1)
+            window = tf.concat([window[:, 1:], best_sum[:, None]], 1)
+            return t + 1, tf.ensure_shape(window, [None, self._longest]), best
+
+        count = tf.size(lengths)
+        before_start = tf.fill([count, self._longest - 1], tf.constant(-np.inf, tf.float64))
+        at_start = tf.zeros([count, 1], tf.float64)
+        *_, best = tf.while_loop(
+            lambda t, *_: t < tf.reduce_max(lengths),
+            step,
+            (
+                tf.constant(0, tf.int64),
+                tf.concat([before_start, at_start], 1),
+                tf.zeros_like(decoded.values, tf.int64),
+            ),
+            shape_invariants=(
+                tf.TensorShape([]),
+                tf.TensorShape([None, self._longest]),
+                _VECTOR,
+            ),
+            parallel_iterations=1,
+        )
+        return best
+
+    def _token_ends(self, decoded: tf.RaggedTensor, best: tf.Tensor) -> tf.Tensor:
+        """Backwards: where the tokens of the likeliest ways end.
+
+        Args:
+            decoded: (U, None) int32, n code points.
+            best: (n,) int64, the column of the last token on the way to each character.
+        Returns:
+            (n,) bool.
+        """
+
+        def step_back(
+            ends: tf.Tensor, starts: tf.Tensor, is_end: tf.Tensor
+        ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            is_end = fill_at(is_end, ends, True)
+            ends -= self._longest - tf.gather(best, ends)
+            left = indices_of(ends >= starts)
+            return tf.gather(ends, left), tf.gather(starts, left), is_end
+
+        splits = decoded.row_splits
+        *_, is_end = tf.while_loop(
+            lambda ends, *_: tf.size(ends) > 0,
+            step_back,
+            (splits[1:] - 1, splits[:-1], tf.zeros_like(best, tf.bool)),
+            shape_invariants=(_VECTOR, _VECTOR, _VECTOR),
+            parallel_iterations=1,
+        )
+        return is_end
+
+
+def _hash(piece: str) -> int:
+    """The sum of code points times powers of the base, modulo 2^64."""
+    total = 0
+    power = 1
+    for character in piece:
+        total += ord(character) * power
+        power = power * int(_BASE) % 2**64
+    return total % 2**64 & _HASH_BITS
+
+
+def _powers(base: np.uint64, count: tf.Tensor) -> tf.Tensor:
+    """(count,) int64: 1, the base, its square, …, modulo 2^64."""
+    factors = tf.fill([count], tf.constant(base.astype(np.int64)))
+    return tf.math.cumprod(factors, exclusive=True)
