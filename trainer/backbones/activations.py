@@ -33,7 +33,8 @@ def _gelu_and_gradient(x: tf.Tensor) -> tuple[tf.Tensor, Activation]:
 
 def _normal_density(x: tf.Tensor) -> tf.Tensor:
     """The density of a normal distribution at x."""
-    return tf.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
+    height = 1 / math.sqrt(2 * math.pi)
+    return tf.exp(-0.5 * x * x) * height
 
 
 def _normal_share(x: tf.Tensor) -> tf.Tensor:

@@ -16,6 +16,7 @@ _CONFIG_KEYS: Mapping[str, ConfigKey] = {
 
 
 def _marks(tensors: Mapping[str, Shaped]) -> bool:
+    """Only small ones have the projection; without it and a prefix nothing tells them."""
     return any(name.endswith("embeddings_project.weight") for name in tensors)
 
 
