@@ -21,24 +21,42 @@ LabelScores: TypeAlias = Mapping[str, Mapping[str, float]]  # label -> metric ->
 
 
 @dataclasses.dataclass(frozen=True)
-class Scores:
-    """What evaluating the kept model gave, by split.
+class SplitScores:
+    """How good the model is on one split.
 
     Attributes:
-        metrics: the split's metrics by name.
-        per_label: those of each label, where there are labels.
+        metrics: by name.
+        per_label: those of each label; empty where there are no labels.
         results: what the metrics are made of, as `Evaluator.results` returns it.
     """
 
-    metrics: dict[str, dict[str, float]]
-    per_label: dict[str, LabelScores]
-    results: dict[str, dict[str, np.ndarray]]
+    metrics: Mapping[str, float]
+    per_label: LabelScores
+    results: Mapping[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """How good the model is, by split."""
+
+    splits: Mapping[str, SplitScores]
+
+    @property
+    def results(self) -> dict[str, Mapping[str, np.ndarray]]:
+        """What the metrics of each split are made of."""
+        return {split: scores.results for split, scores in self.splits.items()}
 
     def as_json(self) -> dict[str, object]:
         """The parts of results.json that they are."""
-        if not self.per_label:
-            return dict(self.metrics)
-        return {**self.metrics, "per_label": self.per_label}
+        facts: dict[str, object] = {}
+        per_label = {}
+        for split, scores in self.splits.items():
+            facts[split] = scores.metrics
+            if scores.per_label:
+                per_label[split] = scores.per_label
+        if per_label:
+            facts["per_label"] = per_label
+        return facts
 
 
 def score(
@@ -57,39 +75,35 @@ def score(
         calibrate: let validation decide anew what it decides, such as a threshold, and keep that
             with the model.
     """
-    scores = Scores({}, {}, {})
     if evaluated is not None and evaluated.step != kept.step:
         evaluated = None
+    splits = {}
     for split in REPORTED_SPLITS:
-        if split not in prepared.splits:
-            continue
-        is_validation = split == "validation"
-        _score_split(
-            kept,
-            prepared,
-            split,
-            scores,
-            evaluated if is_validation else None,
-            calibrate=calibrate and is_validation,
-        )
-    return scores
+        if split in prepared.splits:
+            is_validation = split == "validation"
+            splits[split] = _score_split(
+                kept,
+                prepared,
+                split,
+                evaluated if is_validation else None,
+                calibrate=calibrate and is_validation,
+            )
+    return Scores(splits)
 
 
 def _score_split(
     kept: KeptModel,
     prepared: Prepared,
     split: str,
-    scores: Scores,
     evaluated: Evaluated | None,
     *,
     calibrate: bool,
-) -> None:
-    """Adds the scores of one split."""
+) -> SplitScores:
+    """The scores of one split, of results that are known or made now."""
     head = kept.parts.head
     job = kept.job
     store = prepared.splits[split]
     results = evaluated.results if evaluated else _results(kept, prepared, split)
-    scores.results[split] = results
     if calibrate:
         chosen = head.calibrate(results, store)
         if chosen and job.writes:
@@ -99,10 +113,10 @@ def _score_split(
         metrics |= evaluated.judged
     elif job.writes:
         metrics |= _judged(kept, prepared, split)
-    scores.metrics[split] = metrics
-    if label_scores := head.per_label(results, store):
-        scores.per_label[split] = label_scores
-        kept.parts.display.table(f"{split}, each label", label_rows(label_scores))
+    per_label = head.per_label(results, store)
+    if per_label:
+        kept.parts.display.table(f"{split}, each label", label_rows(per_label))
+    return SplitScores(metrics, per_label, results)
 
 
 def _results(kept: KeptModel, prepared: Prepared, split: str) -> dict[str, np.ndarray]:
