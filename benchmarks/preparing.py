@@ -1,6 +1,6 @@
 """Memory and time of preparing, by the size of the corpus: memory should stay the same.
 
-usage: preparing.py [--kinds=csv,jsonl,text,conll,squad] [--megabytes=100,400,1500]
+usage: preparing.py [--kinds=csv,jsonl,text,conll,squad,labels,folders] [--megabytes=100,400,1500]
 [--characters=100]
 
 Writes a corpus of random sentences, about `--characters` long each, prepares it by --mode=plan in a
@@ -39,9 +39,16 @@ HEADS = {
     "text": {"name": "masked_lm"},
     "conll": {"name": "token_classification"},
     "squad": {"name": "question_answering"},
+    "labels": {"name": "classification", "kind": "multi_label"},
+    "folders": {"name": "classification"},
 }
-DATA = {"text": {"document": "line"}}
+DATA = {
+    "text": {"document": "line"},
+    "labels": {"source": "jsonl"},
+    "squad": {"text": ["question", "context"], "label": "answers"},
+}
 QUESTIONS = 5  # of a context
+SEVERAL_LABELS = [f"label_{number}" for number in range(40)]
 
 
 def main(argv: list[str]) -> None:
@@ -79,11 +86,6 @@ def prepare(folder: pathlib.Path, kind: str) -> tuple[float, float]:
                     "seq_len": 128,
                     "cache_dir": str(folder / "cache"),
                     **DATA.get(kind, {}),
-                    **(
-                        {"text": ["question", "context"], "label": "answers"}
-                        if kind == "squad"
-                        else {}
-                    ),
                 },
             }
         )
@@ -105,7 +107,9 @@ def write_corpus(folder: pathlib.Path, kind: str, size: int) -> int:
     """A corpus of that many bytes at least; the number of its examples."""
     folder.mkdir(parents=True)
     rng = random.Random(0)
-    words = ["".join(rng.choices("etaoinshrdlu", k=rng.randint(1, 9))) for _ in range(20_000)]
+    if kind == "folders":
+        return write_folders(folder / "train", rng, size)
+    words = vocabulary(rng)
     written = examples = 0
     with (folder / "train").open("w", encoding="utf-8", newline="") as file:
         for text, count in WRITERS[kind](rng, words):
@@ -122,6 +126,24 @@ def sentence(rng: random.Random, words: list[str]) -> list[str]:
     return rng.choices(words, k=max(1, round(rng.uniform(0.2, 1.8) * FLAGS.characters / 6)))
 
 
+def write_folders(folder: pathlib.Path, rng: random.Random, size: int) -> int:
+    """A file a sentence, of that many bytes at least in all; the number of files."""
+    words = vocabulary(rng)
+    for label in LABELS:
+        (folder / label).mkdir(parents=True)
+    written = files = 0
+    while written < size:
+        path = folder / rng.choice(LABELS) / f"{files:09}.txt"
+        written += path.write_text(" ".join(sentence(rng, words)))
+        files += 1
+    return files
+
+
+def vocabulary(rng: random.Random) -> list[str]:
+    """Made-up words."""
+    return ["".join(rng.choices("etaoinshrdlu", k=rng.randint(1, 9))) for _ in range(20_000)]
+
+
 def csv_rows(rng: random.Random, words: list[str]) -> Iterator[tuple[str, int]]:
     yield "text,label\r\n", 0
     while True:
@@ -132,6 +154,12 @@ def json_lines(rng: random.Random, words: list[str]) -> Iterator[tuple[str, int]
     while True:
         row = {"text": " ".join(sentence(rng, words)), "label": rng.choice(LABELS)}
         yield json.dumps(row) + "\n", 1
+
+
+def several_labels(rng: random.Random, words: list[str]) -> Iterator[tuple[str, int]]:
+    while True:
+        given = rng.sample(SEVERAL_LABELS, rng.randint(0, 4))
+        yield json.dumps({"text": " ".join(sentence(rng, words)), "label": given}) + "\n", 1
 
 
 def text_lines(rng: random.Random, words: list[str]) -> Iterator[tuple[str, int]]:
@@ -175,6 +203,7 @@ WRITERS: dict[str, Callable[[random.Random, list[str]], Iterator[tuple[str, int]
     "text": text_lines,
     "conll": tagged_words,
     "squad": questions,
+    "labels": several_labels,
 }
 
 if __name__ == "__main__":

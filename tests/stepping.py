@@ -81,7 +81,7 @@ def make_store(folder: pathlib.Path, kind: str, count: int) -> TokenStore:
             )
         }
     writer.append({"token_ids": (tokens, lengths), **more}, {"label": labels})
-    writer.close({}, {}, {"files": [], "samples": []})
+    writer.close({}, {}, {"samples": []})
     return TokenStore(folder)
 
 
@@ -107,7 +107,7 @@ def _store_of_words(
     writer.close(
         {},
         {"target": target},
-        {"files": [], "samples": [], "scored_share": 0.3 if kind == "masked" else 1.0},
+        {"samples": [], "scored_share": 0.3 if kind == "masked" else 1.0},
         extras={"text_size": np.array([100, 500])},
     )
     return TokenStore(folder)
@@ -131,7 +131,7 @@ def _store_of_tags(
     writer.close(
         {},
         {},
-        {"files": [], "samples": []},
+        {"samples": []},
         extras={
             "word_tag": label[word] - 1,
             "word_token": word,
@@ -173,7 +173,7 @@ def _store_of_questions(
     writer.close(
         {"label": label},
         {},
-        {"files": [], "samples": []},
+        {"samples": []},
         extras={
             "record": np.frombuffer(b"".join(records), np.uint8),
             "record_splits": np.cumsum([0, *map(len, records)]),

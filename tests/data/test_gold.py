@@ -11,6 +11,7 @@ from trainer.data.contradictions import (
     contradicting_train,
     contradictions,
     contradictions_of_train,
+    label_keys,
 )
 from trainer.data.gold import Gold, is_class
 from trainer.data.ledger import Ledger
@@ -134,11 +135,14 @@ def test_an_excluded_label_that_is_none_is_refused():
         gold.refuse_unknown(["neg", "unsup"])
 
 
-def test_equal_texts_with_other_labels_are_found():
+def test_equal_texts_with_other_labels_are_found(tmp_path):
     hashes = np.array([5, 7, 5, 9, 7, 7, 2**64 - 1, 2**64 - 1], np.uint64)
     assert contradicting(hashes, np.array([0, 1, 0, 0, 1, 2, 0, 0])).tolist() == [1, 4, 5]
     several = np.float32([[1, 0], [1, 1], [1, 0], [0, 0], [1, 1], [1, 1], [0, 0], [0, 1]])
-    assert contradicting(hashes, several).tolist() == [6, 7]
+    assert contradicting(hashes, label_keys(several, Numbers(tmp_path, np.uint64))).tolist() == [
+        6,
+        7,
+    ]
     assert contradicting(hashes, np.linspace(0, 1, 8).astype(np.float32)).tolist() == [
         0,
         1,

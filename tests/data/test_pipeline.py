@@ -28,7 +28,7 @@ def store(tmp_path):
             "origin_line": np.arange(5, dtype=np.int32),
         },
     )
-    writer.close({"label": np.arange(10, 15, dtype=np.int32)}, {}, {"files": ["a"]})
+    writer.close({"label": np.arange(10, 15, dtype=np.int32)}, {}, {})
     return TokenStore(tmp_path / "split")
 
 

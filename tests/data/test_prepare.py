@@ -378,7 +378,7 @@ def test_a_document_stays_whole_and_the_targets_of_a_text_together(tmp_path, mon
     gpt2 = load_tokenizer(toy.write_gpt2(tmp_path / "gpt2"))
     prepared = prepare(data, causal_lm.Head(causal_lm.Settings(), data, gpt2), "t")
     files = [
-        {store.meta["files"][index] for index in store.columns["origin_file"]}
+        {store.file(index) for index in store.columns["origin_file"]}
         for store in prepared.splits.values()
     ]
     assert len(files[0]) + len(files[1]) == 30 and not files[0] & files[1] and files[1]

@@ -36,14 +36,12 @@ def write(folder, batches):
         writer.append(
             {"token_ids": ragged(rows), "segment_ids": ragged([[0] * len(row) for row in rows])},
             {
-                "origin_file": np.zeros(len(rows), np.int32),
+                "origin_file": np.full(len(rows), writer.file_number("数.csv"), np.int32),
                 "origin_line": np.arange(number, number + len(rows), dtype=np.int32),
             },
         )
         number += len(rows)
-    writer.close(
-        {"label": np.arange(number, dtype=np.int32)}, {}, {"files": ["数.csv"], "samples": []}
-    )
+    writer.close({"label": np.arange(number, dtype=np.int32)}, {}, {"samples": []})
     return TokenStore(folder)
 
 
@@ -125,7 +123,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(tmp_path, limit):
                 {"token_ids": (np.zeros(20 if limit < 80 else 1, np.int32), np.array([20]))},
                 {"label": np.zeros(20 if limit < 200 else 2, np.int64)},
             )
-            writer.close({}, {}, {"files": ["x" * 400]})
+            writer.close({}, {}, {"samples": ["x" * 400]})
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert os.listdir(tmp_path) == []

@@ -1,11 +1,21 @@
 import os
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 from trainer.data import duplicates as duplicates_module
 from trainer.data.duplicates import by_hash, duplicates, duplicates_of
-from trainer.files.spool import BLOCK_ROWS, WAITING_ROWS, Ascending, Labels, Numbers
+from trainer.files import spool as spool_module
+from trainer.files.spool import (
+    BLOCK_ROWS,
+    WAITING_ROWS,
+    Ascending,
+    Labels,
+    Numbers,
+    Records,
+    in_order,
+)
 
 
 def test_numbers_are_read_as_they_were_written(tmp_path):
@@ -27,6 +37,52 @@ def test_numbers_are_read_as_they_were_written(tmp_path):
 def test_numbers_without_rows(tmp_path):
     spool = Numbers(tmp_path, np.uint64)
     assert len(spool) == 0 and list(spool.blocks()) == [] and spool[:].shape == (0,)
+    assert spool.mapped().shape == (0,) and spool.mapped().dtype == np.uint64
+
+
+def test_numbers_are_mapped_and_go_on(tmp_path):
+    spool = Numbers(tmp_path, np.float32, (3,))
+    expected = np.arange(30, dtype=np.float32).reshape(10, 3)
+    spool.extend(expected[:4])
+    mapped = spool.mapped()
+    assert isinstance(mapped, np.memmap)
+    for row in expected[4:]:
+        spool.append(row)
+    np.testing.assert_array_equal(mapped, expected[:4])
+    np.testing.assert_array_equal(spool.mapped(), expected)
+
+
+def test_records_are_read_as_they_were_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(spool_module, "RECORDS_BYTES", 50)
+    records = Records(tmp_path)
+    # some alone are more than is read at a time
+    expected = [b"x" * (number * 7 % 60) for number in range(100)]
+    for number, record in enumerate(expected):
+        records.append(record)
+        assert records[number] == record and len(records) == number + 1
+    assert list(records) == expected and list(records.part(3, 9)) == expected[3:9]
+    assert records[-1] == expected[-1] and bytes(records.content) == b"".join(expected)
+    with pytest.raises(IndexError):
+        records[100]
+
+
+def test_records_that_are_empty(tmp_path):
+    records = Records(tmp_path)
+    assert list(records) == [] and records.content.mapped().shape == (0,)
+    records.append(b"")
+    assert list(records) == [b""] and records.splits[:].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("count", [0, 3, 9, 10, 11, 95])
+def test_names_are_sorted_on_disk_too(tmp_path, monkeypatch, count):
+    monkeypatch.setattr(spool_module, "BLOCK_ROWS", 10)
+    names = [f"{number * 37 % 101}\udcff文" for number in range(count)]
+    assert list(in_order(iter(names), tmp_path / "cache")) == sorted(names)
+
+
+class Point(NamedTuple):
+    place: tuple[int, ...]
+    name: str | None
 
 
 def test_a_full_disk_is_an_error(tmp_path):
@@ -45,7 +101,8 @@ def test_a_full_disk_is_an_error(tmp_path):
         [0.5, -1e300, 3.0] * 10,
         [(True, 3, 10), (False, 0, 0)] * 10,
         ["1", 1, True, None, "1"] * 10,
-        [{"answers": ["x"]}, {"answers": []}],
+        [Point((1, 2), "x"), Point((), None)] * 10,
+        [("\ud800", 1.5, False)] * 10,
         [],
     ],
 )

@@ -11,6 +11,7 @@ from sklearn import metrics as sklearn_metrics
 
 from tests import toy
 from trainer.errors import ConfigError, DataError
+from trainer.files.spool import Numbers
 from trainer.heads import make_head
 from trainer.heads._label_doubts import alike, doubts_of, lacking, typos
 from trainer.heads._label_lists import list_in_text
@@ -46,8 +47,9 @@ def head_of(label="label", data=None, **settings):
 
 
 def split_of(labels, name="train"):
+    writer = types.SimpleNamespace(scratch=lambda dtype, shape=(): Numbers(None, dtype, shape))
     return types.SimpleNamespace(
-        name=name, labels=labels, origin=lambda index: f"{name}.csv:{index + 1}"
+        name=name, labels=labels, writer=writer, origin=lambda index: f"{name}.csv:{index + 1}"
     )
 
 
@@ -799,15 +801,18 @@ def test_mentions_are_counted_and_placed():
         [0, 0],
         0,
     )
+    ((name, lengths),) = mentions.blocks()
     assert (
-        mentions.examples().tolist() == [0, 0, 2]
-        and mentions.lengths().tolist() == [2, 0, 1]
-        and Mentions.of([]).counts() == {}
+        name.tolist() == [0, 1, 1]
+        and lengths.tolist() == [2, 0, 1]
+        and (mentions.shortest, mentions.longest) == (0, 2)
     )
-    single = Mentions.of(["b", "a", "b"])
-    assert (
-        single.name.tolist(),
-        single.first,
-        single.lengths().tolist(),
-        single.examples().tolist(),
-    ) == ([0, 1, 0], [0, 1], [1, 1, 1], [0, 1, 2])
+    assert Mentions.of([]).counts() == {} and list(Mentions.of([]).blocks()) == []
+    single = Mentions.of(["b", "aa", "b"])
+    ((name, lengths),) = single.blocks()
+    assert (name.tolist(), single.first, lengths.tolist(), single.longest) == (
+        [0, 1, 0],
+        [0, 1],
+        [1, 1, 1],
+        1,
+    )

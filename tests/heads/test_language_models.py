@@ -154,10 +154,7 @@ def split_of(head, folder, documents, ends=None):
     head.recut(split)
     columns, token_columns, extras = head.align(split, {}, None)
     split.writer.close(
-        columns,
-        token_columns,
-        {"files": [], "samples": [], "scored_share": head.scored_share},
-        extras=extras,
+        columns, token_columns, {"samples": [], "scored_share": head.scored_share}, extras=extras
     )
     return TokenStore(folder)
 
@@ -639,7 +636,7 @@ def masked_store(head, folder, lengths, words=None):
     writer.close(
         {},
         {"target": np.zeros(len(ids), np.int32)},
-        {"files": [], "samples": [], "scored_share": head.scored_share},
+        {"samples": [], "scored_share": head.scored_share},
     )
     return TokenStore(folder)
 

@@ -70,7 +70,7 @@ KEYED = [
 
 
 def places(gold):
-    return list(zip(gold.start.tolist(), gold.end.tolist(), gold.tags, strict=True))
+    return list(zip(gold.start, gold.end, gold.tags, strict=True))
 
 
 @pytest.mark.parametrize("shape", SHAPES)

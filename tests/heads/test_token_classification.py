@@ -78,6 +78,17 @@ def prepared_of(folder, weights, rows, *, head=None, name="train.jsonl", **keys)
     return made, prepare(data, made, tokenizer.fingerprint)
 
 
+def tags_of(head, results, store):
+    """Gold and predicted tags of each text's words that have a token."""
+    words = head.scored_words(results, store)
+    names = np.array([*head.vocabulary["labels"], *store.extras["unseen_tags"].tolist()])
+    texts = range(len(store.extras["word_splits"]) - 1)
+    return tuple(
+        [names[tags[words.text == text]].tolist() for text in texts]
+        for tags in (words.gold, words.predicted)
+    )
+
+
 def model_of(weights, head, vocabulary):
     encoder, _ = huggingface.load_backbone(weights)
     return Model(encoder, head, vocabulary, seed=1)
@@ -95,7 +106,7 @@ def test_every_gold_word_is_scored_once_whatever_the_length(tmp_path, weights, s
         "tag": np.zeros(store.row_splits[-1], np.int32),
         "loss": np.zeros(store.row_splits[-1], np.float32),
     }
-    gold, _ = head.tags(results, store)
+    gold, _ = tags_of(head, results, store)
     assert gold == [without(row, "\u200b") for row in rows]
     tokens = store.extras["word_token"]
     own = tokens[(tokens >= 0) & ~store.extras["word_shares"]]
@@ -103,7 +114,7 @@ def test_every_gold_word_is_scored_once_whatever_the_length(tmp_path, weights, s
     # What was learnt comes back: each label as the prediction gives the gold tags, but where a word
     # has no token.
     learnt = {"tag": np.maximum(np.asarray(store.tokens["label"]) - 1, 0), "loss": results["loss"]}
-    gold, predicted = head.tags(learnt, store)
+    gold, predicted = tags_of(head, learnt, store)
     words = [word for row in rows for word in row["words"]]
     assert prepared.ledger.count("train", "words_without_tokens") == words.count("\u200b") > 0
     assert sum(map(len, gold)) == len(words) - words.count("\u200b")
@@ -219,7 +230,7 @@ def test_metrics_are_seqevals_on_random_predictions(tmp_path, weights, crf, sepa
         "tag": np.random.default_rng(0).integers(0, 5, store.row_splits[-1]).astype(np.int32),
         "loss": np.ones(store.row_splits[-1], np.float32),
     }
-    gold, predicted = head.tags(results, store)
+    gold, predicted = tags_of(head, results, store)
     metrics = head.metrics(results, store)
     assert gold == [row["tags"] for row in rows]
     assert metrics["f1"] == pytest.approx(f1_score(gold, predicted, mode="strict", scheme=IOB2))
@@ -607,7 +618,7 @@ def test_a_span_of_nothing_that_shows_is_neither_scored_nor_silent(tmp_path, wei
         "loss": np.zeros(store.row_splits[-1], np.float32),
     }
     # film begins what is left of its span
-    assert head.tags(learnt, store) == ([["B-X", "B-X"], ["O", "O"]],) * 2
+    assert tags_of(head, learnt, store) == ([["B-X", "B-X"], ["O", "O"]],) * 2
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -833,7 +844,7 @@ def test_a_span_begins_at_its_first_token(tmp_path, weights, text, span, tags):
         "tag": np.maximum(np.asarray(store.tokens["label"]) - 1, 0),
         "loss": np.zeros(store.row_splits[-1], np.float32),
     }
-    gold, predicted = head.tags(learnt, store)
+    gold, predicted = tags_of(head, learnt, store)
     assert gold[0] == tags and prepared.ledger.count("train", "spans_trimmed") == (
         " " in (text[span[0]], text[span[1] - 1])
     )
@@ -910,7 +921,7 @@ def test_chinese_characters_and_the_digits_that_share_a_token(tmp_path, weights)
         "tag": np.maximum(np.asarray(store.tokens["label"]) - 1, 0),
         "loss": np.zeros(store.row_splits[-1], np.float32),
     }
-    assert head.tags(learnt, store)[1] == [rows[0]["tags"], ["O", "O", "O"]]
+    assert tags_of(head, learnt, store)[1] == [rows[0]["tags"], ["O", "O", "O"]]
     assert prepared.ledger.entries["train"]["borders_inside_tokens"]["count"] == 1
 
 
@@ -932,7 +943,7 @@ def test_spans_over_raw_text_are_found_by_their_characters(tmp_path, weights):
         "tag": np.maximum(np.asarray(store.tokens["label"]) - 1, 0),
         "loss": np.zeros(store.row_splits[-1], np.float32),
     }
-    gold, predicted = head.tags(learnt, store)
+    gold, predicted = tags_of(head, learnt, store)
     assert gold[0] == predicted[0] == ["O", "B-ART", "O", "O", "B-LOC", "I-LOC"]
     # a span that begins inside "red" cannot be met, and counts
     assert gold[1] == ["O", "O", "B-LOC", "O"] and predicted[1] != gold[1]
@@ -1051,7 +1062,7 @@ def test_spans_are_found_where_other_tools_write_them(field):
     gold = head.label(
         Example({"text": "in Rome", field: [[3, 7, "LOC"]], "meta": [1]}, Origin("x", 1))
     )
-    assert (gold.start.tolist(), gold.end.tolist(), gold.tags) == ([3], [7], ("B-LOC",))
+    assert (gold.start, gold.end, gold.tags) == ((3,), (7,), ("B-LOC",))
     assert head.texts(Example({"text": "in Rome"}, Origin("x", 1))) == ("in Rome",)
     unclear = Example({"text": "in Rome", "entities": [], "spans": []}, Origin("x", 1))
     with pytest.raises(
@@ -1094,7 +1105,7 @@ def test_a_tag_that_only_a_later_split_has_is_scored_as_missed(tmp_path, weights
         "tag": np.maximum(np.asarray(store.tokens["label"]) - 1, 0),
         "loss": np.zeros(store.row_splits[-1], np.float32),
     }
-    assert head.tags(learnt, store) == ([["O"], tags], [["O"], ["B-LOC", "O", "O", "O"]])
+    assert tags_of(head, learnt, store) == ([["O"], tags], [["O"], ["B-LOC", "O", "O", "O"]])
     assert (
         head.metrics(learnt, store)["recall"] == 0.5
         and head.per_label(learnt, store)["ORG"]["support"] == 1
@@ -1222,7 +1233,7 @@ def test_raw_text_gives_the_spans_that_the_words_give(served, crf):
         for name, values in found.items()
     }
     assert np.diff(store.columns["example"]).max() == 1 and len(store) > len(made.rows)
-    _, predicted = made.head.tags(flat, store)
+    _, predicted = tags_of(made.head, flat, store)
     for row, tags, spans in zip(
         made.rows,
         predicted,

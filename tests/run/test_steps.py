@@ -174,7 +174,7 @@ def test_eight_examples_are_learnt_by_heart(weights, stores, tmp_path):
         {"token_ids": (rng.integers(5, 40, lengths.sum()).astype(np.int32), lengths)},
         {"label": (np.arange(8) % 3).astype(np.int32)},
     )
-    writer.close({}, {}, {"files": []})
+    writer.close({}, {}, {})
     store = TokenStore(writer.folder)
     setup = Setup(
         weights,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import pathlib
 
 import numpy as np
 
 from trainer.data.duplicates import Found, by_hash
+from trainer.files.mapped import blocks, release
 from trainer.files.spool import Numbers
 
 SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no two hashes become one
@@ -17,12 +19,13 @@ def contradictions(hashes: Numbers, labels: np.ndarray, folder: pathlib.Path) ->
 
     Args:
         hashes: (n,) uint64, of the texts.
-        labels: (n,) numbers, or (n, C) for several labels.
+        labels: (n,) numbers, see `label_keys`.
         folder: on the disk where large columns are parted.
     """
     found = Found()
     for (rows,) in by_hash([hashes], folder):
         found.add(rows["row"][contradicting(rows["hash"], labels[rows["row"]])])
+        release(labels)
     return found
 
 
@@ -39,7 +42,26 @@ def contradictions_of_train(
         own = labels[rows["row"]]
         of_train = train_labels[train_rows["row"]]
         found.add(rows["row"][contradicting_train(rows["hash"], own, train_rows["hash"], of_train)])
+        release(labels)
+        release(train_labels)
     return found
+
+
+def label_keys(labels: np.ndarray, keys: Numbers) -> np.ndarray:
+    """(n,) numbers that are the same where labels are.
+
+    Args:
+        labels: (n,) numbers, which are their own keys, or (n, C) for several labels.
+        keys: takes (n,) uint64, hashes of several labels.
+    """
+    if labels.ndim == 1:
+        return labels
+    for block in blocks(labels):
+        for row in np.packbits(block > 0, axis=1):
+            keys.append(
+                int.from_bytes(hashlib.blake2b(row.tobytes(), digest_size=8).digest(), "little")
+            )
+    return keys.mapped()
 
 
 def contradicting(hashes: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -47,9 +69,9 @@ def contradicting(hashes: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
     Args:
         hashes: (n,) uint64, of the texts.
-        labels: (n,) numbers, or (n, C) for several labels.
+        labels: (n,) numbers.
     """
-    numbers = _numbered(labels)
+    numbers = np.unique(labels, return_inverse=True)[1]
     if not len(numbers):
         return np.zeros(0, np.int64)
     _, group = np.unique(hashes, return_inverse=True)
@@ -66,7 +88,7 @@ def contradicting_train(
         hashes, labels: of the split, as for `contradicting`.
         train_hashes, train_labels: of train.
     """
-    numbers = _numbered(np.concatenate([train_labels, labels]))
+    numbers = np.unique(np.concatenate([train_labels, labels]), return_inverse=True)[1]
     own = numbers[len(train_labels) :]
     known = _paired(train_hashes, numbers[: len(train_labels)])
     return np.flatnonzero(np.isin(hashes, train_hashes) & ~np.isin(_paired(hashes, own), known))
@@ -77,14 +99,6 @@ def _paired(hashes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     the same hash.
     """
     return hashes * SPREAD + numbers.astype(np.uint64)
-
-
-def _numbered(labels: np.ndarray) -> np.ndarray:
-    """(n,): one number for each different label, or set of labels."""
-    if labels.ndim > 1:
-        rows = np.packbits(labels > 0, axis=1)
-        labels = rows.view(np.dtype((np.void, rows.shape[1]))).ravel()
-    return np.unique(labels, return_inverse=True)[1]
 
 
 def _extremes(group: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from trainer.data import store as store_module
 from trainer.data.checked import CHECKSUMS
-from trainer.data.contradictions import contradictions, contradictions_of_train
+from trainer.data.contradictions import contradictions, contradictions_of_train, label_keys
 from trainer.data.duplicates import duplicates, duplicates_of
 from trainer.data.gold import Gold
 from trainer.data.ledger import Ledger
@@ -38,7 +38,7 @@ from trainer.files.checksums import (
 )
 from trainer.files.mapped import blocks
 from trainer.files.mirror import cache_folder, use_cache
-from trainer.files.spool import Labels, Numbers
+from trainer.files.spool import Labels, Numbers, Records
 from trainer.settings.schema import DataSettings
 from trainer.sources import Example, Source, open_source
 
@@ -233,22 +233,20 @@ class _Split:
         self.waiting: list[tuple[str, ...]] = []  # the texts of the last examples
         self.labels = Labels(folder)
         self.samples: list[dict[str, Any]] = []
-        self.files: dict[str, int] = {}  # name -> number
-        self.names: list[str] = []  # by number
         self.places = Numbers(folder, np.int32, (2,))  # file, line of each example
         self.hashes = Numbers(folder, np.uint64)
-        self.kept: list[str] = []
+        self.kept = Records(folder)  # texts, as UTF-8
         self.shown = Shown()
         self.count = self.characters = 0
 
     def origin(self, index: int) -> str:
         file, line = self.places[index].tolist()
-        name = self.names[file]
+        name = self.writer.file(file)
         return f"{name}:{line}" if line else name
 
     def close(self) -> None:
         """Lets go what only preparation needs."""
-        for spool in (self.labels, self.places, self.hashes):
+        for spool in (self.labels, self.places, self.hashes, self.kept):
             spool.close()
 
 
@@ -360,14 +358,11 @@ class _Preparation:
         if len(split.samples) < SAMPLES:
             shown = (text[:SAMPLE_CHARACTERS] for text in texts) if self.head.recuts else texts
             split.samples.append(dict(zip(self.head.text_names, shown, strict=True)))
-        file = split.files.setdefault(example.origin.file, len(split.files))
-        if file == len(split.names):
-            split.names.append(example.origin.file)
         split.waiting.append(texts)
-        split.places.append((file, example.origin.line))
+        split.places.append((split.writer.file_number(example.origin.file), example.origin.line))
         split.hashes.append(digest)
         if self.head.keeps_texts and split.name != "train":
-            split.kept.append(texts[-1])
+            split.kept.append(texts[-1].encode("utf-8", "surrogatepass"))
         split.count += 1
         split.characters += sum(map(len, texts))
 
@@ -481,7 +476,7 @@ class _Preparation:
         )
         if self.gold:
             self.gold.refuse_unknown(vocabulary["labels"])
-        train_labels: np.ndarray | None = None
+        train_keys: np.ndarray | None = None
         for name, split in splits.items():
             if name != "train" or self.settings.stream_characters is None:
                 self._count_duplicates(split, splits["train"])
@@ -496,7 +491,6 @@ class _Preparation:
                 columns, extras = self.head.label_columns(split, vocabulary, self.ledger)
                 extras = {**extras, **self.head.kept(split)}
             meta = {
-                "files": split.names,
                 "samples": split.samples,
                 "examples": split.count,
                 "characters": split.characters,
@@ -504,8 +498,9 @@ class _Preparation:
                 "shown": split.shown.meta(),
             }
             if self.gold:
-                train_labels = columns["label"] if name == "train" else train_labels
-                self._count_contradictions(split, columns["label"], splits["train"], train_labels)
+                keys = label_keys(columns["label"], split.writer.scratch(np.uint64))
+                train_keys = keys if name == "train" else train_keys
+                self._count_contradictions(split, keys, splits["train"], train_keys)
             split.writer.close(columns, token_columns, meta, extras=extras)
         written = {name: fingerprint(folder / name / CHECKSUMS) for name in splits}
         write_sealed(

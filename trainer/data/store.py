@@ -2,9 +2,10 @@
 by index.
 
 A folder with `row_splits.npy`, one raw file a token column (`tokens.NAME.int32`), one `.npy` an
-example column, what else the head keeps for its metrics (`extra.NAME.npy`), and `meta.json`. Where
-long texts go through several windows, what is called an example here is a window, and the column
-`example` says of which text.
+example column, what else the head keeps for its metrics (`extra.NAME.npy`), the names of the files
+that the examples are from (`files.npy`, `file_splits.npy`), and `meta.json`. Where long texts go
+through several windows, what is called an example here is a window, and the column `example` says
+of which text.
 
 `checksums.json` has the length and the checksum of every other file, and of itself;
 `tokens.NAME.crc32c` those of each chunk of the tokens. Small stores are verified as they are
@@ -32,6 +33,7 @@ import numpy as np
 
 from trainer.data.checked import CHECKSUMS, CheckedTokens, chunk_checksums, map_int32
 from trainer.errors import JobDirError
+from trainer.files import spool
 from trainer.files.checksums import (
     DamagedError,
     Fingerprint,
@@ -44,9 +46,10 @@ from trainer.files.checksums import (
     write_sealed,
 )
 from trainer.files.mapped import blocks, release
-from trainer.files.spool import BLOCK_ROWS, Ascending, Numbers
+from trainer.files.spool import Ascending, Numbers, Records
 
-FORMAT = 13  # part of the fingerprint: raised when the files' meaning changes
+FORMAT = 14  # part of the fingerprint: raised when the files' meaning changes
+TEXT_ROWS = 1 << 12  # whose tokens are looked at together
 # of tokens; larger stores are verified chunk by chunk, so that opening them costs nothing
 VERIFIED_AT_ONCE_BYTES = 1 << 30
 
@@ -59,7 +62,7 @@ class TokenStore:
         columns: name -> (examples, ...) per-example values, such as the label.
         tokens: name -> (tokens,) int32, all examples' one after the other.
         extras: name -> what else the head keeps for its metrics.
-        meta: what the writer noted: label names, samples of raw text, files.
+        meta: what the writer noted: label names, samples of raw text.
 
     Raises:
         DamagedError: a file is missing, or is not what was written.
@@ -78,6 +81,9 @@ class TokenStore:
             name: np.load(folder / f"extra.{name}.npy", mmap_mode="r")
             for name in self.meta["extras"]
         }
+        self._files, self._file_splits = (
+            np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("files", "file_splits")
+        )
         self.tokens = {name: self._checked(name) for name in self.meta["token_columns"]}
         if sum(4 * len(values) for values in self.tokens.values()) <= VERIFIED_AT_ONCE_BYTES:
             for values in self.tokens.values():
@@ -135,8 +141,13 @@ class TokenStore:
     def origin(self, index: int) -> str:
         """Where the example came from: "file:line"."""
         line = int(self.columns["origin_line"][index])
-        file = self.meta["files"][int(self.columns["origin_file"][index])]
+        file = self.file(int(self.columns["origin_file"][index]))
         return f"{file}:{line}" if line else file
+
+    def file(self, number: int) -> str:
+        """The name of a file, of which the column `origin_file` has the number."""
+        start, end = self._file_splits[number : number + 2].tolist()
+        return self._files[start:end].tobytes().decode("utf-8", "surrogatepass")
 
 
 class StoreWriter:
@@ -145,10 +156,25 @@ class StoreWriter:
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True)
-        self._files: dict[str, Any] = {}
-        self._scratch: list[Numbers] = []
+        self._token_files: dict[str, Any] = {}
+        self._scratch: list[Numbers | Records] = []
         self._lengths = self.scratch(np.int64)
         self._columns: dict[str, Numbers] = {}
+        self._files = self.records()
+        self._last_file = ""
+
+    def file_number(self, name: str) -> int:
+        """The number of a file that an example is from, for the column `origin_file`; sources read
+        one after the other.
+        """
+        if name != self._last_file or not len(self._files):
+            self._files.append(name.encode("utf-8", "surrogatepass"))
+            self._last_file = name
+        return len(self._files) - 1
+
+    def file(self, number: int) -> str:
+        """The name of a file by its number."""
+        return self._files[number].decode("utf-8", "surrogatepass")
 
     def append(
         self, tokens: Mapping[str, tuple[np.ndarray, np.ndarray]], columns: Mapping[str, np.ndarray]
@@ -166,38 +192,55 @@ class StoreWriter:
 
     def append_tokens(self, name: str, values: np.ndarray) -> None:
         """Appends (n,) values to one token column alone, such as one that is made of the others."""
-        if name not in self._files:
-            self._files[name] = open(self.folder / f"tokens.{name}.int32", "wb")  # noqa: SIM115  closed in close()
-        self._files[name].write(np.ascontiguousarray(values, np.int32).data)
+        if name not in self._token_files:
+            self._token_files[name] = open(self.folder / f"tokens.{name}.int32", "wb")  # noqa: SIM115  closed in close()
+        self._token_files[name].write(np.ascontiguousarray(values, np.int32).data)
 
     def scratch(self, dtype: Any, shape: tuple[int, ...] = ()) -> Numbers:
         """Numbers on the disk, until the store is finished."""
-        self._scratch.append(Numbers(self.folder, dtype, shape))
-        return self._scratch[-1]
+        numbers = Numbers(self.folder, dtype, shape)
+        self._scratch.append(numbers)
+        return numbers
 
-    def column(self, name: str) -> np.ndarray:
-        """All values of an example column written so far."""
-        return self._columns[name][:] if name in self._columns else np.zeros(0)
+    def records(self) -> Records:
+        """Byte strings on the disk, until the store is finished."""
+        records = Records(self.folder)
+        self._scratch.append(records)
+        return records
 
     def token_column(self, name: str) -> np.ndarray:
         """All values of a token column written so far."""
-        self._files[name].flush()
+        self._token_files[name].flush()
         return map_int32(self.folder / f"tokens.{name}.int32")
 
-    def row_splits(self) -> np.ndarray:
-        """(examples + 1,) int64: where the tokens of each begin."""
-        return np.concatenate([[0], *(splits[1:] for splits, _ in self.rows())])
-
-    def rows(self) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-        """All rows written so far, a block at a time: (n + 1,) int64, where their tokens begin and
+    def rows(self, count: int | None = None) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        """All rows written so far, `count` at a time: (n + 1,) int64, where their tokens begin and
         the last one's end; and their columns.
         """
         end = np.zeros(1, np.int64)
-        columns = [values.blocks() for values in self._columns.values()]
-        for lengths, *values in zip(self._lengths.blocks(), *columns, strict=True):
+        count = count or spool.BLOCK_ROWS
+        columns = [values.blocks(count) for values in self._columns.values()]
+        for lengths, *values in zip(self._lengths.blocks(count), *columns, strict=True):
             splits = np.concatenate([end, end + np.cumsum(lengths)])
             end = splits[-1:]
             yield splits, dict(zip(self._columns, values, strict=True))
+
+    def whole_texts(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """All rows written so far, some at a time, of each text all or none: (n + 1,) int64, where
+        their tokens begin and the last one's end; and (n,) int32, which text each is of.
+        """
+        splits = np.zeros(1, np.int64)
+        example = np.zeros(0, np.int32)
+        for more, columns in self.rows(TEXT_ROWS):
+            splits = np.concatenate([splits, more[1:]])
+            example = np.concatenate([example, columns["example"]])
+            whole = int(np.searchsorted(example, example[-1]))  # the last text may go on
+            if whole:
+                yield splits[: whole + 1], example[:whole]
+                splits = splits[whole:]
+                example = example[whole:]
+        if len(example):
+            yield splits, example
 
     def recut(self, starts: Iterable[np.ndarray]) -> None:
         """Lets rows begin elsewhere in the same tokens; each has the example columns of the one
@@ -236,7 +279,7 @@ class StoreWriter:
         """Adds whole columns (the labels, known only at the end) and extras, and finishes the
         files.
         """
-        for file in self._files.values():
+        for file in self._token_files.values():
             file.close()
         for name, values in token_columns.items():
             (self.folder / f"tokens.{name}.int32").write_bytes(
@@ -251,7 +294,12 @@ class StoreWriter:
                 (len(values), *values.shape),
                 values.blocks(),
             )
-        more = {**columns, **{f"extra.{name}": values for name, values in (extras or {}).items()}}
+        more = {
+            **columns,
+            **{f"extra.{name}": values for name, values in (extras or {}).items()},
+            "files": self._files.content.mapped(),
+            "file_splits": self._files.splits.mapped(),
+        }
         for name, values in more.items():
             _save(self.folder / f"{name}.npy", values.dtype, values.shape, blocks(values))
         everything = {**self._columns, **columns}
@@ -259,13 +307,13 @@ class StoreWriter:
             **meta,
             "extras": list(extras or {}),
             "columns": list(everything),
-            "token_columns": list({**self._files, **token_columns}),
+            "token_columns": list({**self._token_files, **token_columns}),
         }
         (self.folder / "meta.json").write_text(
             json.dumps(meta, ensure_ascii=False), encoding="utf-8"
         )
-        for numbers in self._scratch:
-            numbers.close()
+        for scratch in self._scratch:
+            scratch.close()
         self._write_checksums(meta["token_columns"])
 
     def _write_checksums(self, token_columns: list[str]) -> None:
@@ -302,8 +350,8 @@ def _lengths(path: pathlib.Path) -> np.ndarray:
     """
     splits = np.load(path, mmap_mode="r")
     lengths = np.empty(len(splits) - 1, np.int32)
-    for start in range(0, len(lengths), BLOCK_ROWS):
-        stop = min(len(lengths), start + BLOCK_ROWS)
+    for start in range(0, len(lengths), spool.BLOCK_ROWS):
+        stop = min(len(lengths), start + spool.BLOCK_ROWS)
         lengths[start:stop] = np.diff(
             np.fromfile(
                 path, splits.dtype, stop + 1 - start, offset=splits.offset + start * splits.itemsize

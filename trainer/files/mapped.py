@@ -14,11 +14,11 @@ from trainer.files import spool
 
 
 def blocks(values: np.ndarray, rows: int | None = None) -> Iterator[np.ndarray]:
-    """An array in parts of BLOCK_ROWS, or of so many rows.
+    """An array in parts of BLOCK_ROWS numbers, or of so many rows.
 
     What was read of a mapped one is let go before the next part.
     """
-    rows = rows or spool.BLOCK_ROWS
+    rows = rows or spool.rows_of_a_block(values.shape[1:])
     for start in range(0, len(values), rows):
         yield np.ascontiguousarray(values[start : start + rows])
         release(values)

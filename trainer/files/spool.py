@@ -7,6 +7,11 @@ The files have no name, so that whatever ends the process leaves nothing behind.
 
 from __future__ import annotations
 
+import contextlib
+import heapq
+import itertools
+import marshal
+import math
 import os
 import pathlib
 import tempfile
@@ -17,8 +22,14 @@ import numpy as np
 import numpy.typing as npt
 
 Label: TypeAlias = Any  # a name, a number, a tuple of them, or what a head makes of an example
-BLOCK_ROWS = 1 << 16  # read at a time
+BLOCK_ROWS = 1 << 16  # read at a time, of a number each
 WAITING_ROWS = 1 << 12  # in memory before they are written
+RECORDS_BYTES = 1 << 20  # of records: in memory before they are written, and read at a time
+
+
+def rows_of_a_block(shape: tuple[int, ...]) -> int:
+    """How many rows of such a shape are read at a time."""
+    return max(1, BLOCK_ROWS // max(1, math.prod(shape)))
 
 
 class Numbers:
@@ -55,8 +66,8 @@ class Numbers:
         self._write(np.ascontiguousarray(rows, self.dtype))
 
     def blocks(self, rows: int | None = None) -> Iterator[np.ndarray]:
-        """All rows, in order, BLOCK_ROWS or so many at a time; (n, …) each."""
-        rows = rows or BLOCK_ROWS
+        """All rows, in order, of BLOCK_ROWS numbers or so many at a time; (n, …) each."""
+        rows = rows or rows_of_a_block(self.shape)
         for start in range(0, len(self), rows):
             yield self[start : start + rows]
 
@@ -81,6 +92,14 @@ class Numbers:
         """All rows, in memory."""
         return self[:].astype(dtype or self.dtype)
 
+    def mapped(self) -> np.ndarray:
+        """All rows, mapped from the file, so that only what is read of them takes memory."""
+        self._flush()
+        shape = (len(self), *self.shape)
+        if math.prod(shape) == 0:  # an empty file cannot be mapped
+            return np.zeros(shape, self.dtype)
+        return np.memmap(self._file, self.dtype, "r", shape=shape)
+
     def close(self) -> None:
         """Lets the file go."""
         self._file.close()
@@ -92,9 +111,10 @@ class Numbers:
             self._write(rows)
 
     def _write(self, rows: np.ndarray) -> None:
-        content = rows.reshape(-1).data.cast("B")
-        while content:
-            content = content[self._file.write(content) :]
+        if rows.size:  # else it has no bytes to cast
+            content = memoryview(rows.reshape(-1)).cast("B")
+            while content:
+                content = content[self._file.write(content) :]
         self._written += len(rows)
 
     def _read(self, start: int, count: int) -> bytes:
@@ -104,6 +124,82 @@ class Numbers:
             start = start + len(part)
             count = count - len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+class Records:
+    """Byte strings of any length, appended one by one, and read in their order.
+
+    Attributes:
+        splits: (n + 1,) int64, where each begins in `content`, and where the last one ends.
+    """
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self._content = Numbers(folder, np.uint8)
+        self._waiting = bytearray()
+        self.splits = Numbers(folder, np.int64)
+        self.splits.append(0)
+
+    def append(self, record: bytes) -> None:
+        """Adds a record."""
+        self._waiting += record
+        self.splits.append(len(self._content) + len(self._waiting))
+        if len(self._waiting) >= RECORDS_BYTES:
+            self._flush()
+
+    def __len__(self) -> int:
+        return len(self.splits) - 1
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self.part(0, len(self))
+
+    def __getitem__(self, index: int) -> bytes:
+        index = range(len(self))[index]
+        return next(self.part(index, index + 1))
+
+    @property
+    def content(self) -> Numbers:
+        """(bytes,) uint8 of all records, one after the other."""
+        self._flush()
+        return self._content
+
+    def part(self, start: int, stop: int) -> Iterator[bytes]:
+        """Some of them, of which RECORDS_BYTES or a single one are in memory at a time."""
+        while start < stop:
+            splits = self.splits[start : min(stop, start + WAITING_ROWS) + 1]
+            fit = int(np.searchsorted(splits, splits[0] + RECORDS_BYTES, side="right")) - 1
+            splits = splits[: max(1, fit) + 1]
+            content = self.content[splits[0] : splits[-1]].tobytes()
+            for first, end in itertools.pairwise((splits - splits[0]).tolist()):
+                yield content[first:end]
+            start += len(splits) - 1
+
+    def close(self) -> None:
+        """Lets the files go."""
+        self._content.close()
+        self.splits.close()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._content.extend(np.frombuffer(self._waiting, np.uint8))
+            self._waiting = bytearray()
+
+
+def in_order(names: Iterable[str], folder: pathlib.Path) -> Iterator[str]:
+    """The names of files sorted: of many, parts on the disk of `folder` are merged."""
+    names = iter(names)
+    part = sorted(itertools.islice(names, BLOCK_ROWS))
+    if len(part) < BLOCK_ROWS:
+        yield from part
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        parts = []
+        while part:
+            parts.append(stack.enter_context(contextlib.closing(Records(folder))))
+            for name in part:
+                parts[-1].append(os.fsencode(name))
+            part = sorted(itertools.islice(names, BLOCK_ROWS))
+        yield from heapq.merge(*(map(os.fsdecode, part) for part in parts))
 
 
 class Ascending:
@@ -129,8 +225,8 @@ class Ascending:
 class Labels(Sequence[Label]):
     """The labels of a split, as a list of them would be.
 
-    Names, and tuples of names, are numbers in the file and once in memory; numbers, and tuples of
-    numbers, are in the file. Others, such as the spans of a text, stay in memory.
+    Names are numbers in the file and once in memory; numbers and tuples, also named ones, are in
+    the file.
     """
 
     def __init__(self, folder: pathlib.Path) -> None:
@@ -166,26 +262,23 @@ class Labels(Sequence[Label]):
 
 
 class _Kept:
-    """Labels of one kind; this one keeps them in memory."""
-
-    def __init__(self, folder: pathlib.Path, first: Label) -> None:
-        self._labels: list[Label] = []
+    """Labels of one kind."""
 
     def append(self, label: Label) -> None:
-        self._labels.append(label)
+        raise NotImplementedError
 
     def __len__(self) -> int:
-        return len(self._labels)
+        raise NotImplementedError
 
     def __iter__(self) -> Iterator[Label]:
         for start in range(0, len(self), BLOCK_ROWS):
             yield from self.part(start, min(len(self), start + BLOCK_ROWS))
 
     def part(self, start: int, stop: int) -> Iterator[Label]:
-        return iter(self._labels[start:stop])
+        raise NotImplementedError
 
     def close(self) -> None:
-        pass
+        raise NotImplementedError
 
 
 class _KeptAsNumbers(_Kept):
@@ -236,13 +329,33 @@ class _KeptAsNames(_Kept):
         self._numbers.close()
 
 
+class _KeptAsRecords(_Kept):
+    """Tuples of Python's own values, such as several names, or what marks the spans of a text."""
+
+    def __init__(self, folder: pathlib.Path, first: Label) -> None:
+        self._records = Records(folder)
+        self._made = getattr(type(first), "_make", tuple)  # which a named tuple has
+
+    def append(self, label: Label) -> None:
+        # marshal is the fastest there is; nobody else can have written to a file without a name.
+        self._records.append(marshal.dumps(tuple(label)))
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def part(self, start: int, stop: int) -> Iterator[Label]:
+        return (self._made(marshal.loads(record)) for record in self._records.part(start, stop))
+
+    def close(self) -> None:
+        self._records.close()
+
+
 def _kept_as(label: Label) -> type[_Kept]:
     if label is None or isinstance(label, (str, int)):
         return _KeptAsNames
     if isinstance(label, float):
         return _KeptAsNumbers
-    if isinstance(label, tuple) and all(isinstance(part, str) for part in label):
-        return _KeptAsNames
-    if isinstance(label, tuple) and all(isinstance(part, int) for part in label):
-        return _KeptAsNumbers
-    return _Kept
+    if not isinstance(label, tuple):
+        raise TypeError(f"expected a name, a number or a tuple. Received {label!r:.80}.")
+    whole_numbers = label and all(isinstance(part, int) for part in label)
+    return _KeptAsNumbers if whole_numbers else _KeptAsRecords

@@ -53,7 +53,11 @@ is known.
 
 `grouping` says by which of its texts an example falls into train or a fraction held out of it. With
 `keeps_texts` its
-metrics need the texts of validation and test: `align` finds the last of each as `split.kept`.
+metrics need the texts of validation and test: `align` finds the last of each as `split.kept`, in
+UTF-8.
+
+What `align` and `label_columns` make of a split they write to `split.writer` as they go, see
+trainer/heads/_writer.py: a list of all its examples has no place in memory.
 """
 
 from typing import Any

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from trainer.files.mapped import blocks
 from trainer.heads._label_columns import UNSEEN_GIVEN, UNSEEN_NAMES
 from trainer.heads._per_label import scores_per_label
 
@@ -126,7 +127,8 @@ def undefined_class_metrics(
 ) -> dict[str, str]:
     """The metrics that a split cannot give, or for which every model is the same, and why."""
     if label.ndim > 1:
-        empty = not label.any() and not (UNSEEN_GIVEN in extras and np.any(extras[UNSEEN_GIVEN]))
+        given = [label, extras[UNSEEN_GIVEN]] if UNSEEN_GIVEN in extras else [label]
+        empty = not any(block.any() for values in given for block in blocks(values))
         return (
             dict.fromkeys(
                 ("f1_micro", "f1_macro", "recall_macro", "precision_macro"),

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from trainer.errors import ConfigError, DataError, shown_value
-from trainer.files.mapped import count_numbers
+from trainer.files.mapped import blocks, count_numbers
 from trainer.heads._class_metrics import (
     class_metrics,
     class_scores,
@@ -218,11 +218,13 @@ class Classifier(Plain):
     def _learn_vectors(
         self, mentions: Mentions, names: list[str] | None, origin: Callable[[int], str]
     ) -> dict[str, Any]:
-        size = int(mentions.lengths()[0])
+        size = mentions.longest
         labels = self.settings.labels or (
             names if names and len(names) == size else list(map(str, range(size)))
         )
-        counts = vectors(mentions, size, origin).sum(axis=0, dtype=np.int64).tolist()
+        counts = sum(
+            values.sum(axis=0, dtype=np.int64) for values in vectors(mentions, size, origin)
+        ).tolist()
         return {
             "labels": list(labels),
             "train_counts": dict(zip(labels, counts, strict=True)),
@@ -259,7 +261,10 @@ class Classifier(Plain):
             DataError: a label that is not in the list, with its first place.
         """
         if self.settings.kind == "regression":
-            return {"label": np.fromiter(split.labels, np.float32, len(split.labels))}, {}
+            label = split.writer.scratch(np.float32)
+            for number in split.labels:
+                label.append(number)
+            return {"label": label.mapped()}, {}
         columns, extras = label_columns(
             split,
             vocabulary,
@@ -301,7 +306,12 @@ class Classifier(Plain):
         names = [*vocabulary["labels"], *unseen_names(extras)]
         if label.ndim > 1:
             given = [label, extras[UNSEEN_GIVEN]] if UNSEEN_GIVEN in extras else [label]
-            counts = np.concatenate([column.sum(axis=0, dtype=np.int64) for column in given])
+            counts = np.concatenate(
+                [
+                    sum(block.sum(axis=0, dtype=np.int64) for block in blocks(column))
+                    for column in given
+                ]
+            )
             return dict(zip(names, counts.tolist(), strict=True))
         return dict(zip(names, count_numbers(label, len(names)).tolist(), strict=True))
 

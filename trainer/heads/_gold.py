@@ -1,128 +1,40 @@
-"""Gold words and spans: read from examples, and found among the tokens.
-
-For token_classification.py.
-"""
+"""Gold words and spans, read from examples. For token_classification.py."""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from trainer.errors import DataError, shown_name, shown_value
+from trainer.files.spool import Numbers
 from trainer.heads._span_shapes import KEYS, Span, read_span
 from trainer.heads._tags import OUTSIDE, PREFIXES, find_scheme, odd_one_out, other_spelling, to_bio
 
 SHOWN = 30  # labels in a message
-TEXT_BITS = 32  # of a place: which text, and which of its characters
 
 
-@dataclasses.dataclass(frozen=True)
-class Gold:
+class Gold(NamedTuple):
     """The words of a text and their tags.
 
     Attributes:
-        start, end: (W,) int32, in characters of the text.
+        start, end: in characters of the text.
         lines: where in the source's file each word stands; None: all where the text does.
         spans: whether these are whole spans, not words: the words are still to be found.
         trimmed: spans that began or ended with white space, which is no part of them.
         invisible: the places of words that show nothing, such as a zero-width space.
     """
 
-    start: np.ndarray
-    end: np.ndarray
+    start: tuple[int, ...]
+    end: tuple[int, ...]
     tags: tuple[str, ...]
     lines: tuple[int, ...] | None = None
     spans: bool = False
     trimmed: int = 0
     invisible: tuple[int, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True)
-class Words:
-    """The gold words of a split, one after the other; places as text << TEXT_BITS | character."""
-
-    start: np.ndarray
-    end: np.ndarray
-    tag: np.ndarray
-    splits: np.ndarray
-    invisible: np.ndarray  # places
-
-    @classmethod
-    def of(
-        cls,
-        golds: Sequence[Gold],
-        tags: Sequence[np.ndarray],
-        place: np.ndarray,
-        finish: np.ndarray,
-    ) -> Words:
-        """Of words as they are given; where only spans are, the words are what tokens and spans
-        begin or end.
-        """
-        parts = []
-        for text, (gold, numbers) in enumerate(zip(golds, tags, strict=True)):
-            shift = text << TEXT_BITS
-            start = gold.start.astype(np.int64) + shift
-            end = gold.end.astype(np.int64) + shift
-            if gold.spans:
-                low, high = np.searchsorted(place, [shift, shift + (1 << TEXT_BITS)])
-                start, end, numbers = _segments(
-                    place[low:high], finish[low:high], start, end, numbers
-                )
-            parts.append((start, end, numbers))
-        lengths = [len(start) for start, _, _ in parts]
-        starts, ends, numbers = (
-            np.concatenate(column) if column else np.zeros(0, np.int64)
-            for column in zip(*parts, strict=True)
-        )
-        splits = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-        invisible = [
-            int(first) + place
-            for first, gold in zip(splits[:-1], golds, strict=True)
-            for place in gold.invisible
-        ]
-        return cls(starts, ends, numbers.astype(np.int32), splits, np.array(invisible, np.int64))
-
-    def text(self) -> np.ndarray:
-        """(W,) which text each word is of."""
-        return np.repeat(np.arange(len(self.splits) - 1), np.diff(self.splits))
-
-    def origin(self, split: Any, index: int) -> str:
-        """Where a word was found."""
-        text = int(np.searchsorted(self.splits, index, side="right")) - 1
-        return origin_of(
-            split.labels[text], lambda: split.origin(text), index - int(self.splits[text])
-        )
-
-
-def _segments(
-    place: np.ndarray, finish: np.ndarray, start: np.ndarray, end: np.ndarray, numbers: np.ndarray
-) -> tuple[np.ndarray, ...]:
-    """Words of a text with spans: its tokens' words, cut where a span begins or ends inside one.
-
-    `numbers`: B- of each span's type, which is odd.
-    """
-    edges = np.unique(np.concatenate([place, finish, start, end]))
-    left, right = edges[:-1], edges[1:]
-    token = np.searchsorted(place, left, side="right") - 1
-    span = np.searchsorted(start, left, side="right") - 1
-    in_token = (token >= 0) & (left < finish[token]) if len(place) else np.zeros(len(left), bool)
-    in_span = (span >= 0) & (left < end[span]) if len(start) else np.zeros(len(left), bool)
-    # A span begins at its first token; one of which no token is left is a word without a token, so
-    # that it is scored all the same.
-    first = np.zeros(len(left), bool)
-    tokens = np.flatnonzero(in_span & in_token)
-    lost = np.flatnonzero(in_span & ~np.isin(span, span[tokens]))
-    for places in (tokens, lost):
-        first[places[np.unique(span[places], return_index=True)[1]]] = True
-    kept = in_token | first
-    tag = np.zeros(len(left), np.int64)
-    tag[in_span] = numbers[span[in_span]] + ~first[in_span]  # B-, then I-
-    return left[kept], right[kept], tag[kept]
 
 
 def are_tags(value: Any) -> bool:
@@ -161,13 +73,7 @@ def read_spans(
                 " word has one tag: keep one of them."
             )
     start, end, names = zip(*rows, strict=True) if rows else ((), (), ())
-    return Gold(
-        np.array(start, np.int32),
-        np.array(end, np.int32),
-        tuple(f"B-{name}" for name in names),
-        spans=True,
-        trimmed=trimmed,
-    )
+    return Gold(start, end, tuple(f"B-{name}" for name in names), spans=True, trimmed=trimmed)
 
 
 def _check_place(span: Span, text: str, where: str) -> None:
@@ -314,8 +220,8 @@ def require_tags(labels: Sequence[Gold], origin: Callable[[int], str]) -> None:
 
 def tag_numbers(
     split: Any, vocabulary: Mapping[str, Any], ledger: Any, *, held_out: bool, convert: bool
-) -> tuple[list[np.ndarray], list[str]]:
-    """The tags of each text as numbers, and the names of those that train does not have, whose
+) -> tuple[Numbers, list[str]]:
+    """The tags of all texts as numbers, and the names of those that train does not have, whose
     numbers come after the vocabulary's.
 
     Tags that break the scheme, and those that train does not have, go to the ledger.
@@ -341,7 +247,7 @@ def tag_numbers(
     )
     labels = list(vocabulary["labels"])
     numbers = {tag: number for number, tag in enumerate(labels)}
-    result, seen = [], False
+    result, seen = split.writer.scratch(np.int32), False
     for index, gold in enumerate(split.labels):
         origin = functools.partial(split.origin, index)
         tags, broken = bio_tags(
@@ -361,7 +267,7 @@ def tag_numbers(
             if numbers[tag] >= len(labels):
                 ledger.add(split.name, "unseen_tags", origin_of(gold, origin, place))
             seen |= tag != OUTSIDE and numbers[tag] < len(labels)
-        result.append(np.array([numbers[tag] for tag in tags], np.int64))
+            result.append(numbers[tag])
     unseen = list(numbers)[len(labels) :]
     if unseen and not seen and not held_out:
         shown = [

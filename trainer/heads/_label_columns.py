@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from trainer.errors import DataError, shown_value
+from trainer.files.mapped import blocks
 from trainer.heads._label_lists import vectors
 from trainer.heads._labels import Label, Mentions, Spellings, Tally, shown_labels, trimmed
+from trainer.heads._writer import Writer
 
 Columns = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
 UNSEEN_NAMES, UNSEEN_GIVEN = "unseen_labels", "unseen_given"  # extras of a store
@@ -20,6 +23,7 @@ class LabelledSplit(Protocol):
 
     name: str
     labels: Sequence[Label]
+    writer: Writer
 
     def origin(self, index: int) -> str:
         """file:line of an example."""
@@ -28,14 +32,30 @@ class LabelledSplit(Protocol):
 def first_with(numbers: Sequence[int], label: np.ndarray, extras: Mapping[str, np.ndarray]) -> int:
     """The first example that has a label of those numbers."""
     if label.ndim == 1:
-        return int(np.argmax(np.isin(label, numbers)))
+        return _first_of(np.isin(block, numbers) for block in blocks(label))
     classes = label.shape[1]
-    found = label[:, [number for number in numbers if number < classes]].any(axis=1)
+    firsts = [
+        _first_of(
+            block[:, [number for number in numbers if number < classes]].any(axis=1)
+            for block in blocks(label)
+        )
+    ]
     if UNSEEN_GIVEN in extras:
-        found |= extras[UNSEEN_GIVEN][
-            :, [number - classes for number in numbers if number >= classes]
-        ].any(axis=1)
-    return int(np.argmax(found))
+        others = [number - classes for number in numbers if number >= classes]
+        firsts.append(
+            _first_of(block[:, others].any(axis=1) for block in blocks(extras[UNSEEN_GIVEN]))
+        )
+    return min(firsts)
+
+
+def _first_of(found: Iterable[np.ndarray]) -> float:
+    """The place of the first True of all; infinite where there is none."""
+    start = 0
+    for part in found:
+        if part.any():
+            return start + int(part.argmax())
+        start += len(part)
+    return math.inf
 
 
 class Unseen(NamedTuple):
@@ -81,22 +101,35 @@ def label_columns(
     labels = list(vocabulary["labels"])
     mentions = Mentions.of(split.labels)
     if vocabulary.get("vectors"):
-        return {"label": vectors(mentions, len(labels), split.origin)}, {
-            UNSEEN_NAMES: np.array([], np.str_)
-        }
+        label = split.writer.scratch(np.float32, (len(labels),))
+        for values in vectors(mentions, len(labels), split.origin):
+            label.extend(values)
+        return {"label": label.mapped()}, {UNSEEN_NAMES: np.array([], np.str_)}
     numbers, names = _numbers(split, mentions, labels, ledger, unseen)
     if not unseen.held_out and len(names) and (numbers >= len(labels)).all():
         raise _all_unseen(split, names, labels)
-    number = numbers[mentions.name]  # (M,)
     extras = {UNSEEN_NAMES: np.array(names, np.str_)}
-    if not several:
-        return {"label": number}, extras
-    given = np.zeros((len(mentions.lengths()), len(labels) + len(names)), np.float32)
-    given[mentions.examples(), number] = 1
-    return {"label": given[:, : len(labels)]}, {
-        **extras,
-        UNSEEN_GIVEN: given[:, len(labels) :].astype(np.uint8),
-    }
+    if several:
+        label = split.writer.scratch(np.float32, (len(labels),))
+        unseen_given = split.writer.scratch(np.uint8, (len(names),))
+        for given in _given(mentions, numbers, len(labels) + len(names)):
+            label.extend(given[:, : len(labels)])
+            unseen_given.extend(given[:, len(labels) :])
+        return {"label": label.mapped()}, {**extras, UNSEEN_GIVEN: unseen_given.mapped()}
+    label = split.writer.scratch(np.int32)
+    for name, _ in mentions.blocks():
+        label.extend(numbers[name])
+    return {"label": label.mapped()}, extras
+
+
+def _given(mentions: Mentions, numbers: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """(n, size) bool, which labels each example has, some examples at a time; `numbers` is the
+    label of each name.
+    """
+    for name, lengths in mentions.blocks(size):
+        given = np.zeros((len(lengths), size), bool)
+        given[np.repeat(np.arange(len(lengths)), lengths), numbers[name]] = True
+        yield given
 
 
 def _numbers(

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from trainer.errors import DataError, shown_value
-from trainer.heads._labels import Mentions, as_name, number_key, shown_labels, truth
+from trainer.heads._labels import Label, Mentions, as_name, number_key, shown_labels, truth
 from trainer.sources import Example, require_field
 
 BRACKETS = {"[": "]", "(": ")", "{": "}"}
@@ -146,20 +146,19 @@ def are_vectors(mentions: Mentions, labels: Sequence[str] | None, origin: Origin
         DataError: it cannot be told, or head.labels names more or fewer than the vectors have
             values.
     """
-    lengths = mentions.lengths()
     values = [_vector_value(name) for name in mentions.names]
     if not values or None in values:
-        _refuse_shares(mentions, lengths, origin)
+        _refuse_shares(mentions, origin)
         return False
-    if lengths.min() == lengths.max() >= 2:
-        size = int(lengths[0])
+    if mentions.shortest == mentions.longest >= 2:
+        size = mentions.longest
         if labels is not None and len(labels) != size:
             raise DataError(
                 f"{origin(0)}: its labels are {size} values of 0 and 1, and head.labels names"
                 f" {len(labels)}: {shown_labels(labels)}. Name {size}, in the order of the values."
             )
         return True
-    _refuse_uneven(mentions, lengths, origin)
+    _refuse_uneven(mentions.labels, origin)
     return False
 
 
@@ -167,34 +166,32 @@ def _vector_value(name: str) -> bool | None:
     return truth(number_key(name) or name)
 
 
-def _refuse_uneven(mentions: Mentions, lengths: np.ndarray, origin: Origin) -> None:
+def _refuse_uneven(labels: Sequence[Label], origin: Origin) -> None:
     """Raises DataError where a list of 0 and 1 has one of them twice, which ids have not, and the
     lists differ in length.
     """
     twice = next(
-        (
-            index
-            for index in np.flatnonzero(lengths > 1)
-            if len(set(mentions.name[mentions.splits[index] : mentions.splits[index + 1]].tolist()))
-            < lengths[index]
-        ),
-        None,
+        (index for index, label in enumerate(labels) if len(set(label)) < len(label)), None
     )
     if twice is not None:
-        other = int(np.flatnonzero(lengths != lengths[twice])[0])
+        size = len(labels[twice])
+        other = _first_of_another_size(labels, size)
         raise DataError(
-            f"{origin(int(twice))}: its labels are {lengths[twice]} values of 0 and 1, and"
-            f" {origin(other)} has {lengths[other]}. Give every example a value for each label, or"
-            " name its labels."
+            f"{origin(twice)}: its labels are {size} values of 0 and 1, and {origin(other)} has"
+            f" {len(labels[other])}. Give every example a value for each label, or name its labels."
         )
 
 
-def _refuse_shares(mentions: Mentions, lengths: np.ndarray, origin: Origin) -> None:
+def _first_of_another_size(labels: Sequence[Label], size: int) -> int:
+    return next(index for index, label in enumerate(labels) if len(label) != size)
+
+
+def _refuse_shares(mentions: Mentions, origin: Origin) -> None:
     """Raises DataError where all examples have as many numbers from 0 to 1: probabilities, which
     would become names.
     """
     keys = [number_key(name) for name in mentions.names]
-    if not keys or None in keys or lengths.min() < 2 or lengths.min() < lengths.max():
+    if not keys or None in keys or mentions.shortest < 2 or mentions.shortest < mentions.longest:
         return
     if all(0 <= float(key) <= 1 for key in keys):
         share = next(name for name, key in zip(mentions.names, keys, strict=True) if "." in key)
@@ -205,13 +202,12 @@ def _refuse_shares(mentions: Mentions, lengths: np.ndarray, origin: Origin) -> N
         )
 
 
-def vectors(mentions: Mentions, size: int, origin: Origin) -> np.ndarray:
-    """(n, C) float32 of 0 and 1.
+def vectors(mentions: Mentions, size: int, origin: Origin) -> Iterator[np.ndarray]:
+    """(n, C) float32 of 0 and 1, some rows at a time.
 
     Raises:
         DataError: an example has more or fewer values than train's have, or another value.
     """
-    lengths = mentions.lengths()
     values = [_vector_value(name) for name in mentions.names]
     if None in values:
         name = mentions.names[values.index(None)]
@@ -220,9 +216,11 @@ def vectors(mentions: Mentions, size: int, origin: Origin) -> np.ndarray:
             f" labels of train are, {size} for each example. Write the labels of all splits in the"
             " same way."
         )
-    if len(odd := np.flatnonzero(lengths != size)):
+    if not mentions.shortest == mentions.longest == size:
+        odd = _first_of_another_size(mentions.labels, size)
         raise DataError(
-            f"{origin(int(odd[0]))}: has {lengths[odd[0]]} values of 0 and 1, and those of train"
+            f"{origin(odd)}: has {len(mentions.labels[odd])} values of 0 and 1, and those of train"
             f" have {size}. Give every example a value for each label."
         )
-    return np.array(values, np.float32)[mentions.name].reshape(-1, size)
+    for name, _ in mentions.blocks(size):
+        yield np.array(values, np.float32)[name].reshape(-1, size)

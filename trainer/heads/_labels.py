@@ -4,17 +4,17 @@ in their many spellings.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
-from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from trainer.errors import DataError, shown_value
-from trainer.files.mapped import count_numbers
+from trainer.files import spool
 
 INVISIBLE = "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"  # which str.strip leaves
 NUMBER = re.compile(r"([+-]?\d+)(?:\.(\d*))?")
@@ -36,61 +36,65 @@ class Mentions(NamedTuple):
     """Every label that the examples of a split have, as it is written there.
 
     Attributes:
-        names: the different ones, in the order of their first mention.
+        numbers: the different names, in the order of their first mention, and the number of each.
         first: of each the example in which it is met first.
-        name: (M,) int32, which of them each mention is.
-        splits: (n + 1,) int64: example i has the mentions splits[i] to splits[i + 1]; None: one
-            each.
+        times: how often each is mentioned.
+        shortest, longest: how many labels an example has, at least and at most.
+        labels: what `blocks` reads again, as all mentions may be too many for the memory.
     """
 
-    names: list[str]
+    numbers: dict[str, int]
     first: list[int]
-    name: np.ndarray
-    splits: np.ndarray | None
+    times: list[int]
+    shortest: int
+    longest: int
+    labels: Sequence[Label]
 
     @classmethod
     def of(cls, labels: Sequence[Label]) -> Mentions:
         """Reads the labels once: a name, or a tuple of names, for each example."""
         numbers: dict[str, int] = {}
-        first: list[int] = []
+        first = []
+        times = []
+        lengths = set()
+        for index, names in enumerate(map(_names, labels)):
+            lengths.add(len(names))
+            for name in names:
+                number = numbers.setdefault(name, len(first))
+                if number == len(first):
+                    first.append(index)
+                    times.append(0)
+                times[number] += 1
+        return cls(numbers, first, times, min(lengths, default=0), max(lengths, default=0), labels)
 
-        def number_of(name: str, index: int) -> int:
-            number = numbers.setdefault(name, len(first))
-            if number == len(first):
-                first.append(index)
-            return number
-
-        if len(labels) and isinstance(labels[0], str):
-            name = np.fromiter(
-                (number_of(label, index) for index, label in enumerate(labels)),
-                np.int32,
-                len(labels),
-            )
-            return cls(list(numbers), first, name, None)
-        found, ends = array("i"), array("q", [0])
-        for index, label in enumerate(labels):
-            found.extend(number_of(name, index) for name in label)
-            ends.append(len(found))
-        return cls(list(numbers), first, np.array(found, np.int32), np.array(ends, np.int64))
+    @property
+    def names(self) -> list[str]:
+        """The different names."""
+        return list(self.numbers)
 
     def counts(self) -> dict[str, int]:
         """How often each name is mentioned."""
-        return dict(
-            zip(self.names, count_numbers(self.name, len(self.names)).tolist(), strict=True)
-        )
-
-    def lengths(self) -> np.ndarray:
-        """(n,) how many labels each example has."""
-        return np.ones(len(self.name), np.int64) if self.splits is None else np.diff(self.splits)
-
-    def examples(self) -> np.ndarray:
-        """(M,) int64: which example each mention is of."""
-        lengths = self.lengths()
-        return np.repeat(np.arange(len(lengths)), lengths)
+        return dict(zip(self.numbers, self.times, strict=True))
 
     def first_of(self, name: str) -> int:
         """The example in which a name is met first."""
-        return self.first[self.names.index(name)]
+        return self.first[self.numbers[name]]
+
+    def blocks(self, width: int = 1) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Of some examples at a time, fewer where each takes `width` values: (m,) int32, the number
+        of each name that they mention; and (n,) int64, how many each does.
+        """
+        labels = map(_names, self.labels)
+        while some := list(itertools.islice(labels, spool.rows_of_a_block((width,)))):
+            lengths = np.fromiter(map(len, some), np.int64, len(some))
+            yield (
+                np.array([self.numbers[name] for names in some for name in names], np.int32),
+                lengths,
+            )
+
+
+def _names(label: Label) -> tuple[str, ...]:
+    return (label,) if isinstance(label, str) else label
 
 
 def as_name(value: object, where: str) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -214,8 +213,10 @@ class Head(LanguageModel):
         self, split: Any, vocabulary: Mapping[str, Any], ledger: Any
     ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Of each example the words and bytes that are learnt, and no extras."""
-        sizes = itertools.chain.from_iterable(sizes for _, *sizes in split.labels)
-        return {"text_size": np.fromiter(sizes, np.int32, 2 * len(split.labels)).reshape(-1, 2)}, {}
+        text_size = split.writer.scratch(np.int32, (2,))
+        for _, *sizes in split.labels:
+            text_size.append(sizes)
+        return {"text_size": text_size.mapped()}, {}
 
     def shown(self, example: Example, texts: Sequence[str], label: Any) -> list[tuple[str, str]]:
         """The document, or the prompt and its target."""
@@ -502,10 +503,9 @@ class Head(LanguageModel):
         """The targets of a split but train, for `judge`."""
         if self.settings.target is None or split.name == "train":
             return {}
-        texts = [text.encode("utf-8", "surrogatepass") for text in split.kept]
         return {
-            "target_text": np.frombuffer(b"".join(texts), np.uint8),
-            "target_splits": np.cumsum([0, *map(len, texts)]),
+            "target_text": split.kept.content.mapped(),
+            "target_splits": split.kept.splits.mapped(),
         }
 
     def judge(
@@ -523,9 +523,9 @@ class Head(LanguageModel):
         found = self._many.generate(prompts, self.settings.sampling_seed, on_batch)
         written = [text.decode() for text in self.written(tf.constant(found["token_ids"])).numpy()]
         splits = store.extras["target_splits"]
-        targets = np.asarray(store.extras["target_text"]).tobytes()
+        targets = store.extras["target_text"]
         golds = [
-            targets[splits[index] : splits[index + 1]].decode("utf-8", "replace")
+            targets[splits[index] : splits[index + 1]].tobytes().decode("utf-8", "replace")
             for index in range(count)
         ]
         return bleu_and_rouge(written, golds, self.settings.judged_by)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
 from trainer.backbones.sites import FIRST_HEAD_SITE
 from trainer.errors import ConfigError, DataError
+from trainer.files.mapped import release
 from trainer.heads._carried_over import CarriedOver, LabelRows, carry_over
 from trainer.heads._plain import Plain
 from trainer.heads._spans import EAST_ASIAN, UNSPACED
+from trainer.heads._writer import Writer
 from trainer.lazy import keras, tf
 from trainer.settings.schema import DataSettings, HeadSettings
 from trainer.sources import Example, require_field, require_text
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 NEVER = -1e9  # the score of what is no candidate
 NEAR = 100  # characters within which a misplaced answer is looked for
+RECORDS = 1 << 12  # read before their memory is let go
 SHOWN_BEFORE = 40  # characters of the context before an answer, where an example is shown
 # bits of `candidate`: an answer may begin and end at the token; its middle may be there
 EDGE, MIDDLE = 1, 2
@@ -55,8 +57,7 @@ class Settings(HeadSettings):
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class Gold:
+class Gold(NamedTuple):
     """The gold answers of a question.
 
     Attributes:
@@ -68,6 +69,28 @@ class Gold:
     start: int
     end: int
     state: str  # found, moved, lost or none
+
+
+class Window(NamedTuple):
+    """Of the tokens of a window, (S,) int32 each, what `encode` says."""
+
+    start: np.ndarray
+    end: np.ndarray
+    candidate: np.ndarray
+
+
+class Found(NamedTuple):
+    """What of an answer is found in the windows of its text.
+
+    Attributes:
+        label: of each window, see `Head.align`.
+        length: of the answer, in tokens.
+        reached: whether a window can give it.
+    """
+
+    label: list[tuple[int, int]]
+    length: int
+    reached: bool
 
 
 class Head(Plain):
@@ -186,72 +209,67 @@ class Head(Plain):
             text but train's a `record` for the metrics.
         """
         writer = split.writer
-        most = self.settings.max_answer_tokens
-        example = writer.column("example")
-        splits = writer.row_splits()
-        start, end, candidate = (
-            writer.token_column(name) for name in ("start", "end", "candidate")
-        )
-        label = np.zeros((len(example), 2), np.int32)
-        reached = np.zeros(len(split.labels), bool)
-        # of each answer in tokens, each of which one window owns
-        length = np.zeros(len(split.labels), np.int32)
-        for row, text in enumerate(example.tolist()):
-            gold = split.labels[text]
-            tokens = slice(splits[row], splits[row + 1])
-            if gold.state == "lost":
-                label[row] = -1
-            if gold.start < 0:
-                continue
-            inside = np.flatnonzero(candidate[tokens] & EDGE)
-            starts = start[tokens][inside]
-            ends = end[tokens][inside]
+        label = writer.scratch(np.int32, (2,))
+        long = 0
+        longest = 0
+        golds = enumerate(split.labels)
+        for windows in _windows_of_texts(writer):
+            text, gold = next(golds)
+            found = self._find(gold, windows)
+            for row in found.label:
+                label.append(row)
+            is_long = found.length > self.settings.max_answer_tokens
+            for kind in self._losses_of_data(gold, vocabulary, reached=found.reached, long=is_long):
+                ledger.add(split.name, kind, split.origin(text))
+            long = long + is_long
+            longest = max(longest, found.length)
+        extras = {
+            "longest_answer": np.array([long, longest], np.int32),
+            **(_records(split) if split.name != "train" else {}),
+        }
+        return {"label": label.mapped()}, {}, extras
+
+    def _find(self, gold: Gold, windows: Sequence[Window]) -> Found:
+        """The tokens of an answer in each window of its text."""
+        label = [(-1, -1) if gold.state == "lost" else (0, 0)] * len(windows)
+        length, reached = 0, False
+        for number, window in enumerate(windows if gold.start >= 0 else ()):
+            inside = np.flatnonzero(window.candidate & EDGE)
+            starts = window.start[inside]
+            ends = window.end[inside]
             touched = inside[(ends > gold.start) & (starts < gold.end)]
-            length[text] += np.count_nonzero(candidate[tokens][touched] & MIDDLE)
+            # each token is owned by one window
+            length += int(np.count_nonzero(window.candidate[touched] & MIDDLE))
+            if not len(touched):
+                continue
+            first, last = touched[[0, -1]].tolist()
             # Whole in this window: nothing of the answer lies before its first token or behind its
             # last.
-            if (
-                len(touched)
-                and (starts[0] <= gold.start or _first(example, row))
-                and (ends[-1] >= gold.end or _last(example, row))
+            if (number == 0 or starts[0] <= gold.start) and (
+                number + 1 == len(windows) or ends[-1] >= gold.end
             ):
-                label[row] = touched[0], touched[-1]
-                owner = candidate[splits[row] + (touched[0] + touched[-1]) // 2] & MIDDLE
-                reached[text] |= bool(owner) and touched[-1] - touched[0] < most
-        self._count_losses(split, vocabulary, ledger, reached=reached, long=length > most)
-        longest = {
-            "longest_answer": np.array(
-                [np.count_nonzero(length > most), length.max(initial=0)], np.int32
-            )
-        }
-        return (
-            {"label": label},
-            {},
-            {**longest, **(_records(split) if split.name != "train" else {})},
-        )
+                label[number] = first, last
+                reached |= (
+                    bool(window.candidate[(first + last) // 2] & MIDDLE)
+                    and last - first < self.settings.max_answer_tokens
+                )
+        return Found(label, length, reached)
 
-    def _count_losses(
-        self,
-        split: Any,
-        vocabulary: Mapping[str, Any],
-        ledger: Any,
-        *,
-        reached: np.ndarray,
-        long: np.ndarray,
-    ) -> None:
-        """Puts into the ledger what cannot be learnt or given: `reached`, `long` (texts,) bool, of
-        each one's answer.
+    def _losses_of_data(
+        self, gold: Gold, vocabulary: Mapping[str, Any], *, reached: bool, long: bool
+    ) -> Iterator[str]:
+        """The ledger's kinds of an answer that cannot be learnt or given: `reached`, whether a
+        window can give it; `long`, whether none may.
         """
         kinds = {"moved": "answers_moved", "lost": "answers_not_found"}
         if not vocabulary["unanswerable"]:
             kinds["none"] = "answers_unforeseen"
-        for text, gold in enumerate(split.labels):
-            if gold.state in kinds:
-                ledger.add(split.name, kinds[gold.state], split.origin(text))
-            if long[text]:
-                ledger.add(split.name, "long_answers", split.origin(text))
-            elif gold.start >= 0 and not reached[text]:
-                ledger.add(split.name, "unreachable_answers", split.origin(text))
+        if gold.state in kinds:
+            yield kinds[gold.state]
+        if long:
+            yield "long_answers"
+        elif gold.start >= 0 and not reached:
+            yield "unreachable_answers"
 
     def warnings(self, vocabulary: Mapping[str, Any], splits: Mapping[str, Any]) -> list[str]:
         """Where gold answers are longer than one that may be given: so are many in Chinese, where a
@@ -705,12 +723,19 @@ def _own(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
     return (ids == tf.gather(ids, batch["example_start"], batch_dims=1)[:, None]) & (ids > 0)
 
 
-def _first(example: np.ndarray, row: int) -> bool:
-    return row == 0 or example[row - 1] != example[row]
-
-
-def _last(example: np.ndarray, row: int) -> bool:
-    return row == len(example) - 1 or example[row + 1] != example[row]
+def _windows_of_texts(writer: Writer) -> Iterator[list[Window]]:
+    """The windows of each text."""
+    mapped = [writer.token_column(name) for name in Window._fields]
+    columns = [np.asarray(values) for values in mapped]
+    for splits, example in writer.whole_texts():
+        begun = np.flatnonzero(np.diff(example, prepend=-1))  # windows that are their text's first
+        for first, stop in itertools.pairwise([*begun.tolist(), len(example)]):
+            yield [
+                Window(*(values[start:end] for values in columns))
+                for start, end in itertools.pairwise(splits[first : stop + 1].tolist())
+            ]
+        for values in mapped:
+            release(values)
 
 
 def _read_answers(example: Example, field: str) -> list[tuple[str, int | None]]:
@@ -804,17 +829,11 @@ def _inside_word(context: str, place: int) -> bool:
 
 def _records(split: Any) -> dict[str, np.ndarray]:
     """What the metrics need of each text: its context and gold answers, as JSON."""
-    records = [
-        json.dumps({"context": context, "answers": gold.texts}, ensure_ascii=False).encode(
-            "utf-8", "surrogatepass"
-        )
-        for context, gold in zip(split.kept, split.labels, strict=True)
-    ]
-    lengths = np.array([len(record) for record in records], np.int64)
-    return {
-        "record": np.frombuffer(b"".join(records), np.uint8),
-        "record_splits": np.concatenate([[0], np.cumsum(lengths)]),
-    }
+    records = split.writer.records()
+    for context, gold in zip(split.kept, split.labels, strict=True):
+        record = {"context": context.decode("utf-8", "surrogatepass"), "answers": gold.texts}
+        records.append(json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    return {"record": records.content.mapped(), "record_splits": records.splits.mapped()}
 
 
 def _read_records(store: Any) -> Iterator[dict[str, Any]]:
@@ -823,7 +842,7 @@ def _read_records(store: Any) -> Iterator[dict[str, Any]]:
     """
     content = store.extras["record"]
     splits = store.extras["record_splits"]
-    return (
-        json.loads(bytes(content[a:b]).decode("utf-8", "surrogatepass"))
-        for a, b in itertools.pairwise(splits)
-    )
+    for first in range(0, len(splits) - 1, RECORDS):
+        for start, end in itertools.pairwise(splits[first : first + RECORDS + 1].tolist()):
+            yield json.loads(content[start:end].tobytes().decode("utf-8", "surrogatepass"))
+        release(content)

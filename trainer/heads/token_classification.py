@@ -16,21 +16,14 @@ from pydantic import Field
 
 from trainer.backbones.sites import FIRST_HEAD_SITE
 from trainer.errors import ConfigError, DataError, shown_value
+from trainer.files.mapped import blocks, count_numbers
 from trainer.heads._carried_over import CarriedOver, LabelRows, carry_over, few, label_rows
 from trainer.heads._crf import Chain, forbidden_moves
-from trainer.heads._gold import (
-    TEXT_BITS,
-    Gold,
-    Words,
-    are_tags,
-    bio_tags,
-    read_spans,
-    scheme_of,
-    tag_numbers,
-)
-from trainer.heads._lost_words import invisible_words, remaining_spans
+from trainer.heads._gold import Gold, are_tags, bio_tags, read_spans, scheme_of, tag_numbers
+from trainer.heads._lost_words import invisible_words
 from trainer.heads._per_label import scores_per_label
 from trainer.heads._plain import Plain
+from trainer.heads._span_scores import ScoredWords, span_counts
 from trainer.heads._span_shapes import FIELDS, span_keys
 from trainer.heads._spans import (
     characters_before,
@@ -41,12 +34,23 @@ from trainer.heads._spans import (
     slices,
 )
 from trainer.heads._tags import OUTSIDE, continued, repaired
+from trainer.heads._word_tokens import Tags, align, opened, tokens_of_texts
 from trainer.lazy import keras, tf
 from trainer.settings.schema import DataSettings, HeadSettings
 from trainer.sources import Example, require_field
 
 if TYPE_CHECKING:
     from trainer.backbones.huggingface import TaskHead
+
+# of the store's extras
+WORD_COLUMNS = {
+    "word_tag": np.int32,
+    "word_token": np.int64,
+    "word_shares": np.bool_,
+    "word_splits": np.int64,
+}
+# as the ledger has them
+LOST = ("words_without_tokens", "spans_without_tokens", "borders_inside_tokens")
 
 
 class Settings(HeadSettings):
@@ -147,13 +151,12 @@ class Head(Plain):
             raise DataError(
                 f"{where} has {len(tags)} tags for {len(words)} words. Give each word one tag."
             )
-        lengths = np.array([len(word) for word in words], np.int32)
-        end = np.cumsum(lengths + len(self.settings.word_separator), dtype=np.int32) - len(
-            self.settings.word_separator
-        )
-        return Gold(
-            end - lengths, end, tuple(tags), example.lines, invisible=invisible_words(words)
-        )
+        separator = len(self.settings.word_separator)
+        start = tuple(
+            itertools.accumulate((len(word) + separator for word in words[:-1]), initial=0)
+        )[: len(words)]
+        end = tuple(place + len(word) for place, word in zip(start, words, strict=True))
+        return Gold(start, end, tuple(tags), example.lines, invisible=invisible_words(words))
 
     def _words(self, example: Example, text: Any) -> list[str]:
         words = _parts(text) if isinstance(text, str) else text
@@ -173,7 +176,7 @@ class Head(Plain):
         """The text, and its words with a tag, or its spans, as word/TAG."""
         (text,) = texts
         tags = [tag.removeprefix("B-") if label.spans else tag for tag in label.tags]
-        places = zip(label.start.tolist(), label.end.tolist(), tags, strict=True)
+        places = zip(label.start, label.end, tags, strict=True)
         words = [(text[start:end], tag) for start, end, tag in places if tag != OUTSIDE]
         tagged = [f"{word if word.strip() else shown_value(word)}/{tag}" for word, tag in words]
         return [(self.data.text, text), ("spans" if label.spans else "tags", "  ".join(tagged))]
@@ -228,96 +231,61 @@ class Head(Plain):
             split: what is being written: its `labels`, `origin` and `writer`.
         Returns:
             no columns.
-            token columns: `label`, 1 + the tag's number where a word, or a part of one that is
-                tokenized like a word, begins.
-            extras for `metrics`: of each gold word its tag `word_tag`, its token in the store
-                `word_token` (-1: none) and
-            whether it shares it with the word before, `word_shares`; `word_splits` (texts + 1,)
-            int64; `unseen_tags`, the tags
+            no token columns; the writer has `label`, 1 + the tag's number where a word, or a part
+            of one that is tokenized like a word, begins. extras for `metrics`: of each gold word
+            its tag `word_tag`, its token in the store `word_token` (-1: none) and whether it shares
+            it with the word before, `word_shares`; `word_splits` (texts + 1,) int64; `unseen_tags`,
+            the tags
             that train does not have: their words are scored, as missed, and not learnt. Words
                 without a token are not scored.
         """
-        tags, unseen = tag_numbers(
+        numbers, unseen = tag_numbers(
             split,
             vocabulary,
             ledger,
             held_out=not isinstance(getattr(self.data, split.name), str),
             convert=self.settings.scheme == "auto",
         )
-        writer = split.writer
-        rows = np.repeat(writer.column("example").astype(np.int64), np.diff(writer.row_splits()))
-        mine = np.flatnonzero(
-            (writer.token_column("words") > 0) & (writer.token_column("owned") > 0)
-        )
-        place = (rows[mine] << TEXT_BITS) + writer.token_column("start")[mine]
-        finish = (rows[mine] << TEXT_BITS) + writer.token_column("end")[mine]
-        words = Words.of(split.labels, tags, place, finish)
-        # A token belongs to the first word that ends behind its start, if that word begins before
-        # the token ends.
-        word = np.searchsorted(words.end, place, side="right")
-        inside = (
-            (word < len(words.end)) & (words.start[np.minimum(word, len(words.end) - 1)] < finish)
-            if len(words.end)
-            else np.zeros(len(word), bool)
-        )
-        # a token between two words, where they are joined by something else, has none
-        owner = np.where(inside, word, -1)
-        first = inside & np.concatenate([[True], owner[1:] != owner[:-1]])
         names = [*vocabulary["labels"], *unseen]
         follow = np.array(
             [names.index(continued(tag, vocabulary["scheme"])) for tag in names], np.int32
         )
-        token = np.full(len(words.end), -1, np.int64)
-        token[word[first]] = mine[first]
-        # What has no token of its own may stand inside that of the word before: several characters
-        # to a Chinese tagger may be one token.
-        around = np.searchsorted(place, words.start, side="right") - 1
-        shares = (token < 0) & (around >= 0)
-        shares[shares] &= finish[around[shares]] > words.start[shares]
-        shares[words.invisible] = False
-        token[shares] = mine[around[shares]]
-        word_tag = self._without_lost_words(split, words, token, vocabulary, ledger)
-        kept = np.flatnonzero(token >= 0)
-        before = np.concatenate([kept[:1], kept[:-1]])
-        for index in kept[shares[kept] & (word_tag[kept] != follow[word_tag[before]])]:
-            ledger.add(split.name, "borders_inside_tokens", words.origin(split, index))
-        label = np.zeros(len(rows), np.int32)
-        tag = np.where(first[inside], word_tag[word[inside]], follow[word_tag[word[inside]]])
-        if vocabulary["scheme"] != "none":
-            tag = _opened(tag, rows[mine[inside]])
-        label[mine[inside]] = 1 + tag
-        label[label > len(vocabulary["labels"])] = 0
-        extras = {
-            "word_tag": word_tag,
-            "word_token": token,
-            "word_shares": shares,
-            "word_splits": words.splits,
-            "unseen_tags": np.array(unseen, np.str_),
-        }
-        return {}, {"label": label}, extras
-
-    def _without_lost_words(
-        self,
-        split: Any,
-        words: Words,
-        token: np.ndarray,
-        vocabulary: Mapping[str, Any],
-        ledger: Any,
-    ) -> np.ndarray:
-        """(W,) int32, the words' tags, where spans begin with a word that has a token; the ledger
-        has the words and spans without one.
-        """
-        lost = np.flatnonzero(token < 0)
-        if not len(lost):
-            return words.tag
-        for index in lost:
-            ledger.add(split.name, "words_without_tokens", words.origin(split, index))
-        if vocabulary["scheme"] == "none":
-            return words.tag
-        tags, gone = remaining_spans(words.tag, words.text(), token < 0)
-        for index in gone:
-            ledger.add(split.name, "spans_without_tokens", words.origin(split, index))
-        return tags
+        tags = Tags(len(vocabulary["labels"]), follow, spans=vocabulary["scheme"] != "none")
+        kept = {name: split.writer.scratch(dtype) for name, dtype in WORD_COLUMNS.items()}
+        kept["word_splits"].append(0)
+        lost: dict[str, list[Any]] = {}  # kind -> the first place, and how many
+        done = 0  # tags
+        for tokens in tokens_of_texts(split.writer):
+            golds = split.labels[tokens.texts.start : tokens.texts.stop]
+            ends = np.cumsum([len(gold.tags) for gold in golds])
+            found = align(
+                golds, np.split(numbers[done : done + int(ends[-1])], ends[:-1]), tokens, tags
+            )
+            done += int(ends[-1])
+            split.writer.append_tokens("label", found.label)
+            kept["word_splits"].extend(len(kept["word_tag"]) + found.splits[1:])
+            for name, values in (
+                ("word_tag", found.tag),
+                ("word_token", found.token),
+                ("word_shares", found.shares),
+            ):
+                kept[name].extend(values)
+            for kind, words in found.lost.items():
+                if len(words):
+                    first = found.origin(
+                        golds, words[0], lambda text, texts=tokens.texts: split.origin(texts[text])
+                    )
+                    lost.setdefault(kind, [first, 0])[1] += len(words)
+        for kind in sorted(lost, key=LOST.index):
+            ledger.add(split.name, kind, *lost[kind])
+        return (
+            {},
+            {},
+            {
+                **{name: values.mapped() for name, values in kept.items()},
+                "unseen_tags": np.array(unseen, np.str_),
+            },
+        )
 
     def encode(self, text: tf.Tensor) -> tuple[dict[str, Any], dict[str, tf.Tensor]]:
         """Token columns and counts; the very function that serves.
@@ -557,25 +525,16 @@ class Head(Plain):
         """Over every gold word of a split once: accuracy of the tags, and of whole spans precision,
         recall and f1, strictly (seqeval).
         """
-        gold, predicted = self.tags(results, store)
-        labelled = int((np.asarray(store.tokens["label"]) > 0).sum())
-        pairs = [
-            (g, p)
-            for gs, ps in zip(gold, predicted, strict=True)
-            for g, p in zip(gs, ps, strict=True)
-        ]
+        words = self.scored_words(results, store)
+        labelled = sum(np.count_nonzero(label) for label in blocks(store.tokens["label"]))
         values = {
             "loss": float(results["loss"].sum(dtype=np.float64) / max(labelled, 1)),
-            "accuracy": sum(g == p for g, p in pairs) / max(len(pairs), 1),
+            "accuracy": float(
+                np.count_nonzero(words.gold == words.predicted) / max(len(words.gold), 1)
+            ),
         }
         if self.spans:
-            from seqeval.metrics.v1 import precision_recall_fscore_support  # the strict one
-            from seqeval.scheme import IOB2
-
-            scores = precision_recall_fscore_support(
-                gold, predicted, average="micro", scheme=IOB2, zero_division=0
-            )
-            values |= dict(zip(("precision", "recall", "f1"), map(float, scores[:3]), strict=True))
+            values |= span_counts(words, len(self._names(store))).total()
         return values
 
     def label_counts(self, vocabulary: Mapping[str, Any], store: Any) -> dict[str, int]:
@@ -584,7 +543,7 @@ class Head(Plain):
         """
         names = [*vocabulary["labels"], *store.extras["unseen_tags"].tolist()]
         counts = zip(
-            names, np.bincount(store.extras["word_tag"], minlength=len(names)).tolist(), strict=True
+            names, count_numbers(store.extras["word_tag"], len(names)).tolist(), strict=True
         )
         if vocabulary["scheme"] == "none":
             return dict(counts)
@@ -602,52 +561,36 @@ class Head(Plain):
         """precision, recall, f1 and support of each type of span, strictly (seqeval); of each tag
         where tags are no spans.
         """
-        gold, predicted = self.tags(results, store)
+        words = self.scored_words(results, store)
+        names = self._names(store)
         if not self.spans:
-            return scores_per_label(
-                list(itertools.chain(*gold)),
-                list(itertools.chain(*predicted)),
-                [*self.vocabulary["labels"], *store.extras["unseen_tags"].tolist()],
-            )
-        from seqeval.metrics import classification_report
-        from seqeval.scheme import IOB2
+            return scores_per_label(words.gold, words.predicted, names, list(range(len(names))))
+        return span_counts(words, len(names)).of_each([name[2:] for name in names[1::2]])
 
-        report = classification_report(
-            gold, predicted, mode="strict", scheme=IOB2, output_dict=True, zero_division=0
-        )
-        types = [
-            tag[2:]
-            for tag in (*self.vocabulary["labels"], *store.extras["unseen_tags"].tolist())
-            if tag.startswith("B-") and tag[2:] in report
-        ]
-        return {
-            name: {
-                "precision": float(report[name]["precision"]),
-                "recall": float(report[name]["recall"]),
-                "f1": float(report[name]["f1-score"]),
-                "support": int(report[name]["support"]),
-            }
-            for name in types
-        }
+    def _names(self, store: Any) -> list[str]:
+        """The tags of train, and those that the split has beside them."""
+        return [*self.vocabulary["labels"], *store.extras["unseen_tags"].tolist()]
 
-    def tags(
-        self, results: Mapping[str, np.ndarray], store: Any
-    ) -> tuple[list[list[str]], list[list[str]]]:
+    def scored_words(self, results: Mapping[str, np.ndarray], store: Any) -> ScoredWords:
         """Gold and predicted tags of every text's words, in BIO, but of those that have no token: a
         span is its other words.
         """
-        extras = store.extras
-        scored = extras["word_token"] >= 0
-        labels = np.array([*self.vocabulary["labels"], *extras["unseen_tags"].tolist()], object)
-        follow = np.array([continued(tag, self.vocabulary["scheme"]) for tag in labels], object)
-        numbers = results["tag"][extras["word_token"][scored]]
-        guess = np.where(extras["word_shares"][scored], follow[numbers], labels[numbers]).tolist()
-        gold = labels[extras["word_tag"][scored]].tolist()
-        splits = np.concatenate([[0], np.cumsum(scored)])[extras["word_splits"]].tolist()
-        texts = list(itertools.pairwise(splits))
-        return (
-            [gold[a:b] for a, b in texts],
-            [repaired(guess[a:b]) if self.spans else guess[a:b] for a, b in texts],
+        token = np.asarray(store.extras["word_token"])
+        scored = token >= 0
+        token = token[scored]
+        shares = np.asarray(store.extras["word_shares"])[scored]
+        predicted = results["tag"][token]
+        names = self._names(store)
+        follow = np.array(
+            [names.index(continued(tag, self.vocabulary["scheme"])) for tag in names], np.int32
+        )
+        predicted[shares] = follow[predicted[shares]]
+        splits = np.concatenate([[0], np.cumsum(scored)])[store.extras["word_splits"]]
+        text = np.repeat(np.arange(len(splits) - 1, dtype=np.int32), np.diff(splits))
+        return ScoredWords(
+            np.asarray(store.extras["word_tag"])[scored],
+            opened(predicted, text) if self.spans else predicted,
+            text,
         )
 
     def decode(
@@ -785,21 +728,6 @@ def _parts(line: str) -> list[str]:
     CoNLL's columns.
     """
     return [part for part in re.split("[ \t\r\n]+", line) if part]
-
-
-def _opened(tag: np.ndarray, text: np.ndarray) -> np.ndarray:
-    """Tags of the tokens of texts, in which no span begins with I-: where the word that has B- left
-    no token, the next begins the span.
-
-    Args:
-        tag: (N,) int64, a place in O, B-x, I-x, B-y, I-y, …; text: (N,), which text each token is
-            of.
-    """
-    inside = (tag > 0) & (tag % 2 == 0)
-    same = np.concatenate(
-        [[False], ((tag[1:] - 1) // 2 == (tag[:-1] - 1) // 2) & (text[1:] == text[:-1])]
-    )[: len(tag)]
-    return tag - (inside & ~same)
 
 
 def _fresh(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:

@@ -1,5 +1,6 @@
 """One folder a class: each file in it is a text, the folder's name is the label."""
 
+import contextlib
 import fnmatch
 import os
 import pathlib
@@ -9,7 +10,8 @@ from typing import Literal
 from pydantic import Field
 
 from trainer.errors import ConfigError, DataError, shown_value
-from trainer.files.mirror import shown
+from trainer.files.mirror import cache_folder, shown
+from trainer.files.spool import in_order
 from trainer.files.storage import expand
 from trainer.settings.schema import DataSettings
 from trainer.sources import Example, Origin, Source, setting_of, text_fields
@@ -164,17 +166,33 @@ def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__pycache__"  # found below pkg://
 
 
-def _refuse(error: OSError) -> None:
-    """A folder that cannot be listed is not passed over: its texts would be missed."""
-    with reading(shown(error.filename), 0):
-        raise error
-
-
 def _walk(folder: pathlib.Path, pattern: str) -> Iterator[pathlib.Path]:
-    """The files below a folder whose names match, in order."""
-    for parent, folders, names in os.walk(folder, onerror=_refuse):
-        # in place: os.walk goes by it
-        folders[:] = sorted(name for name in folders if not _is_hidden(name))
-        for name in sorted(names):
-            if not _is_hidden(name) and fnmatch.fnmatchcase(name, pattern):
-                yield pathlib.Path(parent, name)
+    """The files below a folder whose names match, and then those of each folder inside, by name.
+
+    A folder that cannot be listed is refused, as its texts would be missed.
+    """
+    inside: list[str] = []
+
+    def names() -> Iterator[str]:
+        with reading(shown(folder), 0), os.scandir(folder) as entries:
+            for entry in entries:
+                if _is_hidden(entry.name):
+                    continue
+                if not _leads_to_folder(entry):
+                    if fnmatch.fnmatchcase(entry.name, pattern):
+                        yield entry.name
+                elif not entry.is_symlink():  # which may lead back here
+                    inside.append(entry.name)
+
+    with contextlib.closing(in_order(names(), cache_folder())) as ordered:
+        for name in ordered:
+            yield folder / name
+    for name in sorted(inside):
+        yield from _walk(folder / name, pattern)
+
+
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # as os.walk does
+        return False
