@@ -16,6 +16,7 @@ from tests import toy
 from trainer.backbones import huggingface
 from trainer.data.ledger import Ledger
 from trainer.errors import ConfigError, DataError
+from trainer.files.spool import Numbers
 from trainer.heads.classification import Head, Settings
 from trainer.run.model import Model
 from trainer.settings.schema import DataSettings
@@ -183,7 +184,8 @@ def test_labels_become_numbers():
         (several, [("c", "a"), ()], [[1, 0, 1], [0, 0, 0]]),
         (number, [0.5, -2.0], [0.5, -2.0]),
     ):
-        split = types.SimpleNamespace(name="train", labels=labels, origin=str)
+        writer = types.SimpleNamespace(scratch=lambda dtype, shape=(): Numbers(None, dtype, shape))
+        split = types.SimpleNamespace(name="train", labels=labels, origin=str, writer=writer)
         assert head.label_columns(split, head.vocabulary, Ledger())[0]["label"].tolist() == numbers
 
 
