@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from tests import toy
 from tests.golden.cases import of_task
 from trainer.backbones import huggingface
+from trainer.data.batch import Batch
 from trainer.errors import WeightsError
 from trainer.heads import classification, question_answering, token_classification
 from trainer.heads._carried_over import label_rows
@@ -154,15 +154,7 @@ def carried(module, folder, labels, names=NAMES, **settings):
         )
     )
     inputs = dict(np.load(GOLDEN / "inputs.npz"))
-    rows = tf.range(3)
-    logits = model.logits(
-        {
-            **inputs,
-            "example_row": rows,
-            "example_start": tf.zeros_like(rows),
-            "example_length": tf.reduce_sum(inputs["padding_mask"], axis=1),
-        }
-    ).numpy()
+    logits = model.logits(Batch.one_a_row(inputs)).numpy()
     return (
         logits,
         said,

@@ -14,6 +14,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from tests import toy
 from trainer.backbones import huggingface
+from trainer.data.batch import Batch, Examples, Rows
 from trainer.data.ledger import Ledger
 from trainer.errors import ConfigError, DataError
 from trainer.files.spool import Numbers
@@ -46,13 +47,24 @@ def stored(logits, label):
     return {"logits": logits}, types.SimpleNamespace(columns={"label": label}, extras={})
 
 
+def batch_of(label, weight):
+    nowhere = tf.zeros(len(label), tf.int32)
+    return Batch(
+        rows=Rows(token_ids=nowhere[:, None]),
+        examples=Examples(row=nowhere, start=nowhere, length=nowhere, weight=tf.constant(weight)),
+        label=tf.constant(label),
+        predicted=None,
+        own={},
+    )
+
+
 def loss_of(head, logits, label, present=None):
     weight = np.ones(len(label), np.float32) if present is None else np.array(present, np.float32)
     return [
         float(x)
         for x in head.loss(
             tf.constant(logits, tf.float32),
-            {"label": tf.constant(label), "sample_weight": tf.constant(weight)},
+            batch_of(label, weight),
         )
     ]
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from tests import toy
 from tests.golden.cases import of_task
 from trainer.backbones.huggingface import load_backbone, read_task_head, save_huggingface
+from trainer.data.batch import Batch
 from trainer.heads import classification, question_answering, token_classification
 from trainer.run.model import Model
 from trainer.settings.schema import DataSettings
@@ -60,15 +60,7 @@ def test_logits_are_pytorchs(name, case):
         tensor for tensor in report.unused if not tensor.startswith("pooler")
     }
     inputs = dict(np.load(GOLDEN / "inputs.npz"))
-    rows = tf.range(3)
-    logits = model.logits(
-        {
-            **inputs,
-            "example_row": rows,
-            "example_start": tf.zeros_like(rows),
-            "example_length": tf.reduce_sum(inputs["padding_mask"], axis=1),
-        }
-    ).numpy()
+    logits = model.logits(Batch.one_a_row(inputs)).numpy()
     expected = np.load(GOLDEN / case / "outputs.npz")["logits"]
     real = inputs["padding_mask"].astype(bool) if expected.ndim == 3 else slice(None)
     np.testing.assert_allclose(logits[real], expected[real], atol=1e-5, rtol=0)

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tests import toy
 from tests.golden.cases import of_task
 from trainer.backbones import huggingface
+from trainer.data.batch import Batch
 from trainer.data.batching import lay_out
 from trainer.data.pipeline import fill
 from trainer.data.prepare import prepare
@@ -64,7 +65,7 @@ def model_of(case):
 def test_logits_are_pytorchs(case):
     _, model = model_of(case)
     inputs = dict(np.load(GOLDEN / "inputs.npz"))
-    hidden, embeddings, bias = model.logits({**inputs, "scored": tf.range(27)})
+    hidden, embeddings, bias = model.logits(Batch.one_a_row({**inputs, "scored": tf.range(27)}))
     logits = tf.matmul(hidden, embeddings, transpose_b=True).numpy() + (
         0 if bias is None else bias.numpy()
     )
@@ -524,7 +525,8 @@ def test_perplexity_is_that_of_each_token_once(tmp_path, batching):
             indices, store.lengths[indices], batching=batching, seq_len=16, shards=2, capacity=8
         )
         for shard in range(2):
-            batch = {name: values[0] for name, values in fill(store, layout, [shard]).items()}
+            columns = fill(store, layout, [shard])
+            batch = Batch.of({name: values[0] for name, values in columns.items()})
             found = model.results(batch)
             mine = layout.index[shard]
             for name in results:
@@ -533,7 +535,12 @@ def test_perplexity_is_that_of_each_token_once(tmp_path, batching):
     for row in range(len(store)):
         tokens = store.example(row)
         hidden, embeddings, _ = model.logits(
-            {"token_ids": tokens["token_ids"][None], "scored": tf.range(len(tokens["token_ids"]))}
+            Batch.one_a_row(
+                {
+                    "token_ids": tokens["token_ids"][None],
+                    "scored": tf.range(len(tokens["token_ids"])),
+                }
+            )
         )
         logits = hidden.numpy().astype(np.float64) @ embeddings.numpy().T
         logits -= np.log(

@@ -16,6 +16,7 @@ from tests import toy
 from tests.text.byte_bpe_reference import write_byte_bpe
 from tests.text.sentencepiece_reference import NAMES, learnt_folder
 from trainer.backbones import huggingface
+from trainer.data.batch import Batch
 from trainer.errors import ConfigError, DataError
 from trainer.heads import masked_lm, prompt
 from trainer.run.model import Model
@@ -192,19 +193,11 @@ def test_answers_are_the_masked_language_models_own(weights):
     dense = {name: values.to_tensor() for name, values in columns.items()}
     lengths = tf.cast(columns["token_ids"].row_lengths(), tf.int32)
     mask = tf.sequence_mask(lengths, dtype=tf.int32)
-    logits = model.logits(
-        {
-            **dense,
-            "padding_mask": mask,
-            "example_row": tf.range(2),
-            "example_start": tf.zeros(2, tf.int32),
-            "example_length": lengths,
-        }
-    )
+    logits = model.logits(Batch.one_a_row({**dense, "padding_mask": mask}))
     plain, _ = masked.encode(tf.constant([f"{line} it was [MASK]." for line in text]))
     assert plain["token_ids"].to_list() == columns["token_ids"].to_list()
-    batch = {"token_ids": dense["token_ids"], "padding_mask": mask}
-    hidden, table, bias = other.logits({**batch, **masked.served(batch)})
+    batch = Batch.one_a_row({"token_ids": dense["token_ids"], "padding_mask": mask})
+    hidden, table, bias = other.logits(masked.served(batch))
     everything = (tf.matmul(hidden, table, transpose_b=True) + bias).numpy()
     np.testing.assert_allclose(
         logits,

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tests import toy
 from trainer.backbones import huggingface
+from trainer.data.batch import Batch
 from trainer.data.prepare import prepare
 from trainer.errors import ConfigError, DataError
 from trainer.heads import _answers
@@ -498,14 +499,16 @@ def test_the_best_spans_are_those_of_all_pairs_tried(weights, packed):
     candidate = np.where(ids > 0, rng.choice([0, 1, 2, 3, 3, 3], ids.shape), 0).astype(np.int32)
     starts = [0, 10] if packed else [0]
     batch = {
+        "token_ids": ids,
         "sequence_ids": ids,
         "candidate": candidate,
         "example_row": np.zeros(len(starts), np.int32),
         "example_start": np.array(starts, np.int32),
+        "example_length": np.array([10, 12] if packed else [22], np.int32),
         "label": np.array([[2, 4], [0, 0]][: len(starts)], np.int32),
         "sample_weight": np.ones(len(starts), np.float32),
     }
-    batch = {name: tf.constant(value) for name, value in batch.items()}
+    batch = Batch.of({name: tf.constant(value) for name, value in batch.items()})
     own = np.stack(
         [
             np.where((ids[0] == number + 1)[:, None], logits[0], NEVER)

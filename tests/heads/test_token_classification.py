@@ -23,6 +23,7 @@ from tests import toy
 from tests.text.byte_bpe_reference import write_byte_bpe
 from tests.text.sentencepiece_reference import learnt_folder
 from trainer.backbones import huggingface
+from trainer.data.batch import Batch
 from trainer.data.prepare import prepare
 from trainer.errors import ConfigError, DataError
 from trainer.heads._tags import repaired
@@ -185,7 +186,7 @@ def test_what_is_learnt_never_breaks_the_scheme(tmp_path, weights, rows, separat
         for name, values in store.tokens.items()
     }
     results = model.results(
-        {**tokens, "padding_mask": tf.sequence_mask(store.lengths, dtype=tf.int32)}
+        Batch.one_a_row({**tokens, "padding_mask": tf.sequence_mask(store.lengths, dtype=tf.int32)})
     )
     assert results["loss"].numpy().max() < 100
 

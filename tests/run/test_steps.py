@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tests import toy
 from tests.stepping import KINDS, SEQ_LEN, Setup, make_store
+from trainer.data.batch import Batch
 from trainer.data.batching import lay_out
 from trainer.data.store import StoreWriter, TokenStore
 from trainer.run.steps import LOGGED, feed, make_results_call, split_results
@@ -44,9 +45,7 @@ def assert_near(found, expected, tolerance=1e-6):
 
 def lone_logits(setup, store, index):
     example = {name: values[None] for name, values in store.example(index).items()}
-    return setup.model.logits(
-        {**example, "example_row": tf.constant([0]), "example_start": tf.constant([0])}
-    )[0]
+    return setup.model.logits(Batch.one_a_row(example))[0]
 
 
 def reference(setup, store, example_loss, weights):

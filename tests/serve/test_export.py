@@ -12,6 +12,7 @@ from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tests import toy
 from tests.serve.test_warmup import fields, request
 from trainer.backbones import huggingface
+from trainer.data.batch import Batch
 from trainer.errors import JobDirError
 from trainer.heads.classification import Head, Settings
 from trainer.machine import allocator
@@ -55,11 +56,7 @@ def logits_of(model, head, samples):
     rows = []
     for index in range(len(samples)):
         lone = {name: values[index][None] for name, values in columns.items()}
-        rows.append(
-            model.logits(
-                {**lone, "example_row": tf.constant([0]), "example_start": tf.constant([0])}
-            )[0]
-        )
+        rows.append(model.logits(Batch.one_a_row(lone))[0])
     return np.stack(rows)
 
 

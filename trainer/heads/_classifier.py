@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
+from trainer.data.batch import Batch
 from trainer.errors import ConfigError, DataError, shown_value
 from trainer.files.mapped import blocks, count_numbers
 from trainer.heads._class_metrics import (
@@ -345,16 +346,14 @@ class Classifier(Plain):
             few=self.lives_on_pretraining,
         )
 
-    def loss(
-        self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor]
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def loss(self, logits: tf.Tensor, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
         """Sum over the examples of weight x loss, and the sum of the weights; the caller divides by
         the step's global weight.
 
         Source: Szegedy et al. 2016 for label smoothing.
         """
-        label = batch["label"]
-        weight = batch["sample_weight"]
+        label = batch.label
+        weight = batch.examples.weight
         smoothing = self.settings.label_smoothing
         if self.settings.kind == "regression":
             losses = tf.square(logits[:, 0] - label)
@@ -368,7 +367,7 @@ class Classifier(Plain):
             losses = -tf.reduce_sum(target * tf.nn.log_softmax(logits), axis=1)
         return tf.reduce_sum(losses * weight), tf.reduce_sum(weight)
 
-    def results(self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def results(self, logits: tf.Tensor, batch: Batch) -> dict[str, tf.Tensor]:
         """The logits: all that metrics and answers need."""
         return {"logits": logits}
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
+from trainer.data.batch import Batch
 from trainer.errors import ConfigError, DataError
 from trainer.heads._plain import Plain
 from trainer.lazy import tf
@@ -186,25 +187,25 @@ class LanguageModel(Plain):
             (2 + 2 * (not frozen_embeddings) + 2) * config.vocabulary_size * config.embedding_size
         )
 
-    def loss(self, logits: Any, batch: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+    def loss(self, logits: Any, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
         """Sum of the losses of the predicted tokens, and their number."""
         from trainer.heads._projection import weighted_loss
 
-        weight = batch["scored_weight"]
-        return weighted_loss(*logits, batch["scored_target"], weight), tf.reduce_sum(weight)
+        weight = batch.predicted.weight
+        return weighted_loss(*logits, batch.predicted.target, weight), tf.reduce_sum(weight)
 
-    def results(self, logits: Any, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def results(self, logits: Any, batch: Batch) -> dict[str, tf.Tensor]:
         """Of each example: `loss` (E,), the sum over its predicted tokens; `predicted` (E,), how
         many; `correct` (E,), of how many the target was likeliest.
         """
         from trainer.heads._projection import losses_and_hits
 
-        losses, hits = losses_and_hits(*logits, batch["scored_target"])
-        weight = batch["scored_weight"]
-        slots = tf.shape(batch["example_row"])[0]
+        losses, hits = losses_and_hits(*logits, batch.predicted.target)
+        weight = batch.predicted.weight
+        slots = tf.shape(batch.examples.row)[0]
 
         def total(values: tf.Tensor) -> tf.Tensor:
-            return tf.math.unsorted_segment_sum(values * weight, batch["scored_example"], slots)
+            return tf.math.unsorted_segment_sum(values * weight, batch.predicted.example, slots)
 
         return {
             "loss": total(losses),

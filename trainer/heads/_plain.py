@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from trainer.data.batch import Batch
 from trainer.errors import ConfigError
-from trainer.lazy import tf
 from trainer.settings.schema import DataSettings
 from trainer.sources import Example
 
@@ -165,6 +165,6 @@ class Plain:
         """
         return samples
 
-    def served(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """What evaluation's batches have besides, for rows of one example each."""
-        return {}
+    def served(self, batch: Batch) -> Batch:
+        """The batch of a server, with what evaluation's batches have besides."""
+        return batch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
+from trainer.data.batch import Batch, Predicted
 from trainer.errors import ConfigError, DataError, WeightsError
 from trainer.files.mapped import blocks, release
 from trainer.files.spool import Ascending
@@ -471,7 +473,7 @@ class Head(LanguageModel):
         self,
         backbone: Any,
         outputs: Mapping[str, tf.Tensor],
-        batch: Mapping[str, tf.Tensor],
+        batch: Batch,
         *,
         training: bool,
         seed: Any,
@@ -481,23 +483,22 @@ class Head(LanguageModel):
         """
         hidden = outputs["sequence_output"]
         return (
-            tf.gather(tf.reshape(hidden, [-1, backbone.config.hidden_size]), batch["scored"]),
+            tf.gather(tf.reshape(hidden, [-1, backbone.config.hidden_size]), batch.predicted.place),
             backbone.word_embeddings(),
             None,
         )
 
-    def served(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """What evaluation's batches have besides, for rows of one example each with the column
-        `target`.
-        """
-        target = tf.reshape(batch["target"] * tf.cast(batch["padding_mask"], tf.int32), [-1])
-        shape = tf.shape(batch["target"])
-        return {
-            "scored": tf.range(tf.size(target)),
-            "scored_target": tf.maximum(target - 1, 0),
-            "scored_weight": tf.cast(target > 0, tf.float32),
-            "scored_example": tf.repeat(tf.range(shape[0]), shape[1]),
-        }
+    def served(self, batch: Batch) -> Batch:
+        """The batch of a server, which predicts where the column `target` says."""
+        target = tf.reshape(batch.own["target"] * tf.cast(batch.rows.padding_mask, tf.int32), [-1])
+        shape = tf.shape(batch.own["target"])
+        predicted = Predicted(
+            place=tf.range(tf.size(target)),
+            target=tf.maximum(target - 1, 0),
+            example=tf.repeat(tf.range(shape[0]), shape[1]),
+            weight=tf.cast(target > 0, tf.float32),
+        )
+        return dataclasses.replace(batch, predicted=predicted)
 
     def kept(self, split: Any) -> dict[str, np.ndarray]:
         """The targets of a split but train, for `judge`."""

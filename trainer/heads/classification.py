@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from trainer.backbones.sites import FIRST_HEAD_SITE
+from trainer.data.batch import Batch
 from trainer.heads._carried_over import CarriedOver, LabelRows, carry_over, label_rows
 from trainer.heads._classifier import Classifier, ClassifierSettings, class_weights_of
 from trainer.lazy import keras, tf
@@ -120,7 +121,7 @@ class Head(Classifier):
         self,
         backbone: Any,
         outputs: Mapping[str, tf.Tensor],
-        batch: Mapping[str, tf.Tensor],
+        batch: Batch,
         *,
         training: bool,
         seed: Any,
@@ -134,12 +135,12 @@ class Head(Classifier):
         def drop(x: tf.Tensor, site: int) -> tf.Tensor:
             return dropout(x, self.dropout, seed, site) if training and self.dropout else x
 
-        place = batch["example_start"] + (
-            tf.maximum(batch["example_length"] - 1, 0) if self.shape.reads_last else 0
+        place = batch.examples.start + (
+            tf.maximum(batch.examples.length - 1, 0) if self.shape.reads_last else 0
         )
         # (E, H)
         hidden = tf.gather_nd(
-            outputs["sequence_output"], tf.stack([batch["example_row"], place], axis=1)
+            outputs["sequence_output"], tf.stack([batch.examples.row, place], axis=1)
         )
         if self.shape.hidden is not None:
             hidden = drop(hidden, SITES[1]) if self.shape.hidden.drops_input else hidden

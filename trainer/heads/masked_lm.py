@@ -4,6 +4,7 @@ pretraining of an encoder on another domain.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
+from trainer.data.batch import Batch, Predicted
 from trainer.errors import ConfigError
 from trainer.heads._carried_over import CarriedOver
 from trainer.heads._language_model import LanguageModel, LanguageModelSettings
@@ -191,7 +193,7 @@ class Head(LanguageModel):
         self,
         backbone: Any,
         outputs: Mapping[str, tf.Tensor],
-        batch: Mapping[str, tf.Tensor],
+        batch: Batch,
         *,
         training: bool,
         seed: Any,
@@ -201,7 +203,7 @@ class Head(LanguageModel):
         """
         hidden = tf.gather(
             tf.reshape(outputs["sequence_output"], [-1, backbone.config.hidden_size]),
-            batch["scored"],
+            batch.predicted.place,
         )
         return (
             tf.cast(self.output.transform(hidden), backbone.compute_dtype),
@@ -209,19 +211,17 @@ class Head(LanguageModel):
             self.output.bias(),
         )
 
-    def served(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """The places of the masks in the text."""
-        return {
-            "scored": tf.reshape(
-                tf.where(tf.reshape(batch["token_ids"] == self.tokenizer.mask_id, [-1])), [-1]
-            )
-        }
+    def served(self, batch: Batch) -> Batch:
+        """The batch of a server, which predicts where the texts have masks."""
+        is_mask = tf.reshape(batch.rows.token_ids == self.tokenizer.mask_id, [-1])
+        predicted = Predicted(place=tf.reshape(tf.where(is_mask), [-1]))
+        return dataclasses.replace(batch, predicted=predicted)
 
-    def results(self, logits: Any, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def results(self, logits: Any, batch: Batch) -> dict[str, tf.Tensor]:
         """In evaluation as every language model; served, of each token `top_id` (R, L, K) int32 and
         `top_score` (R, L, K), -1 where it is no mask.
         """
-        if "scored_target" in batch:
+        if batch.predicted.target is not None:
             return super().results(logits, batch)
         x, embeddings, bias = logits
         words = len(self.tokenizer.vocabulary)  # a model may have embeddings to spare
@@ -232,13 +232,15 @@ class Head(LanguageModel):
             tf.nn.softmax(tf.cast(tf.matmul(x, embeddings, transpose_b=True), tf.float32) + bias),
             count,
         )
-        shape = tf.concat([[tf.size(batch["token_ids"])], [count]], 0)
+        shape = tf.concat([[tf.size(batch.rows.token_ids)], [count]], 0)
 
         def spread(values: tf.Tensor) -> tf.Tensor:
             flat = tf.tensor_scatter_nd_update(
-                tf.fill(shape, tf.constant(-1, values.dtype)), batch["scored"][:, None], values
+                tf.fill(shape, tf.constant(-1, values.dtype)),
+                batch.predicted.place[:, None],
+                values,
             )
-            return tf.reshape(flat, tf.concat([tf.shape(batch["token_ids"]), shape[1:]], 0))
+            return tf.reshape(flat, tf.concat([tf.shape(batch.rows.token_ids), shape[1:]], 0))
 
         return {"top_id": spread(ids), "top_score": spread(scores)}
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
+from trainer.data.batch import Batch
 from trainer.errors import ConfigError, DataError, shown_value
 from trainer.heads._carried_over import CarriedOver
 from trainer.heads._classifier import Classifier, ClassifierSettings, class_weights_of, known_counts
@@ -321,23 +322,23 @@ class Head(Classifier):
         self,
         backbone: Any,
         outputs: Mapping[str, tf.Tensor],
-        batch: Mapping[str, tf.Tensor],
+        batch: Batch,
         *,
         training: bool,
         seed: Any,
     ) -> tf.Tensor:
         """(E, C) float32: of the labels' words alone, at each example's mask."""
-        asked = tf.gather(batch["asked"], batch["example_row"])  # (E, L)
+        asked = tf.gather(batch.own["asked"], batch.examples.row)  # (E, L)
         place = tf.range(tf.shape(asked)[1])[None, :]
-        start = batch["example_start"][:, None]
-        length = batch["example_length"][:, None]
+        start = batch.examples.start[:, None]
+        length = batch.examples.length[:, None]
         place = tf.argmax(
             tf.where((place >= start) & (place < start + length), asked, 0),
             axis=1,
             output_type=tf.int32,
         )
         hidden = tf.gather_nd(
-            outputs["sequence_output"], tf.stack([batch["example_row"], place], axis=1)
+            outputs["sequence_output"], tf.stack([batch.examples.row, place], axis=1)
         )
         words = tf.constant(self.words)
         table = tf.gather(backbone.embeddings.word.value, words)

@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from trainer.backbones.sites import FIRST_HEAD_SITE
+from trainer.data.batch import Batch
 from trainer.errors import ConfigError, DataError
 from trainer.files.mapped import release
 from trainer.heads._carried_over import CarriedOver, LabelRows, carry_over
@@ -383,7 +384,7 @@ class Head(Plain):
         self,
         backbone: Any,
         outputs: Mapping[str, tf.Tensor],
-        batch: Mapping[str, tf.Tensor],
+        batch: Batch,
         *,
         training: bool,
         seed: Any,
@@ -396,32 +397,30 @@ class Head(Plain):
         hidden = outputs["sequence_output"]
         if training and self.dropout:
             hidden = dropout(hidden, self.dropout, seed, FIRST_HEAD_SITE)
-        logits = tf.gather(self.output(tf.cast(hidden, tf.float32)), batch["example_row"])
+        logits = tf.gather(self.output(tf.cast(hidden, tf.float32)), batch.examples.row)
         return tf.where(_own(batch)[:, :, None], logits, NEVER)
 
-    def loss(
-        self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor]
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def loss(self, logits: tf.Tensor, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
         """Sum over the windows of the mean of both losses, and their number; windows that cannot be
         learnt from weigh nothing.
         """
-        weight = batch["sample_weight"] * tf.cast(batch["label"][:, 0] >= 0, tf.float32)
+        weight = batch.examples.weight * tf.cast(batch.label[:, 0] >= 0, tf.float32)
         return tf.reduce_sum(self._losses(logits, batch) * weight), tf.reduce_sum(weight)
 
-    def _losses(self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        place = tf.maximum(batch["label"], 0) + batch["example_start"][:, None]  # (E, 2)
+    def _losses(self, logits: tf.Tensor, batch: Batch) -> tf.Tensor:
+        place = tf.maximum(batch.label, 0) + batch.examples.start[:, None]  # (E, 2)
         chosen = tf.gather(
             tf.transpose(tf.nn.log_softmax(logits, axis=1), (0, 2, 1)), place, batch_dims=2
         )
         return -tf.reduce_mean(chosen, axis=1)
 
-    def results(self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def results(self, logits: tf.Tensor, batch: Batch) -> dict[str, tf.Tensor]:
         """Of each window the N best spans: `score` (E, N), NEVER where there are fewer; `first`,
         `last` (E, N) int32, tokens of the window; `none` (E,), the score of no answer; `loss` (E,)
         where labels are.
         """
         # (E, L)
-        candidate = tf.where(_own(batch), tf.gather(batch["candidate"], batch["example_row"]), 0)
+        candidate = tf.where(_own(batch), tf.gather(batch.own["candidate"], batch.examples.row), 0)
         edge = candidate % 2 == EDGE
         middle = candidate >= MIDDLE
         begin, end = (tf.where(edge, logits[:, :, side], NEVER) for side in (0, 1))
@@ -447,15 +446,15 @@ class Head(Plain):
             constant_values=2 * NEVER,
         )
         score, place = tf.math.top_k(flat, count)
-        first = tf.minimum(place // most, length - 1) - batch["example_start"][:, None]
-        cls = tf.gather(logits, batch["example_start"], batch_dims=1)
+        first = tf.minimum(place // most, length - 1) - batch.examples.start[:, None]
+        cls = tf.gather(logits, batch.examples.start, batch_dims=1)
         found = {
             "score": tf.maximum(score, NEVER),
             "first": first,
             "last": first + place % most,
             "none": tf.reduce_sum(cls, axis=1),
         }
-        return {**found, "loss": self._losses(logits, batch)} if "label" in batch else found
+        return {**found, "loss": self._losses(logits, batch)} if batch.label is not None else found
 
     def answers(
         self,
@@ -715,12 +714,12 @@ def _sides(rows: int) -> LabelRows:
     )
 
 
-def _own(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+def _own(batch: Batch) -> tf.Tensor:
     """(E, L) bool: which tokens of its row are the example's."""
-    if "sequence_ids" not in batch:
-        return tf.gather(batch["padding_mask"], batch["example_row"]) > 0
-    ids = tf.gather(batch["sequence_ids"], batch["example_row"])
-    return (ids == tf.gather(ids, batch["example_start"], batch_dims=1)[:, None]) & (ids > 0)
+    if batch.rows.sequence_ids is None:
+        return tf.gather(batch.rows.padding_mask, batch.examples.row) > 0
+    ids = tf.gather(batch.rows.sequence_ids, batch.examples.row)
+    return (ids == tf.gather(ids, batch.examples.start, batch_dims=1)[:, None]) & (ids > 0)
 
 
 def _windows_of_texts(writer: Writer) -> Iterator[list[Window]]:

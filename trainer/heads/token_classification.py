@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from trainer.backbones.sites import FIRST_HEAD_SITE
+from trainer.data.batch import Batch
 from trainer.errors import ConfigError, DataError, shown_value
 from trainer.files.mapped import blocks, count_numbers
 from trainer.heads._carried_over import CarriedOver, LabelRows, carry_over, few, label_rows
@@ -400,7 +401,7 @@ class Head(Plain):
         self,
         backbone: Any,
         outputs: Mapping[str, tf.Tensor],
-        batch: Mapping[str, tf.Tensor],
+        batch: Batch,
         *,
         training: bool,
         seed: Any,
@@ -413,18 +414,16 @@ class Head(Plain):
             hidden = dropout(hidden, self.dropout, seed, FIRST_HEAD_SITE)
         return self.output(tf.cast(hidden, tf.float32))
 
-    def loss(
-        self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor]
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def loss(self, logits: tf.Tensor, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
         """Sum of the losses over the labelled tokens, and their number."""
         return tf.reduce_sum(self._losses(logits, batch)), tf.reduce_sum(
-            tf.cast(batch["label"] > 0, tf.float32)
+            tf.cast(batch.label > 0, tf.float32)
         )
 
-    def _losses(self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        label = batch["label"]
+    def _losses(self, logits: tf.Tensor, batch: Batch) -> tf.Tensor:
+        label = batch.label
         if self.settings.crf:
-            kind = tf.where(label > 0, batch["words"], 0)
+            kind = tf.where(label > 0, batch.own["words"], 0)
             return self._chain().losses(logits, tf.maximum(label - 1, 0), kind, _fresh(batch))
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(label - 1, 0), logits)
         return tf.where(label > 0, losses, 0.0)
@@ -433,19 +432,19 @@ class Head(Plain):
         between, first = forbidden_moves(self.vocabulary["labels"], spans=self.spans)
         return Chain(self.moves.between.value + between, self.moves.first.value + first)
 
-    def results(self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def results(self, logits: tf.Tensor, batch: Batch) -> dict[str, tf.Tensor]:
         """Of each token, (R, L): `tag` int32; `score`, its probability; `margin`, how far the next
         is behind; and where labels are, `loss`.
         """
         if self.settings.crf:
-            tag, score, margin = self._chain().decode(logits, batch["words"], _fresh(batch))
+            tag, score, margin = self._chain().decode(logits, batch.own["words"], _fresh(batch))
         else:
             shares = tf.nn.softmax(logits)
             tag = tf.argmax(logits, axis=-1, output_type=tf.int32)
             score = tf.gather(shares, tag, batch_dims=2)
             margin = score - tf.reduce_max(shares - tf.one_hot(tag, self.classes), axis=-1)
         found = {"tag": tag, "score": score, "margin": margin}
-        return {**found, "loss": self._losses(logits, batch)} if "label" in batch else found
+        return {**found, "loss": self._losses(logits, batch)} if batch.label is not None else found
 
     def answers(
         self,
@@ -730,11 +729,11 @@ def _parts(line: str) -> list[str]:
     return [part for part in re.split("[ \t\r\n]+", line) if part]
 
 
-def _fresh(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+def _fresh(batch: Batch) -> tf.Tensor:
     """(R, L) bool, where an example of a packed row begins."""
-    if "position_ids" in batch:
-        return batch["position_ids"] == 0
-    words = batch["words"]
+    if batch.rows.position_ids is not None:
+        return batch.rows.position_ids == 0
+    words = batch.own["words"]
     return tf.broadcast_to(tf.range(tf.shape(words)[1])[None] == 0, tf.shape(words))
 
 

@@ -20,11 +20,10 @@ from trainer.data.store import TokenStore
 from trainer.run.assembly import Parts
 from trainer.run.model import Model
 from trainer.run.optimization import Optimizer
-from trainer.run.steps import make_gradients
+from trainer.run.steps import Columns, make_gradients, micro_batch
 
 DYNAMIC_SIZE = re.compile(r"[a-z]+\d*\[[^\]]*<=[^\]]*\]")  # such as f32[<=32,8]
 OPERATION_NAME = re.compile(r'op_name="([^"]*)"')
-Batch = Mapping[str, tf.Tensor]
 
 
 class LoweringError(Exception):
@@ -121,7 +120,7 @@ class StepLowering:
         file.write_bytes(module)
         return file
 
-    def _empty_batch(self, shape: Shape) -> Batch:
+    def _empty_batch(self, shape: Shape) -> Columns:
         """A batch of that shape without any example: (M, …)."""
         places = (shape.micro_batches, shape.slots)
         empty = Layout(
@@ -134,10 +133,10 @@ class StepLowering:
         columns = fill(self.store, empty, range(shape.micro_batches))
         return {name: tf.constant(values) for name, values in columns.items()}
 
-    def _evaluation_step(self, batch: Batch) -> dict[str, tf.Tensor]:
-        return self.model.results({name: values[0] for name, values in batch.items()})
+    def _evaluation_step(self, columns: Columns) -> dict[str, tf.Tensor]:
+        return self.model.results(micro_batch(columns, 0))
 
-    def _training_step(self, shape: Shape, update: bool) -> Callable[[Batch], tf.Tensor]:
+    def _training_step(self, shape: Shape, update: bool) -> Callable[[Columns], tf.Tensor]:
         optimizer = self.optimizer
         gradients_of = make_gradients(
             self.model,
@@ -146,11 +145,11 @@ class StepLowering:
             shape.micro_batches,
         )
 
-        def step(batch: Batch) -> tf.Tensor:
+        def step(columns: Columns) -> tf.Tensor:
             number = tf.cast(optimizer.step.read_value(), tf.int32)
             run_seed = tf.constant(optimizer.settings.seed)
             seed = tf.stack([run_seed, number])
-            gradients, sums = gradients_of(batch, seed, tf.constant(0))
+            gradients, sums = gradients_of(columns, seed, tf.constant(0))
             if not update:
                 return [*gradients, sums]
             with tf.name_scope("update"):

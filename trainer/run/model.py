@@ -7,6 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from trainer.data.batch import Batch
+
 
 class Model(tf.Module):
     """The backbone with the layers of a head on it; what is trained, saved and served.
@@ -25,7 +27,7 @@ class Model(tf.Module):
 
     def logits(
         self,
-        batch: Mapping[str, tf.Tensor],
+        batch: Batch,
         *,
         training: bool = False,
         seed: tf.Tensor | None = None,
@@ -34,21 +36,15 @@ class Model(tf.Module):
         or (R, L, …) a token.
 
         Args:
-            batch: what data/pipeline.py's `fill` returns for one shard; position_ids, padding_mask
-                and sequence_ids may be left out.
+            batch: of one shard.
             seed: (2,) int32, of this step, replica and micro-batch; needed for training with
                 dropout.
         """
-        names = ("token_ids", "segment_ids", "position_ids", "padding_mask", "sequence_ids")
-        outputs = self.backbone(
-            {name: batch[name] for name in names if name in batch},
-            training=training,
-            dropout_seed=seed,
-        )
+        outputs = self.backbone(batch.rows.as_inputs(), training=training, dropout_seed=seed)
         with tf.name_scope("head"):
             return self._head.logits(self.backbone, outputs, batch, training=training, seed=seed)
 
-    def results(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def results(self, batch: Batch) -> dict[str, tf.Tensor]:
         """What evaluation keeps of a batch: the head's `results` of the logits."""
         logits = self.logits(batch)
         with tf.name_scope("head"):

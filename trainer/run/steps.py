@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from trainer.data.batch import Batch
 from trainer.data.batching import Layout, lay_out
 from trainer.data.pipeline import Draw, batches
 from trainer.data.store import TokenStore
@@ -24,7 +25,12 @@ from trainer.settings.schema import TrainSettings
 
 # the columns of what a train call returns
 LOGGED = ("loss_sum", "weight", "gradient_norm", "stop", "input_wait_s")
-Batch = Mapping[str, tf.Tensor]
+Columns = Mapping[str, tf.Tensor]  # by the names of `trainer.data.pipeline.fill`
+
+
+def micro_batch(columns: Columns, index: int | tf.Tensor) -> Batch:
+    """One of the micro-batches that the first dimension of the columns counts."""
+    return Batch.of({name: values[index] for name, values in columns.items()})
 
 
 def use_xla(settings: TrainSettings) -> bool:
@@ -44,12 +50,13 @@ def make_gradients(
 ) -> Callable[..., tuple[list[tf.Tensor], tf.Tensor]]:
     """What one replica computes of a step, before the replicas meet.
 
+    Dropout masks are a pure function of seed and shard, which is a micro-batch of a replica: 4
+    replicas draw what 4 micro-batches of one do.
+
     Returns:
-        (batch, seed, replica) -> the gradients of the sum of the weighted losses, times the loss
-        scale, one a weight in float32; and (2,) float32: that sum, and the weights'. The batch is
-        `fill`'s, its first dimension the micro-batches; seed (2,) int32. Dropout masks are a pure
-        function of seed and shard, which is a micro-batch of a replica: 4 replicas draw what 4
-        micro-batches of one do.
+        (columns, seed, replica) -> the gradients of the sum of the weighted losses, times the loss
+        scale, one a weight in float32; and (2,) float32: that sum, and the weights'. The columns
+        have the micro-batches as their first dimension; seed (2,) int32.
     """
     weights = list(optimizer.weights.values())
 
@@ -62,20 +69,17 @@ def make_gradients(
         gradients = tape.gradient(scaled, weights, unconnected_gradients="zero")
         # An embedding's gradient is a list of rows, of which a token has as many as it occurs:
         # dense, they are one.
-        return [
-            tf.cast(tf.convert_to_tensor(gradient), tf.float32) for gradient in gradients
-        ], tf.stack([loss_sum, weight])
+        dense = [tf.cast(tf.convert_to_tensor(gradient), tf.float32) for gradient in gradients]
+        return dense, tf.stack([loss_sum, weight])
 
     def gradients(
-        batch: Batch, seed: tf.Tensor, replica: tf.Tensor
+        columns: Columns, seed: tf.Tensor, replica: tf.Tensor
     ) -> tuple[list[tf.Tensor], tf.Tensor]:
         def part(index: int | tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
             shard_seed = tf.random.experimental.stateless_fold_in(
                 seed, replica * micro_batches + index
             )
-            return of_micro_batch(
-                {name: values[index] for name, values in batch.items()}, shard_seed
-            )
+            return of_micro_batch(micro_batch(columns, index), shard_seed)
 
         if micro_batches == 1:
             return part(0)
@@ -121,7 +125,7 @@ def make_train_call(
         lambda gradients, weight: optimizer.apply(gradients, weight), compiled_update
     )
 
-    def replica_step(batch: Batch, stop: tf.Tensor) -> tf.Tensor:
+    def replica_step(columns: Columns, stop: tf.Tensor) -> tf.Tensor:
         context = tf.distribute.get_replica_context()
         seed = tf.stack(
             [
@@ -130,7 +134,7 @@ def make_train_call(
             ]
         )
         gradients, sums = gradients_of(
-            batch, seed, tf.convert_to_tensor(context.replica_id_in_sync_group)
+            columns, seed, tf.convert_to_tensor(context.replica_id_in_sync_group)
         )
         *gradients, sums = context.all_reduce("SUM", [*gradients, tf.concat([sums, [stop]], 0)])
         loss_sum, weight, stops = tf.unstack(sums)
@@ -155,7 +159,7 @@ def make_train_call(
     return train_call
 
 
-def _next_and_wait(iterator: Iterator[Any], after: tf.Tensor) -> tuple[Batch, tf.Tensor]:
+def _next_and_wait(iterator: Iterator[Any], after: tf.Tensor) -> tuple[Columns, tf.Tensor]:
     """The next element, and () float32, the seconds until it was there.
 
     What is computed of the element waits until its time is taken, and the step before is over when
@@ -200,13 +204,13 @@ class _Compiled:
         return self._of_replica[replica](*args)
 
 
-def spread(strategy: tf.distribute.Strategy, element: Batch, micro_batches: int) -> Any:
+def spread(strategy: tf.distribute.Strategy, element: Columns, micro_batches: int) -> Any:
     """A host's element of the dataset, dealt to its replicas: (replicas x micro-batches, …) ->
     (micro-batches, …) each.
     """
     first = local_replicas(strategy)[0]
 
-    def part(context: tf.distribute.experimental.ValueContext) -> Batch:
+    def part(context: tf.distribute.experimental.ValueContext) -> Columns:
         start = (context.replica_id_in_sync_group - first) * micro_batches
         return {name: values[start : start + micro_batches] for name, values in element.items()}
 
@@ -231,12 +235,12 @@ def make_results_call(
     replicas, in their order, on every host.
     """
     forward = _Compiled(
-        lambda batch: model.results({name: values[0] for name, values in batch.items()}),
+        lambda columns: model.results(micro_batch(columns, 0)),
         xla and not on_tpu(strategy),
     )
 
     @tf.function(reduce_retracing=True, autograph=False)
-    def results_call(element: Batch) -> dict[str, tf.Tensor]:
+    def results_call(element: Columns) -> dict[str, tf.Tensor]:
         return {
             name: strategy.gather(values, axis=0)
             for name, values in _run(strategy, forward, spread(strategy, element, 1)).items()

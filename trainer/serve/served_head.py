@@ -1,4 +1,4 @@
-"""What serving asks of a head; trainer/heads/__init__.py says what each part is for."""
+"""What serving asks of a head; trainer/heads/contract.py says what each part is for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from trainer.data.batch import Batch
 from trainer.lazy import tf
 from trainer.sources import Example
 from trainer.text.tokenizer import Tokenizer
@@ -31,8 +32,8 @@ class ServedHead(Protocol):
     def encode(self, *texts: tf.Tensor) -> tuple[dict[str, tf.Tensor], object]:
         """Token columns of raw texts, (B,) string each."""
 
-    def served(self, batch: Tensors) -> dict[str, tf.Tensor]:
-        """What else a batch of one example a row has."""
+    def served(self, batch: Batch) -> Batch:
+        """A batch of one example a row, with what evaluation's batches have besides."""
 
     def answers(
         self, results: Tensors, columns: Tensors, texts: Sequence[tf.Tensor]

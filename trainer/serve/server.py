@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
+from trainer.data.batch import Batch
 from trainer.run.model import Model
 from trainer.serve.served_head import ServedHead, Tensors
 
@@ -122,13 +123,7 @@ class _Answering:
 
     def _results(self, tokens: Tensors) -> dict[str, tf.Tensor]:
         """The results of (B, S) tokens, an example a row."""
-        count = tf.shape(tokens["token_ids"])[0]
-        places = {
-            "example_row": tf.range(count),
-            "example_start": tf.zeros([count], tf.int32),
-            "example_length": tf.reduce_sum(tokens["padding_mask"], axis=1),
-        }
-        return self.model.results({**tokens, **self.head.served(tokens), **places})
+        return self.model.results(self.head.served(Batch.one_a_row(tokens)))
 
 
 def _in_parts(
