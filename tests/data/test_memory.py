@@ -9,6 +9,7 @@ import pytest
 
 from tests import toy
 from trainer.data import prepare as prepare_module
+from trainer.data.encoding import encoder
 from trainer.settings.schema import plugin_module
 from trainer.sources import folders, jsonl, open_source
 from trainer.text import load_tokenizer
@@ -100,7 +101,7 @@ def growth(folder, settings_of, head_of):
     """Bytes that each example more takes, beyond the first ones."""
     settings = settings_of(FEW)
     head = head_of(settings)
-    graph = prepare_module.encoder(head)
+    graph = encoder(head)
     graph.get_concrete_function()
     peak_bytes(folder / "first", settings, head, graph)  # what is imported and traced once
     few, many = (

@@ -15,9 +15,13 @@ import pytest
 import tensorflow as tf
 
 from tests import toy
-from trainer.data import duplicates
+from trainer.data import duplicates, preparation
 from trainer.data import prepare as prepare_module
-from trainer.data.prepare import ENCODE_BATCH, load, prepare
+from trainer.data import split as split_module
+from trainer.data.encoding import encoder
+from trainer.data.preparation import ENCODE_BATCH
+from trainer.data.prepare import load, prepare
+from trainer.data.store import StoreWriter
 from trainer.errors import DataError
 from trainer.files import spool
 from trainer.files.checksums import DamagedError
@@ -185,7 +189,7 @@ def test_a_run_that_dies_half_way_leaves_no_store(tmp_path, monkeypatch):
     file = toy.write_jsonl(tmp_path / "d.jsonl", rows(600))
     with monkeypatch.context() as patched:
         patched.setattr(
-            prepare_module.StoreWriter,
+            StoreWriter,
             "close",
             lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt),
         )
@@ -199,7 +203,7 @@ def test_what_a_killed_run_leaves_is_not_taken_for_a_store(tmp_path, monkeypatch
     file = toy.write_jsonl(tmp_path / "d.jsonl", rows(30))
     with monkeypatch.context() as patched:
         patched.setattr(
-            prepare_module, "write_sealed", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+            preparation, "write_sealed", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
         )
         # as after kill -9
         patched.setattr("trainer.data.store.shutil.rmtree", lambda *_, **__: None)
@@ -427,7 +431,7 @@ def peak_bytes(folder, count):
     train = toy.write_jsonl(folder / f"{count}.jsonl", rows(count, more="x" * 20))
     settings = settings_of(folder / str(count), train, validation=0.1)
     head = LetterHead(HeadSettings(), settings, None)
-    graph = prepare_module.encoder(head)
+    graph = encoder(head)
     graph.get_concrete_function()
     (folder / str(count)).mkdir()
     tracemalloc.start()
@@ -449,7 +453,7 @@ def test_memory_does_not_grow_with_the_examples(tmp_path, monkeypatch):
         (spool, "BLOCK_ROWS", 500),
         (spool, "WAITING_ROWS", 500),
         (duplicates, "PART_ROWS", 500),
-        (prepare_module, "SAMPLES", 8),
+        (split_module, "SAMPLES", 8),
     ):
         monkeypatch.setattr(module, name, small)
     peak_bytes(tmp_path, 100)  # what is imported and traced once

@@ -536,7 +536,7 @@ def test_the_best_spans_are_those_of_all_pairs_tried(weights, packed):
             : len(spans)
         ] == [(a, b) for _, a, b in spans]
         assert results["none"][number] == pytest.approx(logits[0, start].sum(), abs=1e-5)
-        gold = batch["label"].numpy()[number] + start
+        gold = batch.label.numpy()[number] + start
         expected = np.mean(
             [
                 np.logaddexp.reduce(logits[0, mine, side]) - logits[0, gold[side], side]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -181,17 +182,19 @@ def _cheapest(lengths: np.ndarray, dealt: Sequence[np.ndarray], seq_len: int) ->
     about right for hidden sizes from 384 to 768 (12 H^2 against 2 H L multiply-adds).
     """
     longest = _bucket(int(lengths.max(initial=1)), seq_len, False)
-    best: tuple[float, int, list] | None = None
+    lowest_cost = math.inf
+    best: tuple[int, list] = (longest, [])
     total = int(lengths.sum())
     for row_length in range(longest, seq_len + 1, 2 * LENGTH_MULTIPLE) or [longest]:
-        if best is not None and total * (1 + row_length / 2048) >= best[0]:
+        if total * (1 + row_length / 2048) >= lowest_cost:
             break  # even without any padding it would cost more
         _, packed = _packed(lengths, dealt, row_length)
         rows = max(int(rows_of.max(initial=-1)) + 1 for rows_of, _ in packed)
         cost = rows * len(dealt) * row_length * (1 + row_length / 2048)
-        if best is None or cost < best[0]:
-            best = (cost, row_length, packed)
-    return best[1], best[2]
+        if cost < lowest_cost:
+            lowest_cost = cost
+            best = (row_length, packed)
+    return best
 
 
 def pack(lengths: np.ndarray, row_length: int) -> tuple[np.ndarray, np.ndarray]:

@@ -98,7 +98,7 @@ class CheckedTokens(np.lib.mixins.NDArrayOperatorsMixin):
     def _verify(self, start: int, stop: int) -> None:
         first = start // CHUNK_VALUES
         end = -(-stop // CHUNK_VALUES)
-        for chunk in first + np.flatnonzero(self._unread[first:end]):
+        for chunk in (first + np.flatnonzero(self._unread[first:end])).tolist():
             begin = chunk * CHUNK_VALUES
             if checksum(self._values[begin : begin + CHUNK_VALUES]) != self._checksums[chunk]:
                 raise self._refuse(chunk)

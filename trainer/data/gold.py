@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from trainer.data.ledger import Ledger
+from trainer.data.reader import ReadsClasses
 from trainer.errors import DataError, shown_name, shown_value
 from trainer.settings.schema import DataSettings
 from trainer.sources import UNLABELLED_MARKS as MARKS
@@ -32,7 +33,7 @@ class Gold:
     def __init__(
         self,
         settings: DataSettings,
-        head: Any,
+        head: ReadsClasses,
         train_labels: Callable[[], Iterable[Any]],
         ledger: Ledger,
     ) -> None:

@@ -54,7 +54,7 @@ def fill(
         start = start_of[shard, slot]
         tokens = store.example(int(index[shard, slot]))
         if draw is not None:
-            tokens |= draw(store, int(index[shard, slot]), layout.step)
+            tokens.update(draw(store, int(index[shard, slot]), layout.step))
         end = start + int(store.lengths[index[shard, slot]])
         for name in fed:
             batch[name][shard, row, start:end] = tokens[name]

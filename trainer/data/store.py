@@ -287,13 +287,9 @@ class StoreWriter:
             )
         splits = itertools.chain([np.zeros(1, np.int64)], (splits[1:] for splits, _ in self.rows()))
         _save(self.folder / "row_splits.npy", np.dtype(np.int64), (len(self._lengths) + 1,), splits)
-        for name, values in self._columns.items():
-            _save(
-                self.folder / f"{name}.npy",
-                values.dtype,
-                (len(values), *values.shape),
-                values.blocks(),
-            )
+        for name, column in self._columns.items():
+            shape = (len(column), *column.shape)
+            _save(self.folder / f"{name}.npy", column.dtype, shape, column.blocks())
         more = {
             **columns,
             **{f"extra.{name}": values for name, values in (extras or {}).items()},

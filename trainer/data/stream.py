@@ -20,8 +20,10 @@ from typing import Any
 import numpy as np
 
 from trainer.data.batching import TrainingPlan
+from trainer.data.encoding import encoder
 from trainer.data.ledger import Ledger
-from trainer.data.prepare import encoder, load, write_splits
+from trainer.data.prepare import load, write_splits
+from trainer.data.reader import Reader
 from trainer.data.store import TokenStore
 from trainer.errors import DataError, JobDirError
 from trainer.files import gcs, mirror
@@ -65,7 +67,7 @@ class Stream:
             than its text.
     """
 
-    def __init__(self, settings: DataSettings, head: Any, *, batch_size: int, seed: int) -> None:
+    def __init__(self, settings: DataSettings, head: Reader, *, batch_size: int, seed: int) -> None:
         self.settings = settings.model_copy(update={"validation": None, "test": None})
         self.head = head
         self.batch_size = batch_size
@@ -112,19 +114,22 @@ class Stream:
         The first block is read from now on.
         """
         block = Block(self, self._examples(self._first))
-        self._ahead = _in_background(self._read, self._first, block)
+        first = _in_background(self._read, self._first, block)
+        self._ahead = first
 
         def each() -> Iterator[tuple[Place, TokenStore, np.ndarray]]:
+            ahead = first
             try:
                 while True:
-                    place, store = self._ahead.result()
+                    place, store = ahead.result()
                     plan = TrainingPlan(len(store), self.batch_size, self.seed)
                     after = dataclasses.replace(
                         block.next, block=place.block + 1, step=place.step + plan.steps_per_epoch
                     )
                     self._loaded = after.step
                     if after.step < steps.stop:
-                        self._ahead = _in_background(self._read, after, block, place.lost)
+                        ahead = _in_background(self._read, after, block, place.lost)
+                        self._ahead = ahead
                     for step in range(max(steps.start, place.step), min(steps.stop, after.step)):
                         yield (
                             place,
@@ -233,17 +238,20 @@ class Block:
     @property
     def next(self) -> Place:
         """See the class."""
+        if self._waiting is None:
+            raise RuntimeError("the block was not read")
         return self._waiting[0]
 
     def examples(self) -> Iterator[Example]:
         """The examples of the next block."""
-        self._waiting = self._waiting or next(self._examples)
-        passes, self._characters = self.next.passes, 0
-        while self._characters < self.size() and self.next.passes == passes:
-            example = self._waiting[1]
+        place, example = self._waiting or next(self._examples)
+        self._waiting = (place, example)
+        passes = place.passes
+        self._characters = 0
+        while self._characters < self.size() and place.passes == passes:
             self._characters += sum(map(len, self._stream.head.texts(example)))
             yield example
-            self._waiting = next(self._examples)
+            place, example = self._waiting = next(self._examples)
 
     def fingerprint(self) -> str:
         """Of the files and their order."""
@@ -254,7 +262,7 @@ class Block:
 
     def size(self) -> int:
         """Characters of a block."""
-        return self._stream.settings.stream_characters
+        return self._stream.settings.stream_characters or 0
 
     def progress(self) -> int:
         """Characters read."""

@@ -63,16 +63,18 @@ trainer/heads/_writer.py: a list of all its examples has no place in memory.
 from typing import Any
 
 from trainer.errors import ConfigError
+from trainer.heads._classifier import Classifier
+from trainer.heads.contract import Head
 from trainer.settings.schema import DataSettings, HeadSettings, plugin_module
 
 
-def make_head(settings: HeadSettings, data: DataSettings, tokenizer: Any) -> Any:
+def make_head(settings: HeadSettings, data: DataSettings, tokenizer: Any) -> Head:
     """The head that the config names.
 
     Raises ConfigError where settings of the data are for heads of another kind.
     """
     head = plugin_module("trainer.heads", settings.name).Head
-    if not head.classifies:
+    if not issubclass(head, Classifier):
         _refuse_label_settings(settings.name, data)
     if data.span_keys and settings.name != "token_classification":
         raise ConfigError(

@@ -83,8 +83,6 @@ class ClassifierSettings(HeadSettings):
 class Classifier(Plain):
     """See trainer/heads/__init__.py for what each method is for."""
 
-    classifies = True
-
     def __init__(self, settings: ClassifierSettings, data: DataSettings, tokenizer: Any) -> None:
         self.settings = settings
         self.data = data

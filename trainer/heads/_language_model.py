@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from trainer.data.batch import Batch
+from trainer.data.reader import RowKind
 from trainer.errors import ConfigError, DataError
 from trainer.heads._plain import Plain
 from trainer.lazy import tf
@@ -111,9 +112,8 @@ class LanguageModel(Plain):
     for what each method is for.
     """
 
-    windows = True
+    rows = RowKind.RECUT
     overflows = ("window",)  # rows begin and end anywhere
-    recuts = True
     streams = True
     evaluated_as_served = False
     text_names = ("text",)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from trainer.data.batch import Batch
+from trainer.data.reader import RowKind
 from trainer.errors import ConfigError
 from trainer.settings.schema import DataSettings
 from trainer.sources import Example
@@ -21,12 +22,8 @@ class Plain:
     each is for.
     """
 
-    classifies = False
-    windows = False
-    recuts = False
-    draws = False
+    rows = RowKind.ONE
     keeps_texts = False
-    generates = False
     streams = False
     uses_pooler = False
     lives_on_pretraining = False

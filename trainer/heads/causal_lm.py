@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from trainer.data.batch import Batch, Predicted
+from trainer.data.reader import RowKind
 from trainer.errors import ConfigError, DataError, WeightsError
 from trainer.files.mapped import blocks, release
 from trainer.files.spool import Ascending
@@ -125,7 +126,6 @@ class Head(LanguageModel):
 
     Settings = Settings
     more_inputs = ("target",)
-    generates = True
 
     def __init__(self, settings: Settings, data: DataSettings, tokenizer: Any) -> None:
         if settings.target is not None:
@@ -185,7 +185,7 @@ class Head(LanguageModel):
         self._opening = behind[len(self._behind) :]
         self._many: ManyPrompts | None = None  # of judge, compiled once
         if settings.target is not None:
-            self.recuts = self.windows = False
+            self.rows = RowKind.ONE
             self.keeps_texts = True
             self.evaluated_as_served = True
             self.grouping = slice(0, 1)  # the targets of a text stay together

@@ -43,7 +43,6 @@ class Head(LanguageModel):
     """See trainer/heads/__init__.py for what each method is for."""
 
     Settings = Settings
-    draws = True
     lives_on_pretraining = True
     more_inputs: tuple[str, ...] = ()
     per_token = ("top_id", "top_score")

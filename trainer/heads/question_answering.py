@@ -13,6 +13,7 @@ from pydantic import Field
 
 from trainer.backbones.sites import FIRST_HEAD_SITE
 from trainer.data.batch import Batch
+from trainer.data.reader import RowKind
 from trainer.errors import ConfigError, DataError
 from trainer.files.mapped import release
 from trainer.heads._carried_over import CarriedOver, LabelRows, carry_over
@@ -98,7 +99,7 @@ class Head(Plain):
     """See trainer/heads/__init__.py for what each method is for."""
 
     Settings = Settings
-    windows = True
+    rows = RowKind.WINDOWS
     overflows = ("window", "error")
     keeps_texts = True
     grouping = slice(1, None)  # the questions of a context stay together

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from trainer.backbones.sites import FIRST_HEAD_SITE
 from trainer.data.batch import Batch
+from trainer.data.reader import RowKind
 from trainer.errors import ConfigError, DataError, shown_value
 from trainer.files.mapped import blocks, count_numbers
 from trainer.heads._carried_over import CarriedOver, LabelRows, carry_over, few, label_rows
@@ -80,7 +81,7 @@ class Head(Plain):
     """See trainer/heads/__init__.py for what each method is for."""
 
     Settings = Settings
-    windows = True
+    rows = RowKind.WINDOWS
     overflows = ("window", "error")
     text_names = ("text",)
     more_inputs = ("words",)

@@ -6,6 +6,7 @@ import sys
 
 from trainer.console.display import Display
 from trainer.errors import ConfigError
+from trainer.heads.contract import Generates
 from trainer.run.assembly import make_parts, start_strategy
 from trainer.run.cluster import workers_named
 from trainer.run.job import Job
@@ -49,7 +50,7 @@ def predict(
     parts = make_parts(config, display)
     questions = open_questions(source, config.data, parts.head)
     kept = load_kept(parts, job, start_strategy(config, job, display))
-    if parts.head.generates and source == target == "-" and sys.stdout.isatty():
+    if isinstance(parts.head, Generates) and source == target == "-" and sys.stdout.isatty():
         stream_texts(kept.model, parts.head, questions, display)
         return
     batch_size = config.train.evaluation_batch_size

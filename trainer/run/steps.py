@@ -17,6 +17,7 @@ import tensorflow as tf
 from trainer.data.batch import Batch
 from trainer.data.batching import Layout, lay_out
 from trainer.data.pipeline import Draw, batches
+from trainer.data.reader import Draws
 from trainer.data.store import TokenStore
 from trainer.run.distribution import local_replicas, on_tpu
 from trainer.run.model import Model
@@ -251,7 +252,7 @@ def make_results_call(
 
 def drawer(head: Any, seed: int) -> Draw | None:
     """What the head draws of each example at each step; None where it draws nothing."""
-    return functools.partial(head.draw, seed) if head.draws else None
+    return functools.partial(head.draw, seed) if isinstance(head, Draws) else None
 
 
 def feed(

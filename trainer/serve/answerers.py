@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeAlias, TypeVar
 import numpy as np
 import tensorflow as tf
 
+from trainer.heads.contract import Generates
 from trainer.run.model import Model
 from trainer.serve.questions import Question
 from trainer.serve.served_head import ServedHead
@@ -36,7 +37,7 @@ def make_answerer(model: Model, head: ServedHead, batch_size: int) -> Answerer:
         head: of the model.
         batch_size: questions at once.
     """
-    if head.generates:
+    if isinstance(head, Generates):
         return _Generating(head.generate_many(model.backbone, batch_size))
     return _Serving(make_server(model, head), batch_size)
 

@@ -6,6 +6,7 @@ import pathlib
 
 from trainer.backbones import huggingface
 from trainer.errors import JobDirError
+from trainer.heads.contract import Generates
 from trainer.run.model import Model
 from trainer.serve.served_head import ServedHead
 
@@ -30,7 +31,7 @@ def export_huggingface(
     """
     tensors, config_updates = head.save_tensors()
     tokenizer_updates: dict[str, str] = {}
-    if model.backbone.config.causal and not head.generates:
+    if model.backbone.config.causal and not isinstance(head, Generates):
         padding_of_config, tokenizer_updates = _padding(head)
         config_updates = {**config_updates, **padding_of_config}
     try:

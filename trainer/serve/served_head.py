@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from trainer.data.batch import Batch
+from trainer.data.reader import RowKind
 from trainer.lazy import tf
 from trainer.sources import Example
 from trainer.text.tokenizer import Tokenizer
@@ -25,8 +26,7 @@ class ServedHead(Protocol):
     text_names: Sequence[str]
     more_inputs: Sequence[str]
     per_token: Sequence[str]
-    windows: bool
-    generates: bool
+    rows: RowKind
     evaluated_as_served: bool
 
     def encode(self, *texts: tf.Tensor) -> tuple[dict[str, tf.Tensor], object]:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 import tensorflow as tf
 
 from trainer.data.batch import Batch
+from trainer.data.reader import RowKind
+from trainer.heads.contract import Generates
 from trainer.run.model import Model
 from trainer.serve.served_head import ServedHead, Tensors
 
@@ -59,7 +61,7 @@ def make_server(model: Model, head: ServedHead) -> Server:
         token_ids=tf.function(answering.token_ids, autograph=False, input_signature=tokens),
         generate=(
             tf.function(answering.generate, autograph=False, input_signature=text)
-            if head.generates
+            if isinstance(head, Generates)
             else None
         ),
         weights=dict(model.weights),
@@ -86,7 +88,7 @@ class _Answering:
         }
         results = (
             _in_parts(self._results_of_rows, token_columns)
-            if self.head.windows
+            if self.head.rows is not RowKind.ONE
             else self._results_of_rows(token_columns)
         )
         by_row = {

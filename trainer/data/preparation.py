@@ -1,0 +1,285 @@
+"""One pass over the sources: examples are read, routed to their splits, encoded and written."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import os
+import pathlib
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+
+from trainer.data.checked import CHECKSUMS
+from trainer.data.contradictions import contradictions, contradictions_of_train, label_keys
+from trainer.data.duplicates import Found, duplicates, duplicates_of
+from trainer.data.empty_splits import refuse_empty_split
+from trainer.data.encoding import Encoded, EncodingGraph, encode_batch
+from trainer.data.gold import Gold
+from trainer.data.ledger import Ledger
+from trainer.data.reader import Columns, Label, Reader, ReadsClasses, RowKind, Vocabulary
+from trainer.data.split import Split
+from trainer.errors import DataError
+from trainer.files.checksums import fingerprint, write_sealed
+from trainer.settings.schema import DataSettings
+from trainer.sources import Example, Source, open_source
+
+# Texts per call of the graph: many, to amortise the call; few, to spread over the cores.
+ENCODE_BATCH = 512
+SPLITS = ("train", "validation", "test")
+
+Progress = Callable[[int, int | None], None]  # bytes or examples read, and how many there are
+
+
+class Pending(NamedTuple):
+    """Examples of a split that are being encoded."""
+
+    split: Split
+    examples: slice
+    encoded: Future[Encoded]
+
+
+def content_hash(texts: Sequence[str]) -> int:
+    """64 bits of the example's text: what decides the split, and what finds duplicates."""
+    content = "\x1f".join(texts).encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
+
+
+class Preparation:
+    """Writes the token stores of all splits, and the ledger of what was lost.
+
+    Args:
+        sources: of the splits that have one of their own; the others are held out of train.
+        graph: of the head's encoding.
+    """
+
+    def __init__(
+        self,
+        settings: DataSettings,
+        head: Reader,
+        sources: Mapping[str, Source],
+        graph: EncodingGraph,
+        progress: Progress | None = None,
+    ) -> None:
+        self.settings = settings
+        self.head = head
+        self.sources = sources
+        self.graph = graph
+        self.progress = progress
+        self.ledger = Ledger()
+        self.gold: Gold | None = None
+        if isinstance(head, ReadsClasses):
+            self.gold = Gold(settings, head, self._train_labels, self.ledger)
+        # split -> where its part of the hashes ends
+        fractions = {name: getattr(settings, name) for name in ("validation", "test")}
+        fractions = {name: part for name, part in fractions.items() if isinstance(part, float)}
+        self.held_out = dict(zip(fractions, itertools.accumulate(fractions.values()), strict=True))
+        self.pending: deque[Pending] = deque()
+
+    def write(self, folder: pathlib.Path) -> None:
+        """Encodes all examples into stores in `folder`. Raises DataError where they are none."""
+        names = [name for name in SPLITS if getattr(self.settings, name) is not None]
+        with contextlib.ExitStack() as stack:
+            splits = {name: Split(name, folder / name) for name in names}
+            for split in splits.values():
+                stack.enter_context(contextlib.closing(split))
+            self._read(splits)
+            self._require_examples(splits)
+            vocabulary = self._learn(splits["train"])
+            self._write_stores(splits, vocabulary)
+        written = {name: fingerprint(folder / name / CHECKSUMS) for name in splits}
+        write_sealed(
+            folder / "ledger.json",
+            {"ledger": self.ledger.entries, "vocabulary": vocabulary, "splits": written},
+        )
+
+    def _read(self, splits: dict[str, Split]) -> None:
+        """Encodes all examples."""
+        workers = os.cpu_count() or 1
+        with ThreadPoolExecutor(workers) as pool:
+            for name, source in self.sources.items():
+                goes_on = False  # with the document of the example before
+                for example in self._limited(name, source):
+                    texts = self.head.texts(example)
+                    digest = content_hash(texts)
+                    if not goes_on:  # the parts of a document stay together
+                        split = splits[self._route(texts, digest) if name == "train" else name]
+                    goes_on = not example.ends
+                    self._take(split, example, texts, digest)
+                    if len(split.waiting) == ENCODE_BATCH:
+                        self._encode(split, pool)
+                        self._collect(leave=2 * workers)
+            for split in splits.values():
+                self._encode(split, pool)
+            self._collect(leave=0)
+
+    def _limited(self, name: str, source: Source) -> Iterator[Example]:
+        """The examples of a source; of train no more than data.limit."""
+        # asked once: of a folder it is a walk over all files
+        size = source.size() if self.progress else None
+        limit = self.settings.limit if name == "train" else None
+        for number, example in enumerate(itertools.islice(source.examples(), limit)):
+            if self.progress and number % ENCODE_BATCH == 0:
+                self.progress(source.progress(), size)
+            yield example
+
+    def _train_labels(self) -> Iterator[Label]:
+        """The labels of train, read once more."""
+        source = open_source(self.settings, "train", self.settings.train)
+        for example in itertools.islice(source.examples(), self.settings.limit):
+            yield self.head.label(example)
+
+    def _route(self, texts: tuple[str, ...], digest: int) -> str:
+        """Train, or the fraction held out of it that the hash of the text falls into.
+
+        Args:
+            digest: `content_hash` of all texts of the example.
+        """
+        if not self.held_out:
+            return "train"
+        if self.head.grouping != slice(None):
+            digest = content_hash(texts[self.head.grouping])
+        point = digest / 2**64
+        return next((name for name, edge in self.held_out.items() if point < edge), "train")
+
+    def _take(self, split: Split, example: Example, texts: tuple[str, ...], digest: int) -> None:
+        """Notes an example, unless it has no gold label."""
+        label = self.head.label(example)
+        if self.gold:
+            label = self.gold.of(split.name, label, example.origin)
+            if label is None:
+                return
+        origin = str(example.origin)
+        split.labels.append(label)
+        split.shown.offer(origin, lambda: self.head.shown(example, texts, label))
+        if not all(texts):
+            self.ledger.add(split.name, "empty_texts", origin)
+        for kind, count in (*example.doubts, ("long_words", self.head.long_words(texts))):
+            if count:
+                self.ledger.add(split.name, kind, origin, count)
+        split.sample(self.head.text_names, texts, cut=self.head.rows is RowKind.RECUT)
+        split.note(example, texts, digest)
+        if self.head.keeps_texts and split.name != "train":
+            split.kept.append(texts[-1].encode("utf-8", "surrogatepass"))
+
+    def _encode(self, split: Split, pool: ThreadPoolExecutor) -> None:
+        """Has the waiting examples of a split encoded in a thread."""
+        if not split.waiting:
+            return
+        batch, split.waiting = split.waiting, []
+        texts = [list(column) for column in zip(*batch, strict=True)]
+        examples = slice(split.count - len(batch), split.count)
+        self.pending.append(Pending(split, examples, pool.submit(encode_batch, self.graph, texts)))
+
+    def _collect(self, *, leave: int) -> None:
+        """Appends encoded batches in the order they were read, until `leave` are pending."""
+        while len(self.pending) > leave:
+            split, examples, future = self.pending.popleft()
+            encoded = future.result()
+            self._count_losses(split, examples.start, encoded.lost)
+            tokens, example = encoded.tokens, encoded.example
+            if self.head.rows is RowKind.RECUT:
+                tokens = self.head.finish_rows(tokens, example, split.labels[examples])
+            files, lines = split.places[examples][example].T
+            columns = {
+                "content_hash": split.hashes[examples][example],
+                "origin_file": files,
+                "origin_line": lines,
+            }
+            if self.head.rows is not RowKind.ONE:
+                columns["example"] = examples.start + example
+            split.writer.append(tokens, columns)
+
+    def _count_losses(self, split: Split, first: int, lost: Mapping[str, np.ndarray]) -> None:
+        """Puts into the ledger what encoding some examples has lost, from number `first` on."""
+        for kind, counts in lost.items():
+            for number in np.flatnonzero(counts):
+                origin, count = split.origin(first + number), int(counts[number])
+                self.ledger.add(split.name, kind, origin, count)
+                if kind == "truncated_tokens":
+                    self.ledger.add(split.name, "truncated_examples", origin)
+                    excess = f"{self.settings.seq_len + count:,} tokens, over"
+                    self._refuse_overflow(origin, excess)
+                if kind == "extra_windows":
+                    self._refuse_overflow(origin, "more tokens than")
+
+    def _refuse_overflow(self, origin: str, excess: str) -> None:
+        if self.settings.overflow == "error":
+            others = [overflow for overflow in self.head.overflows if overflow != "error"]
+            raise DataError(
+                f"{origin}: {excess} data.seq_len = {self.settings.seq_len}, and data.overflow is"
+                f" error. Raise data.seq_len, or choose data.overflow {' or '.join(others)}."
+            )
+
+    def _require_examples(self, splits: Mapping[str, Split]) -> None:
+        counts = {name: split.count for name, split in splits.items()}
+        for name, count in counts.items():
+            if not count:
+                recut = self.head.rows is RowKind.RECUT
+                refuse_empty_split(name, counts, self.settings, self.ledger, whole_documents=recut)
+
+    def _learn(self, train: Split) -> Vocabulary:
+        names = self.sources["train"].label_names()
+        vocabulary = self.head.learn(train.labels, names, train.origin)
+        if self.gold:
+            self.gold.refuse_unknown(vocabulary["labels"])
+        return vocabulary
+
+    def _write_stores(self, splits: Mapping[str, Split], vocabulary: Vocabulary) -> None:
+        """Completes the stores; train is the first of the splits."""
+        train = splits["train"]
+        train_keys = np.zeros(0, np.uint64)
+        for name, split in splits.items():
+            if name != "train" or self.settings.stream_characters is None:
+                self._count_duplicates(split, train)
+            columns, token_columns, extras = self._columns(split, vocabulary)
+            if self.gold:
+                keys = label_keys(columns["label"], split.writer.scratch(np.uint64))
+                train_keys = keys if split is train else train_keys
+                self._count_contradictions(split, keys, train, train_keys)
+            meta = {
+                "samples": split.samples,
+                "examples": split.count,
+                "characters": split.characters,
+                "scored_share": self.head.scored_share,
+                "shown": split.shown.meta(),
+            }
+            split.writer.close(columns, token_columns, meta, extras=extras)
+
+    def _columns(self, split: Split, vocabulary: Vocabulary) -> tuple[Columns, Columns, Columns]:
+        """Of a split the head's columns of the rows and of the tokens, and its extras."""
+        if self.head.rows is RowKind.RECUT:
+            self.head.recut(split)
+        if self.head.rows is not RowKind.ONE:
+            return self.head.align(split, vocabulary, self.ledger)
+        columns, extras = self.head.label_columns(split, vocabulary, self.ledger)
+        return columns, {}, {**extras, **self.head.kept(split)}
+
+    def _count_contradictions(
+        self, split: Split, keys: np.ndarray, train: Split, train_keys: np.ndarray
+    ) -> None:
+        """Counts equal texts with different labels.
+
+        Args:
+            keys, train_keys: numbers of the labels, see `label_keys`.
+        """
+        folder = split.writer.folder
+        self._count(split, "contradicting_labels", contradictions(split.hashes, keys, folder))
+        if split is not train:
+            of_train = contradictions_of_train(split.hashes, keys, train.hashes, train_keys, folder)
+            self._count(split, "contradicting_train", of_train)
+
+    def _count_duplicates(self, split: Split, train: Split) -> None:
+        folder = split.writer.folder
+        self._count(split, "duplicates", duplicates(split.hashes, folder))
+        if split is not train and self.settings.stream_characters is None:
+            of_train = duplicates_of(split.hashes, train.hashes, folder)
+            self._count(split, "duplicates_of_train", of_train)
+
+    def _count(self, split: Split, kind: str, rows: Found) -> None:
+        if rows.count:
+            self.ledger.add(split.name, kind, split.origin(rows.first), rows.count)

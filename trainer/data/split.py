@@ -1,0 +1,69 @@
+"""One split while it is written: what is noted of each example, until its store is closed."""
+
+from __future__ import annotations
+
+import pathlib
+
+import numpy as np
+
+from trainer.data.shown_examples import Shown
+from trainer.data.store import StoreWriter
+from trainer.files.spool import Labels, Numbers, Records
+from trainer.sources import Example
+
+SAMPLES = 256  # raw examples of each split kept in the store, for the export's proof
+SAMPLE_CHARACTERS = 2000  # of a document, which may be a book
+
+
+class Split:
+    """Examples wait in a batch; encoded batches are appended in order.
+
+    Attributes:
+        waiting: the texts of the examples that are not yet encoded.
+        labels: of all examples, in their order; on disk.
+        samples: the first examples' texts, by the names of the graph's inputs.
+        places: (examples, 2) int32, the file and the line of each.
+        hashes: (examples,) uint64, of the texts.
+        kept: the last text of each example as UTF-8, where the head asks for it.
+        document_ends: (documents,) int64, behind which token each ends, where rows are cut anew.
+    """
+
+    def __init__(self, name: str, folder: pathlib.Path) -> None:
+        self.name = name
+        self.writer = StoreWriter(folder)
+        self.waiting: list[tuple[str, ...]] = []
+        self.labels = Labels(folder)
+        self.samples: list[dict[str, str]] = []
+        self.places = Numbers(folder, np.int32, (2,))
+        self.hashes = Numbers(folder, np.uint64)
+        self.kept = Records(folder)
+        self.document_ends: Numbers | None = None
+        self.shown = Shown()
+        self.count = 0
+        self.characters = 0
+
+    def note(self, example: Example, texts: tuple[str, ...], digest: int) -> None:
+        """Takes in what does not depend on the head: text, place, hash."""
+        origin = example.origin
+        self.waiting.append(texts)
+        self.places.append((self.writer.file_number(origin.file), origin.line))
+        self.hashes.append(digest)
+        self.count += 1
+        self.characters += sum(map(len, texts))
+
+    def sample(self, names: tuple[str, ...], texts: tuple[str, ...], *, cut: bool) -> None:
+        """Keeps the raw texts of one of the first examples; `cut`: only their beginnings."""
+        if len(self.samples) < SAMPLES:
+            kept = [text[:SAMPLE_CHARACTERS] for text in texts] if cut else texts
+            self.samples.append(dict(zip(names, kept, strict=True)))
+
+    def origin(self, index: int) -> str:
+        """Where an example was found: file:line."""
+        file, line = self.places[index].tolist()
+        name = self.writer.file(file)
+        return f"{name}:{line}" if line else name
+
+    def close(self) -> None:
+        """Lets go what only preparation needs."""
+        for spool in (self.labels, self.places, self.hashes, self.kept):
+            spool.close()
