@@ -62,6 +62,10 @@ class Reader(Protocol):
         """The raw texts of an example. Raises DataError where one is missing or no text."""
         ...
 
+    def asked(self, example: Example) -> tuple[str, ...]:
+        """The raw texts that predict answers. Raises DataError where one is missing or no text."""
+        ...
+
     def label(self, example: Example) -> Label:
         """The raw label of an example. Raises DataError where it is none."""
         ...

@@ -81,7 +81,7 @@ class ClassifierSettings(HeadSettings):
 
 
 class Classifier(Plain):
-    """See trainer/heads/__init__.py for what each method is for."""
+    """See trainer/heads/contract.py for what each method is for."""
 
     def __init__(self, settings: ClassifierSettings, data: DataSettings, tokenizer: Any) -> None:
         self.settings = settings

@@ -108,7 +108,7 @@ class LanguageModelSettings(HeadSettings):
 
 
 class LanguageModel(Plain):
-    """The part of a head that is the same for all language models; see trainer/heads/__init__.py
+    """The part of a head that is the same for all language models; see trainer/heads/contract.py
     for what each method is for.
     """
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # which would import TensorFlow
 
 
 class Plain:
-    """Defaults, which a head overrides where it differs; see trainer/heads/__init__.py for what
+    """Defaults, which a head overrides where it differs; see trainer/heads/contract.py for what
     each is for.
     """
 

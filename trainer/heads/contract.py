@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
+    from trainer.backbones.config import BackboneConfig
     from trainer.backbones.huggingface import TaskHead
-    from trainer.backbones.layers import BackboneConfig
     from trainer.data.store import TokenStore
     from trainer.heads._carried_over import CarriedOver
 
@@ -96,6 +96,17 @@ class Graph(Protocol):
         """
         ...
 
+    def proof_samples(self, samples: Sequence[Mapping[str, str]]) -> Sequence[Mapping[str, str]]:
+        """The raw texts that prove an export whose results are not evaluation's."""
+        ...
+
+    def prediction_flops(self, config: BackboneConfig, *, frozen_embeddings: bool) -> float:
+        """Operations of a training step for each unit of the loss's weight, beside the backbone's.
+
+        0 where they are not worth counting.
+        """
+        ...
+
     def token_answers(self, results: Tensors) -> dict[str, tf.Tensor]:
         """What the SavedModel answers to token ids."""
         ...
@@ -107,9 +118,11 @@ class Scorer(Protocol):
     Attributes:
         main_metric: that picks the checkpoint unless the settings name another.
         lower_is_better: names of the metrics that improve downward.
+        judged: names of the metrics that `judge` gives.
     """
 
     lower_is_better: tuple[str, ...]
+    judged: tuple[str, ...]
 
     @property
     def main_metric(self) -> str:
@@ -154,6 +167,24 @@ class Scorer(Protocol):
         """Answer -> (B,) bool: where it may turn out otherwise although results agree so nearly."""
         ...
 
+    def remark(self, answer: Mapping[str, Any]) -> str:
+        """What a text has that its answer, as `decode` gives it, suffers from; "" where nothing."""
+        ...
+
+    def judge(
+        self,
+        backbone: Any,
+        store: TokenStore,
+        batch_size: int,
+        on_batch: Callable[[int, int], None],
+    ) -> dict[str, float]:
+        """Metrics of a split that take more than evaluation's results, such as generated texts.
+
+        Args:
+            on_batch: called after each batch with (batches done, batches in all).
+        """
+        ...
+
     def calibrate(self, results: Results, store: TokenStore) -> dict[str, float]:
         """Chooses what validation decides, such as a threshold."""
         ...
@@ -196,29 +227,4 @@ class Generates(Protocol):
         self, backbone: Any, batch_size: int
     ) -> Callable[[Sequence[str]], dict[str, np.ndarray]]:
         """A function that does the same for many texts at once, for files."""
-        ...
-
-
-@runtime_checkable
-class Judges(Protocol):
-    """A head with metrics that take more than evaluation's results, such as generated texts.
-
-    Attributes:
-        judged: the names of those metrics.
-    """
-
-    judged: tuple[str, ...]
-
-    def judge(
-        self,
-        backbone: Any,
-        store: TokenStore,
-        batch_size: int,
-        on_batch: Callable[[int, int], None],
-    ) -> dict[str, float]:
-        """Those metrics of a split.
-
-        Args:
-            on_batch: called after each batch with (batches done, batches in all).
-        """
         ...

@@ -40,7 +40,7 @@ class Settings(LanguageModelSettings):
 
 
 class Head(LanguageModel):
-    """See trainer/heads/__init__.py for what each method is for."""
+    """See trainer/heads/contract.py for what each method is for."""
 
     Settings = Settings
     lives_on_pretraining = True

@@ -49,7 +49,7 @@ class Settings(ClassifierSettings):
 
 
 class Head(Classifier):
-    """See trainer/heads/__init__.py for what each method is for."""
+    """See trainer/heads/contract.py for what each method is for."""
 
     Settings = Settings
     more_inputs = ("asked",)

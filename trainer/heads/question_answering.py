@@ -96,7 +96,7 @@ class Found(NamedTuple):
 
 
 class Head(Plain):
-    """See trainer/heads/__init__.py for what each method is for."""
+    """See trainer/heads/contract.py for what each method is for."""
 
     Settings = Settings
     rows = RowKind.WINDOWS
