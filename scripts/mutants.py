@@ -83,9 +83,9 @@ MUTANTS = (
     ),
     Mutant(
         "the ledger counts within the encoding batch",
-        "trainer/data/prepare.py",
-        "origin = split.origin(batch.start + row)",
-        "origin = split.origin(row)",
+        "trainer/data/preparation.py",
+        "split.origin(first + number)",
+        "split.origin(number)",
         (
             "tests/data/test_prepare.py::"
             "test_what_was_lost_is_placed_beyond_the_first_encoded_batch_too",
@@ -93,9 +93,9 @@ MUTANTS = (
     ),
     Mutant(
         "the whole example decides what is held out",
-        "trainer/data/prepare.py",
-        "digest if self.head.grouping == slice(None) else",
-        "digest if self.head.grouping else",
+        "trainer/data/preparation.py",
+        "if self.head.grouping != slice(None):",
+        "if not self.head.grouping:",
         ("tests/heads/test_question_answering.py::test_the_questions_of_a_context_stay_together",),
     ),
     Mutant(

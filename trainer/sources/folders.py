@@ -11,7 +11,6 @@ from pydantic import Field
 
 from trainer.errors import ConfigError, DataError, shown_value
 from trainer.files.mirror import cache_folder, shown
-from trainer.files.spool import in_order
 from trainer.files.storage import expand
 from trainer.settings.schema import DataSettings
 from trainer.sources import Example, Origin, Source, setting_of, text_fields
@@ -171,6 +170,8 @@ def _walk(folder: pathlib.Path, pattern: str) -> Iterator[pathlib.Path]:
 
     A folder that cannot be listed is refused, as its texts would be missed.
     """
+    from trainer.files.spool import in_order  # which imports NumPy
+
     inside: list[str] = []
 
     def names() -> Iterator[str]:
