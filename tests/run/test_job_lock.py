@@ -19,14 +19,14 @@ from tests.toy import ROOT
 from trainer.errors import JobDirError
 from trainer.files import mirror
 from trainer.files.gcs import connection
-from trainer.run import job_files, job_lock
-from trainer.run.job_lock import Holder, JobLock
+from trainer.run import job_files, job_lock, signs_of_life
+from trainer.run.job_lock import JobLock
+from trainer.run.lock_holder import Holder, this_process
 
-THIS_PROCESS = job_lock.this_process
 HOLDER = """
 import pathlib, sys, time
 from trainer.run.job_lock import JobLock
-lock = JobLock(pathlib.Path(sys.argv[1]), "train")
+lock = JobLock.take(pathlib.Path(sys.argv[1]), "train")
 print("held", flush=True)
 time.sleep(60)
 """
@@ -43,7 +43,7 @@ def holder(folder):
 
 def refusal(folder, work="train"):
     with pytest.raises(JobDirError) as caught:
-        JobLock(folder, work)
+        JobLock.take(folder, work)
     return str(caught.value)
 
 
@@ -59,28 +59,28 @@ def test_the_second_of_two_processes_is_told_who_is_the_first(tmp_path):
         )
         process.send_signal(signal.SIGKILL)
         process.wait()
-    JobLock(tmp_path, "train").release()  # a killed one holds nothing
+    JobLock.take(tmp_path, "train").release()  # a killed one holds nothing
 
 
 def test_a_released_lock_is_free_and_leaves_no_name(tmp_path):
-    lock = JobLock(tmp_path, "train")
+    lock = JobLock.take(tmp_path, "train")
     assert refusal(tmp_path)
     lock.release()
     lock.release()
     assert (tmp_path / job_lock.FILE).read_text() == ""
-    JobLock(tmp_path, "evaluate").release()
+    JobLock.take(tmp_path, "evaluate").release()
 
 
 def test_a_lock_whose_folder_was_removed_is_taken_anew_or_lost(tmp_path):
     folder = tmp_path / "job"
     folder.mkdir()
-    lock = JobLock(folder, "train")
+    lock = JobLock.take(folder, "train")
     assert lock.require()
     shutil.rmtree(folder)
     assert not lock.require() and lock.require() and refusal(folder)
     shutil.rmtree(folder)
     folder.mkdir()
-    other = JobLock(folder, "train")
+    other = JobLock.take(folder, "train")
     with pytest.raises(JobDirError, match="is in use: process"):
         lock.require()
     lock.release()
@@ -98,7 +98,7 @@ def test_a_file_that_is_removed_between_opening_and_locking_is_no_lock(tmp_path,
             os.unlink(tmp_path / job_lock.FILE)
 
     monkeypatch.setattr(fcntl, "flock", remove_first)
-    lock = JobLock(tmp_path, "train")
+    lock = JobLock.take(tmp_path, "train")
     assert (tmp_path / job_lock.FILE).exists() and refusal(tmp_path)
     lock.release()
 
@@ -107,7 +107,7 @@ def test_a_file_that_is_removed_between_opening_and_locking_is_no_lock(tmp_path,
 def quick(monkeypatch):
     """A silent holder is noticed within two seconds."""
     for name, seconds in {"SIGN_SECONDS": 0.1, "STALE_SECONDS": 1.5, "WATCH_SECONDS": 0.5}.items():
-        monkeypatch.setattr(job_lock, name, seconds)
+        monkeypatch.setattr(signs_of_life, name, seconds)
 
 
 @pytest.fixture(scope="module")
@@ -141,15 +141,15 @@ def place(request, tmp_path, monkeypatch):
 def sign(folder):
     url = mirror.url_of(folder)
     return (
-        job_lock._Object(f"{url}/{job_lock.SIGN_FILE}")
+        signs_of_life.BucketPlace(f"{url}/{job_lock.SIGN_FILE}")
         if url
-        else job_lock._File(folder / job_lock.SIGN_FILE)
+        else signs_of_life.FilePlace(folder / job_lock.SIGN_FILE)
     ).read()
 
 
 def as_another(monkeypatch, **changes):
     """From now on this process looks like another one."""
-    me = dataclasses.replace(THIS_PROCESS("train"), **changes)
+    me = dataclasses.replace(this_process("train"), **changes)
     monkeypatch.setattr(
         job_lock, "this_process", lambda work: dataclasses.replace(me, work=work, since=time.time())
     )
@@ -160,7 +160,7 @@ ELSEWHERE = {"host": "vm-1", "machine": "other boot", "began": "7"}
 
 def test_a_living_holder_elsewhere_is_named(place, monkeypatch):
     as_another(monkeypatch, **ELSEWHERE, process=42)
-    lock = JobLock(place, "train")
+    lock = JobLock.take(place, "train")
     as_another(monkeypatch, host="vm-2", machine="this boot")
     said = refusal(place)
     assert (
@@ -170,12 +170,12 @@ def test_a_living_holder_elsewhere_is_named(place, monkeypatch):
     assert "Its last sign of life was 0 s ago; 180 s after the last one its place is free." in said
     lock.release()
     assert sign(place) is None
-    JobLock(place, "train").release()
+    JobLock.take(place, "train").release()
 
 
 def test_a_living_holder_gives_signs_and_is_not_taken_over(place, monkeypatch, quick):
     as_another(monkeypatch, **ELSEWHERE)
-    lock = JobLock(place, "train")
+    lock = JobLock.take(place, "train")
     first = sign(place).version
     time.sleep(1)
     assert sign(place).version != first and lock.require()
@@ -186,14 +186,14 @@ def test_a_living_holder_gives_signs_and_is_not_taken_over(place, monkeypatch, q
 
 def test_one_that_has_become_silent_is_taken_over_after_a_while(place, monkeypatch, quick):
     as_another(monkeypatch, **ELSEWHERE)
-    give = job_lock._Signs._give
-    monkeypatch.setattr(job_lock._Signs, "_give", lambda self: None)
-    JobLock(place, "train")
-    monkeypatch.setattr(job_lock._Signs, "_give", give)
+    give = signs_of_life.SignsOfLife._give
+    monkeypatch.setattr(signs_of_life.SignsOfLife, "_give", lambda self: None)
+    JobLock.take(place, "train")
+    monkeypatch.setattr(signs_of_life.SignsOfLife, "_give", give)
     as_another(monkeypatch, host="vm-2", machine="this boot")
     assert refusal(place)
-    time.sleep(job_lock.STALE_SECONDS + 0.2)
-    JobLock(place, "train").release()
+    time.sleep(signs_of_life.STALE_SECONDS + 0.2)
+    JobLock.take(place, "train").release()
 
 
 @pytest.mark.parametrize("again", ["the same job", "the same machine"])
@@ -202,7 +202,7 @@ def test_a_job_that_is_started_again_takes_over_at_once(place, monkeypatch, agai
     as_another(
         monkeypatch, **{**ELSEWHERE, "job": "123/4", **ended} if again == "the same job" else ended
     )
-    before = JobLock(place, "train")
+    before = JobLock.take(place, "train")
     as_another(
         monkeypatch,
         **(
@@ -211,7 +211,7 @@ def test_a_job_that_is_started_again_takes_over_at_once(place, monkeypatch, agai
             else {}
         ),
     )
-    lock = JobLock(place, "train")
+    lock = JobLock.take(place, "train")
     before._signs._give_one()  # were it not dead, it would see that
     with pytest.raises(
         JobDirError,
@@ -228,14 +228,14 @@ def test_a_job_that_is_started_again_takes_over_at_once(place, monkeypatch, agai
 
 def test_another_trial_of_the_job_is_another_job(place, monkeypatch):
     as_another(monkeypatch, **ELSEWHERE, job="123/1")
-    lock = JobLock(place, "train")
+    lock = JobLock.take(place, "train")
     as_another(monkeypatch, host="vm-2", machine="x", job="123/2")
     assert refusal(place)
     lock.release()
 
 
 def test_a_sign_that_was_removed_is_given_again(place, monkeypatch):
-    lock = JobLock(place, "train")
+    lock = JobLock.take(place, "train")
     lock._signs._place.remove(sign(place).version)
     assert lock.require() and sign(place) is None  # not known yet
     assert not lock.require(ask=True) and lock.require(ask=True)
@@ -244,12 +244,12 @@ def test_a_sign_that_was_removed_is_given_again(place, monkeypatch):
 
 
 def test_an_answer_that_was_lost_is_no_other_process(place, monkeypatch):
-    me = job_lock.this_process("train")
+    me = this_process("train")
     monkeypatch.setattr(job_lock, "this_process", lambda work: me)
-    lock = JobLock(place, "train")
+    lock = JobLock.take(place, "train")
     lock._signs._version -= 1  # as after a request whose answer was cut
     lock._signs._give_one()
-    assert lock.require() and JobLock(place, "train").require()
+    assert lock.require() and JobLock.take(place, "train").require()
 
 
 def test_an_outage_is_outlived(bucket, tmp_path, monkeypatch, quick):
@@ -258,7 +258,7 @@ def test_an_outage_is_outlived(bucket, tmp_path, monkeypatch, quick):
     mirror._jobs.cache_clear()
     folder = mirror.local("gs://locks/outage/job")
     folder.mkdir(parents=True)
-    lock = JobLock(folder, "train")
+    lock = JobLock.take(folder, "train")
     bucket.plan = lambda method, path: 503
     time.sleep(1)
     bucket.plan = lambda method, path: None

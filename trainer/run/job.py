@@ -99,7 +99,7 @@ class Job:
         probe_writable(self.folder)
         job_files.require_own(self.folder, self.checkpoints, self.logs)
         try:
-            self._lock = JobLock(self.folder, work)
+            self._lock = JobLock.take(self.folder, work)
         except OSError as error:
             raise JobDirError(
                 f"--job_dir={mirror.shown(self.folder)}: its lock cannot be taken:"
