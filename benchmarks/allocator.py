@@ -189,7 +189,8 @@ def train_call(shapes: list[tuple[int, int]]) -> Callable[[], object]:
 
     from trainer.console.display import Display
     from trainer.run.assembly import build_model, make_parts
-    from trainer.run.optimization import Optimizer, make_schedule
+    from trainer.run.optimization import Optimizer
+    from trainer.run.schedule import make_schedule
     from trainer.run.steps import make_train_call
 
     settings = configuration()

@@ -16,7 +16,8 @@ from trainer.data.batching import TrainingPlan, evaluation_batches, lay_out
 from trainer.data.store import StoreWriter, TokenStore
 from trainer.run.distribution import make_strategy
 from trainer.run.model import Model
-from trainer.run.optimization import Optimizer, make_schedule
+from trainer.run.optimization import Optimizer
+from trainer.run.schedule import make_schedule
 from trainer.run.steps import drawer, feed, make_results_call, make_train_call, split_results
 from trainer.settings.schema import DataSettings, DistributionSettings, TrainSettings, plugin_module
 from trainer.text import load_tokenizer

@@ -21,7 +21,8 @@ from tests.test_multi_worker import environments
 from trainer.errors import ConfigError
 from trainer.files import gcs, mirror, ownership
 from trainer.files.gcs import connection
-from trainer.run.checkpoints import Checkpoints, RunState
+from trainer.run.checkpoints import Checkpoints
+from trainer.run.run_state import RunState
 
 BUCKET = "gs://runs"
 STEPS = 60

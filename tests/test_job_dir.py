@@ -15,7 +15,8 @@ import tensorflow as tf
 from tests import toy
 from tests.test_resume import weights_of
 from trainer.errors import JobDirError
-from trainer.run.checkpoints import Checkpoints, RunState
+from trainer.run.checkpoints import Checkpoints
+from trainer.run.run_state import RunState
 
 STEPS = 60
 

@@ -17,10 +17,11 @@ from safetensors.numpy import load_file
 from tests import toy
 from trainer.errors import JobDirError
 from trainer.heads import causal_lm, classification, masked_lm, token_classification
-from trainer.run import loop
-from trainer.run.checkpoints import Checkpoints, RunState
+from trainer.run import compiled_shapes, step_layouts
+from trainer.run.checkpoints import Checkpoints
 from trainer.run.evaluation import is_better
 from trainer.run.results import Results
+from trainer.run.run_state import RunState
 from trainer.serve import export
 from trainer.serve.proof import ExportRefusedError
 
@@ -468,13 +469,14 @@ def test_a_run_says_which_shapes_it_compiles_beyond_the_plan(
         toy.write_sentences(tmp_path / "train.jsonl", 60, longest=20),
         train={"steps": 15, "global_batch_size": 4, "xla": "on"},
     )
-    monkeypatch.setattr(loop, "SHAPING_STEPS", 1)
+    monkeypatch.setattr(step_layouts, "SHAPING_STEPS", 1)
     assert toy.run_main(config, tmp_path / "planned") == 0
     out = capsys.readouterr()
     assert "compiled a shape" not in out.out + out.err
     shapes = json.loads((tmp_path / "planned" / "plan.json").read_text())["train"]["common_shapes"]
     assert len(shapes) > 1
-    monkeypatch.setattr(loop, "PLANNED_STEPS", {True: 1, False: 1})
+    for module in (step_layouts, compiled_shapes):
+        monkeypatch.setattr(module, "PLANNED_STATIC_STEPS", 1)
     assert toy.run_main(config, tmp_path / "beyond") == 0
     out = capsys.readouterr()
     said = " ".join((out.out + out.err).split())

@@ -10,19 +10,19 @@ import tensorflow as tf
 from trainer.errors import JobDirError
 from trainer.files.checksums import Fingerprint, checksum
 from trainer.run import checkpoints as checkpoints_module
-from trainer.run.checkpoints import Checkpoints, RunState
+from trainer.run.checkpoints import Checkpoints
 from trainer.run.metrics_file import MetricsFile
+from trainer.run.run_state import RunState
 
 DATA = "weights.data-00000-of-00001"
 
 
 def checkpoints_of(folder, *, steps=(1, 2), warn=lambda line: None, **keywords):
-    made = Checkpoints(
-        folder, keep=9, warn=warn, variables={"weight": tf.Variable([1.0, 2.0])}, **keywords
-    )
+    made = Checkpoints(folder, keep=9, warn=warn, variables={"weight": tf.Variable([1.0, 2.0])})
     for step in steps:
         made.variables["weight"].assign([step, step])
-        made.save(RunState(step=step, metrics_bytes=10 * step, gradient_norm=float("nan")))
+        state = RunState(step=step, metrics_bytes=10 * step, gradient_norm=float("nan"))
+        made.save(state, **keywords)
         made.wait()
     return made
 
@@ -128,9 +128,23 @@ def test_what_is_saved_again_after_the_same_step_keeps_its_files(tmp_path):
     assert made.restore(7) == RunState(step=7, settled=False)
 
 
+def test_a_folder_that_is_removed_while_it_is_read_is_no_error(tmp_path, monkeypatch):
+    def gone(*_):
+        raise FileNotFoundError(2, "No such file or directory")
+
+    made = checkpoints_of(tmp_path, steps=(7,))
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoints_module.mirror, "folders", gone)
+        made.save(RunState(step=8))
+        made.wait()
+        patched.setattr(pathlib.Path, "glob", gone)
+        assert made.complete() == []
+    assert made.complete() == [7, 8]
+
+
 def metrics_of(folder, lines=3):
     """The file after so many lines, and what it was after each."""
-    file = MetricsFile(folder / "metrics.jsonl", Fingerprint(0, 0))
+    file = MetricsFile.open(folder / "metrics.jsonl", Fingerprint(0, 0))
     known = {}
     for step in range(1, lines + 1):
         file.write(step, "train", {"loss": step / 3, "worst": float("nan")})
@@ -143,7 +157,7 @@ def test_the_metrics_are_cut_back_to_the_checkpoint_and_written_on(tmp_path):
     path, known = metrics_of(tmp_path)
     whole = path.read_bytes()
     assert known[3] == Fingerprint(len(whole), checksum(whole))
-    file = MetricsFile(path, known[1])
+    file = MetricsFile.open(path, known[1])
     assert path.read_bytes() == whole[: known[1].bytes] and file.written() == known[1]
     for step in (2, 3):
         file.write(step, "train", {"loss": step / 3, "worst": float("nan")})
@@ -167,7 +181,7 @@ def test_metrics_that_lost_something_are_refused(tmp_path, spoil, said):
     spoilt = spoil(path.read_bytes())
     path.unlink() if spoilt is None else path.write_bytes(spoilt)
     with pytest.raises(JobDirError, match=said) as refused:
-        MetricsFile(path, known[3], known)
+        MetricsFile.open(path, known[3], known)
     assert "Put back a copy of it" in str(
         refused.value
     ) and "start anew in another --job_dir." in str(refused.value)
@@ -182,17 +196,14 @@ def test_the_remedy_names_the_newest_checkpoint_that_fits(tmp_path):
         JobDirError,
         match=r"or remove the checkpoints after step 2, so that the run goes on from there",
     ):
-        MetricsFile(path, known[4], known)
+        MetricsFile.open(path, known[4], known)
 
 
 def test_a_full_disk_is_one_message(tmp_path):
     os.symlink("/dev/full", tmp_path / "metrics.jsonl")
-    file = MetricsFile.__new__(
-        MetricsFile
-    )  # as __init__ cuts the file, which no device lets be cut
-    file._path = tmp_path / "metrics.jsonl"
-    file._crc32c = 0
-    file._file = open("/dev/full", "wb", buffering=0)  # noqa: SIM115
+    # `open` cuts the file, which no device lets be cut
+    full = open("/dev/full", "wb", buffering=0)  # noqa: SIM115
+    file = MetricsFile(tmp_path / "metrics.jsonl", full, 0)
     with pytest.raises(
         JobDirError,
         match=r"cannot write .*metrics\.jsonl: No space left on device\. Free.*last checkpoint",

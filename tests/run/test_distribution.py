@@ -9,17 +9,15 @@ import tensorflow as tf
 
 from tests import toy
 from trainer.errors import ConfigError
-from trainer.run import cluster, distribution
+from trainer.run import cluster, distribution, workers
+from trainer.run.cluster import read_cluster
 from trainer.run.distribution import (
     STRATEGIES,
     choose,
-    host,
-    hosts,
-    local_replicas,
     make_strategy,
-    read_cluster,
     set_precision,
 )
+from trainer.run.workers import host, hosts, local_replicas
 from trainer.settings.schema import DistributionSettings
 
 TWO = {"cluster": {"chief": ["a:1"], "worker": ["b:1"]}, "task": {"type": "worker", "index": 0}}
@@ -253,9 +251,9 @@ def test_a_plan_for_a_tpu_needs_none(tmp_path, toy_weights):
 def test_only_a_lost_worker_is_one(monkeypatch, capsys, message, code):
     monkeypatch.setenv("TF_CONFIG", json.dumps(TWO))
     left = []
-    monkeypatch.setattr(distribution.os, "_exit", left.append)
+    monkeypatch.setattr(workers.os, "_exit", left.append)
     try:
-        with distribution.stop_when_a_worker_is_lost():
+        with workers.stop_when_a_worker_is_lost():
             raise tf.errors.InternalError(None, None, message)
     except tf.errors.InternalError:
         left.append(None)

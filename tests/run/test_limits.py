@@ -1,6 +1,7 @@
 """What a run may ask for, by its data and by this machine's memory."""
 
 import json
+import types
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from trainer.machine import hardware as machine
 from trainer.planning import memory
 from trainer.run import limits
 from trainer.run.limits import exhausted_memory_is_told, require_memory, require_sizes
-from trainer.run.loop import total_steps
+from trainer.run.step_layouts import total_steps
 from trainer.run.steps import evaluation_layouts
 from trainer.settings.schema import TrainSettings
 
@@ -68,7 +69,7 @@ def test_steps_that_cannot_be_counted():
     ],
 )
 def test_memory_that_may_be_short_is_said(changed, replicas, said):
-    warnings = require_memory({**ESTIMATE, **changed}, replicas)
+    warnings = require_memory(types.SimpleNamespace(**{**ESTIMATE, **changed}), replicas)
     assert len(warnings) == len(said)
     assert all(part in warning for part, warning in zip(said, warnings, strict=True))
 
@@ -87,7 +88,7 @@ def test_memory_that_may_be_short_is_said(changed, replicas, said):
 )
 def test_what_cannot_fit_is_refused(changed, replicas, said):
     with pytest.raises(ConfigError) as refused:
-        require_memory({**ESTIMATE, **changed}, replicas)
+        require_memory(types.SimpleNamespace(**{**ESTIMATE, **changed}), replicas)
     assert said in str(refused.value)
 
 

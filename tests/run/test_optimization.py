@@ -7,14 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.run.optimization import (
-    FIRST_LOSS_SCALE,
-    LOSS_SCALE_GROWS_AFTER,
-    OPTIMIZERS,
-    Optimizer,
-    decays,
-    make_schedule,
-)
+from trainer.run.loss_scale import FIRST_LOSS_SCALE, LOSS_SCALE_GROWS_AFTER
+from trainer.run.optimization import Optimizer, decays
+from trainer.run.schedule import make_schedule
+from trainer.run.update_rules import OPTIMIZERS
 from trainer.settings.schema import TrainSettings
 
 
@@ -241,9 +237,9 @@ def test_an_overflow_changes_nothing_but_the_loss_scale():
 def test_the_loss_scale_doubles_after_a_long_time_without_overflow():
     own = {"bias": variables()["bias"]}
     optimizer = optimizer_of(settings_of("sgd", precision="mixed_float16"), own)
-    optimizer.scaling["finite_updates"].assign(LOSS_SCALE_GROWS_AFTER - 1)
+    optimizer.scaling.finite_updates.assign(LOSS_SCALE_GROWS_AFTER - 1)
     optimizer.apply([tf.zeros(4)], tf.constant(1.0))
     assert (
-        optimizer.scaling["loss_scale"].numpy() == 2 * FIRST_LOSS_SCALE
-        and optimizer.scaling["finite_updates"].numpy() == 0
+        optimizer.scaling.scale.numpy() == 2 * FIRST_LOSS_SCALE
+        and optimizer.scaling.finite_updates.numpy() == 0
     )

@@ -9,10 +9,11 @@ from trainer.machine.allocator import release_memory
 from trainer.planning.plan import plan_training
 from trainer.run.agreements import require_same_folder
 from trainer.run.assembly import announce_origin, make_parts, start_model
-from trainer.run.distribution import stop_when_a_worker_is_lost
 from trainer.run.job import Job
-from trainer.run.loop import Training
 from trainer.run.preparation import connect_workers, prepare_training
+from trainer.run.start_training import start_training
+from trainer.run.training import TrainingInputs
+from trainer.run.workers import stop_when_a_worker_is_lost
 from trainer.serve.conclusion import conclude
 from trainer.serve.targets import require_export_target
 from trainer.settings.resolve import Resolved
@@ -36,19 +37,8 @@ def train(
         timeline.enter("startup_s")
         model, origin = start_model(parts, strategy, prepared.vocabulary)
         release_memory()  # which preparing and loading took
-        run = Training(
-            config,
-            job,
-            display,
-            stop,
-            timeline,
-            prepared,
-            strategy,
-            model,
-            parts.head,
-            parts.stream,
-        )
-        run.resume()
+        inputs = TrainingInputs(parts, prepared, strategy, model, job, stop, timeline)
+        run = start_training(inputs)
         if not run.state.step:  # else a checkpoint has replaced what the weights started from
             announce_origin(parts, origin)
         run.train()

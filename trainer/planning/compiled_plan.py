@@ -24,7 +24,8 @@ from trainer.planning.lowering import Shape, StepLowering, shapes_of
 from trainer.planning.planned_run import PlannedRun
 from trainer.planning.tpu_compiler import tpu_compiler
 from trainer.run.assembly import build_model
-from trainer.run.optimization import Optimizer, make_schedule
+from trainer.run.optimization import Optimizer
+from trainer.run.schedule import make_schedule
 
 Say: TypeAlias = Callable[[str], None]
 ShapesToCompile: TypeAlias = Sequence[tuple[Shape, bool]]  # with whether it is of training

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from trainer.backbones.config import BackboneConfig
 from trainer.data.batching import Layout
-from trainer.run.optimization import OPTIMIZERS
+from trainer.run.update_rules import OPTIMIZERS
 from trainer.settings.schema import TrainSettings
 
 FLOAT32_BYTES = 4

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
 
 import tensorflow as tf
@@ -17,8 +16,9 @@ from trainer.planning.facts import Plan, make_plan
 from trainer.planning.planned_run import PlannedRun
 from trainer.run import limits
 from trainer.run.assembly import Parts
-from trainer.run.distribution import local_replicas, make_strategy, on_tpu
+from trainer.run.distribution import make_strategy, on_tpu
 from trainer.run.job import Job
+from trainer.run.workers import local_replicas
 from trainer.settings.schema import Config
 
 PLAN_FILE = "plan.json"
@@ -90,6 +90,5 @@ def require_memory(plan: Plan, strategy: tf.distribute.Strategy, display: Displa
     """
     if on_tpu(strategy) or tf.config.list_logical_devices("GPU"):
         return
-    estimate = dataclasses.asdict(plan.memory)
-    for warning in limits.require_memory(estimate, len(local_replicas(strategy))):
+    for warning in limits.require_memory(plan.memory, len(local_replicas(strategy))):
         display.warn(warning)

@@ -9,7 +9,7 @@ from trainer.data.batching import Layout, TrainingPlan, evaluation_batches
 from trainer.data.prepare import Prepared
 from trainer.data.store import TokenStore
 from trainer.run.assembly import Parts
-from trainer.run.loop import planned_layouts, total_steps
+from trainer.run.step_layouts import planned_layouts, total_steps
 from trainer.run.steps import evaluation_layouts, use_xla
 
 EVALUATED_SPLITS = ("validation", "test")

@@ -6,14 +6,14 @@ import tensorflow as tf
 
 from trainer.data.prepare import Prepared
 from trainer.run.assembly import Parts
-from trainer.run.distribution import SHARED, hosts, require_agreement
 from trainer.run.job import Job
+from trainer.run.workers import SHARED, agree, hosts
 from trainer.settings.schema import Config
 
 
 def require_same_config(strategy: tf.distribute.Strategy, config: Config) -> None:
     """Raises JobDirError where a worker has another config, the cache's folder apart."""
-    require_agreement(
+    agree(
         strategy,
         "the config",
         config.model_dump_json(exclude={"data": {"cache_dir"}}),
@@ -25,8 +25,8 @@ def require_same_folder(strategy: tf.distribute.Strategy, job: Job) -> None:
     """Raises JobDirError where a worker's job_dir is another folder than the chief's."""
     if hosts(strategy) == 1:
         return
-    mark = job.mark(lambda: require_agreement(strategy, "the start", "", ""))
-    require_agreement(strategy, "the job_dir", mark, SHARED)
+    mark = job.mark(lambda: agree(strategy, "the start", ""))
+    agree(strategy, "the job_dir", mark, SHARED)
 
 
 def require_same_data(strategy: tf.distribute.Strategy, parts: Parts, prepared: Prepared) -> None:
@@ -40,7 +40,7 @@ def require_same_data(strategy: tf.distribute.Strategy, parts: Parts, prepared: 
     digest = prepared.digest()
     if parts.stream:
         digest += parts.stream.fingerprint
-    require_agreement(
+    agree(
         strategy,
         "the prepared data",
         digest,

@@ -25,17 +25,12 @@ from trainer.files import mirror
 from trainer.files.storage import local_folder
 from trainer.heads import make_head
 from trainer.heads._carried_over import CarriedOver
-from trainer.run.distribution import (
-    host,
-    hosts,
-    make_strategy,
-    read_cluster,
-    require_agreement,
-    set_precision,
-)
+from trainer.run.cluster import read_cluster
+from trainer.run.distribution import make_strategy, set_precision
 from trainer.run.job import Job
 from trainer.run.label_report import label_counts, label_lines, range_lines, vector_line
 from trainer.run.model import Model
+from trainer.run.workers import agree, host, hosts
 from trainer.settings.schema import Config
 from trainer.text import load_tokenizer
 
@@ -166,7 +161,7 @@ def prepare_data(
         prepared = here()
     else:
         prepared = job.share(here) if job.writes else None
-        require_agreement(strategy, "the preparation", "done", "")
+        agree(strategy, "the preparation", "done")
         prepared = prepared or job.shared()
     display.done("preparing")
     if prepared.replaced:

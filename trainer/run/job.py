@@ -1,4 +1,4 @@
-"""The job_dir: what a run writes, and whether it is ours to write."""
+"""The job_dir: what a run writes there, and what it finds there again."""
 
 from __future__ import annotations
 
@@ -7,48 +7,27 @@ import os
 import pathlib
 import shutil
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
 
 from trainer.data.ledger import Ledger
 from trainer.data.prepare import Prepared, load
-from trainer.errors import ConfigError, JobDirError, UserError, shown_name, shown_value
+from trainer.errors import ConfigError, JobDirError
 from trainer.files import mirror, ownership
 from trainer.files.checksums import DamagedError, reason
 from trainer.files.noted_files import NotedFiles
 from trainer.files.writing import json_text, probe_writable, writable_path, write_text
-from trainer.run import job_files
-from trainer.run.job_files import Copies
+from trainer.run import job_config, job_files
+from trainer.run.job_files import Copies, Removal
 from trainer.run.job_lock import JobLock
 from trainer.run.metrics_file import MetricsFile
-from trainer.settings.resolve import Resolved, resolve
-
-# What may differ when a job goes on: it changes neither the numbers nor what is prepared.
-FREE = (
-    "distribution.strategy",
-    "distribution.replicas",
-    "distribution.collectives",
-    "distribution.tpu",
-    "distribution.tpu_wait_minutes",
-    "train.micro_batches",
-    "export.format",
-    "export.directory",
-    "export.version",
-    "export.check_examples",
-    "data.cache_dir",
-    "train.steps_per_call",
-    "train.keep_checkpoints",
-    "train.checkpoint_every_steps",
-    "train.evaluation_batch_size",
-)
+from trainer.settings.resolve import Resolved
 
 DATA_FILE = ".data"  # the digest of the data
-VOCABULARY_FILE, LEDGER_FILE, CALIBRATION_FILE, RESULTS_FILE = (
-    "vocabulary.json",
-    "ledger.json",
-    "calibration.json",
-    "results.json",
-)
-SHARED_PREPARATION = ".prepared"  # in the job_dir, for the other workers
+VOCABULARY_FILE = "vocabulary.json"
+LEDGER_FILE = "ledger.json"
+CALIBRATION_FILE = "calibration.json"
+RESULTS_FILE = "results.json"
+STARTED_FILE = ".started"  # of the last start on several workers
+SHARED_PREPARATION = ".prepared"  # for the other workers
 
 
 class Job:
@@ -78,12 +57,13 @@ class Job:
         self._copies: Copies | None = None
         self.config_file = self.folder / "config.yaml"
         self.metrics_file = self.folder / "metrics.jsonl"
-        self.checkpoints = (
-            writable_path(checkpoints) if checkpoints else self.folder / "checkpoints"
-        )
-        self.model = writable_path(model) if model else self.folder / "model"
-        self.logs = writable_path(logs) if logs else self.folder / "logs"
+        self.checkpoints = self._folder_of("checkpoints", checkpoints)
+        self.model = self._folder_of("model", model)
+        self.logs = self._folder_of("logs", logs)
         self.files = NotedFiles(self.folder)
+
+    def _folder_of(self, name: str, elsewhere: str | None) -> pathlib.Path:
+        return writable_path(elsewhere) if elsewhere else self.folder / name
 
     def hold(self, work: str) -> None:
         """Takes the job_dir for this process until `release`; of several workers the chief does.
@@ -128,70 +108,35 @@ class Job:
         mirror.bring(self.logs)
         for folder in {self.folder, self.checkpoints.parent, self.model.parent, self.logs.parent}:
             probe_writable(folder)
+        config = resolved.config.model_dump()
         damaged = []
-        finished = (self.folder / RESULTS_FILE).exists() and self.config_file.exists()
-        # a run that ended before its first one has nothing to lose
-        if finished or self._has_checkpoints():
-            self._refuse_other(resolved)
-            damaged = [
-                f"{line} It is written anew." for line in [*self.damaged(), *self._changed_config()]
-            ]
-        self.files.note_config(resolved.config.model_dump())
+        # a run that ended before its first checkpoint has nothing to lose
+        if self._is_finished() or self._has_checkpoints():
+            begun = self.files.known_config()
+            job_config.require_same(self.folder, self.config_file, begun, config)
+            damaged = [*self.damaged(), *self._changed_config()]
+        self.files.note_config(config)
         write_text(self.config_file, resolved.to_yaml())
-        return damaged
+        return [f"{line} It is written anew." for line in damaged]
 
-    def damaged(self) -> list[str]:
-        """What is damaged, a line each."""
-        if problem := self.files.problem():
-            return [f"{problem} The files of the job_dir cannot be verified."]
-        return [str(error) for error in self.files.changed()]
-
-    def _changed_config(self) -> list[str]:
-        begun = self.files.known_config()
-        there = read_values(self.config_file)
-        as_begun = begun is None or (
-            there is not None and not differing(begun, there, "then", "now")
-        )
-        return (
-            []
-            if as_begun
-            else [f"{self.config_file} is missing, or was changed since the run began."]
-        )
+    def _is_finished(self) -> bool:
+        return (self.folder / RESULTS_FILE).exists() and self.config_file.exists()
 
     def _has_checkpoints(self) -> bool:
         mirror.bring(self.checkpoints, names=("state.json",))
         return any(self.checkpoints.glob("step_*/state.json"))
 
-    def _refuse_other(self, resolved: Resolved) -> None:
-        begun = self.files.known_config()
-        now = resolved.config.model_dump()
-        there = read_values(self.config_file)
-        if begun is None and there is None:
-            raise JobDirError(
-                f"{self.config_file}: missing or damaged, and there are checkpoints: nothing says"
-                " with which config that run was begun. Put back a copy of the file. To start"
-                " anew: another --job_dir, or remove the folder."
-            )
-        differences = differing(begun or there, now, "there", "here")
-        if not differences:
-            return
-        if (
-            begun is not None
-            and there is not None
-            and (edited := differing(begun, there, "when the run began", "now"))
-        ):
-            raise JobDirError(
-                f"{self.config_file} was changed since its run began:\n"
-                + "\n".join(edited)
-                + "\nTo go on with that run, put those values back. To train with the new ones:"
-                " --config with a copy of the file, and another --job_dir."
-            )
-        raise JobDirError(
-            f"--job_dir={self.folder} belongs to a run with another config:\n"
-            + "\n".join(differences)
-            + f"\nTo go on with that run: --config={self.config_file}. To start this one: another"
-            " --job_dir, or remove the folder."
-        )
+    def damaged(self) -> list[str]:
+        """What is damaged, a line each."""
+        problem = self.files.problem()
+        if problem is not None:
+            return [f"{problem} The files of the job_dir cannot be verified."]
+        return [str(error) for error in self.files.changed()]
+
+    def _changed_config(self) -> list[str]:
+        if job_config.is_as_begun(self.config_file, self.files.known_config()):
+            return []
+        return [f"{self.config_file} is missing, or was changed since the run began."]
 
     def require_trained(self) -> None:
         """Brings what a training run left in the job_dir.
@@ -206,27 +151,22 @@ class Job:
                 f"--job_dir={self.folder}: no config.yaml there. Expected the job_dir of a training"
                 " run."
             )
-        begun = self.files.known_config()
-        there = read_values(self.config_file)
-        if (
-            begun is not None
-            and there is not None
-            and (edited := differing(begun, there, "when the run began", "now"))
-        ):
-            raise JobDirError(
-                f"{self.config_file} was changed since its run began:\n"
-                + "\n".join(edited)
-                + "\nPut those values back. To use others, give them as flags, such as"
-                " --train.evaluation_batch_size=8."
-            )
+        job_config.require_unedited(
+            self.config_file,
+            self.files.known_config(),
+            "Put those values back. To use others, give them as flags, such as"
+            " --train.evaluation_batch_size=8.",
+        )
         self.read_vocabulary()  # before anything costly
         self.read_calibration()
 
     def mark(self, wait: Callable[[], None]) -> str:
-        """What only those read that see the same folder: the chief writes it, then all `wait`, then
-        all read.
+        """What only those read that see the same folder.
+
+        Args:
+            wait: called between the chief's writing and the others' reading, until all call it.
         """
-        file = self.folder / ".started"
+        file = self.folder / STARTED_FILE
         if self.writes:
             write_text(file, os.urandom(8).hex())
         wait()
@@ -238,8 +178,7 @@ class Job:
             return "not there"
 
     def write_preparation(self, prepared: Prepared) -> None:
-        """Keeps the ledger, and what the head learnt from train (the label names), for predict and
-        export.
+        """Keeps the ledger, and what the head learnt from train, for predict and export.
 
         Raises:
             JobDirError: there are checkpoints, of other data.
@@ -247,23 +186,25 @@ class Job:
         if not self.writes:
             return
         digest = prepared.digest()
-        known = (self.folder / DATA_FILE).exists() or not self.files.problem()
-        if known and not self.files.is_noted(DATA_FILE, digest) and self._has_checkpoints():
+        is_known = (self.folder / DATA_FILE).exists() or not self.files.problem()
+        if is_known and not self.files.is_noted(DATA_FILE, digest) and self._has_checkpoints():
             raise JobDirError(
                 f"--job_dir={self.folder} belongs to a run on other data: the files, their texts or"
                 " their labels have changed since it began. To go on with that run, put the data"
                 " back. To start anew: another --job_dir, or remove the folder."
             )
-        written = {LEDGER_FILE: prepared.ledger.entries, VOCABULARY_FILE: prepared.vocabulary}
-        self.files.write(
-            {DATA_FILE: digest, **{name: json_text(value) for name, value in written.items()}}
-        )
+        contents = {
+            DATA_FILE: digest,
+            LEDGER_FILE: json_text(prepared.ledger.entries),
+            VOCABULARY_FILE: json_text(prepared.vocabulary),
+        }
+        self.files.write(contents)
 
     def write_ledger(self, ledger: Ledger) -> None:
         """Keeps what was changed or lost."""
         self.write_json(LEDGER_FILE, ledger.entries)
 
-    def write_json(self, name: str, value: Mapping[str, Any]) -> None:
+    def write_json(self, name: str, value: Mapping[str, object]) -> None:
         """Writes a file of the job_dir, and notes what it is."""
         self.files.write({name: json_text(value)})
 
@@ -288,8 +229,10 @@ class Job:
         mirror.add(self.logs)
 
     def copy_files(self, *, metrics: pathlib.Path | None = None) -> None:
-        """Keeps what the small files hold now, for `look_after`; with `metrics`, which is written
-        no more, that one too.
+        """Keeps what the small files hold now, for `look_after`.
+
+        Args:
+            metrics: metrics.jsonl, when it is written no more.
         """
         if not self.writes:
             return
@@ -297,29 +240,35 @@ class Job:
         if metrics is not None:
             self._copies.add(metrics.name, metrics.read_bytes())
 
-    def look_after(self, metrics: MetricsFile | None = None, *, last: bool = False) -> Loss:
-        """Looks whether the job_dir is still there, and writes anew what someone has removed of its
-        small files.
+    def look_after(self, metrics: MetricsFile | None = None, *, last: bool = False) -> Removal:
+        """Looks whether the job_dir is still there.
+
+        Of its small files it writes anew what someone has removed.
 
         Args:
+            metrics: metrics.jsonl, while it is written.
             last: of a bucket, look now; else it is known from the last sign of life.
         Raises:
             JobDirError: another process has it now.
         """
         if not self.writes or self._lock is None or self._copies is None:
-            return Loss()
-        whole = self._lock.require(ask=last)
-        restored = self._copies.restore(ask=not whole)
+            return Removal()
+        is_there = self._lock.require(ask=last)
+        restored = self._copies.restore(ask=not is_there)
         if metrics is not None and metrics.restore():
             restored.append(self.metrics_file.name)
-        return Loss(not whole and bool(restored), tuple(restored))
+        return Removal(whole=not is_there and bool(restored), files=tuple(restored))
 
     def is_of(self, prepared: Prepared) -> bool:
         """Whether this is the data that the job was trained and evaluated on."""
         return self.files.is_noted(DATA_FILE, prepared.digest())
 
-    def read_vocabulary(self) -> dict[str, Any]:
-        """What the head learnt from train."""
+    def read_vocabulary(self) -> dict[str, object]:
+        """What the head learnt from train.
+
+        Raises:
+            JobDirError: it is damaged or missing.
+        """
         vocabulary = self._read_json(VOCABULARY_FILE, self._written_by_training())
         if vocabulary is None:
             raise JobDirError(
@@ -328,22 +277,19 @@ class Job:
             )
         return vocabulary
 
-    def read_calibration(self) -> dict[str, Any] | None:
+    def read_calibration(self) -> dict[str, object] | None:
         """What validation has decided, such as a threshold; None where it decides nothing."""
         return self._read_json(CALIBRATION_FILE, self._written_by_training())
 
-    def read_results(self) -> dict[str, Any]:
+    def read_results(self) -> dict[str, object]:
         """What is known of how good the model is; empty where nothing is."""
         if not (self.folder / RESULTS_FILE).exists():
             return {}
-        return (
-            self._read_json(
-                RESULTS_FILE,
-                "Put back a copy of it, or remove it: evaluation then writes it anew, without the"
-                " times of training.",
-            )
-            or {}
+        remedy = (
+            "Put back a copy of it, or remove it: evaluation then writes it anew, without the"
+            " times of training."
         )
+        return self._read_json(RESULTS_FILE, remedy) or {}
 
     def _written_by_training(self) -> str:
         return (
@@ -351,55 +297,13 @@ class Job:
             f" anew: --mode=train --config={self.config_file} --job_dir={self.folder}"
         )
 
-    def _read_json(self, name: str, remedy: str) -> dict[str, Any] | None:
+    def _read_json(self, name: str, remedy: str) -> dict[str, object] | None:
         try:
-            text = self.files.read(name)
-            return None if text is None else json.loads(text)
+            content = self.files.read(name)
+            return None if content is None else json.loads(content)
         except DamagedError as error:
             raise JobDirError(f"{error} {remedy}") from None
         except ValueError as error:  # only where no checksum tells
             raise JobDirError(
                 f"{self.folder / name} is damaged ({reason(error)}). {remedy}"
             ) from None
-
-
-class Loss(NamedTuple):
-    """What was removed from a job_dir while a run was going on, and is written anew.
-
-    Attributes:
-        whole: whether the folder was removed, with all that was in it.
-        files: the names of the small files.
-    """
-
-    whole: bool = False
-    files: tuple[str, ...] = ()
-
-
-def read_values(config_file: pathlib.Path) -> dict[str, dict[str, Any]] | None:
-    """The values of a config.yaml by section and key; None where it is not there, or is none."""
-    try:
-        return resolve(config_file, {}).config.model_dump()
-    except UserError:
-        return None
-
-
-def differing(
-    one: Mapping[str, Any], other: Mapping[str, Any], called: str, other_called: str
-) -> list[str]:
-    """The settings that may not differ when a job goes on, and do; a line each."""
-    # as JSON, in which one of them was kept, has them
-    one, other = (json.loads(json_text(values)) for values in (one, other))
-    keys = [
-        (section, key)
-        for section in {**one, **other}
-        for key in {**one.get(section, {}), **other.get(section, {})}
-    ]
-    values = [
-        (f"{section}.{key}", one.get(section, {}).get(key), other.get(section, {}).get(key))
-        for section, key in keys
-    ]
-    return [
-        f"  {shown_name(key)}: {shown_value(value)} {called}, {shown_value(another)} {other_called}"
-        for key, value, another in values
-        if key not in FREE and value != another
-    ]

@@ -1,6 +1,4 @@
-"""Whose the files of a job_dir are, and copies of them for the case that they are removed while a
-run goes on.
-"""
+"""Whose the files of a job_dir are, and copies of them, as they may be removed during a run."""
 
 from __future__ import annotations
 
@@ -10,12 +8,14 @@ import os
 import pathlib
 import re
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from trainer.errors import JobDirError, shown_name
 from trainer.files import mirror
 from trainer.files.writing import atomic_write, write_text
 
 MARKER = ".podtune"
+MARKER_TEXT = "The job_dir of a run of podtune, which writes and replaces its files here.\n"
 METRICS = "metrics.jsonl"
 # What runs write there, and would overwrite.
 FILES = (
@@ -40,42 +40,57 @@ RESOLVED_LINE = re.compile(r"\w+:|  \w+: .*  # .+")
 def require_own(folder: pathlib.Path, checkpoints: pathlib.Path, logs: pathlib.Path) -> None:
     """Refuses a folder that is no job_dir and holds files by the names that a run writes.
 
+    Args:
+        folder: the job_dir that is asked for.
+        checkpoints, logs: its folders, which may be elsewhere.
     Raises:
         JobDirError: names them; or something is in the way of a file or folder of the job.
     """
-    for path in (folder, checkpoints, logs, *(folder / name for name in FILES)):
-        wants_file = path.parent == folder and path.name in FILES
-        if os.path.lexists(path) and not (path.is_file() if wants_file else path.is_dir()):
-            kind, other = ("file", "something else") if wants_file else ("folder", "a file")
-            raise JobDirError(
-                f"--job_dir={_shown(folder)}: {_shown(path)} should be a {kind} of the run, and is"
-                f" {other}. Give another --job_dir."
-            )
+    for path in (folder, checkpoints, logs):
+        if os.path.lexists(path) and not path.is_dir():
+            raise _in_the_way(folder, path, "folder", "a file")
+    for name in FILES:
+        path = folder / name
+        if os.path.lexists(path) and not path.is_file():
+            raise _in_the_way(folder, path, "file", "something else")
     if is_job_dir(folder):
         return
-    there = [name for name in FILES if (folder / name).exists()]
-    there += [
+    names = [name for name in FILES if (folder / name).exists()]
+    names += _checkpoint_names(checkpoints)
+    if names:
+        shown = ", ".join(map(shown_name, names[:NAMES_SHOWN]))
+        more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+        raise JobDirError(
+            f"--job_dir={_shown(folder)} holds {shown}{more}, which no run of podtune wrote there:"
+            " a run would overwrite that. Give another --job_dir, such as a new folder in this one."
+        )
+
+
+def _in_the_way(folder: pathlib.Path, path: pathlib.Path, kind: str, other: str) -> JobDirError:
+    return JobDirError(
+        f"--job_dir={_shown(folder)}: {_shown(path)} should be a {kind} of the run, and is"
+        f" {other}. Give another --job_dir."
+    )
+
+
+def _checkpoint_names(checkpoints: pathlib.Path) -> list[str]:
+    return [
         f"{checkpoints.name}/{name}"
         for name in sorted(_folders(checkpoints))
         if fnmatch.fnmatchcase(name, CHECKPOINT)
     ]
-    if there:
-        more = f" and {len(there) - NAMES_SHOWN} more" if len(there) > NAMES_SHOWN else ""
-        raise JobDirError(
-            f"--job_dir={_shown(folder)} holds"
-            f" {', '.join(map(shown_name, there[:NAMES_SHOWN]))}{more}, which no run of podtune"
-            " wrote there: a run would overwrite that. Give another --job_dir, such as a new"
-            " folder in this one."
-        )
 
 
 def _folders(path: pathlib.Path) -> set[str]:
-    """The names of the folders in one; where it stands for one in a bucket, what an earlier run has
-    left here does not count.
+    """The names of the folders in a folder.
+
+    Where it stands for one in a bucket, what an earlier run has left here does not count.
     """
     if mirror.url_of(path) is not None:
         return {name.split("/")[0] for name in mirror.names_there(path) if "/" in name}
-    return {child.name for child in path.iterdir() if child.is_dir()} if path.is_dir() else set()
+    if not path.is_dir():
+        return set()
+    return {child.name for child in path.iterdir() if child.is_dir()}
 
 
 def is_job_dir(folder: pathlib.Path) -> bool:
@@ -89,11 +104,9 @@ def is_job_dir(folder: pathlib.Path) -> bool:
 
 def mark(folder: pathlib.Path) -> None:
     """Notes that it is a job_dir."""
-    if not (folder / MARKER).is_file():
-        write_text(
-            folder / MARKER,
-            "The job_dir of a run of podtune, which writes and replaces its files here.\n",
-        )
+    marker = folder / MARKER
+    if not marker.is_file():
+        write_text(marker, MARKER_TEXT)
 
 
 def _is_resolved_config(file: pathlib.Path) -> bool:
@@ -112,9 +125,20 @@ def _is_plan(file: pathlib.Path) -> bool:
     return isinstance(value, dict) and {"splits", "steps", "memory"} <= set(value)
 
 
+class Removal(NamedTuple):
+    """What was removed from a job_dir while a run was going on, and is written anew.
+
+    Attributes:
+        whole: whether the folder was removed, with all that was in it.
+        files: the names of the small files.
+    """
+
+    whole: bool = False
+    files: tuple[str, ...] = ()
+
+
 class Copies:
-    """What the small files of a job_dir hold, so that they can be written anew where someone
-    removes them.
+    """What the small files of a job_dir hold, to write them anew where someone removes them.
 
     Args:
         folder: the job_dir.
@@ -123,12 +147,9 @@ class Copies:
 
     def __init__(self, folder: pathlib.Path, names: Iterable[str] = (*FILES, MARKER)) -> None:
         self._folder = folder
+        files = {name: folder / name for name in names if name != METRICS}
         self._contents = {
-            name: (folder / name).read_bytes()
-            for name in names
-            if name != METRICS
-            and (folder / name).is_file()
-            and (folder / name).stat().st_size <= COPIED_BYTES
+            name: file.read_bytes() for name, file in files.items() if _is_small_file(file)
         }
 
     def add(self, name: str, content: bytes) -> None:
@@ -138,22 +159,21 @@ class Copies:
     def restore(self, *, ask: bool = False) -> list[str]:
         """Writes anew those that are missing; their names.
 
-        With `ask`, those that the bucket has lost too.
+        Args:
+            ask: those that the bucket has lost are missing too.
         """
-        there = (
-            mirror.names_there(self._folder)
-            if ask and mirror.url_of(self._folder)
-            else set(self._contents)
-        )
-        missing = [
-            name
-            for name in self._contents
-            if name not in there or not (self._folder / name).is_file()
-        ]
+        present = {name for name in self._contents if (self._folder / name).is_file()}
+        if ask and mirror.url_of(self._folder):
+            present &= mirror.names_there(self._folder)
+        missing = [name for name in self._contents if name not in present]
         for name in missing:
             with atomic_write(self._folder / name, "wb") as file:
                 file.write(self._contents[name])
         return missing
+
+
+def _is_small_file(file: pathlib.Path) -> bool:
+    return file.is_file() and file.stat().st_size <= COPIED_BYTES
 
 
 def _shown(path: pathlib.Path) -> str:

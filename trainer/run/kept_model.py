@@ -13,10 +13,10 @@ from trainer.errors import JobDirError
 from trainer.machine.allocator import release_memory
 from trainer.run.assembly import Parts, build_model
 from trainer.run.checkpoints import Checkpoints
-from trainer.run.distribution import SHARED, require_agreement
 from trainer.run.evaluation import Evaluator
 from trainer.run.job import RESULTS_FILE, Job
 from trainer.run.model import Model
+from trainer.run.workers import SHARED, agree
 
 SHOWN_CHARACTERS = 120  # of what the model and the data say of their labels
 
@@ -40,7 +40,7 @@ class KeptModel:
 
     def leave_together(self) -> None:
         """Has the other workers wait for the chief: one that leaves looks like one that died."""
-        require_agreement(self.strategy, "the end", "done", "")
+        agree(self.strategy, "the end", "done")
 
 
 def restore_kept(parts: Parts, job: Job, strategy: tf.distribute.Strategy, model: Model) -> int:
@@ -76,7 +76,7 @@ def restore_kept(parts: Parts, job: Job, strategy: tf.distribute.Strategy, model
         parts.display.line(f"keeping the best checkpoint, of step {step:,}")
     else:
         parts.display.line(f"keeping the checkpoint of step {step:,}")
-    require_agreement(strategy, "the checkpoint to keep", str(step), SHARED)
+    agree(strategy, "the checkpoint to keep", str(step), SHARED)
     release_memory()  # which loading took
     return step
 
@@ -138,7 +138,7 @@ def _require_same_labels(
 
 def _require_step_of_results(job: Job, step: int) -> None:
     """Raises JobDirError where results.json tells of another checkpoint than the one found."""
-    step_of_results = step
+    step_of_results: object = step
     with contextlib.suppress(JobDirError):  # a damaged results.json was reported already
         step_of_results = job.read_results().get("step", step)
     if step_of_results != step:

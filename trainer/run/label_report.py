@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from typing import Protocol
 
 from trainer.data.store import TokenStore
@@ -10,6 +10,7 @@ from trainer.heads._labels import shown_label
 
 SHOWN = 8  # the most frequent ones, in a line
 Vocabulary = Mapping[str, object]
+Counts = Mapping[str, int]  # label -> how often it occurs
 
 
 class Labelled(Protocol):
@@ -25,41 +26,57 @@ class Labelled(Protocol):
 def label_counts(
     head: Labelled, vocabulary: Vocabulary, splits: Mapping[str, TokenStore]
 ) -> dict[str, dict[str, int]]:
-    """Of each split how often each label occurs; {} where there are no labels."""
-    counts = {split: head.label_counts(vocabulary, store) for split, store in splits.items()}
-    return {split: own for split, own in counts.items() if own}
+    """Of each split how often each label occurs; {} where there are no labels.
 
-
-def label_lines(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """A line a split: "train negative (30), positive (28)", the most frequent labels and how many
-    more there are.
+    Args:
+        head: knows the labels.
+        vocabulary: what it learnt from train.
+        splits: the encoded splits by name.
     """
-    return [f"{split} {count_line(own)}" for split, own in counts.items()]
+    counts_by_split = {}
+    for split, store in splits.items():
+        counts = head.label_counts(vocabulary, store)
+        if counts:
+            counts_by_split[split] = counts
+    return counts_by_split
+
+
+def label_lines(counts_by_split: Mapping[str, Counts]) -> list[str]:
+    """A line a split, such as "train negative (30), positive (28)"."""
+    return [f"{split} {count_line(counts)}" for split, counts in counts_by_split.items()]
 
 
 def range_lines(head: Labelled, splits: Mapping[str, TokenStore]) -> list[str]:
-    """A line a split where numbers are predicted: "train 0 to 5, mean 2.61"."""
-    ranges = {split: head.label_range(store) for split, store in splits.items()}
-    return [
-        f"{split} {own[0]:g} to {own[2]:g}, mean {own[1]:.4g}"
-        for split, own in ranges.items()
-        if own
-    ]
+    """A line a split where numbers are predicted, such as "train 0 to 5, mean 2.61"."""
+    lines = []
+    for split, store in splits.items():
+        label_range = head.label_range(store)
+        if label_range is not None:
+            lowest, mean, highest = label_range
+            lines.append(f"{split} {lowest:g} to {highest:g}, mean {mean:.4g}")
+    return lines
 
 
 def vector_line(vocabulary: Vocabulary) -> list[str]:
     """Says it where the labels were read as 0 and 1 for each."""
-    if not vocabulary.get("vectors"):
+    labels = vocabulary.get("labels")
+    if not vocabulary.get("vectors") or not isinstance(labels, Sized):
         return []
     return [
-        f"each example has 0 or 1 for each of {len(vocabulary['labels'])} labels, which head.labels"
+        f"each example has 0 or 1 for each of {len(labels)} labels, which head.labels"
         " may name in their order"
     ]
 
 
-def count_line(counts: Mapping[str, int]) -> str:
+def count_line(counts: Counts) -> str:
     """Labels with their counts: few in their order, of many the most frequent ones."""
-    there = [name for name in counts if counts[name]]
-    shown = there if len(there) <= SHOWN else sorted(there, key=lambda name: -counts[name])[:SHOWN]
-    more = f" and {len(there) - SHOWN:,} more" if len(there) > SHOWN else ""
-    return ", ".join(f"{shown_label(name)} ({counts[name]:,})" for name in shown) + more
+    labels = [label for label, count in counts.items() if count]
+    if len(labels) <= SHOWN:
+        return _joined(labels, counts)
+    by_count = sorted(labels, key=lambda label: -counts[label])
+    most_frequent = _joined(by_count[:SHOWN], counts)
+    return f"{most_frequent} and {len(labels) - SHOWN:,} more"
+
+
+def _joined(labels: list[str], counts: Counts) -> str:
+    return ", ".join(f"{shown_label(label)} ({counts[label]:,})" for label in labels)

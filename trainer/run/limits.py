@@ -1,12 +1,11 @@
-"""What a run may ask for, by its data and by this machine's memory:
-refused before anything costly.
-"""
+"""What a run may ask for, by its data and by this machine's memory; refused before it costs."""
 
 from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from typing import Protocol
 
 from trainer.errors import ConfigError, shown_name
 from trainer.machine.hardware import memory_bytes
@@ -17,9 +16,8 @@ TYPING_ERROR = 100  # times the examples of train: so large a batch is none that
 SAMPLE_BATCH = 1_000_000  # of a plan for another machine
 SMALL_BATCH = 1024  # which a handful of examples may be tried with
 MEMORY_WORDS = re.compile("OOM|memory|allocat", re.IGNORECASE)  # else a disk is full
-KEPT_SHARE = (
-    0.5  # of the estimate of what is kept for the backward pass: the least, where XLA saves some
-)
+# of the estimate of what is kept for the backward pass: the least, where XLA saves some
+KEPT_SHARE = 0.5
 
 
 def require_sizes(
@@ -69,29 +67,51 @@ def require_steps(settings: TrainSettings, steps: int) -> int:
     return steps
 
 
-def require_memory(estimate: Mapping[str, int | None], replicas: int) -> list[str]:
-    """Checks the plan's estimate against the memory that this process may use, where steps run on
-    the CPU.
+class MemoryEstimate(Protocol):
+    """The plan's estimate, in MB; of one replica, unless said."""
+
+    @property
+    def weights_mb(self) -> int:
+        """Of the weights."""
+
+    @property
+    def activations_mb(self) -> int:
+        """Of what a training step keeps for the backward pass."""
+
+    @property
+    def total_mb(self) -> int:
+        """Of a training step."""
+
+    @property
+    def evaluation_mb(self) -> int | None:
+        """Of the largest batch of an evaluation, if there is one."""
+
+    @property
+    def machine_mb(self) -> int | None:
+        """What this process may use, where the system says it."""
+
+
+def require_memory(estimate: MemoryEstimate, replicas: int) -> list[str]:
+    """Checks the plan's estimate against this machine's memory, where steps run on the CPU.
 
     Args:
-        estimate: of one replica, and of an evaluation's largest batch, in MB, as the plan has them.
+        estimate: as the plan has it.
         replicas: of this machine, which share its memory.
-
     Returns:
         warnings.
-
     Raises:
         ConfigError: even the least that is needed is more than there is.
     """
-    machine_mb = estimate["machine_mb"]
-    evaluation_mb = estimate["evaluation_mb"]
+    machine_mb = estimate.machine_mb
+    evaluation_mb = estimate.evaluation_mb
+    activations_mb = estimate.activations_mb
     if machine_mb is None:
         return []
-    least = replicas * (estimate["weights_mb"] + KEPT_SHARE * estimate["activations_mb"])
-    if least > machine_mb:
+    least_mb = replicas * (estimate.weights_mb + KEPT_SHARE * activations_mb)
+    if least_mb > machine_mb:
         raise ConfigError(
-            f"a training step needs at least {_gigabytes(least)}, and this machine has"
-            f" {_gigabytes(machine_mb)} (activations {_gigabytes(estimate['activations_mb'])} a"
+            f"a training step needs at least {_gigabytes(least_mb)}, and this machine has"
+            f" {_gigabytes(machine_mb)} (activations {_gigabytes(activations_mb)} a"
             " replica). Raise --train.micro_batches, or lower --train.global_batch_size or"
             " --data.seq_len."
         )
@@ -100,14 +120,14 @@ def require_memory(estimate: Mapping[str, int | None], replicas: int) -> list[st
             f"a batch of an evaluation needs at least {_gigabytes(evaluation_mb)}, and this machine"
             f" has {_gigabytes(machine_mb)}. Lower --train.evaluation_batch_size or --data.seq_len."
         )
-    total = replicas * estimate["total_mb"]
-    if total > machine_mb:
-        return [
-            f"a training step needs about {_gigabytes(total)} by the plan's estimate, and this"
-            f" machine has {_gigabytes(machine_mb)}: it may be stopped for want of memory."
-            " --train.micro_batches saves some"
-        ]
-    return []
+    total_mb = replicas * estimate.total_mb
+    if total_mb <= machine_mb:
+        return []
+    return [
+        f"a training step needs about {_gigabytes(total_mb)} by the plan's estimate, and this"
+        f" machine has {_gigabytes(machine_mb)}: it may be stopped for want of memory."
+        " --train.micro_batches saves some"
+    ]
 
 
 def machine_memory_mb() -> int | None:
@@ -122,20 +142,24 @@ def _gigabytes(megabytes: float) -> str:
 
 @contextlib.contextmanager
 def exhausted_memory_is_told() -> Iterator[None]:
-    """Inside, memory that cannot be had, of the machine or of a GPU, is a ConfigError and no
-    traceback.
-    """
+    """Inside, memory that cannot be had, of the machine or of a GPU, is a ConfigError."""
     try:
         yield
     except Exception as error:
-        # TensorFlow's class by its name, as this module is read before TensorFlow is imported.
-        of_device = type(error).__name__ == "ResourceExhaustedError" and MEMORY_WORDS.search(
-            str(error)
-        )
-        if not of_device and not isinstance(error, MemoryError):
+        if not _is_of_memory(error):
             raise
-        first = shown_name((str(error).strip() or "no more said").splitlines()[0], 200)
+        first_line = (str(error).strip() or "no more said").splitlines()[0]
         raise ConfigError(
-            f"there is not enough memory: {first}. Raise --train.micro_batches, or lower "
+            f"there is not enough memory: {shown_name(first_line, 200)}. Raise"
+            " --train.micro_batches, or lower "
             "--train.global_batch_size, --train.evaluation_batch_size or --data.seq_len."
         ) from error
+
+
+def _is_of_memory(error: Exception) -> bool:
+    if isinstance(error, MemoryError):
+        return True
+    # TensorFlow's class by its name, as this module is read before TensorFlow is imported.
+    if type(error).__name__ != "ResourceExhaustedError":
+        return False
+    return MEMORY_WORDS.search(str(error)) is not None

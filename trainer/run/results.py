@@ -13,9 +13,10 @@ from trainer.console.timeline import Timeline
 from trainer.errors import JobDirError
 from trainer.files import mirror
 from trainer.machine.hardware import Machine, this_machine
-from trainer.run.checkpoints import RunState
-from trainer.run.job import RESULTS_FILE, Job, Loss
+from trainer.run.job import RESULTS_FILE, Job
+from trainer.run.job_files import Removal
 from trainer.run.kept_scores import REPORTED_SPLITS
+from trainer.run.run_state import RunState
 from trainer.run.throughput import peak_flops
 
 LEAST_SECONDS = 1e-9  # which a time is divided by
@@ -123,19 +124,19 @@ def timeline_rows(timeline: Mapping[str, float], throughput: Throughput) -> list
     return [*rows, ("throughput", speed)]
 
 
-def require_whole(job: Job, loss: Loss, model: pathlib.Path | None) -> None:
+def require_whole(job: Job, removal: Removal, model: pathlib.Path | None) -> None:
     """Raises JobDirError where the job_dir was removed after the last step.
 
     Args:
         job: whose folder it is.
-        loss: what was removed, and is written anew.
+        removal: what was removed, and is written anew.
         model: the folder of the export, if there is one.
     """
-    if not loss.whole:
+    if not removal.whole:
         return
     exported = " and the export" if model is not None and model.exists() else ""
     raise JobDirError(
         f"--job_dir={mirror.shown(job.folder)} was removed while the run was going on. Written"
-        f" anew: {', '.join(loss.files)}, results.json{exported}. Lost: what else was there, such"
-        " as the checkpoints and logs."
+        f" anew: {', '.join(removal.files)}, results.json{exported}. Lost: what else was there,"
+        " such as the checkpoints and logs."
     )

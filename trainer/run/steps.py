@@ -19,13 +19,16 @@ from trainer.data.batching import Layout, lay_out
 from trainer.data.pipeline import Draw, batches
 from trainer.data.reader import Draws
 from trainer.data.store import TokenStore
-from trainer.run.distribution import local_replicas, on_tpu
+from trainer.run.distribution import on_tpu
 from trainer.run.model import Model
-from trainer.run.optimization import Optimizer, local, replica_number
+from trainer.run.optimization import Optimizer
+from trainer.run.outcome import StepRow
+from trainer.run.replica_copies import local, replica_number
+from trainer.run.workers import local_replicas
 from trainer.settings.schema import TrainSettings
 
 # the columns of what a train call returns
-LOGGED = ("loss_sum", "weight", "gradient_norm", "stop", "input_wait_s")
+LOGGED = StepRow._fields
 Columns = Mapping[str, tf.Tensor]  # by the names of `trainer.data.pipeline.fill`
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
 from trainer.backbones.config import BackboneConfig
-from trainer.run.distribution import hosts
+from trainer.run.workers import hosts
 
 # rows of the square matrices: enough to reach the peak, in a second or two
 PEAK_SIZES = {"TPU": 8192, "GPU": 8192, "CPU": 2048}
@@ -23,12 +24,16 @@ def training_flops(
     frozen_embeddings: bool = False,
     frozen_layers: int = 0,
 ) -> float:
-    """Floating-point operations of the backbone's matrix products in a training step over examples
-    of `lengths` real tokens.
+    """Floating-point operations of the backbone's matrix products in one training step.
 
     Forward, every product once; backward, once more for each factor that has a gradient. Padding is
     no work, and neither is what frozen layers need no gradient for.
 
+    Args:
+        config: the backbone's sizes.
+        lengths: (n,) real tokens of each example of the step.
+        frozen_embeddings: whether these are not trained.
+        frozen_layers: how many of the lowest layers are not trained.
     Source: Chowdhery et al. 2022, appendix B: 2 a multiply-add, norms and activations left out.
     """
     tokens = float(lengths.sum())
@@ -38,46 +43,66 @@ def training_flops(
     # of a layer
     weights = 2 * tokens * (4 * width * width + 2 * width * inner)
     attention = 4 * squares * width
-    project = 2 * tokens * config.embedding_size * width if config.embedding_size != width else 0.0
-    forward = project + config.layers * (weights + attention)
-    trained = (config.layers - frozen_layers) * 2 * (weights + attention)
-    if frozen_embeddings:
+    projection = 0.0
+    if config.embedding_size != width:
+        projection = 2 * tokens * config.embedding_size * width
+    forward = projection + config.layers * (weights + attention)
+    trained_layers = config.layers - frozen_layers
+    trained = trained_layers * 2 * (weights + attention)
+    if not frozen_embeddings:
+        below = 2 * projection + frozen_layers * (weights + 2 * attention)
+    elif trained_layers > 0:
         # the lowest query, key and value: no gradient of their input
-        below = -6 * tokens * width * width if frozen_layers < config.layers else 0.0
+        below = -6 * tokens * width * width
     else:
-        below = 2 * project + frozen_layers * (weights + 2 * attention)
+        below = 0.0
     return forward + trained + below
 
 
 def peak_flops(strategy: tf.distribute.Strategy, precision: str) -> float:
-    """Operations per second that this kind of device reached on large matrix products just now,
-    over all replicas.
+    """Operations per second that this kind of device reached just now, over all replicas.
+
+    Args:
+        strategy: its replicas are counted; virtual CPUs share the cores of a host.
+        precision: of the products, as in train.precision.
     """
     kind = next(kind for kind in PEAK_SIZES if tf.config.list_logical_devices(kind))
-    dtype = {
-        "mixed_bfloat16": tf.bfloat16,
-        "mixed_float16": tf.float16 if kind == "GPU" else tf.float32,
-    }.get(precision, tf.float32)
     size = PEAK_SIZES[kind]
-
-    # each needs the one before, whole: a compiler can leave none out
-    def product(matrix: tf.Tensor) -> tf.Tensor:
-        last = tf.while_loop(
-            lambda index, _: index < PEAK_PRODUCTS,
-            lambda index, x: (index + 1, tf.matmul(x, matrix)),
-            (tf.constant(0), matrix),
-        )[1]
-        return tf.cast(last[0, 0], tf.float32)
-
-    product = tf.function(product, autograph=False, jit_compile=kind == "TPU")
-    with tf.device(tf.config.list_logical_devices(kind)[0].name):
-        matrix = tf.fill((size, size), tf.constant(1 / size, dtype))  # its own square
-        product(matrix).numpy()
-        seconds = []
-        for _ in range(PEAK_TRIALS):
-            start = time.perf_counter()
-            product(matrix).numpy()
-            seconds.append(time.perf_counter() - start)
-    # virtual CPUs share the cores
+    product = tf.function(_last_of_products, autograph=False, jit_compile=kind == "TPU")
+    device, *_ = tf.config.list_logical_devices(kind)
+    with tf.device(device.name):
+        entry = tf.constant(1 / size, _dtype(kind, precision))
+        matrix = tf.fill((size, size), entry)
+        product(matrix).numpy()  # compiles
+        seconds = [_seconds(product, matrix) for _ in range(PEAK_TRIALS)]
     devices = hosts(strategy) if kind == "CPU" else strategy.num_replicas_in_sync
-    return devices * PEAK_PRODUCTS * 2.0 * size**3 / min(seconds)
+    operations = PEAK_PRODUCTS * 2.0 * size**3
+    return devices * operations / min(seconds)
+
+
+def _dtype(kind: str, precision: str) -> tf.DType:
+    """What a kind of device computes in."""
+    if precision == "mixed_bfloat16":
+        return tf.bfloat16
+    if precision == "mixed_float16" and kind == "GPU":
+        return tf.float16
+    return tf.float32
+
+
+def _last_of_products(matrix: tf.Tensor) -> tf.Tensor:
+    """Multiplies a matrix, which is its own square, with itself again and again.
+
+    Each product needs the one before, whole: a compiler can leave none out.
+    """
+    _, last = tf.while_loop(
+        lambda index, _: index < PEAK_PRODUCTS,
+        lambda index, product: (index + 1, tf.matmul(product, matrix)),
+        (tf.constant(0), matrix),
+    )
+    return tf.cast(last[0, 0], tf.float32)
+
+
+def _seconds(product: Callable[[tf.Tensor], tf.Tensor], matrix: tf.Tensor) -> float:
+    start = time.perf_counter()
+    product(matrix).numpy()
+    return time.perf_counter() - start

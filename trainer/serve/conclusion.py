@@ -6,8 +6,8 @@ from trainer.data.prepare import Prepared
 from trainer.run.assembly import Parts
 from trainer.run.kept_model import KeptModel, restore_kept
 from trainer.run.kept_scores import score
-from trainer.run.loop import Training
 from trainer.run.results import Results, measure_expense, require_whole, write_results
+from trainer.run.training import Training
 from trainer.serve.export import export_kept
 
 
@@ -41,11 +41,11 @@ def conclude(run: Training, parts: Parts, prepared: Prepared) -> Results:
     with timeline.inside("export_s"):
         model = export_kept(kept, prepared, scores.results)
     kept.leave_together()
-    loss = job.look_after(last=True)
+    removal = job.look_after(last=True)
     expense = measure_expense(run.state, timeline, run.strategy, parts.config.train.precision)
     expense.show(parts.display)
     results = write_results(job, {**values, **expense.as_json()}, model)
     if job.writes:
         job.files.settle()
-    require_whole(job, loss, model)
+    require_whole(job, removal, model)
     return results

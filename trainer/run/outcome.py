@@ -1,0 +1,70 @@
+"""What comes of a call of the compiled training function."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+
+from trainer.data.stream import Place
+
+Shape = tuple[int, int]  # (rows, row length) of a micro-batch
+
+
+class StepRow(NamedTuple):
+    """What the compiled function says of one optimizer step, summed over the replicas.
+
+    Attributes:
+        loss_sum: of the weighted losses.
+        weight: what `loss_sum` is divided by.
+        gradient_norm: of the mean loss, before clipping.
+        stop: above 0 where a host was told to stop.
+        input_wait_s: seconds until the step's examples were there.
+    """
+
+    loss_sum: float
+    weight: float
+    gradient_norm: float
+    stop: float
+    input_wait_s: float
+
+
+@dataclasses.dataclass(frozen=True)
+class LaidOutStep:
+    """The examples of one optimizer step.
+
+    Attributes:
+        shape: of its rows.
+        lengths: (n,) tokens of each example.
+        place: where its block begins, where train is streamed.
+    """
+
+    shape: Shape
+    lengths: np.ndarray
+    place: Place | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What comes of one call, which makes one step or several.
+
+    Attributes:
+        rows: one a step.
+        laid_out: the examples of each step.
+        seconds: that the call took.
+    """
+
+    rows: list[StepRow]
+    laid_out: list[LaidOutStep]
+    seconds: float
+
+    @property
+    def stop(self) -> bool:
+        """Whether a host was told to stop before the last step: all learn it in the same step."""
+        return self.rows[-1].stop > 0
+
+    @property
+    def shapes(self) -> set[Shape]:
+        """The shapes that the steps had."""
+        return {step.shape for step in self.laid_out}

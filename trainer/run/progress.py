@@ -1,0 +1,63 @@
+"""What a person sees of the training while it goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from trainer.console.display import Display
+from trainer.run.meter import Meter
+from trainer.run.outcome import StepRow
+from trainer.run.run_state import RunState
+from trainer.run.schedule import Schedule
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """The line that says how far the training is.
+
+    Attributes:
+        display: where it is shown.
+        steps: of the whole run.
+        schedule: the learning rate of each step.
+        meter: how fast it goes.
+    """
+
+    display: Display
+    steps: int
+    schedule: Schedule
+    meter: Meter
+
+    def before_call(self, state: RunState) -> None:
+        """Says that the first call, which takes long, compiles."""
+        if self.meter.shapes.nothing_yet:
+            self._show(state, [self._place(state), "compiling"], seconds_left=math.inf)
+
+    def after_call(self, state: RunState, row: StepRow) -> None:
+        """Shows the last step that was made."""
+        loss = row.loss_sum / max(row.weight, 1e-12)
+        notes = [self._place(state), f"loss {loss:.4f}"]
+        if not self.display.live:  # where a line has room
+            rate = float(self.schedule(state.step - 1))
+            notes.append(f"rate {rate:.2e}")
+        notes.append(self._speed(state))
+        seconds_left = self.meter.seconds_left(state, self.steps)
+        self._show(state, notes, seconds_left)
+
+    def _place(self, state: RunState) -> str:
+        return f"step {state.step:,}/{self.steps:,}"
+
+    def _speed(self, state: RunState) -> str:
+        if not state.real_tokens:
+            return "compiled"
+        tokens_per_s = self.meter.real_tokens_per_s(state)
+        return f"{tokens_per_s:,.0f} tokens/s"
+
+    def _show(self, state: RunState, notes: list[str], seconds_left: float) -> None:
+        self.display.progress(
+            "training",
+            state.step,
+            self.steps,
+            "  ".join(notes),
+            seconds_left=seconds_left,
+        )

@@ -1,0 +1,138 @@
+"""The table of optimizers: what each remembers of a weight, and how far it moves it.
+
+A rule is plain tensor arithmetic on one weight. What all of them share, such as clipping and decay,
+is in optimization.py.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from trainer.settings.schema import TrainSettings
+
+Shape = tuple[int, ...]
+Slots = dict[str, tf.Tensor]  # what is remembered of a weight, by name
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightStep:
+    """What one update of a weight is made of.
+
+    Attributes:
+        gradient: of the mean loss, clipped; shaped like the weight, float32.
+        weight: its value before.
+        rate: () float32, the learning rate.
+        count: () float32, the updates made, with this one.
+    """
+
+    gradient: tf.Tensor
+    weight: tf.Tensor
+    rate: tf.Tensor
+    count: tf.Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """One optimizer.
+
+    Attributes:
+        slots: shape of a weight -> shapes of its slots, by name; all start at 0.
+        update: (settings, step, slots) -> what is subtracted from the weight, and the new slots.
+    """
+
+    slots: Callable[[Shape], dict[str, Shape]]
+    update: Callable[[TrainSettings, WeightStep, Slots], tuple[tf.Tensor, Slots]]
+
+
+def _moments(shape: Shape) -> dict[str, Shape]:
+    return {"first_moment": shape, "second_moment": shape}
+
+
+def _adam(settings: TrainSettings, step: WeightStep, slots: Slots) -> tuple[tf.Tensor, Slots]:
+    # Source: Kingma & Ba 2015, algorithm 1. Keras adds epsilon before the second moment's bias is
+    # corrected, which makes it up to 30 times larger in the first steps.
+    beta_1 = settings.beta_1
+    beta_2 = settings.beta_2
+    square = tf.square(step.gradient)
+    first = _moving_average(slots["first_moment"], step.gradient, decay=beta_1)
+    second = _moving_average(slots["second_moment"], square, decay=beta_2)
+    mean = first / (1 - tf.pow(beta_1, step.count))
+    variance = second / (1 - tf.pow(beta_2, step.count))
+    update = step.rate * mean / (tf.sqrt(variance) + settings.epsilon)
+    return update, {"first_moment": first, "second_moment": second}
+
+
+def _moving_average(old: tf.Tensor, new: tf.Tensor, *, decay: float | tf.Tensor) -> tf.Tensor:
+    return decay * old + (1 - decay) * new
+
+
+def _momentum(shape: Shape) -> dict[str, Shape]:
+    return {"momentum": shape}
+
+
+def _sgd(settings: TrainSettings, step: WeightStep, slots: Slots) -> tuple[tf.Tensor, Slots]:
+    # Source: Sutskever et al. 2013, with the rate inside the momentum, as in Keras.
+    momentum = settings.momentum * slots["momentum"] + step.rate * step.gradient
+    return momentum, {"momentum": momentum}
+
+
+def _mean_square_and_momentum(shape: Shape) -> dict[str, Shape]:
+    return {"mean_square": shape, "momentum": shape}
+
+
+def _rmsprop(settings: TrainSettings, step: WeightStep, slots: Slots) -> tuple[tf.Tensor, Slots]:
+    # Source: Hinton 2012, lecture 6e; momentum as in Keras.
+    square = tf.square(step.gradient)
+    mean_square = _moving_average(slots["mean_square"], square, decay=settings.beta_2)
+    inverse_root = tf.math.rsqrt(mean_square + settings.epsilon)
+    scaled = step.rate * step.gradient * inverse_root
+    momentum = settings.momentum * slots["momentum"] + scaled
+    return momentum, {"mean_square": mean_square, "momentum": momentum}
+
+
+def _rows_and_columns(shape: Shape) -> dict[str, Shape]:
+    """Of a matrix the means of its rows and columns, in place of all its entries."""
+    if len(shape) < 2:
+        return {"mean_square": shape}
+    return {"rows": shape[:-1], "columns": (*shape[:-2], shape[-1])}
+
+
+def _adafactor(settings: TrainSettings, step: WeightStep, slots: Slots) -> tuple[tf.Tensor, Slots]:
+    # Source: Shazeer & Stern 2018, algorithms 4 to 6, with their constants.
+    second, slots = _factored_second_moment(step, slots)
+    update = step.gradient * tf.math.rsqrt(second)
+    relative_rate = tf.minimum(step.rate, tf.math.rsqrt(step.count))
+    scale = tf.maximum(1e-3, _root_mean_square(step.weight))
+    clipping = tf.maximum(1.0, _root_mean_square(update))
+    return relative_rate * scale * update / clipping, slots
+
+
+def _factored_second_moment(step: WeightStep, slots: Slots) -> tuple[tf.Tensor, Slots]:
+    decay = 1 - tf.pow(step.count, -0.8)
+    square = tf.square(step.gradient) + 1e-30
+    if "rows" not in slots:
+        second = _moving_average(slots["mean_square"], square, decay=decay)
+        return second, {"mean_square": second}
+    row_means = tf.reduce_mean(square, axis=-1)
+    column_means = tf.reduce_mean(square, axis=-2)
+    rows = _moving_average(slots["rows"], row_means, decay=decay)
+    columns = _moving_average(slots["columns"], column_means, decay=decay)
+    relative_rows = rows / tf.reduce_mean(rows, axis=-1, keepdims=True)
+    second = relative_rows[..., None] * columns[..., None, :]  # (..., rows, columns)
+    return second, {"rows": rows, "columns": columns}
+
+
+def _root_mean_square(values: tf.Tensor) -> tf.Tensor:
+    return tf.sqrt(tf.reduce_mean(tf.square(values)))
+
+
+OPTIMIZERS: dict[str, Rule] = {
+    "adamw": Rule(_moments, _adam),
+    "adam": Rule(_moments, _adam),
+    "sgd": Rule(_momentum, _sgd),
+    "rmsprop": Rule(_mean_square_and_momentum, _rmsprop),
+    "adafactor": Rule(_rows_and_columns, _adafactor),
+}
