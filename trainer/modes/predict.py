@@ -50,7 +50,8 @@ def predict(
     parts = make_parts(config, display)
     questions = open_questions(source, config.data, parts.head)
     kept = load_kept(parts, job, start_strategy(config, job, display))
-    if isinstance(parts.head, Generates) and source == target == "-" and sys.stdout.isatty():
+    writes_texts = isinstance(parts.head, Generates)
+    if writes_texts and source == target == "-" and sys.stdout.isatty():
         stream_texts(kept.model, parts.head, questions, display)
         return
     batch_size = config.train.evaluation_batch_size

@@ -157,12 +157,12 @@ def prepare_data(
             progress=lambda done, total: display.progress("preparing", done, total),
         )
 
-    if strategy is None or hosts(strategy) == 1 or mirror.url_of(job.folder) is None:
+    if job is None or strategy is None or hosts(strategy) == 1 or mirror.url_of(job.folder) is None:
         prepared = here()
     else:
-        prepared = job.share(here) if job.writes else None
+        mine = job.share(here) if job.writes else None
         agree(strategy, "the preparation", "done")
-        prepared = prepared or job.shared()
+        prepared = mine or job.shared()
     display.done("preparing")
     if prepared.replaced:
         display.warn(f"{prepared.replaced} The data was encoded anew.")
@@ -235,7 +235,7 @@ def _check_block(config: Config, prepared: Prepared) -> None:
     left.
     """
     store = prepared.splits["train"]
-    size = config.data.stream_characters
+    size = config.data.stream_characters or 0
     batch = config.train.global_batch_size
     if len(store) < batch and store.meta["characters"] >= size:
         raise ConfigError(

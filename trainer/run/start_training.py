@@ -25,7 +25,7 @@ from trainer.run.schedule import make_schedule
 from trainer.run.step_calls import StepCalls
 from trainer.run.step_feed import StepFeed
 from trainer.run.step_layouts import planned_layouts, step_layout, total_steps
-from trainer.run.steps import Batch, drawer, feed, make_train_call, use_xla
+from trainer.run.steps import Columns, drawer, feed, make_train_call, use_xla
 from trainer.run.training import Training, TrainingInputs
 from trainer.run.workers import SHARED, agree, hosts
 
@@ -155,7 +155,7 @@ def _step_calls(inputs: TrainingInputs, optimizer: Optimizer, step_feed: StepFee
     head, settings = inputs.parts.head, inputs.parts.config.train
     train_call = make_train_call(inputs.strategy, inputs.model, head, optimizer, settings)
 
-    def batches(layouts: Iterator[Layout]) -> Iterator[Batch]:
+    def batches(layouts: Iterator[Layout]) -> Iterator[Columns]:
         draw = drawer(head, settings.seed)
         dataset = feed(inputs.strategy, inputs.train, lambda: layouts, settings.micro_batches, draw)
         return iter(dataset)

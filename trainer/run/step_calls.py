@@ -10,10 +10,10 @@ import tensorflow as tf
 from trainer.data.batching import Layout
 from trainer.run.outcome import Outcome, StepRow
 from trainer.run.step_feed import StepFeed
-from trainer.run.steps import Batch
+from trainer.run.steps import Columns
 
 # (batches, steps, whether this host was told to stop) -> (steps, 5), one `StepRow` a step
-TrainCall = Callable[[Iterator[Batch], tf.Tensor, tf.Tensor], tf.Tensor]
+TrainCall = Callable[[Iterator[Columns], tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 class StepCalls:
@@ -29,12 +29,12 @@ class StepCalls:
         self,
         train_call: TrainCall,
         step_feed: StepFeed,
-        batches: Callable[[Iterator[Layout]], Iterator[Batch]],
+        batches: Callable[[Iterator[Layout]], Iterator[Columns]],
     ) -> None:
         self._train_call = train_call
         self._step_feed = step_feed
         self._make_batches = batches
-        self._batches: Iterator[Batch] = iter(())
+        self._batches: Iterator[Columns] = iter(())
 
     def start(self, first_step: int) -> None:
         """Begins to read the examples of the steps from there on."""
