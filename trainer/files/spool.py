@@ -15,7 +15,7 @@ import math
 import os
 import pathlib
 import tempfile
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Generator, Hashable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias, overload
 
 import numpy as np
@@ -112,7 +112,7 @@ class Numbers:
 
     def _write(self, rows: np.ndarray) -> None:
         if rows.size:  # else it has no bytes to cast
-            content = memoryview(rows.reshape(-1)).cast("B")
+            content = rows.reshape(-1).data.cast("B")
             while content:
                 content = content[self._file.write(content) :]
         self._written += len(rows)
@@ -184,7 +184,7 @@ class Records:
             self._waiting = bytearray()
 
 
-def in_order(names: Iterable[str], folder: pathlib.Path) -> Iterator[str]:
+def in_order(names: Iterable[str], folder: pathlib.Path) -> Generator[str, None, None]:
     """The names of files sorted: of many, parts on the disk of `folder` are merged."""
     names = iter(names)
     part = sorted(itertools.islice(names, BLOCK_ROWS))
@@ -262,7 +262,15 @@ class Labels(Sequence[Label]):
 
 
 class _Kept:
-    """Labels of one kind."""
+    """Labels of one kind.
+
+    Args:
+        folder: on the disk where they are kept.
+        first: the first label, which is not yet appended.
+    """
+
+    def __init__(self, folder: pathlib.Path, first: Label) -> None:
+        raise NotImplementedError
 
     def append(self, label: Label) -> None:
         raise NotImplementedError
