@@ -19,7 +19,7 @@ quickstart: $(VENV)/run
 	$(BIN)/python scripts/ask.py runs/quickstart/model "The central bank raised interest rates after inflation reached its highest level in ten years."
 
 # Before every commit: what can be known within a minute.
-check: lint types
+check: lint
 	$(BIN)/python -m pytest --light -n $(JOBS) --dist loadfile
 
 test: $(VENV)/dev
@@ -33,7 +33,7 @@ parity: $(VENV)/dev
 	$(PIP) torch==2.13.0 accelerate
 	$(BIN)/python -m pytest tests -k "live"
 
-lint: $(VENV)/dev
+lint: $(VENV)/dev types
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 
