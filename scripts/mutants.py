@@ -48,7 +48,7 @@ class Mutant(NamedTuple):
 MUTANTS = (
     Mutant(
         "warm-up begins a step late",
-        "trainer/run/optimization.py",
+        "trainer/run/schedule.py",
         "warmup = (step + 1) / max(",
         "warmup = step / max(",
         ("tests/run/test_optimization.py::test_the_rate_rises_to_its_peak_then_follows_its_shape",),
@@ -56,8 +56,8 @@ MUTANTS = (
     Mutant(
         "clips by the norm of the sum",
         "trainer/run/optimization.py",
-        "tf.maximum(norm, self.settings.clip_norm)",
-        "tf.maximum(tf.linalg.global_norm(gradients), self.settings.clip_norm)",
+        "tf.maximum(norm, clip_norm)",
+        "tf.maximum(tf.linalg.global_norm(gradients), clip_norm)",
         ("tests/run/test_optimization.py::test_the_sum_is_divided_by_the_weight_then_clipped",),
     ),
     Mutant(
@@ -101,15 +101,15 @@ MUTANTS = (
     Mutant(
         "pruning forgets the best checkpoint",
         "trainer/run/checkpoints.py",
-        "[-self.keep :],\n            state.best_step,",
-        "[-self.keep :],",
+        "{*earlier[-self.keep :], state.best_step}",
+        "{*earlier[-self.keep :]}",
         ("tests/run/test_checkpoints.py::test_the_newest_stay_and_the_best",),
     ),
     Mutant(
         "the moving average is the last weights",
         "trainer/run/optimization.py",
-        "choose(old + (1 - self.settings.ema_decay) * (after - old), old)",
-        "choose(after, old)",
+        "change = (1 - self.settings.ema_decay) * (moved - old_average)",
+        "change = moved - old_average",
         (
             "tests/run/test_optimization.py::"
             "test_the_moving_average_follows_the_weights_and_changes_places_with_them",
@@ -183,8 +183,9 @@ MUTANTS = (
     Mutant(
         "a checkpoint's state is published before its files",
         "trainer/run/checkpoints.py",
-        "mirror.add(path)\n            self._make_visible(state, files)",
-        "self._make_visible(state, files)\n            mirror.add(path)",
+        "files = self._write_weights(path, values)\n            self._make_visible(",
+        "self._make_visible(state, {}, before_visible)\n"
+        "            files = self._write_weights(path, values)\n            self._make_visible(",
         (
             "tests/run/test_checkpoints.py::"
             "test_the_state_is_written_last_when_all_else_is_on_the_disk",

@@ -20,7 +20,7 @@ from trainer.data.store import TokenStore
 from trainer.heads import causal_lm
 from trainer.heads._judged import bleu_and_rouge
 from trainer.run.model import Model
-from trainer.serve import export
+from trainer.serve import proof
 from trainer.settings.schema import DataSettings
 from trainer.text import load_tokenizer
 
@@ -297,11 +297,11 @@ def test_an_export_that_writes_other_texts_is_refused(gpt2):
         "score": np.array([-1.0, -2.0], np.float32),
     }
     served = {"generated_text": ["a", "x"], "score": [-1.0, -2.00001]}
-    assert export.compare_generated(served, written, 1e-4) < 1e-4  # as likely
+    assert proof.compare_generated(served, written, 1e-4) < 1e-4  # as likely
     with pytest.raises(
-        export.ExportRefusedError, match="generated_text of example 1 differs: b trained, x served"
+        proof.ExportRefusedError, match="generated_text of example 1 differs: b trained, x served"
     ):
-        export.compare_generated({**served, "score": [-1.0, -2.5]}, written, 1e-4)
+        proof.compare_generated({**served, "score": [-1.0, -2.5]}, written, 1e-4)
 
 
 def test_a_text_longer_than_a_row_is_scored_whole(gpt2):

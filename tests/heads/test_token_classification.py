@@ -1220,14 +1220,14 @@ def test_raw_text_gives_the_spans_that_the_words_give(served, crf):
         tf.RaggedTensor.from_row_splits(store.tokens["token_ids"], store.row_splits)
     ).to_tensor()
     found = results(
-        {
-            "token_ids": tokens["token_ids"],
-            "words": tokens["words"],
-            "label": tokens["label"],
-            "padding_mask": mask,
-            "example_row": tf.range(len(store)),
-            "example_start": tf.zeros(len(store), tf.int32),
-        }
+        Batch.one_a_row(
+            {
+                "token_ids": tokens["token_ids"],
+                "words": tokens["words"],
+                "label": tokens["label"],
+                "padding_mask": mask,
+            }
+        )
     )
     flat = {
         name: tf.RaggedTensor.from_tensor(values, lengths=store.lengths).values.numpy()

@@ -15,7 +15,7 @@ from tests.toy import ROOT
 from trainer import task
 from trainer.machine import allocator
 from trainer.machine import hardware as machine
-from trainer.serve import export
+from trainer.serve import proof
 
 on_glibc = pytest.mark.skipif(
     not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"), reason="only glibc has these settings"
@@ -156,9 +156,9 @@ def test_every_mode_sets_it_before_tensorflow_allocates(monkeypatch, tmp_path):
 
 
 def test_the_proof_has_it_in_its_environment():
-    found = export._beside_us({"HOME": "/home/x"})
+    found = proof._cpu_environment({"HOME": "/home/x"})
     assert found.items() >= {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_MAX_": "0"}.items()
-    assert "MALLOC_ARENA_MAX" not in export._beside_us({"MALLOC_MMAP_MAX_": "9"})
+    assert "MALLOC_ARENA_MAX" not in proof._cpu_environment({"MALLOC_MMAP_MAX_": "9"})
 
 
 def test_results_say_what_a_run_ran_on(trained):

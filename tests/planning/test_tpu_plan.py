@@ -109,13 +109,13 @@ def test_a_batch_of_100_gb_is_refused_with_what_it_needs(tmp_path, capsys):
 
 
 def dynamic_loss(self, logits, batch):
-    present = tf.boolean_mask(logits, batch["sample_weight"] > 0)
-    return tf.reduce_sum(present), tf.reduce_sum(batch["sample_weight"])
+    present = tf.boolean_mask(logits, batch.examples.weight > 0)
+    return tf.reduce_sum(present), tf.reduce_sum(batch.examples.weight)
 
 
 def host_call(self, logits, batch):
     return tf.reduce_sum(tf.py_function(lambda x: x, [logits], tf.float32)), tf.reduce_sum(
-        batch["sample_weight"]
+        batch.examples.weight
     )
 
 
