@@ -7,6 +7,7 @@ The files have no name, so that whatever ends the process leaves nothing behind.
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import heapq
 import itertools
@@ -261,7 +262,7 @@ class Labels(Sequence[Label]):
             self._kept.close()
 
 
-class _Kept:
+class _Kept(abc.ABC):
     """Labels of one kind.
 
     Args:
@@ -269,24 +270,24 @@ class _Kept:
         first: the first label, which is not yet appended.
     """
 
-    def __init__(self, folder: pathlib.Path, first: Label) -> None:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def __init__(self, folder: pathlib.Path, first: Label) -> None: ...
 
-    def append(self, label: Label) -> None:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def append(self, label: Label) -> None: ...
 
-    def __len__(self) -> int:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[Label]:
         for start in range(0, len(self), BLOCK_ROWS):
             yield from self.part(start, min(len(self), start + BLOCK_ROWS))
 
-    def part(self, start: int, stop: int) -> Iterator[Label]:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def part(self, start: int, stop: int) -> Iterator[Label]: ...
 
-    def close(self) -> None:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def close(self) -> None: ...
 
 
 class _KeptAsNumbers(_Kept):
