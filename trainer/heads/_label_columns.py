@@ -4,29 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from trainer.errors import DataError, shown_value
 from trainer.files.mapped import blocks
 from trainer.heads._label_lists import vectors
-from trainer.heads._labels import Label, Mentions, Spellings, Tally, shown_labels, trimmed
-from trainer.heads._writer import Writer
+from trainer.heads._labels import Mentions, Spellings, Tally, shown_labels, trimmed
+
+if TYPE_CHECKING:
+    from trainer.data.split import Split
 
 Columns = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
 UNSEEN_NAMES, UNSEEN_GIVEN = "unseen_labels", "unseen_given"  # extras of a store
-
-
-class LabelledSplit(Protocol):
-    """What is asked of a split while it is written."""
-
-    name: str
-    labels: Sequence[Label]
-    writer: Writer
-
-    def origin(self, index: int) -> str:
-        """file:line of an example."""
 
 
 def first_with(numbers: Sequence[int], label: np.ndarray, extras: Mapping[str, np.ndarray]) -> int:
@@ -76,7 +67,7 @@ class Unseen(NamedTuple):
 
 
 def label_columns(
-    split: LabelledSplit,
+    split: Split,
     vocabulary: Mapping[str, object],
     ledger: Tally,
     *,
@@ -133,7 +124,7 @@ def _given(mentions: Mentions, numbers: np.ndarray, size: int) -> Iterator[np.nd
 
 
 def _numbers(
-    split: LabelledSplit, mentions: Mentions, labels: list[str], ledger: Tally, unseen: Unseen
+    split: Split, mentions: Mentions, labels: list[str], ledger: Tally, unseen: Unseen
 ) -> tuple[np.ndarray, list[str]]:
     """The number of each name that the split mentions, and the names of those beyond the
     vocabulary's.
@@ -165,7 +156,7 @@ def _unknown(
     )
 
 
-def _all_unseen(split: LabelledSplit, names: Sequence[str], labels: Sequence[str]) -> DataError:
+def _all_unseen(split: Split, names: Sequence[str], labels: Sequence[str]) -> DataError:
     """A split has none of train's labels: it is likely the wrong file, or the wrong field."""
     return DataError(
         f"data.{split.name}: its labels are none of those of train (first: {split.origin(0)})."

@@ -8,14 +8,16 @@ Places are text << TEXT_BITS | character.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from trainer.files.mapped import release
 from trainer.heads._gold import Gold, origin_of
 from trainer.heads._lost_words import remaining_spans
-from trainer.heads._writer import Writer
+
+if TYPE_CHECKING:
+    from trainer.data.store import StoreWriter
 
 TEXT_BITS = 32  # of a place: which text, and which of its characters
 
@@ -121,7 +123,7 @@ class Aligned(NamedTuple):
         return origin_of(golds[text], lambda: origin(text), word - int(self.splits[text]))
 
 
-def tokens_of_texts(writer: Writer) -> Iterator[Tokens]:
+def tokens_of_texts(writer: StoreWriter) -> Iterator[Tokens]:
     """Those of a split, of some whole texts at a time."""
     mapped = {name: writer.token_column(name) for name in ("words", "owned", "start", "end")}
     for splits, example in writer.whole_texts():

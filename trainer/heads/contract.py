@@ -6,7 +6,7 @@ protocol of its own, and whoever needs it asks by isinstance.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from trainer.backbones.huggingface import TaskHead
     from trainer.data.store import TokenStore
     from trainer.heads._carried_over import CarriedOver
+    from trainer.text.tokenizer import Tokenizer
 
 Logits = Any  # float32 scores; a language model has what makes them, as they would not fit
 Results = Mapping[str, np.ndarray]  # of a whole split, on the host
@@ -34,12 +35,16 @@ class Graph(Protocol):
 
     Attributes:
         more_inputs: token columns that the graph takes besides token_ids and padding_mask.
+        tokenizer: of the texts.
+        vocabulary: what train taught; known once built.
         per_token: names of the results that have a value a token, not an example.
         uses_pooler: whether BERT's pooler is part of the model.
         lives_on_pretraining: whether the head is of little use without layers of the checkpoint.
         evaluated_as_served: whether evaluation's results are those of the raw texts.
     """
 
+    tokenizer: Tokenizer
+    vocabulary: Vocabulary
     more_inputs: tuple[str, ...]
     per_token: tuple[str, ...]
     uses_pooler: ClassVar[bool]
@@ -228,3 +233,15 @@ class Generates(Protocol):
     ) -> Callable[[Sequence[str]], dict[str, np.ndarray]]:
         """A function that does the same for many texts at once, for files."""
         ...
+
+    def stream(self, backbone: Any, text: str, *, drawn: int) -> Iterator[str]:
+        """The pieces of what follows a text, as they are written."""
+        ...
+
+    def prompt_tokens(self, text: tf.Tensor) -> Sequence[tf.Tensor]:
+        """The tokens of (B,) prompts; the last item is (B,) int32, how many are cut off."""
+        ...
+
+
+class WritingHead(Head, Generates, Protocol):
+    """A head that writes texts, whole."""

@@ -19,13 +19,13 @@ from trainer.files.mapped import release
 from trainer.heads._carried_over import CarriedOver, LabelRows, carry_over
 from trainer.heads._plain import Plain
 from trainer.heads._spans import EAST_ASIAN, UNSPACED
-from trainer.heads._writer import Writer
 from trainer.lazy import keras, tf
 from trainer.settings.schema import DataSettings, HeadSettings
 from trainer.sources import Example, require_field, require_text
 
 if TYPE_CHECKING:
     from trainer.backbones.huggingface import TaskHead
+    from trainer.data.store import StoreWriter
 
 NEVER = -1e9  # the score of what is no candidate
 NEAR = 100  # characters within which a misplaced answer is looked for
@@ -723,7 +723,7 @@ def _own(batch: Batch) -> tf.Tensor:
     return (ids == tf.gather(ids, batch.examples.start, batch_dims=1)[:, None]) & (ids > 0)
 
 
-def _windows_of_texts(writer: Writer) -> Iterator[list[Window]]:
+def _windows_of_texts(writer: StoreWriter) -> Iterator[list[Window]]:
     """The windows of each text."""
     mapped = [writer.token_column(name) for name in Window._fields]
     columns = [np.asarray(values) for values in mapped]

@@ -10,10 +10,9 @@ from typing import NamedTuple, TypeAlias, TypeVar
 import numpy as np
 import tensorflow as tf
 
-from trainer.heads.contract import Generates
+from trainer.heads.contract import Generates, Head
 from trainer.run.model import Model
 from trainer.serve.questions import Question
-from trainer.serve.served_head import ServedHead
 from trainer.serve.server import Server, make_server
 
 Item = TypeVar("Item")
@@ -29,7 +28,7 @@ class Answer(NamedTuple):
 Answerer: TypeAlias = Callable[[Sequence[Question]], list[Answer]]
 
 
-def make_answerer(model: Model, head: ServedHead, batch_size: int) -> Answerer:
+def make_answerer(model: Model, head: Head, batch_size: int) -> Answerer:
     """A function from questions to their answers, in the same order.
 
     Args:

@@ -6,14 +6,13 @@ import pathlib
 
 from trainer.backbones import huggingface
 from trainer.errors import JobDirError
-from trainer.heads.contract import Generates
+from trainer.heads.contract import Generates, Head
 from trainer.run.model import Model
-from trainer.serve.served_head import ServedHead
 
 
 def export_huggingface(
     model: Model,
-    head: ServedHead,
+    head: Head,
     weights: pathlib.Path,
     tokenizer: pathlib.Path,
     folder: pathlib.Path,
@@ -51,7 +50,7 @@ def export_huggingface(
         ) from None
 
 
-def _padding(head: ServedHead) -> tuple[dict[str, int], dict[str, str]]:
+def _padding(head: Head) -> tuple[dict[str, int], dict[str, str]]:
     """The padding token of a decoder with a task head, for config.json and for the tokenizer.
 
     By it the class of transformers finds the last token of a text, and a batch is filled up. Where

@@ -15,11 +15,11 @@ import tensorflow as tf
 from trainer.console.display import Display
 from trainer.console.standard_streams import standard_output
 from trainer.errors import DataError
+from trainer.heads.contract import Head, WritingHead
 from trainer.run.model import Model
 from trainer.serve.answerers import Answerer, chunks
 from trainer.serve.answers_file import STANDARD, writing
 from trainer.serve.questions import Question, Questions
-from trainer.serve.served_head import ServedHead
 
 
 @dataclasses.dataclass
@@ -61,7 +61,7 @@ def write_answers(
     questions: Questions,
     target: str,
     answerer: Answerer,
-    head: ServedHead,
+    head: Head,
     display: Display,
     batch_size: int,
 ) -> None:
@@ -93,7 +93,7 @@ def write_answers(
 
 
 def answer_lines(
-    questions: Sequence[Question], answerer: Answerer, head: ServedHead, tally: Tally
+    questions: Sequence[Question], answerer: Answerer, head: Head, tally: Tally
 ) -> Iterator[str]:
     """A line of JSON for each question, in their order.
 
@@ -144,7 +144,7 @@ def _plain(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def stream_texts(model: Model, head: ServedHead, questions: Questions, display: Display) -> None:
+def stream_texts(model: Model, head: WritingHead, questions: Questions, display: Display) -> None:
     """On a terminal: writes each prompt, and what follows it while it is generated.
 
     Args:

@@ -16,10 +16,11 @@ import tensorflow as tf
 
 from trainer.data.checked import CheckedTokens
 from trainer.data.store import TokenStore
+from trainer.heads.contract import Head
 from trainer.machine import allocator
 from trainer.run.model import Model
 from trainer.serve import prove
-from trainer.serve.served_head import Arrays, Sample, ServedHead, text_inputs
+from trainer.serve.samples import Arrays, Sample, text_inputs
 from trainer.serve.server import Server, make_server
 
 TOLERANCE = 1e-4  # absolute, float32: batches of another shape sum in another order
@@ -54,7 +55,7 @@ class Proof:
 
 
 def make_proof(
-    head: ServedHead,
+    head: Head,
     samples: Sequence[Sample],
     results: Arrays,
     store: TokenStore,
@@ -101,7 +102,7 @@ def _ragged(values: np.ndarray | CheckedTokens, store: TokenStore, rows: int) ->
 
 
 def serving_proof(
-    model: Model, head: ServedHead, samples: Sequence[Sample], *, tolerance: float
+    model: Model, head: Head, samples: Sequence[Sample], *, tolerance: float
 ) -> Proof:
     """The proof by what the serving graph answers in this process.
 

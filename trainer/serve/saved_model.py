@@ -10,9 +10,10 @@ import tensorflow as tf
 
 from trainer.errors import JobDirError
 from trainer.files.replacing import replaced_folder
+from trainer.heads.contract import Head
 from trainer.run.model import Model
 from trainer.serve.proof import Proof, prove_export, with_generated
-from trainer.serve.served_head import Sample, ServedHead
+from trainer.serve.samples import Sample
 from trainer.serve.server import Server, make_server
 from trainer.serve.warmup import prediction_log
 
@@ -20,7 +21,7 @@ WARMUP_REQUESTS = 8
 
 
 def export_saved_model(
-    model: Model, head: ServedHead, folder: pathlib.Path, proof: Proof, *, tolerance: float
+    model: Model, head: Head, folder: pathlib.Path, proof: Proof, *, tolerance: float
 ) -> str:
     """Writes the SavedModel, proves it, and only then puts it in place of the one before.
 
@@ -65,7 +66,7 @@ def _save(server: Server, folder: pathlib.Path) -> None:
         raise OSError(error.message) from error
 
 
-def _write_extras(folder: pathlib.Path, head: ServedHead, samples: Sequence[Sample]) -> None:
+def _write_extras(folder: pathlib.Path, head: Head, samples: Sequence[Sample]) -> None:
     """Writes TensorFlow Serving's warm-up requests, and the labels' names."""
     extra = folder / "assets.extra"
     extra.mkdir(exist_ok=True)

@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from trainer.data.batch import Batch
 from trainer.data.reader import RowKind
-from trainer.heads.contract import Generates
+from trainer.heads.contract import Generates, Head
 from trainer.run.model import Model
-from trainer.serve.served_head import ServedHead, Tensors
+from trainer.serve.samples import Tensors
 
 ROWS_AT_ONCE = 64  # of long texts, whose activations need not fit in memory together
 
@@ -50,7 +50,7 @@ class Server:
         return module
 
 
-def make_server(model: Model, head: ServedHead) -> Server:
+def make_server(model: Model, head: Head) -> Server:
     """Compiles nothing yet: a function is traced when it is first called or saved."""
     answering = _Answering(model, head)
     texts = [tf.TensorSpec([None], tf.string, name=name) for name in head.text_names]
@@ -73,7 +73,7 @@ class _Answering:
     """A model and its head, as functions of texts and of tokens."""
 
     model: Model
-    head: ServedHead
+    head: Head
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -106,6 +106,7 @@ class _Answering:
 
     def generate(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """What follows (B,) texts."""
+        assert isinstance(self.head, Generates)  # else there is no such signature
         return self.head.generate(self.model.backbone, text)
 
     def _results_of_rows(self, columns: Tensors) -> dict[str, tf.Tensor]:
