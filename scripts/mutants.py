@@ -58,7 +58,17 @@ MUTANTS = (
         "trainer/run/optimization.py",
         "tf.maximum(norm, clip_norm)",
         "tf.maximum(tf.linalg.global_norm(gradients), clip_norm)",
-        ("tests/run/test_optimization.py::test_the_sum_is_divided_by_the_weight_then_clipped",),
+        (
+            "tests/run/test_optimization.py::"
+            "test_the_norm_is_that_before_clipping_without_the_loss_scale",
+        ),
+    ),
+    Mutant(
+        "losses are divided by what one replica has",
+        "trainer/run/steps.py",
+        "gradients_of(columns, seed, replica, tf.stack(weights))",
+        "gradients_of(columns, seed, replica, step_gradients.weights(columns))",
+        ("tests/test_invariance.py::test_replicas_micro_batches_and_short_batches_change_nothing",),
     ),
     Mutant(
         "dropout is the same at each step",
@@ -173,7 +183,7 @@ MUTANTS = (
     Mutant(
         "class weights are ignored",
         "trainer/heads/_classifier.py",
-        "weight *= tf.gather(tf.constant(self.weights), label)",
+        "weight *= tf.gather(tf.constant(self.class_weights), batch.label)",
         "weight *= 1",
         (
             "tests/heads/test_classification.py::"

@@ -12,17 +12,25 @@ import tensorflow as tf
 from tests import toy
 from trainer.backbones import huggingface
 from trainer.backbones.backbone import set_frozen
-from trainer.data.batching import TrainingPlan, evaluation_batches, lay_out
+from trainer.data.batching import TrainingPlan, lay_out
+from trainer.data.example_rows import rows_of
 from trainer.data.store import StoreWriter, TokenStore
 from trainer.run.distribution import make_strategy
 from trainer.run.model import Model
 from trainer.run.optimization import Optimizer
 from trainer.run.schedule import make_schedule
-from trainer.run.steps import drawer, feed, make_results_call, make_train_call, split_results
+from trainer.run.steps import (
+    EvaluationPlan,
+    feed,
+    make_results_call,
+    make_train_call,
+    split_results,
+)
 from trainer.settings.schema import DataSettings, DistributionSettings, TrainSettings, plugin_module
 from trainer.text import load_tokenizer
 
 CLASSES = ["a", "b", "c"]
+LOGGED = ("loss_sum", "weight", "gradient_norm", "stop", "input_wait_s")  # of one objective
 SEQ_LEN = 24
 PLAIN_SGD = {
     "optimizer": "sgd",
@@ -196,7 +204,7 @@ class Setup:
         data = DataSettings(
             source="jsonl", train="", seq_len=SEQ_LEN, text=TEXT.get(settings["name"], "text")
         )
-        self.head = module.Head(
+        self.head = module.make_head(
             module.Settings(**settings),
             data,
             load_tokenizer(weights) if settings["name"] == "prompt" else toy.TEMPLATE,
@@ -216,14 +224,12 @@ class Setup:
         }
         with self.strategy.scope():
             encoder, _ = huggingface.load_backbone(weights)
-            self.model = Model(encoder, self.head, vocabulary, seed=3)
+            self.model = Model(encoder, self.head.build(encoder, vocabulary, 3))
             set_frozen(encoder, **(frozen or {}))
             self.optimizer = Optimizer(
                 self.settings, make_schedule(self.settings, 100), self.model.trainable()
             )
-        self.train_call = make_train_call(
-            self.strategy, self.model, self.head, self.optimizer, self.settings
-        )
+        self.train_call = make_train_call(self.strategy, self.model, self.optimizer, self.settings)
         self.variables = {**self.model.weights, **self.optimizer.variables()}
         self.first = {name: variable.numpy() for name, variable in self.variables.items()}
 
@@ -235,7 +241,7 @@ class Setup:
             variable.assign(self.first[name])
 
     def train(self, store, steps, *, batching="packed", batch_size=11, per_call=1):
-        """Rows of LOGGED, and the weights after the steps."""
+        """Of each step LOGGED, and the weights after the steps."""
         plan = TrainingPlan(len(store), batch_size, seed=1)
 
         def layouts():
@@ -251,9 +257,8 @@ class Setup:
                 )
                 yield dataclasses.replace(layout, step=step)
 
-        iterator = iter(
-            feed(self.strategy, store, layouts, self.settings.micro_batches, drawer(self.head, 0))
-        )
+        rows = rows_of(self.head.reader, 0)
+        iterator = iter(feed(self.strategy, store, layouts, rows, self.settings.micro_batches))
         rows = [
             self.train_call(iterator, tf.constant(per_call), tf.constant(0.0)).numpy()
             for _ in range(steps // per_call)
@@ -263,17 +268,20 @@ class Setup:
     def logits(self, store, **keywords):
         return self.results(store, **keywords)["logits"]
 
-    def results(self, store, **keywords):
+    def results(self, store, batching="packed", **keywords):
         call = make_results_call(self.strategy, self.model, xla=False)
         return split_results(
             self.strategy,
+            self.model,
             call,
             store,
-            evaluation_batches(store.lengths, 4),
-            seq_len=SEQ_LEN,
-            batch_size=4,
-            xla=False,
-            per_token=self.head.per_token,
-            draw=drawer(self.head, 0),
-            **{"batching": "packed", **keywords},
+            EvaluationPlan(
+                examples=rows_of(self.head.reader, 0),
+                batching=batching,
+                seq_len=SEQ_LEN,
+                batch_size=4,
+                shards=self.strategy.num_replicas_in_sync,
+                static_shapes=False,
+            ),
+            **keywords,
         )

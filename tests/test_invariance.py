@@ -9,11 +9,11 @@ import pytest
 import tensorflow as tf
 
 from tests import toy
-from tests.stepping import DECODER_KINDS, KINDS, SEQ_LEN, Setup, make_store
+from tests.stepping import DECODER_KINDS, KINDS, LOGGED, SEQ_LEN, Setup, make_store
 from trainer.backbones.layers import dropout
 from trainer.data.batching import lay_out
 from trainer.data.pipeline import fill
-from trainer.run.steps import LOGGED, make_gradients
+from trainer.run.steps import StepGradients
 
 STEPS, BATCH = 5, 8
 EXAMPLES = {"full": 16, "short": 11}  # steps of 8 and 8, or of 8 and 3: most of 16 shards have none
@@ -66,7 +66,11 @@ def outcome(setup, store):
     """What is logged, the weights after 5 steps and the metrics of the trained model."""
     setup.reset()
     rows, after = setup.train(store, STEPS, batch_size=BATCH)
-    return rows[:, SUMMED], after, setup.head.metrics(setup.results(store), store)
+    return (
+        rows[:, SUMMED],
+        after,
+        setup.head.scorer(setup.model.graph).metrics(setup.results(store), store),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +172,7 @@ def test_masks_differ_between_replicas_micro_batches_steps_and_seeds_and_repeat(
     )
     once = {name: tf.constant(values) for name, values in fill(store, layout, [0]).items()}
     empty = {name: tf.zeros_like(values) for name, values in once.items()}
-    gradients = make_gradients(setup.model, setup.head, setup.optimizer, 2)
+    gradients = StepGradients(setup.model, setup.optimizer, 2).gradients
 
     def loss(first, second, seed, replica):
         """Of the same examples, as first or as second micro-batch; an empty one adds nothing."""
@@ -177,6 +181,7 @@ def test_masks_differ_between_replicas_micro_batches_steps_and_seeds_and_repeat(
                 {name: tf.concat([first[name], second[name]], 0) for name in first},
                 tf.constant(seed),
                 tf.constant(replica),
+                tf.ones(1),
             )[1][0]
         )
 

@@ -732,6 +732,6 @@ def test_without_an_end_token_a_text_is_streamed_as_it_is_written_at_once(tmp_pa
         tokenizer,
     )
     backbone, _ = huggingface.load_backbone(folder, seed=3)
-    Model(backbone, head, {"labels": []}, seed=1)
-    whole = head.generate(backbone, tf.constant(["we saw"]))["generated_text"].numpy()[0].decode()
-    assert whole and "".join(head.stream(backbone, "we saw", tokens_at_once=4)) == "we saw" + whole
+    Model(backbone, head.build(backbone, {"labels": []}, 1))
+    whole = head.generate(tf.constant(["we saw"]))["generated_text"].numpy()[0].decode()
+    assert whole and "".join(head.stream("we saw", tokens_at_once=4)) == "we saw" + whole

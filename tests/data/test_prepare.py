@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tracemalloc
+import types
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -51,8 +52,8 @@ class LetterHead(Head):
         none = tf.zeros(tf.shape(texts[0]), tf.int32)
         return {"token_ids": ids}, {"truncated_tokens": none, "unknown_tokens": none}
 
-    def long_words(self, texts):
-        return 0
+
+BYTES = types.SimpleNamespace(long_words=lambda text: 0)  # the tokenizer of these
 
 
 def settings_of(folder, train, **keys):
@@ -62,7 +63,7 @@ def settings_of(folder, train, **keys):
 
 
 def run(
-    folder, train, *, head=None, head_class=LetterHead, tokenizer=None, fingerprint="t", **keys
+    folder, train, *, head=None, head_class=LetterHead, tokenizer=BYTES, fingerprint="t", **keys
 ):
     settings = settings_of(folder, train, **keys)
     return prepare(
@@ -430,7 +431,7 @@ def peak_bytes(folder, count):
     """The most that Python and NumPy held at a time while so many examples were prepared."""
     train = toy.write_jsonl(folder / f"{count}.jsonl", rows(count, more="x" * 20))
     settings = settings_of(folder / str(count), train, validation=0.1)
-    head = LetterHead(HeadSettings(), settings, None)
+    head = LetterHead(HeadSettings(), settings, BYTES)
     graph = encoder(head)
     graph.get_concrete_function()
     (folder / str(count)).mkdir()

@@ -143,7 +143,7 @@ def carried(module, folder, labels, names=NAMES, **settings):
     backbone, _ = huggingface.load_backbone(folder, pooler=module is classification)
     scheme = "bio" if labels and labels[0] == "O" else "none"
     vocabulary = {"labels": labels, "train_counts": dict.fromkeys(labels, 1), "scheme": scheme}
-    model = Model(backbone, head, vocabulary, seed=1)
+    model = Model(backbone, head.build(backbone, vocabulary, 1))
     theirs = huggingface.read_task_head(folder)
     said = head.load_tensors(
         huggingface.TaskHead(
@@ -256,9 +256,8 @@ def test_of_another_kind_the_rows_are_taken_and_it_is_said(tmp_path):
         DataSettings(source="jsonl", train=""),
         toy.TEMPLATE,
     )
-    Model(
+    head.build(
         huggingface.load_backbone(folder)[0],
-        head,
         {"labels": ["b", "a"], "train_counts": {"a": 1, "b": 1}},
         seed=1,
     )
@@ -278,9 +277,8 @@ def test_answers_are_those_of_start_and_end():
         DataSettings(source="jsonl", train="", text=["q", "c"]),
         toy.TEMPLATE,
     )
-    Model(
+    head.build(
         huggingface.load_backbone(GOLDEN / "bert", pooler=False)[0],
-        head,
         {"labels": [], "unanswerable": False},
         seed=1,
     )

@@ -60,13 +60,9 @@ def batch_of(label, weight):
 
 def loss_of(head, logits, label, present=None):
     weight = np.ones(len(label), np.float32) if present is None else np.array(present, np.float32)
-    return [
-        float(x)
-        for x in head.loss(
-            tf.constant(logits, tf.float32),
-            batch_of(label, weight),
-        )
-    ]
+    batch = batch_of(label, weight)
+    loss = head.losses(tf.constant(logits, tf.float32), batch)["loss"]
+    return [float(loss), float(head.weights(batch)["loss"])]
 
 
 def example(**features):
@@ -154,7 +150,7 @@ def test_a_text_that_is_none_is_named():
             r" --data\.text\."
         ),
     ):
-        head_of().texts(example(text=5, label="a"))
+        head_of().values(example(text=5, label="a"))
     with pytest.raises(
         DataError,
         match=(
@@ -162,8 +158,8 @@ def test_a_text_that_is_none_is_named():
             r" 'Text'\?"
         ),
     ):
-        head_of().texts(example(Text="x", label="a"))
-    assert head_of(text=["q", "a"]).texts(example(q="1", a="2")) == ("1", "2")
+        head_of().values(example(Text="x", label="a"))
+    assert head_of(text=["q", "a"]).values(example(q="1", a="2")) == ("1", "2")
 
 
 def test_one_class_is_too_few():
@@ -198,7 +194,7 @@ def test_labels_become_numbers():
     ):
         writer = types.SimpleNamespace(scratch=lambda dtype, shape=(): Numbers(None, dtype, shape))
         split = types.SimpleNamespace(name="train", labels=labels, origin=str, writer=writer)
-        assert head.label_columns(split, head.vocabulary, Ledger())[0]["label"].tolist() == numbers
+        assert head.align(split, head.vocabulary, Ledger()).columns["label"].tolist() == numbers
 
 
 @pytest.mark.parametrize(
@@ -441,7 +437,7 @@ def task_head(tensors, labels):
 
 def test_a_checkpoints_classifier_is_taken_only_with_the_same_labels(encoder):
     head = head_of()
-    Model(encoder, head, head.vocabulary, seed=0)
+    Model(encoder, head.build(encoder, head.vocabulary, 0))
     tensors = {
         "classifier.weight": np.arange(48, dtype=np.float32).reshape(3, 16),
         "classifier.bias": np.arange(3, dtype=np.float32),
@@ -478,7 +474,7 @@ def test_a_checkpoints_classifier_is_taken_only_with_the_same_labels(encoder):
 def test_initial_values_depend_on_the_seed_alone(encoder):
     def kernel(seed):
         head = head_of()
-        Model(encoder, head, head.vocabulary, seed)
+        Model(encoder, head.build(encoder, head.vocabulary, seed))
         return head.layers[-1].kernel.numpy()
 
     assert (kernel(1) == kernel(1)).all() and (kernel(1) != kernel(2)).any()

@@ -49,7 +49,7 @@ def model_of(name, folder):
     encoder, report = (
         load_backbone(folder, pooler=False) if name != "classification" else load_backbone(folder)
     )
-    return head, encoder, Model(encoder, head, vocabulary, seed=1), report
+    return head, encoder, Model(encoder, head.build(encoder, vocabulary, 1)), report
 
 
 @pytest.mark.parametrize(("name", "case"), PAIRS)

@@ -63,7 +63,7 @@ def learnt(head, labels, names=None):
 
 def columns_of(head, labels, split="train", vocabulary=None):
     ledger = Tally()
-    columns, extras = head.label_columns(
+    columns, _, extras = head.align(
         split_of(labels, split), vocabulary or learnt(head, labels), ledger
     )
     return (

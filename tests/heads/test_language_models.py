@@ -14,8 +14,10 @@ from tests.golden.cases import of_task
 from trainer.backbones import huggingface
 from trainer.data.batch import Batch
 from trainer.data.batching import lay_out
+from trainer.data.example_rows import rows_of
 from trainer.data.pipeline import fill
 from trainer.data.prepare import prepare
+from trainer.data.reader import Draw
 from trainer.data.store import StoreWriter, TokenStore
 from trainer.errors import ConfigError, DataError, WeightsError
 from trainer.files import spool
@@ -23,7 +25,6 @@ from trainer.heads import causal_lm, masked_lm
 from trainer.heads._language_model import count_words
 from trainer.heads._projection import losses_and_hits, weighted_loss
 from trainer.run.model import Model
-from trainer.run.steps import drawer
 from trainer.settings.schema import DataSettings
 from trainer.text import load_tokenizer
 
@@ -53,7 +54,7 @@ def model_of(case):
     module = causal_lm if case.startswith("gpt2") else masked_lm
     head = head_of(module)
     backbone, report = huggingface.load_backbone(GOLDEN / case, pooler=False)
-    model = Model(backbone, head, {"labels": []}, seed=1)
+    model = Model(backbone, head.build(backbone, {"labels": []}, 1))
     taken = head.load_tensors(huggingface.read_task_head(GOLDEN / case)).tensors
     assert report.new == [] and set(taken) == {
         name for name in report.unused if not name.startswith("pooler.")
@@ -652,10 +653,10 @@ def test_masks_are_a_function_of_seed_step_and_example(tmp_path):
     head = head_of(masked_lm)
     store = masked_store(head, tmp_path / "s", [30] * 20)
     drawn = {
-        key: head.draw(*key[:1], store, *key[1:])
+        key: head.draw(store, key[1], Draw(key[0], key[2]))
         for key in ((0, 1, 2), (0, 1, 3), (0, 2, 2), (1, 1, 2), (0, 1, -1))
     }
-    again = head.draw(0, store, 1, 2)
+    again = head.draw(store, 1, Draw(0, 2))
     assert all((drawn[0, 1, 2][name] == again[name]).all() for name in again)
     assert len({values["target"].tobytes() for values in drawn.values()}) == len(drawn)
 
@@ -666,7 +667,7 @@ def test_as_many_tokens_are_masked_as_asked_and_eight_in_ten_are_hidden(tmp_path
     masked = same = other = 0
     for index in range(200):
         before = store.example(index)["token_ids"]
-        after = head.draw(0, store, index, 0)
+        after = head.draw(store, index, Draw(0, 0))
         hidden = after["target"] > 0
         assert hidden.sum() == 10 and not hidden[[0, -1]].any()  # of 50, special tokens left out
         assert (after["target"][hidden] - 1 == before[hidden]).all() and (
@@ -692,7 +693,7 @@ def test_whole_words_are_hidden_or_none_of_their_tokens(tmp_path):
     )
     for index in range(50):
         tokens = store.example(index)
-        after = head.draw(0, store, index, 0)
+        after = head.draw(store, index, Draw(0, 0))
         inner = np.flatnonzero(~np.isin(tokens["token_ids"], head.special))
         word = np.cumsum(tokens["words"][inner] != 0)
         hidden = after["target"][inner] > 0
@@ -710,7 +711,9 @@ def test_a_word_longer_than_what_may_be_hidden_never_is(tmp_path):
         [7, 5],
         words=lambda count, draw: np.array([1, 1, 0, 0, 0, 1, 1, 1, 1, 0, 0, 1]),
     )
-    drawn = [[head.draw(0, store, index, step)["target"] for step in range(40)] for index in (0, 1)]
+    drawn = [
+        [head.draw(store, index, Draw(0, step))["target"] for step in range(40)] for index in (0, 1)
+    ]
     assert {int(np.flatnonzero(target)[0]) for target in drawn[0]} == {5} and not np.any(drawn[1])
 
 
@@ -721,9 +724,9 @@ def test_places_that_are_predicted_fit_whatever_the_rows(tmp_path):
         layout = lay_out(
             np.arange(8), store.lengths, batching=batching, seq_len=32, shards=2, capacity=8
         )
-        batch = fill(store, layout, [0, 1], drawer(head, 0))
+        batch = fill(store, layout, [0, 1], rows_of(head, 0))
         assert batch["scored_weight"].sum() == sum(
-            (head.draw(0, store, index, -1)["target"] > 0).sum() for index in range(8)
+            (head.draw(store, index, Draw(0, -1))["target"] > 0).sum() for index in range(8)
         )
         for shard in range(2):
             used = batch["scored_weight"][shard] > 0
@@ -786,7 +789,7 @@ def test_the_wrong_backbone_is_refused():
                 rf" {other}"
             ),
         ):
-            Model(backbone, head_of(module), {"labels": []}, seed=0)
+            Model(backbone, head_of(module).build(backbone, {"labels": []}, 0))
     with pytest.raises(ConfigError, match="masked_lm needs a tokenizer with a mask token"):
         masked_lm.Head(
             masked_lm.Settings(),

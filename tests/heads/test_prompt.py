@@ -183,11 +183,11 @@ def test_answers_are_the_masked_language_models_own(weights):
     """Beside masked_lm on the pattern written out: its probabilities of the two words."""
     head = head_of(weights)
     backbone, _ = huggingface.load_backbone(weights)
-    model = Model(backbone, head, head.learn(["pos", "neg"], None, str), seed=1)
+    model = Model(backbone, head.build(backbone, head.learn(["pos", "neg"], None, str), 1))
     masked = masked_lm.Head(
         masked_lm.Settings(), DataSettings(source="text", train="", seq_len=32), head.tokenizer
     )
-    other = Model(backbone, masked, {"labels": []}, seed=1)
+    other = Model(backbone, masked.build(backbone, {"labels": []}, 1))
     text = ["the film", "we saw the old house of one two three"]
     columns, _ = head.encode(tf.constant(text))
     dense = {name: values.to_tensor() for name, values in columns.items()}
@@ -325,7 +325,7 @@ def test_words_and_labels_must_fit(weights):
     ):
         head = head_of(weights, label_words=words)
         with pytest.raises(ConfigError, match=said):
-            Model(backbone, head, {"labels": list(words), "train_counts": {}}, seed=0)
+            Model(backbone, head.build(backbone, {"labels": list(words), "train_counts": {}}, 0))
     with pytest.raises(
         DataError,
         match=(
@@ -355,7 +355,7 @@ def test_words_and_labels_must_fit(weights):
             r" neg\. Correct it, or"
         ),
     ):
-        head_of(weights).label_columns(later, {"labels": list(WORDS), "train_counts": {}}, None)
+        head_of(weights).align(later, {"labels": list(WORDS), "train_counts": {}}, None)
     decoder, _ = huggingface.load_backbone(toy.write_gpt2(weights.parent / "decoder"))
     with pytest.raises(
         ConfigError,
@@ -363,7 +363,9 @@ def test_words_and_labels_must_fit(weights):
             r"head\.name: prompt needs an encoder such as BERT\. Received a backbone of kind gpt2\."
         ),
     ):
-        Model(decoder, head_of(weights), {"labels": list(WORDS), "train_counts": {}}, seed=0)
+        Model(
+            decoder, head_of(weights).build(decoder, {"labels": list(WORDS), "train_counts": {}}, 0)
+        )
     with pytest.raises(
         ConfigError,
         match=r"data\.overflow: head prompt takes truncate or error\. Received 'window'\.",

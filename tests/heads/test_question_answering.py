@@ -72,7 +72,7 @@ def prepared_of(folder, weights, rows, *, head=None, **keys):
 
 def model_of(weights, head, vocabulary):
     encoder, _ = huggingface.load_backbone(weights)
-    return Model(encoder, head, vocabulary, seed=1)
+    return Model(encoder, head.build(encoder, vocabulary, 1))
 
 
 def test_each_answer_is_labelled_in_the_windows_that_have_it_whole(tmp_path, weights):
@@ -847,11 +847,11 @@ def test_figures_over_windows_and_the_threshold_that_suits_them_best(tmp_path, w
     worse = {**results, "none": results["none"] + 7}
     assert head.metrics(worse, store)["HasAns_f1"] == 0
     assert (
-        5 < head.calibrate(worse, store)["threshold"] < 9
-        and head.metrics(worse, store)["f1"] == 100
+        5 < head.calibration(worse, store)["threshold"] < 9
+        and head.calibrated(head.calibration(worse, store)).metrics(worse, store)["f1"] == 100
     )
     other = Head(head.settings, head.data, head.tokenizer)
-    other.load_calibration({"threshold": head.threshold})
+    other.calibrated({"threshold": head.threshold})
     assert other.threshold == head.threshold
 
 
@@ -919,7 +919,7 @@ def test_a_question_is_shown_with_what_is_learnt_of_it(weights):
         ([], context, ""),
     ):
         example = Example({"q": "what?", "c": context, "answers": answers}, Origin("x", 1))
-        shown = head.shown(example, head.texts(example), head.label(example))
+        shown = head.shown(example, head.values(example), head.label(example))
         assert shown == [("q", "what?"), ("c", around), ("answer", answer)]
 
 

@@ -92,7 +92,7 @@ def tags_of(head, results, store):
 
 def model_of(weights, head, vocabulary):
     encoder, _ = huggingface.load_backbone(weights)
-    return Model(encoder, head, vocabulary, seed=1)
+    return Model(encoder, head.build(encoder, vocabulary, 1))
 
 
 @pytest.mark.parametrize("seq_len", [8, 16, 64])
@@ -1064,7 +1064,7 @@ def test_spans_are_found_where_other_tools_write_them(field):
         Example({"text": "in Rome", field: [[3, 7, "LOC"]], "meta": [1]}, Origin("x", 1))
     )
     assert (gold.start, gold.end, gold.tags) == ((3,), (7,), ("B-LOC",))
-    assert head.texts(Example({"text": "in Rome"}, Origin("x", 1))) == ("in Rome",)
+    assert head.values(Example({"text": "in Rome"}, Origin("x", 1))) == ("in Rome",)
     unclear = Example({"text": "in Rome", "entities": [], "spans": []}, Origin("x", 1))
     with pytest.raises(
         DataError,

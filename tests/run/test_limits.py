@@ -9,13 +9,14 @@ import tensorflow as tf
 
 from tests import toy
 from trainer.data.batching import TrainingPlan, lay_out
+from trainer.data.example_rows import StoredRows
 from trainer.errors import ConfigError
 from trainer.machine import hardware as machine
 from trainer.planning import memory
 from trainer.run import limits
 from trainer.run.limits import exhausted_memory_is_told, require_memory, require_sizes
 from trainer.run.step_layouts import total_steps
-from trainer.run.steps import evaluation_layouts
+from trainer.run.steps import EvaluationPlan
 from trainer.settings.schema import TrainSettings
 
 ESTIMATE = {
@@ -100,15 +101,15 @@ def test_a_containers_limit_is_the_machines_memory(monkeypatch, tmp_path):
 
 def test_a_batch_size_over_the_split_costs_nothing():
     store = type("Store", (), {"lengths": np.full(10, 8)})
-    (layout,) = evaluation_layouts(
-        store,
-        [np.arange(10)],
+    plan = EvaluationPlan(
+        examples=StoredRows(),
         batching="fixed",
         seq_len=8,
         batch_size=10**9,
         shards=2,
         static_shapes=True,
     )
+    (layout,) = plan.layouts(store, [np.arange(10)])
     assert layout.index.shape == (2, 5) and layout.rows == 5
 
 

@@ -96,7 +96,7 @@ def test_the_compiled_update_equals_the_uncompiled_and_reduces_the_loss(name):
                     [tf.reduce_sum(tf.square(variable - 1.0)) for variable in own.values()]
                 )
             losses.append(float(loss))
-            update(tape.gradient(loss, list(own.values())), tf.constant(1.0))
+            update(tape.gradient(loss, list(own.values())))
         assert losses[-1] < 0.7 * losses[0]
         outcomes.append([variable.numpy() for variable in own.values()])
     for plain, xla in zip(*outcomes, strict=True):
@@ -118,7 +118,7 @@ def test_the_rule_is_that_of_keras(name):
     reference = KERAS[name]()
     for step in range(4):
         gradients = random_gradients(own, step)
-        optimizer.apply(gradients, tf.constant(1.0))
+        optimizer.apply(gradients)
         reference.apply(gradients, theirs)
     for mine, expected in zip(own.values(), theirs, strict=True):
         np.testing.assert_allclose(mine.numpy(), expected.numpy(), rtol=1e-5, atol=1e-6)
@@ -128,7 +128,7 @@ def test_biases_and_norms_do_not_decay():
     own = variables()
     before = {name: variable.numpy() for name, variable in own.items()}
     optimizer_of(settings_of("adamw", weight_decay=0.1), own).apply(
-        [tf.zeros(variable.shape) for variable in own.values()], tf.constant(1.0)
+        [tf.zeros(variable.shape) for variable in own.values()]
     )
     np.testing.assert_allclose(
         own["kernel"].numpy(), before["kernel"] * (1 - 0.05 * 0.1), rtol=1e-6
@@ -150,7 +150,7 @@ def test_adam_is_the_published_rule(name, decay):
     v = 0.0
     for step in range(1, 4):
         gradient = np.random.default_rng(step).normal(size=weight.shape)
-        optimizer.apply([tf.constant(gradient, tf.float32)], tf.constant(1.0))
+        optimizer.apply([tf.constant(gradient, tf.float32)])
         m = 0.8 * m + 0.2 * gradient
         v = 0.9 * v + 0.1 * gradient**2
         weight = weight * (1 - 0.05 * decay)
@@ -165,23 +165,24 @@ def test_every_optimizer_follows_the_schedule():
         moved = []
         for _ in range(3):
             before = own["kernel"].numpy()
-            optimizer.apply(
-                [tf.ones(variable.shape) for variable in own.values()], tf.constant(1.0)
-            )
+            optimizer.apply([tf.ones(variable.shape) for variable in own.values()])
             moved.append(np.abs(own["kernel"].numpy() - before).max())
         assert moved[0] > 1.3 * moved[1] > 0 and moved[2] == 0, name
         assert optimizer.step.numpy() == 3
 
 
-def test_the_sum_is_divided_by_the_weight_then_clipped():
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+def test_the_norm_is_that_before_clipping_without_the_loss_scale(precision):
     own = variables()
     before = {name: variable.numpy() for name, variable in own.items()}
     gradients = random_gradients(own, 0)
-    mean = np.sqrt(sum(np.square(gradient).sum() for gradient in gradients)) / 8
-    norm = optimizer_of(
-        settings_of("sgd", momentum=0.0, learning_rate=1.0, clip_norm=0.1), own
-    ).apply(gradients, tf.constant(8.0))
-    assert float(norm) == pytest.approx(mean, rel=1e-5) and mean > 0.1
+    expected = np.sqrt(sum(np.square(gradient).sum() for gradient in gradients))
+    settings = settings_of(
+        "sgd", momentum=0.0, learning_rate=1.0, clip_norm=0.1, precision=precision
+    )
+    optimizer = optimizer_of(settings, own)
+    norm = optimizer.apply([gradient * optimizer.loss_scale() for gradient in gradients])
+    assert float(norm) == pytest.approx(expected, rel=1e-5) and expected > 0.1
     moved = np.sqrt(
         sum(np.square(before[name] - variable.numpy()).sum() for name, variable in own.items())
     )
@@ -193,7 +194,7 @@ def test_the_moving_average_follows_the_weights_and_changes_places_with_them():
     optimizer = optimizer_of(settings_of("sgd", momentum=0.0, ema_decay=0.9), own)
     expected = own["kernel"].numpy()
     for step in range(3):
-        optimizer.apply(random_gradients(own, step), tf.constant(1.0))
+        optimizer.apply(random_gradients(own, step))
         expected = 0.9 * expected + 0.1 * own["kernel"].numpy()
     weight = own["kernel"].numpy()
     np.testing.assert_allclose(optimizer.averages["kernel"].numpy(), expected, rtol=1e-5)
@@ -213,10 +214,10 @@ def test_an_overflow_changes_nothing_but_the_loss_scale():
         scaled = [gradient * optimizer.loss_scale() for gradient in gradients]
         if overflow:
             scaled[1] = tf.fill(scaled[1].shape, float("inf"))
-        return gradients, update(scaled, tf.constant(1.0))
+        return gradients, update(scaled)
 
     for number in range(2):
-        plain.apply(step(number)[0], tf.constant(1.0))
+        plain.apply(step(number)[0])
     before = {name: variable.numpy() for name, variable in {**own, **optimizer.variables()}.items()}
     _, norm = step(2, overflow=True)
     after = {name: variable.numpy() for name, variable in {**own, **optimizer.variables()}.items()}
@@ -229,7 +230,7 @@ def test_an_overflow_changes_nothing_but_the_loss_scale():
         after["optimizer/loss_scale"] == before["optimizer/loss_scale"] / 2
         and after["optimizer/finite_updates"] == 0
     )
-    plain.apply(step(3)[0], tf.constant(1.0))  # Adam counts the updates that were made
+    plain.apply(step(3)[0])  # Adam counts the updates that were made
     for name, variable in twin.items():
         np.testing.assert_allclose(own[name].numpy(), variable.numpy(), rtol=1e-5, atol=1e-6)
 
@@ -238,7 +239,7 @@ def test_the_loss_scale_doubles_after_a_long_time_without_overflow():
     own = {"bias": variables()["bias"]}
     optimizer = optimizer_of(settings_of("sgd", precision="mixed_float16"), own)
     optimizer.scaling.finite_updates.assign(LOSS_SCALE_GROWS_AFTER - 1)
-    optimizer.apply([tf.zeros(4)], tf.constant(1.0))
+    optimizer.apply([tf.zeros(4)])
     assert (
         optimizer.scaling.scale.numpy() == 2 * FIRST_LOSS_SCALE
         and optimizer.scaling.finite_updates.numpy() == 0

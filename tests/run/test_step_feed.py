@@ -5,6 +5,7 @@ import pytest
 
 from trainer.console.stopping import StoppedError
 from trainer.data.batching import TrainingPlan
+from trainer.data.example_rows import StoredRows
 from trainer.run.step_feed import StepFeed
 from trainer.run.step_layouts import step_layout
 from trainer.settings.schema import Config
@@ -36,7 +37,9 @@ def config_of(batching="packed"):
 
 def feed_of(store, stream=None, *, static_shapes=False):
     plan = TrainingPlan(len(store), 5, seed=1)
-    layout = step_layout(config_of(), store, plan, shards=1, static_shapes=static_shapes)
+    layout = step_layout(
+        config_of(), store, plan, StoredRows(), shards=1, static_shapes=static_shapes
+    )
     return StepFeed(store, plan, layout, STEPS, stream)
 
 

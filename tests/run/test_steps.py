@@ -7,11 +7,11 @@ import pytest
 import tensorflow as tf
 
 from tests import toy
-from tests.stepping import KINDS, SEQ_LEN, Setup, make_store
+from tests.stepping import KINDS, LOGGED, SEQ_LEN, Setup, make_store
 from trainer.data.batch import Batch
 from trainer.data.batching import lay_out
 from trainer.data.store import StoreWriter, TokenStore
-from trainer.run.steps import LOGGED, feed, make_results_call, split_results
+from trainer.run.steps import feed, make_results_call, split_results
 
 COUNT = 11
 

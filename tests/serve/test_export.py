@@ -46,7 +46,9 @@ def model_of(weights, *, text="text", labels=("neg", "pos"), **settings):
         load_tokenizer(weights),
     )
     encoder, _ = huggingface.load_backbone(weights)
-    return Model(encoder, head, {"labels": list(labels), "train_counts": {}}, seed=1), head
+    return Model(
+        encoder, head.build(encoder, {"labels": list(labels), "train_counts": {}}, 1)
+    ), head
 
 
 def logits_of(model, head, samples):

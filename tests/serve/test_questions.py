@@ -8,6 +8,7 @@ import types
 
 import pytest
 
+from trainer.data.reader import Input
 from trainer.errors import DataError
 from trainer.serve.questions import open_questions
 from trainer.sources import conll, csv, jsonl, require_text, text, tfrecord, tsv
@@ -19,11 +20,10 @@ class Head:
     """One that takes a text, or two."""
 
     def __init__(self, *fields, names=("text",)):
-        self.fields = fields or ("text",)
-        self.text_names = names
+        self.inputs = tuple(map(Input, names, fields or ("text",)))
 
     def asked(self, example):
-        return tuple(require_text(example, field) for field in self.fields)
+        return tuple(require_text(example, item.field) for item in self.inputs)
 
 
 PAIRS = Head("question", "context", names=("question", "context"))
@@ -34,7 +34,7 @@ def ask(source, settings=None, head=None):
     found = list(
         open_questions(str(source), settings or jsonl.Settings(train="x.jsonl"), head or Head())
     )
-    return [f"{{{question.error}}}" if question.error else question.texts[0] for question in found]
+    return [f"{{{question.error}}}" if question.error else question.values[0] for question in found]
 
 
 class Terminal(io.BytesIO):

@@ -76,6 +76,7 @@ class Layout:
         index: (K, E) int64, the example in its split; -1 fills up.
         row: (K, E) int32, its row within the shard.
         start: (K, E) int32, its first token within the row.
+        length: (K, E) int32, its tokens.
         step: the optimizer step, for what is drawn anew at each; -1 in evaluation.
         store: that the examples are of, where train is streamed; None: the split's.
     """
@@ -85,6 +86,7 @@ class Layout:
     index: np.ndarray
     row: np.ndarray
     start: np.ndarray
+    length: np.ndarray
     step: int = -1
     store: Any = None
 
@@ -118,9 +120,10 @@ def lay_out(
     slots = -(-capacity // shards)  # E
     dealt = _deal(lengths, shards)
     index = np.full((shards, slots), -1, np.int64)
-    row, start = np.zeros((2, shards, slots), np.int32)
+    row, start, length = np.zeros((3, shards, slots), np.int32)
     for shard, members in enumerate(dealt):
         index[shard, : len(members)] = indices[members]
+        length[shard, : len(members)] = lengths[members]
     if batching == "packed":
         row_length, packed = (
             _cheapest(lengths, dealt, seq_len)
@@ -139,7 +142,7 @@ def lay_out(
         )
         rows = slots if longest is not None or batching == "fixed" else max(map(len, dealt))
         row[:] = np.minimum(np.arange(slots, dtype=np.int32), rows - 1)
-    return Layout(row_length, rows, index, row, start)
+    return Layout(row_length, rows, index, row, start, length)
 
 
 def _deal(lengths: np.ndarray, shards: int) -> list[np.ndarray]:

@@ -8,14 +8,14 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from trainer.data.reader import Reader, TokenColumns
+from trainer.data.reader import Input, Reader, TokenColumns, Value
 
-# (B,) string tensors -> token columns, and counts of what was lost
+# (B,) tensors -> token columns, and counts of what was lost
 EncodingGraph = Callable[..., tuple[dict[str, tf.Tensor | tf.RaggedTensor], dict[str, tf.Tensor]]]
 
 
 class Encoded(NamedTuple):
-    """Some texts as rows of tokens.
+    """Some examples as rows of tokens.
 
     Attributes:
         tokens: the token columns, flat, and the lengths of the rows.
@@ -29,19 +29,46 @@ class Encoded(NamedTuple):
 
 
 def encoder(head: Reader) -> EncodingGraph:
-    """The head's encoding as a graph, which takes a (B,) string tensor for each of its texts."""
-    texts = [tf.TensorSpec([None], tf.string)] * len(head.text_names)
-    return tf.function(head.encode, autograph=False, input_signature=texts)
+    """The head's encoding as a graph, which takes a (B,) tensor for each of its inputs."""
+    return tf.function(head.encode, autograph=False, input_signature=input_specs(head.inputs))
 
 
-def encode_batch(graph: EncodingGraph, texts: Sequence[Sequence[str]]) -> Encoded:
+def input_specs(inputs: Sequence[Input]) -> list[tf.TensorSpec]:
+    """What a graph takes of B examples: (B,) each."""
+    return [tf.TensorSpec([None], item.dtype, name=item.name) for item in inputs]
+
+
+def input_tensors(inputs: Sequence[Input], examples: Sequence[Sequence[Value]]) -> list[tf.Tensor]:
+    """The raw inputs of B examples as the graph takes them: (B,) each.
+
+    A character that UTF-8 has no bytes for is written as "?".
+
+    Args:
+        inputs: what the graph takes.
+        examples: of each example its values, in their order.
+    """
+    tensors = []
+    for number, item in enumerate(inputs):
+        column = [_encoded(values[number]) for values in examples]
+        tensors.append(tf.constant(column, item.dtype, shape=[len(column)]))
+    return tensors
+
+
+def _encoded(value: Value) -> bytes | int | float:
+    return value.encode("utf-8", "replace") if isinstance(value, str) else value
+
+
+def encode_batch(
+    graph: EncodingGraph, inputs: Sequence[Input], examples: Sequence[Sequence[Value]]
+) -> Encoded:
     """Encodes a batch of examples.
 
     Args:
-        texts: for each of the head's inputs the texts of the B examples.
+        graph: of the head's encoding.
+        inputs: what it takes.
+        examples: (B,) the raw values of each.
     """
-    inputs = [tf.constant([text.encode("utf-8", "replace") for text in column]) for column in texts]
-    columns, counts = graph(*inputs)
+    columns, counts = graph(*input_tensors(inputs, examples))
     example = columns.pop("example", None)
     tokens = {
         name: (ragged.flat_values.numpy(), ragged.row_lengths().numpy())
@@ -49,6 +76,6 @@ def encode_batch(graph: EncodingGraph, texts: Sequence[Sequence[str]]) -> Encode
     }
     return Encoded(
         tokens,
-        np.arange(len(texts[0]), dtype=np.int32) if example is None else example.numpy(),
+        np.arange(len(examples), dtype=np.int32) if example is None else example.numpy(),
         {kind: count.numpy() for kind, count in counts.items()},
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TypedDict
 
-# kind -> what it means, for people
+# kind -> what it means, for people; those of a head alone are its own (`Reader.losses_of_data`)
 MEANINGS = {
     "truncated_examples": "texts longer than seq_len, cut",
     "truncated_tokens": "tokens cut off",
@@ -68,31 +70,54 @@ MEANINGS = {
 }
 
 
-class Ledger:
-    """Counts by split and kind, with the origin of the first occurrence."""
+class Entry(TypedDict):
+    """How often a kind happened in a split, and where first."""
 
-    def __init__(self, entries: dict[str, dict[str, dict[str, Any]]] | None = None) -> None:
+    count: int
+    first: str
+
+
+class Ledger:
+    """Counts by split and kind, with the origin of the first occurrence.
+
+    Attributes:
+        entries: split -> kind -> count and first origin; JSON has them as they are.
+        meanings: kind -> what it means, for people.
+    """
+
+    def __init__(
+        self,
+        own_meanings: Mapping[str, str] = MappingProxyType({}),
+        entries: dict[str, dict[str, Entry]] | None = None,
+    ) -> None:
+        self.meanings = {**MEANINGS, **own_meanings}
         self.entries = entries or {}
 
     def add(self, split: str, kind: str, origin: str, count: int = 1) -> None:
         """Adds `count` occurrences; the first origin is kept."""
-        if kind not in MEANINGS:
-            raise KeyError(f"expected one of {', '.join(MEANINGS)}. Received {kind!r}.")
-        entry = self.entries.setdefault(split, {}).setdefault(kind, {"count": 0, "first": origin})
+        if kind not in self.meanings:
+            raise KeyError(f"expected one of {', '.join(self.meanings)}. Received {kind!r}.")
+        kinds = self.entries.setdefault(split, {})
+        entry = kinds.setdefault(kind, {"count": 0, "first": origin})
         entry["count"] += int(count)
 
     def count(self, split: str, kind: str) -> int:
         """How often `kind` happened in `split`."""
-        return self.entries.get(split, {}).get(kind, {}).get("count", 0)
+        entry = self._entry(split, kind)
+        return entry["count"] if entry else 0
 
     def first(self, split: str, kind: str) -> str:
         """Where `kind` was first met in `split`; "" where it was not."""
-        return self.entries.get(split, {}).get(kind, {}).get("first", "")
+        entry = self._entry(split, kind)
+        return entry["first"] if entry else ""
+
+    def _entry(self, split: str, kind: str) -> Entry | None:
+        return self.entries.get(split, {}).get(kind)
 
     def lines(self) -> list[str]:
         """One line an entry: "train: 12 texts longer than seq_len, cut (first: a.csv:3)"."""
         return [
-            f"{split}: {entry['count']:,} {MEANINGS[kind]} (first: {entry['first']})"
+            f"{split}: {entry['count']:,} {self.meanings[kind]} (first: {entry['first']})"
             for split, kinds in self.entries.items()
             for kind, entry in kinds.items()
         ]

@@ -3,30 +3,42 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from trainer.data.batching import Layout
+from trainer.data.example_rows import ExampleRows, StoredRows
+from trainer.data.reader import TARGET
 from trainer.data.store import TokenStore
 
 PREFETCHED = 4  # batches filled ahead
 RELEASED_AFTER = 256  # batches, what was read of the store
-# Columns of the store that serve people, not the model.
-NOT_FED = ("content_hash", "origin_file", "origin_line", "example", "start", "end", "target")
-# store, example, step -> its token columns that are made anew at each step
-Draw = Callable[[TokenStore, int, int], Mapping[str, np.ndarray]]
+# Columns of the store that every head has, and that serve people, not the model.
+NOT_FED = ("content_hash", "origin_file", "origin_line", "example")
+STORED_ROWS = StoredRows()
+
+
+def _fed(store: TokenStore, names: Iterable[str]) -> list[str]:
+    """Which of the columns go to the model as they are."""
+    kept = {*NOT_FED, *store.meta.get("host_columns", ()), TARGET}
+    return [name for name in names if name not in kept]
 
 
 def fill(
-    store: TokenStore, layout: Layout, shards: Sequence[int], draw: Draw | None = None
+    store: TokenStore,
+    layout: Layout,
+    shards: Sequence[int],
+    rows: ExampleRows = STORED_ROWS,
 ) -> dict[str, np.ndarray]:
     """Sets some shards' examples into their rows.
 
     Args:
+        store: the split.
+        layout: where the examples stand.
         shards: which of the layout, K of them.
-        draw: what is drawn at each step, such as masks.
+        rows: of the examples, at the layout's step.
 
     Returns:
         Each token column, `position_ids` (within the example) and `sequence_ids` (1, 2, … within
@@ -38,37 +50,40 @@ def fill(
         fills up: M is the most that the rows can have.
     """
     store = store if layout.store is None else layout.store
-    fed = [name for name in store.tokens if name not in NOT_FED]
+    fed = _fed(store, store.tokens)
     index = layout.index[shards]
     row_of = layout.row[shards]
     start_of = layout.start[shards]
+    length_of = layout.length[shards]
     batch = {
         name: np.zeros((len(index), layout.rows, layout.row_length), np.int32)
         for name in (*fed, "position_ids", "sequence_ids")
     }
     next_id = np.ones((len(index), layout.rows), np.int32)
-    targets = _Targets(store, layout, len(index)) if "target" in store.tokens else None
+    targets = _Targets(store, layout, len(index)) if TARGET in store.tokens else None
     present = np.nonzero(index >= 0)
+    of_examples = _fed(store, store.columns)
+    for name in of_examples:
+        values = store.columns[name]
+        batch[name] = np.zeros((*index.shape, *values.shape[1:]), values.dtype)
+        batch[name][present] = values[index[present]]
     for shard, slot in zip(*present, strict=True):
         row = row_of[shard, slot]
         start = start_of[shard, slot]
-        tokens = store.example(int(index[shard, slot]))
-        if draw is not None:
-            tokens.update(draw(store, int(index[shard, slot]), layout.step))
-        end = start + int(store.lengths[index[shard, slot]])
+        columns = rows.columns(store, int(index[shard, slot]), layout.step)
+        end = start + int(length_of[shard, slot])
         for name in fed:
-            batch[name][shard, row, start:end] = tokens[name]
+            batch[name][shard, row, start:end] = columns[name]
+        for name in of_examples:
+            if name in columns:  # drawn
+                batch[name][shard, slot] = columns[name]
         batch["position_ids"][shard, row, start:end] = np.arange(end - start)
         batch["sequence_ids"][shard, row, start:end] = next_id[shard, row]
         next_id[shard, row] += 1
         if targets:
-            targets.add(shard, slot, row * layout.row_length + start, tokens["target"])
-    for name, values in store.columns.items():
-        if name not in NOT_FED:
-            batch[name] = np.zeros((*index.shape, *values.shape[1:]), values.dtype)
-            batch[name][present] = values[index[present]]
+            targets.add(shard, slot, row * layout.row_length + start, columns[TARGET])
     batch["example_row"], batch["example_start"] = row_of, start_of
-    batch["example_length"] = np.where(index >= 0, store.lengths[index], 0).astype(np.int32)
+    batch["example_length"] = length_of
     batch["sample_weight"] = (index >= 0).astype(np.float32)
     return batch | (targets.batch if targets else {})
 
@@ -112,29 +127,37 @@ def batches(
     store: TokenStore,
     layouts: Callable[[], Iterator[Layout]],
     shards: Sequence[int],
-    draw: Draw | None = None,
+    rows: ExampleRows = STORED_ROWS,
 ) -> tf.data.Dataset:
     """A dataset with one element a layout: what `fill` returns, made in a thread ahead of the
     steps. It can be read once.
 
     The number of rows, slots and tokens are left open: they differ from step to step.
+
+    Args:
+        store: the split.
+        layouts: begins to lay out the steps.
+        shards: which of each layout.
+        rows: of the examples.
     """
-    empty = fill(store, Layout(1, 1, np.full((1, 1), -1), *np.zeros((2, 1, 1), np.int32)), [0])
-    rows = {*store.tokens, "position_ids", "sequence_ids"}
+    empty = fill(store, Layout(1, 1, np.full((1, 1), -1), *np.zeros((3, 1, 1), np.int32)), [0])
+    of_tokens = {*store.tokens, "position_ids", "sequence_ids"}
     signature = {
         name: tf.TensorSpec(
-            (len(shards), None, None) if name in rows else (len(shards), None, *values.shape[2:]),
+            (len(shards), None, None)
+            if name in of_tokens
+            else (len(shards), None, *values.shape[2:]),
             values.dtype,
         )
         for name, values in empty.items()
     }
-    source = [(store, layouts, draw)]
+    source = [(store, layouts, rows)]
 
     def filled() -> Iterator[dict[str, np.ndarray]]:
         # once: TensorFlow keeps this function for as long as the process lives
-        store, layouts, draw = source.pop()
+        store, layouts, rows = source.pop()
         for number, layout in enumerate(layouts(), 1):
-            yield fill(store, layout, shards, draw)
+            yield fill(store, layout, shards, rows)
             if number % RELEASED_AFTER == 0:
                 (store if layout.store is None else layout.store).release()
 

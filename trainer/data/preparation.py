@@ -21,7 +21,7 @@ from trainer.data.empty_splits import refuse_empty_split
 from trainer.data.encoding import Encoded, EncodingGraph, encode_batch
 from trainer.data.gold import Gold
 from trainer.data.ledger import Ledger
-from trainer.data.reader import Columns, Label, Reader, ReadsClasses, RowKind, Vocabulary
+from trainer.data.reader import Label, Reader, ReadsClasses, Recuts, RowKind, Value, Vocabulary
 from trainer.data.split import Split
 from trainer.errors import DataError
 from trainer.files.checksums import fingerprint, write_sealed
@@ -43,9 +43,9 @@ class Pending(NamedTuple):
     encoded: Future[Encoded]
 
 
-def content_hash(texts: Sequence[str]) -> int:
-    """64 bits of the example's text: what decides the split, and what finds duplicates."""
-    content = "\x1f".join(texts).encode("utf-8", "surrogatepass")
+def content_hash(values: Sequence[Value]) -> int:
+    """64 bits of the example's inputs: what decides the split, and what finds duplicates."""
+    content = "\x1f".join(map(str, values)).encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
 
 
@@ -70,7 +70,7 @@ class Preparation:
         self.sources = sources
         self.graph = graph
         self.progress = progress
-        self.ledger = Ledger()
+        self.ledger = Ledger(head.losses_of_data)
         self.gold: Gold | None = None
         if isinstance(head, ReadsClasses):
             self.gold = Gold(settings, head, self._train_labels, self.ledger)
@@ -104,12 +104,12 @@ class Preparation:
             for name, source in self.sources.items():
                 goes_on = False  # with the document of the example before
                 for example in self._limited(name, source):
-                    texts = self.head.texts(example)
-                    digest = content_hash(texts)
+                    values = self.head.values(example)
+                    digest = content_hash(values)
                     if not goes_on:  # the parts of a document stay together
-                        split = splits[self._route(texts, digest) if name == "train" else name]
+                        split = splits[self._route(values, digest) if name == "train" else name]
                     goes_on = not example.ends
-                    self._take(split, example, texts, digest)
+                    self._take(split, example, values, digest)
                     if len(split.waiting) == ENCODE_BATCH:
                         self._encode(split, pool)
                         self._collect(leave=2 * workers)
@@ -133,20 +133,21 @@ class Preparation:
         for example in itertools.islice(source.examples(), self.settings.limit):
             yield self.head.label(example)
 
-    def _route(self, texts: tuple[str, ...], digest: int) -> str:
-        """Train, or the fraction held out of it that the hash of the text falls into.
+    def _route(self, values: tuple[Value, ...], digest: int) -> str:
+        """Train, or the fraction held out of it that the hash of the inputs falls into.
 
         Args:
-            digest: `content_hash` of all texts of the example.
+            values: the raw inputs.
+            digest: `content_hash` of all of them.
         """
         if not self.held_out:
             return "train"
         if self.head.grouping != slice(None):
-            digest = content_hash(texts[self.head.grouping])
+            digest = content_hash(values[self.head.grouping])
         point = digest / 2**64
         return next((name for name, edge in self.held_out.items() if point < edge), "train")
 
-    def _take(self, split: Split, example: Example, texts: tuple[str, ...], digest: int) -> None:
+    def _take(self, split: Split, example: Example, values: tuple[Value, ...], digest: int) -> None:
         """Notes an example, unless it has no gold label."""
         label = self.head.label(example)
         if self.gold:
@@ -155,14 +156,16 @@ class Preparation:
                 return
         origin = str(example.origin)
         split.labels.append(label)
-        split.shown.offer(origin, lambda: self.head.shown(example, texts, label))
+        split.shown.offer(origin, lambda: self.head.shown(example, values, label))
+        texts = [value for value in values if isinstance(value, str)]
         if not all(texts):
             self.ledger.add(split.name, "empty_texts", origin)
-        for kind, count in (*example.doubts, ("long_words", self.head.long_words(texts))):
+        long_words = sum(map(self.head.tokenizer.long_words, texts))
+        for kind, count in (*example.doubts, ("long_words", long_words)):
             if count:
                 self.ledger.add(split.name, kind, origin, count)
-        split.sample(self.head.text_names, texts, cut=self.head.rows is RowKind.RECUT)
-        split.note(example, texts, digest)
+        split.sample(self.head.inputs, values, cut=self.head.rows is RowKind.RECUT)
+        split.note(example, values, digest)
         if self.head.keeps_texts and split.name != "train":
             split.kept.append(texts[-1].encode("utf-8", "surrogatepass"))
 
@@ -171,9 +174,9 @@ class Preparation:
         if not split.waiting:
             return
         batch, split.waiting = split.waiting, []
-        texts = [list(column) for column in zip(*batch, strict=True)]
         examples = slice(split.count - len(batch), split.count)
-        self.pending.append(Pending(split, examples, pool.submit(encode_batch, self.graph, texts)))
+        encoded = pool.submit(encode_batch, self.graph, self.head.inputs, batch)
+        self.pending.append(Pending(split, examples, encoded))
 
     def _collect(self, *, leave: int) -> None:
         """Appends encoded batches in the order they were read, until `leave` are pending."""
@@ -182,7 +185,7 @@ class Preparation:
             encoded = future.result()
             self._count_losses(split, examples.start, encoded.lost)
             tokens, example = encoded.tokens, encoded.example
-            if self.head.rows is RowKind.RECUT:
+            if self.head.rows is RowKind.RECUT and isinstance(self.head, Recuts):
                 tokens = self.head.finish_rows(tokens, example, split.labels[examples])
             files, lines = split.places[examples][example].T
             columns = {
@@ -236,9 +239,11 @@ class Preparation:
         for name, split in splits.items():
             if name != "train" or self.settings.stream_characters is None:
                 self._count_duplicates(split, train)
-            columns, token_columns, extras = self._columns(split, vocabulary)
+            if self.head.rows is RowKind.RECUT and isinstance(self.head, Recuts):
+                self.head.recut(split)
+            aligned = self.head.align(split, vocabulary, self.ledger)
             if self.gold:
-                keys = label_keys(columns["label"], split.writer.scratch(np.uint64))
+                keys = label_keys(aligned.columns["label"], split.writer.scratch(np.uint64))
                 train_keys = keys if split is train else train_keys
                 self._count_contradictions(split, keys, train, train_keys)
             meta = {
@@ -247,17 +252,9 @@ class Preparation:
                 "characters": split.characters,
                 "scored_share": self.head.scored_share,
                 "shown": split.shown.meta(),
+                "host_columns": [item.name for item in self.head.columns if not item.fed],
             }
-            split.writer.close(columns, token_columns, meta, extras=extras)
-
-    def _columns(self, split: Split, vocabulary: Vocabulary) -> tuple[Columns, Columns, Columns]:
-        """Of a split the head's columns of the rows and of the tokens, and its extras."""
-        if self.head.rows is RowKind.RECUT:
-            self.head.recut(split)
-        if self.head.rows is not RowKind.ONE:
-            return self.head.align(split, vocabulary, self.ledger)
-        columns, extras = self.head.label_columns(split, vocabulary, self.ledger)
-        return columns, {}, {**extras, **self.head.kept(split)}
+            split.writer.close(aligned.columns, aligned.tokens, meta, extras=aligned.extras)
 
     def _count_contradictions(
         self, split: Split, keys: np.ndarray, train: Split, train_keys: np.ndarray

@@ -7,6 +7,7 @@ import hashlib
 import json
 import pathlib
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from trainer.data import store as store_module
 from trainer.data.checked import CHECKSUMS
@@ -20,6 +21,8 @@ from trainer.files.mapped import blocks
 from trainer.files.mirror import cache_folder, use_cache
 from trainer.settings.schema import DataSettings
 from trainer.sources import Source, open_source
+
+NO_MEANINGS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +68,9 @@ def prepare(
     """Encodes every split, or finds them encoded by an earlier run.
 
     Args:
-        head: gives texts, label, encode, learn, and label_columns or align (see trainer/heads).
+        settings: of the data.
+        head: reads the examples.
+        tokenizer_fingerprint: of the tokenizer.
         train: in place of what data.train names, such as the first block of a stream.
         progress: called with (bytes or examples read, how many there are).
     Raises:
@@ -80,27 +85,29 @@ def prepare(
     }
     fingerprint = _fingerprint(settings, head, tokenizer_fingerprint, sources)
     folder = cache_folder() / fingerprint
-    found = _found(folder)
+    found = _found(folder, head)
     if isinstance(found, Prepared):
         return found
     with store_module.one_at_a_time(folder):
-        meanwhile = _found(folder)  # by a worker beside this one
+        meanwhile = _found(folder, head)  # by a worker beside this one
         if isinstance(meanwhile, Prepared):
             return meanwhile
         store_module.discard(folder)
         with store_module.building(folder) as temporary:
             write_splits(temporary, settings, head, sources, progress=progress)
-    return dataclasses.replace(load(folder, reused=False), replaced=found or meanwhile)
+    return dataclasses.replace(
+        load(folder, head.losses_of_data, reused=False), replaced=found or meanwhile
+    )
 
 
-def _found(folder: pathlib.Path) -> Prepared | str:
+def _found(folder: pathlib.Path, head: Reader) -> Prepared | str:
     """What an earlier run left, or else what is damaged about it; an empty text where there was
     none.
     """
     if not folder.exists():
         return ""
     try:
-        return load(folder, reused=True)
+        return load(folder, head.losses_of_data, reused=True)
     except DamagedError as error:
         return str(error)
 
@@ -124,17 +131,25 @@ def write_splits(
     Preparation(settings, head, sources, graph or encoder(head), progress).write(folder)
 
 
-def load(folder: pathlib.Path, *, reused: bool) -> Prepared:
+def load(
+    folder: pathlib.Path, own_meanings: Mapping[str, str] = NO_MEANINGS, *, reused: bool
+) -> Prepared:
     """What `prepare` wrote to a folder.
 
-    Raises DamagedError where it is not all as it was written.
+    Args:
+        folder: of the stores.
+        own_meanings: what the head's own kinds of the ledger mean.
+        reused: it was not written now.
+    Raises:
+        DamagedError: it is not all as it was written.
     """
     notes = read_sealed(folder / "ledger.json")
     splits = {}
     for split, expected in notes["splits"].items():
         verify(folder / split / CHECKSUMS, Fingerprint(*expected))
         splits[split] = TokenStore(folder / split)
-    return Prepared(folder, splits, Ledger(notes["ledger"]), notes["vocabulary"], reused)
+    ledger = Ledger(own_meanings, notes["ledger"])
+    return Prepared(folder, splits, ledger, notes["vocabulary"], reused)
 
 
 def _fingerprint(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
@@ -16,11 +18,24 @@ if TYPE_CHECKING:
 
     from trainer.data.split import Split
     from trainer.data.store import TokenStore
+    from trainer.text.tokenizer import Tokenizer
 
-Label = Any  # of an example, as a head reads it: a name, a number, tags, answers, …
-Vocabulary = Mapping[str, Any]  # what a head learns from train, as JSON has it
-TokenColumns = dict[str, tuple[np.ndarray, np.ndarray]]  # flat (tokens,) and row lengths (rows,)
-Columns = dict[str, np.ndarray]
+Label: TypeAlias = Any  # of an example, as a head reads it: a name, a number, tags, answers, …
+Value: TypeAlias = str | int | float  # of an input
+Vocabulary: TypeAlias = Mapping[str, Any]  # what a head learns from train, as JSON has it
+TokenColumns: TypeAlias = dict[
+    str, tuple[np.ndarray, np.ndarray]
+]  # flat (tokens,) and row lengths (rows,)
+Columns: TypeAlias = dict[str, np.ndarray]
+# of a graph that encodes: token columns, and counts of what was lost
+EncodedTensors: TypeAlias = "tuple[dict[str, tf.Tensor | tf.RaggedTensor], dict[str, tf.Tensor]]"
+
+TARGET = "target"  # the token column that becomes `Batch.predicted`
+
+
+def characters(values: Sequence[Value]) -> int:
+    """How many the texts of an example have."""
+    return sum(len(value) for value in values if isinstance(value, str))
 
 
 class RowKind(enum.Enum):
@@ -31,60 +46,106 @@ class RowKind(enum.Enum):
     RECUT = "rows begin anywhere in the tokens of the split"
 
 
-class Reader(Protocol):
-    """The part of a head that works on the host.
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """What the graph takes of an example.
 
     Attributes:
-        text_names: of the texts that the graph takes of an example, such as ("text", "text_pair").
-        fields: of an example, that these texts are read from.
-        rows: how examples become rows.
-        overflows: values of data.overflow that the head takes, its own default first.
-        grouping: which of the texts decide whether an example is held out of train.
-        keeps_texts: whether `align` needs the last text of each example.
-        scored_share: the largest share of the tokens at which something is predicted.
-        streams: whether nothing is learnt from train as a whole, so that it may come in blocks.
+        name: of the input of the graph, and of the SavedModel.
+        field: of the example, from which it is read.
+        dtype: string, int32, int64 or float32.
     """
 
-    text_names: tuple[str, ...]
-    fields: Sequence[str]
-    rows: RowKind
-    overflows: tuple[str, ...]
-    grouping: slice
-    keeps_texts: bool
-    scored_share: float
-    streams: ClassVar[bool]
+    name: str
+    field: str
+    dtype: str = "string"
 
-    def preparation_settings(self) -> dict[str, Any]:
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A column that the head adds to token_ids.
+
+    Attributes:
+        name: TARGET: 1 + the token to predict at each place, 0 where none is.
+        per_token: a value a token; else a value, or a row of values, an example.
+        fed: to the model; else it is kept for the host.
+        encoded: `Reader.encode` makes it, so that a server has it as well; else `align` does.
+    """
+
+    name: str
+    per_token: bool = True
+    fed: bool = True
+    encoded: bool = True
+
+
+class Aligned(NamedTuple):
+    """What a head makes of a whole split.
+
+    Attributes:
+        columns: of the rows, such as the labels.
+        tokens: columns of the tokens, beside those that were appended to the split's writer.
+        extras: for the metrics.
+    """
+
+    columns: Columns
+    tokens: Columns
+    extras: Columns
+
+
+class Reader(Protocol):
+    """The part of a head that works on the host. Heads inherit from it for its defaults.
+
+    Attributes:
+        tokenizer: of the texts.
+        inputs: what the graph takes of an example.
+        columns: what the head adds to token_ids; `segment_ids` is one.
+        rows: how examples become rows.
+        overflows: values of data.overflow that the head takes, its own default first.
+        grouping: which of the inputs decide whether an example is held out of train.
+        keeps_texts: whether `align` needs the last input of each example.
+        scored_share: the largest share of the tokens at which something is predicted.
+        streams: whether nothing is learnt from train as a whole, so that it may come in blocks.
+        losses_of_data: the head's own kinds of the ledger, and what each means, for people.
+    """
+
+    tokenizer: Tokenizer
+    inputs: tuple[Input, ...]
+    columns: tuple[Column, ...] = ()
+    rows: RowKind = RowKind.ONE
+    overflows: tuple[str, ...] = ("truncate", "head_tail", "error")
+    grouping: slice = slice(None)
+    keeps_texts: bool = False
+    scored_share: float = 1.0
+    streams: bool = False
+    losses_of_data: Mapping[str, str] = MappingProxyType({})
+
+    def preparation_settings(self) -> dict[str, object]:
         """The settings on which the stored examples depend."""
         ...
 
-    def texts(self, example: Example) -> tuple[str, ...]:
-        """The raw texts of an example. Raises DataError where one is missing or no text."""
+    def values(self, example: Example) -> tuple[Value, ...]:
+        """The raw inputs of an example. Raises DataError where one is missing or another type."""
         ...
 
-    def asked(self, example: Example) -> tuple[str, ...]:
-        """The raw texts that predict answers. Raises DataError where one is missing or no text."""
-        ...
+    def asked(self, example: Example) -> tuple[Value, ...]:
+        """The raw inputs that predict answers. Raises DataError as `values` does."""
+        return self.values(example)
 
     def label(self, example: Example) -> Label:
         """The raw label of an example. Raises DataError where it is none."""
         ...
 
-    def shown(self, example: Example, texts: Sequence[str], label: Label) -> list[tuple[str, str]]:
+    def shown(
+        self, example: Example, values: tuple[Value, ...], label: Label
+    ) -> list[tuple[str, str]]:
         """Names and contents by which a person sees whether an example was read as it was meant."""
-        ...
+        return [(item.field, str(value)) for item, value in zip(self.inputs, values, strict=True)]
 
-    def long_words(self, texts: Sequence[str]) -> int:
-        """How many words of an example the tokenizer makes unknown for their length."""
-        ...
-
-    def encode(
-        self, *texts: tf.Tensor
-    ) -> tuple[dict[str, tf.Tensor | tf.RaggedTensor], dict[str, tf.Tensor]]:
-        """Texts as token columns and counts of what was lost, in the graph.
+    def encode(self, *inputs: tf.Tensor) -> EncodedTensors:
+        """Inputs as token columns and counts of what was lost, in the graph.
 
         Args:
-            texts: (B,) string each, one for each of `text_names`.
+            inputs: (B,) each, one for each of `inputs`.
         Returns:
             ragged (rows, None) int32 columns, and for several rows a text `example` (rows,) int32;
             counts by the ledger's kinds, (B,) int32.
@@ -92,7 +153,7 @@ class Reader(Protocol):
         ...
 
     def learn(
-        self, labels: Iterable[Label], names: list[str] | None, origin: Callable[[int], str]
+        self, labels: Sequence[Label], names: list[str] | None, origin: Callable[[int], str]
     ) -> dict[str, Any]:
         """What train teaches, such as the names of the labels.
 
@@ -105,38 +166,47 @@ class Reader(Protocol):
         """
         ...
 
-    def label_columns(
-        self, split: Split, vocabulary: Vocabulary, ledger: Ledger
-    ) -> tuple[Columns, Columns]:
-        """Columns of the examples, and extras for the metrics; of RowKind.ONE alone."""
+    def align(self, split: Split, vocabulary: Vocabulary, ledger: Ledger) -> Aligned:
+        """The labels of a whole split as numbers, where the tokens are known.
+
+        Args:
+            split: what is being written: its `labels`, `origin` and `writer`.
+            vocabulary: what `learn` returned.
+            ledger: takes what is odd or lost.
+        """
         ...
 
-    def kept(self, split: Split) -> Columns:
-        """Further extras of a split, for a head that judges; of RowKind.ONE alone."""
-        ...
+    def label_counts(self, vocabulary: Vocabulary, store: TokenStore) -> dict[str, int]:
+        """How often each label occurs in a split, where there are labels."""
+        return {}
+
+    def label_range(self, store: TokenStore) -> tuple[float, float, float] | None:
+        """The lowest, mean and highest number of a split, where numbers are predicted."""
+        return None
+
+    def warnings(self, vocabulary: Vocabulary, splits: Mapping[str, TokenStore]) -> list[str]:
+        """What a person should know of the encoded splits before training on them."""
+        return []
+
+
+@runtime_checkable
+class Recuts(Protocol):
+    """A reader of RowKind.RECUT."""
 
     def finish_rows(
         self, tokens: TokenColumns, example: np.ndarray, labels: Sequence[Label]
     ) -> TokenColumns:
-        """Completes some encoded rows; of RowKind.RECUT alone.
+        """Completes some encoded rows.
 
         Args:
+            tokens: of the rows.
             example: (rows,) int32, which of the labels' examples each row is of.
+            labels: of these examples.
         """
         ...
 
     def recut(self, split: Split) -> None:
-        """Lets the rows of a split begin elsewhere; of RowKind.RECUT alone."""
-        ...
-
-    def align(
-        self, split: Split, vocabulary: Vocabulary, ledger: Ledger
-    ) -> tuple[Columns, Columns, Columns]:
-        """Finds the tokens of the labels; not of RowKind.ONE.
-
-        Returns:
-            columns of the rows, columns of the tokens, and extras for the metrics.
-        """
+        """Lets the rows of a split begin elsewhere."""
         ...
 
 
@@ -158,14 +228,37 @@ class ReadsClasses(Protocol):
         ...
 
 
+@dataclasses.dataclass(frozen=True)
+class Draw:
+    """By what is drawn.
+
+    Attributes:
+        seed: of the run.
+        step: the optimizer step; -1 in evaluation, which draws the same each time.
+    """
+
+    seed: int
+    step: int
+
+
 @runtime_checkable
 class Draws(Protocol):
-    """A reader that makes token columns anew at each step, such as masks."""
+    """A reader that makes rows anew at each step, such as masks or pairs."""
 
-    def draw(self, seed: int, store: TokenStore, index: int, step: int) -> Columns:
-        """Token columns of one row.
+    def drawn_lengths(self, store: TokenStore, indices: np.ndarray, draw: Draw) -> np.ndarray:
+        """(n,) int32, the tokens that the rows of these (n,) examples will have."""
+        ...
 
-        Args:
-            seed: of the run; index: the row; step: the optimizer step, -1 in evaluation.
+    def longest(self, store: TokenStore) -> int:
+        """The most tokens that a row may have."""
+        ...
+
+    def draw(self, store: TokenStore, index: int, draw: Draw) -> Columns:
+        """Of one example the columns that differ from the stored ones.
+
+        Each is a pure function of the arguments: another process draws the same.
+
+        Returns:
+            columns of its tokens, (drawn length,) each, and of the example.
         """
         ...

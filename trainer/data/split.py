@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
+from trainer.data.reader import Input, Value, characters
 from trainer.data.shown_examples import Shown
 from trainer.data.store import StoreWriter
 from trainer.files.spool import Labels, Numbers, Records
@@ -19,9 +21,9 @@ class Split:
     """Examples wait in a batch; encoded batches are appended in order.
 
     Attributes:
-        waiting: the texts of the examples that are not yet encoded.
+        waiting: the raw inputs of the examples that are not yet encoded.
         labels: of all examples, in their order; on disk.
-        samples: the first examples' texts, by the names of the graph's inputs.
+        samples: the first examples' raw inputs, by their names.
         places: (examples, 2) int32, the file and the line of each.
         hashes: (examples,) uint64, of the texts.
         kept: the last text of each example as UTF-8, where the head asks for it.
@@ -31,9 +33,9 @@ class Split:
     def __init__(self, name: str, folder: pathlib.Path) -> None:
         self.name = name
         self.writer = StoreWriter(folder)
-        self.waiting: list[tuple[str, ...]] = []
+        self.waiting: list[tuple[Value, ...]] = []
         self.labels = Labels(folder)
-        self.samples: list[dict[str, str]] = []
+        self.samples: list[dict[str, Value]] = []
         self.places = Numbers(folder, np.int32, (2,))
         self.hashes = Numbers(folder, np.uint64)
         self.kept = Records(folder)
@@ -42,20 +44,25 @@ class Split:
         self.count = 0
         self.characters = 0
 
-    def note(self, example: Example, texts: tuple[str, ...], digest: int) -> None:
-        """Takes in what does not depend on the head: text, place, hash."""
+    def note(self, example: Example, values: tuple[Value, ...], digest: int) -> None:
+        """Takes in what does not depend on the head: inputs, place, hash."""
         origin = example.origin
-        self.waiting.append(texts)
+        self.waiting.append(values)
         self.places.append((self.writer.file_number(origin.file), origin.line))
         self.hashes.append(digest)
         self.count += 1
-        self.characters += sum(map(len, texts))
+        self.characters += characters(values)
 
-    def sample(self, names: tuple[str, ...], texts: tuple[str, ...], *, cut: bool) -> None:
-        """Keeps the raw texts of one of the first examples; `cut`: only their beginnings."""
-        if len(self.samples) < SAMPLES:
-            kept = [text[:SAMPLE_CHARACTERS] for text in texts] if cut else texts
-            self.samples.append(dict(zip(names, kept, strict=True)))
+    def sample(self, inputs: Sequence[Input], values: tuple[Value, ...], *, cut: bool) -> None:
+        """Keeps the raw inputs of one of the first examples; `cut`: only the texts' beginnings."""
+        if len(self.samples) == SAMPLES:
+            return
+        sample = {}
+        for item, value in zip(inputs, values, strict=True):
+            if cut and isinstance(value, str):
+                value = value[:SAMPLE_CHARACTERS]
+            sample[item.name] = value
+        self.samples.append(sample)
 
     def origin(self, index: int) -> str:
         """Where an example was found: file:line."""

@@ -48,7 +48,7 @@ from trainer.files.checksums import (
 from trainer.files.mapped import blocks, release
 from trainer.files.spool import Ascending, Numbers, Records
 
-FORMAT = 14  # part of the fingerprint: raised when the files' meaning changes
+FORMAT = 15  # part of the fingerprint: raised when the files' meaning changes
 TEXT_ROWS = 1 << 12  # whose tokens are looked at together
 # of tokens; larger stores are verified chunk by chunk, so that opening them costs nothing
 VERIFIED_AT_ONCE_BYTES = 1 << 30

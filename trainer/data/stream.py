@@ -23,7 +23,7 @@ from trainer.data.batching import TrainingPlan
 from trainer.data.encoding import encoder
 from trainer.data.ledger import Ledger
 from trainer.data.prepare import load, write_splits
-from trainer.data.reader import Reader
+from trainer.data.reader import Reader, characters
 from trainer.data.store import TokenStore
 from trainer.errors import DataError, JobDirError
 from trainer.files import gcs, mirror
@@ -166,9 +166,9 @@ class Stream:
                 folder / "block", self.settings, self.head, {"train": block}, graph=self.graph
             )
             # mapped: the files stay until the block is let go
-            prepared = load(folder / "block", reused=False)
+            prepared = load(folder / "block", self.head.losses_of_data, reused=False)
         if place.lost is None:
-            ledger = Ledger(json.loads(json.dumps(lost or {})))
+            ledger = Ledger(self.head.losses_of_data, json.loads(json.dumps(lost or {})))
             for kind, entry in (
                 prepared.ledger.entries.get("train", {}).items() if place.passes == 0 else ()
             ):
@@ -249,7 +249,7 @@ class Block:
         passes = place.passes
         self._characters = 0
         while self._characters < self.size() and place.passes == passes:
-            self._characters += sum(map(len, self._stream.head.texts(example)))
+            self._characters += characters(self._stream.head.values(example))
             yield example
             place, example = self._waiting = next(self._examples)
 

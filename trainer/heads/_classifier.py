@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from trainer.data.batch import Batch
+from trainer.data.reader import Aligned
 from trainer.errors import ConfigError, DataError, shown_value
 from trainer.files.mapped import blocks, count_numbers
 from trainer.heads._class_metrics import (
@@ -54,6 +55,8 @@ Labels = Annotated[list[str], Field(min_length=1)]
 
 class ClassifierSettings(HeadSettings):
     """What every head that classifies has."""
+
+    has_classes: ClassVar[bool] = True
 
     kind: Literal["single_label", "multi_label", "regression"] = Field(
         "single_label", description="one of the labels, any of them, or a number"
@@ -134,7 +137,7 @@ class Classifier(Plain):
                 " one of them."
             )
 
-    def texts(self, example: Example) -> tuple[str, ...]:
+    def values(self, example: Example) -> tuple[str, ...]:
         """The raw text, or the two of a pair.
 
         Raises DataError where a field is missing or no text.
@@ -247,9 +250,7 @@ class Classifier(Plain):
                 f" or more. Is --data.label the right field?{advice}"
             )
 
-    def label_columns(
-        self, split: Any, vocabulary: Mapping[str, Any], ledger: Any
-    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    def align(self, split: Any, vocabulary: Mapping[str, Any], ledger: Any) -> Aligned:
         """The labels of a split as numbers, and extras for the metrics; see
         `_label_columns.label_columns`.
 
@@ -263,7 +264,7 @@ class Classifier(Plain):
             label = split.writer.scratch(np.float32)
             for number in split.labels:
                 label.append(number)
-            return {"label": label.mapped()}, {}
+            return Aligned({"label": label.mapped()}, {}, {})
         columns, extras = label_columns(
             split,
             vocabulary,
@@ -288,7 +289,7 @@ class Classifier(Plain):
             ledger,
             first,
         )
-        return columns, extras
+        return Aligned(columns, {}, extras)
 
     def _unseen(self, split: str) -> Unseen:
         """What becomes of labels of a split that train does not have."""
@@ -344,14 +345,22 @@ class Classifier(Plain):
             few=self.lives_on_pretraining,
         )
 
-    def loss(self, logits: tf.Tensor, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
-        """Sum over the examples of weight x loss, and the sum of the weights; the caller divides by
-        the step's global weight.
+    def weights(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Of the examples."""
+        return {"loss": tf.reduce_sum(self._weight(batch))}
+
+    def _weight(self, batch: Batch) -> tf.Tensor:
+        weight = batch.examples.weight
+        if self.settings.kind == "single_label" and self.class_weights is not None:
+            weight *= tf.gather(tf.constant(self.class_weights), batch.label)
+        return weight
+
+    def losses(self, logits: tf.Tensor, batch: Batch) -> dict[str, tf.Tensor]:
+        """Sum over the examples of weight x loss.
 
         Source: Szegedy et al. 2016 for label smoothing.
         """
         label = batch.label
-        weight = batch.examples.weight
         smoothing = self.settings.label_smoothing
         if self.settings.kind == "regression":
             losses = tf.square(logits[:, 0] - label)
@@ -359,11 +368,9 @@ class Classifier(Plain):
             target = label * (1 - smoothing) + smoothing / 2
             losses = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(target, logits), axis=1)
         else:
-            if self.weights is not None:
-                weight *= tf.gather(tf.constant(self.weights), label)
             target = tf.one_hot(label, self.classes) * (1 - smoothing) + smoothing / self.classes
             losses = -tf.reduce_sum(target * tf.nn.log_softmax(logits), axis=1)
-        return tf.reduce_sum(losses * weight), tf.reduce_sum(weight)
+        return {"loss": tf.reduce_sum(losses * self._weight(batch))}
 
     def results(self, logits: tf.Tensor, batch: Batch) -> dict[str, tf.Tensor]:
         """The logits: all that metrics and answers need."""

@@ -115,7 +115,6 @@ class LanguageModel(Plain):
     rows = RowKind.RECUT
     overflows = ("window",)  # rows begin and end anywhere
     streams = True
-    evaluated_as_served = False
     text_names = ("text",)
 
     def __init__(self, settings: LanguageModelSettings, data: DataSettings, tokenizer: Any) -> None:
@@ -135,7 +134,7 @@ class LanguageModel(Plain):
             )
         self.fields = [data.text]
 
-    def texts(self, example: Example) -> tuple[str, ...]:
+    def values(self, example: Example) -> tuple[str, ...]:
         """The document, or a part of one. Raises DataError where it is missing or no text."""
         return (require_text(example, self.data.text),)
 
@@ -179,6 +178,10 @@ class LanguageModel(Plain):
             total += words, size
         return {"text_size": total}
 
+    def proof_samples(self, samples: Sequence[Mapping[str, str]]) -> Sequence[Mapping[str, str]]:
+        """The documents' beginnings as they are."""
+        return samples
+
     def prediction_flops(self, config: Any, *, frozen_embeddings: bool) -> float:
         """Of a predicted token: its product with all embeddings, and backward the two for their
         gradients.
@@ -187,12 +190,16 @@ class LanguageModel(Plain):
             (2 + 2 * (not frozen_embeddings) + 2) * config.vocabulary_size * config.embedding_size
         )
 
-    def loss(self, logits: Any, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
-        """Sum of the losses of the predicted tokens, and their number."""
+    def weights(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """How many tokens are predicted."""
+        return {"loss": tf.reduce_sum(batch.predicted.weight)}
+
+    def losses(self, logits: Any, batch: Batch) -> dict[str, tf.Tensor]:
+        """Sum of the losses of the predicted tokens."""
         from trainer.heads._projection import weighted_loss
 
-        weight = batch.predicted.weight
-        return weighted_loss(*logits, batch.predicted.target, weight), tf.reduce_sum(weight)
+        target = batch.predicted.target
+        return {"loss": weighted_loss(*logits, target, batch.predicted.weight)}
 
     def results(self, logits: Any, batch: Batch) -> dict[str, tf.Tensor]:
         """Of each example: `loss` (E,), the sum over its predicted tokens; `predicted` (E,), how

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from trainer.data.batch import Batch
-from trainer.data.reader import RowKind
+from trainer.data.reader import Column, Input, RowKind
 from trainer.errors import ConfigError
+from trainer.heads.contract import Metric
 from trainer.settings.schema import DataSettings
 from trainer.sources import Example
 
@@ -22,12 +23,41 @@ class Plain:
     each is for.
     """
 
+    # The old head is all in one: these let it stand for each part of the contract.
+    columns: tuple[Column, ...] = ()
+    objectives = ("loss",)
+    losses_of_data: ClassVar[Mapping[str, str]] = {}
+
+    @property
+    def reader(self):
+        """Itself."""
+        return self
+
+    def scorer(self, graph):
+        """Itself."""
+        return self
+
+    @property
+    def inputs(self):
+        """Of the graph."""
+        return tuple(Input(*pair) for pair in zip(self.text_names, self.fields, strict=True))
+
+    def available_metrics(self, vocabulary=None):
+        """By the old attributes, the main one first."""
+        names = sorted(self.metric_names(), key=lambda name: name != self.main_metric)
+        return tuple(
+            Metric(name, name in self.lower_is_better, name in self.judged) for name in names
+        )
+
+    def asked(self, example: Example) -> tuple[str, ...]:
+        """The raw texts that predict answers; raises DataError where one is missing or no text."""
+        return self.values(example)
+
     rows = RowKind.ONE
     keeps_texts = False
     streams = False
     uses_pooler = False
     lives_on_pretraining = False
-    evaluated_as_served = True
     scored_share = 1.0
     lower_is_better: tuple[str, ...] = ("loss",)
     judged: tuple[str, ...] = ()
@@ -97,21 +127,9 @@ class Plain:
         """
         return list(zip(self.fields, texts, strict=True))
 
-    def long_words(self, texts: Sequence[str]) -> int:
-        """How many words of an example the tokenizer makes unknown for their length."""
-        return sum(map(self.tokenizer.long_words, texts))
-
     def kept(self, split: Any) -> dict[str, np.ndarray]:
         """What else of a split the head keeps, for `judge`; heads with `windows` return it from
         `align`.
-        """
-        return {}
-
-    def judge(
-        self, backbone: Any, store: Any, batch_size: int, on_batch: Callable[[int, int], None]
-    ) -> dict[str, float]:
-        """The metrics named by `judged`, which take more than evaluation's results, such as
-        generated texts.
         """
         return {}
 
@@ -120,13 +138,6 @@ class Plain:
     ) -> dict[str, dict[str, float]]:
         """precision, recall, f1 and support of each label, where there are labels."""
         return {}
-
-    def calibrate(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, float]:
-        """Chooses what validation decides, to be kept with the model."""
-        return {}
-
-    def load_calibration(self, values: Mapping[str, float]) -> None:
-        """Takes over what an earlier `calibrate` chose."""
 
     def ambiguous(
         self,
@@ -139,28 +150,6 @@ class Plain:
         `tolerance`; numbers are never.
         """
         return {}
-
-    def prediction_flops(self, config: Any, *, frozen_embeddings: bool) -> float:
-        """Operations of a training step for each unit of the loss's weight, where those are worth
-        counting beside the backbone's.
-        """
-        return 0.0
-
-    def asked(self, example: Example) -> tuple[str, ...]:
-        """The raw texts that predict answers; raises DataError where one is missing or no text."""
-        return self.texts(example)
-
-    def remark(self, found: Mapping[str, Any]) -> str:
-        """What a text has that its answer, as `decode` gives it, suffers from; "" where nothing.
-        predict counts such texts in a warning.
-        """
-        return ""
-
-    def proof_samples(self, samples: Sequence[Mapping[str, str]]) -> Sequence[Mapping[str, str]]:
-        """The raw texts that prove an export, made of some that evaluation saw; only where those
-        are not `evaluated_as_served`.
-        """
-        return samples
 
     def served(self, batch: Batch) -> Batch:
         """The batch of a server, with what evaluation's batches have besides."""

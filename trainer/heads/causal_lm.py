@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from trainer.data.batch import Batch, Predicted
-from trainer.data.reader import RowKind
+from trainer.data.reader import Aligned, Column, RowKind
 from trainer.errors import ConfigError, DataError, WeightsError
 from trainer.files.mapped import blocks, release
 from trainer.files.spool import Ascending
@@ -26,7 +26,7 @@ from trainer.heads._language_model import (
     ends_document,
     word_pattern,
 )
-from trainer.lazy import keras, tf
+from trainer.lazy import tf
 from trainer.settings.schema import DataSettings
 from trainer.sources import Example, require_text
 
@@ -126,6 +126,7 @@ class Head(LanguageModel):
 
     Settings = Settings
     more_inputs = ("target",)
+    columns = (Column("target"), Column("text_size", per_token=False, fed=False, encoded=False))
 
     def __init__(self, settings: Settings, data: DataSettings, tokenizer: Any) -> None:
         if settings.target is not None:
@@ -187,22 +188,21 @@ class Head(LanguageModel):
         if settings.target is not None:
             self.rows = RowKind.ONE
             self.keeps_texts = True
-            self.evaluated_as_served = True
             self.grouping = slice(0, 1)  # the targets of a text stay together
             self.judged = JUDGED
             self.fields = [data.text, settings.target]
             self.text_names = ("text", "target")
 
-    def texts(self, example: Example) -> tuple[str, ...]:
+    def values(self, example: Example) -> tuple[str, ...]:
         """The document, or the text and its target."""
-        texts = super().texts(example)
+        texts = super().values(example)
         if self.settings.target is None:
             return texts
         return (*texts, require_text(example, self.settings.target, "head.target"))
 
     def asked(self, example: Example) -> tuple[str, ...]:
         """The text that is continued: no target is asked for."""
-        return super().texts(example)
+        return super().values(example)
 
     def label(self, example: Example) -> tuple[bool, int, int]:
         """Whether a document ends here, and how many words and bytes of text are learnt."""
@@ -211,14 +211,12 @@ class Head(LanguageModel):
         text = example.features[self.settings.target]
         return True, count_words(text), len(text.encode("utf-8", "replace"))
 
-    def label_columns(
-        self, split: Any, vocabulary: Mapping[str, Any], ledger: Any
-    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """Of each example the words and bytes that are learnt, and no extras."""
+    def _align_targets(self, split: Any) -> Aligned:
+        """Of each example the words and bytes that are learnt."""
         text_size = split.writer.scratch(np.int32, (2,))
         for _, *sizes in split.labels:
             text_size.append(sizes)
-        return {"text_size": text_size.mapped()}, {}
+        return Aligned({"text_size": text_size.mapped()}, {}, self.kept(split))
 
     def shown(self, example: Example, texts: Sequence[str], label: Any) -> list[tuple[str, str]]:
         """The document, or the prompt and its target."""
@@ -284,12 +282,12 @@ class Head(LanguageModel):
         ids = np.insert(ids, np.cumsum(lengths)[last], self.tokenizer.eos_id)
         return {"token_ids": (ids, lengths + last)}
 
-    def align(
-        self, split: Any, vocabulary: Mapping[str, Any], ledger: Any
-    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray]]:
+    def align(self, split: Any, vocabulary: Mapping[str, Any], ledger: Any) -> Aligned:
         """Each token's target, 1 + the next one, also where that begins another row; 0 at the end,
         and at a document's where they are separate.
         """
+        if self.settings.target is not None:
+            return self._align_targets(split)
         ids = split.writer.token_column("token_ids")
         separate = self.settings.documents == "separate"
         found = False
@@ -309,7 +307,7 @@ class Head(LanguageModel):
         for ends in split.document_ends.blocks() if separate else [np.array([len(ids)])]:
             counts["text_size"] -= self._first_sizes(ids, np.r_[last, ends[:-1]], ends)
             last = int(ends[-1])
-        return {}, {}, counts
+        return Aligned({}, {}, counts)
 
     def _first_sizes(self, ids: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
         """(2,) int64: how many words end in the very first tokens of documents, and their bytes."""
@@ -456,35 +454,30 @@ class Head(LanguageModel):
                 f" Received {self.settings.min_new_tokens}."
             )
 
-    def build(
-        self, backbone: Any, vocabulary: Mapping[str, Any], seed: int
-    ) -> list[keras.layers.Layer]:
+    def build(self, backbone: Any, vocabulary: Mapping[str, Any], seed: int) -> Head:
         """No layers: tokens are compared with their own embeddings.
 
         Raises ConfigError, see `check`.
         """
         self.check(backbone.config)
         self.vocabulary = vocabulary
+        self.backbone = backbone
         self.family = backbone.config.family
         self._embeddings = backbone.embeddings.word
-        return []
+        self.layers = []
+        return self
 
-    def logits(
-        self,
-        backbone: Any,
-        outputs: Mapping[str, tf.Tensor],
-        batch: Batch,
-        *,
-        training: bool,
-        seed: Any,
-    ) -> Any:
+    def logits(self, outputs: Mapping[str, tf.Tensor], batch: Batch, seed: tf.Tensor | None) -> Any:
         """What the projection takes: hidden states of the predicted places (M, H), embeddings (V,
         H), no bias.
         """
         hidden = outputs["sequence_output"]
         return (
-            tf.gather(tf.reshape(hidden, [-1, backbone.config.hidden_size]), batch.predicted.place),
-            backbone.word_embeddings(),
+            tf.gather(
+                tf.reshape(hidden, [-1, self.backbone.config.hidden_size]),
+                batch.predicted.place,
+            ),
+            self.backbone.word_embeddings(),
             None,
         )
 
@@ -510,15 +503,15 @@ class Head(LanguageModel):
         }
 
     def judge(
-        self, backbone: Any, store: Any, batch_size: int, on_batch: Callable[[int, int], None]
+        self, store: Any, batch_size: int, on_batch: Callable[[int, int], None]
     ) -> dict[str, float]:
         """What the texts that are generated for a split's prompts are worth: bleu, chrf, rouge1,
         rouge2 and rouge_l.
         """
         if self.settings.target is None:
             return {}
-        if self._many is None or self._many.generator.backbone is not backbone:
-            self._many = ManyPrompts(self.generator(backbone), batch_size)
+        if self._many is None or self._many.generator.backbone is not self.backbone:
+            self._many = ManyPrompts(self.generator(), batch_size)
         count = min(len(store), self.settings.judged_examples or len(store))
         prompts = [prompt_of(store.example(index)) for index in range(count)]
         found = self._many.generate(prompts, self.settings.sampling_seed, on_batch)
@@ -531,9 +524,7 @@ class Head(LanguageModel):
         ]
         return bleu_and_rouge(written, golds, self.settings.judged_by)
 
-    def stream(
-        self, backbone: Any, text: str, *, drawn: int = 0, tokens_at_once: int = 4
-    ) -> Iterator[str]:
+    def stream(self, text: str, *, drawn: int = 0, tokens_at_once: int = 4) -> Iterator[str]:
         """The prompt of a text, then what follows it, piece by piece as it is generated; by beams
         at once, as which is best is known at the end.
 
@@ -541,7 +532,7 @@ class Head(LanguageModel):
         """
         prompt = self._before + text + self._behind + self._opening
         yield prompt
-        generator = self.generator(backbone)
+        generator = self.generator()
         prompts, lengths, _ = self.prompt_tokens(_strings([text]))
         seed = tf.constant([self.settings.sampling_seed, drawn])
         if self.settings.num_beams > 1:
@@ -580,25 +571,23 @@ class Head(LanguageModel):
         )
         return " " if begins_word and prompt and not prompt[-1].isspace() else ""
 
-    def generate(self, backbone: Any, text: tf.Tensor) -> dict[str, tf.Tensor]:
+    def generate(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """What follows each text: `generated_text` (B,) string, `score` (B,) float32, the
         log-probability of its tokens; of beams over the length to the power of head.length_penalty.
         A prompt that leaves no room is cut, see `_fitted`.
         """
-        generator = self.generator(backbone)
+        generator = self.generator()
         prompts, lengths, _ = self.prompt_tokens(text)
         found = generator.generate(prompts, lengths, tf.constant([self.settings.sampling_seed, 0]))
         return {"generated_text": self.written(found["token_ids"]), "score": found["score"]}
 
-    def generate_many(
-        self, backbone: Any, batch_size: int
-    ) -> Callable[[Sequence[str]], dict[str, np.ndarray]]:
+    def generate_many(self, batch_size: int) -> Callable[[Sequence[str]], dict[str, np.ndarray]]:
         """A function that gives what `generate` does and `truncated_tokens` (B,) int32, those that
         each prompt lost.
 
         It is compiled where there are many texts, and draws other tokens at each call.
         """
-        many = ManyPrompts(self.generator(backbone), batch_size)
+        many = ManyPrompts(self.generator(), batch_size)
         drawn = 0
 
         def generate(texts: Sequence[str]) -> dict[str, np.ndarray]:
@@ -618,11 +607,11 @@ class Head(LanguageModel):
 
         return generate
 
-    def generator(self, backbone: Any) -> Generator:
+    def generator(self) -> Generator:
         """As head's settings say."""
         s = self.settings
         return Generator(
-            backbone,
+            self.backbone,
             Decoding(
                 max_new_tokens=self.new_tokens,
                 eos_id=self.tokenizer.eos_id,
@@ -839,3 +828,6 @@ def _targets(ids: np.ndarray, document_ends: Ascending) -> Iterator[np.ndarray]:
         target[document_ends.below(stop + 1) - 1 - start] = 0
         yield target
         start = stop
+
+
+make_head = Head

@@ -10,6 +10,7 @@ import numpy as np
 
 from trainer.backbones.sites import FIRST_HEAD_SITE
 from trainer.data.batch import Batch
+from trainer.data.reader import Column
 from trainer.heads._carried_over import CarriedOver, LabelRows, carry_over, label_rows
 from trainer.heads._classifier import Classifier, ClassifierSettings, class_weights_of
 from trainer.lazy import keras, tf
@@ -45,6 +46,10 @@ class Head(Classifier):
             ("segment_ids",) if len(self.fields) > 1 and tokenizer.template.segments else ()
         )
         self.overflow = self.overflow_of(data)
+        self.columns = (
+            *(Column(name) for name in self.more_inputs),
+            Column("label", per_token=False, encoded=False),
+        )
 
     def encode(self, *texts: tf.Tensor) -> tuple[dict[str, tf.RaggedTensor], dict[str, tf.Tensor]]:
         """Token columns and counts of what was lost; the very function that serves.
@@ -75,14 +80,13 @@ class Head(Classifier):
         )
         return columns, {"truncated_tokens": truncated, "unknown_tokens": unknown}
 
-    def build(
-        self, backbone: Any, vocabulary: Mapping[str, Any], seed: int
-    ) -> list[keras.layers.Layer]:
+    def build(self, backbone: Any, vocabulary: Mapping[str, Any], seed: int) -> Head:
         """Makes the layers above the backbone, as Hugging Face's …ForSequenceClassification of each
         family has them.
         """
         config = backbone.config
         self.vocabulary = vocabulary
+        self.backbone = backbone
         self.family = config.family
         self.shape = config.family.sequence_classifier
         self.classes = len(vocabulary["labels"]) or 1
@@ -114,17 +118,11 @@ class Head(Classifier):
         for layer in layers:
             layer.build((None, config.hidden_size))
         self.layers = layers
-        self.weights = class_weights_of(self.settings.class_weights, vocabulary)
-        return layers
+        self.class_weights = class_weights_of(self.settings.class_weights, vocabulary)
+        return self
 
     def logits(
-        self,
-        backbone: Any,
-        outputs: Mapping[str, tf.Tensor],
-        batch: Batch,
-        *,
-        training: bool,
-        seed: Any,
+        self, outputs: Mapping[str, tf.Tensor], batch: Batch, seed: tf.Tensor | None
     ) -> tf.Tensor:
         """(E, C) float32, from the hidden state of each example's first token; of its last one
         where tokens see only those before.
@@ -133,7 +131,7 @@ class Head(Classifier):
         from trainer.backbones.layers import dropout
 
         def drop(x: tf.Tensor, site: int) -> tf.Tensor:
-            return dropout(x, self.dropout, seed, site) if training and self.dropout else x
+            return dropout(x, self.dropout, seed, site) if seed is not None and self.dropout else x
 
         place = batch.examples.start + (
             tf.maximum(batch.examples.length - 1, 0) if self.shape.reads_last else 0
@@ -147,7 +145,7 @@ class Head(Classifier):
             activation = ACTIVATIONS[self.shape.hidden.activation]
             hidden = activation(self.layers[0](tf.cast(hidden, tf.float32)))
         elif self.shape.pooled:
-            hidden = backbone.pool(hidden)
+            hidden = self.backbone.pool(hidden)
         return self.layers[-1](tf.cast(drop(hidden, SITES[0]), tf.float32))
 
     def load_tensors(self, checkpoint: TaskHead) -> CarriedOver:
@@ -221,3 +219,6 @@ class Head(Classifier):
             "id2label": {str(i): name for i, name in enumerate(labels)},
             "label2id": {name: i for i, name in enumerate(labels)},
         }
+
+
+make_head = Head

@@ -1,85 +1,89 @@
 """What a head is: a reader on the host, a graph in TensorFlow, a scorer on the host.
 
-`trainer/data/reader.py` has the reader, as preparation asks for it. What only some heads can is a
-protocol of its own, and whoever needs it asks by isinstance.
+A head is known before its data is. Once train has taught the vocabulary, `Head.build` makes the
+graph, and `Head.scorer` what says how good the graph's answers are. `trainer/data/reader.py` has
+the reader. What only some can is a protocol of its own, and whoever needs it asks by isinstance.
+
+Heads inherit from these protocols for their defaults, of which none has logic.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
 from trainer.data.batch import Batch
 from trainer.data.reader import Reader, Vocabulary
+from trainer.settings.schema import HeadSettings
 from trainer.sources import Example
 
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
+    from trainer.backbones.backbone import Backbone
     from trainer.backbones.config import BackboneConfig
     from trainer.backbones.huggingface import TaskHead
     from trainer.data.store import TokenStore
     from trainer.heads._carried_over import CarriedOver
-    from trainer.text.tokenizer import Tokenizer
 
-Logits = Any  # float32 scores; a language model has what makes them, as they would not fit
-Results = Mapping[str, np.ndarray]  # of a whole split, on the host
-Tensors = Mapping[str, "tf.Tensor"]
+# float32 scores; a language model has what makes them, as they would not fit in memory
+Logits: TypeAlias = Any
+Results: TypeAlias = Mapping[str, np.ndarray]  # of a whole split, on the host
+Tensors: TypeAlias = Mapping[str, "tf.Tensor"]
+Sample: TypeAlias = Mapping[str, Any]  # the raw inputs of an example, by their names
+Calibration: TypeAlias = Mapping[str, float]  # what validation decides, such as a threshold
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """A figure that says how good answers are.
+
+    Attributes:
+        name: in results.json and the logs.
+        lower_is_better: whether it improves downward.
+        judged: whether `Judges.judge` gives it, not `Scorer.metrics`.
+    """
+
+    name: str
+    lower_is_better: bool = False
+    judged: bool = False
 
 
 class Graph(Protocol):
-    """The part of a head that trains and serves, in TensorFlow.
+    """The part of a head that trains and serves, in TensorFlow, with its layers.
 
     Attributes:
-        more_inputs: token columns that the graph takes besides token_ids and padding_mask.
-        tokenizer: of the texts.
-        vocabulary: what train taught; known once built.
+        vocabulary: what train taught.
+        layers: above the backbone.
+        objectives: names of what is minimised, each a mean over its own weight.
         per_token: names of the results that have a value a token, not an example.
-        uses_pooler: whether BERT's pooler is part of the model.
-        lives_on_pretraining: whether the head is of little use without layers of the checkpoint.
-        evaluated_as_served: whether evaluation's results are those of the raw texts.
     """
 
-    tokenizer: Tokenizer
     vocabulary: Vocabulary
-    more_inputs: tuple[str, ...]
-    per_token: tuple[str, ...]
-    uses_pooler: ClassVar[bool]
-    lives_on_pretraining: bool
-    evaluated_as_served: bool
+    layers: Sequence[keras.layers.Layer]
+    objectives: tuple[str, ...] = ("loss",)
+    per_token: tuple[str, ...] = ()
 
-    def check(self, backbone: BackboneConfig) -> None:
-        """Raises ConfigError where the backbone is none for the head; before data is prepared."""
-        ...
-
-    def build(
-        self, backbone: Any, vocabulary: Vocabulary, seed: int
-    ) -> Sequence[keras.layers.Layer]:
-        """Makes the layers above the backbone."""
-        ...
-
-    def logits(
-        self,
-        backbone: Any,
-        outputs: Tensors,
-        batch: Batch,
-        *,
-        training: bool,
-        seed: tf.Tensor | None,
-    ) -> Logits:
+    def logits(self, outputs: Tensors, batch: Batch, seed: tf.Tensor | None) -> Logits:
         """The scores of a batch, (E, …) an example or (R, L, …) a token, in float32.
 
         Args:
             outputs: of the backbone: `sequence_output` (R, L, H), …
-            seed: (2,) int32, of the dropout masks.
+            batch: of one shard.
+            seed: (2,) int32, of the dropout masks; None: nothing is dropped.
         """
         ...
 
-    def loss(self, logits: Logits, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
-        """The sum of the weighted losses, and the sum of the weights; () float32 each."""
+    def weights(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """What each objective weighs in a batch, () float32; known before anything is computed."""
+        ...
+
+    def losses(self, logits: Logits, batch: Batch) -> dict[str, tf.Tensor]:
+        """The sum of the weighted losses of each objective, () float32."""
         ...
 
     def results(self, logits: Logits, batch: Batch) -> dict[str, tf.Tensor]:
@@ -88,27 +92,17 @@ class Graph(Protocol):
 
     def served(self, batch: Batch) -> Batch:
         """The batch of a server, with what evaluation's batches have besides."""
-        ...
+        return batch
 
     def answers(
-        self, results: Tensors, columns: Tensors, texts: Sequence[tf.Tensor]
+        self, results: Tensors, columns: Tensors, inputs: Sequence[tf.Tensor]
     ) -> dict[str, tf.Tensor]:
-        """What the SavedModel answers to raw texts, (B, …).
+        """What is answered to raw inputs, (B, …): the one rule, of serving and of evaluation.
 
         Args:
             results: of the rows; those of tokens ragged.
-            columns: as `encode` made them of the texts.
-        """
-        ...
-
-    def proof_samples(self, samples: Sequence[Mapping[str, str]]) -> Sequence[Mapping[str, str]]:
-        """The raw texts that prove an export whose results are not evaluation's."""
-        ...
-
-    def prediction_flops(self, config: BackboneConfig, *, frozen_embeddings: bool) -> float:
-        """Operations of a training step for each unit of the loss's weight, beside the backbone's.
-
-        0 where they are not worth counting.
+            columns: as `Reader.encode` made them of the inputs.
+            inputs: (B,) each.
         """
         ...
 
@@ -116,53 +110,9 @@ class Graph(Protocol):
         """What the SavedModel answers to token ids."""
         ...
 
-
-class Scorer(Protocol):
-    """The part of a head that says how good its answers are.
-
-    Attributes:
-        main_metric: that picks the checkpoint unless the settings name another.
-        lower_is_better: names of the metrics that improve downward.
-        judged: names of the metrics that `judge` gives.
-    """
-
-    lower_is_better: tuple[str, ...]
-    judged: tuple[str, ...]
-
-    @property
-    def main_metric(self) -> str:
-        """See above."""
-        ...
-
-    def metric_names(self) -> tuple[str, ...]:
-        """The names that `metrics` may give."""
-        ...
-
-    def metrics(self, results: Results, store: TokenStore) -> dict[str, float]:
-        """Over a whole split, every example once."""
-        ...
-
-    def per_label(self, results: Results, store: TokenStore) -> dict[str, dict[str, float]]:
-        """precision, recall, f1 and support of each label, where there are labels."""
-        ...
-
-    def undefined_metrics(self, vocabulary: Vocabulary, store: TokenStore) -> dict[str, str]:
-        """The metrics that a split cannot give, or that are the same for any model, and why."""
-        ...
-
-    def label_counts(self, vocabulary: Vocabulary, store: TokenStore) -> dict[str, int]:
-        """How often each label occurs in a split, where there are labels."""
-        ...
-
-    def label_range(self, store: TokenStore) -> tuple[float, float, float] | None:
-        """The lowest, mean and highest number of a split, where numbers are predicted."""
-        ...
-
-    def warnings(self, vocabulary: Vocabulary, splits: Mapping[str, TokenStore]) -> list[str]:
-        """What a person should know of the encoded splits before training on them."""
-        ...
-
-    def decode(self, outputs: Results, row: int, example: Example | None = None) -> dict[str, Any]:
+    def decode(
+        self, answers: Results, row: int, example: Example | None = None
+    ) -> dict[str, object]:
         """One of the answers as JSON, for --mode=predict."""
         ...
 
@@ -170,78 +120,167 @@ class Scorer(Protocol):
         self, answers: Results, results: Tensors, columns: Tensors, tolerance: float
     ) -> dict[str, np.ndarray]:
         """Answer -> (B,) bool: where it may turn out otherwise although results agree so nearly."""
-        ...
+        return {}
 
-    def remark(self, answer: Mapping[str, Any]) -> str:
-        """What a text has that its answer, as `decode` gives it, suffers from; "" where nothing."""
-        ...
 
-    def judge(
-        self,
-        backbone: Any,
-        store: TokenStore,
-        batch_size: int,
-        on_batch: Callable[[int, int], None],
-    ) -> dict[str, float]:
-        """Metrics of a split that take more than evaluation's results, such as generated texts.
+class Scorer(Protocol):
+    """The part of a head that says how good a graph's answers are."""
+
+    def metrics(self, results: Results, store: TokenStore) -> dict[str, float]:
+        """Over a whole split, every example once.
 
         Args:
-            on_batch: called after each batch with (batches done, batches in all).
+            results: of the graph, in the store's order.
+            store: the split.
         """
         ...
 
-    def calibrate(self, results: Results, store: TokenStore) -> dict[str, float]:
-        """Chooses what validation decides, such as a threshold."""
+    def per_label(self, results: Results, store: TokenStore) -> dict[str, dict[str, float]]:
+        """precision, recall, f1 and support of each label, where there are labels."""
+        return {}
+
+
+class Head(Protocol):
+    """What a run knows of a head before its data.
+
+    Attributes:
+        settings: of the config.
+        reader: of the examples.
+        uses_pooler: whether BERT's pooler is part of the model.
+        lives_on_pretraining: whether the head is of little use without layers of the checkpoint.
+        no_huggingface: why that format has no place for the head as it is set, if so.
+    """
+
+    settings: HeadSettings
+    reader: Reader
+    uses_pooler: bool = False
+    lives_on_pretraining: bool = False
+    no_huggingface: str = ""
+
+    def check(self, backbone: BackboneConfig) -> None:
+        """Raises ConfigError where the backbone is none for the head; before data is prepared."""
+
+    def build(self, backbone: Backbone, vocabulary: Vocabulary, seed: int) -> Graph:
+        """Makes the layers above the backbone.
+
+        Args:
+            backbone: with its weights.
+            vocabulary: what train taught.
+            seed: of the initial values.
+        """
         ...
 
-    def load_calibration(self, values: Mapping[str, float]) -> None:
-        """Takes over what an earlier `calibrate` chose."""
+    def scorer(self, graph: Graph) -> Scorer:
+        """Says how good the answers of a graph of this head are."""
         ...
 
+    def available_metrics(self, vocabulary: Vocabulary | None = None) -> tuple[Metric, ...]:
+        """Those that `Scorer.metrics` may give, the main one first.
 
+        Args:
+            vocabulary: what train taught; None: not known yet.
+        """
+        ...
+
+    def undefined_metrics(self, vocabulary: Vocabulary, store: TokenStore) -> dict[str, str]:
+        """The metrics that a split cannot give, or that are the same for any model, and why."""
+        return {}
+
+
+@runtime_checkable
 class Exchanges(Protocol):
-    """The layers of a head in Hugging Face's format."""
-
-    @property
-    def no_huggingface(self) -> str | None:
-        """Why that format has no place for the head as it is set, if so."""
-        ...
+    """A graph whose layers Hugging Face's format has a place for."""
 
     def load_tensors(self, checkpoint: TaskHead) -> CarriedOver:
         """Takes over the checkpoint's own layers."""
         ...
 
-    def save_tensors(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    def save_tensors(self) -> tuple[dict[str, np.ndarray], dict[str, object]]:
         """The layers under Hugging Face's names, and what config.json says of them."""
         ...
 
 
-class Head(Reader, Graph, Scorer, Exchanges, Protocol):
-    """All that a run needs of a head."""
+@runtime_checkable
+class Calibrates(Protocol):
+    """A graph of whose answers validation decides something, such as a threshold."""
+
+    def calibration(self, results: Results, store: TokenStore) -> Calibration:
+        """What the results of validation say is best."""
+        ...
+
+    def calibrated(self, calibration: Calibration) -> Graph:
+        """The same graph, on the same layers, that answers by it."""
+        ...
+
+
+@runtime_checkable
+class ProvedByServing(Protocol):
+    """A graph that evaluation sees other texts of than a server does, such as parts of documents.
+
+    Its export is proved by what the serving graph answers in this process.
+    """
+
+    def proof_samples(self, samples: Sequence[Sample]) -> Sequence[Sample]:
+        """The raw inputs that prove an export, made of some that preparation has kept."""
+        ...
+
+
+@runtime_checkable
+class Remarks(Protocol):
+    """A graph whose answers may suffer from what a text has."""
+
+    def remark(self, answer: Mapping[str, object]) -> str:
+        """What a text has that its answer, as `decode` gives it, suffers from; "" where nothing."""
+        ...
+
+
+@runtime_checkable
+class CountsOperations(Protocol):
+    """A graph whose own operations are worth counting beside the backbone's."""
+
+    def prediction_flops(self, config: BackboneConfig, *, frozen_embeddings: bool) -> float:
+        """Operations of a training step for each unit of the loss's weight."""
+        ...
+
+
+@runtime_checkable
+class Judges(Protocol):
+    """A graph with metrics that take more than evaluation's results, such as generated texts."""
+
+    def judge(
+        self, store: TokenStore, batch_size: int, on_batch: Callable[[int, int], None]
+    ) -> dict[str, float]:
+        """The metrics of a split that are `Metric.judged`.
+
+        Args:
+            store: the split.
+            batch_size: examples at once.
+            on_batch: called after each batch with (batches done, batches in all).
+        """
+        ...
 
 
 @runtime_checkable
 class Generates(Protocol):
-    """A head that writes texts."""
+    """A graph that writes texts."""
 
-    def generate(self, backbone: Any, text: tf.Tensor) -> dict[str, tf.Tensor]:
+    def generate(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """(B,) string -> the texts that go on from them, in the graph."""
         ...
 
-    def generate_many(
-        self, backbone: Any, batch_size: int
-    ) -> Callable[[Sequence[str]], dict[str, np.ndarray]]:
+    def generate_many(self, batch_size: int) -> Callable[[Sequence[str]], dict[str, np.ndarray]]:
         """A function that does the same for many texts at once, for files."""
         ...
 
-    def stream(self, backbone: Any, text: str, *, drawn: int) -> Iterator[str]:
-        """The pieces of what follows a text, as they are written."""
+    def stream(self, text: str, *, drawn: int = 0) -> Iterator[str]:
+        """The pieces of what follows a text, as they are written.
+
+        Args:
+            text: that goes on.
+            drawn: how many texts went on before, so that the same draws never come twice.
+        """
         ...
 
-    def prompt_tokens(self, text: tf.Tensor) -> Sequence[tf.Tensor]:
-        """The tokens of (B,) prompts; the last item is (B,) int32, how many are cut off."""
+    def prompt_tokens(self, text: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Of (B,) prompts their tokens (B, P) int32; (B,) int32 how many, and how many are cut."""
         ...
-
-
-class WritingHead(Head, Generates, Protocol):
-    """A head that writes texts, whole."""

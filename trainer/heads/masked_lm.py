@@ -13,11 +13,12 @@ import numpy as np
 from pydantic import Field
 
 from trainer.data.batch import Batch, Predicted
+from trainer.data.reader import Aligned, Column, Draw
 from trainer.errors import ConfigError
 from trainer.heads._carried_over import CarriedOver
 from trainer.heads._language_model import LanguageModel, LanguageModelSettings
 from trainer.heads._masked_output import MaskedOutput
-from trainer.lazy import keras, tf
+from trainer.lazy import tf
 from trainer.settings.schema import DataSettings
 
 if TYPE_CHECKING:  # which would import TensorFlow
@@ -45,6 +46,7 @@ class Head(LanguageModel):
     Settings = Settings
     lives_on_pretraining = True
     more_inputs: tuple[str, ...] = ()
+    columns = (Column("target", encoded=False), Column("words", fed=False))
     per_token = ("top_id", "top_score")
 
     def __init__(self, settings: Settings, data: DataSettings, tokenizer: Any) -> None:
@@ -81,15 +83,21 @@ class Head(LanguageModel):
         """Nothing: a document's rows have their special tokens already."""
         return tokens
 
-    def align(
-        self, split: Any, vocabulary: Mapping[str, Any], ledger: Any
-    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray]]:
+    def align(self, split: Any, vocabulary: Mapping[str, Any], ledger: Any) -> Aligned:
         """Targets are drawn at each step: the column says that there are some."""
         for splits, _ in split.writer.rows():
             split.writer.append_tokens("target", np.zeros(int(splits[-1] - splits[0]), np.int32))
-        return {}, {}, self.counts(split)
+        return Aligned({}, {}, self.counts(split))
 
-    def draw(self, seed: int, store: Any, index: int, step: int) -> dict[str, np.ndarray]:
+    def drawn_lengths(self, store: Any, indices: np.ndarray, draw: Draw) -> np.ndarray:
+        """As they are stored."""
+        return store.lengths[indices]
+
+    def longest(self, store: Any) -> int:
+        """As it is stored."""
+        return int(store.lengths.max())
+
+    def draw(self, store: Any, index: int, draw: Draw) -> dict[str, np.ndarray]:
         """Hides tokens of an example: a pure function of seed, step and example.
 
         In evaluation, step -1, always the same.
@@ -102,7 +110,7 @@ class Head(LanguageModel):
         tokens = store.example(index)
         ids = np.array(tokens["token_ids"])
         random = np.random.Generator(
-            np.random.Philox(np.random.SeedSequence([seed, step + 1, index]))
+            np.random.Philox(np.random.SeedSequence([draw.seed, draw.step + 1, index]))
         )
         places = np.flatnonzero(~np.isin(ids, self.special))
         count = max(1, round(self.settings.mask_probability * len(places)))
@@ -176,37 +184,29 @@ class Head(LanguageModel):
                 f" {backbone.architecture}. For it take causal_lm."
             )
 
-    def build(
-        self, backbone: Any, vocabulary: Mapping[str, Any], seed: int
-    ) -> list[keras.layers.Layer]:
+    def build(self, backbone: Any, vocabulary: Mapping[str, Any], seed: int) -> Head:
         """The layer and norm before the vocabulary, as Hugging Face's …ForMaskedLM has them.
 
         Raises ConfigError, see `check`.
         """
         self.check(backbone.config)
         self.vocabulary = vocabulary
+        self.backbone = backbone
         self.output = MaskedOutput(backbone, seed)
-        return self.output.layers
+        self.layers = self.output.layers
+        return self
 
-    def logits(
-        self,
-        backbone: Any,
-        outputs: Mapping[str, tf.Tensor],
-        batch: Batch,
-        *,
-        training: bool,
-        seed: Any,
-    ) -> Any:
+    def logits(self, outputs: Mapping[str, tf.Tensor], batch: Batch, seed: tf.Tensor | None) -> Any:
         """What the projection takes: the predicted places transformed (M, E), embeddings (V, E),
         bias (V,).
         """
         hidden = tf.gather(
-            tf.reshape(outputs["sequence_output"], [-1, backbone.config.hidden_size]),
+            tf.reshape(outputs["sequence_output"], [-1, self.backbone.config.hidden_size]),
             batch.predicted.place,
         )
         return (
-            tf.cast(self.output.transform(hidden), backbone.compute_dtype),
-            backbone.word_embeddings(),
+            tf.cast(self.output.transform(hidden), self.backbone.compute_dtype),
+            self.backbone.word_embeddings(),
             self.output.bias(),
         )
 
@@ -313,3 +313,6 @@ class Head(LanguageModel):
     def save_tensors(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """The layers under Hugging Face's names; the embeddings are tied."""
         return self.output.save()
+
+
+make_head = Head

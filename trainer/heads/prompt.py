@@ -16,13 +16,14 @@ import numpy as np
 from pydantic import Field
 
 from trainer.data.batch import Batch
+from trainer.data.reader import Column
 from trainer.errors import ConfigError, DataError, shown_value
 from trainer.heads._carried_over import CarriedOver
 from trainer.heads._classifier import Classifier, ClassifierSettings, class_weights_of, known_counts
 from trainer.heads._label_columns import Unseen
 from trainer.heads._labels import Mentions, Spellings, shown_labels
 from trainer.heads._masked_output import MaskedOutput
-from trainer.lazy import keras, tf
+from trainer.lazy import tf
 from trainer.settings.schema import DataSettings
 from trainer.sources import Example
 
@@ -53,6 +54,7 @@ class Head(Classifier):
 
     Settings = Settings
     more_inputs = ("asked",)
+    columns = (Column("asked"), Column("label", per_token=False, encoded=False))
     overflows = ("truncate", "error")
     lives_on_pretraining = True
 
@@ -302,30 +304,24 @@ class Head(Classifier):
                 f"head.label_words: expected different words. Received {self.settings.label_words}."
             )
 
-    def build(
-        self, backbone: Any, vocabulary: Mapping[str, Any], seed: int
-    ) -> list[keras.layers.Layer]:
+    def build(self, backbone: Any, vocabulary: Mapping[str, Any], seed: int) -> Head:
         """The layers of masked language modelling: nothing is new.
 
         Raises ConfigError, see `check`.
         """
         self.check(backbone.config)
         self.vocabulary = vocabulary
-        self.classes, self.weights = (
+        self.backbone = backbone
+        self.classes, self.class_weights = (
             len(vocabulary["labels"]),
             class_weights_of(self.settings.class_weights, vocabulary),
         )
         self.output = MaskedOutput(backbone, seed)
-        return self.output.layers
+        self.layers = self.output.layers
+        return self
 
     def logits(
-        self,
-        backbone: Any,
-        outputs: Mapping[str, tf.Tensor],
-        batch: Batch,
-        *,
-        training: bool,
-        seed: Any,
+        self, outputs: Mapping[str, tf.Tensor], batch: Batch, seed: tf.Tensor | None
     ) -> tf.Tensor:
         """(E, C) float32: of the labels' words alone, at each example's mask."""
         asked = tf.gather(batch.own["asked"], batch.examples.row)  # (E, L)
@@ -341,7 +337,7 @@ class Head(Classifier):
             outputs["sequence_output"], tf.stack([batch.examples.row, place], axis=1)
         )
         words = tf.constant(self.words)
-        table = tf.gather(backbone.embeddings.word.value, words)
+        table = tf.gather(self.backbone.embeddings.word.value, words)
         return tf.matmul(self.output.transform(hidden), table, transpose_b=True) + tf.gather(
             self.output.bias(), words
         )
@@ -353,3 +349,6 @@ class Head(Classifier):
     def save_tensors(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """The masked language model that it is; the pattern has no place there."""
         return self.output.save()
+
+
+make_head = Head

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from trainer.backbones.sites import FIRST_HEAD_SITE
 from trainer.data.batch import Batch
-from trainer.data.reader import RowKind
+from trainer.data.reader import Aligned, Column, RowKind
 from trainer.errors import ConfigError, DataError
 from trainer.files.mapped import release
 from trainer.heads._carried_over import CarriedOver, LabelRows, carry_over
@@ -118,6 +118,12 @@ class Head(Plain):
         self.overflow_of(data, ", so that no answer goes unseen")
         self.special = tokenizer.template.size(pair=True)
         self.more_inputs = (*(("segment_ids",) if tokenizer.template.segments else ()), "candidate")
+        self.columns = (
+            *(Column(name) for name in self.more_inputs),
+            Column("start", fed=False),
+            Column("end", fed=False),
+            Column("label", per_token=False, encoded=False),
+        )
         room = data.seq_len - self.special - settings.max_question_tokens
         self.overlap = (
             max(room // 3, min(settings.max_answer_tokens, room // 2))
@@ -137,7 +143,7 @@ class Head(Plain):
             )
         self.threshold = 0.0  # how much better no answer must be than the best
 
-    def texts(self, example: Example) -> tuple[str, ...]:
+    def values(self, example: Example) -> tuple[str, ...]:
         """Question and context. Raises DataError where one is missing or no text."""
         return tuple(require_text(example, field) for field in self.data.text)
 
@@ -196,9 +202,7 @@ class Head(Plain):
             )
         return {"labels": [], "unanswerable": any(gold.state == "none" for gold in labels)}
 
-    def align(
-        self, split: Any, vocabulary: Mapping[str, Any], ledger: Any
-    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray]]:
+    def align(self, split: Any, vocabulary: Mapping[str, Any], ledger: Any) -> Aligned:
         """Finds the tokens of each answer.
 
         Returns:
@@ -229,7 +233,7 @@ class Head(Plain):
             "longest_answer": np.array([long, longest], np.int32),
             **(_records(split) if split.name != "train" else {}),
         }
-        return {"label": label.mapped()}, {}, extras
+        return Aligned({"label": label.mapped()}, {}, extras)
 
     def _find(self, gold: Gold, windows: Sequence[Window]) -> Found:
         """The tokens of an answer in each window of its text."""
@@ -364,12 +368,11 @@ class Head(Plain):
         }
         return {**columns, "example": tf.cast(windows.text, tf.int32)}, counts
 
-    def build(
-        self, backbone: Any, vocabulary: Mapping[str, Any], seed: int
-    ) -> list[keras.layers.Layer]:
+    def build(self, backbone: Any, vocabulary: Mapping[str, Any], seed: int) -> Head:
         """The layer above the backbone, as Hugging Face's …ForQuestionAnswering has it."""
         config = backbone.config
         self.vocabulary = vocabulary
+        self.backbone = backbone
         self.family = config.family
         self.dropout = config.qa_dropout if self.settings.dropout is None else self.settings.dropout
         initial = keras.initializers.TruncatedNormal(
@@ -379,16 +382,11 @@ class Head(Plain):
             2, kernel_initializer=initial, name="output", dtype="float32"
         )
         self.output.build((None, config.hidden_size))
-        return [self.output]
+        self.layers = [self.output]
+        return self
 
     def logits(
-        self,
-        backbone: Any,
-        outputs: Mapping[str, tf.Tensor],
-        batch: Batch,
-        *,
-        training: bool,
-        seed: Any,
+        self, outputs: Mapping[str, tf.Tensor], batch: Batch, seed: tf.Tensor | None
     ) -> tf.Tensor:
         """(E, L, 2) float32: for the beginning and the end, of each token of the example's row;
         NEVER at tokens of others.
@@ -396,17 +394,21 @@ class Head(Plain):
         from trainer.backbones.layers import dropout
 
         hidden = outputs["sequence_output"]
-        if training and self.dropout:
+        if seed is not None and self.dropout:
             hidden = dropout(hidden, self.dropout, seed, FIRST_HEAD_SITE)
         logits = tf.gather(self.output(tf.cast(hidden, tf.float32)), batch.examples.row)
         return tf.where(_own(batch)[:, :, None], logits, NEVER)
 
-    def loss(self, logits: tf.Tensor, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
-        """Sum over the windows of the mean of both losses, and their number; windows that cannot be
-        learnt from weigh nothing.
-        """
-        weight = batch.examples.weight * tf.cast(batch.label[:, 0] >= 0, tf.float32)
-        return tf.reduce_sum(self._losses(logits, batch) * weight), tf.reduce_sum(weight)
+    def weights(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """How many windows there are; those that cannot be learnt from weigh nothing."""
+        return {"loss": tf.reduce_sum(self._weight(batch))}
+
+    def _weight(self, batch: Batch) -> tf.Tensor:
+        return batch.examples.weight * tf.cast(batch.label[:, 0] >= 0, tf.float32)
+
+    def losses(self, logits: tf.Tensor, batch: Batch) -> dict[str, tf.Tensor]:
+        """Sum over the windows of the mean of both losses."""
+        return {"loss": tf.reduce_sum(self._losses(logits, batch) * self._weight(batch))}
 
     def _losses(self, logits: tf.Tensor, batch: Batch) -> tf.Tensor:
         place = tf.maximum(batch.label, 0) + batch.examples.start[:, None]  # (E, 2)
@@ -577,7 +579,12 @@ class Head(Plain):
                 }
         return values
 
-    def calibrate(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, float]:
+    def calibrated(self, calibration: Mapping[str, float]) -> Head:
+        """Takes over what an earlier `calibration` chose."""
+        self.threshold = calibration.get("threshold", self.threshold)
+        return self
+
+    def calibration(self, results: Mapping[str, np.ndarray], store: Any) -> dict[str, float]:
         """Chooses by validation how much better no answer must be than the best one, so that f1 is
         highest.
 
@@ -588,14 +595,10 @@ class Head(Plain):
         from trainer.heads._answers import best_threshold
 
         rows = self._judged(results, store)
-        self.threshold = best_threshold(
+        threshold = best_threshold(
             (rows["none"] - rows["score"]).astype(np.float64), rows["f1"], rows["f1_of_none"]
         )
-        return {"threshold": self.threshold}
-
-    def load_calibration(self, values: Mapping[str, float]) -> None:
-        """Takes over what an earlier `calibrate` chose."""
-        self.threshold = values.get("threshold", self.threshold)
+        return {"threshold": threshold}
 
     def _judged(self, results: Mapping[str, np.ndarray], store: Any) -> np.ndarray:
         """A row a question: the scores of its best span and of no answer, how right each is, and
@@ -846,3 +849,6 @@ def _read_records(store: Any) -> Iterator[dict[str, Any]]:
         for start, end in itertools.pairwise(splits[first : first + RECORDS + 1].tolist()):
             yield json.loads(content[start:end].tobytes().decode("utf-8", "surrogatepass"))
         release(content)
+
+
+make_head = Head

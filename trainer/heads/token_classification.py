@@ -16,7 +16,7 @@ from pydantic import Field
 
 from trainer.backbones.sites import FIRST_HEAD_SITE
 from trainer.data.batch import Batch
-from trainer.data.reader import RowKind
+from trainer.data.reader import Aligned, Column, RowKind
 from trainer.errors import ConfigError, DataError, shown_value
 from trainer.files.mapped import blocks, count_numbers
 from trainer.heads._carried_over import CarriedOver, LabelRows, carry_over, few, label_rows
@@ -85,6 +85,11 @@ class Head(Plain):
     overflows = ("window", "error")
     text_names = ("text",)
     more_inputs = ("words",)
+    columns = (
+        Column("words"),
+        *(Column(name, fed=False) for name in ("owned", "start", "end")),
+        Column("label", encoded=False),
+    )
     per_token = ("tag", "score", "loss", "margin")
 
     def __init__(self, settings: Settings, data: DataSettings, tokenizer: Any) -> None:
@@ -104,7 +109,7 @@ class Head(Plain):
             data.seq_len, tokenizer.template.size(pair=False), data.window_overlap
         )
 
-    def texts(self, example: Example) -> tuple[str, ...]:
+    def values(self, example: Example) -> tuple[str, ...]:
         """The raw text, or the words joined; tags are not needed.
 
         Raises DataError where the field is missing or neither.
@@ -224,9 +229,7 @@ class Head(Plain):
             "train_counts": {tag: counts.get(tag, 0) for tag in tags},
         }
 
-    def align(
-        self, split: Any, vocabulary: Mapping[str, Any], ledger: Any
-    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray]]:
+    def align(self, split: Any, vocabulary: Mapping[str, Any], ledger: Any) -> Aligned:
         """Finds the tokens of each gold word.
 
         Args:
@@ -280,7 +283,7 @@ class Head(Plain):
                     lost.setdefault(kind, [first, 0])[1] += len(words)
         for kind in sorted(lost, key=LOST.index):
             ledger.add(split.name, kind, *lost[kind])
-        return (
+        return Aligned(
             {},
             {},
             {
@@ -365,14 +368,13 @@ class Head(Plain):
             "extra_windows": extra,
         }
 
-    def build(
-        self, backbone: Any, vocabulary: Mapping[str, Any], seed: int
-    ) -> list[keras.layers.Layer]:
+    def build(self, backbone: Any, vocabulary: Mapping[str, Any], seed: int) -> Head:
         """The layers above the backbone, as Hugging Face's …ForTokenClassification has them, and
         the CRF's scores.
         """
         config = backbone.config
         self.vocabulary = vocabulary
+        self.backbone = backbone
         self.family = config.family
         self.classes = len(vocabulary["labels"])
         self.spans = vocabulary["scheme"] != "none"
@@ -388,38 +390,36 @@ class Head(Plain):
             self.classes, kernel_initializer=initial, name="output", dtype="float32"
         )
         self.output.build((None, config.hidden_size))
+        self.layers = [self.output]
         if not self.settings.crf:
-            return [self.output]
+            return self
         self.moves = keras.layers.Layer(name="crf", dtype="float32")
         self.moves.between = self.moves.add_weight(
             (self.classes, self.classes), initializer="zeros", name="between"
         )
         self.moves.first = self.moves.add_weight((self.classes,), initializer="zeros", name="first")
         self.moves.built = True
-        return [self.output, self.moves]
+        self.layers = [self.output, self.moves]
+        return self
 
     def logits(
-        self,
-        backbone: Any,
-        outputs: Mapping[str, tf.Tensor],
-        batch: Batch,
-        *,
-        training: bool,
-        seed: Any,
+        self, outputs: Mapping[str, tf.Tensor], batch: Batch, seed: tf.Tensor | None
     ) -> tf.Tensor:
         """(R, L, C) float32."""
         from trainer.backbones.layers import dropout
 
         hidden = outputs["sequence_output"]
-        if training and self.dropout:
+        if seed is not None and self.dropout:
             hidden = dropout(hidden, self.dropout, seed, FIRST_HEAD_SITE)
         return self.output(tf.cast(hidden, tf.float32))
 
-    def loss(self, logits: tf.Tensor, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
-        """Sum of the losses over the labelled tokens, and their number."""
-        return tf.reduce_sum(self._losses(logits, batch)), tf.reduce_sum(
-            tf.cast(batch.label > 0, tf.float32)
-        )
+    def weights(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """How many tokens are labelled."""
+        return {"loss": tf.reduce_sum(tf.cast(batch.label > 0, tf.float32))}
+
+    def losses(self, logits: tf.Tensor, batch: Batch) -> dict[str, tf.Tensor]:
+        """Sum of the losses over the labelled tokens."""
+        return {"loss": tf.reduce_sum(self._losses(logits, batch))}
 
     def _losses(self, logits: tf.Tensor, batch: Batch) -> tf.Tensor:
         label = batch.label
@@ -747,3 +747,6 @@ def _tables(labels: Sequence[str], spans: bool) -> tuple[list[str], list[bool], 
         [label.startswith("B-") for label in labels],
         [label == OUTSIDE for label in labels],
     )
+
+
+make_head = Head

@@ -48,12 +48,13 @@ def predict(
     require_output(target, source, config, job)
     job.require_trained()
     parts = make_parts(config, display)
-    questions = open_questions(source, config.data, parts.head)
+    questions = open_questions(source, config.data, parts.head.reader)
     kept = load_kept(parts, job, start_strategy(config, job, display))
-    writes_texts = isinstance(parts.head, Generates)
-    if writes_texts and source == target == "-" and sys.stdout.isatty():
-        stream_texts(kept.model, parts.head, questions, display)
+    graph = kept.model.graph
+    on_terminal = source == target == "-" and sys.stdout.isatty()
+    if isinstance(graph, Generates) and on_terminal:
+        stream_texts(graph, questions, display)
         return
     batch_size = config.train.evaluation_batch_size
     answerer = make_answerer(kept.model, parts.head, batch_size)
-    write_answers(questions, target, answerer, parts.head, display, batch_size)
+    write_answers(questions, target, answerer, graph, display, batch_size)

@@ -107,7 +107,7 @@ def _make_lowering(run: PlannedRun, folder: pathlib.Path) -> StepLowering:
     model = build_model(run.parts, strategy, run.prepared.vocabulary)
     schedule = make_schedule(settings, run.steps)
     optimizer = Optimizer(settings, schedule, model.trainable())
-    return StepLowering(model, run.parts, optimizer, run.store, folder)
+    return StepLowering(model, optimizer, run.store, folder)
 
 
 def _compile_here(lowering: StepLowering, shapes: ShapesToCompile, say: Say) -> CompiledPlan:

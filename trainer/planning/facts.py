@@ -127,7 +127,7 @@ def make_plan(run: PlannedRun) -> Plan:
     return Plan(
         splits={split: _split_facts(store) for split, store in prepared.splits.items()},
         labels=prepared.vocabulary.get("train_counts", {}),
-        label_counts=label_counts(parts.head, prepared.vocabulary, prepared.splits),
+        label_counts=label_counts(parts.head.reader, prepared.vocabulary, prepared.splits),
         steps=run.steps,
         steps_per_epoch=None if streamed else steps_per_epoch,
         epochs=None if streamed else round(run.steps / steps_per_epoch, 3),
@@ -184,8 +184,7 @@ def step_facts(layouts: Sequence[Layout], store: TokenStore) -> StepFacts:
     for layout in layouts:
         shapes[layout.rows, layout.row_length] += 1
         computed += len(layout.index) * layout.rows * layout.row_length
-        examples = layout.index[layout.index >= 0]
-        real += int(store.lengths[examples].sum())
+        real += int(layout.length.sum())
     return StepFacts(
         sampled_steps=len(layouts),
         padding_share=round(1 - real / computed, 4),

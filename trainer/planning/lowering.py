@@ -17,10 +17,9 @@ import tensorflow as tf
 from trainer.data.batching import Layout
 from trainer.data.pipeline import fill
 from trainer.data.store import TokenStore
-from trainer.run.assembly import Parts
 from trainer.run.model import Model
 from trainer.run.optimization import Optimizer
-from trainer.run.steps import Columns, make_gradients, micro_batch
+from trainer.run.steps import Columns, StepGradients, micro_batch
 
 DYNAMIC_SIZE = re.compile(r"[a-z]+\d*\[[^\]]*<=[^\]]*\]")  # such as f32[<=32,8]
 OPERATION_NAME = re.compile(r'op_name="([^"]*)"')
@@ -74,14 +73,12 @@ class StepLowering:
 
     Attributes:
         model: of the run.
-        parts: of the run; its head has the loss.
         optimizer: of the run.
         store: train, whose columns say what a batch has.
         folder: gets the modules.
     """
 
     model: Model
-    parts: Parts
     optimizer: Optimizer
     store: TokenStore
     folder: pathlib.Path
@@ -129,6 +126,7 @@ class StepLowering:
             index=np.full(places, -1, np.int64),
             row=np.zeros(places, np.int32),
             start=np.zeros(places, np.int32),
+            length=np.zeros(places, np.int32),
         )
         columns = fill(self.store, empty, range(shape.micro_batches))
         return {name: tf.constant(values) for name, values in columns.items()}
@@ -138,23 +136,19 @@ class StepLowering:
 
     def _training_step(self, shape: Shape, update: bool) -> Callable[[Columns], tf.Tensor]:
         optimizer = self.optimizer
-        gradients_of = make_gradients(
-            self.model,
-            self.parts.head,
-            optimizer,
-            shape.micro_batches,
-        )
+        step_gradients = StepGradients(self.model, optimizer, shape.micro_batches)
 
         def step(columns: Columns) -> tf.Tensor:
             number = tf.cast(optimizer.step.read_value(), tf.int32)
             run_seed = tf.constant(optimizer.settings.seed)
             seed = tf.stack([run_seed, number])
-            gradients, sums = gradients_of(columns, seed, tf.constant(0))
+            weights = step_gradients.weights(columns)
+            gradients, sums = step_gradients.gradients(columns, seed, tf.constant(0), weights)
             if not update:
                 return [*gradients, sums]
             with tf.name_scope("update"):
-                norm = optimizer.apply(gradients, sums[1])
-            return tf.concat([sums, [norm]], 0)
+                norm = optimizer.apply(gradients)
+            return tf.concat([sums, weights, [norm]], 0)
 
         return step
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
-from trainer.data.batching import Layout, TrainingPlan, evaluation_batches
+from trainer.data.batching import Layout, TrainingPlan
 from trainer.data.prepare import Prepared
 from trainer.data.store import TokenStore
 from trainer.run.assembly import Parts
 from trainer.run.step_layouts import planned_layouts, total_steps
-from trainer.run.steps import evaluation_layouts, use_xla
+from trainer.run.steps import EvaluationPlan, use_xla
 
 EVALUATED_SPLITS = ("validation", "test")
 
@@ -56,6 +56,7 @@ class PlannedRun:
         return planned_layouts(
             self.parts.config,
             self.store,
+            self.parts.examples,
             shards=self.replicas * self.parts.config.train.micro_batches,
             static_shapes=self.static_shapes,
             of_a_sample=self.of_a_sample,
@@ -76,14 +77,14 @@ class PlannedRun:
 
     def _rows_of(self, store: TokenStore, largest: bool) -> list[Layout]:
         config = self.parts.config
-        batch_size = config.train.evaluation_batch_size
-        batches = evaluation_batches(store.lengths, batch_size)
-        return evaluation_layouts(
-            store,
-            batches[:1] if largest else batches,  # the first one is the largest
+        plan = EvaluationPlan(
+            examples=self.parts.examples,
             batching=config.data.batching,
             seq_len=config.data.seq_len,
-            batch_size=batch_size,
+            batch_size=config.train.evaluation_batch_size,
             shards=self.replicas,
             static_shapes=self.static_shapes,
         )
+        batches = plan.batches(store)
+        # the first one is the largest
+        return plan.layouts(store, batches[:1] if largest else batches)

@@ -7,17 +7,19 @@ import functools
 import itertools
 import math
 import pathlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 import tensorflow as tf
 
 from trainer.backbones import huggingface
 from trainer.backbones.backbone import set_frozen
+from trainer.backbones.config import BackboneConfig
 from trainer.backbones.huggingface.safetensors_files import few
 from trainer.console.display import Display
 from trainer.data.doubts import doubts
+from trainer.data.example_rows import ExampleRows, rows_of
 from trainer.data.prepare import Prepared, prepare
+from trainer.data.reader import Vocabulary
 from trainer.data.shown_examples import example_lines
 from trainer.data.stream import Stream
 from trainer.errors import ConfigError, shown_value
@@ -25,6 +27,7 @@ from trainer.files import mirror
 from trainer.files.storage import local_folder
 from trainer.heads import make_head
 from trainer.heads._carried_over import CarriedOver
+from trainer.heads.contract import Exchanges, Head, Metric
 from trainer.run.cluster import read_cluster
 from trainer.run.distribution import make_strategy, set_precision
 from trainer.run.job import Job
@@ -33,6 +36,7 @@ from trainer.run.model import Model
 from trainer.run.workers import agree, host, hosts
 from trainer.settings.schema import Config
 from trainer.text import load_tokenizer
+from trainer.text.tokenizer import Tokenizer
 
 SHOWN_TENSORS = 6
 STEPS_OF_A_BLOCK = 10
@@ -45,17 +49,22 @@ class Parts:
     config: Config
     weights: pathlib.Path
     tokenizer_folder: pathlib.Path
-    backbone: Any
-    head: Any
-    tokenizer: Any
+    backbone: BackboneConfig
+    head: Head
+    tokenizer: Tokenizer
     display: Display
+
+    @property
+    def examples(self) -> ExampleRows:
+        """The rows of the examples at each step."""
+        return rows_of(self.head.reader, self.config.train.seed)
 
     @functools.cached_property
     def stream(self) -> Stream | None:
         """Train as a stream, if it is one; its files are looked up when it is first asked for."""
         data, train = self.config.data, self.config.train
         return (
-            Stream(data, self.head, batch_size=train.global_batch_size, seed=train.seed)
+            Stream(data, self.head.reader, batch_size=train.global_batch_size, seed=train.seed)
             if data.stream_characters
             else None
         )
@@ -116,7 +125,7 @@ def make_parts(config: Config, display: Display) -> Parts:
             " transformers' resize_token_embeddings."
         )
     head = make_head(config.head, config.data, tokenizer)
-    if config.data.stream_characters and not head.streams:
+    if config.data.stream_characters and not head.reader.streams:
         raise ConfigError(
             f"data.stream_characters: for language models only, as head {config.head.name} learns"
             " its labels from all of train. Remove data.stream_characters."
@@ -129,11 +138,12 @@ def make_parts(config: Config, display: Display) -> Parts:
     return Parts(config, weights, tokenizer_folder, backbone, head, tokenizer, display)
 
 
-def _check_metric(config: Config, head: Any) -> None:
+def _check_metric(config: Config, head: Head, vocabulary: Vocabulary | None = None) -> None:
     metric = config.train.best_metric
-    if metric and metric not in head.metric_names():
+    names = [available.name for available in head.available_metrics(vocabulary)]
+    if metric and metric not in names:
         raise ConfigError(
-            f"train.best_metric: expected one of {', '.join(head.metric_names())}. Received"
+            f"train.best_metric: expected one of {', '.join(names)}. Received"
             f" {shown_value(metric)}."
         )
 
@@ -151,7 +161,7 @@ def prepare_data(
     def here() -> Prepared:
         return prepare(
             parts.config.data,
-            parts.head,
+            parts.head.reader,
             parts.tokenizer.fingerprint,
             train=parts.stream.first_block() if parts.stream else None,
             progress=lambda done, total: display.progress("preparing", done, total),
@@ -162,7 +172,7 @@ def prepare_data(
     else:
         mine = job.share(here) if job.writes else None
         agree(strategy, "the preparation", "done")
-        prepared = mine or job.shared()
+        prepared = mine or job.shared(parts.head.reader)
     display.done("preparing")
     if prepared.replaced:
         display.warn(f"{prepared.replaced} The data was encoded anew.")
@@ -179,17 +189,17 @@ def prepare_data(
         display.line(
             f"  tags: {'one a word, no spans' if scheme == 'none' else f'spans, scheme {scheme}'}"
         )
-    counts = label_counts(parts.head, prepared.vocabulary, prepared.splits)
+    counts = label_counts(parts.head.reader, prepared.vocabulary, prepared.splits)
     for line in (
         *label_lines(counts),
-        *range_lines(parts.head, prepared.splits),
+        *range_lines(parts.head.reader, prepared.splits),
         *vector_line(prepared.vocabulary),
     ):
         display.line(f"labels: {line}")
     for line in prepared.ledger.lines():
         display.line(f"  ledger: {line}")
     for line in (
-        *parts.head.warnings(prepared.vocabulary, prepared.splits),
+        *parts.head.reader.warnings(prepared.vocabulary, prepared.splits),
         *doubts(prepared.splits, prepared.ledger),
     ):
         display.warn(line)
@@ -200,28 +210,35 @@ def require_best_metric(parts: Parts, prepared: Prepared) -> None:
     """Before training: raises ConfigError where the metric that picks the checkpoint is one that
     validation cannot give.
     """
-    metric = best_metric(parts.config, parts.head)
+    available = parts.head.available_metrics(prepared.vocabulary)
+    metric = best_metric(parts.config, available)
     if metric is None or "validation" not in prepared.splits:
         return
     reasons = parts.head.undefined_metrics(prepared.vocabulary, prepared.splits["validation"])
-    if metric not in reasons:
+    if metric.name not in reasons:
         return
-    others = [name for name in parts.head.metric_names() if name not in reasons]
+    others = [other.name for other in available if other.name not in reasons]
     chosen = (
         "train.best_metric" if parts.config.train.best_metric else "train.early_stopping_patience"
     )
     raise ConfigError(
-        f"{chosen}: {metric} picks the checkpoint, and data.validation cannot give it:"
-        f" {reasons[metric]}. Set --train.best_metric to one of {', '.join(others)}, or give"
+        f"{chosen}: {metric.name} picks the checkpoint, and data.validation cannot give it:"
+        f" {reasons[metric.name]}. Set --train.best_metric to one of {', '.join(others)}, or give"
         " another data.validation."
     )
 
 
-def best_metric(config: Config, head: Any) -> str | None:
-    """The validation metric that picks the checkpoint to export, if one does."""
-    if config.train.best_metric:
-        return config.train.best_metric
-    return head.main_metric if config.train.early_stopping_patience else None
+def best_metric(config: Config, available: Sequence[Metric]) -> Metric | None:
+    """The validation metric that picks the checkpoint to export, if one does.
+
+    Args:
+        config: of the run.
+        available: the metrics that there may be, the main one first.
+    """
+    name = config.train.best_metric
+    if name:
+        return next((metric for metric in available if metric.name == name), Metric(name))
+    return available[0] if config.train.early_stopping_patience else None
 
 
 def show_examples(parts: Parts, prepared: Prepared) -> None:
@@ -255,15 +272,13 @@ class Origin:
     pretrained: bool  # whether the folder has weights at all
 
 
-def build_model(
-    parts: Parts, strategy: tf.distribute.Strategy, vocabulary: Mapping[str, Any]
-) -> Model:
+def build_model(parts: Parts, strategy: tf.distribute.Strategy, vocabulary: Vocabulary) -> Model:
     """The model, a copy on each replica, for a checkpoint to replace its weights."""
     return start_model(parts, strategy, vocabulary)[0]
 
 
 def start_model(
-    parts: Parts, strategy: tf.distribute.Strategy, vocabulary: Mapping[str, Any]
+    parts: Parts, strategy: tf.distribute.Strategy, vocabulary: Vocabulary
 ) -> tuple[Model, Origin]:
     """The model with its initial weights, a copy on each replica, and where they are from.
 
@@ -282,7 +297,8 @@ def start_model(
             hidden_dropout=config.backbone.hidden_dropout,
             attention_dropout=config.backbone.attention_dropout,
         )
-        model = Model(backbone, parts.head, vocabulary, config.train.seed)
+        graph = parts.head.build(backbone, vocabulary, config.train.seed)
+        model = Model(backbone, graph)
         set_frozen(
             backbone,
             embeddings=config.backbone.freeze_embeddings,
@@ -292,8 +308,10 @@ def start_model(
         checkpoint = (
             huggingface.read_task_head(parts.weights) if pretrained else huggingface.TaskHead({})
         )
-        carried = parts.head.load_tensors(checkpoint)
-    _check_metric(config, parts.head)  # again, now that the number of classes is known
+        carried = CarriedOver.whole([])
+        if isinstance(graph, Exchanges):
+            carried = graph.load_tensors(checkpoint)
+    _check_metric(config, parts.head, vocabulary)  # again, now that the classes are known
     return model, Origin(report, carried, pretrained)
 
 

@@ -36,7 +36,7 @@ class DivergenceCheck:
             step: optimizer steps done, with this one.
             row: what it gave.
         """
-        if not math.isfinite(row.loss_sum):
+        if not math.isfinite(row.loss):
             self._refuse(step, row)
         if not math.isfinite(row.gradient_norm) and not self.optimizer.skips_overflow():
             self._refuse(step, row)
@@ -46,7 +46,7 @@ class DivergenceCheck:
         if self.logs.file is not None:
             self.job.publish_progress(self.logs.written().bytes)
         raise TrainingError(
-            f"step {step}: the loss is {row.loss_sum}, the gradient's norm {row.gradient_norm}. The"
+            f"step {step}: the loss is {row.loss}, the gradient's norm {row.gradient_norm}. The"
             f" last checkpoint is {self.checkpoints.last_name()}. Lower --train.learning_rate (now"
             f" {self.peak_rate:g}), raise --train.warmup_fraction or set"
             " --train.clip_norm, in another --job_dir."

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from trainer.data.batching import evaluation_batches
+from trainer.data.example_rows import rows_of
 from trainer.data.store import TokenStore
+from trainer.heads.contract import Calibrates, Calibration, Head, Judges, Results, Scorer
 from trainer.run.model import Model
-from trainer.run.steps import drawer, make_results_call, split_results, use_xla
+from trainer.run.steps import EvaluationPlan, make_results_call, split_results, use_xla
 from trainer.settings.schema import Config
 
 
@@ -26,17 +27,36 @@ class Evaluated(NamedTuple):
 
 
 class Evaluator:
-    """Evaluates splits with one compiled function."""
+    """Evaluates splits with one compiled function.
+
+    Args:
+        config: of the run.
+        strategy: where the model's copies are.
+        model: that is evaluated.
+        head: of the model.
+    """
 
     def __init__(
-        self, config: Config, strategy: tf.distribute.Strategy, model: Model, head: Any
+        self, config: Config, strategy: tf.distribute.Strategy, model: Model, head: Head
     ) -> None:
-        self.config = config
-        self.strategy = strategy
-        self.model = model
-        self.head = head
-        self._xla = use_xla(config.train)
-        self._results_call = make_results_call(strategy, model, xla=self._xla)
+        self._strategy = strategy
+        self._model = model
+        self._head = head
+        xla = use_xla(config.train)
+        self._plan = EvaluationPlan(
+            examples=rows_of(head.reader, config.train.seed),
+            batching=config.data.batching,
+            seq_len=config.data.seq_len,
+            batch_size=config.train.evaluation_batch_size,
+            shards=strategy.num_replicas_in_sync,
+            static_shapes=xla,
+        )
+        self._results_call = make_results_call(strategy, model, xla=xla)
+
+    @property
+    def scorer(self) -> Scorer:
+        """Says how good the model's answers are, as it is calibrated now."""
+        return self._head.scorer(self._model.graph)
 
     def results(
         self,
@@ -48,30 +68,38 @@ class Evaluator:
         """The head's results, a row an example or a token, in the store's order.
 
         Args:
+            store: the split.
             on_batch: called after each batch with (batches done, batches in all).
             first: only so many examples.
         """
-        plan = evaluation_batches(store.lengths[:first], self.config.train.evaluation_batch_size)
-        done = iter(range(1, len(plan) + 1))
         return split_results(
-            self.strategy,
+            self._strategy,
+            self._model,
             self._results_call,
             store,
-            plan,
-            per_token=self.head.per_token,
-            batching=self.config.data.batching,
-            seq_len=self.config.data.seq_len,
-            batch_size=self.config.train.evaluation_batch_size,
-            xla=self._xla,
-            draw=drawer(self.head, self.config.train.seed),
-            between=(lambda: on_batch(next(done), len(plan))) if on_batch else None,
+            self._plan,
+            first=first,
+            between=on_batch,
         )
 
+    def calibrate(self, results: Results, store: TokenStore) -> Calibration:
+        """Lets validation decide what it decides, such as a threshold; empty where that is nothing.
+
+        Args:
+            results: of validation.
+            store: that split.
+        """
+        if not isinstance(self._model.graph, Calibrates):
+            return {}
+        calibration = self._model.graph.calibration(results, store)
+        self._model.calibrate(calibration)
+        return calibration
+
     def judged(self, store: TokenStore, on_batch: Callable[[int, int], None]) -> dict[str, float]:
-        """The metrics that `head.judged` names."""
-        return self.head.judge(
-            self.model.backbone, store, self.config.train.evaluation_batch_size, on_batch
-        )
+        """The metrics that take more than results, such as those of generated texts."""
+        if not isinstance(self._model.graph, Judges):
+            return {}
+        return self._model.graph.judge(store, self._plan.batch_size, on_batch)
 
 
 def is_better(value: float, best: float | None, min_delta: float, *, lower: bool) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 from trainer.data.ledger import Ledger
 from trainer.data.prepare import Prepared, load
+from trainer.data.reader import Reader
 from trainer.errors import ConfigError, JobDirError
 from trainer.files import mirror, ownership
 from trainer.files.checksums import DamagedError, reason
@@ -218,10 +219,10 @@ class Job:
         ownership.publish(folder, last=("ledger.json",))
         return prepared
 
-    def shared(self) -> Prepared:
-        """What the chief has prepared."""
+    def shared(self, reader: Reader) -> Prepared:
+        """What the chief has prepared, by the same reader."""
         mirror.bring(self.folder / SHARED_PREPARATION)
-        return load(self.folder / SHARED_PREPARATION, reused=True)
+        return load(self.folder / SHARED_PREPARATION, reader.losses_of_data, reused=True)
 
     def publish_progress(self, metrics_bytes: int) -> None:
         """Publishes the metrics up to there, and the logs; both are written to meanwhile."""
@@ -277,9 +278,10 @@ class Job:
             )
         return vocabulary
 
-    def read_calibration(self) -> dict[str, object] | None:
-        """What validation has decided, such as a threshold; None where it decides nothing."""
-        return self._read_json(CALIBRATION_FILE, self._written_by_training())
+    def read_calibration(self) -> dict[str, float]:
+        """What validation has decided, such as a threshold; empty where it decides nothing."""
+        decided = self._read_json(CALIBRATION_FILE, self._written_by_training()) or {}
+        return {name: value for name, value in decided.items() if isinstance(value, float)}
 
     def read_results(self) -> dict[str, object]:
         """What is known of how good the model is; empty where nothing is."""

@@ -99,8 +99,9 @@ def load_kept(
         _require_same_labels(job, vocabulary, prepared.vocabulary)
     model = build_model(parts, strategy, vocabulary)
     step = restore_kept(parts, job, strategy, model)
-    if (calibration := job.read_calibration()) is not None:
-        parts.head.load_calibration(calibration)
+    calibration = job.read_calibration()
+    if calibration:
+        model.calibrate(calibration)
     for line in job.damaged():
         parts.display.warn(line)
     _require_step_of_results(job, step)

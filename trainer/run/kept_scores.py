@@ -100,20 +100,20 @@ def _score_split(
     calibrate: bool,
 ) -> SplitScores:
     """The scores of one split, of results that are known or made now."""
-    head = kept.parts.head
     job = kept.job
     store = prepared.splits[split]
     results = evaluated.results if evaluated else _results(kept, prepared, split)
     if calibrate:
-        chosen = head.calibrate(results, store)
+        chosen = kept.evaluator.calibrate(results, store)
         if chosen and job.writes:
             job.write_json(CALIBRATION_FILE, chosen)
-    metrics = dict(head.metrics(results, store))
+    scorer = kept.evaluator.scorer
+    metrics = dict(scorer.metrics(results, store))
     if evaluated and evaluated.judged is not None:
         metrics |= evaluated.judged
     elif job.writes:
         metrics |= _judged(kept, prepared, split)
-    per_label = head.per_label(results, store)
+    per_label = scorer.per_label(results, store)
     if per_label:
         kept.parts.display.table(f"{split}, each label", label_rows(per_label))
     return SplitScores(metrics, per_label, results)

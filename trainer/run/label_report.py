@@ -3,39 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sized
-from typing import Protocol
 
+from trainer.data.reader import Reader, Vocabulary
 from trainer.data.store import TokenStore
 from trainer.heads._labels import shown_label
 
 SHOWN = 8  # the most frequent ones, in a line
-Vocabulary = Mapping[str, object]
 Counts = Mapping[str, int]  # label -> how often it occurs
 
 
-class Labelled(Protocol):
-    """A head, as far as its labels are concerned."""
-
-    def label_counts(self, vocabulary: Vocabulary, store: TokenStore) -> dict[str, int]:
-        """How often each label occurs in a split."""
-
-    def label_range(self, store: TokenStore) -> tuple[float, float, float] | None:
-        """The lowest, mean and highest number of a split."""
-
-
 def label_counts(
-    head: Labelled, vocabulary: Vocabulary, splits: Mapping[str, TokenStore]
+    reader: Reader, vocabulary: Vocabulary, splits: Mapping[str, TokenStore]
 ) -> dict[str, dict[str, int]]:
     """Of each split how often each label occurs; {} where there are no labels.
 
     Args:
-        head: knows the labels.
+        reader: of the head.
         vocabulary: what it learnt from train.
         splits: the encoded splits by name.
     """
     counts_by_split = {}
     for split, store in splits.items():
-        counts = head.label_counts(vocabulary, store)
+        counts = reader.label_counts(vocabulary, store)
         if counts:
             counts_by_split[split] = counts
     return counts_by_split
@@ -46,11 +35,11 @@ def label_lines(counts_by_split: Mapping[str, Counts]) -> list[str]:
     return [f"{split} {count_line(counts)}" for split, counts in counts_by_split.items()]
 
 
-def range_lines(head: Labelled, splits: Mapping[str, TokenStore]) -> list[str]:
+def range_lines(reader: Reader, splits: Mapping[str, TokenStore]) -> list[str]:
     """A line a split where numbers are predicted, such as "train 0 to 5, mean 2.61"."""
     lines = []
     for split, store in splits.items():
-        label_range = head.label_range(store)
+        label_range = reader.label_range(store)
         if label_range is not None:
             lowest, mean, highest = label_range
             lines.append(f"{split} {lowest:g} to {highest:g}, mean {mean:.4g}")

@@ -61,7 +61,7 @@ class Meter:
             return
         input_wait_s = sum(row.input_wait_s for row in outcome.rows)
         self.timeline.move(input_wait_s, "input_wait_s")
-        weight = sum(row.weight for row in outcome.rows)
+        weight = sum(row.weights[0] for row in outcome.rows)
         state.model_flops += weight * self.cost.flops_per_weight
         for step in outcome.laid_out:
             state.examples += len(step.lengths)

@@ -1,13 +1,13 @@
-"""Backbone and head as one model."""
+"""Backbone and the graph of a head as one model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+import keras
 import tensorflow as tf
 
+from trainer.backbones.backbone import Backbone
 from trainer.data.batch import Batch
+from trainer.heads.contract import Calibrates, Calibration, Graph, Logits
 
 
 class Model(tf.Module):
@@ -18,37 +18,42 @@ class Model(tf.Module):
             encoder/layer_0/attention/query_key_value/kernel.
     """
 
-    def __init__(self, backbone: Any, head: Any, vocabulary: Mapping[str, Any], seed: int) -> None:
+    def __init__(self, backbone: Backbone, graph: Graph) -> None:
         super().__init__(name="model")
         self.backbone = backbone
-        self.head_layers = head.build(backbone, vocabulary, seed)
-        self._head = head
+        self._graph = graph
         self.weights = {path: variable.value for path, variable in self._keras_variables().items()}
 
-    def logits(
-        self,
-        batch: Batch,
-        *,
-        training: bool = False,
-        seed: tf.Tensor | None = None,
-    ) -> tf.Tensor:
+    @property
+    def graph(self) -> Graph:
+        """Of the head."""
+        return self._graph
+
+    def calibrate(self, calibration: Calibration) -> None:
+        """Has the head answer by what validation decided; what was compiled before does not."""
+        if isinstance(self._graph, Calibrates):
+            self._graph = self._graph.calibrated(calibration)
+
+    def logits(self, batch: Batch, *, seed: tf.Tensor | None = None) -> Logits:
         """The head's logits in float32, for rows that may hold several examples: (E, …) an example,
         or (R, L, …) a token.
 
         Args:
             batch: of one shard.
-            seed: (2,) int32, of this step, replica and micro-batch; needed for training with
-                dropout.
+            seed: (2,) int32, of this step, replica and micro-batch, where it is trained; None:
+                nothing is dropped.
         """
-        outputs = self.backbone(batch.rows.as_inputs(), training=training, dropout_seed=seed)
+        outputs = self.backbone(
+            batch.rows.as_inputs(), training=seed is not None, dropout_seed=seed
+        )
         with tf.name_scope("head"):
-            return self._head.logits(self.backbone, outputs, batch, training=training, seed=seed)
+            return self._graph.logits(outputs, batch, seed)
 
     def results(self, batch: Batch) -> dict[str, tf.Tensor]:
         """What evaluation keeps of a batch: the head's `results` of the logits."""
         logits = self.logits(batch)
         with tf.name_scope("head"):
-            return self._head.results(logits, batch)
+            return self._graph.results(logits, batch)
 
     def trainable(self) -> dict[str, tf.Variable]:
         """The weights that training changes, by name."""
@@ -58,16 +63,12 @@ class Model(tf.Module):
             if variable.trainable
         }
 
-    def _keras_variables(self) -> dict[str, Any]:
-        head = {
-            f"head/{layer.name}/{variable.name}": variable
-            for layer in self.head_layers
-            for variable in layer.variables
+    def _keras_variables(self) -> dict[str, keras.Variable]:
+        variables = {
+            f"{self.backbone.name}/{path}": variable
+            for path, variable in self.backbone.weights_by_path().items()
         }
-        return {
-            **{
-                f"{self.backbone.name}/{path}": variable
-                for path, variable in self.backbone.weights_by_path().items()
-            },
-            **head,
-        }
+        for layer in self._graph.layers:
+            for variable in layer.variables:
+                variables[f"head/{layer.name}/{variable.name}"] = variable
+        return variables

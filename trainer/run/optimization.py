@@ -88,17 +88,16 @@ class Optimizer:
         """
         return self.scaling is not None and float(self.scaling.scale.numpy()) > 1
 
-    def apply(self, gradients: Sequence[tf.Tensor], weight: tf.Tensor) -> tf.Tensor:
+    def apply(self, gradients: Sequence[tf.Tensor]) -> tf.Tensor:
         """One update of this replica's copies.
 
         Args:
-            gradients: of loss_scale x the sum of the weighted losses, summed over the replicas, one
-                a weight, float32.
-            weight: () float32, the global weight of the step: what the sum is divided by.
+            gradients: of loss_scale x the mean loss of the global batch, summed over the replicas,
+                one a weight, float32.
         Returns:
             () float32, the global norm of the mean loss's gradient, before clipping.
         """
-        factor = 1 / (tf.maximum(weight, 1e-12) * self.loss_scale())
+        factor = 1 / self.loss_scale()
         norm = tf.linalg.global_norm(gradients) * factor
         clip_norm = self.settings.clip_norm
         if clip_norm is not None:

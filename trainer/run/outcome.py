@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,18 +17,43 @@ class StepRow(NamedTuple):
     """What the compiled function says of one optimizer step, summed over the replicas.
 
     Attributes:
-        loss_sum: of the weighted losses.
-        weight: what `loss_sum` is divided by.
-        gradient_norm: of the mean loss, before clipping.
+        loss_sums: of the weighted losses, by objective.
+        weights: what each of them is divided by.
+        gradient_norm: of the loss, before clipping.
         stop: above 0 where a host was told to stop.
         input_wait_s: seconds until the step's examples were there.
     """
 
-    loss_sum: float
-    weight: float
+    loss_sums: tuple[float, ...]
+    weights: tuple[float, ...]
     gradient_norm: float
     stop: float
     input_wait_s: float
+
+    @staticmethod
+    def width(objectives: int) -> int:
+        """How many numbers a row of the compiled function has."""
+        return 2 * objectives + 3
+
+    @classmethod
+    def of(cls, numbers: Sequence[float]) -> StepRow:
+        """The row that such numbers are: the sums, the weights, and the three others."""
+        *by_objective, gradient_norm, stop, input_wait_s = numbers
+        middle = len(by_objective) // 2
+        loss_sums = tuple(by_objective[:middle])
+        weights = tuple(by_objective[middle:])
+        return cls(loss_sums, weights, gradient_norm, stop, input_wait_s)
+
+    @property
+    def loss(self) -> float:
+        """The sum of the objectives' means."""
+        pairs = zip(self.loss_sums, self.weights, strict=True)
+        return sum(mean(loss_sum, weight) for loss_sum, weight in pairs)
+
+
+def mean(loss_sum: float, weight: float) -> float:
+    """Of weighted losses; 0 where nothing has weight."""
+    return loss_sum / max(weight, 1e-12)
 
 
 @dataclasses.dataclass(frozen=True)

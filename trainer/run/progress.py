@@ -35,7 +35,7 @@ class Progress:
 
     def after_call(self, state: RunState, row: StepRow) -> None:
         """Shows the last step that was made."""
-        loss = row.loss_sum / max(row.weight, 1e-12)
+        loss = row.loss
         notes = [self._place(state), f"loss {loss:.4f}"]
         if not self.display.live:  # where a line has room
             rate = float(self.schedule(state.step - 1))

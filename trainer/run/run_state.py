@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from trainer.files.checksums import Fingerprint
-from trainer.run.outcome import StepRow
+from trainer.run.outcome import StepRow, mean
 
 
 @dataclasses.dataclass
@@ -21,7 +22,7 @@ class RunState:
         settled: whether what was due after that step is done: its log lines, its evaluation.
         metrics_bytes: length of metrics.jsonl now; what a killed run wrote after it is cut off.
         metrics_crc32c: the checksum of these bytes.
-        loss_sum, weight: of the steps since the last log line.
+        loss_sums, weights: of the steps since the last log line, by objective.
         gradient_norm: of the last step.
         best_value, best_step: of the best evaluation so far.
         evaluations_without_improvement, stopped_early: for early stopping.
@@ -34,8 +35,8 @@ class RunState:
     settled: bool = True
     metrics_bytes: int = 0
     metrics_crc32c: int = 0
-    loss_sum: float = 0.0
-    weight: float = 0.0
+    loss_sums: list[float] = dataclasses.field(default_factory=list)
+    weights: list[float] = dataclasses.field(default_factory=list)
     gradient_norm: float = 0.0
     best_value: float | None = None
     best_step: int | None = None
@@ -69,15 +70,22 @@ class RunState:
         """Takes in a step just made."""
         self.step += 1
         self.settled = False
-        self.loss_sum += row.loss_sum
-        self.weight += row.weight
+        self.loss_sums = _added(self.loss_sums, row.loss_sums)
+        self.weights = _added(self.weights, row.weights)
         self.gradient_norm = row.gradient_norm
 
-    def mean_loss(self) -> float:
-        """Of the steps since the last log line, over their weight."""
-        return self.loss_sum / max(self.weight, 1e-12)
+    def mean_losses(self) -> list[float]:
+        """Of the steps since the last log line, each objective's over its weight."""
+        return [mean(*pair) for pair in zip(self.loss_sums, self.weights, strict=True)]
 
     def start_log_interval(self) -> None:
         """The steps up to now are in a log line."""
-        self.loss_sum = 0.0
-        self.weight = 0.0
+        self.loss_sums = []
+        self.weights = []
+
+
+def _added(sums: Sequence[float], more: Sequence[float]) -> list[float]:
+    """Sums with what a step adds; none yet are zeros."""
+    return [
+        before + further for before, further in zip(sums or [0.0] * len(more), more, strict=True)
+    ]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from trainer.console.stopping import StoppedError
 from trainer.data.batching import Layout, TrainingPlan
+from trainer.heads.contract import CountsOperations
 from trainer.run.assembly import best_metric
 from trainer.run.checkpoints import Checkpoints
 from trainer.run.compiled_shapes import CompiledShapes
@@ -25,7 +26,7 @@ from trainer.run.schedule import make_schedule
 from trainer.run.step_calls import StepCalls
 from trainer.run.step_feed import StepFeed
 from trainer.run.step_layouts import planned_layouts, step_layout, total_steps
-from trainer.run.steps import Columns, drawer, feed, make_train_call, use_xla
+from trainer.run.steps import Columns, feed, make_train_call, use_xla
 from trainer.run.training import Training, TrainingInputs
 from trainer.run.workers import SHARED, agree, hosts
 
@@ -54,6 +55,7 @@ def start_training(inputs: TrainingInputs) -> Training:
         schedule=optimizer.schedule,
         steps_per_epoch=plan.steps_per_epoch,
         meter=meter,
+        objectives=inputs.model.graph.objectives,
     )
     raise_if_stopped = _stop_check(inputs)
     evaluate = _evaluate(inputs, due, evaluator, optimizer, raise_if_stopped)
@@ -111,18 +113,24 @@ def _resume(inputs: TrainingInputs, checkpoints: Checkpoints, steps: int) -> Run
 
 
 def _meter(inputs: TrainingInputs) -> Meter:
-    config, head = inputs.parts.config, inputs.parts.head
+    config = inputs.parts.config
+    graph = inputs.model.graph
     backbone = inputs.model.backbone.config
     frozen_embeddings = config.backbone.freeze_embeddings
+    flops_per_weight = 0.0
+    if isinstance(graph, CountsOperations):
+        flops_per_weight = graph.prediction_flops(backbone, frozen_embeddings=frozen_embeddings)
     cost = StepCost(
         backbone=backbone,
         frozen_embeddings=frozen_embeddings,
         frozen_layers=config.backbone.freeze_layers,
-        flops_per_weight=head.prediction_flops(backbone, frozen_embeddings=frozen_embeddings),
+        flops_per_weight=flops_per_weight,
     )
     planned = None
     if use_xla(config.train):
-        layouts = planned_layouts(config, inputs.train, shards=_shards(inputs), static_shapes=True)
+        layouts = planned_layouts(
+            config, inputs.train, inputs.parts.examples, shards=_shards(inputs), static_shapes=True
+        )
         planned = [(layout.rows, layout.row_length) for layout in layouts]
     shapes = CompiledShapes(planned, inputs.parts.display.warn)
     return Meter(cost, shapes, inputs.timeline, config.train.global_batch_size)
@@ -134,6 +142,7 @@ def _step_feed(inputs: TrainingInputs, plan: TrainingPlan, steps: int) -> StepFe
         config,
         inputs.train,
         plan,
+        inputs.parts.examples,
         shards=_shards(inputs),
         static_shapes=use_xla(config.train),
     )
@@ -152,12 +161,17 @@ def _shards(inputs: TrainingInputs) -> int:
 
 
 def _step_calls(inputs: TrainingInputs, optimizer: Optimizer, step_feed: StepFeed) -> StepCalls:
-    head, settings = inputs.parts.head, inputs.parts.config.train
-    train_call = make_train_call(inputs.strategy, inputs.model, head, optimizer, settings)
+    settings = inputs.parts.config.train
+    train_call = make_train_call(inputs.strategy, inputs.model, optimizer, settings)
 
     def batches(layouts: Iterator[Layout]) -> Iterator[Columns]:
-        draw = drawer(head, settings.seed)
-        dataset = feed(inputs.strategy, inputs.train, lambda: layouts, settings.micro_batches, draw)
+        dataset = feed(
+            inputs.strategy,
+            inputs.train,
+            lambda: layouts,
+            inputs.parts.examples,
+            settings.micro_batches,
+        )
         return iter(dataset)
 
     return StepCalls(train_call, step_feed, batches)
@@ -200,12 +214,12 @@ def _evaluate(
     if validation is None:
         return None
     parts = inputs.parts
+    metric = best_metric(parts.config, inputs.available_metrics)
     return Evaluate(
         every=due.evaluate,
         validation=validation,
         evaluator=evaluator,
-        scorer=parts.head,
-        judges=best_metric(parts.config, parts.head) in parts.head.judged,
+        judges=metric is not None and metric.judged,
         averages=averages_of(optimizer, inputs.strategy),
         raise_if_stopped=raise_if_stopped,
         strategy=inputs.strategy,

@@ -12,7 +12,7 @@ from trainer.run.outcome import Outcome, StepRow
 from trainer.run.step_feed import StepFeed
 from trainer.run.steps import Columns
 
-# (batches, steps, whether this host was told to stop) -> (steps, 5), one `StepRow` a step
+# (batches, steps, whether this host was told to stop) -> (steps, …), one `StepRow` a step
 TrainCall = Callable[[Iterator[Columns], tf.Tensor, tf.Tensor], tf.Tensor]
 
 
@@ -63,4 +63,4 @@ class StepCalls:
             if failure is None:
                 raise
             raise failure from None
-        return [StepRow(*row) for row in rows.tolist()]
+        return [StepRow.of(row) for row in rows.tolist()]

@@ -65,10 +65,10 @@ class StepFeed:
 
     def _lay_out(self, steps: range, taken: Iterator[Taken]) -> Iterator[Layout]:
         for step, (place, store, indices) in zip(steps, taken, strict=True):
-            layout = self._layout(store, indices)
+            layout = self._layout(store, indices, step)
             self._laid_out[step] = LaidOutStep(
                 shape=(layout.rows, layout.row_length),
-                lengths=store.lengths[indices],
+                lengths=layout.length[layout.index >= 0],
                 place=place,
             )
             yield dataclasses.replace(layout, step=step, store=store)

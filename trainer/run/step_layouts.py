@@ -8,6 +8,7 @@ import math
 import numpy as np
 
 from trainer.data.batching import Layout, TrainingPlan, lay_out
+from trainer.data.example_rows import ExampleRows
 from trainer.data.store import TokenStore
 from trainer.run.limits import require_steps
 from trainer.settings.schema import DEFAULT_EPOCHS, Config, TrainSettings
@@ -23,6 +24,7 @@ class StepLayout:
 
     Attributes:
         longest: None unless shapes are static.
+        examples: their rows at each step.
     """
 
     batching: str
@@ -30,18 +32,20 @@ class StepLayout:
     shards: int
     capacity: int
     longest: int | None
+    examples: ExampleRows
     rows_at_least: int = 1
 
-    def __call__(self, store: TokenStore, indices: np.ndarray) -> Layout:
+    def __call__(self, store: TokenStore, indices: np.ndarray, step: int) -> Layout:
         """Where the examples stand.
 
         Args:
             store: the split that has them.
             indices: (n,) the examples of the step.
+            step: of the optimizer, from 0.
         """
         return lay_out(
             indices,
-            store.lengths[indices],
+            self.examples.lengths(store, indices, step),
             batching=self.batching,
             seq_len=self.seq_len,
             shards=self.shards,
@@ -55,6 +59,7 @@ def step_layout(
     config: Config,
     store: TokenStore,
     plan: TrainingPlan,
+    examples: ExampleRows,
     *,
     shards: int,
     static_shapes: bool,
@@ -68,6 +73,7 @@ def step_layout(
     Args:
         store: train, or the first block of its stream.
         plan: which examples each step takes.
+        examples: their rows at each step.
         shards: replicas x micro-batches.
         static_shapes: whether each new shape is compiled, so that there should be few.
         of_a_sample: `store` is a part of the data that will be trained on.
@@ -77,12 +83,13 @@ def step_layout(
         seq_len=config.data.seq_len,
         shards=shards,
         capacity=_capacity(config, store, of_a_sample=of_a_sample),
-        longest=_longest(config, store) if static_shapes else None,
+        longest=_longest(config, store, examples) if static_shapes else None,
+        examples=examples,
     )
     if not static_shapes:
         return layout
     shaping_steps = range(min(plan.steps_per_epoch, SHAPING_STEPS))
-    rows = [layout(store, plan.indices(step)).rows for step in shaping_steps]
+    rows = [layout(store, plan.indices(step), step).rows for step in shaping_steps]
     return dataclasses.replace(layout, rows_at_least=max(rows, default=1))
 
 
@@ -94,16 +101,17 @@ def _capacity(config: Config, store: TokenStore, *, of_a_sample: bool) -> int:
     return min(batch_size, len(store))
 
 
-def _longest(config: Config, store: TokenStore) -> int:
+def _longest(config: Config, store: TokenStore, examples: ExampleRows) -> int:
     """Tokens of the longest example that may come."""
     if config.data.stream_characters:
         return config.data.seq_len
-    return int(store.lengths.max())
+    return examples.longest(store)
 
 
 def planned_layouts(
     config: Config,
     store: TokenStore,
+    examples: ExampleRows,
     *,
     shards: int,
     static_shapes: bool,
@@ -112,15 +120,22 @@ def planned_layouts(
     """The layouts of the first steps, which foretell a run's shapes, padding and memory.
 
     Args:
-        store, shards, static_shapes, of_a_sample: as in `step_layout`.
+        config: of the run.
+        store, examples, shards, static_shapes, of_a_sample: as in `step_layout`.
     """
     plan = TrainingPlan(len(store), config.train.global_batch_size, config.train.seed)
     layout = step_layout(
-        config, store, plan, shards=shards, static_shapes=static_shapes, of_a_sample=of_a_sample
+        config,
+        store,
+        plan,
+        examples,
+        shards=shards,
+        static_shapes=static_shapes,
+        of_a_sample=of_a_sample,
     )
     most_steps = PLANNED_STATIC_STEPS if static_shapes else PLANNED_STEPS
     steps = range(min(total_steps(config.train, plan), most_steps))
-    return [layout(store, plan.indices(step)) for step in steps]
+    return [layout(store, plan.indices(step), step) for step in steps]
 
 
 def total_steps(settings: TrainSettings, plan: TrainingPlan) -> int:

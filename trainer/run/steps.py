@@ -1,13 +1,14 @@
 """The train and evaluation steps, under any strategy.
 
 One optimizer step: every replica sums the gradients of its micro-batches' weighted losses,
-compiled; the sums and the weights meet once, over all replicas; then, compiled again, the mean is
-formed, its norm is clipped and the weights move.
+compiled; they are divided by what the objectives weigh in the global batch, which the replicas
+have summed before. The gradients meet; then, compiled again, their norm is clipped and the weights
+move.
 """
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,9 +16,9 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.data.batch import Batch
-from trainer.data.batching import Layout, lay_out
-from trainer.data.pipeline import Draw, batches
-from trainer.data.reader import Draws
+from trainer.data.batching import Layout, evaluation_batches, lay_out
+from trainer.data.example_rows import EVALUATION, ExampleRows
+from trainer.data.pipeline import batches
 from trainer.data.store import TokenStore
 from trainer.run.distribution import on_tpu
 from trainer.run.model import Model
@@ -27,8 +28,7 @@ from trainer.run.replica_copies import local, replica_number
 from trainer.run.workers import local_replicas
 from trainer.settings.schema import TrainSettings
 
-# the columns of what a train call returns
-LOGGED = StepRow._fields
+SMALLEST_WEIGHT = 1e-12  # of a step in which nothing is learnt
 Columns = Mapping[str, tf.Tensor]  # by the names of `trainer.data.pipeline.fill`
 
 
@@ -49,43 +49,54 @@ def use_xla(settings: TrainSettings) -> bool:
     )
 
 
-def make_gradients(
-    model: Model, head: Any, optimizer: Optimizer, micro_batches: int
-) -> Callable[..., tuple[list[tf.Tensor], tf.Tensor]]:
-    """What one replica computes of a step, before the replicas meet.
+class StepGradients:
+    """What one replica computes of a step, before and after the replicas meet.
 
     Dropout masks are a pure function of seed and shard, which is a micro-batch of a replica: 4
     replicas draw what 4 micro-batches of one do.
 
-    Returns:
-        (columns, seed, replica) -> the gradients of the sum of the weighted losses, times the loss
-        scale, one a weight in float32; and (2,) float32: that sum, and the weights'. The columns
-        have the micro-batches as their first dimension; seed (2,) int32.
+    Args:
+        model: that is trained.
+        optimizer: of its weights.
+        micro_batches: M, of one replica.
     """
-    weights = list(optimizer.weights.values())
 
-    def of_micro_batch(batch: Batch, seed: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
-        with tf.GradientTape() as tape:
-            logits = model.logits(batch, training=True, seed=seed)
-            with tf.name_scope("loss"):
-                loss_sum, weight = head.loss(logits, batch)
-            scaled = loss_sum * optimizer.loss_scale()
-        gradients = tape.gradient(scaled, weights, unconnected_gradients="zero")
-        # An embedding's gradient is a list of rows, of which a token has as many as it occurs:
-        # dense, they are one.
-        dense = [tf.cast(tf.convert_to_tensor(gradient), tf.float32) for gradient in gradients]
-        return dense, tf.stack([loss_sum, weight])
+    def __init__(self, model: Model, optimizer: Optimizer, micro_batches: int) -> None:
+        self._model = model
+        self._optimizer = optimizer
+        self._micro_batches = micro_batches
+        self._trained = list(optimizer.weights.values())
+
+    def weights(self, columns: Columns) -> tf.Tensor:
+        """(O,) float32: what each objective weighs in this replica's micro-batches.
+
+        Args:
+            columns: (M, …) each.
+        """
+        batches = [micro_batch(columns, index) for index in range(self._micro_batches)]
+        return tf.add_n([self._stacked(self._model.graph.weights(batch)) for batch in batches])
 
     def gradients(
-        columns: Columns, seed: tf.Tensor, replica: tf.Tensor
+        self, columns: Columns, seed: tf.Tensor, replica: tf.Tensor, weights: tf.Tensor
     ) -> tuple[list[tf.Tensor], tf.Tensor]:
-        def part(index: int | tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
-            shard_seed = tf.random.experimental.stateless_fold_in(
-                seed, replica * micro_batches + index
-            )
-            return of_micro_batch(micro_batch(columns, index), shard_seed)
+        """The part of this replica in the gradient of the step's loss.
 
-        if micro_batches == 1:
+        Args:
+            columns: (M, …) each.
+            seed: (2,) int32.
+            replica: () int32.
+            weights: (O,) float32, of the global batch: what each objective's sum is divided by.
+        Returns:
+            the gradients, times the loss scale, one a weight in float32; and (O,) float32, the sum
+            of each objective's weighted losses.
+        """
+
+        def part(index: int | tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
+            shard = replica * self._micro_batches + index
+            shard_seed = tf.random.experimental.stateless_fold_in(seed, shard)
+            return self._of_micro_batch(micro_batch(columns, index), shard_seed, weights)
+
+        if self._micro_batches == 1:
             return part(0)
 
         def add(
@@ -94,73 +105,104 @@ def make_gradients(
             more, values = part(index)
             return index + 1, [a + b for a, b in zip(summed, more, strict=True)], sums + values
 
-        zeros = [tf.zeros(weight.shape) for weight in weights]
+        zeros = [tf.zeros(weight.shape) for weight in self._trained]
         _, summed, sums = tf.while_loop(
-            lambda index, *_: index < micro_batches,
+            lambda index, *_: index < self._micro_batches,
             add,
-            (tf.constant(0), zeros, tf.zeros(2)),
-            maximum_iterations=micro_batches,
+            (tf.constant(0), zeros, tf.zeros(weights.shape)),
+            maximum_iterations=self._micro_batches,
             parallel_iterations=1,
         )
         return summed, sums
 
-    return gradients
+    def _of_micro_batch(
+        self, batch: Batch, seed: tf.Tensor, weights: tf.Tensor
+    ) -> tuple[list[tf.Tensor], tf.Tensor]:
+        with tf.GradientTape() as tape:
+            logits = self._model.logits(batch, seed=seed)
+            with tf.name_scope("loss"):
+                sums = self._stacked(self._model.graph.losses(logits, batch))
+                # means over the global batch  # (O,)
+                loss = tf.reduce_sum(sums / tf.maximum(weights, SMALLEST_WEIGHT))
+            scaled = loss * self._optimizer.loss_scale()
+        gradients = tape.gradient(scaled, self._trained, unconnected_gradients="zero")
+        # An embedding's gradient is a list of rows, of which a token has as many as it occurs:
+        # dense, they are one.
+        dense = [tf.cast(tf.convert_to_tensor(gradient), tf.float32) for gradient in gradients]
+        return dense, sums
+
+    def _stacked(self, by_objective: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        return tf.stack([by_objective[name] for name in self._model.graph.objectives])
 
 
 def make_train_call(
     strategy: tf.distribute.Strategy,
     model: Model,
-    head: Any,
     optimizer: Optimizer,
     settings: TrainSettings,
 ) -> Callable[..., tf.Tensor]:
-    """The compiled function (iterator, steps, stop) -> (steps, 5) float32, one row of LOGGED an
-    optimizer step.
+    """The compiled function (iterator, steps, stop) -> (steps, 2 O + 3) float32.
 
-    `stop` is () float32, 1 where this host was told to stop: summed over the replicas, so that all
-    hosts stop after the same step.
+    A row is what `StepRow.of` takes. `stop` is () float32, 1 where this host was told to stop:
+    summed over the replicas, so that all hosts stop after the same step.
+
+    Args:
+        strategy: where it runs.
+        model: that is trained.
+        optimizer: of its weights.
+        settings: of the training.
     """
-    # on a TPU all is compiled as one
-    xla = use_xla(settings) and not on_tpu(strategy)
-    compiled_update = not on_tpu(strategy)
-    gradients_of = _Compiled(make_gradients(model, head, optimizer, settings.micro_batches), xla)
-    # Uncompiled, the update moves every weight and slot through memory a dozen times.
-    update = _Compiled(
-        lambda gradients, weight: optimizer.apply(gradients, weight), compiled_update
-    )
-
-    def replica_step(columns: Columns, stop: tf.Tensor) -> tf.Tensor:
-        context = tf.distribute.get_replica_context()
-        seed = tf.stack(
-            [
-                tf.constant(settings.seed, tf.int32),
-                tf.cast(local(optimizer.step).read_value(), tf.int32),
-            ]
-        )
-        gradients, sums = gradients_of(
-            columns, seed, tf.convert_to_tensor(context.replica_id_in_sync_group)
-        )
-        *gradients, sums = context.all_reduce("SUM", [*gradients, tf.concat([sums, [stop]], 0)])
-        loss_sum, weight, stops = tf.unstack(sums)
-        return tf.stack([loss_sum, weight, update(gradients, weight), stops])
+    replica_step = _make_replica_step(strategy, model, optimizer, settings)
+    width = StepRow.width(len(model.graph.objectives))
 
     @tf.function(reduce_retracing=True, autograph=False)
     def train_call(iterator: Iterator[Any], steps: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
         def step(index: tf.Tensor, rows: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
             element, waited = _next_and_wait(iterator, after=rows.flow)
-            per_replica = _run(
-                strategy, replica_step, spread(strategy, element, settings.micro_batches), stop
-            )
-            return index + 1, rows.write(
-                index, tf.concat([strategy.experimental_local_results(per_replica)[0], [waited]], 0)
-            )
+            columns = spread(strategy, element, settings.micro_batches)
+            per_replica = _run(strategy, replica_step, columns, stop)
+            row = strategy.experimental_local_results(per_replica)[0]
+            return index + 1, rows.write(index, tf.concat([row, [waited]], 0))
 
-        rows = tf.TensorArray(tf.float32, steps, element_shape=(len(LOGGED),))
+        rows = tf.TensorArray(tf.float32, steps, element_shape=(width,))
         return tf.while_loop(
             lambda index, _: index < steps, step, (tf.constant(0), rows), parallel_iterations=1
         )[1].stack()
 
     return train_call
+
+
+def _make_replica_step(
+    strategy: tf.distribute.Strategy,
+    model: Model,
+    optimizer: Optimizer,
+    settings: TrainSettings,
+) -> Callable[[Columns, tf.Tensor], tf.Tensor]:
+    """What each replica does of a step; the replicas meet twice.
+
+    First they sum what the objectives weigh, so that losses are divided before the gradient; then
+    the gradients.
+    """
+    # on a TPU all is compiled as one
+    xla = use_xla(settings) and not on_tpu(strategy)
+    step_gradients = StepGradients(model, optimizer, settings.micro_batches)
+    gradients_of = _Compiled(step_gradients.gradients, xla)
+    # Uncompiled, the update moves every weight and slot through memory a dozen times.
+    update = _Compiled(optimizer.apply, not on_tpu(strategy))
+
+    def replica_step(columns: Columns, stop: tf.Tensor) -> tf.Tensor:
+        context = tf.distribute.get_replica_context()
+        step = tf.cast(local(optimizer.step).read_value(), tf.int32)
+        seed = tf.stack([tf.constant(settings.seed, tf.int32), step])
+        known = tf.concat([step_gradients.weights(columns), [stop]], 0)
+        *weights, stops = tf.unstack(context.all_reduce("SUM", known))
+        replica = tf.convert_to_tensor(context.replica_id_in_sync_group)
+        gradients, sums = gradients_of(columns, seed, replica, tf.stack(weights))
+        *gradients, sums = context.all_reduce("SUM", [*gradients, sums])
+        norm = update(gradients)
+        return tf.concat([sums, weights, [norm, stops]], 0)
+
+    return replica_step
 
 
 def _next_and_wait(iterator: Iterator[Any], after: tf.Tensor) -> tuple[Columns, tf.Tensor]:
@@ -253,116 +295,148 @@ def make_results_call(
     return results_call
 
 
-def drawer(head: Any, seed: int) -> Draw | None:
-    """What the head draws of each example at each step; None where it draws nothing."""
-    return functools.partial(head.draw, seed) if isinstance(head, Draws) else None
-
-
 def feed(
     strategy: tf.distribute.Strategy,
     store: TokenStore,
     layouts: Callable[[], Iterator[Layout]],
+    examples: ExampleRows,
     micro_batches: int = 1,
-    draw: Draw | None = None,
 ) -> tf.data.Dataset:
-    """What this host reads of each layout: the shards of its own replicas, and no others."""
+    """What this host reads of each layout: the shards of its own replicas, and no others.
+
+    Args:
+        strategy: whose replicas they are.
+        store: the split.
+        layouts: begins to lay out the steps.
+        examples: the rows of the split's examples.
+        micro_batches: of each replica.
+    """
     shards = [
         replica * micro_batches + index
         for replica in local_replicas(strategy)
         for index in range(micro_batches)
     ]
-    return batches(store, layouts, shards, draw)
+    return batches(store, layouts, shards, examples)
 
 
-def evaluation_layouts(
-    store: TokenStore,
-    plan: Sequence[np.ndarray],
-    *,
-    batching: str,
-    seq_len: int,
-    batch_size: int,
-    shards: int,
-    static_shapes: bool,
-) -> list[Layout]:
-    """Where the examples of each evaluation batch stand."""
-    longest = int(store.lengths.max()) if static_shapes else None
-    batch_size = min(batch_size, max(map(len, plan), default=1))
-    return [
-        lay_out(
-            indices,
-            store.lengths[indices],
-            batching=batching,
-            seq_len=seq_len,
-            shards=shards,
-            capacity=batch_size,
-            longest=longest,
-        )
-        for indices in plan
-    ]
+@dataclasses.dataclass(frozen=True)
+class EvaluationPlan:
+    """How a split is evaluated.
+
+    Attributes:
+        examples: the rows of its examples.
+        batching, seq_len: of the data.
+        batch_size: examples at once, over all shards.
+        shards: replicas.
+        static_shapes: whether each new shape is compiled, so that there should be few.
+    """
+
+    examples: ExampleRows
+    batching: str
+    seq_len: int
+    batch_size: int
+    shards: int
+    static_shapes: bool
+
+    def batches(self, store: TokenStore, first: int | None = None) -> list[np.ndarray]:
+        """Every example of a split once; `first`: only so many."""
+        lengths = self._lengths(store, np.arange(len(store))[:first])
+        return evaluation_batches(lengths, self.batch_size)
+
+    def layouts(self, store: TokenStore, batches: Sequence[np.ndarray]) -> list[Layout]:
+        """Where the examples of each batch stand."""
+        longest = self.examples.longest(store) if self.static_shapes else None
+        capacity = min(self.batch_size, max(map(len, batches), default=1))
+        return [
+            lay_out(
+                indices,
+                self._lengths(store, indices),
+                batching=self.batching,
+                seq_len=self.seq_len,
+                shards=self.shards,
+                capacity=capacity,
+                longest=longest,
+            )
+            for indices in batches
+        ]
+
+    def _lengths(self, store: TokenStore, indices: np.ndarray) -> np.ndarray:
+        return self.examples.lengths(store, indices, EVALUATION)
 
 
 def split_results(
     strategy: tf.distribute.Strategy,
+    model: Model,
     results_call: Callable[[Any], Mapping[str, tf.Tensor]],
     store: TokenStore,
-    plan: Sequence[np.ndarray],
+    plan: EvaluationPlan,
     *,
-    per_token: Collection[str],
-    batching: str,
-    seq_len: int,
-    batch_size: int,
-    xla: bool,
-    draw: Draw | None = None,
-    between: Callable[[], None] | None = None,
+    first: int | None = None,
+    between: Callable[[int, int], None] | None = None,
 ) -> dict[str, np.ndarray]:
     """The results of every example of a split, each computed exactly once.
 
     Args:
-        plan: the examples of each batch; together the first n of the split, each once.
-        per_token: the names of the results that have a value a token.
-        draw: what is drawn of each example, such as masks.
-        between: called after each batch.
+        strategy: where it runs.
+        model: whose results they are.
+        results_call: of `make_results_call`.
+        store: the split.
+        plan: how it is evaluated.
+        first: only so many examples.
+        between: called after each batch with (batches done, batches in all).
     Returns:
         (n, …) in the store's order; per token (tokens of the n examples, …).
     """
-    layouts = evaluation_layouts(
-        store,
-        plan,
-        batching=batching,
-        seq_len=seq_len,
-        batch_size=batch_size,
-        shards=strategy.num_replicas_in_sync,
-        static_shapes=xla,
-    )
-    count = sum(map(len, plan))
-    results: dict[str, np.ndarray] = {}
-    seen = np.zeros(count, np.int32)
-    for layout, element in zip(
-        layouts, feed(strategy, store, lambda: iter(layouts), draw=draw), strict=True
-    ):
+    planned = plan.batches(store, first)
+    layouts = plan.layouts(store, planned)
+    count = sum(map(len, planned))
+    collected = _Collected(store, count, model.graph.per_token)
+    elements = feed(strategy, store, lambda: iter(layouts), plan.examples)
+    for number, (layout, element) in enumerate(zip(layouts, elements, strict=True), 1):
+        collected.add(layout, results_call(element))
+        if between:
+            between(number, len(layouts))
+    return collected.results()
+
+
+class _Collected:
+    """The results of a split's first examples, as they come in.
+
+    Args:
+        store: the split.
+        count: n, of the examples.
+        per_token: the names of the results that have a value a token.
+    """
+
+    def __init__(self, store: TokenStore, count: int, per_token: Collection[str]) -> None:
+        self._store = store
+        self._count = count
+        self._per_token = per_token
+        self._results: dict[str, np.ndarray] = {}
+        self._seen = np.zeros(count, np.int32)
+
+    def add(self, layout: Layout, results: Mapping[str, tf.Tensor]) -> None:
+        """Takes in the results of a batch."""
         index = layout.index.reshape(-1)
         present = np.flatnonzero(index >= 0)
-        index = index[present]
-        for name, tensor in results_call(element).items():
-            values = tensor.numpy()
-            if name in per_token:
-                values, places = _tokens(values, layout, present, store)
+        for name, tensor in results.items():
+            if name in self._per_token:
+                values, places = _tokens(tensor.numpy(), layout, present, self._store)
+                size = self._store.row_splits[self._count]
             else:
-                values, places = values[present], index
-            if name not in results:
-                results[name] = np.zeros(
-                    (store.row_splits[count] if name in per_token else count, *values.shape[1:]),
-                    values.dtype,
-                )
-            results[name][places] = values
-        seen[index] += 1
-        if between:
-            between()
-    if not (seen == 1).all():
-        raise RuntimeError(
-            f"{int((seen != 1).sum())} of {count} examples were not evaluated exactly once"
-        )
-    return results
+                values, places = tensor.numpy()[present], index[present]
+                size = self._count
+            if name not in self._results:
+                self._results[name] = np.zeros((size, *values.shape[1:]), values.dtype)
+            self._results[name][places] = values
+        self._seen[index[present]] += 1
+
+    def results(self) -> dict[str, np.ndarray]:
+        """All of them. Raises RuntimeError where an example was not evaluated exactly once."""
+        wrong = int((self._seen != 1).sum())
+        if wrong:
+            raise RuntimeError(f"{wrong} of {self._count} examples were not evaluated exactly once")
+        return self._results
 
 
 def _tokens(

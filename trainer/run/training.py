@@ -11,6 +11,7 @@ from trainer.console.timeline import Timeline
 from trainer.data.ledger import Ledger
 from trainer.data.prepare import Prepared
 from trainer.data.store import TokenStore
+from trainer.heads.contract import Metric
 from trainer.run.assembly import Parts
 from trainer.run.evaluation import Evaluated, Evaluator
 from trainer.run.job import Job
@@ -42,6 +43,11 @@ class TrainingInputs:
     job: Job
     stop: StopSignal
     timeline: Timeline
+
+    @property
+    def available_metrics(self) -> tuple[Metric, ...]:
+        """The metrics that there may be, the main one first."""
+        return self.parts.head.available_metrics(self.prepared.vocabulary)
 
     @property
     def train(self) -> TokenStore:
@@ -110,4 +116,5 @@ class Training:
         if self.state.stream is None or not self.job.writes:
             return
         prepared = self.inputs.prepared.ledger.entries
-        self.job.write_ledger(Ledger({**prepared, **self.state.stream["lost"]}))
+        meanings = self.inputs.prepared.ledger.meanings
+        self.job.write_ledger(Ledger(meanings, {**prepared, **self.state.stream["lost"]}))

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
-import tensorflow as tf
 
+from trainer.data.encoding import input_tensors
+from trainer.data.reader import Input, Value, characters
 from trainer.heads.contract import Generates, Head
 from trainer.run.model import Model
 from trainer.serve.questions import Question
@@ -36,9 +37,9 @@ def make_answerer(model: Model, head: Head, batch_size: int) -> Answerer:
         head: of the model.
         batch_size: questions at once.
     """
-    if isinstance(head, Generates):
-        return _Generating(head.generate_many(model.backbone, batch_size))
-    return _Serving(make_server(model, head), batch_size)
+    if isinstance(model.graph, Generates):
+        return _Generating(model.graph.generate_many(batch_size))
+    return _Serving(make_server(model, head), head.reader.inputs, batch_size)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,33 +47,30 @@ class _Generating:
     generate: Callable[[list[str]], dict[str, np.ndarray]]
 
     def __call__(self, questions: Sequence[Question]) -> list[Answer]:
-        outputs = self.generate([question.texts[0] for question in questions])
+        outputs = self.generate([str(question.values[0]) for question in questions])
         return [Answer(outputs, row) for row in range(len(questions))]
 
 
 @dataclasses.dataclass(frozen=True)
 class _Serving:
     server: Server
+    inputs: Sequence[Input]
     batch_size: int
 
     def __call__(self, questions: Sequence[Question]) -> list[Answer]:
         """Asks long texts together with long ones, so that little is padding."""
-        lengths = [sum(map(len, question.texts)) for question in questions]
+        lengths = [characters(question.values) for question in questions]
         longest_first = sorted(range(len(questions)), key=lengths.__getitem__, reverse=True)
         answers: dict[int, Answer] = {}
         for batch in chunks(longest_first, self.batch_size):
-            outputs = self._outputs([questions[index].texts for index in batch])
+            outputs = self._outputs([questions[index].values for index in batch])
             for row, index in enumerate(batch):
                 answers[index] = Answer(outputs, row)
         return [answers[index] for index in range(len(questions))]
 
-    def _outputs(self, texts: Sequence[tuple[str, ...]]) -> dict[str, np.ndarray]:
-        """What the graph answers to (B,) texts, or pairs of texts."""
-        columns = []
-        for column in zip(*texts, strict=True):
-            encoded = [text.encode("utf-8", "replace") for text in column]
-            columns.append(tf.constant(encoded))
-        outputs = self.server.texts(*columns)
+    def _outputs(self, examples: Sequence[tuple[Value, ...]]) -> dict[str, np.ndarray]:
+        """What the graph answers to the raw inputs of B examples."""
+        outputs = self.server.texts(*input_tensors(self.inputs, examples))
         return {name: values.numpy() for name, values in outputs.items()}
 
 

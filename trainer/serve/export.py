@@ -9,6 +9,7 @@ import numpy as np
 
 from trainer.data.prepare import Prepared
 from trainer.files import ownership
+from trainer.heads.contract import ProvedByServing
 from trainer.run.kept_model import KeptModel
 from trainer.run.kept_scores import REPORTED_SPLITS
 from trainer.serve.huggingface_folder import export_huggingface
@@ -51,7 +52,9 @@ def _export_huggingface(
     parts = kept.parts
     folder = export_folder(parts.config, kept.job)
     if kept.job.writes:
-        export_huggingface(kept.model, parts.head, parts.weights, parts.tokenizer_folder, folder)
+        export_huggingface(
+            kept.model, parts.tokenizer, parts.weights, parts.tokenizer_folder, folder
+        )
         ownership.publish(folder, last=("config.json",))  # which AutoModel reads first
     return folder
 
@@ -82,17 +85,19 @@ def _export_saved_model(
 def _proof(kept: KeptModel, prepared: Prepared, results: Results, tolerance: float) -> Proof:
     """The proof by the first raw texts of validation, or of test, or of train."""
     head = kept.parts.head
+    graph = kept.model.graph
     splits = [split for split in (*REPORTED_SPLITS, "train") if split in prepared.splits]
     store = prepared.splits[splits[0]]
     count = kept.parts.config.export.check_examples
     samples = store.meta["samples"][:count]
-    if not head.evaluated_as_served:
-        return serving_proof(kept.model, head, samples, tolerance=tolerance)
+    if isinstance(graph, ProvedByServing):
+        asked = graph.proof_samples(samples)
+        return serving_proof(kept.model, head, asked, tolerance=tolerance)
     known = results.get(splits[0])
     if not known:
         rows = store.rows_of(len(samples))
         known = kept.evaluator.results(store, first=rows)
-    return make_proof(head, samples, known, store, tolerance=tolerance)
+    return make_proof(head, graph, samples, known, store, tolerance=tolerance)
 
 
 FORMATS: Mapping[str, Callable[[KeptModel, Prepared | None, Results], pathlib.Path | None]] = {

@@ -6,32 +6,36 @@ import pathlib
 
 from trainer.backbones import huggingface
 from trainer.errors import JobDirError
-from trainer.heads.contract import Generates, Head
+from trainer.heads.contract import Exchanges, Generates
 from trainer.run.model import Model
+from trainer.text.tokenizer import Tokenizer
 
 
 def export_huggingface(
     model: Model,
-    head: Head,
+    tokenizer: Tokenizer,
     weights: pathlib.Path,
-    tokenizer: pathlib.Path,
+    tokenizer_folder: pathlib.Path,
     folder: pathlib.Path,
 ) -> None:
     """Writes a folder that the head's AutoModelFor… and AutoTokenizer load.
 
     Args:
         model: that was trained.
-        head: of the model.
+        tokenizer: of the texts.
         weights: the folder that the backbone's weights started from, whose config.json is kept.
-        tokenizer: the folder whose tokenizer is copied.
+        tokenizer_folder: whose tokenizer is copied.
         folder: gets the export.
     Raises:
         JobDirError: the disk refuses.
     """
-    tensors, config_updates = head.save_tensors()
+    graph = model.graph
+    if not isinstance(graph, Exchanges):
+        raise TypeError(f"expected a head that exchanges its layers. Received {type(graph)}.")
+    tensors, config_updates = graph.save_tensors()
     tokenizer_updates: dict[str, str] = {}
-    if model.backbone.config.causal and not isinstance(head, Generates):
-        padding_of_config, tokenizer_updates = _padding(head)
+    if model.backbone.config.causal and not isinstance(graph, Generates):
+        padding_of_config, tokenizer_updates = _padding(tokenizer)
         config_updates = {**config_updates, **padding_of_config}
     try:
         huggingface.save_huggingface(
@@ -40,7 +44,7 @@ def export_huggingface(
             weights,
             head_tensors=tensors,
             config_updates=config_updates,
-            tokenizer_folder=tokenizer,
+            tokenizer_folder=tokenizer_folder,
             tokenizer_updates=tokenizer_updates,
         )
     except OSError as error:
@@ -50,13 +54,12 @@ def export_huggingface(
         ) from None
 
 
-def _padding(head: Head) -> tuple[dict[str, int], dict[str, str]]:
+def _padding(tokenizer: Tokenizer) -> tuple[dict[str, int], dict[str, str]]:
     """The padding token of a decoder with a task head, for config.json and for the tokenizer.
 
     By it the class of transformers finds the last token of a text, and a batch is filled up. Where
     the tokenizer has none, the token that ends a text is one.
     """
-    tokenizer = head.tokenizer
     if tokenizer.has_pad:
         return {"pad_token_id": tokenizer.pad_id}, {}
     if tokenizer.eos_id is None:

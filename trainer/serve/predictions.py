@@ -15,8 +15,7 @@ import tensorflow as tf
 from trainer.console.display import Display
 from trainer.console.standard_streams import standard_output
 from trainer.errors import DataError
-from trainer.heads.contract import Head, WritingHead
-from trainer.run.model import Model
+from trainer.heads.contract import Generates, Graph, Remarks
 from trainer.serve.answerers import Answerer, chunks
 from trainer.serve.answers_file import STANDARD, writing
 from trainer.serve.questions import Question, Questions
@@ -61,7 +60,7 @@ def write_answers(
     questions: Questions,
     target: str,
     answerer: Answerer,
-    head: Head,
+    graph: Graph,
     display: Display,
     batch_size: int,
 ) -> None:
@@ -71,7 +70,7 @@ def write_answers(
         questions: in their order.
         target: --output; "-" is standard output.
         answerer: answers some of them.
-        head: puts an answer into words.
+        graph: puts an answer into words.
         display: shows progress, warnings at the end.
         batch_size: of the model's calls.
     Raises:
@@ -81,7 +80,7 @@ def write_answers(
     progress = questions.progress
     with writing(target) as output:
         for asked in chunks(questions, questions.at_once(batch_size)):
-            for line in answer_lines(asked, answerer, head, tally):
+            for line in answer_lines(asked, answerer, graph, tally):
                 output.write(line)
             output.flush()
             # on a terminal the answers are progress enough
@@ -93,14 +92,14 @@ def write_answers(
 
 
 def answer_lines(
-    questions: Sequence[Question], answerer: Answerer, head: Head, tally: Tally
+    questions: Sequence[Question], answerer: Answerer, graph: Graph, tally: Tally
 ) -> Iterator[str]:
     """A line of JSON for each question, in their order.
 
     Args:
         questions: of which some may be errors.
         answerer: is asked the others.
-        head: puts an answer into words.
+        graph: puts an answer into words.
         tally: counts them.
     """
     askable = [question for question in questions if not question.error]
@@ -112,9 +111,9 @@ def answer_lines(
             answer: dict[str, object] = {"error": question.error}
         else:
             outputs, row = next(answers)
-            answer = head.decode(outputs, row, question.example)
-            remark = head.remark(answer)
-            tally.remarks[remark] += 1
+            answer = graph.decode(outputs, row, question.example)
+            if isinstance(graph, Remarks):
+                tally.remarks[graph.remark(answer)] += 1
         fields = question.value | _beside(question.value, answer)
         line = json.dumps(_plain(fields), ensure_ascii=False, allow_nan=False)
         yield f"{line}\n"
@@ -144,12 +143,11 @@ def _plain(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def stream_texts(model: Model, head: WritingHead, questions: Questions, display: Display) -> None:
+def stream_texts(graph: Generates, questions: Questions, display: Display) -> None:
     """On a terminal: writes each prompt, and what follows it while it is generated.
 
     Args:
-        model: that generates.
-        head: of the model.
+        graph: of the model.
         questions: the prompts.
         display: warns of prompts that cannot be asked, or lose tokens.
     Raises:
@@ -163,12 +161,12 @@ def stream_texts(model: Model, head: WritingHead, questions: Questions, display:
             tally.fail(question.error)
             display.warn(question.error)
             continue
-        (text,) = question.texts
-        *_, lost = head.prompt_tokens(tf.constant([text.encode("utf-8", "replace")]))
-        if lost[0]:
-            remark = head.remark({"truncated_tokens": int(lost[0])})
+        text = str(question.values[0])
+        *_, lost = graph.prompt_tokens(tf.constant([text.encode("utf-8", "replace")]))
+        if lost[0] and isinstance(graph, Remarks):
+            remark = graph.remark({"truncated_tokens": int(lost[0])})
             display.warn(f"the text has {remark}")
-        for piece in head.stream(model.backbone, text, drawn=number):
+        for piece in graph.stream(text, drawn=number):
             output.write(piece)
             output.flush()
         output.write("\n\n")

@@ -14,13 +14,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from trainer.data.checked import CheckedTokens
+from trainer.data.reader import Input
 from trainer.data.store import TokenStore
-from trainer.heads.contract import Head
+from trainer.heads._stored_results import stored_columns, stored_results
+from trainer.heads.contract import Graph, Head, Results, Sample
 from trainer.machine import allocator
 from trainer.run.model import Model
 from trainer.serve import prove
-from trainer.serve.samples import Arrays, Sample, text_inputs
+from trainer.serve.samples import sample_tensors
 from trainer.serve.server import Server, make_server
 
 TOLERANCE = 1e-4  # absolute, float32: batches of another shape sum in another order
@@ -40,7 +41,7 @@ class Proof:
     """What the exported model must answer.
 
     Attributes:
-        samples: raw texts of validation examples.
+        samples: raw inputs of validation examples.
         answers: the head's answers to them, made of what evaluation found.
         ambiguous: answer -> (n,) bool, where a number within the tolerance of its own may give
             another one.
@@ -49,15 +50,16 @@ class Proof:
     """
 
     samples: Sequence[Sample]
-    answers: Arrays
-    ambiguous: Arrays
-    generated: Arrays = dataclasses.field(default_factory=dict)
+    answers: Results
+    ambiguous: Results
+    generated: Results = dataclasses.field(default_factory=dict)
 
 
 def make_proof(
     head: Head,
+    graph: Graph,
     samples: Sequence[Sample],
-    results: Arrays,
+    results: Results,
     store: TokenStore,
     *,
     tolerance: float,
@@ -66,44 +68,21 @@ def make_proof(
 
     Args:
         head: of the model.
-        samples: the raw texts of the split's first examples.
+        graph: of the model.
+        samples: the raw inputs of the split's first examples.
         results: of evaluation, for the rows of these examples at least.
         store: the split.
         tolerance: within which numbers count as equal.
     """
-    rows = store.rows_of(len(samples))
-    columns = _columns(store, rows)
-    of_samples = {}
-    for name, values in results.items():
-        if name in head.per_token:
-            of_samples[name] = _ragged(values, store, rows)
-        else:
-            of_samples[name] = tf.constant(values[:rows])
-    texts = tuple(text_inputs(head.text_names, samples))
-    answers = _arrays(head.answers(of_samples, columns, texts))
-    ambiguous = head.ambiguous(answers, of_samples, columns, tolerance)
-    return Proof(samples, answers, ambiguous)
+    rows = range(store.rows_of(len(samples)))
+    of_samples = stored_results(results, store, rows, graph.per_token)
+    columns = stored_columns(store, rows)
+    inputs = sample_tensors(head.reader.inputs, samples)
+    answers = _arrays(graph.answers(of_samples, columns, inputs))
+    return Proof(samples, answers, graph.ambiguous(answers, of_samples, columns, tolerance))
 
 
-def _columns(store: TokenStore, rows: int) -> dict[str, tf.RaggedTensor | tf.Tensor]:
-    """The token columns of the first rows, and which text each row is of."""
-    columns = {}
-    for name, values in store.tokens.items():
-        columns[name] = _ragged(values, store, rows)
-    if "example" in store.columns:
-        columns["example"] = tf.constant(store.columns["example"][:rows])
-    return columns
-
-
-def _ragged(values: np.ndarray | CheckedTokens, store: TokenStore, rows: int) -> tf.RaggedTensor:
-    """Values of all tokens, (tokens, …), as those of the first rows."""
-    splits = store.row_splits[: rows + 1]
-    return tf.RaggedTensor.from_row_splits(values[: splits[-1]], splits, validate=False)
-
-
-def serving_proof(
-    model: Model, head: Head, samples: Sequence[Sample], *, tolerance: float
-) -> Proof:
+def serving_proof(model: Model, head: Head, asked: Sequence[Sample], *, tolerance: float) -> Proof:
     """The proof by what the serving graph answers in this process.
 
     It is for texts that evaluation sees otherwise, such as in rows that begin anywhere.
@@ -111,21 +90,25 @@ def serving_proof(
     Args:
         model: that was trained.
         head: of the model.
-        samples: raw texts, of which the head makes those that are asked.
+        asked: raw inputs.
         tolerance: within which numbers count as equal.
     """
-    asked = head.proof_samples(samples)
     server = make_server(model, head)
-    answers = _arrays(server.texts(*text_inputs(head.text_names, asked)))
-    ambiguous = head.ambiguous(answers, {}, {}, tolerance)
-    return Proof(asked, answers, ambiguous)
+    answers = _arrays(server.texts(*sample_tensors(head.reader.inputs, asked)))
+    return Proof(asked, answers, model.graph.ambiguous(answers, {}, {}, tolerance))
 
 
-def with_generated(proof: Proof, server: Server, text_name: str) -> Proof:
-    """The proof, with what a server generates for its first few texts."""
+def with_generated(proof: Proof, server: Server, text: Input) -> Proof:
+    """The proof, with what a server generates for its first few texts.
+
+    Args:
+        proof: by the other answers.
+        server: of the model.
+        text: the input that it generates from.
+    """
     if server.generate is None:
         return proof
-    (texts,) = text_inputs([text_name], proof.samples[: prove.GENERATED])
+    (texts,) = sample_tensors([text], proof.samples[: prove.GENERATED])
     return dataclasses.replace(proof, generated=_arrays(server.generate(texts)))
 
 
@@ -183,7 +166,7 @@ def _arrays(tensors: Mapping[str, tf.Tensor]) -> dict[str, np.ndarray]:
     return {name: tensor.numpy() for name, tensor in tensors.items()}
 
 
-def compare_generated(served: Served, written: Arrays, tolerance: float) -> float:
+def compare_generated(served: Served, written: Results, tolerance: float) -> float:
     """As `compare`, of generated texts and their scores.
 
     Where two texts are as likely, either may be written.
@@ -201,7 +184,7 @@ def compare_generated(served: Served, written: Arrays, tolerance: float) -> floa
     return compare(served, expected, tolerance, {"generated_text": as_likely})
 
 
-def compare(served: Served, expected: Arrays, tolerance: float, ambiguous: Arrays) -> float:
+def compare(served: Served, expected: Results, tolerance: float, ambiguous: Results) -> float:
     """The largest difference of the numbers, relative where they are above 1.
 
     Args:

@@ -96,21 +96,21 @@ def require_absent() -> None:
 def answer(
     session: tf.compat.v1.Session,
     signature: tf.compat.v1.SignatureDef,
-    examples: Sequence[dict[str, str]],
+    examples: Sequence[dict[str, str | float]],
 ) -> dict[str, object]:
     """What a signature answers to some examples.
 
     Args:
         session: has the graph.
         signature: of the graph.
-        examples: (n,) raw texts by the names of the inputs.
+        examples: (n,) raw values by the names of the inputs.
     Returns:
         output -> (n, …) nested lists.
     """
     feed = {}
     for field, info in signature.inputs.items():
-        texts = [example[field] for example in examples]
-        feed[info.name] = [text.encode("utf-8", "replace") for text in texts]
+        values = [example[field] for example in examples]
+        feed[info.name] = [raw(value) for value in values]
     fetches = {}
     for field, info in signature.outputs.items():
         fetches[field] = info.name
@@ -118,6 +118,11 @@ def answer(
     for field, values in session.run(fetches, feed).items():
         answers[field] = plain(values.tolist())
     return answers
+
+
+def raw(value: str | float) -> bytes | float:
+    """A text as its bytes, a number as it is."""
+    return value.encode("utf-8", "replace") if isinstance(value, str) else value
 
 
 def plain(value: object) -> object:

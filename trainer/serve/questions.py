@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
+from trainer.data.reader import Reader, Value
 from trainer.errors import DataError
 from trainer.serve.question_lines import (
     STANDARD_INPUT,
@@ -22,29 +23,19 @@ from trainer.sources._json_lines import Parsed
 FILE_BATCHES = 8
 
 
-class Asked(Protocol):
-    """A head, as far as it matters what it is asked."""
-
-    fields: Sequence[str]  # where its texts stand in the examples of training
-    text_names: Sequence[str]  # the inputs of the SavedModel
-
-    def asked(self, example: Example) -> tuple[str, ...]:
-        """The raw texts that predict answers."""
-
-
 class Question(NamedTuple):
     """What stands in one place of the input.
 
     Attributes:
         value: the fields as they are written, which the answer keeps.
         example: the same, flattened; None where it cannot be read.
-        texts: what the model is asked; none where there is an error.
+        values: what the model is asked; none where there is an error.
         error: why it cannot be asked; "" where it can.
     """
 
     value: dict[str, object]
     example: Example | None
-    texts: tuple[str, ...] = ()
+    values: tuple[Value, ...] = ()
     error: str = ""
 
 
@@ -62,7 +53,7 @@ class Questions:
     piped: bool
     progress: Progress
     _items: Items
-    _head: Asked
+    _reader: Reader
     _label_fields: Sequence[str]
 
     def __iter__(self) -> Iterator[Question]:
@@ -88,42 +79,43 @@ class Questions:
         }
         example = Example({**self._by_field(features), **features}, example.origin)
         try:
-            return Question(value, example, self._head.asked(example))
+            return Question(value, example, self._reader.asked(example))
         except DataError as error:
             return Question(value, example, error=f"{error}{self._other_names(example)}")
 
     def _by_field(self, features: dict[str, object]) -> dict[str, object]:
         """The texts that are named as the SavedModel names them, by the fields of training."""
         texts = {}
-        for field, name in zip(self._head.fields, self._head.text_names, strict=False):
-            if name in features:
-                texts[field] = features[name]
+        for item in self._reader.inputs:
+            if item.name in features:
+                texts[item.field] = features[item.name]
         return texts
 
     def _other_names(self, example: Example) -> str:
         """How missing fields may be named as well."""
         names = [
-            repr(name)
-            for field, name in zip(self._head.fields, self._head.text_names, strict=False)
-            if field not in example.features and field != name
+            repr(item.name)
+            for item in self._reader.inputs
+            if item.field not in example.features and item.field != item.name
         ]
         if not names:
             return ""
         return f" Where a model is asked, {' and '.join(names)} will do as well."
 
 
-def open_questions(source: str, settings: DataSettings, head: Asked) -> Questions:
+def open_questions(source: str, settings: DataSettings, reader: Reader) -> Questions:
     """Finds the questions of an input; they are read later.
 
     Args:
         source: a path, a glob, or "-" for standard input.
         settings: the data section of the job.
-        head: of the model.
+        reader: of the head.
     Raises:
         ConfigError: there is no such input, or it cannot be read.
     """
-    names = dict.fromkeys([*head.fields, *head.text_names])
-    text = head.text_names[0] if len(head.text_names) == 1 else None
+    inputs = reader.inputs
+    names = dict.fromkeys([*(item.field for item in inputs), *(item.name for item in inputs)])
+    text = inputs[0].name if len(inputs) == 1 else None
     fields = Fields(tuple(names), text)
     progress = Progress()
     return Questions(
@@ -131,6 +123,6 @@ def open_questions(source: str, settings: DataSettings, head: Asked) -> Question
         source == STANDARD_INPUT,
         progress,
         open_items(source, settings, fields, progress),
-        head,
+        reader,
         settings.label_fields,
     )

@@ -1,28 +1,21 @@
-"""Raw texts of examples, as the served graph takes them."""
+"""Raw inputs of examples, as the served graph takes them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import numpy as np
-
+from trainer.data.encoding import input_tensors
+from trainer.data.reader import Input
+from trainer.heads.contract import Sample
 from trainer.lazy import tf
 
-Tensors = Mapping[str, tf.Tensor]
-Arrays = Mapping[str, np.ndarray]
-Sample = Mapping[str, str]  # the raw texts of an example, by the names of the signature's inputs
 
-
-def text_inputs(names: Sequence[str], samples: Sequence[Sample]) -> list[tf.Tensor]:
-    """The texts of some samples as inputs of the graph.
+def sample_tensors(inputs: Sequence[Input], samples: Sequence[Sample]) -> list[tf.Tensor]:
+    """The raw inputs of some samples as the graph takes them, (B,) each.
 
     Args:
-        names: of the inputs.
-        samples: (B,) raw texts by these names.
-    Returns:
-        (B,) string a name; a character that UTF-8 has no bytes for is written as "?".
+        inputs: of the graph.
+        samples: (B,) values by the names of the inputs.
     """
-    return [
-        tf.constant([sample[name].encode("utf-8", "replace") for sample in samples])
-        for name in names
-    ]
+    values = [[sample[item.name] for item in inputs] for sample in samples]
+    return input_tensors(inputs, values)

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from trainer.data.reader import Input
 from trainer.errors import JobDirError
 from trainer.files.replacing import replaced_folder
-from trainer.heads.contract import Head
+from trainer.heads.contract import Head, Sample
 from trainer.run.model import Model
 from trainer.serve.proof import Proof, prove_export, with_generated
-from trainer.serve.samples import Sample
+from trainer.serve.samples import sample_tensors
 from trainer.serve.server import Server, make_server
 from trainer.serve.warmup import prediction_log
 
@@ -38,11 +39,11 @@ def export_saved_model(
         JobDirError: the disk refuses.
     """
     server = make_server(model, head)
-    proof = with_generated(proof, server, head.text_names[0])
+    proof = with_generated(proof, server, head.reader.inputs[0])
     try:
         with replaced_folder(folder) as temporary:
             _save(server, temporary)
-            _write_extras(temporary, head, proof.samples)
+            _write_extras(temporary, model, head.reader.inputs, proof.samples)
             worst = prove_export(temporary, proof, tolerance)
     except OSError as error:
         raise JobDirError(
@@ -66,14 +67,24 @@ def _save(server: Server, folder: pathlib.Path) -> None:
         raise OSError(error.message) from error
 
 
-def _write_extras(folder: pathlib.Path, head: Head, samples: Sequence[Sample]) -> None:
-    """Writes TensorFlow Serving's warm-up requests, and the labels' names."""
+def _write_extras(
+    folder: pathlib.Path, model: Model, inputs: Sequence[Input], samples: Sequence[Sample]
+) -> None:
+    """Writes TensorFlow Serving's warm-up requests, and the labels' names.
+
+    Args:
+        folder: of the SavedModel.
+        model: that it serves.
+        inputs: of the graph.
+        samples: raw inputs by their names.
+    """
     extra = folder / "assets.extra"
     extra.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(extra / "tf_serving_warmup_requests")) as writer:
         for sample in samples[:WARMUP_REQUESTS]:
-            inputs = {name: [sample[name]] for name in head.text_names}
-            writer.write(prediction_log(inputs))
-    labels = json.dumps(head.vocabulary["labels"], ensure_ascii=False)
+            tensors = sample_tensors(inputs, [sample])
+            request = {item.name: tensor for item, tensor in zip(inputs, tensors, strict=True)}
+            writer.write(prediction_log(request))
+    labels = json.dumps(model.graph.vocabulary["labels"], ensure_ascii=False)
     file = extra / "labels.json"
     file.write_text(labels, encoding="utf-8")

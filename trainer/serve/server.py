@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 import tensorflow as tf
 
 from trainer.data.batch import Batch
-from trainer.data.reader import RowKind
-from trainer.heads.contract import Generates, Head
+from trainer.data.encoding import input_specs
+from trainer.data.reader import Reader, RowKind
+from trainer.heads.contract import Generates, Graph, Head, Tensors
 from trainer.run.model import Model
-from trainer.serve.samples import Tensors
 
 ROWS_AT_ONCE = 64  # of long texts, whose activations need not fit in memory together
 
@@ -21,7 +21,7 @@ class Server:
     """The compiled functions that answer; each is a signature of the SavedModel.
 
     Attributes:
-        texts: `serving_default`, takes the head's texts, (B,) string each.
+        texts: `serving_default`, takes the head's raw inputs, (B,) each.
         token_ids: takes token_ids (B, S) int32, 0 being padding told apart by padding_mask (B, S)
             int32, and what else the head takes of each token.
         generate: takes a text, (B,) string; None where the head does not generate.
@@ -52,8 +52,8 @@ class Server:
 
 def make_server(model: Model, head: Head) -> Server:
     """Compiles nothing yet: a function is traced when it is first called or saved."""
-    answering = _Answering(model, head)
-    texts = [tf.TensorSpec([None], tf.string, name=name) for name in head.text_names]
+    answering = _Answering(model, model.graph, head.reader)
+    texts = input_specs(head.reader.inputs)
     tokens = [tf.TensorSpec([None, None], tf.int32, name=name) for name in answering.inputs]
     text = [tf.TensorSpec([None], tf.string, name="text")]
     return Server(
@@ -61,7 +61,7 @@ def make_server(model: Model, head: Head) -> Server:
         token_ids=tf.function(answering.token_ids, autograph=False, input_signature=tokens),
         generate=(
             tf.function(answering.generate, autograph=False, input_signature=text)
-            if isinstance(head, Generates)
+            if isinstance(model.graph, Generates)
             else None
         ),
         weights=dict(model.weights),
@@ -70,44 +70,50 @@ def make_server(model: Model, head: Head) -> Server:
 
 @dataclasses.dataclass(frozen=True)
 class _Answering:
-    """A model and its head, as functions of texts and of tokens."""
+    """A model as functions of raw inputs and of tokens."""
 
     model: Model
-    head: Head
+    graph: Graph
+    reader: Reader
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """The columns of tokens that the model takes."""
-        return ("token_ids", "padding_mask", *self.head.more_inputs)
+        served = (
+            column.name
+            for column in self.reader.columns
+            if column.per_token and column.fed and column.encoded
+        )
+        return ("token_ids", "padding_mask", *served)
 
-    def texts(self, *texts: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The answers to (B,) texts, which may go through several rows each."""
-        columns, _ = self.head.encode(*texts)
+    def texts(self, *raw: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The answers to (B,) raw inputs, which may go through several rows each."""
+        columns, _ = self.reader.encode(*raw)
         token_columns = {
             name: values for name, values in columns.items() if isinstance(values, tf.RaggedTensor)
         }
         results = (
             _in_parts(self._results_of_rows, token_columns)
-            if self.head.rows is not RowKind.ONE
+            if self.reader.rows is not RowKind.ONE
             else self._results_of_rows(token_columns)
         )
         by_row = {
             name: (
-                columns["token_ids"].with_values(values) if name in self.head.per_token else values
+                columns["token_ids"].with_values(values) if name in self.graph.per_token else values
             )
             for name, values in results.items()
         }
-        return self.head.answers(by_row, columns, texts)
+        return self.graph.answers(by_row, columns, raw)
 
     def token_ids(self, *tokens: tf.Tensor) -> dict[str, tf.Tensor]:
         """The answers to rows of token ids, (B, S) int32 each of `inputs`."""
         batch = dict(zip(self.inputs, tokens, strict=True))
-        return self.head.token_answers(self._results(batch))
+        return self.graph.token_answers(self._results(batch))
 
     def generate(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """What follows (B,) texts."""
-        assert isinstance(self.head, Generates)  # else there is no such signature
-        return self.head.generate(self.model.backbone, text)
+        assert isinstance(self.graph, Generates)  # else there is no such signature
+        return self.graph.generate(text)
 
     def _results_of_rows(self, columns: Tensors) -> dict[str, tf.Tensor]:
         """The results of ragged rows; those of tokens one after the other."""
@@ -118,7 +124,7 @@ class _Answering:
         return {
             name: (
                 tf.RaggedTensor.from_tensor(values, lengths=lengths).values
-                if name in self.head.per_token
+                if name in self.graph.per_token
                 else values
             )
             for name, values in self._results(batch).items()
@@ -126,7 +132,7 @@ class _Answering:
 
     def _results(self, tokens: Tensors) -> dict[str, tf.Tensor]:
         """The results of (B, S) tokens, an example a row."""
-        return self.model.results(self.head.served(Batch.one_a_row(tokens)))
+        return self.model.results(self.graph.served(Batch.one_a_row(tokens)))
 
 
 def _in_parts(

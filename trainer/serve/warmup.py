@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from trainer.files import mirror
 from trainer.files.writing import write_text
@@ -41,13 +41,11 @@ def write_batching_parameters(file: pathlib.Path) -> bool:
     return True
 
 
-def prediction_log(
-    inputs: Mapping[str, Sequence[str]], *, signature: str = "serving_default"
-) -> bytes:
+def prediction_log(inputs: Mapping[str, tf.Tensor], *, signature: str = "serving_default") -> bytes:
     """A serialized PredictionLog with one PredictRequest.
 
     Args:
-        inputs: name -> (B,) texts.
+        inputs: name -> (B,) values.
         signature: that is asked.
     """
     entries = b""
@@ -58,10 +56,9 @@ def prediction_log(
     return _field(6, predict_log)
 
 
-def _input(name: str, texts: Sequence[str]) -> bytes:
+def _input(name: str, tensor: tf.Tensor) -> bytes:
     """An entry of PredictRequest.inputs."""
-    tensor = tf.make_tensor_proto(list(texts), tf.string)
-    value = tensor.SerializeToString(deterministic=True)
+    value = tf.make_tensor_proto(tensor.numpy()).SerializeToString(deterministic=True)
     entry = _field(1, name.encode()) + _field(2, value)
     return _field(2, entry)
 

@@ -10,7 +10,7 @@ import functools
 import importlib
 import pkgutil
 import types
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, ClassVar, Literal, Union
 
 import pydantic
 from pydantic import ConfigDict, Field, SerializeAsAny
@@ -80,7 +80,14 @@ class Section(pydantic.BaseModel):
 
 
 class HeadSettings(Section):
-    """What every head has; `trainer/heads/NAME.py` adds its own."""
+    """What every head has; `trainer/heads/NAME.py` adds its own.
+
+    Attributes:
+        has_classes: whether its labels are classes, so that settings of the data about classes are
+            of use.
+    """
+
+    has_classes: ClassVar[bool] = False
 
     name: str = Field(description="which head")
     dropout: Probability | None = Field(

@@ -64,13 +64,13 @@ def hooks_after_steps(
     ]
     if inputs.job.writes:
         hooks.append(ReportTrial(every, TrialMetrics()))
-    metric = best_metric(inputs.parts.config, inputs.parts.head)
+    metric = best_metric(inputs.parts.config, inputs.available_metrics)
     if metric is not None:
         settings = inputs.parts.config.train
         early_stopping = EarlyStopping(
             every=every,
-            metric=metric,
-            lower_is_better=metric in inputs.parts.head.lower_is_better,
+            metric=metric.name,
+            lower_is_better=metric.lower_is_better,
             min_delta=settings.early_stopping_min_delta,
             patience=settings.early_stopping_patience,
             display=display,

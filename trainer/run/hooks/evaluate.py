@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol
+from collections.abc import Callable, Iterator
 
-import numpy as np
 import tensorflow as tf
 
 from trainer.console.display import Display
@@ -19,18 +17,7 @@ from trainer.run.hooks.hook import Every, Moment
 from trainer.run.optimization import Optimizer
 from trainer.run.workers import agree
 
-Results = Mapping[str, np.ndarray]
 Averages = Callable[[], contextlib.AbstractContextManager[None]]
-
-
-class Scorer(Protocol):
-    """A head, as far as it says how good the model is."""
-
-    def calibrate(self, results: Results, store: TokenStore) -> Mapping[str, float]:
-        """Chooses what validation decides, such as a threshold."""
-
-    def metrics(self, results: Results, store: TokenStore) -> dict[str, float]:
-        """The metrics of a split."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +29,6 @@ class Evaluate:
     Attributes:
         validation: the split.
         evaluator: runs the model on it.
-        scorer: makes metrics of the results.
         judges: whether the checkpoint is picked by what only `evaluator.judged` finds.
         averages: inside, the weights are their moving averages.
         raise_if_stopped: called after each batch.
@@ -51,7 +37,6 @@ class Evaluate:
     every: Every
     validation: TokenStore
     evaluator: Evaluator
-    scorer: Scorer
     judges: bool
     averages: Averages
     raise_if_stopped: Callable[[], None]
@@ -71,8 +56,8 @@ class Evaluate:
         step = moment.state.step
         on_batch = functools.partial(self._on_batch, "evaluating")
         results = self.evaluator.results(self.validation, on_batch)
-        self.scorer.calibrate(results, self.validation)
-        metrics = self.scorer.metrics(results, self.validation)
+        self.evaluator.calibrate(results, self.validation)
+        metrics = self.evaluator.scorer.metrics(results, self.validation)
         judged = self._judge(step) if self.judges else None
         moment.metrics = {**metrics, **(judged or {})}
         moment.evaluated = Evaluated(step, results, judged)

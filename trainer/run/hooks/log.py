@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from trainer.console.display import Display
 from trainer.run.hooks.hook import Every, Moment
@@ -21,6 +22,7 @@ class LogTraining:
         schedule: the learning rate of each step.
         steps_per_epoch: of stored data.
         meter: the speed so far.
+        objectives: names of what is minimised.
     """
 
     every: Every
@@ -28,12 +30,13 @@ class LogTraining:
     schedule: Schedule
     steps_per_epoch: int
     meter: Meter
+    objectives: Sequence[str]
 
     def __call__(self, moment: Moment) -> None:
         """See the class."""
         state = moment.state
         metrics = {
-            "loss": state.mean_loss(),
+            **self._losses(state),
             "learning_rate": float(self.schedule(state.step - 1)),
             "gradient_norm": state.gradient_norm,
             **self._position(state),
@@ -41,6 +44,15 @@ class LogTraining:
         state.start_log_interval()
         speed = {"real_tokens_per_s": self.meter.real_tokens_per_s(state)}
         self.logs.write(state.step, "train", metrics, unrepeatable=speed)
+
+    def _losses(self, state: RunState) -> dict[str, float]:
+        """The loss; where it is the sum of several objectives, each of them, too."""
+        means = state.mean_losses()
+        by_objective = {}
+        if len(means) > 1:
+            names = (f"loss_{name}" for name in self.objectives)
+            by_objective = dict(zip(names, means, strict=True))
+        return {"loss": sum(means), **by_objective}
 
     def _position(self, state: RunState) -> dict[str, float]:
         if state.stream is not None:

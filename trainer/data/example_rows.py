@@ -1,0 +1,76 @@
+"""The rows of tokens that examples have at a step: as they are stored, or drawn anew."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Protocol
+
+import numpy as np
+
+from trainer.data.reader import Columns, Draw, Draws, Reader
+from trainer.data.store import TokenStore
+
+EVALUATION = -1  # the step of what is evaluated
+
+
+class ExampleRows(Protocol):
+    """The rows of a split's examples."""
+
+    def lengths(self, store: TokenStore, indices: np.ndarray, step: int) -> np.ndarray:
+        """(n,) the tokens of these (n,) examples in an optimizer step; EVALUATION is one, too."""
+        ...
+
+    def longest(self, store: TokenStore) -> int:
+        """The most tokens that an example may have."""
+        ...
+
+    def columns(self, store: TokenStore, index: int, step: int) -> Columns:
+        """Columns of one example's tokens, (length,) each, and what is drawn of the example."""
+        ...
+
+
+class StoredRows:
+    """As preparation has encoded them."""
+
+    def lengths(self, store: TokenStore, indices: np.ndarray, step: int) -> np.ndarray:
+        """See `ExampleRows`."""
+        return store.lengths[indices]
+
+    def longest(self, store: TokenStore) -> int:
+        """See `ExampleRows`."""
+        return int(store.lengths.max())
+
+    def columns(self, store: TokenStore, index: int, step: int) -> Columns:
+        """See `ExampleRows`."""
+        return store.example(index)
+
+
+@dataclasses.dataclass(frozen=True)
+class DrawnRows:
+    """As a reader draws them at each step.
+
+    Attributes:
+        reader: draws.
+        seed: of the run.
+    """
+
+    reader: Draws
+    seed: int
+
+    def lengths(self, store: TokenStore, indices: np.ndarray, step: int) -> np.ndarray:
+        """See `ExampleRows`."""
+        return self.reader.drawn_lengths(store, indices, Draw(self.seed, step))
+
+    def longest(self, store: TokenStore) -> int:
+        """See `ExampleRows`."""
+        return self.reader.longest(store)
+
+    def columns(self, store: TokenStore, index: int, step: int) -> Columns:
+        """See `ExampleRows`."""
+        drawn = self.reader.draw(store, index, Draw(self.seed, step))
+        return {**store.example(index), **drawn}
+
+
+def rows_of(reader: Reader, seed: int) -> ExampleRows:
+    """The rows of the examples of a reader, in a run with this seed."""
+    return DrawnRows(reader, seed) if isinstance(reader, Draws) else StoredRows()
