@@ -153,15 +153,13 @@ def test_several_bad_lines_are_counted(trained, tmp_path, capsys, monkeypatch):
 
 def skip_the_model(monkeypatch):
     """Only the reading is tried: no model is built, every answer is the same."""
-    kept = types.SimpleNamespace(model=None)
+    graph = types.SimpleNamespace(
+        decode=lambda outputs, row, example: {"label": outputs["label"][row].decode()}
+    )
+    kept = types.SimpleNamespace(model=types.SimpleNamespace(graph=graph))
     monkeypatch.setattr("trainer.modes.predict.load_kept", lambda *_: kept)
-    outputs = {"label": tf.constant(["pos"] * 99), "probabilities": tf.constant([[0.5, 0.5]] * 99)}
-
-    def serve(model, head):
-        head.vocabulary = {"labels": ["neg", "pos"]}
-        return types.SimpleNamespace(texts=lambda *_: outputs)
-
-    monkeypatch.setattr("trainer.serve.answerers.make_server", serve)
+    server = types.SimpleNamespace(texts=lambda *_: {"label": tf.constant(["pos"] * 99)})
+    monkeypatch.setattr("trainer.serve.answerers.make_server", lambda model, head: server)
 
 
 def test_an_empty_input_gives_an_empty_output(trained, tmp_path, monkeypatch):
@@ -317,7 +315,7 @@ def test_a_long_document_has_one_answer(trained, tmp_path, monkeypatch, kind):
     assert [answer["text"] for answer in answers] == (
         [content] if kind == "file" else content.splitlines()
     )
-    assert all(set(answer) == {"text", "label", "probabilities"} for answer in answers)
+    assert all(set(answer) == {"text", "label"} for answer in answers)
 
 
 @pytest.mark.parametrize(

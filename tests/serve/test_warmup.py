@@ -5,6 +5,7 @@ order of the inputs.
 import json
 
 import pytest
+import tensorflow as tf
 
 from tests.golden.make_warmup import REQUESTS
 from tests.toy import ROOT
@@ -44,7 +45,8 @@ def request(log: bytes) -> list[tuple[int, bytes]]:
 
 @pytest.mark.parametrize("number", range(len(REQUESTS)))
 def test_a_request_is_the_real_message(number):
-    found = prediction_log(REQUESTS[number]["inputs"], signature=REQUESTS[number]["signature"])
+    inputs = {name: tf.constant(texts) for name, texts in REQUESTS[number]["inputs"].items()}
+    found = prediction_log(inputs, signature=REQUESTS[number]["signature"])
     golden = GOLDEN[number]
     if "log" in golden:
         assert golden["inputs"] == REQUESTS[number]["inputs"] and request(found) == request(
