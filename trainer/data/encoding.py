@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from trainer.data.reader import Input, Reader, TokenColumns, Value
+from trainer.data.reader import Columns, Input, Reader, TokenColumns, Value
 
 # (B,) tensors -> token columns, and counts of what was lost
 EncodingGraph = Callable[..., tuple[dict[str, tf.Tensor | tf.RaggedTensor], dict[str, tf.Tensor]]]
@@ -19,11 +19,13 @@ class Encoded(NamedTuple):
 
     Attributes:
         tokens: the token columns, flat, and the lengths of the rows.
+        columns: of the rows, (rows, …) each.
         example: (rows,) int32, which of the B examples each row is of.
         lost: (B,) int32 counts of what was lost, by the ledger's kinds.
     """
 
     tokens: TokenColumns
+    columns: Columns
     example: np.ndarray
     lost: dict[str, np.ndarray]
 
@@ -70,12 +72,16 @@ def encode_batch(
     """
     columns, counts = graph(*input_tensors(inputs, examples))
     example = columns.pop("example", None)
-    tokens = {
-        name: (ragged.flat_values.numpy(), ragged.row_lengths().numpy())
-        for name, ragged in columns.items()
-    }
+    tokens: TokenColumns = {}
+    of_rows: Columns = {}
+    for name, column in columns.items():
+        if isinstance(column, tf.RaggedTensor):
+            tokens[name] = column.flat_values.numpy(), column.row_lengths().numpy()
+        else:
+            of_rows[name] = column.numpy()
     return Encoded(
         tokens,
+        of_rows,
         np.arange(len(examples), dtype=np.int32) if example is None else example.numpy(),
         {kind: count.numpy() for kind, count in counts.items()},
     )

@@ -189,6 +189,7 @@ class Preparation:
                 tokens = self.head.finish_rows(tokens, example, split.labels[examples])
             files, lines = split.places[examples][example].T
             columns = {
+                **encoded.columns,
                 "content_hash": split.hashes[examples][example],
                 "origin_file": files,
                 "origin_line": lines,

@@ -147,8 +147,9 @@ class Reader(Protocol):
         Args:
             inputs: (B,) each, one for each of `inputs`.
         Returns:
-            ragged (rows, None) int32 columns, and for several rows a text `example` (rows,) int32;
-            counts by the ledger's kinds, (B,) int32.
+            columns of the tokens, ragged (rows, None) int32, and of the rows, dense (rows, …); for
+            several rows an example `example` (rows,) int32. Counts by the ledger's kinds, (B,)
+            int32.
         """
         ...
 

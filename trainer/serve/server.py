@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -23,7 +23,7 @@ class Server:
     Attributes:
         texts: `serving_default`, takes the head's raw inputs, (B,) each.
         token_ids: takes token_ids (B, S) int32, 0 being padding told apart by padding_mask (B, S)
-            int32, and what else the head takes of each token.
+            int32, and what else the head takes of each token or of each row.
         generate: takes a text, (B,) string; None where the head does not generate.
         weights: the model's, as plain variables: a SavedModel must not name Keras.
     """
@@ -54,7 +54,10 @@ def make_server(model: Model, head: Head) -> Server:
     """Compiles nothing yet: a function is traced when it is first called or saved."""
     answering = _Answering(model, model.graph, head.reader)
     texts = input_specs(head.reader.inputs)
-    tokens = [tf.TensorSpec([None, None], tf.int32, name=name) for name in answering.inputs]
+    tokens = [
+        tf.TensorSpec([None, None] if of_tokens else [None], tf.int32, name=name)
+        for name, of_tokens in answering.inputs.items()
+    ]
     text = [tf.TensorSpec([None], tf.string, name="text")]
     return Server(
         texts=tf.function(answering.texts, autograph=False, input_signature=texts),
@@ -77,25 +80,23 @@ class _Answering:
     reader: Reader
 
     @property
-    def inputs(self) -> tuple[str, ...]:
-        """The columns of tokens that the model takes."""
-        served = (
-            column.name
+    def inputs(self) -> dict[str, bool]:
+        """The columns that the model takes, and whether each has a value a token."""
+        served = {
+            column.name: column.per_token
             for column in self.reader.columns
-            if column.per_token and column.fed and column.encoded
-        )
-        return ("token_ids", "padding_mask", *served)
+            if column.fed and column.encoded
+        }
+        return {"token_ids": True, "padding_mask": True, **served}
 
     def texts(self, *raw: tf.Tensor) -> dict[str, tf.Tensor]:
         """The answers to (B,) raw inputs, which may go through several rows each."""
         columns, _ = self.reader.encode(*raw)
-        token_columns = {
-            name: values for name, values in columns.items() if isinstance(values, tf.RaggedTensor)
-        }
+        taken = {name: columns[name] for name in self.inputs if name in columns}
         results = (
-            _in_parts(self._results_of_rows, token_columns)
+            _in_parts(self._results_of_rows, taken)
             if self.reader.rows is not RowKind.ONE
-            else self._results_of_rows(token_columns)
+            else self._results_of_rows(taken)
         )
         by_row = {
             name: (
@@ -118,7 +119,10 @@ class _Answering:
     def _results_of_rows(self, columns: Tensors) -> dict[str, tf.Tensor]:
         """The results of ragged rows; those of tokens one after the other."""
         token_ids = columns["token_ids"]
-        batch = {name: columns[name].to_tensor() for name in self.inputs if name in columns}
+        batch = {
+            name: values.to_tensor() if isinstance(values, tf.RaggedTensor) else values
+            for name, values in columns.items()
+        }
         batch["padding_mask"] = tf.ones_like(token_ids).to_tensor()
         lengths = token_ids.row_lengths()
         return {
@@ -136,7 +140,7 @@ class _Answering:
 
 
 def _in_parts(
-    call: Callable[[Tensors], dict[str, tf.Tensor]], columns: Mapping[str, tf.RaggedTensor]
+    call: Callable[[Tensors], dict[str, tf.Tensor]], columns: Tensors
 ) -> dict[str, tf.Tensor]:
     """What `call` returns of all rows, made of ROWS_AT_ONCE rows at a time.
 
