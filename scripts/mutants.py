@@ -147,20 +147,31 @@ MUTANTS = (
         ("tests/heads/test_tags.py::test_the_best_tags_never_break_the_scheme",),
     ),
     Mutant(
-        "no answer is the largest over the windows, as served",
-        "trainer/heads/question_answering.py",
-        'tf.math.unsorted_segment_min(results["none"], example, batch)',
-        'tf.math.unsorted_segment_max(results["none"], example, batch)',
+        "no answer is the largest over the windows",
+        "trainer/heads/question_answering/answers.py",
+        'tf.math.unsorted_segment_min(results["none"], example, texts)',
+        'tf.math.unsorted_segment_max(results["none"], example, texts)',
+        (
+            "tests/heads/test_question_answering.py::test_the_answers_are_the_best_of_all_windows",
+            "tests/heads/test_question_answering.py::"
+            "test_figures_over_windows_and_the_threshold_that_suits_them_best",
+        ),
+    ),
+    Mutant(
+        "the threshold lets through what it should refuse",
+        "trainer/heads/question_answering/answers.py",
+        "tf.ones_like(better[:, :1]) * -self.threshold",
+        "tf.ones_like(better[:, :1]) * self.threshold",
         ("tests/heads/test_question_answering.py::test_the_answers_are_the_best_of_all_windows",),
     ),
     Mutant(
-        "no answer is the largest over the windows, as scored",
-        "trainer/heads/question_answering.py",
-        'results["none"][windows].min()',
-        'results["none"][windows].max()',
+        "the windows of a block are those of the first questions",
+        "trainer/heads/question_answering/evaluated.py",
+        "stored_columns(store, windows, questions.start)",
+        "stored_columns(store, windows)",
         (
             "tests/heads/test_question_answering.py::"
-            "test_figures_over_windows_and_the_threshold_that_suits_them_best",
+            "test_the_answers_that_are_judged_are_those_that_are_served",
         ),
     ),
     Mutant(

@@ -2,6 +2,7 @@
 scripts do.
 """
 
+import functools
 import json
 import pathlib
 import random
@@ -18,8 +19,10 @@ from trainer.backbones import huggingface
 from trainer.data.batch import Batch
 from trainer.data.prepare import prepare
 from trainer.errors import ConfigError, DataError
-from trainer.heads import _answers
-from trainer.heads.question_answering import EDGE, MIDDLE, NEVER, Head, Settings
+from trainer.heads.question_answering import Settings, evaluated, make_head, official
+from trainer.heads.question_answering.alignment import EDGE, MIDDLE
+from trainer.heads.question_answering.spans import NEVER
+from trainer.heads.question_answering.threshold import best_threshold
 from trainer.run.model import Model
 from trainer.serve.server import make_server
 from trainer.settings.schema import DataSettings
@@ -66,13 +69,29 @@ def prepared_of(folder, weights, rows, *, head=None, **keys):
         **{"seq_len": 20, "text": ["question", "context"], "label": "answers", **keys},
     )
     tokenizer = load_tokenizer(weights)
-    made = Head(Settings(**{**SMALL, **(head or {})}), data, tokenizer)
-    return made, prepare(data, made, tokenizer.fingerprint)
+    made = make_head(Settings(**{**SMALL, **(head or {})}), data, tokenizer)
+    return made, prepare(data, made.reader, tokenizer.fingerprint)
+
+
+def head_of(**settings):
+    data = DataSettings(source="jsonl", train="", text=["q", "c"], label="answers", seq_len=20)
+    return make_head(Settings(**{**SMALL, **settings}), data, toy.TEMPLATE)
 
 
 def model_of(weights, head, vocabulary):
     encoder, _ = huggingface.load_backbone(weights)
     return Model(encoder, head.build(encoder, vocabulary, 1))
+
+
+@pytest.fixture(scope="module")
+def graph_of(weights):
+    encoder, _ = huggingface.load_backbone(weights)
+
+    def build(head, *, unanswerable=False, threshold=0.0):
+        graph = head.build(encoder, {"labels": [], "unanswerable": unanswerable}, 1)
+        return graph.calibrated({"threshold": threshold})
+
+    return build
 
 
 def test_each_answer_is_labelled_in_the_windows_that_have_it_whole(tmp_path, weights):
@@ -156,31 +175,23 @@ def test_an_answer_is_checked_against_its_text(tmp_path, weights, answer, start,
 def test_the_first_answer_that_stands_in_the_context_is_learnt(
     weights, context, answers, place, state
 ):
-    head = Head(
-        Settings(**SMALL),
-        DataSettings(source="jsonl", train="", text=["q", "c"], label="answers", seq_len=20),
-        toy.TEMPLATE,
-    )
+    head = head_of()
     row = {
         "q": "?",
         "c": context,
         "answers": [{"text": text, "answer_start": start} for text, start in answers],
     }
-    gold = head.label(Example(row, Origin("x", 1)))
+    gold = head.reader.label(Example(row, Origin("x", 1)))
     assert (gold.start, gold.state) == (place, state) and gold.texts == tuple(
         text for text, _ in answers
     )
 
 
 def test_plausible_answers_to_a_question_that_has_none_are_not_learnt(weights):
-    head = Head(
-        Settings(**SMALL),
-        DataSettings(source="jsonl", train="", text=["q", "c"], label="answers", seq_len=20),
-        toy.TEMPLATE,
-    )
+    head = head_of()
     row = {"q": "?", "c": "the film", "answers": [{"text": "film", "answer_start": 4}]}
     assert [
-        head.label(Example({**row, "is_impossible": value}, Origin("x", 1))).state
+        head.reader.label(Example({**row, "is_impossible": value}, Origin("x", 1))).state
         for value in (True, False, None)
     ] == ["none", "found", "found"]
 
@@ -225,7 +236,7 @@ def test_every_answer_of_the_length_that_windows_share_can_be_chosen_in_one(
         for number, (place, text) in enumerate(answers)
     ]
     head, prepared = prepared_of(tmp_path, weights, rows, window_overlap=overlap)
-    assert head.overlap >= 5 and prepared.ledger.count("train", "unreachable_answers") == 0
+    assert head.reader.overlap >= 5 and prepared.ledger.count("train", "unreachable_answers") == 0
     store = prepared.splits["train"]
     chosen = np.zeros(len(rows), int)
     for index in range(len(store)):
@@ -322,7 +333,7 @@ def test_answers_may_not_say_where_they_stand_or_be_none(tmp_path, weights):
     ]
     head, _ = prepared_of(tmp_path, weights, questions(2))
     golds = [
-        head.label(
+        head.reader.label(
             Example({"question": "what?", "context": context, "answers": [answer]}, Origin("x", 1))
         )
         for answer, _ in answers
@@ -394,7 +405,7 @@ def test_answers_as_lists_side_by_side_are_read_too(tmp_path, weights):
 )
 def test_settings_that_do_not_go_together_are_refused(head, data, message):
     with pytest.raises(ConfigError) as caught:
-        Head(
+        make_head(
             Settings(**{**SMALL, **head}),
             DataSettings(
                 **{"source": "jsonl", "train": "", "text": ["question", "context"], **data}
@@ -486,13 +497,9 @@ def test_a_train_without_answers_is_refused(tmp_path, weights):
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_the_best_spans_are_those_of_all_pairs_tried(weights, packed):
+def test_the_best_spans_are_those_of_all_pairs_tried(graph_of, packed):
     """Against every beginning and every end, in rows of one example and of two."""
-    head = Head(
-        Settings(**SMALL),
-        DataSettings(source="jsonl", train="", text=["question", "context"], seq_len=20),
-        toy.TEMPLATE,
-    )
+    head = head_of()
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(1, 24, 2)).astype(np.float32)
     ids = np.array([[1] * 10 + [2] * 12 + [0] * 2] if packed else [[1] * 22 + [0] * 2], np.int32)
@@ -515,7 +522,8 @@ def test_the_best_spans_are_those_of_all_pairs_tried(weights, packed):
             for number in range(len(starts))
         ]
     )
-    results = {name: value.numpy() for name, value in head.results(tf.constant(own), batch).items()}
+    results = graph_of(head).results(tf.constant(own), batch)
+    results = {name: value.numpy() for name, value in results.items()}
     for number, start in enumerate(starts):
         mine = np.flatnonzero(ids[0] == number + 1)
         spans = sorted(
@@ -559,7 +567,8 @@ def served(tmp_path_factory, weights, request):
         folder, weights, questions(30, unanswerable=share), head={"top_k": top_k}
     )
     model = model_of(weights, head, prepared.vocabulary)
-    head.output.kernel.assign(np.random.default_rng(0).normal(size=head.output.kernel.shape))
+    kernel = model.graph.output.kernel
+    kernel.assign(np.random.default_rng(0).normal(size=kernel.shape))
     return types.SimpleNamespace(
         head=head, model=model, server=make_server(model, head), unanswerable=share > 0, top_k=top_k
     )
@@ -570,7 +579,7 @@ def ask(served, pairs):
         tf.constant([text.encode() for text in column]) for column in zip(*pairs, strict=True)
     ]
     outputs = {name: value.numpy() for name, value in served.server.texts(*columns).items()}
-    return [served.head.decode(outputs, row) for row in range(len(pairs))]
+    return [served.model.graph.decode(outputs, row) for row in range(len(pairs))]
 
 
 CHARACTERS = st.one_of(
@@ -603,7 +612,7 @@ def test_an_answer_is_always_a_slice_of_its_context(served, pairs):
             assert other["answer"] == context[max(other["start"], 0) : max(other["end"], 0)]
 
 
-def test_gold_answers_can_be_given_whole(tmp_path, weights):
+def test_gold_answers_can_be_given_whole(tmp_path, weights, graph_of):
     """The span that is learnt is the answer to its last accent, at either end, between tabs and in
     the second of two windows, and is judged right.
     """
@@ -640,7 +649,7 @@ def test_gold_answers_can_be_given_whole(tmp_path, weights):
         tmp_path, weights, rows, validation=str(toy.write_jsonl(tmp_path / "dev.jsonl", rows))
     )
     store = prepared.splits["validation"]
-    head.vocabulary = prepared.vocabulary
+    assert not prepared.vocabulary["unanswerable"]
     label = np.asarray(store.columns["label"])
     results = {
         "score": np.where(label.any(1), 1.0, -1.0)[:, None],
@@ -650,7 +659,7 @@ def test_gold_answers_can_be_given_whole(tmp_path, weights):
         "loss": np.zeros(len(label)),
     }
     assert (
-        head.metrics(results, store)["exact_match"] == 100
+        head.scorer(graph_of(head)).metrics(results, store)["exact_match"] == 100
         and prepared.ledger.count("validation", "unreachable_answers") == 0
     )
     for row in np.flatnonzero(label.any(1)):
@@ -668,7 +677,9 @@ def test_windows_go_through_the_encoder_a_few_at_a_time(served, monkeypatch):
     for one, other in zip(
         whole,
         ask(
-            types.SimpleNamespace(head=served.head, server=make_server(served.model, served.head)),
+            types.SimpleNamespace(
+                model=served.model, server=make_server(served.model, served.head)
+            ),
             pairs,
         ),
         strict=True,
@@ -684,16 +695,11 @@ def test_windows_go_through_the_encoder_a_few_at_a_time(served, monkeypatch):
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0, -1.0])
-def test_the_answers_are_the_best_of_all_windows(threshold):
+def test_the_answers_are_the_best_of_all_windows(graph_of, threshold):
     """Against the candidates of every window, sorted by hand."""
     rng, count = np.random.default_rng(0), 3
     example = np.array([0, 0, 1, 2, 2, 2])  # windows of three texts
-    head = Head(
-        Settings(**{**SMALL, "top_k": 3}),
-        DataSettings(source="jsonl", train="", text=["q", "c"], seq_len=20),
-        toy.TEMPLATE,
-    )
-    head.threshold = threshold
+    head = head_of(top_k=3)
     contexts = ["0123456789" * 3] * 3
     shift = np.array([0, 10, 0, 0, 10, 20])[:, None]
     start = tf.RaggedTensor.from_tensor(
@@ -710,10 +716,10 @@ def test_the_answers_are_the_best_of_all_windows(threshold):
         for name, value in {"score": score, "first": first, "last": last, "none": none}.items()
     }
     for unanswerable in (False, True):
-        head.vocabulary = {"unanswerable": unanswerable}
+        graph = graph_of(head, unanswerable=unanswerable, threshold=threshold)
         found = {
             name: value.numpy()
-            for name, value in head.answers(
+            for name, value in graph.answers(
                 results, columns, (tf.constant(["?"] * 3), tf.constant(contexts))
             ).items()
         }
@@ -735,7 +741,7 @@ def test_the_answers_are_the_best_of_all_windows(threshold):
                     (none[windows].min() - threshold, np.exp(none[windows].min()) / total, -1, -1)
                 )
             ranked = sorted(ranked, reverse=True)[:3]
-            decoded = head.decode(found, text)
+            decoded = graph.decode(found, text)
             assert [(answer["start"], answer["end"]) for answer in decoded["n_best"]] == [
                 (a, b) for *_, a, b in ranked
             ]
@@ -774,7 +780,7 @@ def test_the_figures_are_those_of_other_packages(cases, script, language):
     answers (tests/golden/make_squad.py).
     """
     for case in GOLDEN[cases]:
-        assert _answers.best(
+        assert official.figures(
             case["answer"], case["golds"], language, v2=script == "v2"
         ) == pytest.approx(tuple(case[script]), abs=1e-6), case
 
@@ -785,7 +791,7 @@ def test_the_threshold_reaches_the_best_f1_of_all():
             np.array(values, np.float64)
             for values in (case["margin"], case["f1"], 1 - np.array(case["has"]))
         )
-        threshold = _answers.best_threshold(margin, f1, of_none)
+        threshold = best_threshold(margin, f1, of_none)
         assert 100 * np.where(margin > threshold, of_none, f1).mean() == pytest.approx(case["best"])
 
 
@@ -793,7 +799,7 @@ def test_equal_margins_are_not_parted():
     margin = np.array([1.0, 1.0, 2.0])
     f1 = np.array([1.0, 0.0, 0.0])
     of_none = np.array([0.0, 1.0, 1.0])
-    threshold = _answers.best_threshold(margin, f1, of_none)
+    threshold = best_threshold(margin, f1, of_none)
     scores = {value: np.where(margin > value, of_none, f1).mean() for value in (0.0, 1.5, 3.0)}
     assert (
         np.where(margin > threshold, of_none, f1).mean()
@@ -813,13 +819,14 @@ def test_equal_margins_are_not_parted():
     ],
 )
 def test_chinese_answers_are_judged_by_their_characters(answer, gold, exact, f1):
-    assert _answers.best(answer, [gold], "zh", v2=False) == pytest.approx((exact, f1))
+    assert official.figures(answer, [gold], "zh", v2=False) == pytest.approx((exact, f1))
 
 
-def test_figures_over_windows_and_the_threshold_that_suits_them_best(tmp_path, weights):
+def test_figures_over_windows_and_the_threshold_that_suits_them_best(tmp_path, weights, graph_of):
     dev = toy.write_jsonl(tmp_path / "dev.jsonl", questions(40, seed=1, unanswerable=0.4))
     head, prepared = prepared_of(tmp_path, weights, questions(60), validation=str(dev))
-    head.vocabulary = {**prepared.vocabulary, "unanswerable": True}
+    graph = graph_of(head, unanswerable=True)
+    metrics = head.scorer(graph).metrics
     store = prepared.splits["validation"]
     rng = np.random.default_rng(0)
     label = np.asarray(store.columns["label"])
@@ -834,41 +841,78 @@ def test_figures_over_windows_and_the_threshold_that_suits_them_best(tmp_path, w
         "loss": np.ones(len(label), np.float32),
     }
     # the threshold is 0: 5 is better than 3, 1 is not
-    assert head.metrics(results, store)["exact_match"] == 100
-    perfect = head.metrics(results, store)
+    assert metrics(results, store)["exact_match"] == 100
+    perfect = metrics(results, store)
     assert perfect["HasAns_f1"] == perfect["NoAns_f1"] == perfect["f1"] == 100
     # windows behind the first of a question
     further = np.r_[False, np.diff(store.columns["example"]) == 0]
     # the least of them counts
     assert (
         further.any()
-        and head.metrics({**results, "none": results["none"] + 10 * further}, store) == perfect
+        and metrics({**results, "none": results["none"] + 10 * further}, store) == perfect
     )
     worse = {**results, "none": results["none"] + 7}
-    assert head.metrics(worse, store)["HasAns_f1"] == 0
-    assert (
-        5 < head.calibration(worse, store)["threshold"] < 9
-        and head.calibrated(head.calibration(worse, store)).metrics(worse, store)["f1"] == 100
+    assert metrics(worse, store)["HasAns_f1"] == 0
+    calibration = graph.calibration(worse, store)
+    calibrated = graph.calibrated(calibration)
+    assert 5 < calibration["threshold"] < 9
+    assert head.scorer(calibrated).metrics(worse, store)["f1"] == 100
+    # the layers are the same, and the graph that was is not changed
+    assert calibrated.layers is graph.layers and graph.threshold == 0
+
+
+@pytest.mark.parametrize("top_k", [1, 2])
+def test_the_answers_that_are_judged_are_those_that_are_served(
+    tmp_path, weights, graph_of, monkeypatch, top_k
+):
+    """All texts at once, as a server has them, and a few at a time, as they are judged."""
+    rows = questions(40, seed=1, unanswerable=0.4)
+    for number, row in enumerate(rows):
+        row["context"] += " 😀 cafe\u0301" * (number % 3)
+    dev = toy.write_jsonl(tmp_path / "dev.jsonl", rows)
+    head, prepared = prepared_of(
+        tmp_path, weights, questions(60), validation=str(dev), head={"top_k": top_k}
     )
-    other = Head(head.settings, head.data, head.tokenizer)
-    other.calibrated({"threshold": head.threshold})
-    assert other.threshold == head.threshold
+    graph = graph_of(head, unanswerable=True, threshold=0.5)
+    store = prepared.splits["validation"]
+    rng = np.random.default_rng(0)
+    shape = (len(store), SMALL["n_best"])
+    first = np.stack([rng.integers(0, length, shape[1]) for length in store.lengths])
+    results = {
+        "score": rng.normal(size=shape).astype(np.float32),
+        "first": np.maximum(first - 1, 4).astype(np.int32),
+        "last": np.maximum(first - 1, 4).astype(np.int32),
+        "none": rng.normal(1.5, 1, shape[0]).astype(np.float32),
+        "loss": np.ones(shape[0], np.float32),
+    }
+    inputs = [tf.constant([row[field] for row in rows]) for field in ("question", "context")]
+    columns, _ = head.reader.encode(*inputs)
+    tensors = {result: tf.constant(values) for result, values in results.items()}
+    served = graph.answers(tensors, columns, inputs)["answer"].numpy()
+    judged = [
+        official.figures(answer.decode(), [gold["text"] for gold in row["answers"]], "en", v2=True)
+        for answer, row in zip(served, rows, strict=True)
+    ]
+    monkeypatch.setattr(
+        evaluated, "blocks_of_texts", functools.partial(evaluated.blocks_of_texts, texts=7)
+    )
+    metrics = head.scorer(graph).metrics(results, store)
+    exact_match, f1 = 100 * np.mean(judged, axis=0)
+    assert metrics["exact_match"] == pytest.approx(exact_match) and 0 < exact_match < 100
+    assert metrics["f1"] == pytest.approx(f1)
+    assert 5 < sum(not answer for answer in served) < 35
 
 
 @pytest.mark.parametrize(
     ("none", "near"),
     [((5.0001, 9.0), True), ((9.0, 5.0001), True), ((4.0, 5.0001), False), ((9.0, 9.0), False)],
 )
-def test_an_answer_is_in_doubt_where_no_answer_is_as_good(none, near):
+def test_an_answer_is_in_doubt_where_no_answer_is_as_good(graph_of, none, near):
     """By the window that says it least."""
-    head = Head(
-        Settings(**SMALL),
-        DataSettings(source="jsonl", train="", text=["q", "c"], seq_len=20),
-        toy.TEMPLATE,
-    )
-    head.vocabulary = {"unanswerable": True}
+    head = head_of()
+    graph = graph_of(head, unanswerable=True)
     results = {"score": tf.constant([[5.0, 1.0], [2.0, 1.0]]), "none": tf.constant(none)}
-    found = head.ambiguous({"start": np.zeros(1)}, results, {"example": tf.constant([0, 0])}, 1e-4)
+    found = graph.ambiguous({"start": np.zeros(1)}, results, {"example": tf.constant([0, 0])}, 1e-4)
     assert found["start"].tolist() == [near]
 
 
@@ -888,14 +932,14 @@ def test_answers_longer_than_any_that_is_given_are_warned_of(tmp_path, weights):
         "count": 2,
         "first": f"{tmp_path / 'train.jsonl'}:2",
     }
-    assert head.warnings(prepared.vocabulary, prepared.splits) == [
+    assert head.reader.warnings(prepared.vocabulary, prepared.splits) == [
         "data.train: 2 of 4 gold answers have more than head.max_answer_tokens = 5 tokens (the"
         " longest 12): none of them is ever given. Raise --head.max_answer_tokens, to 12 for all"
     ]
     # over several windows, none of which has all of it
     short, prepared = prepared_of(tmp_path, weights, rows, seq_len=20)
     assert prepared.ledger.count("train", "long_answers") == 2
-    assert short.warnings(prepared.vocabulary, prepared.splits)[0].endswith(
+    assert short.reader.warnings(prepared.vocabulary, prepared.splits)[0].endswith(
         "to 12 for all, and --data.seq_len to 31, so that windows share as many"
     )
     high, prepared = prepared_of(
@@ -903,44 +947,35 @@ def test_answers_longer_than_any_that_is_given_are_warned_of(tmp_path, weights):
     )
     assert (
         prepared.ledger.count("train", "long_answers") == 0
-        and high.warnings(prepared.vocabulary, prepared.splits) == []
+        and high.reader.warnings(prepared.vocabulary, prepared.splits) == []
     )
 
 
 def test_a_question_is_shown_with_what_is_learnt_of_it(weights):
-    head = Head(
-        Settings(**SMALL),
-        DataSettings(source="jsonl", train="", text=["q", "c"], label="answers", seq_len=20),
-        toy.TEMPLATE,
-    )
+    head = head_of()
     context = "the " * 20 + "film was great"
     for answers, around, answer in (
         ([{"text": "film", "answer_start": 80}], "…" + "the " * 10 + "film was great", "film"),
         ([], context, ""),
     ):
         example = Example({"q": "what?", "c": context, "answers": answers}, Origin("x", 1))
-        shown = head.shown(example, head.values(example), head.label(example))
+        reader = head.reader
+        shown = reader.shown(example, reader.values(example), reader.label(example))
         assert shown == [("q", "what?"), ("c", around), ("answer", answer)]
 
 
-def test_a_checkpoints_layer_is_taken_over(weights):
-    head = Head(
-        Settings(**SMALL),
-        DataSettings(source="jsonl", train="", text=["q", "c"], seq_len=20),
-        toy.TEMPLATE,
-    )
-    model_of(weights, head, {"labels": [], "unanswerable": False})
-    tensors, updates = head.save_tensors()
+def test_a_checkpoints_layer_is_taken_over(graph_of):
+    graph = graph_of(head_of())
+    tensors, updates = graph.save_tensors()
     assert updates["architectures"] == ["BertForQuestionAnswering"] and tensors[
         "qa_outputs.weight"
     ].shape == (2, 16)
-    other = Head(Settings(**SMALL), head.data, toy.TEMPLATE)
-    model_of(weights, other, {"labels": [], "unanswerable": False})
+    other = graph_of(head_of())
     assert other.load_tensors(huggingface.TaskHead({})).tensors == []
     assert other.load_tensors(
         huggingface.TaskHead({name: tensor + 1 for name, tensor in tensors.items()})
     ).tensors == ["qa_outputs.weight", "qa_outputs.bias"]
-    np.testing.assert_allclose(other.output.kernel.numpy(), head.output.kernel.numpy() + 1)
+    np.testing.assert_allclose(other.output.kernel.numpy(), graph.output.kernel.numpy() + 1)
 
 
 def test_questions_are_learnt_exported_and_answered(tmp_path, weights, capsys):

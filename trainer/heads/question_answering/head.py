@@ -1,0 +1,69 @@
+"""Questions, their reader, graph and scorer together."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from trainer.data.reader import Vocabulary
+from trainer.errors import ConfigError
+from trainer.heads.contract import Graph, Head, Metric, Scorer
+from trainer.heads.question_answering.graph import QuestionGraph, make_graph
+from trainer.heads.question_answering.reader import QuestionReader, make_reader
+from trainer.heads.question_answering.scorer import METRICS, QuestionScorer
+from trainer.heads.question_answering.settings import Settings
+from trainer.settings.schema import DataSettings
+
+if TYPE_CHECKING:
+    from trainer.backbones.backbone import Backbone
+    from trainer.backbones.config import BackboneConfig
+    from trainer.text.tokenizer import Tokenizer
+
+
+@dataclasses.dataclass(frozen=True)
+class QuestionHead(Head):
+    """Answers that are spans of a context."""
+
+    settings: Settings
+    reader: QuestionReader
+
+    def check(self, backbone: BackboneConfig) -> None:
+        """Every backbone is one for the head."""
+
+    def build(self, backbone: Backbone, vocabulary: Vocabulary, seed: int) -> QuestionGraph:
+        """Makes the layer above the backbone.
+
+        Args:
+            backbone: with its weights.
+            vocabulary: what train taught.
+            seed: of the initial values.
+        """
+        return make_graph(self.settings, backbone, vocabulary, seed)
+
+    def scorer(self, graph: Graph) -> Scorer:
+        """Says how good the answers of a graph are. SQuAD's official figures."""
+        assert isinstance(graph, QuestionGraph)  # that `build` made
+        return QuestionScorer(graph.rule, self.settings.language)
+
+    def available_metrics(self, vocabulary: Vocabulary | None = None) -> tuple[Metric, ...]:
+        """SQuAD's figures; those of HasAns and NoAns where a split has both kinds."""
+        return METRICS
+
+
+def make_head(settings: Settings, data: DataSettings, tokenizer: Tokenizer) -> QuestionHead:
+    """The head that the config asks for.
+
+    Args:
+        settings: of the head.
+        data: of the config.
+        tokenizer: of question and context.
+    Raises:
+        ConfigError: the settings do not go together.
+    """
+    reader = make_reader(settings, data, tokenizer)
+    if settings.top_k > settings.n_best:
+        raise ConfigError(
+            f"head.top_k: {settings.top_k} answers are chosen from the head.n_best ="
+            f" {settings.n_best} best of each text. Raise head.n_best."
+        )
+    return QuestionHead(settings, reader)
