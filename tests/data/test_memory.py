@@ -140,7 +140,7 @@ def test_memory_does_not_grow_with_the_examples(tmp_path, small_blocks, case):
         growth(
             tmp_path,
             settings_of,
-            lambda settings: made.Head(made.Settings(**head), settings, tokenizer),
+            lambda settings: made.make_head(made.Settings(**head), settings, tokenizer).reader,
         )
         < MOST_BYTES
     )

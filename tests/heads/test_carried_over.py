@@ -272,17 +272,17 @@ def test_of_another_kind_the_rows_are_taken_and_it_is_said(tmp_path):
 
 
 def test_answers_are_those_of_start_and_end():
-    head = question_answering.Head(
+    head = question_answering.make_head(
         question_answering.Settings(),
         DataSettings(source="jsonl", train="", text=["q", "c"]),
         toy.TEMPLATE,
     )
-    head.build(
+    graph = head.build(
         huggingface.load_backbone(GOLDEN / "bert", pooler=False)[0],
         {"labels": [], "unanswerable": False},
         seed=1,
     )
-    said = head.load_tensors(
+    said = graph.load_tensors(
         huggingface.TaskHead(
             {"qa_outputs.weight": np.zeros((3, 30)), "qa_outputs.bias": np.zeros(3)}
         )

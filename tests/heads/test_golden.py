@@ -41,7 +41,7 @@ PAIRS = [(name, case) for name, cases in CASES.items() for case in cases]
 
 def model_of(name, folder):
     module, vocabulary, text = HEADS[name]
-    head = module.Head(
+    head = module.make_head(
         module.Settings(),
         DataSettings(source="jsonl", train="", text=text, seq_len=128),
         toy.TEMPLATE,
@@ -49,13 +49,14 @@ def model_of(name, folder):
     encoder, report = (
         load_backbone(folder, pooler=False) if name != "classification" else load_backbone(folder)
     )
-    return head, encoder, Model(encoder, head.build(encoder, vocabulary, 1)), report
+    graph = head.build(encoder, vocabulary, 1)
+    return graph, encoder, Model(encoder, graph), report
 
 
 @pytest.mark.parametrize(("name", "case"), PAIRS)
 def test_logits_are_pytorchs(name, case):
-    head, _, model, report = model_of(name, GOLDEN / case)
-    taken = head.load_tensors(read_task_head(GOLDEN / case)).tensors
+    graph, _, model, report = model_of(name, GOLDEN / case)
+    taken = graph.load_tensors(read_task_head(GOLDEN / case)).tensors
     assert report.new == [] and set(taken) == {
         tensor for tensor in report.unused if not tensor.startswith("pooler")
     }
@@ -68,9 +69,9 @@ def test_logits_are_pytorchs(name, case):
 
 @pytest.mark.parametrize(("name", "case"), PAIRS)
 def test_what_is_written_is_what_was_read(name, case, tmp_path):
-    head, encoder, _, _ = model_of(name, GOLDEN / case)
-    head.load_tensors(read_task_head(GOLDEN / case))
-    tensors, updates = head.save_tensors()
+    graph, encoder, _, _ = model_of(name, GOLDEN / case)
+    graph.load_tensors(read_task_head(GOLDEN / case))
+    tensors, updates = graph.save_tensors()
     save_huggingface(
         tmp_path / "saved", encoder, GOLDEN / case, head_tensors=tensors, config_updates=updates
     )
@@ -114,8 +115,8 @@ def test_nothing_is_left_of_the_labels_of_another_task(name, case, tmp_path):
     """A checkpoint of three classes, such as one for entailment: Hugging Face sizes every task's
     layer by its labels.
     """
-    head, encoder, _, _ = model_of(name, GOLDEN / case)
-    tensors, updates = head.save_tensors()
+    graph, encoder, _, _ = model_of(name, GOLDEN / case)
+    tensors, updates = graph.save_tensors()
     source = json.loads((GOLDEN / case / "config.json").read_text()) | {
         "id2label": {"0": "contradiction", "1": "neutral", "2": "entailment"},
         "label2id": {"contradiction": 0, "neutral": 1, "entailment": 2},

@@ -30,17 +30,6 @@ MEANINGS = {
     ),
     "empty_nodes": "empty nodes (8.1 in CoNLL-U), left out",
     "cut_targets": "targets cut, as data.seq_len leaves no room for them",
-    "cut_questions": "questions longer than head.max_question_tokens, cut",
-    "answers_moved": "answers that stand elsewhere than they say, or do not say where, found",
-    "answers_not_found": (
-        "answers that are not in their context where they say, nor once near by: not learnt, but"
-        " scored"
-    ),
-    "answers_unforeseen": (
-        "questions without an answer, of which train has none: the model answers them all the same"
-    ),
-    "unreachable_answers": "answers that no window can give, as all of them cut it",
-    "long_answers": "answers of more tokens than head.max_answer_tokens, which are never given",
     "empty_texts": "texts without a character",
     "long_words": "words longer than the tokenizer takes, each unknown as a whole",
     "unknown_tokens": "tokens the vocabulary does not have",
