@@ -182,7 +182,7 @@ def _store_of_questions(
     writer.close(
         {"label": label},
         {},
-        {"samples": []},
+        {"samples": [], "examples": count},
         extras={
             "record": np.frombuffer(b"".join(records), np.uint8),
             "record_splits": np.cumsum([0, *map(len, records)]),
