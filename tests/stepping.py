@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tests import toy
+from tests.heads.contract_heads import two_objectives
 from trainer.backbones import huggingface
 from trainer.backbones.backbone import set_frozen
 from trainer.data.batching import TrainingPlan, lay_out
@@ -53,6 +54,7 @@ KINDS = (
     "masked",
     "prompt",
     "last",
+    "two",
 )
 DECODER_KINDS = ("causal", "target", "last")  # of which "last" is a classification
 TEXT = {"question_answering": ["question", "context"]}
@@ -74,7 +76,7 @@ def make_store(folder: pathlib.Path, kind: str, count: int) -> TokenStore:
         return _store_of_words(folder, kind, tokens, lengths)
     labels = {
         **dict.fromkeys(
-            ("single_label", "last", "prompt"), lambda: rng.integers(0, 3, count, np.int32)
+            ("single_label", "last", "prompt", "two"), lambda: rng.integers(0, 3, count, np.int32)
         ),
         "multi_label": lambda: rng.integers(0, 2, (count, 3)).astype(np.float32),
         "regression": lambda: rng.normal(size=count).astype(np.float32),
@@ -200,7 +202,9 @@ class Setup:
         self.settings = TrainSettings(**{**PLAIN_SGD, **(train or {})})
         self.strategy, _ = make_strategy(DistributionSettings(strategy=strategy, replicas=replicas))
         settings = {"name": "classification", **(head or {})}
-        module = plugin_module("trainer.heads", settings["name"])
+        module = two_objectives
+        if settings["name"] != "two_objectives":
+            module = plugin_module("trainer.heads", settings["name"])
         data = DataSettings(
             source="jsonl", train="", seq_len=SEQ_LEN, text=TEXT.get(settings["name"], "text")
         )

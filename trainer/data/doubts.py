@@ -39,7 +39,8 @@ def doubts(splits: Mapping[str, TokenStore], ledger: Ledger) -> list[str]:
         if kind in WARNINGS
     ]
     for split, store in splits.items():
-        texts = [text for sample in store.meta["samples"] for text in sample.values()]
+        values = [value for sample in store.meta["samples"] for value in sample.values()]
+        texts = [value for value in values if isinstance(value, str)]
         if example := numbered_words(texts):
             lines.append(
                 f"data.{split}: each word carries a number that runs on, as in"

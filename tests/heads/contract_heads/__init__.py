@@ -1,0 +1,23 @@
+"""Heads that the package does not have, each of one file, to show what the contract can take."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+from collections.abc import Iterator
+
+import trainer.heads
+from trainer.settings import schema
+
+
+@contextlib.contextmanager
+def installed() -> Iterator[None]:
+    """Lets a config name them, as if their files were in the package."""
+    before = list(trainer.heads.__path__)
+    trainer.heads.__path__.append(str(pathlib.Path(__file__).parent))
+    schema.plugins.cache_clear()
+    try:
+        yield
+    finally:
+        trainer.heads.__path__[:] = before
+        schema.plugins.cache_clear()
