@@ -141,7 +141,7 @@ MUTANTS = (
     ),
     Mutant(
         "the CRF lets a text begin with I-",
-        "trainer/heads/_crf.py",
+        "trainer/heads/token_classification/crf.py",
         "inside, FORBIDDEN, 0",
         "inside & False, FORBIDDEN, 0",
         ("tests/heads/test_tags.py::test_the_best_tags_never_break_the_scheme",),

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 
 from tests import toy
 from trainer.errors import JobDirError
-from trainer.heads import causal_lm, classification, masked_lm, token_classification
+from trainer.heads import causal_lm, classification, masked_lm
 from trainer.run import compiled_shapes, step_layouts
 from trainer.run.checkpoints import Checkpoints
 from trainer.run.evaluation import is_better
@@ -302,7 +302,7 @@ def test_a_stopped_run_stays_stopped_and_can_be_evaluated_and_exported_again(
         (classification, "accuracy", 0.5, 0.5, 0.0, False),
         (classification, "accuracy", 0.55, 0.5, 0.1, False),
         (classification, "loss", 0.4, 0.5, 0.0, True),
-        (token_classification, "loss", 0.6, 0.5, 0.0, False),
+        (classification, "loss", 0.6, 0.5, 0.0, False),
         (classification, "mse", 0.45, 0.5, 0.1, False),
         (causal_lm, "bits_per_byte", 0.4, 0.5, 0.0, True),
         (causal_lm, "word_perplexity", 6.0, 5.0, 0.0, False),

@@ -148,13 +148,16 @@ def test_memory_does_not_grow_with_the_examples(tmp_path, small_blocks, case):
 
 def test_scoring_tags_makes_no_objects_of_words():
     made = plugin_module("trainer.heads", "token_classification")
-    head = made.Head(
+    head = made.make_head(
         made.Settings(),
         jsonl.Settings(train="", text="text", label="label", seq_len=64),
         toy.TEMPLATE,
     )
-    head.vocabulary = {"labels": ["O", "B-X", "I-X"], "scheme": "bio"}
-    head.spans = True
+    config = types.SimpleNamespace(
+        family=None, hidden_size=4, initializer_range=0.1, token_classifier_dropout=0.0
+    )
+    vocabulary = {"labels": ["O", "B-X", "I-X"], "scheme": "bio"}
+    scorer = head.scorer(head.build(types.SimpleNamespace(config=config), vocabulary, 1))
     words, rng = 100_000, np.random.default_rng(0)
     extras = {
         "word_tag": rng.integers(0, 2, words, np.int32),
@@ -165,12 +168,12 @@ def test_scoring_tags_makes_no_objects_of_words():
     }
     split = types.SimpleNamespace(extras=extras, tokens={"label": 1 + extras["word_tag"]})
     results = {"tag": rng.integers(0, 3, words, np.int32), "loss": np.ones(words, np.float32)}
-    head.metrics(results, split)  # what is imported once
+    scorer.metrics(results, split)  # what is imported once
     tracemalloc.start()
     try:
         assert (
-            0 < head.metrics(results, split)["f1"] < 1
-            and head.per_label(results, split)["X"]["support"] > 0
+            0 < scorer.metrics(results, split)["f1"] < 1
+            and scorer.per_label(results, split)["X"]["support"] > 0
         )
         assert tracemalloc.get_traced_memory()[1] < 80 * words
     finally:
@@ -192,7 +195,9 @@ def test_memory_does_not_grow_with_the_files(tmp_path, small_blocks, monkeypatch
 
     assert (
         growth(
-            tmp_path, settings_of, lambda settings: made.Head(made.Settings(), settings, tokenizer)
+            tmp_path,
+            settings_of,
+            lambda settings: made.make_head(made.Settings(), settings, tokenizer).reader,
         )
         < MOST_BYTES
     )

@@ -135,7 +135,7 @@ def test_a_list_that_the_user_gave_names_unnamed_rows():
 
 def carried(module, folder, labels, names=NAMES, **settings):
     """A head on a golden checkpoint whose rows are called `names`, and what its load said."""
-    head = module.Head(
+    head = module.make_head(
         module.Settings(**settings),
         DataSettings(source="jsonl", train="", text="text", seq_len=128),
         toy.TEMPLATE,
@@ -143,9 +143,10 @@ def carried(module, folder, labels, names=NAMES, **settings):
     backbone, _ = huggingface.load_backbone(folder, pooler=module is classification)
     scheme = "bio" if labels and labels[0] == "O" else "none"
     vocabulary = {"labels": labels, "train_counts": dict.fromkeys(labels, 1), "scheme": scheme}
-    model = Model(backbone, head.build(backbone, vocabulary, 1))
+    graph = head.build(backbone, vocabulary, 1)
+    model = Model(backbone, graph)
     theirs = huggingface.read_task_head(folder)
-    said = head.load_tensors(
+    said = graph.load_tensors(
         huggingface.TaskHead(
             theirs.tensors,
             dict(enumerate(names)),

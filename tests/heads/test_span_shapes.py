@@ -4,9 +4,9 @@ import pytest
 
 from trainer.errors import ConfigError, DataError
 from trainer.heads import make_head
-from trainer.heads._gold import read_spans
-from trainer.heads._span_shapes import KEYS, span_keys
 from trainer.heads.classification import Settings as ClassificationSettings
+from trainer.heads.token_classification.gold import read_spans
+from trainer.heads.token_classification.span_shapes import KEYS, span_keys
 from trainer.settings.schema import DataSettings
 
 TEXT = "in New York and Rome"

@@ -10,8 +10,17 @@ import pytest
 import tensorflow as tf
 from seqeval.scheme import BILOU, IOB1, IOB2, IOBES, Entities
 
-from trainer.heads._crf import FORBIDDEN, Chain, forbidden_moves
-from trainer.heads._tags import find_scheme, repaired, to_bio
+from tests import bio
+from trainer.heads.token_classification.crf import (
+    FORBIDDEN,
+    Chain,
+    Moves,
+    Words,
+    forbidden_moves,
+    no_forbidden_moves,
+)
+from trainer.heads.token_classification.rule import TaggedWords, rule_of
+from trainer.heads.token_classification.schemes import find_scheme, to_bio
 
 SCHEMES = {"bio": IOB2, "iob1": IOB1, "bioes": IOBES, "bilou": BILOU, "bmes": IOBES}
 
@@ -104,16 +113,43 @@ def test_what_breaks_a_scheme_is_found_and_read_as_a_beginning(scheme, tags, bio
     assert to_bio(tags.split(), scheme) == (bio.split(), broken)
 
 
-def test_repaired_tags_begin_spans_with_b():
-    assert repaired("I-A I-A I-B O I-B B-B I-B".split()) == "B-A I-A B-B O B-B B-B I-B".split()
-
-
 LABELS = ["O", "B-A", "I-A", "B-B", "I-B"]
 KIND = np.array(
     [[0, 2, 0, 1, 1, 0, 0, 0, 1, 1, 0, 0], [0, 2, 1, 1, 1, 0, 1, 0, 0, 2, 0, 0]], np.int32
 )
+RULE = rule_of({"labels": LABELS, "scheme": "bio"})
 # row, places, whether a text begins
 SEQUENCES = [(0, [1, 3, 4], True), (0, [8, 9], False), (1, [1, 2, 3, 4, 6], True), (1, [9], True)]
+
+
+def read(tags, text, shares=None):
+    """The tags as the rule reads them."""
+    words = TaggedWords(
+        tf.constant(text),
+        tf.constant([LABELS.index(tag) for tag in tags.split()]),
+        shares if shares is None else tf.constant(shares),
+    )
+    return " ".join(LABELS[tag] for tag in RULE.tags(RULE.mark(words)).numpy())
+
+
+@pytest.mark.parametrize(
+    ("tags", "text", "shares", "expected"),
+    [
+        ("I-A I-A I-B O I-B B-B I-B", [0] * 7, None, "B-A I-A B-B O B-B B-B I-B"),
+        ("B-A I-A I-A", [0, 0, 1], None, "B-A I-A B-A"),
+        ("B-A B-A B-A O O", [0] * 5, [False, True, False, False, True], "B-A I-A B-A O O"),
+        ("", [], None, ""),
+    ],
+)
+def test_a_span_begins_where_its_type_does_whatever_its_tag(tags, text, shares, expected):
+    assert read(tags, np.array(text, np.int32), shares) == expected
+
+
+def test_the_rule_reads_any_tags_as_they_are_read_one_by_one():
+    rng = random.Random(0)
+    for _ in range(50):
+        tags = rng.choices(LABELS, k=rng.randrange(1, 20))
+        assert read(" ".join(tags), np.zeros(len(tags), np.int32)).split() == bio.repaired(tags)
 
 
 @pytest.mark.parametrize("jit", [False, True])
@@ -129,15 +165,12 @@ def test_the_chain_agrees_with_all_paths_counted_one_by_one(jit):
 
     @tf.function(jit_compile=jit)
     def run(logits):
-        chain = Chain(tf.constant(moves), tf.constant(first))
+        chain = Chain(Moves(tf.constant(moves), tf.constant(first)))
+        words = Words(logits, tf.constant(KIND), tf.constant(fresh))
         with tf.GradientTape() as tape:
             tape.watch(logits)
-            losses = chain.losses(logits, tf.constant(tags), tf.constant(KIND), tf.constant(fresh))
-        return (
-            losses,
-            tape.gradient(losses, logits),
-            *chain.decode(logits, tf.constant(KIND), tf.constant(fresh)),
-        )
+            losses = chain.losses(words, tf.constant(tags))
+        return losses, tape.gradient(losses, logits), *chain.decode(words)
 
     losses, gradient, best, score, margin = (values.numpy() for values in run(tf.constant(logits)))
     assert (
@@ -189,11 +222,12 @@ def test_the_best_tags_never_break_the_scheme():
         FORBIDDEN,
     ]
     kind = np.r_[2, np.ones(8)].astype(np.int32)[None].repeat(40, 0)
-    best = (
-        Chain(tf.constant(moves), tf.constant(first))
-        .decode(tf.constant(logits), tf.constant(kind), tf.constant(kind == 2))[0]
-        .numpy()
-    )
-    for tags in best:
+    words = Words(tf.constant(logits), tf.constant(kind), tf.constant(kind == 2))
+    for tags in Chain(Moves(tf.constant(moves), tf.constant(first))).decode(words).tag.numpy():
         names = [LABELS[tag] for tag in tags]
-        assert repaired(names) == names
+        assert bio.repaired(names) == names
+
+
+def test_nothing_is_forbidden_where_tags_are_no_spans():
+    moves, first = no_forbidden_moves(["DT", "I-X"])
+    assert not moves.any() and not first.any() and moves.shape == (2, 2)

@@ -19,15 +19,15 @@ from hypothesis import strategies as st
 from seqeval.metrics import accuracy_score, f1_score
 from seqeval.scheme import IOB2
 
-from tests import toy
+from tests import bio, toy
 from tests.text.byte_bpe_reference import write_byte_bpe
 from tests.text.sentencepiece_reference import learnt_folder
 from trainer.backbones import huggingface
 from trainer.data.batch import Batch
 from trainer.data.prepare import prepare
 from trainer.errors import ConfigError, DataError
-from trainer.heads._tags import repaired
-from trainer.heads.token_classification import Head, Settings
+from trainer.heads.token_classification import Settings, make_head
+from trainer.heads.token_classification.scorer import scored_words
 from trainer.run.model import Model
 from trainer.serve.server import make_server
 from trainer.settings.schema import DataSettings
@@ -75,19 +75,44 @@ def data_of(folder, train, **keys):
 def prepared_of(folder, weights, rows, *, head=None, name="train.jsonl", **keys):
     data = data_of(folder, toy.write_jsonl(folder / name, rows), **keys)
     tokenizer = load_tokenizer(weights)
-    made = Head(Settings(**(head or {})), data, tokenizer)
-    return made, prepare(data, made, tokenizer.fingerprint)
+    made = make_head(Settings(**(head or {})), data, tokenizer)
+    return made, prepare(data, made.reader, tokenizer.fingerprint)
 
 
-def tags_of(head, results, store):
-    """Gold and predicted tags of each text's words that have a token."""
-    words = head.scored_words(results, store)
-    names = np.array([*head.vocabulary["labels"], *store.extras["unseen_tags"].tolist()])
-    texts = range(len(store.extras["word_splits"]) - 1)
-    return tuple(
-        [names[tags[words.text == text]].tolist() for text in texts]
-        for tags in (words.gold, words.predicted)
+def graph_of(head, vocabulary):
+    """The head's graph on a backbone that is none: what answers of results alone."""
+    config = types.SimpleNamespace(
+        family=None, hidden_size=4, initializer_range=0.1, token_classifier_dropout=0.0
     )
+    return head.build(types.SimpleNamespace(config=config), vocabulary, 1)
+
+
+def tags_of(graph, results, store):
+    """Gold and predicted tags of each text's words that have a token."""
+    blocks = list(scored_words(results, store, graph.rule))
+    names = np.array([*graph.vocabulary["labels"], *store.extras["unseen_tags"].tolist()])
+    splits = store.extras["word_splits"]
+    text = np.repeat(np.arange(len(splits) - 1), np.diff(splits))
+    text = text[np.asarray(store.extras["word_token"]) >= 0]
+    return tuple(
+        [names[tags[text == number]].tolist() for number in range(len(splits) - 1)]
+        for tags in (
+            np.concatenate([words.gold for words in blocks]),
+            np.concatenate([words.predicted for words in blocks]),
+        )
+    )
+
+
+def answered(graph, texts, tags):
+    """What the graph answers where each token has these tags."""
+    columns, _ = graph.reader.encode(texts)
+    like = columns["token_ids"]
+    results = {
+        "tag": like.with_values(tf.constant(tags, tf.int32)),
+        "score": like.with_values(tf.ones(len(tags))),
+    }
+    answers = graph.answers(results, columns, [texts])
+    return {name: column.numpy() for name, column in answers.items()}
 
 
 def model_of(weights, head, vocabulary):
@@ -99,15 +124,14 @@ def model_of(weights, head, vocabulary):
 def test_every_gold_word_is_scored_once_whatever_the_length(tmp_path, weights, seq_len):
     rows = tagged(60)
     head, prepared = prepared_of(tmp_path, weights, rows, seq_len=seq_len)
-    head.vocabulary = prepared.vocabulary
-    head.spans = True
+    graph = graph_of(head, prepared.vocabulary)
     store = prepared.splits["train"]
     assert (store.lengths <= seq_len).all()
     results = {
         "tag": np.zeros(store.row_splits[-1], np.int32),
         "loss": np.zeros(store.row_splits[-1], np.float32),
     }
-    gold, _ = tags_of(head, results, store)
+    gold, _ = tags_of(graph, results, store)
     assert gold == [without(row, "\u200b") for row in rows]
     tokens = store.extras["word_token"]
     own = tokens[(tokens >= 0) & ~store.extras["word_shares"]]
@@ -115,7 +139,7 @@ def test_every_gold_word_is_scored_once_whatever_the_length(tmp_path, weights, s
     # What was learnt comes back: each label as the prediction gives the gold tags, but where a word
     # has no token.
     learnt = {"tag": np.maximum(np.asarray(store.tokens["label"]) - 1, 0), "loss": results["loss"]}
-    gold, predicted = tags_of(head, learnt, store)
+    gold, predicted = tags_of(graph, learnt, store)
     words = [word for row in rows for word in row["words"]]
     assert prepared.ledger.count("train", "words_without_tokens") == words.count("\u200b") > 0
     assert sum(map(len, gold)) == len(words) - words.count("\u200b")
@@ -127,7 +151,7 @@ def without(row, *lost):
     with B-.
     """
     tags = list(row["tags"])
-    for name, first, last in spans_of(tags):
+    for name, first, last in bio.spans_of(tags):
         kept = [place for place in range(first, last + 1) if row["words"][place] not in lost]
         for place in kept:
             tags[place] = f"{'B' if place == kept[0] else 'I'}-{name}"
@@ -179,7 +203,7 @@ def test_what_is_learnt_never_breaks_the_scheme(tmp_path, weights, rows, separat
     for text in range(len(rows)):
         mine = np.flatnonzero(np.repeat(store.columns["example"], store.lengths) == text)
         tags = [names[label] for label in store.tokens["label"][mine] if label]
-        assert repaired(tags) == tags
+        assert bio.repaired(tags) == tags
     model = model_of(weights, head, prepared.vocabulary)
     tokens = {
         name: tf.RaggedTensor.from_row_splits(values, store.row_splits).to_tensor()
@@ -207,17 +231,6 @@ def test_a_word_of_several_parts_is_labelled_at_each_and_scored_at_its_first(tmp
     assert store.extras["word_token"][:3].tolist() == [1, 2, 6]
 
 
-def spans_of(tags):
-    """(type, first word, last word) of BIO tags, read one by one."""
-    spans = []
-    for place, tag in enumerate(tags):
-        if tag.startswith("B-"):
-            spans.append((tag[2:], place, place))
-        elif tag.startswith("I-"):
-            spans[-1] = (*spans[-1][:2], place)
-    return spans
-
-
 @pytest.mark.parametrize("crf", [False, True])
 @pytest.mark.parametrize("separator", [" ", ""])
 def test_metrics_are_seqevals_on_random_predictions(tmp_path, weights, crf, separator):
@@ -225,14 +238,14 @@ def test_metrics_are_seqevals_on_random_predictions(tmp_path, weights, crf, sepa
     head, prepared = prepared_of(
         tmp_path, weights, rows, head={"crf": crf, "word_separator": separator}, seq_len=64
     )
-    model_of(weights, head, prepared.vocabulary)
+    graph = graph_of(head, prepared.vocabulary)
     store = prepared.splits["train"]
     results = {
         "tag": np.random.default_rng(0).integers(0, 5, store.row_splits[-1]).astype(np.int32),
         "loss": np.ones(store.row_splits[-1], np.float32),
     }
-    gold, predicted = tags_of(head, results, store)
-    metrics = head.metrics(results, store)
+    gold, predicted = tags_of(graph, results, store)
+    metrics = head.scorer(graph).metrics(results, store)
     assert gold == [row["tags"] for row in rows]
     assert metrics["f1"] == pytest.approx(f1_score(gold, predicted, mode="strict", scheme=IOB2))
     # repaired tags: both readings agree
@@ -240,10 +253,10 @@ def test_metrics_are_seqevals_on_random_predictions(tmp_path, weights, crf, sepa
     assert metrics["accuracy"] == pytest.approx(accuracy_score(gold, predicted))
     assert 0 < metrics["precision"] < 1 and 0 < metrics["recall"] < 1 and metrics["loss"] > 0
     gold, predicted = (
-        {(number, *span) for number, tags in enumerate(texts) for span in spans_of(tags)}
+        {(number, *span) for number, tags in enumerate(texts) for span in bio.spans_of(tags)}
         for texts in (gold, predicted)
     )
-    for name, scores in head.per_label(results, store).items():
+    for name, scores in head.scorer(graph).per_label(results, store).items():
         ours, theirs = ({span for span in spans if span[1] == name} for spans in (predicted, gold))
         assert scores["support"] == len(theirs) and scores["precision"] == pytest.approx(
             len(ours & theirs) / len(ours)
@@ -252,18 +265,16 @@ def test_metrics_are_seqevals_on_random_predictions(tmp_path, weights, crf, sepa
             scores["recall"] == pytest.approx(len(ours & theirs) / len(theirs))
             and 0 < scores["f1"] < 1
         )
-    assert set(head.per_label(results, store)) == set(NAMES)
+    assert set(head.scorer(graph).per_label(results, store)) == set(NAMES)
 
 
 def test_words_joined_by_a_mark_that_is_a_token_keep_their_own(tmp_path, weights):
-    head, prepared = prepared_of(
+    _, prepared = prepared_of(
         tmp_path,
         weights,
         [{"words": ["red", "film"], "tags": ["O", "B-X"]}] * 2,
         head={"word_separator": " , "},
     )
-    head.spans = True
-    head.vocabulary = prepared.vocabulary
     store = prepared.splits["train"]
     assert store.extras["word_token"][:2].tolist() == [1, 3] and store.example(0)[
         "label"
@@ -278,19 +289,28 @@ def test_tags_without_spans_are_scored_by_accuracy(tmp_path, weights):
         prepared.vocabulary["labels"] == ["DT", "NN", "SYM"]
         and prepared.vocabulary["scheme"] == "none"
     )
-    model_of(weights, head, prepared.vocabulary)
+    graph = graph_of(head, prepared.vocabulary)
     store = prepared.splits["train"]
-    assert head.main_metric == "accuracy" and head.metric_names() == ("loss", "accuracy")
+    assert head.available_metrics()[0].name == "f1"
+    assert [metric.name for metric in head.available_metrics() if metric.lower_is_better] == [
+        "loss"
+    ]
+    assert [metric.name for metric in head.available_metrics(prepared.vocabulary)] == [
+        "accuracy",
+        "loss",
+    ]
     learnt = {
         "tag": np.maximum(np.asarray(store.tokens["label"]) - 1, 0),
         "loss": np.zeros(store.row_splits[-1], np.float32),
     }
     # of the words that the tokenizer leaves something of
-    assert head.metrics(learnt, store) == {"loss": 0, "accuracy": 1}
+    assert head.scorer(graph).metrics(learnt, store) == {"loss": 0, "accuracy": 1}
     assert prepared.ledger.count("train", "words_without_tokens") == 3
     right = {"precision": 1, "recall": 1, "f1": 1, "support": 3}
     assert {
-        name: scores for name, scores in head.per_label(learnt, store).items() if scores["support"]
+        name: scores
+        for name, scores in head.scorer(graph).per_label(learnt, store).items()
+        if scores["support"]
     } == {"DT": right, "NN": right}
 
 
@@ -476,22 +496,15 @@ def test_a_perfect_tagger_serves_the_gold_spans_of_words(tmp_path, folders, kind
                 ],
             }
         )
-    rows = [{**row, "tags": repaired(row["tags"])} for row in rows if row["words"]]
+    rows = [{**row, "tags": bio.repaired(row["tags"])} for row in rows if row["words"]]
     head, prepared = prepared_of(tmp_path, folders[kind], rows, seq_len=512)
     store = prepared.splits["train"]
     texts = tf.constant([" ".join(row["words"]).encode() for row in rows])
-    head.vocabulary = prepared.vocabulary
-    head.spans = True
-    columns, _ = head.encode(texts)
+    graph = graph_of(head, prepared.vocabulary)
+    columns, _ = head.reader.encode(texts)
     label = np.asarray(store.tokens["label"])
     assert len(label) == len(columns["token_ids"].values)  # a window each
-    results = {
-        "tag": columns["token_ids"].with_values(np.maximum(label - 1, 0)),
-        "score": columns["token_ids"].with_values(np.ones(len(label), np.float32)),
-    }
-    outputs = {
-        name: value.numpy() for name, value in head.answers(results, columns, [texts]).items()
-    }
+    outputs = answered(graph, texts, np.maximum(label - 1, 0))
     assert (
         prepared.ledger.count("train", "words_without_tokens")
         == prepared.ledger.count("train", "borders_inside_tokens")
@@ -507,7 +520,7 @@ def test_a_perfect_tagger_serves_the_gold_spans_of_words(tmp_path, folders, kind
                 expected[-1][1] = int(starts[place + 1] - 1)
         found = [
             [span["start"], span["end"], span["type"]]
-            for span in head.decode(outputs, number)["entities"]
+            for span in graph.decode(outputs, number)["entities"]
         ]
         assert found == expected, row
 
@@ -548,7 +561,7 @@ def entities_of(tags, words, separator):
     starts = np.cumsum([0, *(len(word) + len(separator) for word in words)]).tolist()
     return [
         (starts[first], starts[last] + len(words[last]), name)
-        for name, first, last in spans_of(tags)
+        for name, first, last in bio.spans_of(tags)
     ]
 
 
@@ -575,27 +588,21 @@ def test_a_tagger_that_is_right_at_each_token_is_perfect_whatever_words_show_not
         seq_len=256,
     )
     store = prepared.splits["train"]
-    head.vocabulary = prepared.vocabulary
-    head.spans = True
+    graph = graph_of(head, prepared.vocabulary)
     assert (
         prepared.ledger.count("train", "scheme_violations")
         == prepared.ledger.count("train", "borders_inside_tokens")
         == 0
     )
     learnt = np.maximum(np.asarray(store.tokens["label"]) - 1, 0)
-    metrics = head.metrics({"tag": learnt, "loss": np.zeros(len(learnt), np.float32)}, store)
+    metrics = head.scorer(graph).metrics(
+        {"tag": learnt, "loss": np.zeros(len(learnt), np.float32)}, store
+    )
     assert metrics == {"loss": 0, "accuracy": 1, "precision": 1, "recall": 1, "f1": 1}
     texts = tf.constant([separator.join(row["words"]).encode() for row in rows])
-    columns, _ = head.encode(texts)
-    results = {
-        name: columns["token_ids"].with_values(tf.constant(values))
-        for name, values in (("tag", learnt), ("score", np.ones(len(learnt), np.float32)))
-    }
-    outputs = {
-        name: value.numpy() for name, value in head.answers(results, columns, [texts]).items()
-    }
+    outputs = answered(graph, texts, learnt)
     for number, row in enumerate(rows):
-        said = head.decode(outputs, number, Example({"words": row["words"]}, Origin("x", 1)))
+        said = graph.decode(outputs, number, Example({"words": row["words"]}, Origin("x", 1)))
         entities = [(span["start"], span["end"], span["type"]) for span in said["entities"]]
         assert entities_of(said["tags"], row["words"], separator) == entities, row
 
@@ -606,8 +613,7 @@ def test_a_span_of_nothing_that_shows_is_neither_scored_nor_silent(tmp_path, wei
         {"words": ["red", "\u200b", "film"], "tags": ["O", "B-X", "O"]},
     ]
     head, prepared = prepared_of(tmp_path, weights, rows)
-    head.vocabulary = prepared.vocabulary
-    head.spans = True
+    graph = graph_of(head, prepared.vocabulary)
     entries = {kind: entry["count"] for kind, entry in prepared.ledger.entries["train"].items()}
     assert entries["words_without_tokens"] == 3 and entries["spans_without_tokens"] == 1
     assert prepared.ledger.entries["train"]["spans_without_tokens"]["first"].endswith(
@@ -619,7 +625,7 @@ def test_a_span_of_nothing_that_shows_is_neither_scored_nor_silent(tmp_path, wei
         "loss": np.zeros(store.row_splits[-1], np.float32),
     }
     # film begins what is left of its span
-    assert tags_of(head, learnt, store) == ([["B-X", "B-X"], ["O", "O"]],) * 2
+    assert tags_of(graph, learnt, store) == ([["B-X", "B-X"], ["O", "O"]],) * 2
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -635,7 +641,7 @@ def test_a_span_of_nothing_that_shows_is_neither_scored_nor_silent(tmp_path, wei
 )
 def test_words_end_at_punctuation_and_white_space_with_every_tokenizer(folders, kind, text):
     data = DataSettings(source="jsonl", train="", text="words", seq_len=64)
-    columns, _ = Head(Settings(), data, load_tokenizer(folders[kind])).encode(
+    columns, _ = make_head(Settings(), data, load_tokenizer(folders[kind])).reader.encode(
         tf.constant([text.encode()])
     )
     words, starts, ends = (
@@ -672,19 +678,12 @@ def test_a_span_may_begin_and_end_where_no_space_parts_words(tmp_path, folders, 
         tmp_path, folders[kind], [row, {"words": text[: span[0]], "tags": []}], seq_len=64
     )
     assert prepared.ledger.count("train", "borders_inside_tokens") == 0
-    head.vocabulary = prepared.vocabulary
-    head.spans = True
+    graph = graph_of(head, prepared.vocabulary)
     texts = tf.constant([text.encode()])
-    columns, _ = head.encode(texts)
+    columns, _ = head.reader.encode(texts)
     label = np.asarray(prepared.splits["train"].tokens["label"])[: len(columns["token_ids"].values)]
-    results = {
-        "tag": columns["token_ids"].with_values(np.maximum(label - 1, 0)),
-        "score": columns["token_ids"].with_values(np.ones(len(label), np.float32)),
-    }
-    outputs = {
-        name: value.numpy() for name, value in head.answers(results, columns, [texts]).items()
-    }
-    assert [(found["start"], found["end"]) for found in head.decode(outputs, 0)["entities"]] == [
+    outputs = answered(graph, texts, np.maximum(label - 1, 0))
+    assert [(found["start"], found["end"]) for found in graph.decode(outputs, 0)["entities"]] == [
         span
     ]
 
@@ -773,31 +772,23 @@ def test_a_span_may_begin_and_end_where_scripts_meet(tmp_path, meeting_folders, 
         for text, span in MEETING
     ]
     head, prepared = prepared_of(tmp_path, meeting_folders[kind], rows, seq_len=128)
-    head.vocabulary = prepared.vocabulary
-    head.spans = True
+    graph = graph_of(head, prepared.vocabulary)
     texts = tf.constant([row["words"] for row in rows])
     assert (
         prepared.ledger.count("train", "borders_inside_tokens")
         == prepared.ledger.count("train", "unknown_tokens")
         == 0
     )
-    columns, _ = head.encode(texts)
     label = np.maximum(np.asarray(prepared.splits["train"].tokens["label"]) - 1, 0)
     assert (
-        head.metrics(
+        head.scorer(graph).metrics(
             {"tag": label, "loss": np.zeros(len(label), np.float32)}, prepared.splits["train"]
         )["f1"]
         == 1
     )
-    results = {
-        "tag": columns["token_ids"].with_values(label),
-        "score": columns["token_ids"].with_values(np.ones(len(label), np.float32)),
-    }
-    outputs = {
-        name: value.numpy() for name, value in head.answers(results, columns, [texts]).items()
-    }
+    outputs = answered(graph, texts, label)
     for number, (_, span) in enumerate(MEETING):
-        assert [found["text"] for found in head.decode(outputs, number)["entities"]] == [span]
+        assert [found["text"] for found in graph.decode(outputs, number)["entities"]] == [span]
 
 
 def test_tags_without_spans_and_spans_do_not_go_together(tmp_path, weights):
@@ -838,14 +829,13 @@ def test_tags_without_spans_and_spans_do_not_go_together(tmp_path, weights):
 def test_a_span_begins_at_its_first_token(tmp_path, weights, text, span, tags):
     row = {"words": text, "tags": [{"start": span[0], "end": span[1], "label": "LOC"}]}
     head, prepared = prepared_of(tmp_path, weights, [row, {"words": "red", "tags": []}])
-    head.spans = True
-    head.vocabulary = prepared.vocabulary
+    graph = graph_of(head, prepared.vocabulary)
     store = prepared.splits["train"]
     learnt = {
         "tag": np.maximum(np.asarray(store.tokens["label"]) - 1, 0),
         "loss": np.zeros(store.row_splits[-1], np.float32),
     }
-    gold, predicted = tags_of(head, learnt, store)
+    gold, predicted = tags_of(graph, learnt, store)
     assert gold[0] == tags and prepared.ledger.count("train", "spans_trimmed") == (
         " " in (text[span[0]], text[span[1] - 1])
     )
@@ -878,7 +868,8 @@ def test_tags_that_break_the_scheme_are_counted_with_their_place(tmp_path, weigh
         train=str(tmp_path / "train.txt"), cache_dir=str(tmp_path / "cache"), seq_len=16
     )
     tokenizer = load_tokenizer(weights)
-    prepared = prepare(data, Head(Settings(scheme="bio"), data, tokenizer), tokenizer.fingerprint)
+    head = make_head(Settings(scheme="bio"), data, tokenizer)
+    prepared = prepare(data, head.reader, tokenizer.fingerprint)
     assert prepared.ledger.entries["train"]["scheme_violations"] == {
         "count": 2,
         "first": f"{tmp_path / 'train.txt'}:4",
@@ -903,8 +894,7 @@ def test_chinese_characters_and_the_digits_that_share_a_token(tmp_path, weights)
         {"words": list("今98"), "tags": ["O", "O", "B-T"]},
     ]
     head, prepared = prepared_of(tmp_path, weights, rows, head={"word_separator": ""})
-    head.spans = True
-    head.vocabulary = prepared.vocabulary
+    graph = graph_of(head, prepared.vocabulary)
     store = prepared.splits["train"]
     assert store.extras["word_shares"].tolist() == [
         False,
@@ -922,7 +912,7 @@ def test_chinese_characters_and_the_digits_that_share_a_token(tmp_path, weights)
         "tag": np.maximum(np.asarray(store.tokens["label"]) - 1, 0),
         "loss": np.zeros(store.row_splits[-1], np.float32),
     }
-    assert tags_of(head, learnt, store)[1] == [rows[0]["tags"], ["O", "O", "O"]]
+    assert tags_of(graph, learnt, store)[1] == [rows[0]["tags"], ["O", "O", "O"]]
     assert prepared.ledger.entries["train"]["borders_inside_tokens"]["count"] == 1
 
 
@@ -937,14 +927,13 @@ def test_spans_over_raw_text_are_found_by_their_characters(tmp_path, weights):
             {"words": "a red film", "tags": [{"start": 3, "end": 5, "label": "LOC"}]},
         ],
     )
-    head.spans = True
-    head.vocabulary = prepared.vocabulary
+    graph = graph_of(head, prepared.vocabulary)
     store = prepared.splits["train"]
     learnt = {
         "tag": np.maximum(np.asarray(store.tokens["label"]) - 1, 0),
         "loss": np.zeros(store.row_splits[-1], np.float32),
     }
-    gold, predicted = tags_of(head, learnt, store)
+    gold, predicted = tags_of(graph, learnt, store)
     assert gold[0] == predicted[0] == ["O", "B-ART", "O", "O", "B-LOC", "I-LOC"]
     # a span that begins inside "red" cannot be met, and counts
     assert gold[1] == ["O", "O", "B-LOC", "O"] and predicted[1] != gold[1]
@@ -1059,21 +1048,21 @@ def test_what_cannot_be_tagged_is_refused_with_its_place(tmp_path, weights, row,
 
 @pytest.mark.parametrize("field", ["label", "labels", "entities", "spans"])
 def test_spans_are_found_where_other_tools_write_them(field):
-    head = Head(Settings(), jsonl.Settings(train=""), toy.TEMPLATE)
-    gold = head.label(
+    head = make_head(Settings(), jsonl.Settings(train=""), toy.TEMPLATE)
+    gold = head.reader.label(
         Example({"text": "in Rome", field: [[3, 7, "LOC"]], "meta": [1]}, Origin("x", 1))
     )
     assert (gold.start, gold.end, gold.tags) == ((3,), (7,), ("B-LOC",))
-    assert head.values(Example({"text": "in Rome"}, Origin("x", 1))) == ("in Rome",)
+    assert head.reader.values(Example({"text": "in Rome"}, Origin("x", 1))) == ("in Rome",)
     unclear = Example({"text": "in Rome", "entities": [], "spans": []}, Origin("x", 1))
     with pytest.raises(
         DataError,
         match="unknown field 'label' at x:1; fields there are: 'text', 'entities', 'spans'",
     ):
-        head.label(unclear)
-    named = Head(Settings(), jsonl.Settings(train="", label="tags"), toy.TEMPLATE)
+        head.reader.label(unclear)
+    named = make_head(Settings(), jsonl.Settings(train="", label="tags"), toy.TEMPLATE)
     with pytest.raises(DataError, match="unknown field 'tags'"):  # what is named is meant
-        named.label(Example({"text": "in Rome", "entities": []}, Origin("x", 1)))
+        named.reader.label(Example({"text": "in Rome", "entities": []}, Origin("x", 1)))
 
 
 @pytest.mark.parametrize("spans", [False, True])
@@ -1098,18 +1087,17 @@ def test_a_tag_that_only_a_later_split_has_is_scored_as_missed(tmp_path, weights
         "count": 1 if spans else 2,
         "first": f"{other}:2",
     }
-    head.spans = True
-    head.vocabulary = prepared.vocabulary
+    graph = graph_of(head, prepared.vocabulary)
     store = prepared.splits["validation"]
     assert store.tokens["label"][-6:].tolist() == [0, 2, 1, 0, 0, 0]
     learnt = {
         "tag": np.maximum(np.asarray(store.tokens["label"]) - 1, 0),
         "loss": np.zeros(store.row_splits[-1], np.float32),
     }
-    assert tags_of(head, learnt, store) == ([["O"], tags], [["O"], ["B-LOC", "O", "O", "O"]])
+    assert tags_of(graph, learnt, store) == ([["O"], tags], [["O"], ["B-LOC", "O", "O", "O"]])
     assert (
-        head.metrics(learnt, store)["recall"] == 0.5
-        and head.per_label(learnt, store)["ORG"]["support"] == 1
+        head.scorer(graph).metrics(learnt, store)["recall"] == 0.5
+        and head.scorer(graph).per_label(learnt, store)["ORG"]["support"] == 1
     )
 
 
@@ -1152,7 +1140,7 @@ def test_a_fraction_held_out_may_have_none_of_trains_types(tmp_path, weights):
 )
 def test_settings_that_do_not_go_together_are_refused(tmp_path, head, data, message):
     with pytest.raises(ConfigError) as caught:
-        Head(
+        make_head(
             Settings(**head), DataSettings(**{"source": "jsonl", "train": "", **data}), toy.TEMPLATE
         )
     assert message in str(caught.value)
@@ -1185,9 +1173,11 @@ def served(tmp_path_factory, weights):
         folder = tmp_path_factory.mktemp("served")
         head, prepared = prepared_of(folder, weights, tagged(40, odd=False), head={"crf": crf})
         model = model_of(weights, head, prepared.vocabulary)
-        head.output.kernel.assign(np.random.default_rng(0).normal(size=head.output.kernel.shape))
+        kernel = model.graph.output.kernel
+        kernel.assign(np.random.default_rng(0).normal(size=kernel.shape))
         made[crf] = types.SimpleNamespace(
             head=head,
+            graph=model.graph,
             model=model,
             server=make_server(model, head),
             rows=toy.read_jsonl(folder / "train.jsonl"),
@@ -1201,7 +1191,7 @@ def entities(made, texts):
         name: value.numpy()
         for name, value in made.server.texts(tf.constant([text.encode() for text in texts])).items()
     }
-    return [made.head.decode(outputs, row)["entities"] for row in range(len(texts))]
+    return [made.graph.decode(outputs, row)["entities"] for row in range(len(texts))]
 
 
 @pytest.mark.parametrize("crf", [False, True])
@@ -1234,7 +1224,7 @@ def test_raw_text_gives_the_spans_that_the_words_give(served, crf):
         for name, values in found.items()
     }
     assert np.diff(store.columns["example"]).max() == 1 and len(store) > len(made.rows)
-    _, predicted = tags_of(made.head, flat, store)
+    _, predicted = tags_of(made.graph, flat, store)
     for row, tags, spans in zip(
         made.rows,
         predicted,
@@ -1302,33 +1292,28 @@ def test_parts_that_no_space_parts_are_one_span_unless_words_are(
     tmp_path, weights, text, tags, spans, separator
 ):
     head, _ = prepared_of(tmp_path, weights, tagged(4), head={"word_separator": separator})
-    head.vocabulary = {"labels": ["O", "B-x", "I-x", "B-y", "I-y"], "tagged": "words"}
-    head.spans = True
+    graph = graph_of(
+        head, {"labels": ["O", "B-x", "I-x", "B-y", "I-y"], "scheme": "bio", "tagged": "words"}
+    )
     texts = tf.constant(["the film", text, ""])
-    columns, _ = head.encode(texts)
+    columns, _ = head.reader.encode(texts)
     numbers = iter([0, 0, *({"O": 0, "B": 1, "I": 2, "Y": 3}[tag] for tag in tags.split())])
     tag = [next(numbers) if word else 0 for word in columns["words"].values.numpy().tolist()]
     assert next(numbers, None) is None
-    results = {
-        "tag": columns["words"].with_values(tf.constant(tag, tf.int32)),
-        "score": columns["words"].with_values(tf.ones(len(tag))),
-    }
-    outputs = {
-        name: value.numpy() for name, value in head.answers(results, columns, (texts,)).items()
-    }
-    assert [(span["text"], span["type"]) for span in head.decode(outputs, 1)["entities"]] == spans
-    assert head.decode(outputs, 0)["entities"] == head.decode(outputs, 2)["entities"] == []
+    outputs = answered(graph, texts, tag)
+    assert [(span["text"], span["type"]) for span in graph.decode(outputs, 1)["entities"]] == spans
+    assert graph.decode(outputs, 0)["entities"] == graph.decode(outputs, 2)["entities"] == []
 
 
 def test_words_that_are_made_of_one_character_are_one(weights):
     """ﷺ is four words to SentencePiece's normalization: not four spans at one place."""
     tokenizer = load_tokenizer(learnt_folder("xlm-roberta"))
-    head = Head(
+    head = make_head(
         Settings(),
         DataSettings(source="jsonl", train="", text="words", label="tags", seq_len=64),
         tokenizer,
     )
-    columns, _ = head.encode(tf.constant(["the \ufdfa film", "\ufdfb \ufdfa ㍿ a", "a"]))
+    columns, _ = head.reader.encode(tf.constant(["the \ufdfa film", "\ufdfb \ufdfa ㍿ a", "a"]))
     for words, starts, ends, places in zip(
         *(columns[name].to_list() for name in ("words", "start", "end")),
         [[(0, 3), (4, 5), (6, 10)], [(0, 1), (2, 3), (4, 5), (6, 7)], [(0, 1)]],
@@ -1360,22 +1345,14 @@ def test_spans_of_raw_text_are_served_as_they_are_scored(tmp_path, weights):
         )
     head, prepared = prepared_of(tmp_path, weights, rows)
     assert prepared.vocabulary["tagged"] == "text"
-    head.vocabulary = prepared.vocabulary
-    head.spans = True
+    graph = graph_of(head, prepared.vocabulary)
     texts = tf.constant([row["words"] for row in rows])
-    columns, _ = head.encode(texts)
     learnt = np.maximum(np.asarray(prepared.splits["train"].tokens["label"]) - 1, 0)
-    results = {
-        "tag": columns["words"].with_values(tf.constant(learnt, tf.int32)),
-        "score": columns["words"].with_values(tf.ones(len(learnt))),
-    }
-    outputs = {
-        name: value.numpy() for name, value in head.answers(results, columns, (texts,)).items()
-    }
+    outputs = answered(graph, texts, learnt)
     for number, row in enumerate(rows):
         found = [
             {"start": span["start"], "end": span["end"], "label": span["type"]}
-            for span in head.decode(outputs, number)["entities"]
+            for span in graph.decode(outputs, number)["entities"]
         ]
         assert found == row["tags"]
 
@@ -1395,21 +1372,32 @@ def test_spans_of_raw_text_are_served_as_they_are_scored(tmp_path, weights):
         (["\u200b", "a", "\u200b", "b"], [(2, 3, "x"), (6, 7, "x")], ["O", "B-x", "O", "B-x"]),
     ],
 )
-def test_the_tag_of_a_word_is_that_of_what_begins_it(tmp_path, weights, words, spans, tags):
-    head, _ = prepared_of(tmp_path, weights, tagged(4))
-    head.spans = True
-    assert (
-        head._word_tags(
-            words, [{"start": start, "end": end, "type": name} for start, end, name in spans]
-        )
-        == tags
-    )
-    head.spans = False
-    parts = [
-        {"start": start, "end": end, "type": name}
-        for start, end, name in [(0, 1, "DT"), (2, 3, "NN"), (3, 4, ".")]
-    ]
-    assert head._word_tags(["a", "b."], parts) == ["DT", "NN"]
+def test_the_tag_of_a_word_is_that_of_what_begins_it(weights, words, spans, tags):
+    labels = ["O", "B-x", "I-x", "B-y", "I-y"]
+    assert predicted_tags(weights, words, spans, labels, "bio") == tags
+
+
+def test_the_tag_of_a_word_without_spans_is_its_own(weights):
+    spans = [(0, 1, "DT"), (2, 3, "NN"), (3, 4, ".")]
+    labels = [".", "DT", "NN"]
+    assert predicted_tags(weights, ["a", "b."], spans, labels, "none") == ["DT", "NN"]
+    assert predicted_tags(weights, ["a", "\u200b"], spans[:1], labels, "none") == ["DT", ""]
+
+
+def predicted_tags(weights, words, spans, labels, scheme):
+    """What predict says of each word where these spans are answered."""
+    data = DataSettings(source="jsonl", train="", text="words", label="tags", seq_len=64)
+    head = make_head(Settings(), data, load_tokenizer(weights))
+    graph = graph_of(head, {"labels": labels, "scheme": scheme, "tagged": "words"})
+    padded = [*spans, (-1, -1, "")]
+    answers = {
+        "start": np.array([[start for start, _, _ in padded]], np.int32),
+        "end": np.array([[end for _, end, _ in padded]], np.int32),
+        "type": np.array([[name.encode() for _, _, name in padded]], object),
+        "text": np.array([[b""] * len(padded)], object),
+        "score": np.ones((1, len(padded)), np.float32),
+    }
+    return graph.decode(answers, 0, Example({"words": words}, Origin("x", 1)))["tags"]
 
 
 def test_windows_go_through_the_encoder_a_few_at_a_time(served, monkeypatch):
@@ -1418,7 +1406,7 @@ def test_windows_go_through_the_encoder_a_few_at_a_time(served, monkeypatch):
     monkeypatch.setattr("trainer.serve.server.ROWS_AT_ONCE", 2)
     parts = entities(
         types.SimpleNamespace(
-            head=served[True].head, server=make_server(served[True].model, served[True].head)
+            graph=served[True].graph, server=make_server(served[True].model, served[True].head)
         ),
         texts,
     )
@@ -1478,18 +1466,17 @@ def test_a_checkpoints_classifier_is_taken_over_in_the_order_of_our_labels(
     tmp_path, served, weights
 ):
     made = served[False]
-    tensors, updates = made.head.save_tensors()
+    tensors, updates = made.graph.save_tensors()
     assert updates["architectures"] == ["BertForTokenClassification"]
     order = [3, 0, 4, 2, 1]
     shuffled = {name: tensor[order] for name, tensor in tensors.items()}
-    other = Head(Settings(), made.head.data, made.head.tokenizer)
-    model_of(weights, other, made.head.vocabulary)
-    theirs = {row: made.head.vocabulary["labels"][index] for row, index in enumerate(order)}
+    other = model_of(weights, made.head, made.graph.vocabulary).graph
+    theirs = {row: made.graph.vocabulary["labels"][index] for row, index in enumerate(order)}
     assert other.load_tensors(huggingface.TaskHead(shuffled, id2label=theirs)).tensors == [
         "classifier.weight",
         "classifier.bias",
     ]
-    np.testing.assert_array_equal(other.output.kernel.numpy(), made.head.output.kernel.numpy())
+    np.testing.assert_array_equal(other.output.kernel.numpy(), made.graph.output.kernel.numpy())
     assert (
         other.load_tensors(
             huggingface.TaskHead(shuffled, id2label=dict.fromkeys(range(5), "x"))

@@ -11,19 +11,6 @@ MEANINGS = {
     "truncated_examples": "texts longer than seq_len, cut",
     "truncated_tokens": "tokens cut off",
     "extra_windows": "more rows for texts longer than seq_len, overlapping",
-    "scheme_violations": "tags that break their scheme, read as the beginning of a span",
-    "spans_trimmed": "spans that begin or end with white space, which is left out of them",
-    "unseen_tags": "words with a tag that train does not have: not learnt, but scored",
-    "words_without_tokens": (
-        "words of which the tokenizer leaves nothing: neither learnt nor scored, a span is its"
-        " other words"
-    ),
-    "spans_without_tokens": (
-        "spans of which the tokenizer leaves nothing: neither learnt nor scored"
-    ),
-    "borders_inside_tokens": (
-        "words inside what is one word to the tokenizer, with another tag than its beginning"
-    ),
     "split_words": (
         "words that the text writes as one (1-2 in CoNLL-U), read as their parts, which no raw"
         " text has"

@@ -159,6 +159,7 @@ class Head(Protocol):
 
     def check(self, backbone: BackboneConfig) -> None:
         """Raises ConfigError where the backbone is none for the head; before data is prepared."""
+        return
 
     def build(self, backbone: Backbone, vocabulary: Vocabulary, seed: int) -> Graph:
         """Makes the layers above the backbone.

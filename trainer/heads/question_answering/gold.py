@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from trainer.errors import DataError
-from trainer.heads._spans import EAST_ASIAN, UNSPACED
+from trainer.heads._scripts import EAST_ASIAN, UNSPACED
 from trainer.sources import Example, require_field
 
 NEAR = 100  # characters within which a misplaced answer is looked for

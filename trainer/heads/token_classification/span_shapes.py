@@ -1,18 +1,21 @@
-"""The shapes in which spans of a text are written: ours, and those of Doccano, Label Studio, spaCy,
-Prodigy and Hugging Face.
+"""The shapes in which spans of a text are written.
+
+Ours, and those of Doccano, Label Studio, spaCy, Prodigy and Hugging Face.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from trainer.errors import ConfigError, DataError, shown_value
+
+SpanKeys: TypeAlias = Mapping[str, Sequence[str]]  # part of a span -> the names that it may have
 
 # Where spans are found, if nothing else is said: Doccano, Label Studio, spaCy, Prodigy.
 FIELDS = ("label", "labels", "entities", "spans")
 # What a span has, under the names that are read by themselves; ours first.
-KEYS: dict[str, tuple[str, ...]] = {
+KEYS: SpanKeys = {
     "start": ("start", "start_offset"),
     "end": ("end", "end_offset"),
     "label": ("label", "labels", "entity_group", "type"),
@@ -36,21 +39,23 @@ class Span(NamedTuple):
     text: str | None
 
 
-def span_keys(given: Mapping[str, str] | None) -> dict[str, tuple[str, ...]]:
+def span_keys(given: Mapping[str, str] | None) -> SpanKeys:
     """The names of a span's parts, those of data.span_keys in place of ours.
 
     Raises ConfigError where it names no part.
     """
-    unknown = [part for part in given or {} if part not in KEYS]
+    given = given or {}
+    unknown = [part for part in given if part not in KEYS]
     if unknown:
         raise ConfigError(
             f"data.span_keys: expected names for {', '.join(KEYS)}. Received one for"
             f" {', '.join(map(shown_value, unknown))}."
         )
-    return {**KEYS, **{part: (name,) for part, name in (given or {}).items()}}
+    own_names = {part: (key,) for part, key in given.items()}
+    return {**KEYS, **own_names}
 
 
-def read_span(span: object, keys: Mapping[str, Sequence[str]], where: str) -> Span:
+def read_span(span: object, keys: SpanKeys, where: str) -> Span:
     """One span.
 
     Args:
@@ -62,17 +67,19 @@ def read_span(span: object, keys: Mapping[str, Sequence[str]], where: str) -> Sp
         DataError: it has another shape, or several labels.
     """
     if isinstance(span, list) and len(span) == 3:
-        return Span(*span, text=None)
-    values = span.get(WRAPPED, span) if isinstance(span, dict) else None
-    if not isinstance(values, dict):
+        start, end, label = span
+        return Span(start, end, label, text=None)
+    written = span.get(WRAPPED, span) if isinstance(span, dict) else None
+    if not isinstance(written, dict):
         raise _other_shape(span, where)
-    found = {
-        part: next((values[name] for name in names if name in values), None)
+    parts = {
+        part: next((written[key] for key in names if key in written), None)
         for part, names in keys.items()
     }
-    label = _only(found["label"], where)
-    text = found["text"] if isinstance(found["text"], str) else None
-    start, end = found["start"], found["end"]
+    label = _only(parts["label"], where)
+    text = parts["text"] if isinstance(parts["text"], str) else None
+    start = parts["start"]
+    end = parts["end"]
     if isinstance(start, list) and len(start) == 2 and keys["start"] == keys["end"]:
         start, end = start
     if end is None and type(start) is int and text is not None:
