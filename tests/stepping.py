@@ -19,14 +19,10 @@ from trainer.data.store import StoreWriter, TokenStore
 from trainer.run.distribution import make_strategy
 from trainer.run.model import Model
 from trainer.run.optimization import Optimizer
+from trainer.run.replica_calls import feed
 from trainer.run.schedule import make_schedule
-from trainer.run.steps import (
-    EvaluationPlan,
-    feed,
-    make_results_call,
-    make_train_call,
-    split_results,
-)
+from trainer.run.split_results import EvaluationPlan, make_results_call, split_results
+from trainer.run.steps import make_train_call
 from trainer.settings.schema import DataSettings, DistributionSettings, TrainSettings, plugin_module
 from trainer.text import load_tokenizer
 

@@ -15,8 +15,8 @@ from trainer.machine import hardware as machine
 from trainer.planning import memory
 from trainer.run import limits
 from trainer.run.limits import exhausted_memory_is_told, require_memory, require_sizes
+from trainer.run.split_results import EvaluationPlan
 from trainer.run.step_layouts import total_steps
-from trainer.run.steps import EvaluationPlan
 from trainer.settings.schema import TrainSettings
 
 ESTIMATE = {

@@ -11,7 +11,8 @@ from tests.stepping import KINDS, LOGGED, SEQ_LEN, Setup, make_store
 from trainer.data.batch import Batch
 from trainer.data.batching import lay_out
 from trainer.data.store import StoreWriter, TokenStore
-from trainer.run.steps import feed, make_results_call, split_results
+from trainer.run.replica_calls import feed
+from trainer.run.split_results import make_results_call, split_results
 
 COUNT = 11
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from trainer.console.display import Display, print_result
-from trainer.run.assembly import make_parts, prepare_data, start_strategy
+from trainer.run.assembly import make_parts, start_strategy
 from trainer.run.job import Job
 from trainer.run.kept_model import load_kept
 from trainer.run.kept_scores import REPORTED_SPLITS, score
+from trainer.run.prepared_data import prepare_data
 from trainer.run.results import Results, write_results
 from trainer.run.workers import stop_when_a_worker_is_lost
 from trainer.settings.resolve import Resolved

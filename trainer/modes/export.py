@@ -5,9 +5,10 @@ from __future__ import annotations
 from trainer.console.display import Display, print_result
 from trainer.errors import ConfigError
 from trainer.files import mirror
-from trainer.run.assembly import make_parts, prepare_data, start_strategy
+from trainer.run.assembly import make_parts, start_strategy
 from trainer.run.job import Job
 from trainer.run.kept_model import load_kept
+from trainer.run.prepared_data import prepare_data
 from trainer.run.workers import stop_when_a_worker_is_lost
 from trainer.serve.export import export_kept
 from trainer.serve.targets import require_export_target, writes_in_job_dir

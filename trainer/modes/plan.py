@@ -8,14 +8,9 @@ from trainer.planning.facts import make_plan
 from trainer.planning.plan import choose_replicas, require_memory, write_plan
 from trainer.planning.plan_table import compiled_rows, plan_rows
 from trainer.planning.planned_run import PlannedRun
-from trainer.run.assembly import (
-    foresee_origin,
-    make_parts,
-    prepare_data,
-    require_best_metric,
-    show_examples,
-)
+from trainer.run.assembly import foresee_origin, make_parts
 from trainer.run.job import Job
+from trainer.run.prepared_data import prepare_data, require_best_metric, show_examples
 from trainer.settings.resolve import Resolved
 
 

@@ -19,7 +19,8 @@ from trainer.data.pipeline import fill
 from trainer.data.store import TokenStore
 from trainer.run.model import Model
 from trainer.run.optimization import Optimizer
-from trainer.run.steps import Columns, StepGradients, micro_batch
+from trainer.run.replica_calls import Columns, micro_batch
+from trainer.run.steps import StepGradients
 
 DYNAMIC_SIZE = re.compile(r"[a-z]+\d*\[[^\]]*<=[^\]]*\]")  # such as f32[<=32,8]
 OPERATION_NAME = re.compile(r'op_name="([^"]*)"')

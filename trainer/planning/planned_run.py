@@ -9,8 +9,9 @@ from trainer.data.batching import Layout, TrainingPlan
 from trainer.data.prepare import Prepared
 from trainer.data.store import TokenStore
 from trainer.run.assembly import Parts
+from trainer.run.replica_calls import use_xla
+from trainer.run.split_results import EvaluationPlan
 from trainer.run.step_layouts import planned_layouts, total_steps
-from trainer.run.steps import EvaluationPlan, use_xla
 
 EVALUATED_SPLITS = ("validation", "test")
 

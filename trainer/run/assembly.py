@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-import math
 import pathlib
 from collections.abc import Sequence
 
@@ -16,14 +15,10 @@ from trainer.backbones.backbone import set_frozen
 from trainer.backbones.config import BackboneConfig
 from trainer.backbones.huggingface.safetensors_files import few
 from trainer.console.display import Display
-from trainer.data.doubts import doubts
 from trainer.data.example_rows import ExampleRows, rows_of
-from trainer.data.prepare import Prepared, prepare
 from trainer.data.reader import Vocabulary
-from trainer.data.shown_examples import example_lines
 from trainer.data.stream import Stream
 from trainer.errors import ConfigError, shown_value
-from trainer.files import mirror
 from trainer.files.storage import local_folder
 from trainer.heads import make_head
 from trainer.heads._carried_over import CarriedOver
@@ -31,9 +26,8 @@ from trainer.heads.contract import Exchanges, Head, Metric
 from trainer.run.cluster import read_cluster
 from trainer.run.distribution import make_strategy, set_precision
 from trainer.run.job import Job
-from trainer.run.label_report import label_counts, label_lines, range_lines, vector_line
 from trainer.run.model import Model
-from trainer.run.workers import agree, host, hosts
+from trainer.run.workers import host
 from trainer.settings.schema import Config
 from trainer.text import load_tokenizer
 from trainer.text.tokenizer import Tokenizer
@@ -148,86 +142,6 @@ def _check_metric(config: Config, head: Head, vocabulary: Vocabulary | None = No
         )
 
 
-def prepare_data(
-    parts: Parts, strategy: tf.distribute.Strategy | None = None, job: Job | None = None
-) -> Prepared:
-    """Encodes the splits, or finds them encoded; shows the ledger.
-
-    On several workers whose job_dir is in Cloud Storage the chief does, and the others take what it
-    has published there: no file of the data is fetched twice.
-    """
-    display = parts.display
-
-    def here() -> Prepared:
-        return prepare(
-            parts.config.data,
-            parts.head.reader,
-            parts.tokenizer.fingerprint,
-            train=parts.stream.first_block() if parts.stream else None,
-            progress=lambda done, total: display.progress("preparing", done, total),
-        )
-
-    if job is None or strategy is None or hosts(strategy) == 1 or mirror.url_of(job.folder) is None:
-        prepared = here()
-    else:
-        mine = job.share(here) if job.writes else None
-        agree(strategy, "the preparation", "done")
-        prepared = mine or job.shared(parts.head.reader)
-    display.done("preparing")
-    if prepared.replaced:
-        display.warn(f"{prepared.replaced} The data was encoded anew.")
-    sizes = ", ".join(
-        f"{split} {store.meta['examples']:,}"
-        + (f" ({len(store):,} rows)" if len(store) != store.meta["examples"] else "")
-        for split, store in prepared.splits.items()
-    )
-    display.line(f"data: {sizes} examples ({'encoded before' if prepared.reused else 'encoded'})")
-    if parts.config.data.stream_characters:
-        display.line("  train is streamed: what is said of it here is of its first block")
-        _check_block(parts.config, prepared)
-    if scheme := prepared.vocabulary.get("scheme"):
-        display.line(
-            f"  tags: {'one a word, no spans' if scheme == 'none' else f'spans, scheme {scheme}'}"
-        )
-    counts = label_counts(parts.head.reader, prepared.vocabulary, prepared.splits)
-    for line in (
-        *label_lines(counts),
-        *range_lines(parts.head.reader, prepared.splits),
-        *vector_line(prepared.vocabulary),
-    ):
-        display.line(f"labels: {line}")
-    for line in prepared.ledger.lines():
-        display.line(f"  ledger: {line}")
-    for line in (
-        *parts.head.reader.warnings(prepared.vocabulary, prepared.splits),
-        *doubts(prepared.splits, prepared.ledger),
-    ):
-        display.warn(line)
-    return prepared
-
-
-def require_best_metric(parts: Parts, prepared: Prepared) -> None:
-    """Before training: raises ConfigError where the metric that picks the checkpoint is one that
-    validation cannot give.
-    """
-    available = parts.head.available_metrics(prepared.vocabulary)
-    metric = best_metric(parts.config, available)
-    if metric is None or "validation" not in prepared.splits:
-        return
-    reasons = parts.head.undefined_metrics(prepared.vocabulary, prepared.splits["validation"])
-    if metric.name not in reasons:
-        return
-    others = [other.name for other in available if other.name not in reasons]
-    chosen = (
-        "train.best_metric" if parts.config.train.best_metric else "train.early_stopping_patience"
-    )
-    raise ConfigError(
-        f"{chosen}: {metric.name} picks the checkpoint, and data.validation cannot give it:"
-        f" {reasons[metric.name]}. Set --train.best_metric to one of {', '.join(others)}, or give"
-        " another data.validation."
-    )
-
-
 def best_metric(config: Config, available: Sequence[Metric]) -> Metric | None:
     """The validation metric that picks the checkpoint to export, if one does.
 
@@ -239,28 +153,6 @@ def best_metric(config: Config, available: Sequence[Metric]) -> Metric | None:
     if name:
         return next((metric for metric in available if metric.name == name), Metric(name))
     return available[0] if config.train.early_stopping_patience else None
-
-
-def show_examples(parts: Parts, prepared: Prepared) -> None:
-    """Shows an example of each split as the model sees it."""
-    for line in example_lines(prepared.splits, parts.tokenizer, parts.display.console.width):
-        parts.display.line(line)
-
-
-def _check_block(config: Config, prepared: Prepared) -> None:
-    """A block should have many steps, unless it is all there is: the last one of each has what is
-    left.
-    """
-    store = prepared.splits["train"]
-    size = config.data.stream_characters or 0
-    batch = config.train.global_batch_size
-    if len(store) < batch and store.meta["characters"] >= size:
-        raise ConfigError(
-            f"data.stream_characters: a block of {size:,} characters has {len(store):,} rows, and a"
-            f" step takes {batch:,} (train.global_batch_size). Raise it to"
-            f" {math.ceil(size * STEPS_OF_A_BLOCK * batch / len(store)):,}, for {STEPS_OF_A_BLOCK}"
-            " steps."
-        )
 
 
 @dataclasses.dataclass(frozen=True)

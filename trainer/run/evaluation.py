@@ -12,7 +12,8 @@ from trainer.data.example_rows import rows_of
 from trainer.data.store import TokenStore
 from trainer.heads.contract import Calibrates, Calibration, Head, Judges, Results, Scorer
 from trainer.run.model import Model
-from trainer.run.steps import EvaluationPlan, make_results_call, split_results, use_xla
+from trainer.run.replica_calls import use_xla
+from trainer.run.split_results import EvaluationPlan, make_results_call, split_results
 from trainer.settings.schema import Config
 
 

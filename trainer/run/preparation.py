@@ -8,14 +8,9 @@ from trainer.console.display import Display
 from trainer.console.stopping import StopSignal
 from trainer.data.prepare import Prepared
 from trainer.run.agreements import require_same_config, require_same_data
-from trainer.run.assembly import (
-    Parts,
-    prepare_data,
-    require_best_metric,
-    show_examples,
-    start_strategy,
-)
+from trainer.run.assembly import Parts, start_strategy
 from trainer.run.job import Job
+from trainer.run.prepared_data import prepare_data, require_best_metric, show_examples
 from trainer.settings.schema import Config
 
 

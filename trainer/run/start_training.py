@@ -21,12 +21,13 @@ from trainer.run.meter import Meter, StepCost
 from trainer.run.metric_logs import MetricLogs, open_metric_logs
 from trainer.run.optimization import Optimizer
 from trainer.run.progress import Progress
+from trainer.run.replica_calls import Columns, feed, use_xla
 from trainer.run.run_state import RunState
 from trainer.run.schedule import make_schedule
 from trainer.run.step_calls import StepCalls
 from trainer.run.step_feed import StepFeed
 from trainer.run.step_layouts import planned_layouts, step_layout, total_steps
-from trainer.run.steps import Columns, feed, make_train_call, use_xla
+from trainer.run.steps import make_train_call
 from trainer.run.training import Training, TrainingInputs
 from trainer.run.workers import SHARED, agree, hosts
 

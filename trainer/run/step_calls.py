@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from trainer.data.batching import Layout
 from trainer.run.outcome import Outcome, StepRow
+from trainer.run.replica_calls import Columns
 from trainer.run.step_feed import StepFeed
-from trainer.run.steps import Columns
 
 # (batches, steps, whether this host was told to stop) -> (steps, …), one `StepRow` a step
 TrainCall = Callable[[Iterator[Columns], tf.Tensor, tf.Tensor], tf.Tensor]
