@@ -36,7 +36,13 @@ def contradictions_of_train(
     train_labels: np.ndarray,
     folder: pathlib.Path,
 ) -> Found:
-    """Of a split: the rows whose text train has, always with another label than here."""
+    """Of a split: the rows whose text train has, always with another label than here.
+
+    Args:
+        hashes, train_hashes: (n,) and (m,) uint64, of the texts.
+        labels, train_labels: (n,) and (m,) uint64, numbers of the labels.
+        folder: on the disk where large columns are parted.
+    """
     found = Found()
     for rows, train_rows in by_hash([hashes, train_hashes], folder):
         own = labels[rows["row"]]

@@ -44,7 +44,12 @@ def duplicates(hashes: Numbers, folder: pathlib.Path) -> Found:
 
 
 def duplicates_of(hashes: Numbers, train_hashes: Numbers, folder: pathlib.Path) -> Found:
-    """Of a split: the rows whose hash train has as well."""
+    """Of a split: the rows whose hash train has as well.
+
+    Args:
+        hashes, train_hashes: (n,) and (m,) uint64, of the texts.
+        folder: on the disk where large columns are parted.
+    """
     found = Found()
     for rows, train_rows in by_hash([hashes, train_hashes], folder):
         found.add(rows["row"][np.isin(rows["hash"], train_rows["hash"])])

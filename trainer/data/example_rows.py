@@ -17,7 +17,13 @@ class ExampleRows(Protocol):
     """The rows of a split's examples."""
 
     def lengths(self, store: TokenStore, indices: np.ndarray, step: int) -> np.ndarray:
-        """(n,) the tokens of these (n,) examples in an optimizer step; EVALUATION is one, too."""
+        """The tokens of some examples in an optimizer step, (n,) int32.
+
+        Args:
+            store: the split.
+            indices: (n,) the examples.
+            step: from 0; EVALUATION is one, too.
+        """
         ...
 
     def longest(self, store: TokenStore) -> int:
@@ -25,7 +31,13 @@ class ExampleRows(Protocol):
         ...
 
     def columns(self, store: TokenStore, index: int, step: int) -> Columns:
-        """Columns of one example's tokens, (length,) each, and what is drawn of the example."""
+        """Columns of one example's tokens, (length,) each, and what is drawn of the example.
+
+        Args:
+            store: the split.
+            index: of the example.
+            step: as in `lengths`.
+        """
         ...
 
 

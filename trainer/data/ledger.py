@@ -70,7 +70,14 @@ class Ledger:
         self.entries = entries or {}
 
     def add(self, split: str, kind: str, origin: str, count: int = 1) -> None:
-        """Adds `count` occurrences; the first origin is kept."""
+        """Adds occurrences; the first origin is kept.
+
+        Args:
+            split: train, validation or test.
+            kind: one of `meanings`.
+            origin: where it happened, file:line.
+            count: how often.
+        """
         if kind not in self.meanings:
             raise KeyError(f"expected one of {', '.join(self.meanings)}. Received {kind!r}.")
         kinds = self.entries.setdefault(split, {})

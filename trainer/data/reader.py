@@ -138,7 +138,12 @@ class Reader(Protocol):
     def shown(
         self, example: Example, values: tuple[Value, ...], label: Label
     ) -> list[tuple[str, str]]:
-        """Names and contents by which a person sees whether an example was read as it was meant."""
+        """Names and contents by which a person sees whether an example was read as it was meant.
+
+        Args:
+            example: as the source has it.
+            values, label: what was read of it.
+        """
         return [(item.field, str(value)) for item, value in zip(self.inputs, values, strict=True)]
 
     def encode(self, *inputs: tf.Tensor) -> EncodedTensors:
@@ -247,7 +252,13 @@ class Draws(Protocol):
     """A reader that makes rows anew at each step, such as masks or pairs."""
 
     def drawn_lengths(self, store: TokenStore, indices: np.ndarray, draw: Draw) -> np.ndarray:
-        """(n,) int32, the tokens that the rows of these (n,) examples will have."""
+        """The tokens that the rows of some examples will have, (n,) int32.
+
+        Args:
+            store: the split.
+            indices: (n,) the examples.
+            draw: by what is drawn.
+        """
         ...
 
     def longest(self, store: TokenStore) -> int:
@@ -259,6 +270,10 @@ class Draws(Protocol):
 
         Each is a pure function of the arguments: another process draws the same.
 
+        Args:
+            store: the split.
+            index: of the example.
+            draw: by what is drawn.
         Returns:
             columns of its tokens, (drawn length,) each, and of the example.
         """

@@ -45,7 +45,13 @@ class Split:
         self.characters = 0
 
     def note(self, example: Example, values: tuple[Value, ...], digest: int) -> None:
-        """Takes in what does not depend on the head: inputs, place, hash."""
+        """Takes in what does not depend on the head.
+
+        Args:
+            example: has its place.
+            values: its raw inputs.
+            digest: their hash.
+        """
         origin = example.origin
         self.waiting.append(values)
         self.places.append((self.writer.file_number(origin.file), origin.line))
@@ -54,7 +60,13 @@ class Split:
         self.characters += characters(values)
 
     def sample(self, inputs: Sequence[Input], values: tuple[Value, ...], *, cut: bool) -> None:
-        """Keeps the raw inputs of one of the first examples; `cut`: only the texts' beginnings."""
+        """Keeps the raw inputs of one of the first examples.
+
+        Args:
+            inputs: of the head.
+            values: of the example, in their order.
+            cut: keep only the beginnings of texts.
+        """
         if len(self.samples) == SAMPLES:
             return
         sample = {}

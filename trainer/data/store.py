@@ -276,8 +276,13 @@ class StoreWriter:
         *,
         extras: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        """Adds whole columns (the labels, known only at the end) and extras, and finishes the
-        files.
+        """Adds what is known only at the end, and finishes the files.
+
+        Args:
+            columns: (rows, …) each, such as the labels.
+            token_columns: (tokens,) each.
+            meta: facts of the split, as JSON has them.
+            extras: arrays for the metrics.
         """
         for file in self._token_files.values():
             file.close()

@@ -113,13 +113,25 @@ class Graph(Protocol):
     def decode(
         self, answers: Results, row: int, example: Example | None = None
     ) -> dict[str, object]:
-        """One of the answers as JSON, for --mode=predict."""
+        """One of the answers as JSON, for --mode=predict.
+
+        Args:
+            answers: (B, …) each, as `answers` gave them.
+            row: of the B.
+            example: that was asked.
+        """
         ...
 
     def ambiguous(
         self, answers: Results, results: Tensors, columns: Tensors, tolerance: float
     ) -> dict[str, np.ndarray]:
-        """Answer -> (B,) bool: where it may turn out otherwise although results agree so nearly."""
+        """Answer -> (B,) bool: where it may turn out otherwise although the results nearly agree.
+
+        Args:
+            answers: (B, …) each, as `answers` gave them.
+            results, columns: of which they were made; empty where a server made them.
+            tolerance: within which the results agree.
+        """
         return {}
 
 

@@ -18,6 +18,10 @@ OTHER_RESULTS_FILE = "results_other_data.json"
 def evaluate(resolved: Resolved, job: Job, display: Display) -> None:
     """Evaluates on validation and test; on other data than the job's they are not its results.
 
+    Args:
+        resolved: the config with its origins.
+        job: that was trained.
+        display: says what is done.
     Raises:
         ConfigError, JobDirError: there is no trained model, or what it needs is damaged.
     """

@@ -18,6 +18,10 @@ from trainer.settings.resolve import Resolved
 def export(resolved: Resolved, job: Job, display: Display) -> None:
     """Exports the kept model, and says where it is.
 
+    Args:
+        resolved: the config with its origins.
+        job: that was trained.
+        display: says what is done.
     Raises:
         ConfigError: export.format is none, or the export would destroy something.
         JobDirError: what the model needs is missing or damaged.

@@ -22,7 +22,15 @@ from trainer.settings.resolve import Resolved
 def train(
     resolved: Resolved, job: Job, display: Display, stop: StopSignal, timeline: Timeline
 ) -> None:
-    """Trains from the newest checkpoint on; on several workers each calls it, in step."""
+    """Trains from the newest checkpoint on; on several workers each calls it, in step.
+
+    Args:
+        resolved: the config with its origins.
+        job: gets what the run writes.
+        display: says what is done.
+        stop: whether the process was told to stop.
+        timeline: where the time goes.
+    """
     config = resolved.config
     with stop_when_a_worker_is_lost():
         strategy = connect_workers(config, job, display, stop)

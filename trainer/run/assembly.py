@@ -68,6 +68,11 @@ def start_strategy(config: Config, job: Job, display: Display) -> tf.distribute.
     """The strategy; call it before TensorFlow's first operation.
 
     On several workers the chief alone writes and speaks.
+
+    Args:
+        config: of the run.
+        job: learns whether this worker writes.
+        display: speaks on the chief only.
     """
     if (cluster := read_cluster()) and config.distribution.strategy in ("auto", "multi_worker"):
         workers = itertools.chain.from_iterable(cluster["cluster"].values())
@@ -165,7 +170,11 @@ class Origin:
 
 
 def build_model(parts: Parts, strategy: tf.distribute.Strategy, vocabulary: Vocabulary) -> Model:
-    """The model, a copy on each replica, for a checkpoint to replace its weights."""
+    """The model, a copy on each replica, for a checkpoint to replace its weights.
+
+    Args:
+        parts, strategy, vocabulary: as in `start_model`.
+    """
     return start_model(parts, strategy, vocabulary)[0]
 
 

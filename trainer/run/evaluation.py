@@ -104,8 +104,13 @@ class Evaluator:
 
 
 def is_better(value: float, best: float | None, min_delta: float, *, lower: bool) -> bool:
-    """Whether `value` improves on `best` by more than `min_delta`, downward where `lower` is
-    better; NaN never does.
+    """Whether a metric has improved; NaN never has.
+
+    Args:
+        value: of now.
+        best: so far; None: there is none.
+        min_delta: by more than this.
+        lower: it improves downward.
     """
     if not np.isfinite(value):
         return False

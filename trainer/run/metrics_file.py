@@ -62,7 +62,15 @@ class MetricsFile:
         return cls(path, file, at_checkpoint.crc32c)
 
     def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
-        """Appends one object. Raises JobDirError where the disk is full or cannot be written."""
+        """Appends one object.
+
+        Args:
+            step: of the optimizer.
+            split: train or validation.
+            values: by their names.
+        Raises:
+            JobDirError: the disk is full, or cannot be written.
+        """
         entry: dict[str, object] = {"step": step, "split": split}
         for name, value in values.items():
             entry[name] = value if math.isfinite(value) else None  # JSON has no NaN

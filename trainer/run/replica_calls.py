@@ -63,8 +63,14 @@ class Compiled:
 
 
 def spread(strategy: tf.distribute.Strategy, element: Columns, micro_batches: int) -> Any:
-    """A host's element of the dataset, dealt to its replicas: (replicas x micro-batches, …) ->
-    (micro-batches, …) each.
+    """An element of this host's dataset, dealt to its replicas.
+
+    Args:
+        strategy: whose replicas they are.
+        element: (replicas x micro-batches, …) each.
+        micro_batches: of each replica.
+    Returns:
+        a distributed value: (micro-batches, …) each.
     """
     first = local_replicas(strategy)[0]
 

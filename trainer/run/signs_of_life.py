@@ -144,6 +144,10 @@ class SignsOfLife:
     def begin(cls, place: Place, me: Holder, folder: pathlib.Path) -> SignsOfLife:
         """Gives the first one, and then one after the other.
 
+        Args:
+            place: where they are given.
+            me: who gives them.
+            folder: that is held.
         Raises:
             JobDirError: another process gives them.
         """

@@ -27,8 +27,14 @@ from trainer.run.replica_calls import (
 def make_results_call(
     strategy: tf.distribute.Strategy, model: Model, *, xla: bool
 ) -> Callable[[Any], dict[str, tf.Tensor]]:
-    """The compiled function element -> the model's results, (K x E, …) or (K x R, L, …), of all K
-    replicas, in their order, on every host.
+    """The compiled function element -> results of all K replicas, in their order, on every host.
+
+    They are (K x E, …) an example, or (K x R, L, …) a token.
+
+    Args:
+        strategy: where it runs.
+        model: whose results they are.
+        xla: whether XLA compiles it.
     """
     forward = Compiled(
         lambda columns: model.results(micro_batch(columns, 0)),

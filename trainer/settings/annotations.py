@@ -21,7 +21,13 @@ def members_of(annotation: Annotation) -> list[Annotation]:
 
 
 def argument_of(annotation: Annotation, container: type, position: int) -> Annotation:
-    """The type of what a list or dict holds; Any where the setting is neither."""
+    """The type of what a list or dict holds; Any where the setting is neither.
+
+    Args:
+        annotation: of the setting.
+        container: list or dict.
+        position: of its type arguments.
+    """
     for member in members_of(annotation):
         if get_origin(member) is container:
             return get_args(member)[position]

@@ -76,7 +76,13 @@ def put(values: tf.Tensor, places: tf.Tensor, new: tf.Tensor) -> tf.Tensor:
 
 
 def fill_at(values: tf.Tensor, places: tf.Tensor, value: bool | int) -> tf.Tensor:
-    """The same with one value in all of those places."""
+    """The same with one value in some places.
+
+    Args:
+        values: (M,).
+        places: (P,) int, of those.
+        value: that stands there.
+    """
     filled = tf.fill(tf.shape(places), tf.constant(value, values.dtype))
     return put(values, places, filled)
 

@@ -84,9 +84,14 @@ def download(targets: Mapping[RemoteObject, pathlib.Path], *, key: str) -> None:
 
 
 def content(item: RemoteObject, *, key: str, count: int | None = None) -> bytes:
-    """What an object holds, or its first `count` bytes, without a file.
+    """What an object holds, without a file.
 
-    Raises ConfigError where it cannot be read.
+    Args:
+        item: the object.
+        key: the setting that names it, for the message.
+        count: only so many bytes; None: all.
+    Raises:
+        ConfigError: it cannot be read.
     """
     if item.size == 0:
         return b""

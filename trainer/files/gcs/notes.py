@@ -86,6 +86,12 @@ def write_note(url: str, content: bytes, *, replaces: int, key: str) -> int | No
 
 
 def remove_note(url: str, generation: int, *, key: str) -> None:
-    """Removes a note in that generation; one that is gone, or was written anew, is left alone."""
+    """Removes a note; one that is gone, or was written anew, is left alone.
+
+    Args:
+        url: of the note.
+        generation: that is removed.
+        key: the setting that names the bucket, for the message.
+    """
     bucket, name = parse(url, key=key)
     delete([RemoteObject(bucket, name, generation, 0, "")], key=key)
