@@ -12,11 +12,14 @@ import itertools
 import math
 import reprlib
 import unicodedata
+from collections.abc import Sequence
 
 VALUE_LENGTH = 100  # characters of a value in a message
 MESSAGE_LENGTH = 8000
 TAIL_LENGTH = 2000  # of a message that is cut: its end has the remedy
 CUT = "…"
+LABEL_LENGTH = 60  # characters of a label
+SHOWN_LABELS = 30  # in a message
 NESTED_PARTS = 6  # of a list or mapping in a message
 NESTED_LEVELS = 4
 LONGEST_NUMBER_BITS = 256
@@ -71,6 +74,25 @@ def shown_value(value: object, length: int = VALUE_LENGTH) -> str:
 def shown_name(name: object, length: int = VALUE_LENGTH) -> str:
     """A label, key or file name from outside, for a message: on one line, escaped and cut."""
     return _one_line(str(name), length)
+
+
+def shown_label(name: str) -> str:
+    """A label for people, cut to length.
+
+    It stands between quotes where blanks, commas or characters that cannot be seen would deceive.
+    """
+    short = name if len(name) <= LABEL_LENGTH else name[:LABEL_LENGTH] + CUT
+    has_odd_blanks = name != " ".join(name.split())
+    has_marks = bool(set(name) & set(",;:'\""))
+    deceives = not name or not name.isprintable() or has_odd_blanks or has_marks
+    return repr(short) if deceives else short
+
+
+def shown_labels(names: Sequence[str], most: int = SHOWN_LABELS) -> str:
+    """Labels between commas; of many the first ones, and how many more there are."""
+    shown = ", ".join(map(shown_label, names[:most]))
+    left_out = len(names) - most
+    return f"{shown} and {left_out:,} more" if left_out > 0 else shown
 
 
 def shown_message(message: str) -> str:

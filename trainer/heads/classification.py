@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from trainer.backbones.sites import FIRST_HEAD_SITE
 from trainer.data.batch import Batch
-from trainer.data.reader import Column
+from trainer.data.reader import Column, EncodedTensors, Value, Vocabulary
+from trainer.heads import contract
 from trainer.heads._carried_over import CarriedOver, LabelRows, carry_over, label_rows
-from trainer.heads._classifier import Classifier, ClassifierSettings, class_weights_of
+from trainer.heads._classes.decision import Decision
+from trainer.heads._classes.graph import ClassGraph, Scores, decision_of
+from trainer.heads._classes.kinds import KINDS, PROBLEM_TYPES, Kind
+from trainer.heads._classes.naming import naming_of
+from trainer.heads._classes.reader import LABEL, ClassReader, Encoding, inputs_of
+from trainer.heads._classes.settings import ClassifierSettings
+from trainer.heads._settings_checks import overflow_of
+from trainer.heads.contract import Graph, Metric, Scorer, Tensors
 from trainer.lazy import keras, tf
 from trainer.settings.schema import DataSettings
+from trainer.sources import text_fields
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # which would import TensorFlow
+    from trainer.backbones.backbone import Backbone
+    from trainer.backbones.family import Family
     from trainer.backbones.huggingface import TaskHead
+    from trainer.data.store import TokenStore
+    from trainer.text.tokenizer import Tokenizer
 
-SITES = (FIRST_HEAD_SITE, FIRST_HEAD_SITE + 1)  # of the two layers
-# Hugging Face's names
-PROBLEMS = {
-    "single_label": "single_label_classification",
-    "multi_label": "multi_label_classification",
-    "regression": "regression",
-}
+OVERFLOWS = ("truncate", "head_tail", "error")
+HIDDEN_SITE = FIRST_HEAD_SITE  # of the initial values
+OUTPUT_SITE = FIRST_HEAD_SITE + 1
+BEFORE_OUTPUT = FIRST_HEAD_SITE  # of the dropout masks
+BEFORE_HIDDEN = FIRST_HEAD_SITE + 1
+UNNAMED = "LABEL_0"  # Hugging Face's name of the only output of a regression
 
 
 class Settings(ClassifierSettings):
@@ -34,191 +46,281 @@ class Settings(ClassifierSettings):
     name: Literal["classification"] = "classification"
 
 
-class Head(Classifier):
-    """See trainer/heads/contract.py for what each method is for."""
+@dataclasses.dataclass(frozen=True)
+class TextEncoding(Encoding):
+    """A row of a text or a pair: special tokens added, cut to seq_len.
 
-    Settings = Settings
-    uses_pooler = True
+    Attributes:
+        tokenizer: of the texts.
+        fields: of the texts.
+        seq_len: S.
+        overflow: what becomes of longer texts.
+        with_segments: whether the second of a pair is told apart by segment_ids.
+    """
 
-    def __init__(self, settings: Settings, data: DataSettings, tokenizer: Any) -> None:
-        super().__init__(settings, data, tokenizer)
-        self.more_inputs = (
-            ("segment_ids",) if len(self.fields) > 1 and tokenizer.template.segments else ()
-        )
-        self.overflow = self.overflow_of(data)
-        self.columns = (
-            *(Column(name) for name in self.more_inputs),
-            Column("label", per_token=False, encoded=False),
-        )
+    tokenizer: Tokenizer
+    fields: Sequence[str]
+    seq_len: int
+    overflow: str
+    with_segments: bool
 
-    def encode(self, *texts: tf.Tensor) -> tuple[dict[str, tf.RaggedTensor], dict[str, tf.Tensor]]:
-        """Token columns and counts of what was lost; the very function that serves.
+    def encode(self, *texts: tf.Tensor) -> EncodedTensors:
+        """Token columns and counts of what was lost.
 
         Args:
             texts: one or two (B,) string.
         Returns:
-            token_ids (and segment_ids for pairs), each ragged (B, None) int32; truncated_tokens,
+            token_ids (and segment_ids), each ragged (B, None) int32; truncated_tokens,
             unknown_tokens (B,) int32.
         """
         from trainer.text.assemble import assemble
 
         ids = [self.tokenizer.tokenize(text) for text in texts]
-        unknown = tf.add_n(
-            [tf.reduce_sum(tf.cast(row == self.tokenizer.unk_id, tf.int32), axis=1) for row in ids]
-        )
+        is_unknown = [tf.cast(row == self.tokenizer.unk_id, tf.int32) for row in ids]
         token_ids, segment_ids, truncated = assemble(
             ids[0],
             ids[1] if len(ids) > 1 else None,
-            seq_len=self.data.seq_len,
+            seq_len=self.seq_len,
             overflow=self.overflow,
             template=self.tokenizer.template,
         )
-        columns = (
-            {"token_ids": token_ids, "segment_ids": segment_ids}
-            if self.more_inputs
-            else {"token_ids": token_ids}
-        )
+        columns = {"token_ids": token_ids}
+        if self.with_segments:
+            columns["segment_ids"] = segment_ids
+        unknown = tf.add_n([tf.reduce_sum(row, axis=1) for row in is_unknown])
         return columns, {"truncated_tokens": truncated, "unknown_tokens": unknown}
 
-    def build(self, backbone: Any, vocabulary: Mapping[str, Any], seed: int) -> Head:
-        """Makes the layers above the backbone, as Hugging Face's …ForSequenceClassification of each
-        family has them.
-        """
-        config = backbone.config
-        self.vocabulary = vocabulary
-        self.backbone = backbone
-        self.family = config.family
-        self.shape = config.family.sequence_classifier
-        self.classes = len(vocabulary["labels"]) or 1
-        self.dropout = (
-            self.settings.dropout
-            if self.settings.dropout is not None
-            else config.classifier_dropout
-        )
-        initial = [
-            keras.initializers.TruncatedNormal(stddev=config.initializer_range, seed=seed + site)
-            for site in SITES
-        ]
-        layers = []
-        if self.shape.hidden is not None:
-            layers.append(
-                keras.layers.Dense(
-                    config.hidden_size, kernel_initializer=initial[0], name="dense", dtype="float32"
-                )
-            )
-        layers.append(
-            keras.layers.Dense(
-                self.classes,
-                kernel_initializer=initial[1],
-                name="output",
-                dtype="float32",
-                use_bias=self.shape.has_bias,
-            )
-        )
-        for layer in layers:
-            layer.build((None, config.hidden_size))
-        self.layers = layers
-        self.class_weights = class_weights_of(self.settings.class_weights, vocabulary)
-        return self
+    def shown(self, values: Sequence[Value]) -> list[tuple[str, str]]:
+        """The texts, by their fields."""
+        return [(field, str(text)) for field, text in zip(self.fields, values, strict=True)]
 
-    def logits(
-        self, outputs: Mapping[str, tf.Tensor], batch: Batch, seed: tf.Tensor | None
-    ) -> tf.Tensor:
-        """(E, C) float32, from the hidden state of each example's first token; of its last one
-        where tokens see only those before.
-        """
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TextScores(Scores):
+    """Layers on one token of each text, as Hugging Face's …ForSequenceClassification has them.
+
+    Attributes:
+        backbone: below.
+        layers: perhaps a hidden one, and the output.
+        dropout: the rate before the output.
+        kind: of the labels.
+        names: (C,) of the labels; none of a number.
+        settings: of the head.
+    """
+
+    backbone: Backbone
+    layers: Sequence[keras.layers.Layer]
+    dropout: float
+    kind: Kind
+    names: Sequence[str]
+    settings: Settings
+
+    @property
+    def family(self) -> Family:
+        """Of the backbone."""
+        return self.backbone.config.family
+
+    def logits(self, outputs: Tensors, batch: Batch, seed: tf.Tensor | None) -> tf.Tensor:
+        """(E, C) float32, from the hidden state of the token that stands for each example."""
+        from trainer.backbones.layers import dropout
+
+        hidden = self._before_output(_read_token(self, outputs, batch), seed)
+        dropped = dropout(hidden, self.dropout, seed, BEFORE_OUTPUT)
+        return self.layers[-1](tf.cast(dropped, tf.float32))
+
+    def _before_output(self, hidden: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
+        """(E, H): what the head's own hidden layer or the pooler makes of the tokens."""
         from trainer.backbones.activations import ACTIVATIONS
         from trainer.backbones.layers import dropout
 
-        def drop(x: tf.Tensor, site: int) -> tf.Tensor:
-            return dropout(x, self.dropout, seed, site) if seed is not None and self.dropout else x
-
-        place = batch.examples.start + (
-            tf.maximum(batch.examples.length - 1, 0) if self.shape.reads_last else 0
-        )
-        # (E, H)
-        hidden = tf.gather_nd(
-            outputs["sequence_output"], tf.stack([batch.examples.row, place], axis=1)
-        )
-        if self.shape.hidden is not None:
-            hidden = drop(hidden, SITES[1]) if self.shape.hidden.drops_input else hidden
-            activation = ACTIVATIONS[self.shape.hidden.activation]
-            hidden = activation(self.layers[0](tf.cast(hidden, tf.float32)))
-        elif self.shape.pooled:
-            hidden = self.backbone.pool(hidden)
-        return self.layers[-1](tf.cast(drop(hidden, SITES[0]), tf.float32))
+        shape = self.family.sequence_classifier
+        if shape.hidden is None:
+            return self.backbone.pool(hidden) if shape.pooled else hidden
+        if shape.hidden.drops_input:
+            hidden = dropout(hidden, self.dropout, seed, BEFORE_HIDDEN)
+        activation = ACTIVATIONS[shape.hidden.activation]
+        return activation(self.layers[0](tf.cast(hidden, tf.float32)))
 
     def load_tensors(self, checkpoint: TaskHead) -> CarriedOver:
-        """Takes over the checkpoint's own layers,
-        the rows of the last by the names of the labels.
+        """Takes over the checkpoint's own layers.
+
+        The rows of the last one are taken by the names of the labels.
         """
-        *hidden, output = self._parts_by_layer()
-        below = {name: weight for part in hidden for name, weight in part.items()}
-        carried = carry_over(
-            checkpoint,
-            "ForSequenceClassification",
-            below,
-            output,
-            lambda rows: self._find_rows(checkpoint, rows),
-        )
+        *hidden, output = self._weights_by_layer()
+        below = {name: weight for layer in hidden for name, weight in layer.items()}
+
+        def find_rows(rows: int) -> LabelRows:
+            return self._find_rows(checkpoint, rows)
+
+        carried = carry_over(checkpoint, "ForSequenceClassification", below, output, find_rows)
         trained_as = checkpoint.problem_type
-        if (
-            carried.output
-            and trained_as in PROBLEMS.values()
-            and trained_as != PROBLEMS[self.settings.kind]
-        ):
-            note = (
-                f"they were trained as {trained_as}, so its probabilities are not yet those of"
-                f" head.kind {self.settings.kind}"
-            )
-            return dataclasses.replace(
-                carried, remark="; ".join(filter(None, [carried.remark, note]))
-            )
-        return carried
+        is_another = trained_as in PROBLEM_TYPES and trained_as != self.kind.problem_type
+        if not carried.output or not is_another:
+            return carried
+        note = (
+            f"they were trained as {trained_as}, so its probabilities are not yet those of"
+            f" head.kind {self.settings.kind}"
+        )
+        remark = "; ".join(filter(None, [carried.remark, note]))
+        return dataclasses.replace(carried, remark=remark)
 
     def _find_rows(self, checkpoint: TaskHead, rows: int) -> LabelRows:
-        if self.settings.kind != "regression":
-            return label_rows(
-                checkpoint.labels,
-                self.vocabulary["labels"],
-                rows,
-                can_list=True,
-                listed=self.settings.labels is not None,
-            )
-        if rows != 1:
-            return LabelRows(
-                None,
-                f"the checkpoint's have {rows:,} rows, a regression has one. For labels set"
-                " --head.kind=single_label",
-            )
-        return LabelRows([0])
+        if self.names:
+            listed = self.settings.labels is not None
+            return label_rows(checkpoint.labels, self.names, rows, can_list=True, listed=listed)
+        if rows == 1:
+            return LabelRows([0])
+        return LabelRows(
+            None,
+            f"the checkpoint's have {rows:,} rows, a regression has one. For labels set"
+            " --head.kind=single_label",
+        )
 
-    def _parts_by_layer(self) -> list[dict[str, Any]]:
-        """The weights of each layer by Hugging Face's names;
-        kernels are (outputs, inputs) there.
+    def _weights_by_layer(self) -> list[dict[str, keras.Variable]]:
+        """The weights of each layer by Hugging Face's names.
+
+        Kernels are (outputs, inputs) there.
         """
-        return [
-            {
-                f"{name}.weight": layer.kernel,
-                **({f"{name}.bias": layer.bias} if layer.use_bias else {}),
-            }
-            for name, layer in zip(self.shape.tensors, self.layers, strict=True)
-        ]
+        weights = []
+        names = self.family.sequence_classifier.tensors
+        for name, layer in zip(names, self.layers, strict=True):
+            bias = {f"{name}.bias": layer.bias} if layer.use_bias else {}
+            weights.append({f"{name}.weight": layer.kernel, **bias})
+        return weights
 
-    def save_tensors(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    def save_tensors(self) -> tuple[dict[str, np.ndarray], dict[str, object]]:
         """The layers under Hugging Face's names, and what config.json says of them."""
         tensors = {
             name: np.ascontiguousarray(weight.numpy().T)
-            for part in self._parts_by_layer()
-            for name, weight in part.items()
+            for layer in self._weights_by_layer()
+            for name, weight in layer.items()
         }
-        labels = self.vocabulary["labels"] or ["LABEL_0"]
+        labels = self.names or [UNNAMED]
         return tensors, {
             "architectures": [self.family.class_for("ForSequenceClassification")],
-            "problem_type": PROBLEMS[self.settings.kind],
-            "id2label": {str(i): name for i, name in enumerate(labels)},
-            "label2id": {name: i for i, name in enumerate(labels)},
+            "problem_type": self.kind.problem_type,
+            "id2label": {str(number): name for number, name in enumerate(labels)},
+            "label2id": {name: number for number, name in enumerate(labels)},
         }
 
 
-make_head = Head
+def _read_token(scores: TextScores, outputs: Tensors, batch: Batch) -> tf.Tensor:
+    """(E, H), the hidden state of each example's first token.
+
+    Where tokens see only those before, it is that of the last one.
+    """
+    place = batch.examples.start
+    if scores.family.sequence_classifier.reads_last:
+        place += tf.maximum(batch.examples.length - 1, 0)
+    index = tf.stack([batch.examples.row, place], axis=1)
+    return tf.gather_nd(outputs["sequence_output"], index)
+
+
+def _make_layers(backbone: Backbone, outputs: int, seed: int) -> list[keras.layers.Layer]:
+    """The layers above the backbone.
+
+    Args:
+        backbone: below.
+        outputs: C.
+        seed: of the initial values.
+    """
+    config = backbone.config
+    shape = config.family.sequence_classifier
+
+    def dense(name: str, size: int, site: int, *, use_bias: bool = True) -> keras.layers.Layer:
+        initial = keras.initializers.TruncatedNormal(
+            stddev=config.initializer_range, seed=seed + site
+        )
+        layer = keras.layers.Dense(
+            size, kernel_initializer=initial, name=name, dtype="float32", use_bias=use_bias
+        )
+        layer.build((None, config.hidden_size))
+        return layer
+
+    output = dense("output", outputs, OUTPUT_SITE, use_bias=shape.has_bias)
+    if shape.hidden is None:
+        return [output]
+    return [dense("dense", config.hidden_size, HIDDEN_SITE), output]
+
+
+@dataclasses.dataclass(frozen=True)
+class Head(contract.Head):
+    """Classification, before its data is known.
+
+    Attributes:
+        settings: of the config.
+        reader: of the texts and labels.
+        kind: of the labels.
+    """
+
+    settings: Settings
+    reader: ClassReader
+    kind: Kind
+    uses_pooler: bool = True
+
+    def build(self, backbone: Backbone, vocabulary: Vocabulary, seed: int) -> ClassGraph:
+        """Makes the layers above the backbone.
+
+        Args:
+            backbone: with its weights.
+            vocabulary: what train taught.
+            seed: of the initial values.
+        """
+        decision = self.kind.decision(self.settings, vocabulary)
+        scores = self._make_scores(backbone, decision, seed)
+        return ClassGraph(vocabulary, scores.layers, scores, decision)
+
+    def _make_scores(self, backbone: Backbone, decision: Decision, seed: int) -> TextScores:
+        rate = self.settings.dropout
+        return TextScores(
+            backbone=backbone,
+            layers=_make_layers(backbone, len(decision.names) or 1, seed),
+            dropout=backbone.config.classifier_dropout if rate is None else rate,
+            kind=self.kind,
+            names=decision.names,
+            settings=self.settings,
+        )
+
+    def scorer(self, graph: Graph) -> Scorer:
+        """Says how good the answers of a graph of this head are."""
+        return self.kind.scorer(decision_of(graph))
+
+    def available_metrics(self, vocabulary: Vocabulary | None = None) -> tuple[Metric, ...]:
+        """Those of the kind, the main one first."""
+        return self.kind.metrics(vocabulary)
+
+    def undefined_metrics(self, vocabulary: Vocabulary, store: TokenStore) -> dict[str, str]:
+        """Such as auc_roc where a split has one class, and why."""
+        return self.kind.undefined_metrics(vocabulary, store)
+
+
+def make_head(settings: Settings, data: DataSettings, tokenizer: Tokenizer) -> Head:
+    """Classification of the texts of `data`.
+
+    Args:
+        settings: of the head.
+        data: of the examples.
+        tokenizer: of the texts.
+    Raises:
+        ConfigError: settings contradict each other.
+    """
+    kind = KINDS[settings.kind]
+    labels = kind.labels(settings, data, naming_of(settings, data))
+    fields = text_fields(data)
+    encoding = TextEncoding(
+        tokenizer=tokenizer,
+        fields=fields,
+        seq_len=data.seq_len,
+        overflow=overflow_of(settings, data, OVERFLOWS),
+        with_segments=len(fields) > 1 and tokenizer.template.segments,
+    )
+    reader = ClassReader(
+        tokenizer=tokenizer,
+        inputs=inputs_of(data),
+        columns=(Column("segment_ids"), LABEL) if encoding.with_segments else (LABEL,),
+        overflows=OVERFLOWS,
+        encoding=encoding,
+        labels=labels,
+        stored=settings.model_dump(include={"name", "kind", "labels", "label_separator"}),
+    )
+    return Head(settings, reader, kind)

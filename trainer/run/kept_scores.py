@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from trainer.data.prepare import Prepared
-from trainer.heads._labels import shown_label
+from trainer.errors import shown_label
 from trainer.run.evaluation import Evaluated
 from trainer.run.job import CALIBRATION_FILE
 from trainer.run.kept_model import KeptModel

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sized
 
 from trainer.data.reader import Reader, Vocabulary
 from trainer.data.store import TokenStore
-from trainer.heads._labels import shown_label
+from trainer.errors import shown_label
 
 SHOWN = 8  # the most frequent ones, in a line
 Counts = Mapping[str, int]  # label -> how often it occurs
