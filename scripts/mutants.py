@@ -193,9 +193,9 @@ MUTANTS = (
     ),
     Mutant(
         "class weights are ignored",
-        "trainer/heads/_classifier.py",
-        "weight *= tf.gather(tf.constant(self.class_weights), batch.label)",
-        "weight *= 1",
+        "trainer/heads/_classes/single_label.py",
+        "return weight * tf.gather(tf.constant(self.class_weights), label)",
+        "return weight",
         (
             "tests/heads/test_classification.py::"
             "test_the_loss_is_a_weighted_sum_and_the_sum_of_the_weights",
@@ -253,9 +253,9 @@ MUTANTS = (
     ),
     Mutant(
         "a regression's loss is divided by the labels' deviation",
-        "trainer/heads/_classifier.py",
-        "losses = tf.square(logits[:, 0] - label)",
-        "losses = tf.square(logits[:, 0] - label) / tf.math.reduce_std(label)",
+        "trainer/heads/_classes/regression.py",
+        "return tf.square(self.decide(logits) - label)",
+        "return tf.square(self.decide(logits) - label) / tf.math.reduce_std(label)",
         ("tests/heads/test_classification.py::test_regression_loss_is_the_squared_error",),
     ),
     Mutant(
@@ -266,21 +266,25 @@ MUTANTS = (
         ("tests/files/test_gcs.py::test_a_wrong_checksum_is_refused_and_nothing_is_kept",),
     ),
     Mutant(
-        "a label needs more than the threshold, as scored",
-        "trainer/heads/_class_metrics.py",
-        "expit(logits) >= threshold",
-        "expit(logits) > threshold",
+        "a label needs more than the threshold",
+        "trainer/heads/_classes/multi_label.py",
+        "tf.sigmoid(logits) >= self.threshold",
+        "tf.sigmoid(logits) > self.threshold",
         (
+            "tests/heads/test_classification.py::test_a_label_at_the_threshold_is_given",
             "tests/heads/test_classification.py::"
             "test_metrics_of_several_labels_are_those_of_scikit_learn",
         ),
     ),
     Mutant(
-        "a label needs more than the threshold, as served",
-        "trainer/heads/_classifier.py",
-        "probabilities >= self.settings.threshold",
-        "probabilities > self.settings.threshold",
-        ("tests/heads/test_classification.py::test_a_label_at_the_threshold_is_given",),
+        "the scorer decides otherwise than the server",
+        "trainer/heads/_classes/decision.py",
+        "decision.decide(tf.constant(block, tf.float32))",
+        "decision.decide(-tf.constant(block, tf.float32))",
+        (
+            "tests/heads/test_classification.py::"
+            "test_metrics_of_several_labels_are_those_of_scikit_learn",
+        ),
     ),
 )
 

@@ -11,8 +11,8 @@ from tests import toy
 from tests.damage import KINDS, damage, files_below
 from trainer.data.prepare import prepare
 from trainer.errors import UserError
-from trainer.heads.classification import Head
 from trainer.heads.classification import Settings as HeadSettings
+from trainer.heads.classification import make_head
 from trainer.run.job import Job
 from trainer.settings.resolve import resolve
 from trainer.sources import jsonl
@@ -45,8 +45,8 @@ def encode(tmp_path_factory):
         seq_len=8,
         cache_dir=str(folder / "cache"),
     )
-    head = Head(HeadSettings(), settings, tokenizer)
-    return lambda: prepare(settings, head, tokenizer.fingerprint)
+    reader = make_head(HeadSettings(), settings, tokenizer).reader
+    return lambda: prepare(settings, reader, tokenizer.fingerprint)
 
 
 def assert_store_heals(encode, whole, wanted, file, kind, rng):

@@ -24,6 +24,7 @@ from trainer.run.results import Results
 from trainer.run.run_state import RunState
 from trainer.serve import export
 from trainer.serve.proof import ExportRefusedError
+from trainer.settings.schema import DataSettings
 
 SOON = 3.0  # seconds; about 0.5 where nothing else runs
 
@@ -312,7 +313,11 @@ def test_a_stopped_run_stays_stopped_and_can_be_evaluated_and_exported_again(
     ],
 )
 def test_what_counts_as_better(head, metric, value, best, min_delta, better):
-    assert is_better(value, best, min_delta, lower=metric in head.Head.lower_is_better) is better
+    settings = head.Settings(kind="regression") if metric == "mse" else head.Settings()
+    data = DataSettings(source="jsonl", train="train.jsonl")
+    metrics = head.make_head(settings, data, toy.TEMPLATE).available_metrics()
+    lower = {known.name for known in metrics if known.lower_is_better}
+    assert is_better(value, best, min_delta, lower=metric in lower) is better
 
 
 def checkpoints_of(folder, warnings, keep=2):

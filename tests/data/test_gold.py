@@ -17,7 +17,7 @@ from trainer.data.gold import Gold, is_class
 from trainer.data.ledger import Ledger
 from trainer.errors import DataError
 from trainer.files.spool import Numbers
-from trainer.heads.classification import Head, Settings
+from trainer.heads.classification import Settings, make_head
 from trainer.settings.schema import DataSettings
 
 
@@ -25,7 +25,12 @@ def gold_of(train=(), *, data=None, **settings):
     data = DataSettings(source="jsonl", train="t", **(data or {}))
     ledger = Ledger()
     return (
-        Gold(data, Head(Settings(**settings), data, toy.TEMPLATE), lambda: iter(train), ledger),
+        Gold(
+            data,
+            make_head(Settings(**settings), data, toy.TEMPLATE).reader,
+            lambda: iter(train),
+            ledger,
+        ),
         ledger,
     )
 
@@ -87,7 +92,7 @@ def test_train_is_read_again_only_where_a_mark_may_mean_both():
         raise AssertionError
 
     data = DataSettings(source="jsonl", train="t")
-    gold = Gold(data, Head(Settings(), data, toy.TEMPLATE), explode, Ledger())
+    gold = Gold(data, make_head(Settings(), data, toy.TEMPLATE).reader, explode, Ledger())
     assert [gold.of("train", label, "f:1") for label in ("a", None, "--")] == ["a", None, "--"]
 
 

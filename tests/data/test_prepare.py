@@ -2,6 +2,7 @@
 and a ledger of everything that was lost.
 """
 
+import dataclasses
 import os
 import random
 import shutil
@@ -27,8 +28,8 @@ from trainer.errors import DataError
 from trainer.files import spool
 from trainer.files.checksums import DamagedError
 from trainer.heads import causal_lm, masked_lm
-from trainer.heads.classification import Head
 from trainer.heads.classification import Settings as HeadSettings
+from trainer.heads.classification import TextEncoding, make_head
 from trainer.sources import _files, jsonl
 from trainer.sources import text as text_source
 from trainer.text import load_tokenizer
@@ -41,11 +42,11 @@ def tokenizer(tmp_path_factory):
     return load_tokenizer(toy.write_checkpoint(tmp_path_factory.mktemp("weights"), weights=False))
 
 
-class LetterHead(Head):
-    """A classification head whose tokens are bytes: its graph is traced in no time."""
+class LetterEncoding(TextEncoding):
+    """Its tokens are bytes, so that its graph is traced in no time."""
 
     def encode(self, *texts):
-        rows = tf.strings.bytes_split(texts[0])[:, : self.data.seq_len]
+        rows = tf.strings.bytes_split(texts[0])[:, : self.seq_len]
         ids = tf.RaggedTensor.from_row_splits(
             tf.cast(tf.io.decode_raw(rows.values, tf.uint8)[:, 0], tf.int32), rows.row_splits
         )
@@ -56,19 +57,24 @@ class LetterHead(Head):
 BYTES = types.SimpleNamespace(long_words=lambda text: 0)  # the tokenizer of these
 
 
+def reader_of(settings, tokenizer, **head):
+    """Of classification."""
+    reader = make_head(HeadSettings(**head), settings, tokenizer).reader
+    if tokenizer is not BYTES:
+        return reader
+    letters = LetterEncoding(**vars(reader.encoding))
+    return dataclasses.replace(reader, encoding=letters)
+
+
 def settings_of(folder, train, **keys):
     return jsonl.Settings(
         train=str(train), cache_dir=str(folder / "cache"), **{"seq_len": 16, **keys}
     )
 
 
-def run(
-    folder, train, *, head=None, head_class=LetterHead, tokenizer=BYTES, fingerprint="t", **keys
-):
+def run(folder, train, *, head=None, tokenizer=BYTES, fingerprint="t", **keys):
     settings = settings_of(folder, train, **keys)
-    return prepare(
-        settings, head_class(HeadSettings(**(head or {})), settings, tokenizer), fingerprint
-    )
+    return prepare(settings, reader_of(settings, tokenizer, **(head or {})), fingerprint)
 
 
 def texts_of(prepared, split):
@@ -273,7 +279,7 @@ def test_the_ledger_counts_exactly_with_the_first_line_of_each(tmp_path, tokeniz
     ]
     train_file = toy.write_jsonl(tmp_path / "train.jsonl", train)
     test_file = toy.write_jsonl(tmp_path / "test.jsonl", test)
-    prepared = run(tmp_path, train_file, head_class=Head, tokenizer=tokenizer, test=str(test_file))
+    prepared = run(tmp_path, train_file, tokenizer=tokenizer, test=str(test_file))
     assert prepared.ledger.entries == {
         "train": {
             "empty_texts": {"count": 2, "first": f"{train_file}:2"},
@@ -304,7 +310,7 @@ def test_overflow_error_refuses_the_first_text_that_is_too_long(tmp_path, tokeni
             r" data\.seq_len"
         ),
     ):
-        run(tmp_path, file, head_class=Head, tokenizer=tokenizer, overflow="error")
+        run(tmp_path, file, tokenizer=tokenizer, overflow="error")
     assert os.listdir(tmp_path / "cache") == []
 
 
@@ -314,7 +320,7 @@ def test_head_tail_keeps_the_start_and_the_end(tmp_path, tokenizer):
         tmp_path / "d.jsonl",
         [{"text": " ".join(words), "label": "a"}, {"text": "the", "label": "b"}],
     )
-    prepared = run(tmp_path, file, head_class=Head, tokenizer=tokenizer, overflow="head_tail")
+    prepared = run(tmp_path, file, tokenizer=tokenizer, overflow="head_tail")
     kept = [toy.VOCABULARY[token] for token in prepared.splits["train"].example(0)["token_ids"]]
     assert kept == ["[CLS]", *words[:3], *words[-11:], "[SEP]"]
 
@@ -327,7 +333,7 @@ def test_a_pair_has_segments_and_its_samples_both_texts(tmp_path, tokenizer):
             {"q": "we saw", "a": "it", "label": "y"},
         ],
     )
-    prepared = run(tmp_path, file, head_class=Head, tokenizer=tokenizer, text=["q", "a"])
+    prepared = run(tmp_path, file, tokenizer=tokenizer, text=["q", "a"])
     example = prepared.splits["train"].example(0)
     assert [toy.VOCABULARY[token] for token in example["token_ids"]] == [
         "[CLS]",
@@ -348,12 +354,10 @@ def test_another_process_reads_the_same_from_a_store(tmp_path, tokenizer, kind):
     compare it.
     """
     settings = settings_of(tmp_path, toy.write_jsonl(tmp_path / "d.jsonl", rows(30)))
-    head = (
-        Head(HeadSettings(), settings, tokenizer)
-        if kind == "classification"
-        else masked_lm.Head(masked_lm.Settings(), settings, tokenizer)
-    )
-    prepared = prepare(settings, head, "t")
+    reader = reader_of(settings, tokenizer)
+    if kind == "masked_lm":
+        reader = masked_lm.make_head(masked_lm.Settings(), settings, tokenizer).reader
+    prepared = prepare(settings, reader, "t")
     code = (
         "import pathlib, sys; from trainer.data.prepare import load;"
         " print(load(pathlib.Path(sys.argv[1]), reused=True).digest())"
@@ -431,8 +435,8 @@ def peak_bytes(folder, count):
     """The most that Python and NumPy held at a time while so many examples were prepared."""
     train = toy.write_jsonl(folder / f"{count}.jsonl", rows(count, more="x" * 20))
     settings = settings_of(folder / str(count), train, validation=0.1)
-    head = LetterHead(HeadSettings(), settings, BYTES)
-    graph = encoder(head)
+    reader = reader_of(settings, BYTES)
+    graph = encoder(reader)
     graph.get_concrete_function()
     (folder / str(count)).mkdir()
     tracemalloc.start()
@@ -440,7 +444,7 @@ def peak_bytes(folder, count):
         prepare_module.write_splits(
             folder / str(count) / "store",
             settings,
-            head,
+            reader,
             {"train": jsonl.open(settings, "train", str(train))},
             graph=graph,
         )
@@ -468,7 +472,7 @@ def test_what_was_lost_is_placed_beyond_the_first_encoded_batch_too(tmp_path, to
     late = ENCODE_BATCH + 100
     made[late]["text"] = "the film " * 10
     entries = run(
-        tmp_path, toy.write_jsonl(tmp_path / "d.jsonl", made), head_class=Head, tokenizer=tokenizer
+        tmp_path, toy.write_jsonl(tmp_path / "d.jsonl", made), tokenizer=tokenizer
     ).ledger.entries
     assert entries["train"]["truncated_examples"] == {
         "count": 1,

@@ -252,24 +252,24 @@ def test_a_regression_takes_one_row():
 
 def test_of_another_kind_the_rows_are_taken_and_it_is_said(tmp_path):
     folder = toy.write_fine_tuned(tmp_path, ["a", "b"], problem_type="single_label_classification")
-    head = classification.Head(
+    head = classification.make_head(
         classification.Settings(kind="multi_label"),
         DataSettings(source="jsonl", train=""),
         toy.TEMPLATE,
     )
-    head.build(
+    graph = head.build(
         huggingface.load_backbone(folder)[0],
         {"labels": ["b", "a"], "train_counts": {"a": 1, "b": 1}},
         seed=1,
     )
-    said = head.load_tensors(huggingface.read_task_head(folder))
+    said = graph.load_tensors(huggingface.read_task_head(folder))
     assert (
         said.output
         and said.remark
         == "by name, in the data's order; they were trained as single_label_classification, "
         "so its probabilities are not yet those of head.kind multi_label"
     )
-    np.testing.assert_array_equal(head.layers[-1].bias, [-3, 3])
+    np.testing.assert_array_equal(graph.layers[-1].bias, [-3, 3])
 
 
 def test_answers_are_those_of_start_and_end():

@@ -18,29 +18,40 @@ from trainer.data.batch import Batch, Examples, Rows
 from trainer.data.ledger import Ledger
 from trainer.errors import ConfigError, DataError
 from trainer.files.spool import Numbers
-from trainer.heads.classification import Head, Settings
-from trainer.run.model import Model
+from trainer.heads._classes.graph import ClassGraph
+from trainer.heads.classification import Settings, make_head
 from trainer.settings.schema import DataSettings
 from trainer.sources import Example, Origin
 
 
-def head_of(labels=("a", "b", "c"), counts=(6, 3, 2), text="text", overflow="truncate", **settings):
-    """A head as `build` leaves it, without layers."""
-    head = Head(
-        Settings(**settings),
-        DataSettings(source="jsonl", train="", text=text, overflow=overflow),
-        toy.TEMPLATE,
-    )
-    head.vocabulary = {
-        "labels": list(labels),
-        "train_counts": dict(zip(labels, counts, strict=False)),
-    }
-    head.classes = max(1, len(labels))
-    head.architecture = "bert"
-    from trainer.heads._classifier import class_weights_of
+def head_of(text="text", overflow="truncate", **settings):
+    data = DataSettings(source="jsonl", train="", text=text, overflow=overflow)
+    return make_head(Settings(**settings), data, toy.TEMPLATE)
 
-    head.weights = class_weights_of(head.settings.class_weights, head.vocabulary)
-    return head
+
+def reader_of(**settings):
+    return head_of(**settings).reader
+
+
+def vocabulary_of(labels=("a", "b", "c"), counts=(6, 3, 2)):
+    return {"labels": list(labels), "train_counts": dict(zip(labels, counts, strict=False))}
+
+
+def graph_of(labels=("a", "b", "c"), counts=(6, 3, 2), **settings):
+    """A graph without layers."""
+    head = head_of(**settings)
+    vocabulary = vocabulary_of(labels, counts)
+    decision = head.kind.decision(head.settings, vocabulary)
+    return ClassGraph(vocabulary, layers=(), scores=None, decision=decision)
+
+
+def scorer_of(labels=("a", "b", "c"), counts=(6, 3, 2), **settings):
+    return head_of(**settings).scorer(graph_of(labels, counts, **settings))
+
+
+def metric_names(labels=("a", "b", "c"), **settings):
+    metrics = head_of(**settings).available_metrics(vocabulary_of(labels))
+    return [metric.name for metric in metrics]
 
 
 def stored(logits, label):
@@ -58,11 +69,11 @@ def batch_of(label, weight):
     )
 
 
-def loss_of(head, logits, label, present=None):
+def loss_of(graph, logits, label, present=None):
     weight = np.ones(len(label), np.float32) if present is None else np.array(present, np.float32)
     batch = batch_of(label, weight)
-    loss = head.losses(tf.constant(logits, tf.float32), batch)["loss"]
-    return [float(loss), float(head.weights(batch)["loss"])]
+    loss = graph.losses(tf.constant(logits, tf.float32), batch)["loss"]
+    return [float(loss), float(graph.weights(batch)["loss"])]
 
 
 def example(**features):
@@ -82,7 +93,7 @@ def example(**features):
     ],
 )
 def test_a_label_is_named_as_a_person_would_write_it(value, name):
-    assert head_of().label(example(label=value)) == name
+    assert reader_of().label(example(label=value)) == name
 
 
 @pytest.mark.parametrize(
@@ -108,7 +119,7 @@ def test_a_label_is_named_as_a_person_would_write_it(value, name):
 )
 def test_an_unusable_label_is_named_with_its_place(kind, value, message):
     with pytest.raises(DataError) as caught:
-        head_of(kind=kind).label(example(label=value))
+        reader_of(kind=kind).label(example(label=value))
     assert message in str(caught.value)
 
 
@@ -117,7 +128,7 @@ def test_an_unusable_label_is_named_with_its_place(kind, value, message):
 def test_what_is_missing_is_no_label(kind, value):
     # there "" says that it has none of the labels
     expected = () if kind == "multi_label" and isinstance(value, str) else None
-    assert head_of(kind=kind).label(example(label=value)) == expected
+    assert reader_of(kind=kind).label(example(label=value)) == expected
 
 
 @pytest.mark.parametrize(
@@ -132,11 +143,11 @@ def test_what_is_missing_is_no_label(kind, value):
     ],
 )
 def test_several_labels_come_as_a_list_or_separated(value, names):
-    assert head_of(kind="multi_label").label(example(label=value)) == names
+    assert reader_of(kind="multi_label").label(example(label=value)) == names
 
 
 def test_the_separator_may_be_another():
-    assert head_of(kind="multi_label", label_separator=", ").label(example(label="x|y, z")) == (
+    assert reader_of(kind="multi_label", label_separator=", ").label(example(label="x|y, z")) == (
         "x|y",
         "z",
     )
@@ -150,7 +161,7 @@ def test_a_text_that_is_none_is_named():
             r" --data\.text\."
         ),
     ):
-        head_of().values(example(text=5, label="a"))
+        reader_of().values(example(text=5, label="a"))
     with pytest.raises(
         DataError,
         match=(
@@ -158,8 +169,8 @@ def test_a_text_that_is_none_is_named():
             r" 'Text'\?"
         ),
     ):
-        head_of().values(example(Text="x", label="a"))
-    assert head_of(text=["q", "a"]).values(example(q="1", a="2")) == ("1", "2")
+        reader_of().values(example(Text="x", label="a"))
+    assert reader_of(text=["q", "a"]).values(example(q="1", a="2")) == ("1", "2")
 
 
 def test_one_class_is_too_few():
@@ -170,31 +181,32 @@ def test_one_class_is_too_few():
             r" classifier needs two or more"
         ),
     ):
-        head_of().learn(["a"] * 3, None, lambda index: f"f:{index + 1}")
+        reader_of().learn(["a"] * 3, None, lambda index: f"f:{index + 1}")
 
 
 def test_no_label_at_all_is_refused():
     with pytest.raises(DataError, match="no example has a label in field 'label'"):
-        head_of(kind="multi_label").learn([(), ()], None, str)
+        reader_of(kind="multi_label").learn([(), ()], None, str)
 
 
 def test_declared_names_come_before_those_found():
-    assert head_of().learn(["b", "a"], ["z", "b", "a"], str)["labels"] == ["z", "b", "a"]
-    assert head_of().learn(["b", "a"], None, str)["labels"] == ["a", "b"]
+    assert reader_of().learn(["b", "a"], ["z", "b", "a"], str)["labels"] == ["z", "b", "a"]
+    assert reader_of().learn(["b", "a"], None, str)["labels"] == ["a", "b"]
 
 
 def test_labels_become_numbers():
-    single = head_of()
-    several = head_of(kind="multi_label")
-    number = head_of(labels=(), kind="regression")
-    for head, labels, numbers in (
+    single = reader_of()
+    several = reader_of(kind="multi_label")
+    number = reader_of(kind="regression")
+    for reader, labels, numbers in (
         (single, ["c", "a"], [2, 0]),
         (several, [("c", "a"), ()], [[1, 0, 1], [0, 0, 0]]),
         (number, [0.5, -2.0], [0.5, -2.0]),
     ):
         writer = types.SimpleNamespace(scratch=lambda dtype, shape=(): Numbers(None, dtype, shape))
         split = types.SimpleNamespace(name="train", labels=labels, origin=str, writer=writer)
-        assert head.align(split, head.vocabulary, Ledger()).columns["label"].tolist() == numbers
+        aligned = reader.align(split, vocabulary_of(), Ledger())
+        assert aligned.columns["label"].tolist() == numbers
 
 
 @pytest.mark.parametrize(
@@ -219,7 +231,7 @@ def test_labels_become_numbers():
 )
 def test_settings_that_do_not_go_together_are_refused(settings, message):
     with pytest.raises(ConfigError) as caught:
-        head_of(**settings)
+        graph_of(**settings)
     assert message in str(caught.value)
 
 
@@ -228,22 +240,18 @@ def test_a_regression_has_no_labels():
         ConfigError,
         match=r"head\.labels: a regression has none\. Remove head\.labels, or set head\.kind\.",
     ):
-        Head(
-            Settings(kind="regression", labels=["a"]),
-            DataSettings(source="jsonl", train=""),
-            toy.TEMPLATE,
-        )
+        head_of(kind="regression", labels=["a"])
 
 
 def test_balanced_class_weights_are_those_of_scikit_learn():
     labels = np.repeat(["a", "b", "c"], [6, 3, 2])
     expected = compute_class_weight("balanced", classes=np.array(["a", "b", "c"]), y=labels)
-    np.testing.assert_allclose(head_of(class_weights="balanced").weights, expected, rtol=1e-6)
-    assert head_of(counts=(6, 3, 0), class_weights="balanced").weights[2] == 0  # and not infinite
-    assert (
-        head_of(class_weights={"b": 2.0}).weights.tolist() == [1, 2, 1]
-        and head_of().weights is None
-    )
+    balanced = graph_of(class_weights="balanced").decision.class_weights
+    np.testing.assert_allclose(balanced, expected, rtol=1e-6)
+    # 0 and not infinite
+    assert graph_of(counts=(6, 3, 0), class_weights="balanced").decision.class_weights[2] == 0
+    assert graph_of(class_weights={"b": 2.0}).decision.class_weights.tolist() == [1, 2, 1]
+    assert graph_of().decision.class_weights is None
 
 
 def test_the_loss_is_a_weighted_sum_and_the_sum_of_the_weights():
@@ -251,9 +259,9 @@ def test_the_loss_is_a_weighted_sum_and_the_sum_of_the_weights():
     label = np.array([1, 0, 2], np.int32)
     shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     plain = -np.log(shares[[0, 1], [1, 0]])
-    assert loss_of(head_of(), logits, label, [1, 1, 0]) == pytest.approx([plain.sum(), 2])
+    assert loss_of(graph_of(), logits, label, [1, 1, 0]) == pytest.approx([plain.sum(), 2])
     assert loss_of(
-        head_of(class_weights={"a": 3.0, "b": 0.5}), logits, label, [1, 1, 0]
+        graph_of(class_weights={"a": 3.0, "b": 0.5}), logits, label, [1, 1, 0]
     ) == pytest.approx([0.5 * plain[0] + 3 * plain[1], 3.5])
 
 
@@ -262,20 +270,20 @@ def test_label_smoothing_spreads_its_share_over_all_labels():
     label = np.array([1], np.int32)
     shares = np.exp(logits[0]) / np.exp(logits[0]).sum()
     target = np.array([0.2 / 3, 0.8 + 0.2 / 3, 0.2 / 3])
-    assert loss_of(head_of(label_smoothing=0.2), logits, label) == pytest.approx(
+    assert loss_of(graph_of(label_smoothing=0.2), logits, label) == pytest.approx(
         [-(target * np.log(shares)).sum(), 1]
     )
     p = 1 / (1 + np.exp(-logits[0]))
     target = np.array([0.1, 0.9, 0.1])
     expected = -(target * np.log(p) + (1 - target) * np.log(1 - p)).mean()
     assert loss_of(
-        head_of(kind="multi_label", label_smoothing=0.2), logits, np.array([[0, 1, 0]], np.float32)
+        graph_of(kind="multi_label", label_smoothing=0.2), logits, np.array([[0, 1, 0]], np.float32)
     ) == pytest.approx([expected, 1])
 
 
 def test_regression_loss_is_the_squared_error():
     assert loss_of(
-        head_of(labels=(), kind="regression"), [[1.0], [-2.0]], np.array([3.0, -2.5], np.float32)
+        graph_of(labels=(), kind="regression"), [[1.0], [-2.0]], np.array([3.0, -2.5], np.float32)
     ) == pytest.approx([4.25, 2])
 
 
@@ -293,7 +301,7 @@ def test_metrics_of_one_label_are_those_of_scikit_learn(count, classes):
     logits = rng.normal(size=(count, classes)).astype(np.float32)
     label = np.r_[0, 1, rng.integers(0, max(2, classes - 1), count - 2)]
     shares = np.exp(logits.astype(float)) / np.exp(logits.astype(float)).sum(1, keepdims=True)
-    found = head_of(labels=[str(c) for c in range(classes)], counts=[1] * classes).metrics(
+    found = scorer_of(labels=[str(c) for c in range(classes)], counts=[1] * classes).metrics(
         *stored(logits, label)
     )
     expected = {
@@ -309,7 +317,7 @@ def test_metrics_of_one_label_are_those_of_scikit_learn(count, classes):
     if classes == 2:
         expected["auc_roc"] = sklearn_metrics.roc_auc_score(label, logits[:, 1] - logits[:, 0])
     assert found == pytest.approx(expected) and set(found) == set(expected) <= set(
-        head_of(labels=range(classes), counts=range(classes)).metric_names()
+        metric_names(labels=range(classes))
     )
 
 
@@ -322,7 +330,9 @@ def test_metrics_of_several_labels_are_those_of_scikit_learn(count, classes, thr
     logits[0] = 0  # which is 0.5, and reaches the first threshold
     p = 1 / (1 + np.exp(-logits.astype(float)))
     given = (p >= threshold).astype(int)
-    found = head_of(kind="multi_label", threshold=threshold).metrics(*stored(logits, label))
+    found = scorer_of(
+        [str(c) for c in range(classes)], kind="multi_label", threshold=threshold
+    ).metrics(*stored(logits, label))
     expected = {
         "loss": np.mean(
             [sklearn_metrics.log_loss(label[:, c], p[:, c], labels=[0, 1]) for c in range(classes)]
@@ -338,13 +348,13 @@ def test_metrics_of_several_labels_are_those_of_scikit_learn(count, classes, thr
         ),
     }
     assert found == pytest.approx(expected, rel=1e-6) and set(found) <= set(
-        head_of(kind="multi_label").metric_names()
+        metric_names(kind="multi_label")
     )
 
 
 def test_a_label_at_the_threshold_is_given():
     """A logit of 0 is a probability of 0.5 to the bit."""
-    answers = head_of(kind="multi_label", threshold=0.5).token_answers(
+    answers = graph_of(kind="multi_label", threshold=0.5).token_answers(
         {"logits": tf.constant([[0.0, -1e-3, 1e-3]])}
     )
     assert answers["label"].numpy().tolist() == [[b"a", b"", b"c"]]
@@ -360,8 +370,8 @@ def test_each_labels_scores_are_those_of_scikit_learn(several):
         if several
         else rng.integers(0, 2, 60)
     )
-    head = head_of(kind="multi_label" if several else "single_label", labels=names, counts=[1] * 3)
-    found = head.per_label(*stored(logits, label))
+    kind = "multi_label" if several else "single_label"
+    found = scorer_of(names, [1] * 3, kind=kind).per_label(*stored(logits, label))
     chosen = logits.argmax(1)
     for number, name in enumerate(names):
         gold, given = (
@@ -373,7 +383,7 @@ def test_each_labels_scores_are_those_of_scikit_learn(several):
         assert found[name] == pytest.approx({**expected, "support": int(np.sum(gold))})
     assert (
         list(found) == names
-        and head_of(kind="regression", labels=()).per_label(*stored(logits[:, :1], label)) == {}
+        and scorer_of(labels=(), kind="regression").per_label(*stored(logits[:, :1], label)) == {}
     )
 
 
@@ -382,7 +392,7 @@ def test_metrics_of_a_regression_are_those_of_scipy(count):
     rng = np.random.default_rng(count)
     value = rng.normal(size=(count, 1)).astype(np.float32)
     label = rng.normal(size=count).astype(np.float32)
-    found = head_of(labels=(), kind="regression").metrics(*stored(value, label))
+    found = scorer_of(labels=(), kind="regression").metrics(*stored(value, label))
     expected = {
         "pearson": stats.pearsonr(value[:, 0], label).statistic,
         "spearman": stats.spearmanr(value[:, 0], label).statistic,
@@ -390,39 +400,39 @@ def test_metrics_of_a_regression_are_those_of_scipy(count):
         "loss": sklearn_metrics.mean_squared_error(label, value[:, 0]),
     }
     assert found == pytest.approx(expected, rel=1e-5) and set(found) == set(
-        head_of(kind="regression", labels=()).metric_names()
+        metric_names(labels=(), kind="regression")
     )
 
 
 def test_metrics_of_one_example_or_constant_predictions_are_numbers():
-    regression = head_of(labels=(), kind="regression")
+    regression = scorer_of(labels=(), kind="regression")
     assert regression.metrics(*stored(np.ones((3, 1), np.float32), np.arange(3.0)))["pearson"] == 0
     assert regression.metrics(*stored(np.ones((1, 1), np.float32), np.ones(1)))["spearman"] == 0
-    values = head_of(labels=("a", "b")).metrics(
+    values = scorer_of(labels=("a", "b")).metrics(
         *stored(np.zeros((1, 2), np.float32), np.zeros(1, int))
     )
     assert values["accuracy"] == 1 and "auc_roc" not in values  # undefined with one class present
 
 
-def answer(head, logits):
+def answer(graph, logits):
     outputs = {
         name: value.numpy()
-        for name, value in head.token_answers({"logits": tf.constant(logits, tf.float32)}).items()
+        for name, value in graph.token_answers({"logits": tf.constant(logits, tf.float32)}).items()
     }
-    return [head.decode(outputs, row) for row in range(len(logits))]
+    return [graph.decode(outputs, row) for row in range(len(logits))]
 
 
 def test_answers_name_the_label_and_every_probability():
-    (first,) = answer(head_of(labels=("负", "正")), [[0.0, np.log(3.0)]])
+    (first,) = answer(graph_of(labels=("负", "正")), [[0.0, np.log(3.0)]])
     assert first == {
         "label": "正",
         "probabilities": pytest.approx({"负": 0.25, "正": 0.75}),
     } and json.dumps(first)
-    (several,) = answer(head_of(kind="multi_label", threshold=0.3), [[0.0, -5.0, -0.5]])
+    (several,) = answer(graph_of(kind="multi_label", threshold=0.3), [[0.0, -5.0, -0.5]])
     assert several["label"] == ["a", "c"]
-    (even,) = answer(head_of(kind="multi_label", threshold=0.5), [[0.0, -5.0, -1e-3]])
+    (even,) = answer(graph_of(kind="multi_label", threshold=0.5), [[0.0, -5.0, -1e-3]])
     assert even["label"] == ["a"]  # what reaches the threshold is given
-    assert answer(head_of(labels=(), kind="regression"), [[1.5]]) == [{"value": 1.5}]
+    assert answer(graph_of(labels=(), kind="regression"), [[1.5]]) == [{"value": 1.5}]
 
 
 @pytest.fixture(scope="module")
@@ -436,8 +446,7 @@ def task_head(tensors, labels):
 
 
 def test_a_checkpoints_classifier_is_taken_only_with_the_same_labels(encoder):
-    head = head_of()
-    Model(encoder, head.build(encoder, head.vocabulary, 0))
+    graph = head_of().build(encoder, vocabulary_of(), 0)
     tensors = {
         "classifier.weight": np.arange(48, dtype=np.float32).reshape(3, 16),
         "classifier.bias": np.arange(3, dtype=np.float32),
@@ -450,16 +459,16 @@ def test_a_checkpoints_classifier_is_taken_only_with_the_same_labels(encoder):
         (misshapen, "abc"),
         ({}, "abc"),
     ):
-        before = head.layers[-1].kernel.numpy()
+        before = graph.layers[-1].kernel.numpy()
         assert (
-            head.load_tensors(task_head(refused, labels)).tensors == []
-            and (head.layers[-1].kernel.numpy() == before).all()
+            graph.load_tensors(task_head(refused, labels)).tensors == []
+            and (graph.layers[-1].kernel.numpy() == before).all()
         )
-    assert head.load_tensors(task_head(tensors, "abc")).tensors == [
+    assert graph.load_tensors(task_head(tensors, "abc")).tensors == [
         "classifier.weight",
         "classifier.bias",
     ]
-    saved, updates = head.save_tensors()
+    saved, updates = graph.save_tensors()
     assert all((saved[name] == tensors[name]).all() for name in tensors) and set(saved) == set(
         tensors
     )
@@ -473,17 +482,18 @@ def test_a_checkpoints_classifier_is_taken_only_with_the_same_labels(encoder):
 
 def test_initial_values_depend_on_the_seed_alone(encoder):
     def kernel(seed):
-        head = head_of()
-        Model(encoder, head.build(encoder, head.vocabulary, seed))
-        return head.layers[-1].kernel.numpy()
+        graph = head_of().build(encoder, vocabulary_of(), seed)
+        return graph.layers[-1].kernel.numpy()
 
     assert (kernel(1) == kernel(1)).all() and (kernel(1) != kernel(2)).any()
 
 
 def test_an_empty_field_is_no_label_where_several_are_allowed():
-    assert head_of(kind="multi_label").label(example(label="")) == ()
+    assert reader_of(kind="multi_label").label(example(label="")) == ()
 
 
 def test_auc_is_no_metric_of_three_classes():
-    assert "auc_roc" not in head_of(labels=("a", "b", "c")).metric_names()
-    assert "auc_roc" in head_of(labels=("a", "b"), counts=(1, 1)).metric_names()
+    assert "auc_roc" not in metric_names(("a", "b", "c"))
+    assert "auc_roc" in metric_names(("a", "b"))
+    unknown = head_of().available_metrics()
+    assert [metric.name for metric in unknown] == metric_names(("a", "b"))

@@ -10,20 +10,15 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 from tests import toy
-from trainer.errors import ConfigError, DataError
+from trainer.errors import ConfigError, DataError, shown_label, shown_labels
 from trainer.files.spool import Numbers
 from trainer.heads import make_head
-from trainer.heads._label_doubts import alike, doubts_of, lacking, typos
-from trainer.heads._label_lists import list_in_text
-from trainer.heads._labels import (
-    Mentions,
-    Spellings,
-    learnt_names,
-    number_key,
-    shown_label,
-    shown_labels,
-)
-from trainer.heads.classification import Head, Settings
+from trainer.heads._classes.doubts import alike, doubts_of, lacking, typos
+from trainer.heads._classes.graph import ClassGraph
+from trainer.heads._classes.lists import list_in_text
+from trainer.heads._classes.mentions import Mentions
+from trainer.heads._classes.names import Spellings, learnt_names, number_key
+from trainer.heads.classification import Settings
 from trainer.settings.schema import DataSettings
 from trainer.sources import Example, Origin
 
@@ -37,7 +32,7 @@ class Tally(dict):
 
 
 def head_of(label="label", data=None, **settings):
-    return Head(
+    return make_head(
         Settings(**settings),
         DataSettings(
             source="jsonl", train="t", validation="v", test=0.1, label=label, **(data or {})
@@ -53,19 +48,22 @@ def split_of(labels, name="train"):
     )
 
 
-def read(head, value, **features):
-    return head.label(Example({"label": value, **features}, Origin("d.csv", 7)))
+def reader_of(label="label", data=None, **settings):
+    return head_of(label, data, **settings).reader
 
 
-def learnt(head, labels, names=None):
-    return head.learn(labels, names, lambda index: f"train.csv:{index + 1}")
+def read(reader, value, **features):
+    return reader.label(Example({"label": value, **features}, Origin("d.csv", 7)))
 
 
-def columns_of(head, labels, split="train", vocabulary=None):
+def learnt(reader, labels, names=None):
+    return reader.learn(labels, names, lambda index: f"train.csv:{index + 1}")
+
+
+def columns_of(reader, labels, split="train", vocabulary=None):
     ledger = Tally()
-    columns, _, extras = head.align(
-        split_of(labels, split), vocabulary or learnt(head, labels), ledger
-    )
+    vocabulary = vocabulary or learnt(reader, labels)
+    columns, _, extras = reader.align(split_of(labels, split), vocabulary, ledger)
     return (
         columns["label"].tolist(),
         {name: values.tolist() for name, values in extras.items()},
@@ -97,12 +95,12 @@ def columns_of(head, labels, split="train", vocabulary=None):
 )
 def test_one_label_in_several_spellings_is_one(written, labels):
     assert learnt_names(dict.fromkeys(written, 1)) == labels
-    find = Spellings(labels).find
+    find = Spellings.of(labels).find
     assert {find(name)[0] for name in written} == set(labels)
 
 
 def test_a_spelling_is_found_and_its_kind_told():
-    find = Spellings(["0", "1", "2"]).find
+    find = Spellings.of(["0", "1", "2"]).find
     assert [find(name) for name in ("0", " 1", "2.00", "3", "-0.5", "x")] == [
         ("0", None),
         ("1", "label_blanks"),
@@ -111,7 +109,7 @@ def test_a_spelling_is_found_and_its_kind_told():
         (None, None),
         (None, None),
     ]
-    truths = Spellings(["False", "True"]).find
+    truths = Spellings.of(["False", "True"]).find
     assert [truths(name)[0] for name in ("true", "FALSE", "1", "0", "2")] == [
         "True",
         "False",
@@ -119,17 +117,17 @@ def test_a_spelling_is_found_and_its_kind_told():
         "False",
         None,
     ]
-    assert Spellings(["0", "1"]).find("true") == ("1", "label_spellings")
+    assert Spellings.of(["0", "1"]).find("true") == ("1", "label_spellings")
     assert number_key("1e3") is None and number_key("-2.50") == "-2.5" and number_key("x") is None
 
 
 @pytest.mark.parametrize("kind", ["single_label", "multi_label"])
 def test_blanks_are_left_out_and_counted_and_the_rest_is_told(kind):
-    head = head_of(kind=kind)
+    reader = reader_of(kind=kind)
     labels = ["ham", "ham ", "Spam", "spam", "spam", "ham\xa0", "ham"]
     labels = labels if kind == "single_label" else [(name,) for name in labels]
-    numbers, _, ledger = columns_of(head, labels)
-    assert learnt(head, labels)["labels"] == ["Spam", "ham", "spam"]
+    numbers, _, ledger = columns_of(reader, labels)
+    assert learnt(reader, labels)["labels"] == ["Spam", "ham", "spam"]
     assert (numbers if kind == "single_label" else np.argmax(numbers, axis=1).tolist()) == [
         1,
         1,
@@ -147,21 +145,21 @@ def test_blanks_are_left_out_and_counted_and_the_rest_is_told(kind):
 
 
 def test_another_split_may_write_numbers_otherwise():
-    head = head_of()
-    vocabulary = learnt(head, [f"{number}.0" for number in range(12)])
+    reader = reader_of()
+    vocabulary = learnt(reader, [f"{number}.0" for number in range(12)])
     assert (
         vocabulary["labels"] == list(map(str, range(12))) and vocabulary["train_counts"]["11"] == 1
     )
-    numbers, extras, ledger = columns_of(head, ["11", "0", "2.0"], "validation", vocabulary)
+    numbers, extras, ledger = columns_of(reader, ["11", "0", "2.0"], "validation", vocabulary)
     assert numbers == [11, 0, 2] and extras == {"unseen_labels": []}
     assert ledger["label_spellings"] == [1, "validation.csv:3"]
 
 
 def test_truth_values_meet_numbers():
-    head = head_of()
-    vocabulary = learnt(head, [read(head, True), read(head, False)])
+    reader = reader_of()
+    vocabulary = learnt(reader, [read(reader, True), read(reader, False)])
     assert columns_of(
-        head, [read(head, 1), read(head, 0), read(head, "true")], "validation", vocabulary
+        reader, [read(reader, 1), read(reader, 0), read(reader, "true")], "validation", vocabulary
     )[0] == [1, 0, 1]
 
 
@@ -234,7 +232,7 @@ def test_a_list_as_text_is_read(text, values):
     ],
 )
 def test_one_label_in_a_list_is_taken_as_it_is(value, label):
-    assert read(head_of(), value) == label
+    assert read(reader_of(), value) == label
 
 
 @pytest.mark.parametrize(
@@ -267,7 +265,7 @@ def test_one_label_in_a_list_is_taken_as_it_is(value, label):
 )
 def test_a_list_where_one_label_is_asked_says_what_to_set(value, message):
     with pytest.raises(DataError) as caught:
-        read(head_of(), value)
+        read(reader_of(), value)
     assert message in str(caught.value)
 
 
@@ -291,7 +289,7 @@ def test_a_list_where_one_label_is_asked_says_what_to_set(value, message):
     ],
 )
 def test_several_labels_are_read_from_lists_and_text(value, labels):
-    assert read(head_of(kind="multi_label"), value) == labels
+    assert read(reader_of(kind="multi_label"), value) == labels
 
 
 def test_a_hole_in_a_list_is_told():
@@ -299,7 +297,7 @@ def test_a_hole_in_a_list_is_told():
         DataError,
         match=r"d\.csv:7: field 'label': one of its labels is empty: \['a', None\]\. Leave it out",
     ):
-        read(head_of(kind="multi_label"), ["a", None])
+        read(reader_of(kind="multi_label"), ["a", None])
 
 
 ROWS = [[1, 0, 1], [0, 0, 0], [0, 1, 1]]
@@ -319,16 +317,16 @@ ROWS = [[1, 0, 1], [0, 0, 0], [0, 1, 1]]
 )
 @pytest.mark.parametrize("labels", [None, ["great", "awful", "ordinary"]])
 def test_vectors_of_0_and_1_are_several_labels(write, labels):
-    head = head_of(kind="multi_label", labels=labels)
-    rows = [read(head, write(row)) for row in ROWS]
+    reader = reader_of(kind="multi_label", labels=labels)
+    rows = [read(reader, write(row)) for row in ROWS]
     names = labels or ["0", "1", "2"]
-    assert learnt(head, rows) == {
+    assert learnt(reader, rows) == {
         "labels": names,
         "train_counts": dict(zip(names, [1, 1, 2], strict=True)),
         "vectors": True,
     }
-    assert columns_of(head, rows)[0] == ROWS
-    assert columns_of(head, rows[:1], "validation", learnt(head, rows))[0] == ROWS[:1]
+    assert columns_of(reader, rows)[0] == ROWS
+    assert columns_of(reader, rows[:1], "validation", learnt(reader, rows))[0] == ROWS[:1]
 
 
 @pytest.mark.parametrize(
@@ -342,16 +340,16 @@ def test_vectors_of_0_and_1_are_several_labels(write, labels):
     ],
 )
 def test_class_ids_stay_names(rows, names):
-    head = head_of(kind="multi_label")
-    vocabulary = learnt(head, [read(head, row) for row in rows])
+    reader = reader_of(kind="multi_label")
+    vocabulary = learnt(reader, [read(reader, row) for row in rows])
     assert vocabulary["labels"] == names and "vectors" not in vocabulary
 
 
 def test_two_values_are_a_vector_too():
-    head = head_of(kind="multi_label")
+    reader = reader_of(kind="multi_label")
     assert (
-        learnt(head, [("0", "1"), ("1", "0")])["vectors"]
-        and learnt(head, [("0", "0"), ("1", "0")])["vectors"]
+        learnt(reader, [("0", "1"), ("1", "0")])["vectors"]
+        and learnt(reader, [("0", "0"), ("1", "0")])["vectors"]
     )
 
 
@@ -385,9 +383,9 @@ def test_two_values_are_a_vector_too():
     ],
 )
 def test_what_may_be_a_vector_or_not_is_refused(rows, labels, message):
-    head = head_of(kind="multi_label", labels=labels)
+    reader = reader_of(kind="multi_label", labels=labels)
     with pytest.raises(DataError) as caught:
-        learnt(head, [read(head, row) for row in rows])
+        learnt(reader, [read(reader, row) for row in rows])
     assert message in str(caught.value)
 
 
@@ -411,17 +409,17 @@ def test_what_may_be_a_vector_or_not_is_refused(rows, labels, message):
     ],
 )
 def test_another_split_must_have_the_same_vectors(row, message):
-    head = head_of(kind="multi_label")
+    reader = reader_of(kind="multi_label")
     with pytest.raises(DataError) as caught:
-        columns_of(head, [row], "validation", learnt(head, [("1", "0", "1"), ("0", "0", "1")]))
+        columns_of(reader, [row], "validation", learnt(reader, [("1", "0", "1"), ("0", "0", "1")]))
     assert str(caught.value) == message
 
 
 def test_a_field_of_0_and_1_for_each_label():
-    head = head_of(label=["toxic", "rude"], kind="multi_label")
+    reader = reader_of(label=["toxic", "rude"], kind="multi_label")
 
     def label(toxic, rude):
-        return head.label(Example({"toxic": toxic, "rude": rude}, Origin("d.csv", 7)))
+        return reader.label(Example({"toxic": toxic, "rude": rude}, Origin("d.csv", 7)))
 
     assert [
         label(1, 0),
@@ -432,7 +430,7 @@ def test_a_field_of_0_and_1_for_each_label():
         label(-1, -1),
         label("-1", "0"),
     ] == [("toxic",), ("toxic", "rude"), ("rude",), (), None, None, None]
-    assert learnt(head, [("rude",), ()])["labels"] == ["toxic", "rude"]
+    assert learnt(reader, [("rude",), ()])["labels"] == ["toxic", "rude"]
     with pytest.raises(
         DataError,
         match=(
@@ -444,7 +442,7 @@ def test_a_field_of_0_and_1_for_each_label():
     with pytest.raises(
         DataError, match=r"unknown field 'rude' at d\.csv:7; fields there are: 'toxic'"
     ):
-        head.label(Example({"toxic": 1}, Origin("d.csv", 7)))
+        reader.label(Example({"toxic": 1}, Origin("d.csv", 7)))
 
 
 @pytest.mark.parametrize(
@@ -478,7 +476,9 @@ def test_a_field_of_0_and_1_for_each_label():
 )
 def test_settings_of_labels_that_contradict_each_other(settings, data, message):
     with pytest.raises(ConfigError) as caught:
-        Head(Settings(**settings), DataSettings(source="jsonl", train="t", **data), toy.TEMPLATE)
+        make_head(
+            Settings(**settings), DataSettings(source="jsonl", train="t", **data), toy.TEMPLATE
+        )
     assert message in str(caught.value)
 
 
@@ -513,19 +513,19 @@ def test_settings_of_classes_are_refused_by_other_heads(data, message):
 
 
 def test_labels_that_only_validation_has_are_counted():
-    head = head_of()
-    vocabulary = learnt(head, ["a", "b"] * 3)
+    reader = reader_of()
+    vocabulary = learnt(reader, ["a", "b"] * 3)
     numbers, extras, ledger = columns_of(
-        head, ["a ", "c", "b", "d ", "c", "d"], "validation", vocabulary
+        reader, ["a ", "c", "b", "d ", "c", "d"], "validation", vocabulary
     )
     assert numbers == [0, 2, 1, 3, 2, 3] and extras == {"unseen_labels": ["c", "d"]}
     assert ledger == {
         "label_blanks": [1, "validation.csv:1"],
         "unseen_labels": [4, "validation.csv:2"],
     }
-    head = head_of(kind="multi_label")
-    vocabulary = learnt(head, [("a", "b")] * 3)
-    numbers, extras, ledger = columns_of(head, [("a", "c"), (), ("d",)], "validation", vocabulary)
+    reader = reader_of(kind="multi_label")
+    vocabulary = learnt(reader, [("a", "b")] * 3)
+    numbers, extras, ledger = columns_of(reader, [("a", "c"), (), ("d",)], "validation", vocabulary)
     assert numbers == [[1, 0], [0, 0], [0, 0]] and extras == {
         "unseen_labels": ["c", "d"],
         "unseen_given": [[1, 0], [0, 0], [0, 1]],
@@ -533,17 +533,17 @@ def test_labels_that_only_validation_has_are_counted():
 
 
 def test_a_split_of_other_labels_alone_is_another_file():
-    head = head_of()
-    vocabulary = learnt(head, ["a", "b"] * 3)
+    reader = reader_of()
+    vocabulary = learnt(reader, ["a", "b"] * 3)
     with pytest.raises(DataError) as caught:
-        columns_of(head, ["x", "y"], "validation", vocabulary)
+        columns_of(reader, ["x", "y"], "validation", vocabulary)
     assert (
         str(caught.value)
         == "data.validation: its labels are none of those of train (first: validation.csv:1)."
         " Received x, y. Expected some of a, b. Is it the right file, and is --data.label the"
         " right field?"
     )
-    assert columns_of(head, ["x"], "test", vocabulary)[0] == [2]  # held out of train: by chance
+    assert columns_of(reader, ["x"], "test", vocabulary)[0] == [2]  # held out of train: by chance
 
 
 @pytest.mark.parametrize(
@@ -551,14 +551,21 @@ def test_a_split_of_other_labels_alone_is_another_file():
     [({"labels": ["a", "b"]}, {}, "head.labels"), ({}, {"unseen_labels": "error"}, "train")],
 )
 def test_a_label_outside_the_list_is_refused_where_it_should_be(settings, data, source):
-    head = head_of(data=data, **settings)
+    reader = reader_of(data=data, **settings)
     with pytest.raises(DataError) as caught:
-        columns_of(head, ["a", "c"], "validation", learnt(head, ["a", "b"]))
+        columns_of(reader, ["a", "c"], "validation", learnt(reader, ["a", "b"]))
     assert (
         str(caught.value)
         == f"validation.csv:2: label 'c' of validation is not among the labels of {source}: a, b. "
         "Correct it, or list every label with --head.labels."
     )
+
+
+def scorer_of(labels, **settings):
+    head = head_of(**settings)
+    vocabulary = {"labels": list(labels), "train_counts": {}}
+    decision = head.kind.decision(head.settings, vocabulary)
+    return head.scorer(ClassGraph(vocabulary, layers=(), scores=None, decision=decision))
 
 
 def store_of(label, **extras):
@@ -573,11 +580,9 @@ def test_metrics_count_unseen_labels_as_missed_as_scikit_learn_does(unseen):
     rng = np.random.default_rng(unseen)
     logits = rng.normal(size=(80, 4))
     label = rng.integers(0, 4 + unseen, 80)
-    head = head_of()
-    head.vocabulary = {"labels": list("abcd")}
-    head.classes = 4
+    scorer = scorer_of("abcd")
     store = store_of(label, unseen_labels=list("xyz")[:unseen] or np.array([], np.str_))
-    found = head.metrics({"logits": logits}, store)
+    found = scorer.metrics({"logits": logits}, store)
     names = [*"abcd", *"xyz"[:unseen]]
     gold = [names[number] for number in label]
     guess = [names[number] for number in logits.argmax(1)]
@@ -592,7 +597,7 @@ def test_metrics_count_unseen_labels_as_missed_as_scikit_learn_does(unseen):
         "loss": sklearn_metrics.log_loss(label[known], shares[known], labels=range(4)),
     }
     assert found == pytest.approx(expected)
-    each = head.per_label({"logits": logits}, store)
+    each = scorer.per_label({"logits": logits}, store)
     assert list(each) == names and all(each[name]["support"] == gold.count(name) for name in names)
 
 
@@ -600,14 +605,13 @@ def test_metrics_of_several_labels_count_unseen_ones_as_missed():
     rng = np.random.default_rng(5)
     logits = rng.normal(size=(60, 3))
     given = rng.integers(0, 2, (60, 5))
-    head = head_of(kind="multi_label")
-    head.vocabulary = {"labels": list("abc")}
+    scorer = scorer_of("abc", kind="multi_label")
     store = store_of(
         given[:, :3].astype(np.float32),
         unseen_labels=["x", "y"],
         unseen_given=given[:, 3:].astype(np.uint8),
     )
-    found = head.metrics({"logits": logits}, store)
+    found = scorer.metrics({"logits": logits}, store)
     guess = np.concatenate([logits >= 0, np.zeros((60, 2))], axis=1).astype(int)
     expected = {
         "accuracy": sklearn_metrics.accuracy_score(given, guess),
@@ -618,25 +622,27 @@ def test_metrics_of_several_labels_count_unseen_ones_as_missed():
         ),
     }
     assert {name: found[name] for name in expected} == pytest.approx(expected)
-    assert list(head.per_label({"logits": logits}, store)) == ["a", "b", "c", "x", "y"]
+    assert list(scorer.per_label({"logits": logits}, store)) == ["a", "b", "c", "x", "y"]
 
 
 def test_counts_are_those_of_all_labels():
-    head = head_of()
-    assert head.label_counts({"labels": ["a", "b"]}, store_of([0, 2, 0], unseen_labels=["c"])) == {
+    reader = reader_of()
+    assert reader.label_counts(
+        {"labels": ["a", "b"]}, store_of([0, 2, 0], unseen_labels=["c"])
+    ) == {
         "a": 2,
         "b": 0,
         "c": 1,
     }
-    several = head_of(kind="multi_label")
+    several = reader_of(kind="multi_label")
     store = store_of(
         np.float32([[1, 0], [1, 1]]), unseen_labels=["c"], unseen_given=np.uint8([[0], [1]])
     )
     assert several.label_counts({"labels": ["a", "b"]}, store) == {"a": 2, "b": 1, "c": 1}
-    regression = head_of(kind="regression")
+    regression = reader_of(kind="regression")
     assert (
         regression.label_counts({"labels": []}, store_of([0.5])) == {}
-        and head.label_range(store_of([0])) is None
+        and reader.label_range(store_of([0])) is None
     )
     assert regression.label_range(store_of(np.float32([1, 4, 1]))) == (1, 2, 4)
 
@@ -751,9 +757,9 @@ def test_a_label_of_validation_that_train_writes_otherwise_is_told():
         "labels: ham and Ham (9 of validation) differ by case, inner blanks or Unicode form alone,"
         " and are two labels."
     )
-    head = head_of()
+    reader = reader_of()
     _, _, ledger = columns_of(
-        head, ["ham"] * 9 + ["spam"] * 9, "validation", learnt(head, ["Ham", "spam"] * 5)
+        reader, ["ham"] * 9 + ["spam"] * 9, "validation", learnt(reader, ["Ham", "spam"] * 5)
     )
     assert ledger["labels_alike"] == [9, "validation.csv:1"] and ledger["absent_labels"] == [
         1,

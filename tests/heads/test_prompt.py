@@ -19,6 +19,7 @@ from trainer.backbones import huggingface
 from trainer.data.batch import Batch
 from trainer.errors import ConfigError, DataError
 from trainer.heads import masked_lm, prompt
+from trainer.heads.prompt.words import token_of_word
 from trainer.run.model import Model
 from trainer.settings.schema import DataSettings
 from trainer.text import load_tokenizer
@@ -33,7 +34,7 @@ def weights(tmp_path_factory):
 
 def head_of(weights, *, text="text", seq_len=32, **settings):
     settings = {"pattern": "{text} it was {mask}.", "label_words": WORDS, **settings}
-    return prompt.Head(
+    return prompt.make_head(
         prompt.Settings(**settings),
         DataSettings(source="jsonl", train="", text=text, seq_len=seq_len),
         tokenizer_of(weights),
@@ -54,13 +55,17 @@ def folder_of(kind):
     )
 
 
+def word_of(head, word):
+    return token_of_word(word, head.reader.tokenizer, head.pattern)
+
+
 def words_of(head, ids):
-    return [" ".join(head.tokenizer.vocabulary[id] for id in row) for row in ids.to_list()]
+    return [" ".join(head.reader.tokenizer.vocabulary[id] for id in row) for row in ids.to_list()]
 
 
 def test_texts_are_set_into_the_pattern_and_cut_and_it_never_is(weights):
     head = head_of(weights, seq_len=10)
-    columns, counts = head.encode(
+    columns, counts = head.reader.encode(
         tf.constant(["the film", "", "the old book was of the red house"])
     )
     assert words_of(head, columns["token_ids"]) == [
@@ -75,7 +80,7 @@ def test_texts_are_set_into_the_pattern_and_cut_and_it_never_is(weights):
     ]
     assert counts["truncated_tokens"].numpy().tolist() == [0, 0, 4]
     pair = head_of(weights, text=["a", "b"], pattern="{text_pair} ? {mask} , {text}")
-    columns, _ = pair.encode(tf.constant(["the film"]), tf.constant(["old [MASK]"]))
+    columns, _ = pair.reader.encode(tf.constant(["the film"]), tf.constant(["old [MASK]"]))
     assert words_of(pair, columns["token_ids"]) == ["[CLS] old [MASK] ? [MASK] , the film [SEP]"]
     assert columns["asked"].to_list() == [[0, 0, 0, 0, 1, 0, 0, 0, 0]]  # not the one in the text
 
@@ -83,9 +88,9 @@ def test_texts_are_set_into_the_pattern_and_cut_and_it_never_is(weights):
 def test_roberta_writes_the_space_into_the_word(tmp_path):
     folder = write_byte_bpe(tmp_path, "roberta")
     head = head_of(folder)
-    columns, _ = head.encode(tf.constant(["the film"]))
+    columns, _ = head.reader.encode(tf.constant(["the film"]))
     assert words_of(head, columns["token_ids"])[0].endswith("<mask> . </s>")
-    assert [head.tokenizer.vocabulary[head._word(word)] for word in ("the", "film")] == [
+    assert [head.reader.tokenizer.vocabulary[word_of(head, word)] for word in ("the", "film")] == [
         "Ġthe",
         "Ġfilm",
     ]
@@ -119,11 +124,11 @@ def test_a_filled_pattern_has_hugging_faces_tokens(kind, pattern):
     head = head_of(
         folder, pattern=pattern, text=["a", "b"] if "pair" in pattern else "text", seq_len=64
     )
-    columns, counts = head.encode(
-        *(tf.constant([text[name] for text in texts]) for name in head.text_names)
+    columns, counts = head.reader.encode(
+        *(tf.constant([text[item.name] for text in texts]) for item in head.reader.inputs)
     )
-    before = len(head.tokenizer.template.before)
-    after = len(head.tokenizer.template.after)
+    before = len(head.reader.tokenizer.template.before)
+    after = len(head.reader.tokenizer.template.after)
     for text, ids, asked in zip(
         texts, columns["token_ids"].to_list(), columns["asked"].to_list(), strict=True
     ):
@@ -131,17 +136,17 @@ def test_a_filled_pattern_has_hugging_faces_tokens(kind, pattern):
             ids[before:-after]
             == backend.encode(filled_of(pattern, mask, text), add_special_tokens=False).ids
         )
-        assert np.flatnonzero(asked).tolist() == [ids.index(head.tokenizer.mask_id)]
+        assert np.flatnonzero(asked).tolist() == [ids.index(head.reader.tokenizer.mask_id)]
     assert not counts["truncated_tokens"].numpy().any()
     for word in toy.FILLER:
         ids = [
             backend.encode(text, add_special_tokens=False).ids
             for text in (pattern.format(mask=word, **texts[0]), filled_of(pattern, mask, texts[0]))
         ]
-        place = ids[1].index(head.tokenizer.mask_id)
+        place = ids[1].index(head.reader.tokenizer.mask_id)
         # one token there
         if (ids[0][:place], ids[0][place + 1 :]) == (ids[1][:place], ids[1][place + 1 :]):
-            assert head._word(word) == ids[0][place]
+            assert word_of(head, word) == ids[0][place]
 
 
 def filled_of(pattern, mask, text):
@@ -163,7 +168,7 @@ def test_long_texts_lose_their_end_and_the_pattern_nothing(kind):
         for seq_len in (512, 40)
     )
     (all_of, _), (kept, counts) = (
-        head.encode(tf.constant(texts), tf.constant(texts[::-1])) for head in (whole, cut)
+        head.reader.encode(tf.constant(texts), tf.constant(texts[::-1])) for head in (whole, cut)
     )
     ids = kept["token_ids"].to_list()
     masks = kept["asked"].to_list()
@@ -174,8 +179,8 @@ def test_long_texts_lose_their_end_and_the_pattern_nothing(kind):
         steps = iter(full)
         assert all(id in steps for id in ids[row])  # in their order
         place = masks[row].index(1)
-        assert sum(masks[row]) == 1 and ids[row][place] == cut.tokenizer.mask_id
-        behind = full[: full.index(cut.tokenizer.mask_id)]
+        assert sum(masks[row]) == 1 and ids[row][place] == cut.reader.tokenizer.mask_id
+        behind = full[: full.index(cut.reader.tokenizer.mask_id)]
         assert ids[row][place - 3 : place] == behind[-3:]  # "it was" with what stands before it
 
 
@@ -183,13 +188,15 @@ def test_answers_are_the_masked_language_models_own(weights):
     """Beside masked_lm on the pattern written out: its probabilities of the two words."""
     head = head_of(weights)
     backbone, _ = huggingface.load_backbone(weights)
-    model = Model(backbone, head.build(backbone, head.learn(["pos", "neg"], None, str), 1))
+    model = Model(backbone, head.build(backbone, head.reader.learn(["pos", "neg"], None, str), 1))
     masked = masked_lm.Head(
-        masked_lm.Settings(), DataSettings(source="text", train="", seq_len=32), head.tokenizer
+        masked_lm.Settings(),
+        DataSettings(source="text", train="", seq_len=32),
+        head.reader.tokenizer,
     )
     other = Model(backbone, masked.build(backbone, {"labels": []}, 1))
     text = ["the film", "we saw the old house of one two three"]
-    columns, _ = head.encode(tf.constant(text))
+    columns, _ = head.reader.encode(tf.constant(text))
     dense = {name: values.to_tensor() for name, values in columns.items()}
     lengths = tf.cast(columns["token_ids"].row_lengths(), tf.int32)
     mask = tf.sequence_mask(lengths, dtype=tf.int32)
@@ -201,7 +208,7 @@ def test_answers_are_the_masked_language_models_own(weights):
     everything = (tf.matmul(hidden, table, transpose_b=True) + bias).numpy()
     np.testing.assert_allclose(
         logits,
-        everything[:, [head.tokenizer.vocabulary.index(word) for word in WORDS.values()]],
+        everything[:, [head.reader.tokenizer.vocabulary.index(word) for word in WORDS.values()]],
         atol=1e-5,
     )
 
@@ -333,8 +340,9 @@ def test_words_and_labels_must_fit(weights):
             r" two or more\."
         ),
     ):
-        head_of(weights).learn(["pos", "pos"], None, lambda index: f"x:{index + 1}")
-    warned = head_of(weights, label_words={**WORDS, "neutral": "ordinary"}).warnings(
+        head_of(weights).reader.learn(["pos", "pos"], None, lambda index: f"x:{index + 1}")
+    words = {**WORDS, "neutral": "ordinary"}
+    warned = head_of(weights, label_words=words).reader.warnings(
         {"train_counts": {"pos": 1, "neg": 2, "neutral": 0}}, {}
     )
     assert warned == [
@@ -344,7 +352,7 @@ def test_words_and_labels_must_fit(weights):
     with pytest.raises(
         DataError, match=r"x:2: label 'neutral' has no word\. Those with one: pos, neg\."
     ):
-        head_of(weights).learn(["pos", "neutral"], None, lambda index: f"x:{index + 1}")
+        head_of(weights).reader.learn(["pos", "neutral"], None, lambda index: f"x:{index + 1}")
     later = SimpleNamespace(
         name="validation", labels=["pos", "neutral"], origin=lambda index: f"y:{index + 1}"
     )
@@ -355,7 +363,7 @@ def test_words_and_labels_must_fit(weights):
             r" neg\. Correct it, or"
         ),
     ):
-        head_of(weights).align(later, {"labels": list(WORDS), "train_counts": {}}, None)
+        head_of(weights).reader.align(later, {"labels": list(WORDS), "train_counts": {}}, None)
     decoder, _ = huggingface.load_backbone(toy.write_gpt2(weights.parent / "decoder"))
     with pytest.raises(
         ConfigError,
@@ -370,13 +378,13 @@ def test_words_and_labels_must_fit(weights):
         ConfigError,
         match=r"data\.overflow: head prompt takes truncate or error\. Received 'window'\.",
     ):
-        prompt.Head(
+        prompt.make_head(
             prompt.Settings(pattern="{text} {mask}", label_words=WORDS),
             DataSettings(source="jsonl", train="", overflow="window"),
             toy.TEMPLATE,
         )
     with pytest.raises(ConfigError, match="prompt needs a tokenizer with a mask token"):
-        prompt.Head(
+        prompt.make_head(
             prompt.Settings(pattern="{text} {mask}", label_words=WORDS),
             DataSettings(source="jsonl", train=""),
             SimpleNamespace(mask_id=None),

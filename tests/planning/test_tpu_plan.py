@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tests import toy
-from trainer.heads.classification import Head
+from trainer.heads._classes.graph import ClassGraph
 from trainer.planning import batch_search, compiled_steps, tpu_compiler
 from trainer.planning.generations import GENERATIONS
 from trainer.planning.lowering import Shape
@@ -125,7 +125,7 @@ def host_call(self, logits, batch):
 def test_a_dynamic_shape_and_a_host_callback_are_found_with_their_place(
     tmp_path, monkeypatch, capsys, loss, said, flag
 ):
-    monkeypatch.setattr(Head, "losses", loss)
+    monkeypatch.setattr(ClassGraph, "losses", loss)
     code, facts = planned(tmp_path, flag)
     shapes = facts["compiled"]["shapes"]
     assert code == 2 and all("error" in shape for shape in shapes if shape["step"] == "train")

@@ -14,7 +14,7 @@ from tests.serve.test_warmup import fields, request
 from trainer.backbones import huggingface
 from trainer.data.batch import Batch
 from trainer.errors import JobDirError
-from trainer.heads.classification import Head, Settings
+from trainer.heads.classification import Settings, make_head
 from trainer.machine import allocator
 from trainer.run.model import Model
 from trainer.serve import proof, prove, saved_model
@@ -40,21 +40,20 @@ def folders(tmp_path_factory):
 
 
 def model_of(weights, *, text="text", labels=("neg", "pos"), **settings):
-    head = Head(
+    head = make_head(
         Settings(**settings),
         DataSettings(source="jsonl", train="", text=text, seq_len=16),
         load_tokenizer(weights),
     )
     encoder, _ = huggingface.load_backbone(weights)
-    return Model(
-        encoder, head.build(encoder, {"labels": list(labels), "train_counts": {}}, 1)
-    ), head
+    vocabulary = {"labels": list(labels), "train_counts": {}}
+    return Model(encoder, head.build(encoder, vocabulary, 1)), head
 
 
 def logits_of(model, head, samples):
-    columns, _ = head.encode(
-        *(tf.constant([sample[name] for sample in samples]) for name in head.text_names)
-    )
+    names = [item.name for item in head.reader.inputs]
+    texts = [tf.constant([sample[name] for sample in samples]) for name in names]
+    columns, _ = head.reader.encode(*texts)
     rows = []
     for index in range(len(samples)):
         lone = {name: values[index][None] for name, values in columns.items()}
@@ -62,12 +61,12 @@ def logits_of(model, head, samples):
     return np.stack(rows)
 
 
-def proof_of(head, samples, logits):
+def proof_of(model, samples, logits):
     answers = {
         name: value.numpy()
-        for name, value in head.token_answers({"logits": tf.constant(logits)}).items()
+        for name, value in model.graph.token_answers({"logits": tf.constant(logits)}).items()
     }
-    return Proof(samples, answers, head.ambiguous(answers, {}, {}, 1e-5))
+    return Proof(samples, answers, model.graph.ambiguous(answers, {}, {}, 1e-5))
 
 
 def in_this_process(monkeypatch):
@@ -101,7 +100,7 @@ def pair_export(folders, tmp_path_factory):
         model,
         head,
         folder,
-        proof_of(head, samples, logits_of(model, head, samples)),
+        proof_of(model, samples, logits_of(model, head, samples)),
         tolerance=1e-5,
     )
     return model, head, folder, samples, line
@@ -119,7 +118,7 @@ def test_both_signatures_answer_alike_for_pairs(pair_export):
     assert set(signatures) == {"serving_default", "token_ids"}
     columns = [tf.constant([sample[name] for sample in samples]) for name in ("text", "text_pair")]
     texts = signatures["serving_default"](text=columns[0], text_pair=columns[1])
-    tokens, _ = head.encode(*columns)
+    tokens, _ = head.reader.encode(*columns)
     ids = signatures["token_ids"](
         token_ids=tokens["token_ids"].to_tensor(),
         segment_ids=tokens["segment_ids"].to_tensor(),
@@ -176,7 +175,7 @@ def test_an_export_that_predicts_otherwise_is_refused_and_the_old_model_stays(
     samples = [{"text": text} for text in TEXTS]
     logits = logits_of(model, head, samples)
     export_saved_model(
-        model, head, tmp_path / "model", proof_of(head, samples, logits), tolerance=1e-5
+        model, head, tmp_path / "model", proof_of(model, samples, logits), tolerance=1e-5
     )
     before = {
         file.relative_to(tmp_path): file.read_bytes()
@@ -189,7 +188,7 @@ def test_an_export_that_predicts_otherwise_is_refused_and_the_old_model_stays(
         ExportRefusedError, match=r"probabilities of example 3 differs by 2\.\d+e-03, over 1e-05"
     ):
         export_saved_model(
-            model, head, tmp_path / "model", proof_of(head, samples, tampered), tolerance=1e-5
+            model, head, tmp_path / "model", proof_of(model, samples, tampered), tolerance=1e-5
         )
     assert {
         file.relative_to(tmp_path): file.read_bytes()
@@ -327,7 +326,7 @@ def test_answers_are_compared_number_by_number_and_label_by_label(served, messag
 
 def test_a_hugging_face_folder_reads_back_bit_for_bit(folders, tmp_path):
     model, head = model_of(folders, labels=("neg", "pos"))
-    export_huggingface(model, head, folders, folders, tmp_path / "hf")
+    export_huggingface(model, head.reader.tokenizer, folders, folders, tmp_path / "hf")
     encoder, report = huggingface.load_backbone(tmp_path / "hf")
     task_head = huggingface.read_task_head(tmp_path / "hf")
     assert report.new == []
@@ -339,27 +338,28 @@ def test_a_hugging_face_folder_reads_back_bit_for_bit(folders, tmp_path):
         task_head.id2label == {0: "neg", 1: "pos"}
         and task_head.problem_type == "single_label_classification"
     )
-    again, _ = model_of(tmp_path / "hf")
-    assert again._head.load_tensors(task_head).output
+    again, head_again = model_of(tmp_path / "hf")
+    assert again.graph.load_tensors(task_head).output
     samples = [{"text": text} for text in TEXTS]
     np.testing.assert_array_equal(
-        logits_of(again, again._head, samples), logits_of(model, head, samples)
+        logits_of(again, head_again, samples), logits_of(model, head, samples)
     )
     assert (tmp_path / "hf" / "vocab.txt").read_bytes() == (folders / "vocab.txt").read_bytes()
 
 
 def test_a_label_is_ambiguous_where_two_probabilities_tie_or_one_is_at_the_threshold(folders):
-    _, single = model_of(folders, labels=("neg", "pos"))
+    single, _ = model_of(folders, labels=("neg", "pos"))
     np.testing.assert_array_equal(
-        single.ambiguous(EXPECTED, {}, {}, 1e-3)["label"], AMBIGUOUS["label"]
+        single.graph.ambiguous(EXPECTED, {}, {}, 1e-3)["label"], AMBIGUOUS["label"]
     )
-    _, several = model_of(folders, kind="multi_label", labels=("x", "y"))
+    several, _ = model_of(folders, kind="multi_label", labels=("x", "y"))
     probabilities = np.array([[0.5004, 0.9], [0.6, 0.4]], np.float32)
     np.testing.assert_array_equal(
-        several.ambiguous({"probabilities": probabilities}, {}, {}, 1e-3)["label"], [True, False]
+        several.graph.ambiguous({"probabilities": probabilities}, {}, {}, 1e-3)["label"],
+        [True, False],
     )
-    _, number = model_of(folders, kind="regression")
-    assert number.ambiguous({"value": np.zeros(3, np.float32)}, {}, {}, 1e-3) == {}
+    number, _ = model_of(folders, kind="regression")
+    assert number.graph.ambiguous({"value": np.zeros(3, np.float32)}, {}, {}, 1e-3) == {}
 
 
 def test_versions_are_numbered_as_tensorflow_serving_watches_for(folders, tmp_path):
