@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 
 from trainer.backbones import huggingface
-from trainer.heads._generation import Decoding, Generator
+from trainer.heads._generation.decoding import Decoding
+from trainer.heads._generation.loop import Generator
 
 GOLDEN = pathlib.Path(__file__).parent.parent / "golden"
 EXPECTED = json.loads((GOLDEN / "generation.json").read_text())
@@ -111,7 +112,7 @@ def test_a_prompt_is_continued_alike_in_any_company_and_in_parts(decoder):
         state = generator.start(*padded(prompts))
         for _ in range(5):
             state = generator.run(state, tf.constant([0, 0]), 2)
-        assert (generator.outcome(state)["token_ids"].numpy() == together["token_ids"]).all()
+        assert (state.tokens.numpy() == together["token_ids"]).all()
 
 
 def test_scores_are_log_probabilities(decoder):

@@ -6,10 +6,12 @@ The sections of a head and of a data source live beside their code, in `trainer/
 `trainer/sources/NAME.py`, as a class `Settings`: the config value is the module name.
 """
 
+import dataclasses
 import functools
 import importlib
 import pkgutil
 import types
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Union
 
 import pydantic
@@ -56,12 +58,26 @@ def parts_of(value: object) -> list[object]:
     return value if isinstance(value, list) else [value]
 
 
+@dataclasses.dataclass(frozen=True)
+class MovedKey:
+    """A key that was of a head or a source, and is another one's.
+
+    Attributes:
+        to: the name of that one.
+        unused: the value by which the key was not used, as an old run's config.yaml may have it.
+    """
+
+    to: str
+    unused: object
+
+
 class Section(pydantic.BaseModel):
     """A part of the config: unknown keys are refused, infinite numbers and NaN too."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, coerce_numbers_to_str=True
     )
+    moved_keys: ClassVar[Mapping[str, MovedKey]] = {}
 
     @pydantic.field_validator("*")
     @classmethod

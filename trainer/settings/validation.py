@@ -12,7 +12,7 @@ from trainer.errors import shown_name, shown_value
 from trainer.settings import schema
 from trainer.settings.problems import Problems
 from trainer.settings.setting import DEFAULT, Setting, Settings
-from trainer.settings.suggestions import suggest, suggest_key
+from trainer.settings.suggestions import PLUGIN_WORDS, suggest, suggest_key
 from trainer.settings.types_in_words import describe_type
 
 # in place of what pydantic says of a value
@@ -65,7 +65,11 @@ def validate(
         settings: of all sections.
         problems: what is wrong is added here.
     """
-    given = {key: setting for (name, key), setting in settings.items() if name == section}
+    given = {
+        key: setting
+        for (name, key), setting in settings.items()
+        if name == section and not _was_unused(cls, key, setting.value)
+    }
     told = {key for name, key in problems.told if name == section}
 
     def tell(key: str, detail: ErrorDetails) -> None:
@@ -88,6 +92,12 @@ def validate(
     return None if told else checked
 
 
+def _was_unused(cls: type[schema.Section], key: str, value: object) -> bool:
+    """Whether the config.yaml of an old run says of a key that moved that it was not used."""
+    moved = cls.moved_keys.get(key)
+    return moved is not None and moved.unused == value
+
+
 def _may_be(value: object, key: str, cls: type[schema.Section]) -> bool:
     """Whether pydantic may judge a value: it would read true as 1, or as the text "True"."""
     if not isinstance(value, bool) or key not in cls.model_fields:
@@ -103,6 +113,8 @@ def _problem(
     setting: Setting | None,
 ) -> str:
     name = f"{section}.{shown_name(key)}" if key else section
+    if detail["type"] == "extra_forbidden" and key in cls.moved_keys:
+        return _moved(section, key, cls, setting)
     if detail["type"] == "extra_forbidden":
         return (
             f"{name}: unknown key"
@@ -116,6 +128,21 @@ def _problem(
         return f"{name}: {detail['ctx']['error']}.{received}"
     expected = describe_type(cls.model_fields[key])
     return f"{name}: expected {expected}.{received}{_boolean_hint(expected, setting)}"
+
+
+def _moved(
+    section: str, key: str, cls: type[schema.Section], setting: Setting | None
+) -> str:
+    """What a key that moved is answered with."""
+    plugin_key, _ = schema.PLUGIN_KEYS[section]
+    word = PLUGIN_WORDS[section]
+    home = cls.moved_keys[key].to
+    here = cls.model_fields[plugin_key].default
+    received = f" Received {shown_value(setting.value)} ({setting.origin})." if setting else ""
+    return (
+        f"{section}.{key}: is of {word} {home} now, and no longer of {word} {here}.{received}"
+        f" Set --{section}.{plugin_key}={home}, or leave it out."
+    )
 
 
 def _boolean_hint(expected: str, setting: Setting | None) -> str:

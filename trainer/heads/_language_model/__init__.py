@@ -1,0 +1,1 @@
+"""What language models share: documents as rows, each token's loss once, perplexity."""

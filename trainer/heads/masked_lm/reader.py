@@ -1,0 +1,148 @@
+"""Documents as tokens, of which some are hidden at each step."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trainer.data.ledger import Ledger
+from trainer.data.reader import (
+    TARGET,
+    Aligned,
+    Column,
+    Columns,
+    Draw,
+    Draws,
+    EncodedTensors,
+    Input,
+    Reader,
+    Recuts,
+    RowKind,
+    TokenColumns,
+    Value,
+    Vocabulary,
+)
+from trainer.heads._language_model.documents import Documents
+from trainer.heads._language_model.words import Part, text_size
+from trainer.heads.masked_lm.masking import Masking
+from trainer.lazy import tf
+from trainer.sources import Example
+
+if TYPE_CHECKING:
+    from trainer.data.split import Split
+    from trainer.data.store import TokenStore
+    from trainer.text.tokenizer import Tokenizer
+
+WORDS = "words"  # 0 where a token goes on with a word
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskedReader(Reader, Recuts, Draws):
+    """Reads documents.
+
+    Attributes:
+        tokenizer: of the texts.
+        inputs: the document.
+        columns: see `Reader`.
+        scored_share: of the tokens, hidden and predicted.
+        documents: how they are cut.
+        masking: how tokens are hidden.
+        whole_words: whether all tokens of a word are hidden, or none.
+    """
+
+    tokenizer: Tokenizer
+    inputs: tuple[Input, ...]
+    columns: tuple[Column, ...]
+    scored_share: float
+    documents: Documents
+    masking: Masking
+    whole_words: bool
+    rows = RowKind.RECUT
+    overflows = ("window",)  # rows begin and end anywhere
+    streams = True
+
+    def preparation_settings(self) -> dict[str, object]:
+        """See `Reader`."""
+        return {
+            "name": "masked_lm",
+            "joined": self.documents.joined,
+            "whole_words": self.whole_words,
+            "mask_probability": self.scored_share,
+        }
+
+    def values(self, example: Example) -> tuple[Value, ...]:
+        """The document, or a part of one."""
+        return (self.documents.text(example),)
+
+    def label(self, example: Example) -> Part:
+        """Whether a document ends here, and how many words and bytes of text this is."""
+        return self.documents.part(example)
+
+    def encode(self, *inputs: tf.Tensor) -> EncodedTensors:
+        """Token columns and counts.
+
+        Args:
+            inputs: (B,) string.
+        Returns:
+            token_ids, special tokens included, and with head.whole_words `words`, 0 where a token
+            goes on with a word: each ragged (U, None) int32. `example` (U,) int32, the text of each
+            row of at most seq_len tokens. Counts, (B,) int32 each.
+        """
+        from trainer.text.assemble import join
+        from trainer.text.windows import cut_rows
+
+        (text,) = inputs
+        template = self.tokenizer.template
+        tokens = self.tokenizer.tokenize_with_offsets(text)
+        room = self.documents.seq_len - template.size(pair=False)
+        windows = cut_rows(tokens.ids.row_lengths(), room)
+        columns = {
+            "token_ids": join(windows.take(tokens.ids), template=template),
+            "example": tf.cast(windows.text, tf.int32),
+        }
+        if self.whole_words:
+            columns[WORDS] = join(windows.take(tokens.words), template=template.filled(1))
+        unknown = tf.cast(tokens.ids == self.tokenizer.unk_id, tf.int32)
+        return columns, {"unknown_tokens": tf.reduce_sum(unknown, axis=1)}
+
+    def finish_rows(
+        self, tokens: TokenColumns, example: np.ndarray, labels: Sequence[Part]
+    ) -> TokenColumns:
+        """Nothing: a document's rows have their special tokens already."""
+        return tokens
+
+    def recut(self, split: Split) -> None:
+        """Lets rows begin every seq_len tokens of all, or of each document."""
+        self.documents.recut(split)
+
+    def learn(
+        self, labels: Sequence[Part], names: list[str] | None, origin: Callable[[int], str]
+    ) -> dict[str, object]:
+        """Nothing: the vocabulary is the tokenizer's."""
+        return {"labels": []}
+
+    def align(self, split: Split, vocabulary: Vocabulary, ledger: Ledger) -> Aligned:
+        """Targets are drawn at each step: the column says that there are some."""
+        for splits, _ in split.writer.rows():
+            tokens = int(splits[-1] - splits[0])
+            split.writer.append_tokens(TARGET, np.zeros(tokens, np.int32))
+        return Aligned(columns={}, tokens={}, extras={"text_size": text_size(split.labels)})
+
+    def drawn_lengths(self, store: TokenStore, indices: np.ndarray, draw: Draw) -> np.ndarray:
+        """As many tokens as are stored."""
+        return store.lengths[indices]
+
+    def longest(self, store: TokenStore) -> int:
+        """The most tokens of a stored row."""
+        return int(store.lengths.max())
+
+    def draw(self, store: TokenStore, index: int, draw: Draw) -> Columns:
+        """Hides tokens of an example, see `Masking.hide`."""
+        seeds = np.random.SeedSequence([draw.seed, draw.step + 1, index])
+        random = np.random.Generator(np.random.Philox(seeds))
+        tokens = store.example(index)
+        starts_word = tokens[WORDS] if self.whole_words else None
+        return self.masking.hide(tokens["token_ids"], starts_word, random)
