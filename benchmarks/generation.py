@@ -135,7 +135,8 @@ def answer_prompts(folder: pathlib.Path) -> None:
     import tensorflow as tf
 
     from trainer.backbones import huggingface
-    from trainer.heads._generation import Decoding, Generator
+    from trainer.heads._generation.decoding import Decoding
+    from trainer.heads._generation.loop import Generator
 
     backbone, _ = huggingface.load_backbone(folder)
     decoding = Decoding(FLAGS.new, eos_id=None, pad_id=0)

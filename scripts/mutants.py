@@ -186,9 +186,9 @@ MUTANTS = (
     ),
     Mutant(
         "top_p keeps a token too few",
-        "trainer/heads/_generation.py",
-        "kept = tf.cumsum(shares, axis=-1, exclusive=True) < d.top_p",
-        "kept = (tf.cumsum(shares, axis=-1) < d.top_p) | (shares == shares[:, :1])",
+        "trainer/heads/_generation/samplers.py",
+        "kept = tf.where(before < self.top_p, ordered,",
+        "kept = tf.where((before + shares < self.top_p) | (shares == shares[:, :1]), ordered,",
         ("tests/heads/test_generation.py::test_sampling_draws_what_the_model_says",),
     ),
     Mutant(
@@ -239,9 +239,9 @@ MUTANTS = (
     ),
     Mutant(
         "a beam's length counts a token too many",
-        "trainer/heads/_generation.py",
-        'length = tf.cast(state["step"] + 1, tf.float32)',
-        'length = tf.cast(state["step"] + 2, tf.float32)',
+        "trainer/heads/_generation/beams.py",
+        "length = tf.cast(state.step + 1, tf.float32)",
+        "length = tf.cast(state.step + 2, tf.float32)",
         ("tests/heads/test_generation.py::test_tokens_are_hugging_faces",),
     ),
     Mutant(

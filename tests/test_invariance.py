@@ -31,7 +31,7 @@ HEADS = {
         "n_best": 2,
     },
     "causal": {"name": "causal_lm"},
-    "target": {"name": "causal_lm", "target": "en"},
+    "target": {"name": "text_generation", "target": "en"},
     "prompt": {
         "name": "prompt",
         "pattern": "{text} it was {mask}.",

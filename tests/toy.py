@@ -301,7 +301,7 @@ HEADS: dict[
     "target": (
         write_gpt2,
         {
-            "name": "causal_lm",
+            "name": "text_generation",
             "target": "label",
             "prompt": "{text} = ",
             "judged_examples": 4,

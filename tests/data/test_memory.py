@@ -60,7 +60,7 @@ CASES = {
     "questions": ("question_answering", {"max_question_tokens": 8}, asked),
     "several labels": ("classification", {"kind": "multi_label"}, with_labels),
     "vectors": ("classification", {"kind": "multi_label"}, with_vector),
-    "targets": ("causal_lm", {"target": "target"}, with_target),
+    "targets": ("text_generation", {"target": "target"}, with_target),
 }
 
 
@@ -125,7 +125,7 @@ def test_memory_does_not_grow_with_the_examples(tmp_path, small_blocks, case):
     folder = tmp_path / "weights"
     tokenizer = load_tokenizer(
         toy.write_gpt2(folder)
-        if name == "causal_lm"
+        if name == "text_generation"
         else toy.write_checkpoint(folder, weights=False)
     )
 

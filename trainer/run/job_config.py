@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from trainer.errors import JobDirError, UserError, shown_name, shown_value
 from trainer.files.writing import json_text
 from trainer.settings.resolve import resolve
+from trainer.settings.validation import was_unused
 
 # What may differ when a job goes on: it changes neither the numbers nor what is prepared.
 FREE_SETTINGS = (
@@ -122,4 +123,5 @@ def _by_setting(values: Values) -> dict[str, object]:
         f"{section}.{key}": value
         for section, settings in as_json.items()
         for key, value in settings.items()
+        if not was_unused(section, settings, key)
     }

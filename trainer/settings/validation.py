@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Mapping
 
 import pydantic
 from pydantic_core import ErrorDetails
@@ -65,11 +66,9 @@ def validate(
         settings: of all sections.
         problems: what is wrong is added here.
     """
-    given = {
-        key: setting
-        for (name, key), setting in settings.items()
-        if name == section and not _was_unused(cls, key, setting.value)
-    }
+    given = {key: setting for (name, key), setting in settings.items() if name == section}
+    values = {key: setting.value for key, setting in given.items()}
+    given = {key: given[key] for key in given if not was_unused(section, values, key)}
     told = {key for name, key in problems.told if name == section}
 
     def tell(key: str, detail: ErrorDetails) -> None:
@@ -92,10 +91,19 @@ def validate(
     return None if told else checked
 
 
-def _was_unused(cls: type[schema.Section], key: str, value: object) -> bool:
-    """Whether the config.yaml of an old run says of a key that moved that it was not used."""
-    moved = cls.moved_keys.get(key)
-    return moved is not None and moved.unused == value
+def was_unused(section: str, values: Mapping[str, object], key: str) -> bool:
+    """Whether a key moved elsewhere, and an old run's config.yaml says that it was not used.
+
+    Args:
+        section: its name.
+        values: by the keys of the section.
+        key: one of them.
+    """
+    if section not in schema.PLUGIN_KEYS:
+        return False
+    cls = plugin_class(section, values.get(schema.PLUGIN_KEYS[section][0]))
+    moved = cls.moved_keys.get(key) if cls else None
+    return moved is not None and moved.unused == values[key]
 
 
 def _may_be(value: object, key: str, cls: type[schema.Section]) -> bool:
@@ -130,9 +138,7 @@ def _problem(
     return f"{name}: expected {expected}.{received}{_boolean_hint(expected, setting)}"
 
 
-def _moved(
-    section: str, key: str, cls: type[schema.Section], setting: Setting | None
-) -> str:
+def _moved(section: str, key: str, cls: type[schema.Section], setting: Setting | None) -> str:
     """What a key that moved is answered with."""
     plugin_key, _ = schema.PLUGIN_KEYS[section]
     word = PLUGIN_WORDS[section]

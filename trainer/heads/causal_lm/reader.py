@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from trainer.text.tokenizer import Tokenizer
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class CausalReader(Reader, Recuts):
     """Reads documents.
 

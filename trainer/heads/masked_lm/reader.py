@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 WORDS = "words"  # 0 where a token goes on with a word
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class MaskedReader(Reader, Recuts, Draws):
     """Reads documents.
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 JUDGED_SPLITS = ("validation", "test")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TargetReader(Reader):
     """Reads texts and their targets.
 
