@@ -1,11 +1,12 @@
-"""What stands between a backbone and its vocabulary where words are predicted from both sides: a
-layer, a norm, and each word's bias.
+"""What stands between a backbone and its vocabulary where words are predicted from both sides.
+
+It is a layer, a norm, and each word's bias.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,16 +14,23 @@ from trainer.backbones.sites import FIRST_HEAD_SITE
 from trainer.errors import WeightsError
 from trainer.lazy import keras, tf
 
+if TYPE_CHECKING:
+    from trainer.backbones.backbone import Backbone
+
 
 class MaskedOutput:
-    """The layers, as Hugging Face's …ForMaskedLM of each family has them; words are compared with
-    the embeddings.
+    """The layers, as Hugging Face's …ForMaskedLM of each family has them.
+
+    Words are compared with the embeddings.
     """
 
-    def __init__(self, backbone: Any, seed: int) -> None:
+    def __init__(self, backbone: Backbone, seed: int) -> None:
         config = backbone.config
+        shape = config.family.masked_lm
+        if shape is None:
+            raise ValueError(f"expected an encoder. Received a backbone of {config.architecture}")
         self.family = config.family
-        self.shape = config.family.masked_lm
+        self.shape = shape
         self._embeddings = backbone.embeddings.word
         self.activation = self.shape.activation or config.activation
         initial = keras.initializers.TruncatedNormal(
@@ -53,7 +61,7 @@ class MaskedOutput:
         """(V,) float32."""
         return tf.convert_to_tensor(self.words.bias.value)
 
-    def _parts(self) -> dict[str, Any]:
+    def _parts(self) -> dict[str, keras.Variable]:
         weights = (
             self.dense.kernel,
             self.dense.bias,
@@ -64,36 +72,27 @@ class MaskedOutput:
         return dict(zip(self.shape.tensors, weights, strict=True))
 
     def load(self, tensors: Mapping[str, np.ndarray]) -> list[str]:
-        """Takes over a checkpoint's own layers where it has them; returns the names of what was
-        taken.
+        """Takes over a checkpoint's own layers where it has them.
 
+        Args:
+            tensors: of the checkpoint.
+        Returns:
+            the names of those that were taken.
         Raises:
             WeightsError: its words before and behind the encoder have different embeddings.
         """
-        for name in self.shape.copies:
-            if (
-                name.endswith(".weight")
-                and name in tensors
-                and not np.array_equal(tensors[name].astype(np.float32), self._embeddings.numpy())
-            ):
-                raise WeightsError(
-                    f"{name} is no copy of the word embeddings: tie_word_embeddings false is not"
-                    " supported. Take a checkpoint that ties them."
-                )
+        copies = [name for name in self.shape.copies if name in tensors]
+        self._refuse_untied({name: tensors[name] for name in copies if name.endswith(".weight")})
         parts = self._parts()
-        if any(
-            name not in tensors or tensors[name].T.shape != tuple(weight.shape)
-            for name, weight in parts.items()
-        ):
-            return []
+        for name, weight in parts.items():
+            if name not in tensors or tensors[name].T.shape != tuple(weight.shape):
+                return []
         for name, weight in parts.items():
             weight.assign(tensors[name].T)
-        return [*parts, *(name for name in self.shape.copies if name in tensors)]
+        return [*parts, *copies]
 
-    def save(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """The layers under Hugging Face's names, and what config.json says of them; the embeddings
-        are tied.
-        """
+    def save(self) -> tuple[dict[str, np.ndarray], dict[str, object]]:
+        """The layers under Hugging Face's names, and what config.json says of them."""
         tensors = {
             name: np.ascontiguousarray(weight.numpy().T) for name, weight in self._parts().items()
         }
@@ -104,3 +103,12 @@ class MaskedOutput:
             "label2id": None,
             "problem_type": None,
         }
+
+    def _refuse_untied(self, copies: Mapping[str, np.ndarray]) -> None:
+        embeddings = self._embeddings.numpy()
+        for name, copy in copies.items():
+            if not np.array_equal(copy.astype(np.float32), embeddings):
+                raise WeightsError(
+                    f"{name} is no copy of the word embeddings: tie_word_embeddings false is not"
+                    " supported. Take a checkpoint that ties them."
+                )
