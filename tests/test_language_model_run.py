@@ -19,7 +19,7 @@ from trainer.backbones import huggingface
 from trainer.data.store import TokenStore
 from trainer.heads import causal_lm
 from trainer.heads._judged import bleu_and_rouge
-from trainer.run.model import Model
+from trainer.heads.text_generation.graph import TargetGraph
 from trainer.serve import proof
 from trainer.settings.schema import DataSettings
 from trainer.text import load_tokenizer
@@ -455,13 +455,14 @@ def test_rouge_of_ascii_is_the_packages_own(text, target):
         (
             ("--head.judged_by=zh",),
             (
-                "head.judged_by: is of targets, and head.target names none. Name the field with the"
-                " text to write, or leave it out."
+                "head.judged_by: is of head text_generation now, and no longer of head causal_lm."
+                " Received 'zh' (--head.judged_by). Set --head.name=text_generation, or leave it"
+                " out."
             ),
         ),
         (
             ("--head.judged_examples=3",),
-            "head.judged_examples: is of targets, and head.target names none.",
+            "head.judged_examples: is of head text_generation now, and no longer of head",
         ),
         (
             ("--data.window_overlap=3",),
@@ -526,7 +527,7 @@ def test_from_a_prompt_to_its_target(tmp_path, monkeypatch, capsys):
         tmp_path,
         weights,
         toy.write_jsonl(tmp_path / "train.jsonl", rows),
-        head={"name": "causal_lm", "target": "target", "prompt": "{text} ="},
+        head={"name": "text_generation", "target": "target", "prompt": "{text} ="},
         data={"validation": str(toy.write_jsonl(tmp_path / "val.jsonl", rows[:4])), "seq_len": 40},
         train={
             "steps": 150,
@@ -536,9 +537,9 @@ def test_from_a_prompt_to_its_target(tmp_path, monkeypatch, capsys):
         },
         export={"format": "savedmodel"},
     )
-    judge, judged = causal_lm.Head.judge, []
+    judge, judged = TargetGraph.judge, []
     monkeypatch.setattr(
-        causal_lm.Head, "judge", lambda *arguments: judged.append(judge(*arguments)) or judged[-1]
+        TargetGraph, "judge", lambda *arguments: judged.append(judge(*arguments)) or judged[-1]
     )
     assert toy.run_main(config, tmp_path / "job") == 0
     results = json.loads((tmp_path / "job" / "results.json").read_text())
@@ -591,7 +592,12 @@ def test_a_text_ends_where_config_json_says_and_the_export_keeps_it(tmp_path, mo
         tmp_path,
         weights,
         train,
-        head={"name": "causal_lm", "target": "target", "prompt": "{text} = ", "max_new_tokens": 6},
+        head={
+            "name": "text_generation",
+            "target": "target",
+            "prompt": "{text} = ",
+            "max_new_tokens": 6,
+        },
         train={"steps": 60, "learning_rate": 1e-2},
         export={"format": "huggingface"},
     )
@@ -726,12 +732,12 @@ def test_without_an_end_token_a_text_is_streamed_as_it_is_written_at_once(tmp_pa
     folder = toy.write_gpt2(tmp_path / "weights", layers=1)
     tokenizer = load_tokenizer(folder)
     tokenizer.eos_id = None
-    head = causal_lm.Head(
+    head = causal_lm.make_head(
         causal_lm.Settings(max_new_tokens=11),
         DataSettings(source="text", train="", seq_len=16),
         tokenizer,
     )
     backbone, _ = huggingface.load_backbone(folder, seed=3)
-    Model(backbone, head.build(backbone, {"labels": []}, 1))
-    whole = head.generate(tf.constant(["we saw"]))["generated_text"].numpy()[0].decode()
-    assert whole and "".join(head.stream("we saw", tokens_at_once=4)) == "we saw" + whole
+    graph = head.build(backbone, {"labels": []}, 1)
+    whole = graph.generate(tf.constant(["we saw"]))["generated_text"].numpy()[0].decode()
+    assert whole and "".join(graph.stream("we saw")) == "we saw" + whole

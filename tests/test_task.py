@@ -16,7 +16,6 @@ from safetensors.numpy import load_file
 
 from tests import toy
 from trainer.errors import JobDirError
-from trainer.heads import causal_lm, classification, masked_lm
 from trainer.run import compiled_shapes, step_layouts
 from trainer.run.checkpoints import Checkpoints
 from trainer.run.evaluation import is_better
@@ -24,7 +23,7 @@ from trainer.run.results import Results
 from trainer.run.run_state import RunState
 from trainer.serve import export
 from trainer.serve.proof import ExportRefusedError
-from trainer.settings.schema import DataSettings
+from trainer.settings.schema import DataSettings, plugin_module
 
 SOON = 3.0  # seconds; about 0.5 where nothing else runs
 
@@ -298,26 +297,26 @@ def test_a_stopped_run_stays_stopped_and_can_be_evaluated_and_exported_again(
 @pytest.mark.parametrize(
     ("head", "metric", "value", "best", "min_delta", "better"),
     [
-        (classification, "accuracy", 0.5, None, 0.0, True),
-        (classification, "accuracy", 0.6, 0.5, 0.0, True),
-        (classification, "accuracy", 0.5, 0.5, 0.0, False),
-        (classification, "accuracy", 0.55, 0.5, 0.1, False),
-        (classification, "loss", 0.4, 0.5, 0.0, True),
-        (classification, "loss", 0.6, 0.5, 0.0, False),
-        (classification, "mse", 0.45, 0.5, 0.1, False),
-        (causal_lm, "bits_per_byte", 0.4, 0.5, 0.0, True),
-        (causal_lm, "word_perplexity", 6.0, 5.0, 0.0, False),
-        (masked_lm, "perplexity", 4.0, 5.0, 0.0, True),
-        (causal_lm, "bleu", 6.0, 5.0, 0.0, True),
-        (classification, "accuracy", float("nan"), None, 0.0, False),
+        ({"name": "classification"}, "accuracy", 0.5, None, 0.0, True),
+        ({"name": "classification"}, "accuracy", 0.6, 0.5, 0.0, True),
+        ({"name": "classification"}, "accuracy", 0.5, 0.5, 0.0, False),
+        ({"name": "classification"}, "accuracy", 0.55, 0.5, 0.1, False),
+        ({"name": "classification"}, "loss", 0.4, 0.5, 0.0, True),
+        ({"name": "token_classification"}, "loss", 0.6, 0.5, 0.0, False),
+        ({"name": "classification", "kind": "regression"}, "mse", 0.45, 0.5, 0.1, False),
+        ({"name": "causal_lm"}, "bits_per_byte", 0.4, 0.5, 0.0, True),
+        ({"name": "causal_lm"}, "word_perplexity", 6.0, 5.0, 0.0, False),
+        ({"name": "masked_lm"}, "perplexity", 4.0, 5.0, 0.0, True),
+        ({"name": "text_generation", "target": "target"}, "bleu", 6.0, 5.0, 0.0, True),
+        ({"name": "classification"}, "accuracy", float("nan"), None, 0.0, False),
     ],
 )
 def test_what_counts_as_better(head, metric, value, best, min_delta, better):
-    settings = head.Settings(kind="regression") if metric == "mse" else head.Settings()
-    data = DataSettings(source="jsonl", train="train.jsonl")
-    metrics = head.make_head(settings, data, toy.TEMPLATE).available_metrics()
-    lower = {known.name for known in metrics if known.lower_is_better}
-    assert is_better(value, best, min_delta, lower=metric in lower) is better
+    made = plugin_module("trainer.heads", head["name"])
+    data = DataSettings(source="jsonl", train="")
+    metrics = made.make_head(made.Settings(**head), data, toy.TEMPLATE).available_metrics()
+    lower = {each.name: each.lower_is_better for each in metrics}[metric]
+    assert is_better(value, best, min_delta, lower=lower) is better
 
 
 def checkpoints_of(folder, warnings, keep=2):

@@ -27,7 +27,7 @@ from trainer.data.store import StoreWriter
 from trainer.errors import DataError
 from trainer.files import spool
 from trainer.files.checksums import DamagedError
-from trainer.heads import causal_lm, masked_lm
+from trainer.heads import causal_lm, masked_lm, text_generation
 from trainer.heads.classification import Settings as HeadSettings
 from trainer.heads.classification import TextEncoding, make_head
 from trainer.sources import _files, jsonl
@@ -385,7 +385,8 @@ def test_a_document_stays_whole_and_the_targets_of_a_text_together(tmp_path, mon
         train=str(tmp_path / "*.txt"), cache_dir=str(tmp_path / "cache"), seq_len=16, validation=0.3
     )
     gpt2 = load_tokenizer(toy.write_gpt2(tmp_path / "gpt2"))
-    prepared = prepare(data, causal_lm.Head(causal_lm.Settings(), data, gpt2), "t")
+    head = causal_lm.make_head(causal_lm.Settings(), data, gpt2)
+    prepared = prepare(data, head.reader, "t")
     files = [
         {store.file(index) for index in store.columns["origin_file"]}
         for store in prepared.splits.values()
@@ -404,7 +405,8 @@ def test_a_document_stays_whole_and_the_targets_of_a_text_together(tmp_path, mon
     data = settings_of(
         tmp_path, toy.write_jsonl(tmp_path / "d.jsonl", pairs), validation=0.3, seq_len=64
     )
-    prepared = prepare(data, causal_lm.Head(causal_lm.Settings(target="target"), data, gpt2), "t")
+    head = text_generation.make_head(text_generation.Settings(target="target"), data, gpt2)
+    prepared = prepare(data, head.reader, "t")
     asked = [
         {sample["text"] for sample in store.meta["samples"]} for store in prepared.splits.values()
     ]

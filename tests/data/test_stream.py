@@ -74,7 +74,7 @@ def stream_of(
     return (
         Stream(
             data,
-            module.Head(module.Settings(**settings), data, tokenizer),
+            module.make_head(module.Settings(**settings), data, tokenizer).reader,
             batch_size=batch_size,
             seed=seed,
         ),
@@ -162,8 +162,8 @@ def test_a_file_is_opened_once_a_pass(corpus, monkeypatch):
 def test_one_block_has_the_steps_of_the_stored_split(corpus):
     stream, _ = stream_of(corpus, pattern="a0.txt", characters=1_000_000)
     data = stream.settings.model_copy(update={"stream_characters": None})
-    head = causal_lm.Head(causal_lm.Settings(), data, stream.head.tokenizer)
-    store = prepare(data, head, "x").splits["train"]
+    head = causal_lm.make_head(causal_lm.Settings(), data, stream.head.tokenizer)
+    store = prepare(data, head.reader, "x").splits["train"]
     plan = TrainingPlan(len(store), 8, 5)
     stored = [
         [store.example(int(index))["token_ids"].tolist() for index in plan.indices(step)]

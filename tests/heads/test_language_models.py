@@ -21,9 +21,11 @@ from trainer.data.reader import Draw
 from trainer.data.store import StoreWriter, TokenStore
 from trainer.errors import ConfigError, DataError, WeightsError
 from trainer.files import spool
-from trainer.heads import causal_lm, masked_lm
-from trainer.heads._language_model import count_words
-from trainer.heads._projection import losses_and_hits, weighted_loss
+from trainer.heads import causal_lm, masked_lm, text_generation
+from trainer.heads._generation.ended import ended_texts
+from trainer.heads._language_model.projection import losses_and_hits, weighted_loss
+from trainer.heads._language_model.words import count_words
+from trainer.heads.text_generation.graph import prompt_of
 from trainer.run.model import Model
 from trainer.settings.schema import DataSettings
 from trainer.text import load_tokenizer
@@ -43,7 +45,7 @@ TOKENIZER = SimpleNamespace(
 
 
 def head_of(module, *, seq_len=16, **settings):
-    return module.Head(
+    return module.make_head(
         module.Settings(**settings),
         DataSettings(source="text", train="", seq_len=seq_len),
         TOKENIZER,
@@ -55,7 +57,7 @@ def model_of(case):
     head = head_of(module)
     backbone, report = huggingface.load_backbone(GOLDEN / case, pooler=False)
     model = Model(backbone, head.build(backbone, {"labels": []}, 1))
-    taken = head.load_tensors(huggingface.read_task_head(GOLDEN / case)).tensors
+    taken = model.graph.load_tensors(huggingface.read_task_head(GOLDEN / case)).tensors
     assert report.new == [] and set(taken) == {
         name for name in report.unused if not name.startswith("pooler.")
     }
@@ -84,8 +86,8 @@ def _copies(model):
 
 @pytest.mark.parametrize("case", [*MASKED_CASES, "gpt2_words"])
 def test_what_is_written_is_what_was_read(case, tmp_path):
-    head, model = model_of(case)
-    tensors, updates = head.save_tensors()
+    _, model = model_of(case)
+    tensors, updates = model.graph.save_tensors()
     huggingface.save_huggingface(
         tmp_path / "saved",
         model.backbone,
@@ -106,7 +108,7 @@ def test_what_is_written_is_what_was_read(case, tmp_path):
 @pytest.mark.parametrize("xla", [False, True])
 def test_projected_loss_and_its_gradients_are_the_plain_ones(places, words, bias, xla, monkeypatch):
     # blocks of 8 places
-    monkeypatch.setattr("trainer.heads._projection.BLOCK_BYTES", 4 * words * 8)
+    monkeypatch.setattr("trainer.heads._language_model.projection.BLOCK_BYTES", 4 * words * 8)
     draw = np.random.default_rng(places)
     x, table = (
         tf.constant(draw.normal(size=size), tf.float32) for size in ((places, 6), (words, 6))
@@ -145,18 +147,19 @@ def split_of(head, folder, documents, ends=None):
     """A split as preparation makes it, of documents of token ids; ends: whether a document ends
     with each.
     """
+    reader = head.reader
     labels = [(True if ends is None else ends[number], 3, 10) for number in range(len(documents))]
     split = SimpleNamespace(
         name="train", labels=labels, writer=StoreWriter(folder), origin=lambda index: f"x:{index}"
     )
     lengths = np.array([len(document) for document in documents])
     tokens = {"token_ids": (np.concatenate([np.array(d, np.int32) for d in documents]), lengths)}
-    tokens = head.finish_rows(tokens, np.arange(len(documents)), labels)
+    tokens = reader.finish_rows(tokens, np.arange(len(documents)), labels)
     split.writer.append(tokens, {"example": np.arange(len(documents), dtype=np.int32)})
-    head.recut(split)
-    columns, token_columns, extras = head.align(split, {}, None)
+    reader.recut(split)
+    columns, token_columns, extras = reader.align(split, {}, None)
     split.writer.close(
-        columns, token_columns, {"samples": [], "scored_share": head.scored_share}, extras=extras
+        columns, token_columns, {"samples": [], "scored_share": reader.scored_share}, extras=extras
     )
     return TokenStore(folder)
 
@@ -227,11 +230,13 @@ def test_a_space_at_the_end_of_a_prompt_goes_with_the_target(tmp_path):
     tokenizer = load_tokenizer(toy.write_gpt2(tmp_path / "weights"))
     data = DataSettings(source="jsonl", train="", seq_len=16)
     spaced, plain = (
-        causal_lm.Head(causal_lm.Settings(target="target", prompt=prompt), data, tokenizer)
+        text_generation.make_head(
+            text_generation.Settings(target="target", prompt=prompt), data, tokenizer
+        )
         for prompt in ("{text} is ", "{text} is")
     )
-    one = spaced.encode(tf.constant(["red"]), tf.constant(["rot"]))[0]
-    two = plain.encode(tf.constant(["red"]), tf.constant([" rot"]))[0]
+    one = spaced.reader.encode(tf.constant(["red"]), tf.constant(["rot"]))[0]
+    two = plain.reader.encode(tf.constant(["red"]), tf.constant([" rot"]))[0]
     assert (
         one["token_ids"].to_list() == two["token_ids"].to_list()
         and one["target"].to_list() == two["target"].to_list()
@@ -239,12 +244,12 @@ def test_a_space_at_the_end_of_a_prompt_goes_with_the_target(tmp_path):
     generated = tokenizer.tokenize(tf.constant([" rot", "rot", "  rot"])).to_tensor(
         tokenizer.eos_id
     )
-    assert spaced.written(generated).numpy().tolist() == [b"rot", b"rot", b" rot"]
-    one_word = causal_lm.Head(
-        causal_lm.Settings(target="target", prompt="{text} is ", stop=[" "]), data, tokenizer
-    )
+    assert spaced.reader.prompt.opening == " "
+    written = ended_texts(generated, tokenizer, opening=" ", stop=[])
+    assert written.numpy().tolist() == [b"rot", b"rot", b" rot"]
     generated = tokenizer.tokenize(tf.constant([" rot und", " rot"])).to_tensor(tokenizer.eos_id)
-    assert one_word.written(generated).numpy().tolist() == [b"rot", b"rot"]
+    one_word = ended_texts(generated, tokenizer, opening=" ", stop=[" "])
+    assert one_word.numpy().tolist() == [b"rot", b"rot"]
 
 
 @pytest.mark.parametrize(
@@ -266,8 +271,8 @@ def test_a_word_counts_where_its_last_token_is_predicted(tmp_path, texts, words)
         seq_len=64,
         cache_dir=str(tmp_path / "cache"),
     )
-    head = causal_lm.Head(causal_lm.Settings(documents="separate"), data, tokenizer)
-    store = prepare(data, head, "t").splits["train"]
+    head = causal_lm.make_head(causal_lm.Settings(documents="separate"), data, tokenizer)
+    store = prepare(data, head.reader, "t").splits["train"]
     firsts = [
         tokenizer.token_bytes[row[0]] for row in tokenizer.tokenize(tf.constant(texts)).to_list()
     ]
@@ -276,20 +281,18 @@ def test_a_word_counts_where_its_last_token_is_predicted(tmp_path, texts, words)
         sum(len(text.encode()) - len(first) for text, first in zip(texts, firsts, strict=True)),
     ], firsts
     results = {name: np.ones(len(store)) for name in ("loss", "predicted", "correct")}
-    assert ("word_perplexity" in head.metrics(results, store)) == (words > 0)
+    assert ("word_perplexity" in head.scorer(None).metrics(results, store)) == (words > 0)
 
 
 def test_an_empty_target_is_judged_by_its_whole_prompt(tmp_path):
     tokenizer = load_tokenizer(toy.write_gpt2(tmp_path / "weights"))
-    head = causal_lm.Head(
-        causal_lm.Settings(target="target"),
+    head = text_generation.make_head(
+        text_generation.Settings(target="target"),
         DataSettings(source="jsonl", train="", seq_len=16),
         tokenizer,
     )
-    tokens = head.encode(tf.constant(["the blue house"]), tf.constant([""]))[0]
-    prompt = causal_lm.prompt_of(
-        {name: tokens[name][0].numpy() for name in ("token_ids", "target")}
-    )
+    tokens = head.reader.encode(tf.constant(["the blue house"]), tf.constant([""]))[0]
+    prompt = prompt_of({name: tokens[name][0].numpy() for name in ("token_ids", "target")})
     assert prompt.tolist() == tokenizer.tokenize(tf.constant(["the blue house"])).to_list()[0]
 
 
@@ -306,14 +309,14 @@ def test_a_long_text_is_cut_and_the_words_around_it_never(tmp_path, overflow, ke
     size = len(tokenizer.tokenize(tf.constant([kept + " " + target])).values) + 1
 
     def head_of_length(seq_len):
-        return causal_lm.Head(
-            causal_lm.Settings(target="target", prompt="we read: {text} and think: "),
+        return text_generation.make_head(
+            text_generation.Settings(target="target", prompt="we read: {text} and think: "),
             DataSettings(source="jsonl", train="", seq_len=seq_len, overflow=overflow),
             tokenizer,
         )
 
     (whole, _), (cut, counts) = (
-        head_of_length(length).encode(tf.constant([text]), tf.constant([target]))
+        head_of_length(length).reader.encode(tf.constant([text]), tf.constant([target]))
         for length in (512, size)
     )
     ids = cut["token_ids"].to_list()[0]
@@ -325,7 +328,7 @@ def test_a_long_text_is_cut_and_the_words_around_it_never(tmp_path, overflow, ke
     assert counts["truncated_tokens"].numpy().tolist() == [len(full) - size] and counts[
         "cut_targets"
     ].numpy().tolist() == [0]
-    lone, counts = head_of_length(8).encode(tf.constant([text]), tf.constant([target * 9]))
+    lone, counts = head_of_length(8).reader.encode(tf.constant([text]), tf.constant([target * 9]))
     assert len(lone["token_ids"].to_list()[0]) == 8 and counts["cut_targets"].numpy().tolist() == [
         1
     ]
@@ -339,17 +342,17 @@ def test_what_is_continued_keeps_its_end_and_the_prompts_own_words(tmp_path):
         ("we read: {text} and think:", "we read: book was old tree and think:"),
     ):
         room = len(tokenizer.tokenize(tf.constant([expected])).values)
-        head = causal_lm.Head(
+        head = causal_lm.make_head(
             causal_lm.Settings(prompt=prompt, max_new_tokens=64 - room),
             DataSettings(source="text", train="", seq_len=16),
             tokenizer,
         )
-        head.build(backbone, {"labels": []}, 0)
+        graph = head.build(backbone, {"labels": []}, 0)
         text = (
             "we saw the film and one two three red blue house tree and the old tree and all the"
             " book was old tree"
         )
-        ids, lengths, lost = head.prompt_tokens(
+        ids, lengths, lost = graph.prompt_tokens(
             tf.constant([text.encode(), b"the film", b"\xff\xe4 " * 40, b""])
         )
         assert (
@@ -371,25 +374,20 @@ def test_a_target_needs_an_end_and_documents_too(tmp_path):
             r" tokenizer_config\.json, or"
         ),
     ):
-        causal_lm.Head(
-            causal_lm.Settings(target="target"),
+        text_generation.make_head(
+            text_generation.Settings(target="target"),
             DataSettings(source="jsonl", train="", seq_len=16),
             tokenizer,
         )
     data = DataSettings(source="jsonl", train="", seq_len=16)
     several, one = ({"train": SimpleNamespace(meta={"examples": count})} for count in (2, 1))
-    joined = causal_lm.Head(causal_lm.Settings(), data, tokenizer)
-    assert joined.warnings({}, several) == [
+    joined = causal_lm.make_head(causal_lm.Settings(), data, tokenizer)
+    assert joined.reader.warnings({}, several) == [
         "head.documents: joined, and the tokenizer names no end-of-text token: nothing stands"
         " between two documents"
     ]
-    assert (
-        joined.warnings({}, one)
-        == causal_lm.Head(causal_lm.Settings(documents="separate"), data, tokenizer).warnings(
-            {}, several
-        )
-        == []
-    )
+    separate = causal_lm.make_head(causal_lm.Settings(documents="separate"), data, tokenizer)
+    assert joined.reader.warnings({}, one) == separate.reader.warnings({}, several) == []
 
 
 def test_targets_longer_than_what_is_generated_are_told(tmp_path):
@@ -402,15 +400,15 @@ def test_targets_longer_than_what_is_generated_are_told(tmp_path):
         cache_dir=str(tmp_path / "cache"),
         seq_len=64,
     )
-    head = causal_lm.Head(
-        causal_lm.Settings(target="target", max_new_tokens=8), data, load_tokenizer(weights)
+    head = text_generation.make_head(
+        text_generation.Settings(target="target", max_new_tokens=8), data, load_tokenizer(weights)
     )
     head.check(huggingface.read_config(weights))
     lengths = [
-        len(head.tokenizer.tokenize(tf.constant([row["target"]])).values) + 1 for row in rows
+        len(head.reader.tokenizer.tokenize(tf.constant([row["target"]])).values) + 1 for row in rows
     ]
     assert lengths[0] <= 8 < lengths[1]
-    assert head.warnings({}, prepare(data, head, "t").splits) == [
+    assert head.reader.warnings({}, prepare(data, head.reader, "t").splits) == [
         "data.validation: of 3 judged targets 2 have more than head.max_new_tokens = 8 tokens (the"
         f" longest {lengths[2]}), which a generated text can not have"
     ]
@@ -430,7 +428,7 @@ def test_nothing_to_predict_is_said_and_no_perplexity_of_one(tmp_path):
         DataError,
         match=r"no token of the 3 rows to evaluate is predicted.* or head\.whole_words: false",
     ):
-        head_of(masked_lm).metrics(results, [None] * 3)
+        head_of(masked_lm).scorer(None).metrics(results, [None] * 3)
 
 
 @pytest.mark.parametrize("module", [causal_lm, masked_lm])
@@ -443,21 +441,6 @@ def test_dropout_that_would_do_nothing_is_refused(module):
         ),
     ):
         head_of(module, dropout=0.5)
-
-
-def test_documents_are_not_told_apart_where_each_example_has_a_row():
-    with pytest.raises(
-        ConfigError,
-        match=(
-            r"head.documents: is of documents end to end, and with head.target each example has a"
-            r" row of its own\. Leave it out"
-        ),
-    ):
-        causal_lm.Head(
-            causal_lm.Settings(target="b", documents="separate"),
-            DataSettings(source="jsonl", train=""),
-            TOKENIZER,
-        )
 
 
 @pytest.mark.parametrize(
@@ -491,11 +474,11 @@ def test_a_target_that_is_none_is_named_with_its_setting(tmp_path, row, message)
     with pytest.raises(DataError, match=re.escape(message.format(file=file))):
         prepare(
             data,
-            causal_lm.Head(
-                causal_lm.Settings(target="summary"),
+            text_generation.make_head(
+                text_generation.Settings(target="summary"),
                 data,
                 load_tokenizer(toy.write_gpt2(tmp_path / "weights")),
-            ),
+            ).reader,
             "t",
         )
 
@@ -513,7 +496,6 @@ def random_store(head, folder, count=40, longest=50):
 def test_perplexity_is_that_of_each_token_once(tmp_path, batching):
     """Beside a second way: every row alone, the whole softmax in numpy."""
     head, model = model_of("gpt2_words")
-    head.data = DataSettings(source="text", train="", seq_len=16)
     store = random_store(head, tmp_path / "s")
     results = {
         "loss": np.zeros(len(store)),
@@ -552,7 +534,7 @@ def test_perplexity_is_that_of_each_token_once(tmp_path, batching):
         total = total - logits[asked, gold].sum()
         count = count + len(asked)
         correct = correct + (logits[asked].argmax(1) == gold).sum()
-    metrics = head.metrics(results, store)
+    metrics = head.scorer(None).metrics(results, store)
     assert count == int(store.row_splits[-1]) - 1
     assert metrics["loss"] == pytest.approx(total / count, rel=1e-5) and metrics[
         "perplexity"
@@ -567,8 +549,8 @@ def test_words_and_bytes_are_those_of_whole_targets():
     """Of five targets two do not fit: one ends with a row that is full, the other happens to fill
     it.
     """
-    head = causal_lm.Head(
-        causal_lm.Settings(target="target"),
+    head = text_generation.make_head(
+        text_generation.Settings(target="target"),
         DataSettings(source="jsonl", train="", seq_len=4),
         TOKENIZER,
     )
@@ -584,7 +566,7 @@ def test_words_and_bytes_are_those_of_whole_targets():
         "predicted": np.array([2, 3, 3, 1]),
         "correct": np.zeros(4),
     }
-    metrics = head.metrics(results, store)
+    metrics = head.scorer(None).metrics(results, store)
     assert metrics["loss"] == pytest.approx(12.5 / 9)
     assert metrics["word_perplexity"] == pytest.approx(math.exp(3.5 / 6)) and metrics[
         "bits_per_byte"
@@ -610,19 +592,16 @@ def test_words_of_chinese_are_its_characters(text, words):
 def test_a_text_without_an_end_token_ends_with_its_last_token(tmp_path):
     """The token of number 0 is a character like others."""
     tokenizer = load_tokenizer(toy.write_gpt2(tmp_path / "weights"))
-    head = causal_lm.Head(
-        causal_lm.Settings(), DataSettings(source="text", train="", seq_len=16), tokenizer
-    )
     ids = tokenizer.tokenize(tf.constant(["a! b!"])).to_tensor()
     assert 0 in ids.numpy() and tokenizer.vocabulary[0] == "!"
     tokenizer.eos_id = None
-    assert head.written(ids).numpy().tolist() == [b"a! b!"]
+    assert ended_texts(ids, tokenizer, opening="", stop=[]).numpy().tolist() == [b"a! b!"]
 
 
 def test_a_word_of_each_text_is_hidden_to_prove_an_export():
-    head = head_of(masked_lm)
+    _, model = model_of("bert_words")
     samples = [{"text": text} for text in ("one two three", "今天天气", "  one  4 two ", "", "\n")]
-    assert [sample["text"] for sample in head.proof_samples(samples)] == [
+    assert [sample["text"] for sample in model.graph.proof_samples(samples)] == [
         "one 4 three",
         "今天4气",
         "  one    4 ",
@@ -644,7 +623,7 @@ def masked_store(head, folder, lengths, words=None):
     writer.close(
         {},
         {"target": np.zeros(len(ids), np.int32)},
-        {"samples": [], "scored_share": head.scored_share},
+        {"samples": [], "scored_share": head.reader.scored_share},
     )
     return TokenStore(folder)
 
@@ -653,10 +632,10 @@ def test_masks_are_a_function_of_seed_step_and_example(tmp_path):
     head = head_of(masked_lm)
     store = masked_store(head, tmp_path / "s", [30] * 20)
     drawn = {
-        key: head.draw(store, key[1], Draw(key[0], key[2]))
+        key: head.reader.draw(store, key[1], Draw(key[0], key[2]))
         for key in ((0, 1, 2), (0, 1, 3), (0, 2, 2), (1, 1, 2), (0, 1, -1))
     }
-    again = head.draw(store, 1, Draw(0, 2))
+    again = head.reader.draw(store, 1, Draw(0, 2))
     assert all((drawn[0, 1, 2][name] == again[name]).all() for name in again)
     assert len({values["target"].tobytes() for values in drawn.values()}) == len(drawn)
 
@@ -667,7 +646,7 @@ def test_as_many_tokens_are_masked_as_asked_and_eight_in_ten_are_hidden(tmp_path
     masked = same = other = 0
     for index in range(200):
         before = store.example(index)["token_ids"]
-        after = head.draw(store, index, Draw(0, 0))
+        after = head.reader.draw(store, index, Draw(0, 0))
         hidden = after["target"] > 0
         assert hidden.sum() == 10 and not hidden[[0, -1]].any()  # of 50, special tokens left out
         assert (after["target"][hidden] - 1 == before[hidden]).all() and (
@@ -693,8 +672,8 @@ def test_whole_words_are_hidden_or_none_of_their_tokens(tmp_path):
     )
     for index in range(50):
         tokens = store.example(index)
-        after = head.draw(store, index, Draw(0, 0))
-        inner = np.flatnonzero(~np.isin(tokens["token_ids"], head.special))
+        after = head.reader.draw(store, index, Draw(0, 0))
+        inner = np.flatnonzero(~np.isin(tokens["token_ids"], head.reader.masking.special))
         word = np.cumsum(tokens["words"][inner] != 0)
         hidden = after["target"][inner] > 0
         assert {hidden[word == number].mean() for number in np.unique(word)} == {
@@ -712,7 +691,8 @@ def test_a_word_longer_than_what_may_be_hidden_never_is(tmp_path):
         words=lambda count, draw: np.array([1, 1, 0, 0, 0, 1, 1, 1, 1, 0, 0, 1]),
     )
     drawn = [
-        [head.draw(store, index, Draw(0, step))["target"] for step in range(40)] for index in (0, 1)
+        [head.reader.draw(store, index, Draw(0, step))["target"] for step in range(40)]
+        for index in (0, 1)
     ]
     assert {int(np.flatnonzero(target)[0]) for target in drawn[0]} == {5} and not np.any(drawn[1])
 
@@ -724,9 +704,9 @@ def test_places_that_are_predicted_fit_whatever_the_rows(tmp_path):
         layout = lay_out(
             np.arange(8), store.lengths, batching=batching, seq_len=32, shards=2, capacity=8
         )
-        batch = fill(store, layout, [0, 1], rows_of(head, 0))
+        batch = fill(store, layout, [0, 1], rows_of(head.reader, 0))
         assert batch["scored_weight"].sum() == sum(
-            (head.draw(store, index, Draw(0, -1))["target"] > 0).sum() for index in range(8)
+            (head.reader.draw(store, index, Draw(0, -1))["target"] > 0).sum() for index in range(8)
         )
         for shard in range(2):
             used = batch["scored_weight"][shard] > 0
@@ -742,12 +722,12 @@ def test_places_that_are_predicted_fit_whatever_the_rows(tmp_path):
 
 
 def test_words_that_are_not_tied_are_refused():
-    head, model = model_of("bert_words")
+    _, model = model_of("bert_words")
     tensors = huggingface.read_task_head(GOLDEN / "bert_words").tensors
     copy = model.backbone.embeddings.word.numpy()
     assert (
         "cls.predictions.decoder.weight"
-        in head.load_tensors(
+        in model.graph.load_tensors(
             huggingface.TaskHead({**tensors, "cls.predictions.decoder.weight": copy})
         ).tensors
     )
@@ -758,12 +738,12 @@ def test_words_that_are_not_tied_are_refused():
             r" tie_word_embeddings false is not supported"
         ),
     ):
-        head.load_tensors(
+        model.graph.load_tensors(
             huggingface.TaskHead({**tensors, "cls.predictions.decoder.weight": copy + 1})
         )
-    decoder, model = model_of("gpt2_words")
-    copy = model.backbone.embeddings.word.numpy()
-    assert decoder.load_tensors(huggingface.TaskHead({"lm_head.weight": copy})).tensors == [
+    _, decoder = model_of("gpt2_words")
+    copy = decoder.backbone.embeddings.word.numpy()
+    assert decoder.graph.load_tensors(huggingface.TaskHead({"lm_head.weight": copy})).tensors == [
         "lm_head.weight"
     ]
     with pytest.raises(
@@ -773,7 +753,7 @@ def test_words_that_are_not_tied_are_refused():
             r" supported"
         ),
     ):
-        decoder.load_tensors(huggingface.TaskHead({"lm_head.weight": copy + 1}))
+        decoder.graph.load_tensors(huggingface.TaskHead({"lm_head.weight": copy + 1}))
 
 
 def test_the_wrong_backbone_is_refused():
@@ -791,7 +771,7 @@ def test_the_wrong_backbone_is_refused():
         ):
             Model(backbone, head_of(module).build(backbone, {"labels": []}, 0))
     with pytest.raises(ConfigError, match="masked_lm needs a tokenizer with a mask token"):
-        masked_lm.Head(
+        masked_lm.make_head(
             masked_lm.Settings(),
             DataSettings(source="text", train=""),
             SimpleNamespace(mask_id=None, template=None),
@@ -799,7 +779,7 @@ def test_the_wrong_backbone_is_refused():
     with pytest.raises(
         ConfigError, match=r"data\.overflow: head causal_lm takes window\. Received 'truncate'\."
     ):
-        causal_lm.Head(
+        causal_lm.make_head(
             causal_lm.Settings(),
             DataSettings(source="text", train="", overflow="truncate"),
             TOKENIZER,
@@ -807,12 +787,12 @@ def test_the_wrong_backbone_is_refused():
     with pytest.raises(
         ConfigError,
         match=(
-            r"data\.overflow: head causal_lm takes truncate, head_tail or error\. Received"
+            r"data\.overflow: head text_generation takes truncate, head_tail or error\. Received"
             r" 'window'\."
         ),
     ):
-        causal_lm.Head(
-            causal_lm.Settings(target="b"),
+        text_generation.make_head(
+            text_generation.Settings(target="b"),
             DataSettings(source="jsonl", train="", overflow="window"),
             TOKENIZER,
         )

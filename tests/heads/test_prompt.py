@@ -189,7 +189,7 @@ def test_answers_are_the_masked_language_models_own(weights):
     head = head_of(weights)
     backbone, _ = huggingface.load_backbone(weights)
     model = Model(backbone, head.build(backbone, head.reader.learn(["pos", "neg"], None, str), 1))
-    masked = masked_lm.Head(
+    masked = masked_lm.make_head(
         masked_lm.Settings(),
         DataSettings(source="text", train="", seq_len=32),
         head.reader.tokenizer,
@@ -201,10 +201,10 @@ def test_answers_are_the_masked_language_models_own(weights):
     lengths = tf.cast(columns["token_ids"].row_lengths(), tf.int32)
     mask = tf.sequence_mask(lengths, dtype=tf.int32)
     logits = model.logits(Batch.one_a_row({**dense, "padding_mask": mask}))
-    plain, _ = masked.encode(tf.constant([f"{line} it was [MASK]." for line in text]))
+    plain, _ = masked.reader.encode(tf.constant([f"{line} it was [MASK]." for line in text]))
     assert plain["token_ids"].to_list() == columns["token_ids"].to_list()
     batch = Batch.one_a_row({"token_ids": dense["token_ids"], "padding_mask": mask})
-    hidden, table, bias = other.logits(masked.served(batch))
+    hidden, table, bias = other.logits(other.graph.served(batch))
     everything = (tf.matmul(hidden, table, transpose_b=True) + bias).numpy()
     np.testing.assert_allclose(
         logits,

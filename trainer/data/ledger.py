@@ -16,7 +16,6 @@ MEANINGS = {
         " text has"
     ),
     "empty_nodes": "empty nodes (8.1 in CoNLL-U), left out",
-    "cut_targets": "targets cut, as data.seq_len leaves no room for them",
     "empty_texts": "texts without a character",
     "long_words": "words longer than the tokenizer takes, each unknown as a whole",
     "unknown_tokens": "tokens the vocabulary does not have",

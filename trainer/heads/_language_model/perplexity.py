@@ -26,12 +26,11 @@ def total(numbers: np.ndarray) -> float:
     return float(numbers.sum(dtype=np.float64))
 
 
-def scores_of_tokens(results: Results, rows: int) -> dict[str, float]:
+def scores_of_tokens(results: Results) -> dict[str, float]:
     """Over every predicted token once.
 
     Args:
         results: `loss`, `predicted` and `correct` of each row.
-        rows: how many there are, for the message.
     Returns:
         the mean loss, its exponential, and how often the token was the likeliest.
     Raises:
@@ -39,6 +38,7 @@ def scores_of_tokens(results: Results, rows: int) -> dict[str, float]:
     """
     tokens = total(results["predicted"])
     if not tokens:
+        rows = len(results["predicted"])
         raise DataError(
             f"no token of the {rows:,} rows to evaluate is predicted, so that there is no"
             " perplexity. Longer texts are needed, a higher data.seq_len, or head.whole_words:"

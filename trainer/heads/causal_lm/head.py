@@ -37,7 +37,7 @@ class CausalScorer(Scorer):
         """
         loss = perplexity.total(results["loss"])
         words, size = map(int, store.extras["text_size"])
-        of_tokens = perplexity.scores_of_tokens(results, len(store))
+        of_tokens = perplexity.scores_of_tokens(results)
         return of_tokens | perplexity.scores_of_text(loss, words, size)
 
 

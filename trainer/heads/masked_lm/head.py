@@ -30,7 +30,7 @@ class MaskedScorer(Scorer):
 
     def metrics(self, results: Results, store: TokenStore) -> dict[str, float]:
         """Over every predicted token once."""
-        return perplexity.scores_of_tokens(results, len(store))
+        return perplexity.scores_of_tokens(results)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -55,7 +55,7 @@ class TargetScorer(Scorer):
         is_whole = (store.lengths < self.seq_len) | (last == self.eos_id)
         loss = perplexity.total(results["loss"][is_whole])
         words, size = np.asarray(store.columns["text_size"])[is_whole].sum(0).tolist()
-        of_tokens = perplexity.scores_of_tokens(results, len(store))
+        of_tokens = perplexity.scores_of_tokens(results)
         return of_tokens | perplexity.scores_of_text(loss, words, size)
 
 
