@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from trainer.errors import ConfigError
+from trainer.run.job_config import is_as_begun
 from trainer.settings import schema
 from trainer.settings.one_line_yaml import as_yaml
 from trainer.settings.resolve import resolve
@@ -153,7 +154,8 @@ train:
     for part in (
         (
             "head.name: expected one of causal_lm, classification, masked_lm, prompt,"
-            " question_answering, token_classification. Received 'classificaton' ("
+            " question_answering, text_generation, token_classification. Received"
+            " 'classificaton' ("
         ),
         "run.yaml:1). Did you mean classification?",
         "backbone.weigths: unknown key (",
@@ -482,3 +484,33 @@ def test_names_of_other_libraries_lead_to_settings_that_are_there():
     assert set(ELSEWHERE.values()) <= known and not set(ELSEWHERE) & {
         name.partition(".")[2] for name in known
     }
+
+
+MOVED = "head: {name: causal_lm, target: en, judged_by: zh, prompt: 'a {text}'}\n"
+REST = "backbone: {weights: w}\ndata: {source: jsonl, train: d}\n"
+
+
+def test_a_key_that_moved_to_another_head_is_answered_with_its_name(tmp_path):
+    (tmp_path / "run.yaml").write_text(MOVED + REST)
+    with pytest.raises(ConfigError) as raised:
+        resolve(tmp_path / "run.yaml")
+    for key, value in (("target", "en"), ("judged_by", "zh")):
+        assert (
+            f"head.{key}: is of head text_generation now, and no longer of head causal_lm."
+            f" Received '{value}' ({tmp_path}/run.yaml:1). Set --head.name=text_generation, or"
+            " leave it out."
+        ) in str(raised.value)
+    flags = {("head", "name"): Setting("text_generation", "--head.name")}
+    head = resolve(tmp_path / "run.yaml", flags).config.head
+    assert (head.name, head.target, head.judged_by) == ("text_generation", "en", "zh")
+
+
+def test_the_config_of_an_old_run_that_did_not_use_a_moved_key_is_read(tmp_path):
+    old = "head: {name: causal_lm, target: null, judged_examples: 500, judged_by: 13a}\n"
+    (tmp_path / "run.yaml").write_text(old + REST)
+    config = resolve(tmp_path / "run.yaml").config
+    begun = config.model_dump()
+    begun["head"] |= {"target": None, "judged_examples": 500, "judged_by": "13a"}
+    assert is_as_begun(tmp_path / "run.yaml", begun)
+    begun["head"] |= {"judged_examples": 400}
+    assert not is_as_begun(tmp_path / "run.yaml", begun)
