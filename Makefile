@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # What is typed throughout, and stays so. A wing that becomes clean is added.
 TYPED := trainer/errors.py trainer/lazy.py trainer/task.py $(addprefix trainer/, machine files settings \
-	console sources text backbones data run serve planning vertex modes)
+	console sources text backbones data heads run serve planning vertex modes)
 
 .PHONY: quickstart check test test-slow parity lint types mutants bench clean
 

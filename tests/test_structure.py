@@ -123,6 +123,44 @@ def test_what_is_public_is_documented(module):
                 assert ast.get_docstring(inner), f"{module}: {inner.name}"
 
 
+def protocol_methods() -> set[str]:
+    """The names of the methods that a protocol describes, for all who have them."""
+    names = {"open", "make_head"}  # of a source, of a head: their package describes them
+    for file in FILES:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and "Protocol" in map(ast.unparse, node.bases):
+                names |= {part.name for part in node.body if isinstance(part, ast.FunctionDef)}
+    return names
+
+
+def public_functions(tree: ast.AST, *, of_protocol: bool = False):
+    """Every public function and method, and whether a protocol has it."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from public_functions(
+                node, of_protocol="Protocol" in map(ast.unparse, node.bases)
+            )
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            yield node, of_protocol
+
+
+def test_three_arguments_or_more_are_described():
+    described = protocol_methods()
+    bare = []
+    for module, file in MODULES.items():
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        for function, of_protocol in public_functions(tree):
+            arguments = function.args
+            names = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+            count = len([name for name in names if name.arg not in ("self", "cls")])
+            here = function.name in described and not of_protocol
+            docstring = ast.get_docstring(function) or ""
+            described_there = "See `" in docstring or "see `" in docstring
+            if count >= 3 and not here and "Args:" not in docstring and not described_there:
+                bare.append(f"{module}.{function.name}")
+    assert bare == []
+
+
 def test_heads_and_sources_are_importable_without_tensorflow():
     program = """
 import sys

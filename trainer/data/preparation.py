@@ -185,7 +185,7 @@ class Preparation:
             encoded = future.result()
             self._count_losses(split, examples.start, encoded.lost)
             tokens, example = encoded.tokens, encoded.example
-            if self.head.rows is RowKind.RECUT and isinstance(self.head, Recuts):
+            if isinstance(self.head, Recuts):
                 tokens = self.head.finish_rows(tokens, example, split.labels[examples])
             files, lines = split.places[examples][example].T
             columns = {
@@ -240,7 +240,7 @@ class Preparation:
         for name, split in splits.items():
             if name != "train" or self.settings.stream_characters is None:
                 self._count_duplicates(split, train)
-            if self.head.rows is RowKind.RECUT and isinstance(self.head, Recuts):
+            if isinstance(self.head, Recuts):
                 self.head.recut(split)
             aligned = self.head.align(split, vocabulary, self.ledger)
             if self.gold:

@@ -152,12 +152,13 @@ def label_rows(
             f"id2label of the checkpoint's config.json has {len(names):,} names for {rows:,} rows:"
             " correct it",
         )
-    order = _by_name(names, ours)
-    if None not in order:
+    by_name = _by_name(names, ours)
+    order = [row for row in by_name if row is not None]
+    if len(order) == len(ours):
         return LabelRows(order, _how(names, ours, order))
     if _numbers(names) is not None:
         return _by_number(names, ours, can_list=can_list, listed=listed)
-    absent = [name for name, row in zip(ours, order, strict=True) if row is None]
+    absent = [name for name, row in zip(ours, by_name, strict=True) if row is None]
     return LabelRows(
         None,
         f"the checkpoint has no row for {few(absent)}; its labels are {few(names)}. Where these are"

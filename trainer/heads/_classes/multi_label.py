@@ -217,7 +217,10 @@ def _has_any(given: np.ndarray) -> np.ndarray:
 
 
 def labels_of(settings: ClassifierSettings, data: DataSettings, naming: Naming) -> SeveralLabels:
-    """Raises ConfigError where the settings are for another kind, or contradict each other."""
+    """Raises ConfigError where the settings are for another kind, or contradict each other.
+
+    See `Kind.labels`.
+    """
     refuse_class_weights(settings)
     if not isinstance(data.label, str):
         _check_fields(settings, data.label, data.exclude_labels)

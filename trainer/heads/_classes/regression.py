@@ -124,7 +124,7 @@ def number_of(value: object, where: str) -> float | None:
 
 
 def labels_of(settings: ClassifierSettings, data: DataSettings, naming: Naming) -> NumberLabels:
-    """Raises ConfigError where the settings are for another kind."""
+    """Raises ConfigError where the settings are for another kind; see `Kind.labels`."""
     refuse_class_weights(settings)
     if settings.labels is not None:
         raise ConfigError(

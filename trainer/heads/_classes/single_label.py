@@ -150,7 +150,10 @@ def _counts(vocabulary: Vocabulary, label: np.ndarray, extras: Columns) -> dict[
 
 
 def labels_of(settings: ClassifierSettings, data: DataSettings, naming: Naming) -> SingleLabels:
-    """Raises ConfigError where the settings are for another kind, or contradict each other."""
+    """Raises ConfigError where the settings are for another kind, or contradict each other.
+
+    See `Kind.labels`.
+    """
     refuse_several_fields(settings, data)
     refuse_excluded_labels(settings, data)
     return SingleLabels(str(data.label), naming, data.limit)

@@ -43,7 +43,13 @@ def as_decoder(backbone: Backbone) -> Decoder:
 
 
 def projection_of(backbone: Decoder, outputs: Tensors, batch: Batch) -> Projection:
-    """What makes the logits of the predicted places."""
+    """What makes the logits of the predicted places.
+
+    Args:
+        backbone: has the embeddings.
+        outputs: of the backbone.
+        batch: says the places.
+    """
     hidden = hidden_at_places(outputs["sequence_output"], batch)
     return Projection(hidden, backbone.word_embeddings(), bias=None)
 

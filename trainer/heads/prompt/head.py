@@ -101,7 +101,7 @@ def make_head(settings: Settings, data: DataSettings, tokenizer: Tokenizer) -> H
         ConfigError: settings contradict each other, or the tokenizer is none for a prompt.
     """
     kind = KINDS[settings.kind]
-    labels = labels_of(settings, data, kind)
+    labels = _labels_of(settings, data, kind)
     overflow_of(settings, data, OVERFLOWS)
     refuse_dropout(settings)
     check_settings(settings)
@@ -119,7 +119,7 @@ def make_head(settings: Settings, data: DataSettings, tokenizer: Tokenizer) -> H
     return Head(settings, reader, kind, pattern)
 
 
-def labels_of(settings: Settings, data: DataSettings, kind: Kind) -> WordLabels:
+def _labels_of(settings: Settings, data: DataSettings, kind: Kind) -> WordLabels:
     """Labels that the words name, and no others."""
     naming = dataclasses.replace(
         naming_of(settings, data),

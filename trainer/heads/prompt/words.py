@@ -114,6 +114,10 @@ def tokens_of_words(
 def token_of_word(word: str, tokenizer: Tokenizer, pattern: Pattern) -> int:
     """The token of a word as it would stand at the mask, or as the vocabulary names it.
 
+    Args:
+        word: that stands for a label.
+        tokenizer: of the texts.
+        pattern: has the mask.
     Raises:
         ConfigError: it has several tokens, or is unknown.
     """
