@@ -119,7 +119,7 @@ def test_a_metric_that_the_head_does_not_have(base, capsys):
     )
     assert_says(
         message,
-        "train.best_metric: expected one of loss, accuracy, f1_macro",
+        "train.best_metric: expected one of accuracy, loss, f1_macro",
         "Received 'acuracy'.",
     )
 

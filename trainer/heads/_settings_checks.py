@@ -8,24 +8,22 @@ from trainer.errors import ConfigError
 from trainer.settings.schema import DataSettings, HeadSettings
 
 
-def overflow_of(
-    settings: HeadSettings, data: DataSettings, overflows: Sequence[str], reason: str = ""
-) -> str:
+def overflow_of(settings: HeadSettings, data: DataSettings, overflows: Sequence[str]) -> str:
     """What becomes of texts over data.seq_len.
 
     Args:
         settings: of the head.
         data: its `overflow`, where it is given.
         overflows: values that the head takes, its own default first.
-        reason: why there are no others, for the message.
     Raises:
         ConfigError: it is none of them.
     """
     overflow = data.overflow or overflows[0]
     if overflow not in overflows:
-        allowed = " or ".join(filter(None, [", ".join(overflows[:-1]), overflows[-1]]))
+        *others, last = overflows
+        allowed = f"{', '.join(others)} or {last}" if others else last
         raise ConfigError(
-            f"data.overflow: head {settings.name} takes {allowed}{reason}. Received {overflow!r}."
+            f"data.overflow: head {settings.name} takes {allowed}. Received {overflow!r}."
         )
     return overflow
 

@@ -11,6 +11,7 @@ from trainer.heads._generation.settings import refuse_contradictions, refuse_oth
 from trainer.heads._generation.writer import Writer
 from trainer.heads._language_model import checks, decoder, perplexity
 from trainer.heads._language_model.documents import Documents
+from trainer.heads._settings_checks import overflow_of, refuse_dropout
 from trainer.heads.causal_lm.graph import CausalGraph
 from trainer.heads.causal_lm.reader import CausalReader
 from trainer.heads.causal_lm.settings import Settings
@@ -90,9 +91,9 @@ def make_head(settings: Settings, data: DataSettings, tokenizer: Tokenizer) -> C
     Raises:
         ConfigError: settings contradict each other, or are none of this head.
     """
-    checks.refuse_dropout(settings)
+    refuse_dropout(settings)
     field = checks.text_field(settings, data)
-    checks.overflow_of(settings, data, CausalReader.overflows)
+    overflow_of(settings, data, CausalReader.overflows)
     checks.refuse_window_overlap(settings, data)
     refuse_other_names(settings.prompt)
     refuse_contradictions(settings)

@@ -10,6 +10,7 @@ from trainer.errors import ConfigError
 from trainer.heads._language_model import checks, perplexity
 from trainer.heads._language_model.documents import Documents
 from trainer.heads._masked_output import MaskedOutput
+from trainer.heads._settings_checks import overflow_of, refuse_dropout
 from trainer.heads.contract import Graph, Head, Metric, Results, Scorer
 from trainer.heads.masked_lm.graph import MaskedGraph
 from trainer.heads.masked_lm.masking import Masking
@@ -93,9 +94,9 @@ def make_head(settings: Settings, data: DataSettings, tokenizer: Tokenizer) -> M
     Raises:
         ConfigError: settings are none of this head, or the tokenizer has no mask.
     """
-    checks.refuse_dropout(settings)
+    refuse_dropout(settings)
     field = checks.text_field(settings, data)
-    checks.overflow_of(settings, data, MaskedReader.overflows)
+    overflow_of(settings, data, MaskedReader.overflows)
     checks.refuse_window_overlap(settings, data)
     if tokenizer.mask_id is None:
         raise ConfigError(

@@ -19,6 +19,7 @@ from trainer.heads._generation.settings import (
 from trainer.heads._generation.writer import Writer
 from trainer.heads._judged import JUDGED
 from trainer.heads._language_model import checks, decoder, perplexity
+from trainer.heads._settings_checks import overflow_of, refuse_dropout
 from trainer.heads.contract import Graph, Head, Metric, Results, Scorer
 from trainer.heads.text_generation.graph import TargetGraph
 from trainer.heads.text_generation.reader import TargetReader
@@ -111,9 +112,9 @@ def make_head(settings: Settings, data: DataSettings, tokenizer: Tokenizer) -> T
     Raises:
         ConfigError: settings contradict each other, or are none of this head.
     """
-    checks.refuse_dropout(settings)
+    refuse_dropout(settings)
     field = checks.text_field(settings, data)
-    overflow = checks.overflow_of(settings, data, TargetReader.overflows)
+    overflow = overflow_of(settings, data, TargetReader.overflows)
     checks.refuse_window_overlap(settings, data)
     refuse_other_names(settings.prompt)
     if tokenizer.eos_id is None:
