@@ -140,6 +140,20 @@ MUTANTS = (
         ("tests/text/test_windows.py::test_values_are_taken_row_by_row",),
     ),
     Mutant(
+        "a span that begins with I- is none",
+        "trainer/heads/token_classification/rule.py",
+        "opens = (span_type >= 0) & (begins | ~follows)",
+        "opens = (span_type >= 0) & begins",
+        ("tests/heads/test_tags.py::test_the_rule_reads_any_tags_as_they_are_read_one_by_one",),
+    ),
+    Mutant(
+        "a word that shares its token begins a span of its own",
+        "trainer/heads/token_classification/rule.py",
+        "begins &= ~words.shares",
+        "begins &= words.shares | True",
+        ("tests/heads/test_tags.py::test_a_span_begins_where_its_type_does_whatever_its_tag",),
+    ),
+    Mutant(
         "the CRF lets a text begin with I-",
         "trainer/heads/token_classification/crf.py",
         "inside, FORBIDDEN, 0",
