@@ -10,18 +10,20 @@ from trainer.data.reader import Vocabulary
 from trainer.heads.contract import Graph, Head, Metric, Scorer
 from trainer.heads.token_classification.crf import forbidden_moves, no_forbidden_moves
 from trainer.heads.token_classification.graph import TagGraph
-from trainer.heads.token_classification.reader import TagReader
+from trainer.heads.token_classification.reader import TagReader, make_reader
 from trainer.heads.token_classification.rule import rule_of
 from trainer.heads.token_classification.scorer import SpanScorer, TagScorer
 from trainer.heads.token_classification.settings import Settings
 from trainer.heads.token_classification.taggers import EachAlone, InSequence, Tagger, moves_layer
 from trainer.heads.token_classification.vocabulary import marks_spans
 from trainer.lazy import keras
+from trainer.settings.schema import DataSettings
 
 if TYPE_CHECKING:
     from trainer.backbones.backbone import Backbone
     from trainer.backbones.config import BackboneConfig
     from trainer.data.store import TokenStore
+    from trainer.text.tokenizer import Tokenizer
 
 LOSS = Metric("loss", lower_is_better=True)
 ACCURACY = Metric("accuracy")
@@ -57,7 +59,7 @@ class TagHead(Head):
             seed: of the initial values.
         """
         config = backbone.config
-        words_alone = vocabulary.get("tagged") == "words"
+        learnt_words = vocabulary.get("tagged") == "words"
         dropout = self.settings.dropout
         output = _output_layer(config, len(vocabulary["labels"]), seed)
         tagger = self._tagger(vocabulary)
@@ -72,7 +74,7 @@ class TagHead(Head):
             rule=rule_of(vocabulary),
             # A tagger of words between spaces has learnt to see U.S. as one; spans of raw text, and
             # of words that stand side by side, may end anywhere.
-            joins=words_alone and marks_spans(vocabulary) and bool(self.settings.word_separator),
+            joins=learnt_words and marks_spans(vocabulary) and bool(self.settings.word_separator),
         )
 
     def _tagger(self, vocabulary: Vocabulary) -> Tagger:
@@ -101,6 +103,20 @@ class TagHead(Head):
         if any(self.reader.label_counts(vocabulary, store).values()):
             return {}
         return dict.fromkeys(("precision", "recall", "f1"), "it has no spans")
+
+
+def make_head(settings: Settings, data: DataSettings, tokenizer: Tokenizer) -> TagHead:
+    """The head that a config asks for.
+
+    Args:
+        settings: of the head.
+        data: of the sources.
+        tokenizer: of the texts.
+    Raises:
+        ConfigError: settings of the data are none for a tagger.
+    """
+    reader = make_reader(settings, data, tokenizer)
+    return TagHead(settings, reader, no_huggingface=NO_CRF if settings.crf else "")
 
 
 def _output_layer(config: BackboneConfig, classes: int, seed: int) -> keras.layers.Dense:

@@ -21,15 +21,15 @@ from trainer.data.reader import (
     Value,
     Vocabulary,
 )
-from trainer.errors import DataError, shown_value
+from trainer.errors import ConfigError, DataError, shown_value
 from trainer.files.mapped import count_numbers
 from trainer.heads.token_classification.alignment import UNSEEN_TAGS, Tags, align_split
-from trainer.heads.token_classification.encode import COLUMNS, encode_texts
+from trainer.heads.token_classification.encoding import COLUMNS, encode_texts
 from trainer.heads.token_classification.gold import Gold, are_tags, read_spans
 from trainer.heads.token_classification.invisible import invisible_words
 from trainer.heads.token_classification.schemes import OUTSIDE
 from trainer.heads.token_classification.settings import Settings
-from trainer.heads.token_classification.span_shapes import FIELDS, SpanKeys
+from trainer.heads.token_classification.span_shapes import FIELDS, SpanKeys, span_keys
 from trainer.heads.token_classification.vocabulary import learn_tags, marks_spans, tag_numbers
 from trainer.lazy import tf
 from trainer.settings.schema import DataSettings
@@ -216,6 +216,39 @@ class TagReader(Reader):
                 " Remove it and its tag."
             )
         return words
+
+
+def make_reader(settings: Settings, data: DataSettings, tokenizer: Tokenizer) -> TagReader:
+    """The reader that a config asks for.
+
+    Args:
+        settings: of the head.
+        data: of the sources.
+        tokenizer: of the texts.
+    Raises:
+        ConfigError: settings of the data are none for a tagger.
+    """
+    from trainer.text.windows import window_overlap
+
+    if not isinstance(data.text, str):
+        raise ConfigError(
+            f"data.text: head token_classification takes one field. Received {data.text}."
+        )
+    overflows = TagReader.overflows
+    if data.overflow and data.overflow not in overflows:
+        raise ConfigError(
+            f"data.overflow: head token_classification takes {' or '.join(overflows)}, so that no"
+            f" word goes unseen. Received {data.overflow!r}."
+        )
+    special = tokenizer.template.size(pair=False)
+    return TagReader(
+        settings=settings,
+        data=data,
+        tokenizer=tokenizer,
+        inputs=(Input("text", data.text),),
+        overlap=window_overlap(data.seq_len, special, data.window_overlap),
+        span_keys=span_keys(data.span_keys),
+    )
 
 
 def _word_tags(tags: object, where: str) -> list[str]:
