@@ -23,6 +23,7 @@ from trainer.data.reader import (
 )
 from trainer.errors import ConfigError, DataError, shown_value
 from trainer.files.mapped import count_numbers
+from trainer.heads._settings_checks import overflow_of
 from trainer.heads.token_classification.alignment import UNSEEN_TAGS, Tags, align_split
 from trainer.heads.token_classification.encoding import COLUMNS, encode_texts
 from trainer.heads.token_classification.gold import Gold, are_tags, read_spans
@@ -234,12 +235,7 @@ def make_reader(settings: Settings, data: DataSettings, tokenizer: Tokenizer) ->
         raise ConfigError(
             f"data.text: head token_classification takes one field. Received {data.text}."
         )
-    overflows = TagReader.overflows
-    if data.overflow and data.overflow not in overflows:
-        raise ConfigError(
-            f"data.overflow: head token_classification takes {' or '.join(overflows)}, so that no"
-            f" word goes unseen. Received {data.overflow!r}."
-        )
+    overflow_of(settings, data, TagReader.overflows, ", so that no word goes unseen")
     special = tokenizer.template.size(pair=False)
     return TagReader(
         settings=settings,
