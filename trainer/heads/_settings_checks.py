@@ -8,13 +8,16 @@ from trainer.errors import ConfigError
 from trainer.settings.schema import DataSettings, HeadSettings
 
 
-def overflow_of(settings: HeadSettings, data: DataSettings, overflows: Sequence[str]) -> str:
+def overflow_of(
+    settings: HeadSettings, data: DataSettings, overflows: Sequence[str], reason: str = ""
+) -> str:
     """What becomes of texts over data.seq_len.
 
     Args:
         settings: of the head.
         data: its `overflow`, where it is given.
         overflows: values that the head takes, its own default first.
+        reason: why no others, for the message.
     Raises:
         ConfigError: it is none of them.
     """
@@ -23,7 +26,7 @@ def overflow_of(settings: HeadSettings, data: DataSettings, overflows: Sequence[
         *others, last = overflows
         allowed = f"{', '.join(others)} or {last}" if others else last
         raise ConfigError(
-            f"data.overflow: head {settings.name} takes {allowed}. Received {overflow!r}."
+            f"data.overflow: head {settings.name} takes {allowed}{reason}. Received {overflow!r}."
         )
     return overflow
 
