@@ -21,6 +21,7 @@ from trainer.data.reader import (
     Vocabulary,
 )
 from trainer.errors import ConfigError, DataError
+from trainer.heads._settings_checks import overflow_of
 from trainer.heads.question_answering.alignment import Alignment, align_answer, windows_of_texts
 from trainer.heads.question_answering.gold import FOUND, LOST, MOVED, NO_ANSWER, Gold, read_gold
 from trainer.heads.question_answering.records import write_records
@@ -248,7 +249,7 @@ def make_reader(settings: Settings, data: DataSettings, tokenizer: Tokenizer) ->
             "data.text: head question_answering takes two fields, [question, context]."
             f" Received {data.text!r}."
         )
-    _require_overflow(data)
+    overflow_of(settings, data, QuestionReader.overflows, ", so that no answer goes unseen")
     question, context = data.text
     columns = [
         Column("candidate"),
@@ -266,14 +267,6 @@ def make_reader(settings: Settings, data: DataSettings, tokenizer: Tokenizer) ->
         inputs=(Input("question", question), Input("context", context)),
         columns=tuple(columns),
     )
-
-
-def _require_overflow(data: DataSettings) -> None:
-    if data.overflow is not None and data.overflow not in QuestionReader.overflows:
-        raise ConfigError(
-            "data.overflow: head question_answering takes window or error, so that no answer goes"
-            f" unseen. Received {data.overflow!r}."
-        )
 
 
 def _window_overlap(settings: Settings, data: DataSettings, tokenizer: Tokenizer) -> int:
