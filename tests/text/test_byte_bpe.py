@@ -107,12 +107,9 @@ def test_every_code_point_is_cut_off_where_hugging_face_does() -> None:
         codes = np.array([ord(character) for character in text], np.int32)
         kinds = classes[np.minimum(codes, gpt2_pattern.ASSIGNED)]
         kinds[kinds == gpt2_pattern.IDEOGRAPH] = gpt2_pattern.LETTER
-        first = np.zeros(len(codes) + 1, bool)
-        first[[0, -1]] = True
+        splits = tf.constant([0, len(codes)], tf.int64)
         found = np.flatnonzero(
-            gpt2_pattern.word_starts(
-                tf.constant(codes), tf.constant(kinds), tf.constant(first)
-            ).numpy()
+            gpt2_pattern.word_starts(tf.constant(codes), tf.constant(kinds), splits).numpy()
         )
         assert found.tolist() == [begin for _, (begin, _) in split(text)]
 

@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainer.text.flat_arrays import make_ragged
+from trainer.text.flat_arrays import count_before, make_ragged, places_of, splits_of
 from trainer.text.folder import AddedToken
 
 _MARK = b"\xff"  # cannot occur in UTF-8
+_BETWEEN_MARKS = _MARK + rb"\0" + _MARK  # what matched
 # whitespace to Rust
 RAW_SPACES = (
     r"[\t-\r \x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000}]*"
@@ -95,15 +96,20 @@ def make_added(tokens: Iterable[tuple[AddedToken, str]], spaces: str) -> Added |
         tokens: each with its content, as it is written where it is looked for.
         spaces: pattern of the white space that those with lstrip or rstrip take in.
     """
-    # Where several match, the longest wins; of equal ones the last given, as in Hugging Face.
-    longest_first = sorted(tokens, key=lambda pair: -len(pair[1]))
-    found = [(token, content) for token, content in longest_first if content]
-    if not found:
+    written = [(token, content) for token, content in tokens if content]
+    if not written:
         return None
-    ids = {content: token.id for token, content in found}
-    any_strips = any(token.lstrip or token.rstrip for token, _ in found)
+    # Where several match, the longest wins; of equal ones the last given, as in Hugging Face.
+    written.sort(key=lambda pair: -len(pair[1]))
+    patterns = []
+    ids = {}
+    any_strips = False
+    for token, content in written:
+        patterns.append(_pattern(token, content, spaces))
+        ids[content] = token.id
+        any_strips |= token.lstrip or token.rstrip
     return Added(
-        pattern="|".join(_pattern(token, content, spaces) for token, content in found),
+        pattern="|".join(patterns),
         spaces=spaces if any_strips else "",
         contents=tuple(ids),
         ids=tuple(ids.values()),
@@ -140,38 +146,40 @@ def around_added(
         # Bytes that could be taken for the mark are only now replaced: rarely needed, and offsets
         # stay the same.
         valid = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8")
-        return _split(_mark(valid, added), added, unit, tokenize)
+        marked_valid = _mark(valid, added)
+        return _split(marked_valid, added, unit, tokenize)
 
-    any_marked = tf.reduce_any(tf.strings.length(marked) > tf.strings.length(texts))
-    return tf.cond(any_marked, split, lambda: tokenize(texts))
+    is_marked = tf.strings.length(marked) > tf.strings.length(texts)
+    return tf.cond(tf.reduce_any(is_marked), split, lambda: tokenize(texts))
 
 
 def _mark(texts: tf.Tensor, added: Added) -> tf.Tensor:
-    return tf.strings.regex_replace(texts, added.pattern, _MARK + rb"\0" + _MARK)
+    return tf.strings.regex_replace(texts, added.pattern, _BETWEEN_MARKS)
 
 
 def _split(marked: tf.Tensor, added: Added, unit: str, tokenize: Tokenize) -> Spans:
     """Tokenizes what stands between the marks, and puts the added tokens back in between."""
     parts = tf.strings.split(marked, _MARK)  # (B, P): plain, added, plain, …
     is_added = _place_in_row(parts) % 2 == 1
-    plain = tokenize(tf.where(is_added, "", parts.values))
+    plain_parts = tf.where(is_added, "", parts.values)
+    plain = tokenize(plain_parts)
     added_parts = tf.boolean_mask(parts.values, is_added)
-    added_ids, number = _identify(added_parts, added)
-
+    added_ids = _ids_of_added(added_parts, added)
     lengths = tf.strings.length(parts.values, unit=unit)
-    added_lengths = tf.RaggedTensor.from_row_lengths(
-        tf.boolean_mask(lengths, is_added), tf.cast(is_added, tf.int64), validate=False
-    )
+    added_lengths = tf.boolean_mask(lengths, is_added)
+    added_splits = count_before(is_added)
 
     def merge(of_plain: tf.Tensor, of_added: tf.Tensor) -> tf.RaggedTensor:
-        rows = [make_ragged(of_plain, plain.splits), added_lengths.with_values(of_added)]
-        return tf.concat(rows, 1)
+        plain_rows = make_ragged(of_plain, plain.splits)
+        added_rows = make_ragged(of_added, added_splits)
+        return tf.concat([plain_rows, added_rows], 1)
 
     ids = merge(plain.ids, added_ids)
-    shift = tf.gather(_length_before(lengths, parts), ids.value_rowids())
-    starts = merge(plain.starts, tf.zeros_like(added_lengths.values))
-    ends = merge(plain.ends, added_lengths.values)
-    words = merge(plain.words, tf.ones_like(number, tf.int32))
+    starts = merge(plain.starts, tf.zeros_like(added_ids))
+    ends = merge(plain.ends, added_lengths)
+    words = merge(plain.words, tf.ones_like(added_ids))
+    part_starts = _length_before(lengths, parts)
+    shift = tf.gather(part_starts, ids.value_rowids())
     return Spans(
         ids=ids.values,
         splits=tf.gather(ids.row_splits, parts.row_splits),
@@ -184,20 +192,22 @@ def _split(marked: tf.Tensor, added: Added, unit: str, tokenize: Tokenize) -> Sp
 def _place_in_row(parts: tf.RaggedTensor) -> tf.Tensor:
     """(B, P) -> (parts,) int64, how many parts of its text stand before each."""
     row_start = tf.gather(parts.row_splits, parts.value_rowids())
-    return tf.range(tf.size(parts.values, out_type=tf.int64)) - row_start
+    return places_of(parts.values) - row_start
 
 
 def _length_before(lengths: tf.Tensor, parts: tf.RaggedTensor) -> tf.Tensor:
     """(parts,) int32, the length of what stands before each part in its text."""
-    before = tf.cumsum(lengths, exclusive=True)
-    row_start = tf.gather(tf.concat([before, [0]], 0), parts.row_splits[:-1])
-    return before - tf.gather(row_start, parts.value_rowids())
+    borders = splits_of(lengths)
+    row_start = tf.gather(borders, parts.row_splits)
+    return borders[:-1] - tf.gather(row_start, parts.value_rowids())
 
 
-def _identify(added_parts: tf.Tensor, added: Added) -> tuple[tf.Tensor, tf.Tensor]:
-    """The id of each added token, and its number among `added.contents`; (n,) each."""
+def _ids_of_added(added_parts: tf.Tensor, added: Added) -> tf.Tensor:
+    """(n,) string, the added tokens as they stand in the texts -> (n,) int32."""
     contents = added_parts
     if added.spaces:
-        contents = tf.strings.regex_replace(contents, f"^{added.spaces}|{added.spaces}$", "")
-    number = tf.argmax(contents[:, None] == tf.constant(added.contents), -1)
-    return tf.gather(tf.constant(added.ids, tf.int32), number), number
+        spaces_around = f"^{added.spaces}|{added.spaces}$"
+        contents = tf.strings.regex_replace(contents, spaces_around, "")
+    ids = tf.constant(added.ids, tf.int32)
+    is_content = contents[:, None] == tf.constant(added.contents)
+    return tf.gather(ids, tf.argmax(is_content, -1))

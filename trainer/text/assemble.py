@@ -58,7 +58,8 @@ def assemble(
     Source: Devlin et al. 2019, section 3; cutting: `keep_ranges`.
     """
     pair = second is not None
-    room = room_for_text(seq_len, template.size(pair=pair), pair=pair)
+    special = template.size(pair=pair)
+    room = room_for_text(seq_len, special, pair=pair)
     first_kept, second_kept = keep_ranges(first, second, room=room, overflow=overflow)
     tokens = first.row_lengths()
     first = keep(first, first_kept)
@@ -70,10 +71,12 @@ def assemble(
         tokens += second.row_lengths()
         second = keep(second, second_kept)
         tokens_kept += second.row_lengths()
+        second_segment = tf.ones_like(second)
         segments = template.filled(0, last=1)
-        segment_ids = join(first_segment, tf.ones_like(second), template=segments)
+        segment_ids = join(first_segment, second_segment, template=segments)
     token_ids = join(first, second, template=template)
-    return token_ids, segment_ids, tf.cast(tokens - tokens_kept, tf.int32)
+    truncated = tf.cast(tokens - tokens_kept, tf.int32)
+    return token_ids, segment_ids, truncated
 
 
 def room_for_text(seq_len: int, special: int, *, pair: bool) -> int:
@@ -121,23 +124,27 @@ def keep_ranges(
         )
     lengths = tf.cast(first.row_lengths(), tf.int32)
     if second is None:
-        return _split(lengths, tf.minimum(lengths, room), overflow), None
+        share = tf.minimum(lengths, room)
+        return _split(lengths, share, overflow), None
     second_lengths = tf.cast(second.row_lengths(), tf.int32)
     first_share, second_share = _share_room(lengths, second_lengths, room)
-    return _split(lengths, first_share, overflow), _split(second_lengths, second_share, overflow)
+    first_kept = _split(lengths, first_share, overflow)
+    second_kept = _split(second_lengths, second_share, overflow)
+    return first_kept, second_kept
 
 
 def _share_room(
     first: tf.Tensor, second: tf.Tensor, room: int | tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """How many tokens of each text of a pair are kept, longest first; (B,) int32 each."""
-    shorter_kept = tf.minimum(tf.minimum(first, second), room // 2)
-    longer_kept = tf.minimum(tf.maximum(first, second), room - shorter_kept)
+    shorter = tf.minimum(first, second)
+    longer = tf.maximum(first, second)
+    shorter_kept = tf.minimum(shorter, room // 2)
+    longer_kept = tf.minimum(longer, room - shorter_kept)
     first_is_longer = first > second
     first_kept = tf.where(first_is_longer, longer_kept, shorter_kept)
     second_kept = tf.where(first_is_longer, shorter_kept, longer_kept)
-    fits = first + second <= room
-    return tf.where(fits, first, first_kept), tf.where(fits, second, second_kept)
+    return first_kept, second_kept
 
 
 def keep(values: tf.RaggedTensor, kept: Kept) -> tf.RaggedTensor:
@@ -152,8 +159,10 @@ def keep(values: tf.RaggedTensor, kept: Kept) -> tf.RaggedTensor:
     splits = values.row_splits
     head = tf.cast(kept.head, splits.dtype)
     tail = tf.cast(kept.tail, splits.dtype)
-    starts = tf.stack([splits[:-1], splits[1:] - tail], 1)  # (B, 2)
-    limits = tf.stack([splits[:-1] + head, splits[1:]], 1)
+    row_start = splits[:-1]
+    row_end = splits[1:]
+    starts = tf.stack([row_start, row_end - tail], 1)  # (B, 2)
+    limits = tf.stack([row_start + head, row_end], 1)
     places = tf.ragged.range(
         tf.reshape(starts, [-1]),
         tf.reshape(limits, [-1]),
@@ -175,10 +184,12 @@ def stays(inside: tf.RaggedTensor, kept: Kept) -> tf.Tensor:
     row = inside.value_rowids()
     # tokens of texts before each token, and before the end
     before = splits_of(tf.cast(inside.values, tf.int32))
-    at_row_start = tf.gather(before, inside.row_splits)
-    at_row_end = tf.gather(before, inside.row_splits[1:])
-    place = before[:-1] - tf.gather(at_row_start, row)  # among its own text's
-    left = tf.gather(at_row_end, row) - before[:-1]  # of its own text's, itself included
+    before_token = before[:-1]
+    at_border = tf.gather(before, inside.row_splits)
+    at_row_start = tf.gather(at_border, row)
+    at_row_end = tf.gather(at_border, row + 1)
+    place = before_token - at_row_start  # among its own text's
+    left = at_row_end - before_token  # of its own text's, itself included
     in_head = place < tf.gather(kept.head, row)
     in_tail = left <= tf.gather(kept.tail, row)
     return ~inside.values | in_head | in_tail
@@ -203,10 +214,15 @@ def join(
         """(B, n) of n values, alike in all rows; none of none."""
         if not special:
             return []
-        return [tf.tile(tf.constant([special], first.dtype), [first.nrows(), 1])]
+        row = tf.constant([special], first.dtype)
+        return [tf.tile(row, [first.nrows(), 1])]
 
-    middle = [] if second is None else [*columns(template.between), second]
-    parts = [*columns(template.before), first, *middle, *columns(template.after)]
+    parts = columns(template.before)
+    parts.append(first)
+    if second is not None:
+        parts += columns(template.between)
+        parts.append(second)
+    parts += columns(template.after)
     rows = tf.concat(parts, 1) if len(parts) > 1 else first
     if template.before or template.after:
         return rows
@@ -215,11 +231,11 @@ def join(
 
 def _fill_empty(rows: tf.RaggedTensor, value: int) -> tf.RaggedTensor:
     """Puts one value into each row that has none."""
-    is_empty = rows.row_lengths() == 0
-    fillers = tf.fill([tf.math.count_nonzero(is_empty)], tf.constant(value, rows.dtype))
-    one_where_empty = tf.RaggedTensor.from_row_lengths(
-        fillers, tf.cast(is_empty, tf.int64), validate=False
-    )
+    lengths = tf.cast(rows.row_lengths() == 0, tf.int64)
+    splits = splits_of(lengths)
+    filler = tf.constant(value, rows.dtype)
+    fillers = tf.fill(splits[-1:], filler)
+    one_where_empty = make_ragged(fillers, splits)
     return tf.concat([rows, one_where_empty], 1)
 
 
@@ -227,5 +243,6 @@ def _split(lengths: tf.Tensor, kept: tf.Tensor, overflow: str) -> Kept:
     """How many of the kept tokens are at the start, and how many at the end."""
     if overflow != "head_tail":
         return Kept(kept, tf.zeros_like(kept))
-    head = tf.where(kept < lengths, kept // 4, kept)
+    is_cut = kept < lengths
+    head = tf.where(is_cut, kept // 4, kept)
     return Kept(head, kept - head)

@@ -71,8 +71,10 @@ class Backend:
     def vocabulary(self, ids: dict[str, int]) -> list[str]:
         """The token of each id, added ones included; "" where an id has none."""
         tokens = {id: token for token, id in ids.items()}
-        tokens.update({token.id: token.content for token in self.added_tokens})
-        return [tokens.get(id, "") for id in range(max(tokens) + 1)]
+        for added in self.added_tokens:
+            tokens[added.id] = added.content
+        count = max(tokens) + 1
+        return [tokens.get(id, "") for id in range(count)]
 
 
 def is_failure(error: BaseException) -> bool:
@@ -91,9 +93,10 @@ def read_backend(folder: pathlib.Path) -> Backend:
             tokens of a pair are not around its texts.
     """
     tokenizer, content = _load(folder)
-    added = tuple(_added_token(token) for token in content["added_tokens"])
+    listed = content["added_tokens"]
+    added = tuple(_added_token(token) for token in listed)
     check_no_single_words(folder, added)
-    special = frozenset(token["id"] for token in content["added_tokens"] if token["special"])
+    special = frozenset(token["id"] for token in listed if token["special"])
     empty = tokenizer.eos_token_id or tokenizer.pad_token_id or 0
     return Backend(
         folder=folder,
@@ -143,8 +146,8 @@ def _reason(folder: pathlib.Path, error: BaseException) -> str:
     """What transformers says, and what to do."""
     remedy = "Copy the folder again from its source, tokenizer_config.json included."
     said = shown_name(str(error).strip(), 300)
-    model = next((name for name in _SENTENCEPIECE_FILES if (folder / name).exists()), None)
-    if model is None or (folder / "tokenizer.json").exists():
+    models = [model for model in _SENTENCEPIECE_FILES if (folder / model).exists()]
+    if not models or (folder / "tokenizer.json").exists():
         return f"{said}. {remedy}"
     if importlib.util.find_spec("sentencepiece") is None:
         return (
@@ -152,7 +155,7 @@ def _reason(folder: pathlib.Path, error: BaseException) -> str:
             " pip install sentencepiece."
         )
     if "tiktoken" in said:  # what it tries where SentencePiece could not read the file
-        return f"{model} is no model of SentencePiece, or a damaged one. {remedy}"
+        return f"{models[0]} is no model of SentencePiece, or a damaged one. {remedy}"
     return f"{said}. {remedy}"
 
 
@@ -167,7 +170,10 @@ def _class_name(folder: pathlib.Path) -> str:
     if "vocab.json" not in {path.name for path in folder.iterdir()}:
         return "AutoTokenizer"
     pieces = read_json(folder / "vocab.json")
-    return next((name for token, name in _CLASS_OF.items() if token in pieces), "AutoTokenizer")
+    for token, class_name in _CLASS_OF.items():
+        if token in pieces:
+            return class_name
+    return "AutoTokenizer"
 
 
 class _Layout(NamedTuple):
@@ -203,11 +209,12 @@ def _template(folder: pathlib.Path, backend: BackendTokenizer, empty: int) -> Te
             f"{folder}: the tokenizer puts other special tokens around a text ({alone}) than around"
             f" a pair ({(before, after)}), which is not implemented. Choose another checkpoint."
         )
-    second_segments = [
-        segment for segment, text in zip(two.type_ids, two.sequence_ids, strict=True) if text == 1
-    ]
-    second_segments += [segment for _, segment in layout.after]
-    return Template(before, between, after, empty, segments=bool(before) and any(second_segments))
+    second_segments = [segment for _, segment in layout.after]
+    for segment, text in zip(two.type_ids, two.sequence_ids, strict=True):
+        if text == 1:
+            second_segments.append(segment)
+    segments = bool(before) and any(second_segments)
+    return Template(before, between, after, empty, segments)
 
 
 def _layout(encoding: Encoding) -> _Layout:

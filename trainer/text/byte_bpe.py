@@ -17,7 +17,6 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple, TypedDict
 
-import numpy as np
 import tensorflow as tf
 
 from trainer.text.added_tokens import RAW_SPACES, Spans, make_added
@@ -26,11 +25,11 @@ from trainer.text.byte_merges import ByteMerges
 from trainer.text.byte_vocabulary import ids_of_bytes, is_utf8, neighbouring_bytes, token_bytes
 from trainer.text.characters import utf8_widths
 from trainer.text.flat_arrays import (
-    fill_at,
     indices_of,
     keep_ids_below,
     make_ragged,
     of_row,
+    previous,
     put,
 )
 from trainer.text.gpt2_pattern import (
@@ -99,27 +98,34 @@ class ByteBPETokenizer(Tokenizer):
         written = token_bytes(backend, ids, len(self.vocabulary))
         with tf.device("CPU:0"):
             self._take_constants(written, backend.special)
-            self._merges = ByteMerges(merges, ids, ids_of_bytes(backend, ids))
-            token_ids = [id for id in sorted(ids.values()) if written[id] and is_utf8(written[id])]
-            texts = [written[id] for id in token_ids]
+            byte_ids = ids_of_bytes(backend, ids)
+            self._merges = ByteMerges(merges, ids, byte_ids)
+            ids_of_texts = sorted(id for id in ids.values() if _is_text(written[id]))
+            texts = [written[id] for id in ids_of_texts]
             if model.get("ignore_merges"):  # a piece that is a token is that token
-                self._table = PieceTable(texts, token_ids)
+                self._table = PieceTable(texts, ids_of_texts)
             else:
-                self._table = whole_pieces(texts, token_ids, self._merges.merge)
+                self._table = whole_pieces(texts, ids_of_texts, self._merges.merge)
         self.fingerprint = self._make_fingerprint(merges)
 
     def _take_constants(self, written: Sequence[bytes], special: frozenset[int]) -> None:
         """Those about characters and about what each token writes."""
-        widths = np.array([len(text) for text in written], np.int32)
-        widths_behind_spaces = [len(text.lstrip(b" ")) for text in written]
-        widths_before_spaces = [len(text.rstrip(b" ")) for text in written]
+        is_special = [id in special for id in range(len(written))]
+        widths = []
+        leading_spaces = []
+        trailing_spaces = []
+        for text in written:
+            width = len(text)
+            widths.append(width)
+            leading_spaces.append(width - len(text.lstrip(b" ")))
+            trailing_spaces.append(width - len(text.rstrip(b" ")))
         self._classes = tf.constant(character_classes())
         self._are_neighbours = tf.constant(neighbouring_bytes(written))
         self._texts = tf.constant(written)
-        self._is_special = tf.constant([id in special for id in range(len(written))])
-        self._widths = tf.constant(widths)
-        self._leading_spaces = tf.constant(widths - widths_behind_spaces, tf.int32)
-        self._trailing_spaces = tf.constant(widths - widths_before_spaces, tf.int32)
+        self._is_special = tf.constant(is_special)
+        self._widths = tf.constant(widths, tf.int32)
+        self._leading_spaces = tf.constant(leading_spaces, tf.int32)
+        self._trailing_spaces = tf.constant(trailing_spaces, tf.int32)
 
     def _make_fingerprint(self, merges: Sequence[tuple[str, str]]) -> str:
         """The classes are part of it: a release of `tokenizers` may know other characters."""
@@ -131,7 +137,8 @@ class ByteBPETokenizer(Tokenizer):
             self.template,
             hashlib.sha256(character_classes().tobytes()).hexdigest(),
         ]
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+        content = json.dumps(facts).encode()
+        return hashlib.sha256(content).hexdigest()
 
     @property
     def token_bytes(self) -> list[bytes]:
@@ -163,15 +170,19 @@ class ByteBPETokenizer(Tokenizer):
             ids = keep_ids_below(ids, tf.size(self._texts))
             texts = tf.gather(self._texts, ids.values)
             if not special:
-                texts = tf.where(tf.gather(self._is_special, ids.values), "", texts)
-            joined = tf.strings.reduce_join(ids.with_values(texts), axis=1)
+                is_special = tf.gather(self._is_special, ids.values)
+                texts = tf.where(is_special, "", texts)
+            rows = ids.with_values(texts)
+            joined = tf.strings.reduce_join(rows, axis=1)
             return tf.strings.unicode_transcode(joined, "UTF-8", "UTF-8")
 
     def _split(self, texts: tf.Tensor, *, with_offsets: bool) -> Spans:
         if not self._space_before_text:
             return self._split_spaced(texts, None, with_offsets=with_offsets)
-        is_bare = (tf.strings.length(texts) > 0) & (tf.strings.substr(texts, 0, 1) != b" ")
-        spaced = tf.where(is_bare, tf.strings.join([" ", texts]), texts)
+        first_byte = tf.strings.substr(texts, 0, 1)  # "" of an empty text
+        is_bare = (first_byte != b"") & (first_byte != b" ")
+        with_space = tf.strings.join([" ", texts])
+        spaced = tf.where(is_bare, with_space, texts)
         return self._split_spaced(spaced, is_bare, with_offsets=with_offsets)
 
     def _split_spaced(
@@ -185,9 +196,12 @@ class ByteBPETokenizer(Tokenizer):
             with_offsets: False: starts, ends and words are empty.
         """
         characters = self._characters_of(texts)
-        is_cut = characters.word_starts | self._is_unmergeable(characters.codes)
+        is_unmergeable = self._is_unmergeable(characters.codes)
         ids, splits = self._table.tokens_of_texts(
-            characters.codes, characters.splits, is_cut, self._merges.merge
+            characters.codes,
+            characters.splits,
+            characters.word_starts | is_unmergeable,
+            self._merges.merge,
         )
         if not with_offsets:
             return Spans.without_places(ids, splits)
@@ -197,25 +211,30 @@ class ByteBPETokenizer(Tokenizer):
         decoded = tf.strings.unicode_decode(texts, "UTF-8")
         codes = decoded.values
         splits = decoded.row_splits
-        classes = tf.gather(self._classes, tf.minimum(codes, ASSIGNED))
-        of_pattern = tf.where(classes == IDEOGRAPH, tf.constant(LETTER, tf.int8), classes)
-        begins_no_text = tf.zeros([tf.size(codes) + 1], tf.int32)
-        begins_text = fill_at(begins_no_text, splits, 1)
-        starts = word_starts(codes, of_pattern, tf.cast(begins_text, tf.bool))
+        entry = tf.minimum(codes, ASSIGNED)
+        classes = tf.gather(self._classes, entry)
+        letter = tf.constant(LETTER, tf.int8)
+        is_ideograph = classes == IDEOGRAPH
+        classes_of_pattern = tf.where(is_ideograph, letter, classes)
+        starts = word_starts(codes, classes_of_pattern, splits)
         return _Characters(codes, classes, splits, starts)
 
     def _is_unmergeable(self, codes: tf.Tensor) -> tf.Tensor:
         """Where no merge can join a character with the one before: (M,) int32 -> (M,) bool."""
         is_wide = codes >= 0x80
-        places = indices_of(is_wide[1:] | is_wide[:-1]) + 1
+        nowhere = tf.zeros_like(is_wide)
+        touches_wide = is_wide[1:] | is_wide[:-1]
 
         def ask() -> tf.Tensor:
-            last_byte = _last_byte(tf.gather(codes, places - 1))
+            before = indices_of(touches_wide)
+            places = before + 1
+            last_byte = _last_byte(tf.gather(codes, before))
             first_byte = _first_byte(tf.gather(codes, places))
-            are_neighbours = tf.gather(self._are_neighbours, last_byte * 256 + first_byte)
-            return put(tf.zeros_like(is_wide), places, ~are_neighbours)
+            pair = last_byte * 256 + first_byte
+            are_neighbours = tf.gather(self._are_neighbours, pair)
+            return put(nowhere, places, ~are_neighbours)
 
-        return tf.cond(tf.size(places) > 0, ask, lambda: tf.zeros_like(is_wide))
+        return tf.cond(tf.reduce_any(touches_wide), ask, lambda: nowhere)
 
     def _place(
         self,
@@ -232,32 +251,20 @@ class ByteBPETokenizer(Tokenizer):
             characters: of the texts.
             got_space: (B,) bool, which texts got a space that the original one has not.
         """
-        codes, classes, text_starts, starts_word = characters
-        character_of_byte = tf.repeat(tf.range(tf.size(codes)), utf8_widths(codes))
-        widths = tf.gather(self._widths, ids)
-        byte_end = tf.cumsum(widths)
-        byte_start = byte_end - widths
-        first = tf.gather(character_of_byte, byte_start)
+        character = tf.range(tf.size(characters.codes))
+        character_of_byte = tf.repeat(character, utf8_widths(characters.codes))
+        byte_end = tf.cumsum(tf.gather(self._widths, ids))
+        first_byte = previous(byte_end, 0)
+        first = tf.gather(character_of_byte, first_byte)
         last = tf.gather(character_of_byte, byte_end - 1)
+        behind = last + 1
         leading_spaces = tf.gather(self._leading_spaces, ids)
         trailing_spaces = tf.gather(self._trailing_spaces, ids)
-        starts = tf.minimum(first + leading_spaces, last + 1)
-        ends = tf.maximum(last + 1 - trailing_spaces, starts)
-
-        # A token may begin inside a character: it then goes on with the word.
-        before_start = tf.gather(character_of_byte, byte_start[1:] - 1)
-        begins_character = tf.concat([[True], first[1:] != before_start], 0)[: tf.size(ids)]
-        class_before = tf.gather(classes, tf.maximum(first - 1, 0))
-        after_space_or_ideograph = class_before >= WHITE
-        is_ideograph = tf.gather(classes, first) == IDEOGRAPH
-        begins_match = tf.gather(starts_word, first)
-        begins_word = begins_match | after_space_or_ideograph | is_ideograph
-        last_class = tf.gather(classes, last)
-        is_white = (last_class == WHITE) | (last_class == SPACE)  # which ends no other word
-        words = tf.where(is_white, -1, tf.cast(begins_character & begins_word, tf.int32))
+        starts = tf.minimum(first + leading_spaces, behind)
+        ends = tf.maximum(behind - trailing_spaces, starts)
 
         text = make_ragged(ids, splits).value_rowids()
-        origin = of_row(text_starts, text)
+        origin = of_row(characters.splits, text)
         if got_space is not None:
             origin += of_row(got_space, text)
         return Spans(
@@ -265,8 +272,35 @@ class ByteBPETokenizer(Tokenizer):
             splits=splits,
             starts=tf.maximum(starts - origin, 0),
             ends=tf.maximum(ends - origin, 0),
-            words=words,
+            words=_words(first, last, characters),
         )
+
+
+def _words(first: tf.Tensor, last: tf.Tensor, characters: _Characters) -> tf.Tensor:
+    """Which tokens begin a word, as `Tokens.words` says it.
+
+    Args:
+        first: (T,) int32, the first character that each token has a byte of.
+        last: (T,) int32, the last one.
+        characters: of the texts.
+    Returns:
+        (T,) int32.
+    """
+    # A token may begin inside a character: it then goes on with the word.
+    begins_character = first != previous(last, -1)
+    before = tf.maximum(first - 1, 0)
+    after_space_or_ideograph = tf.gather(characters.classes, before) >= WHITE
+    is_ideograph = tf.gather(characters.classes, first) == IDEOGRAPH
+    begins_match = tf.gather(characters.word_starts, first)
+    may_begin_word = begins_match | after_space_or_ideograph | is_ideograph
+    begins_word = tf.cast(begins_character & may_begin_word, tf.int32)
+    last_class = tf.gather(characters.classes, last)
+    is_white = (last_class == WHITE) | (last_class == SPACE)  # which ends no other word
+    return tf.where(is_white, -1, begins_word)
+
+
+def _is_text(written: bytes) -> bool:
+    return bool(written) and is_utf8(written)
 
 
 def _first_byte(codes: tf.Tensor) -> tf.Tensor:
@@ -281,23 +315,26 @@ def _first_byte(codes: tf.Tensor) -> tf.Tensor:
 
 def _last_byte(codes: tf.Tensor) -> tf.Tensor:
     """(n,) int32 -> (n,) int32, of each in UTF-8."""
-    of_several = tf.bitwise.bitwise_or(tf.bitwise.bitwise_and(codes, 0x3F), 0x80)
+    of_several = (codes & 0x3F) | 0x80
     return tf.where(codes < 0x80, codes, of_several)
 
 
 def _pair(merge: str | Sequence[str]) -> tuple[str, str]:
     """A merge is written as a text with a space, or as a list of two."""
-    left, right = merge.split(" ") if isinstance(merge, str) else merge
+    if isinstance(merge, str):
+        merge = merge.split(" ")
+    left, right = merge
     return left, right
 
 
 def _check(backend: Backend) -> None:
     """Raises WeightsError where the tokenizer is a BPE of another kind."""
     model = backend.content["model"]
+    kind = model["type"]
     normalizer = backend.content["normalizer"]
     pre_tokenizer = backend.content["pre_tokenizer"] or {}
     is_byte_level = pre_tokenizer.get("type") == "ByteLevel"
-    backend.require(model["type"] == "BPE", "model", "BPE", model["type"])
+    backend.require(kind == "BPE", "model", "BPE", kind)
     backend.require(normalizer is None, "normalizer", "none, for a byte-level BPE", normalizer)
     backend.require(
         is_byte_level and pre_tokenizer.get("use_regex", True),
@@ -306,4 +343,5 @@ def _check(backend: Backend) -> None:
         pre_tokenizer,
     )
     for key in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"):
-        backend.require(not model.get(key), f"model.{key}", "unset", model.get(key))
+        setting = model.get(key)
+        backend.require(not setting, f"model.{key}", "unset", setting)

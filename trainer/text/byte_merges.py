@@ -41,7 +41,12 @@ class _Symbols(NamedTuple):
 
     def take(self, places: tf.Tensor) -> _Symbols:
         """Some of them."""
-        return _Symbols(*(tf.gather(column, places) for column in self))
+        return _Symbols(
+            ids=tf.gather(self.ids, places),
+            ranks=tf.gather(self.ranks, places),
+            pieces=tf.gather(self.pieces, places),
+            places=tf.gather(self.places, places),
+        )
 
 
 class ByteMerges:
@@ -60,11 +65,14 @@ class ByteMerges:
             ids: of the tokens.
             byte_ids: (256,) int32, the token of each byte.
         """
-        pairs = np.array([(ids[left], ids[right]) for left, right in merges], np.int64)
-        left_ids, right_ids = pairs.reshape(-1, 2).T
+        keys = []
+        merged = []
+        for left, right in merges:
+            keys.append(pair_key(ids[left], ids[right]))
+            merged.append(ids[left + right])
         self._byte_ids = tf.constant(byte_ids)
-        self._ranks = IntegerTable(pair_key(left_ids, right_ids))
-        self._merged = tf.constant([ids[left + right] for left, right in merges], tf.int32)
+        self._ranks = IntegerTable(np.array(keys, np.int64))
+        self._merged = tf.constant(merged, tf.int32)
 
     def merge(self, pieces: tf.Tensor) -> PieceTokens:
         """The tokens of each of (U,) strings, none empty.
@@ -74,10 +82,13 @@ class ByteMerges:
         loop.
         """
         lengths = tf.strings.length(pieces)
-        all_bytes = tf.io.decode_raw(tf.strings.reduce_join(pieces), tf.uint8)
+        joined = tf.strings.reduce_join(pieces)
+        all_bytes = tf.io.decode_raw(joined, tf.uint8)
         ids = tf.gather(self._byte_ids, tf.cast(all_bytes, tf.int32))
-        piece_of_byte = tf.repeat(tf.range(tf.size(pieces)), lengths)
-        ranks = self._ranks_of(ids, tf.roll(ids, -1, 0))
+        piece = tf.range(tf.size(pieces))
+        piece_of_byte = tf.repeat(piece, lengths)
+        next_ids = tf.roll(ids, -1, 0)
+        ranks = self._ranks_of(ids, next_ids)
         symbols = _Symbols(
             ids=ids,
             ranks=tf.where(_is_last_of_piece(piece_of_byte), _NEVER, ranks),
@@ -86,14 +97,15 @@ class ByteMerges:
         )
         vector = tf.TensorShape([None])
         merged, _ = tf.while_loop(
-            lambda _, symbols: tf.size(symbols.ids) > 0,
+            _any_left,
             self._merge_once,
             (ids, symbols),
             shape_invariants=(vector, _Symbols(*(vector,) * 4)),
             parallel_iterations=1,
         )
         begins_token = merged >= 0
-        splits = tf.gather(count_before(begins_token), splits_of(lengths))
+        tokens_before = count_before(begins_token)
+        splits = tf.gather(tokens_before, splits_of(lengths))
         return tf.boolean_mask(merged, begins_token), splits
 
     def _merge_once(self, merged: tf.Tensor, symbols: _Symbols) -> tuple[tf.Tensor, _Symbols]:
@@ -108,7 +120,8 @@ class ByteMerges:
         is_active = least < _NEVER
         opens_pair = every_other((symbols.ranks == least) & is_active)
         is_gone = previous(opens_pair, False)
-        new_ids = tf.gather(self._merged, tf.boolean_mask(symbols.ranks, opens_pair))
+        pair_ranks = tf.boolean_mask(symbols.ranks, opens_pair)
+        new_ids = tf.gather(self._merged, pair_ranks)
         new_places = tf.boolean_mask(symbols.places, opens_pair)
         gone_places = tf.boolean_mask(symbols.places, is_gone)
         merged = put(merged, new_places, new_ids)
@@ -118,7 +131,8 @@ class ByteMerges:
         kept = indices_of(is_active & ~is_gone)
         is_new = tf.gather(opens_pair, kept)
         symbols = symbols._replace(ids=ids).take(kept)
-        return merged, symbols._replace(ranks=self._new_ranks(symbols, is_new))
+        ranks = self._new_ranks(symbols, is_new)
+        return merged, symbols._replace(ranks=ranks)
 
     def _new_ranks(self, symbols: _Symbols, is_new: tf.Tensor) -> tf.Tensor:
         """The ranks after a round: only pairs with a new symbol have another one.
@@ -131,8 +145,10 @@ class ByteMerges:
         """
         changed = indices_of(is_new | following(is_new, False))
         last_place = tf.size(symbols.ids, tf.int64) - 1
-        right_ids = tf.gather(symbols.ids, tf.minimum(changed + 1, last_place))
-        ranks = self._ranks_of(tf.gather(symbols.ids, changed), right_ids)
+        right = tf.minimum(changed + 1, last_place)
+        left_ids = tf.gather(symbols.ids, changed)
+        right_ids = tf.gather(symbols.ids, right)
+        ranks = self._ranks_of(left_ids, right_ids)
         is_last = tf.gather(_is_last_of_piece(symbols.pieces), changed)
         ranks = tf.where(is_last, _NEVER, ranks)
         return put(symbols.ranks, changed, ranks)
@@ -143,6 +159,10 @@ class ByteMerges:
         return tf.where(rank >= 0, rank, _NEVER)
 
 
+def _any_left(_: tf.Tensor, symbols: _Symbols) -> tf.Tensor:
+    return tf.size(symbols.ids) > 0
+
+
 def _is_last_of_piece(pieces: tf.Tensor) -> tf.Tensor:
     """(n,) int32, the piece of each symbol -> (n,) bool."""
-    return tf.concat([pieces[1:] != pieces[:-1], [True]], 0)[: tf.size(pieces)]
+    return following(pieces, -1) != pieces

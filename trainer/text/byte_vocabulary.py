@@ -15,9 +15,10 @@ def byte_of_character() -> dict[str, int]:
     """GPT-2 writes each byte as a printable character: the byte of each."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
-    bytes_of_printable = {chr(byte): byte for byte in printable}
-    bytes_of_others = {chr(256 + index): byte for index, byte in enumerate(others)}
-    return bytes_of_printable | bytes_of_others
+    byte_of = {chr(byte): byte for byte in printable}
+    for index, byte in enumerate(others):
+        byte_of[chr(256 + index)] = byte
+    return byte_of
 
 
 def token_bytes(backend: Backend, ids: Mapping[str, int], count: int) -> list[bytes]:
@@ -31,7 +32,7 @@ def token_bytes(backend: Backend, ids: Mapping[str, int], count: int) -> list[by
     byte_of = byte_of_character()
     written = [b""] * count
     for token, id in ids.items():
-        if all(character in byte_of for character in token):
+        if byte_of.keys() >= set(token):
             written[id] = bytes(byte_of[character] for character in token)
     for added in backend.added_tokens:
         written[added.id] = added.content.encode()
@@ -53,7 +54,8 @@ def ids_of_bytes(backend: Backend, ids: Mapping[str, int]) -> np.ndarray:
         f"none for {len(missing)}, such as {missing[:5]}",
     )
     in_order = sorted(byte_of, key=byte_of.__getitem__)
-    return np.array([ids[character] for character in in_order], np.int32)
+    byte_ids = [ids[character] for character in in_order]
+    return np.array(byte_ids, np.int32)
 
 
 def neighbouring_bytes(written: Sequence[bytes]) -> np.ndarray:
@@ -66,8 +68,9 @@ def neighbouring_bytes(written: Sequence[bytes]) -> np.ndarray:
     """
     are_neighbours = np.zeros(65536, bool)
     for token in written:
-        token_codes = np.frombuffer(token, np.uint8).astype(np.int32)
-        are_neighbours[token_codes[:-1] * 256 + token_codes[1:]] = True
+        codes = np.frombuffer(token, np.uint8).astype(np.int32)
+        pairs = codes[:-1] * 256 + codes[1:]
+        are_neighbours[pairs] = True
     return are_neighbours
 
 

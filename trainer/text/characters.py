@@ -25,8 +25,11 @@ IDEOGRAPHS = ((0x3400, 0x4DC0), (0x4E00, 0xA000), (0xF900, 0xFB00), (0x20000, 0x
 
 def is_ideograph(codes: tf.Tensor) -> tf.Tensor:
     """(n,) int32 -> (n,) bool."""
-    in_each_block = [(codes >= start) & (codes < stop) for start, stop in IDEOGRAPHS]
-    return tf.reduce_any(tf.stack(in_each_block), 0)
+    in_any_block = tf.zeros_like(codes, tf.bool)
+    for start, stop in IDEOGRAPHS:
+        in_block = (codes >= start) & (codes < stop)
+        in_any_block |= in_block
+    return in_any_block
 
 
 @functools.cache
@@ -36,16 +39,22 @@ def punctuation() -> tuple[np.ndarray, np.ndarray]:
     Returns:
         What a `CodePointMap` is made of: 1 for punctuation, else 0.
     """
-    categories = [unicodedata.category(chr(code)) for code in range(CODE_POINTS)]
-    entries = np.array([category[0] == "P" for category in categories], np.int32)
-    ascii_marks = [code for code in range(33, 127) if not chr(code).isalnum()]
-    entries[ascii_marks] = 1
+    entries = np.zeros(CODE_POINTS, np.int32)
+    for code in range(CODE_POINTS):
+        if unicodedata.category(chr(code)).startswith("P"):
+            entries[code] = 1
+    for code in range(33, 127):
+        if not chr(code).isalnum():
+            entries[code] = 1
     return two_levels(entries)
 
 
 def utf8_widths(codes: tf.Tensor) -> tf.Tensor:
     """(n,) int32 -> (n,) int32, bytes of each in UTF-8."""
-    return 1 + sum(tf.cast(codes >= least, tf.int32) for least in (0x80, 0x800, 0x10000))
+    widths = tf.ones_like(codes)
+    for first_wider in (0x80, 0x800, 0x10000):
+        widths += tf.cast(codes >= first_wider, tf.int32)
+    return widths
 
 
 def two_levels(entries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -58,11 +67,12 @@ def two_levels(entries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         another; `CodePointMap` reads them.
     """
     page_numbers: dict[bytes, int] = {}
-    pages = [
-        page_numbers.setdefault(page.tobytes(), len(page_numbers))
-        for page in entries.reshape(-1, PAGE_SIZE)
-    ]
-    return np.array(pages, np.int32), np.frombuffer(b"".join(page_numbers), np.int32)
+    pages = []
+    for page in entries.reshape(-1, PAGE_SIZE):
+        number = page_numbers.setdefault(page.tobytes(), len(page_numbers))
+        pages.append(number)
+    pages_in_use = b"".join(page_numbers)
+    return np.array(pages, np.int32), np.frombuffer(pages_in_use, np.int32)
 
 
 class CodePointMap:
@@ -75,7 +85,8 @@ class CodePointMap:
 
     def look_up(self, codes: tf.Tensor) -> tf.Tensor:
         """(n,) int32, or any other shape -> the same shape, the entry of each code point."""
-        page = tf.gather(self._pages, tf.bitwise.right_shift(codes, PAGE_BITS))
-        within_page = tf.bitwise.bitwise_and(codes, PAGE_SIZE - 1)
-        place = tf.bitwise.bitwise_or(tf.bitwise.left_shift(page, PAGE_BITS), within_page)
-        return tf.gather(self._entries, place)
+        page_of_code = tf.bitwise.right_shift(codes, PAGE_BITS)
+        page = tf.gather(self._pages, page_of_code)
+        page_start = page * PAGE_SIZE
+        within_page = codes & (PAGE_SIZE - 1)
+        return tf.gather(self._entries, page_start + within_page)

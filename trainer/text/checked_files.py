@@ -49,12 +49,14 @@ def check_files(folder: pathlib.Path) -> None:
     Raises:
         WeightsError: one is damaged: what, where, and what it should be.
     """
-    for name, check in _CHECKS.items():
-        if is_there(folder / name):
-            check(folder / name, read_object(folder / name))
-    for name in _OTHER_FILES:
-        if is_there(folder / name):
-            _check_size(folder / name)
+    for file_name, check in _CHECKS.items():
+        path = folder / file_name
+        if is_there(path):
+            check(path, read_object(path))
+    for file_name in _OTHER_FILES:
+        path = folder / file_name
+        if is_there(path):
+            _check_size(path)
 
 
 def _check_size(path: pathlib.Path) -> None:
@@ -106,22 +108,30 @@ def check_ids(path: pathlib.Path, key: str, ids: object) -> None:
         if not _is_id(id):
             place = f"{key}[{shown_value(token, 40)}]"
             raise _wrong(path, place, f"an id from 0 to {LARGEST_ID:,}", id)
-    if len(set(ids.values())) < len(ids):
-        ((shared_id, _),) = Counter(ids.values()).most_common(1)
-        sharing = [token for token, id in ids.items() if id == shared_id]
-        raise WeightsError(
-            f"{path}: {key} gives the id {shared_id} to several tokens:"
-            f" {', '.join(shown_value(token, 40) for token in sharing[:3])}. {AGAIN}"
-        )
+    if len(set(ids.values())) == len(ids):
+        return
+    uses = Counter(ids.values())
+    shared_id, _ = uses.most_common(1)[0]
+    sharing = [shown_value(token, 40) for token, id in ids.items() if id == shared_id]
+    raise WeightsError(
+        f"{path}: {key} gives the id {shared_id} to several tokens:"
+        f" {', '.join(sharing[:3])}. {AGAIN}"
+    )
 
 
 def _check_tokens(path: pathlib.Path, key: str, tokens: Collection[object]) -> None:
-    texts = [token for token in tokens if isinstance(token, str)]
-    longest = max(map(len, texts), default=0)
-    if len(texts) == len(tokens) and longest <= LONGEST_TOKEN and _is_unicode("".join(texts)):
+    if _are_sound(tokens):
         return
     for token in tokens:  # only where one is wrong, as there are many
         check_token(path, key, token)
+
+
+def _are_sound(tokens: Collection[object]) -> bool:
+    texts = [token for token in tokens if isinstance(token, str)]
+    if len(texts) < len(tokens):
+        return False
+    longest = max(map(len, texts), default=0)
+    return longest <= LONGEST_TOKEN and _is_unicode("".join(texts))
 
 
 def _is_unicode(text: str) -> bool:
@@ -136,17 +146,19 @@ def _check_whole(path: pathlib.Path, content: JsonObject) -> None:
     """tokenizer.json, which the `tokenizers` library writes."""
     _check_model(path, content.get("model"))
     for key in ("normalizer", "pre_tokenizer", "post_processor", "decoder"):
-        if content.get(key) is not None and not isinstance(content[key], Mapping):
-            raise _wrong(path, key, "an object or null", content[key])
+        part = content.get(key)
+        if not isinstance(part, Mapping | None):
+            raise _wrong(path, key, "an object or null", part)
     _check_character_map(path, content.get("normalizer"))
     added = content.get("added_tokens", [])
     if not isinstance(added, list):
         raise _wrong(path, "added_tokens", "a list", added)
     for token in added:
         _check_added(path, "added_tokens", token)
-        if not _is_id(token.get("id")):
+        id = token.get("id")
+        if not _is_id(id):
             place = f"added_tokens: id of {shown_value(token['content'], 40)}"
-            raise _wrong(path, place, f"a number from 0 to {LARGEST_ID:,}", token.get("id"))
+            raise _wrong(path, place, f"a number from 0 to {LARGEST_ID:,}", id)
 
 
 def _check_model(path: pathlib.Path, model: object) -> None:
@@ -157,10 +169,12 @@ def _check_model(path: pathlib.Path, model: object) -> None:
         raise _wrong(path, "model.type", "a name such as WordPiece", kind)
     _check_vocabulary(path, model.get("vocab"))
     for key in ("unk_token", "continuing_subword_prefix", "end_of_word_suffix"):
-        if model.get(key) is not None:
-            check_token(path, f"model.{key}", model[key])
+        token = model.get(key)
+        if token is not None:
+            check_token(path, f"model.{key}", token)
     limit = model.get("max_input_chars_per_word", 100)
-    if type(limit) is not int or not 0 < limit <= LONGEST_WORD:
+    is_integer = type(limit) is int
+    if not is_integer or not 0 < limit <= LONGEST_WORD:
         expected = f"a number from 1 to {LONGEST_WORD:,}"
         raise _wrong(path, "model.max_input_chars_per_word", expected, limit)
 
@@ -172,21 +186,32 @@ def _check_character_map(path: pathlib.Path, normalizer: object) -> None:
     """
     if not isinstance(normalizer, Mapping):
         return
-    steps = normalizer.get("normalizers")
-    for step in (normalizer, *(steps if isinstance(steps, list) else [])):
+    steps: list[object] = [normalizer]
+    more = normalizer.get("normalizers")
+    if isinstance(more, list):
+        steps += more
+    for step in steps:
         if isinstance(step, Mapping) and step.get("type") == "Precompiled":
             _check_packed_map(path, step.get("precompiled_charsmap"))
 
 
 def _check_packed_map(path: pathlib.Path, packed: object) -> None:
     """A length of 4 bytes, a trie of that length, of 4 bytes a node, and the texts."""
-    try:
-        content = base64.b64decode(packed, validate=True) if isinstance(packed, str) else b""
-    except ValueError:
-        content = b""
+    content = _decoded(packed)
     length = int.from_bytes(content[:4], "little")
-    if len(content) < 4 or length % 4 or length > len(content) - 4:
+    room = len(content) - 4
+    if room < 0 or length % 4 or length > room:
         raise _wrong(path, "precompiled_charsmap", "a map of characters in base64", packed)
+
+
+def _decoded(packed: object) -> bytes:
+    """The bytes that a text says in base64; none where it is no such text."""
+    if not isinstance(packed, str):
+        return b""
+    try:
+        return base64.b64decode(packed, validate=True)
+    except ValueError:
+        return b""
 
 
 def _check_vocabulary(path: pathlib.Path, vocabulary: object) -> None:
@@ -207,7 +232,8 @@ def _check_vocabulary(path: pathlib.Path, vocabulary: object) -> None:
     for pair in vocabulary:
         if not _is_scored_piece(pair):
             raise _wrong(path, "model.vocab", "pairs of a piece and its score", pair)
-    _check_tokens(path, "model.vocab", [piece for piece, _ in vocabulary])
+    pieces = [piece for piece, _ in vocabulary]
+    _check_tokens(path, "model.vocab", pieces)
 
 
 def _is_scored_piece(pair: object) -> bool:
@@ -222,9 +248,10 @@ def _check_added(path: pathlib.Path, key: str, token: object) -> None:
         raise _wrong(path, key, "objects with a content", token)
     check_token(path, f"{key}: content", token.get("content"))
     for flag in _FLAGS:
-        if not isinstance(token.get(flag, False), bool):
-            place = f"{key}: {flag} of {shown_value(token['content'], 40)}"
-            raise _wrong(path, place, "true or false", token[flag])
+        switch = token.get(flag, False)
+        if not isinstance(switch, bool):
+            shown = shown_value(token["content"], 40)
+            raise _wrong(path, f"{key}: {flag} of {shown}", "true or false", switch)
 
 
 def _check_config(path: pathlib.Path, content: JsonObject) -> None:
@@ -232,19 +259,24 @@ def _check_config(path: pathlib.Path, content: JsonObject) -> None:
     if "added_tokens_decoder" in content:
         _check_decoder(path, content["added_tokens_decoder"])
     for key in SPECIAL_NAMES:
-        if content.get(key) is not None:
-            _check_special(path, key, content[key])
+        token = content.get(key)
+        if token is not None:
+            _check_special(path, key, token)
     for key in _MORE_SPECIAL:
         tokens = content.get(key) or []
-        if not isinstance(tokens, list | Mapping):
+        if isinstance(tokens, Mapping):
+            tokens = list(tokens.values())
+        if not isinstance(tokens, list):
             raise _wrong(path, key, "a list of tokens", tokens)
-        for token in tokens.values() if isinstance(tokens, Mapping) else tokens:
+        for token in tokens:
             _check_special(path, key, token)
     for key in _SWITCHES:
-        if not isinstance(content.get(key), bool | None):
-            raise _wrong(path, key, "true or false", content[key])
-    if not isinstance(content.get("tokenizer_class"), str | None):
-        raise _wrong(path, "tokenizer_class", "a name", content["tokenizer_class"])
+        switch = content.get(key)
+        if not isinstance(switch, bool | None):
+            raise _wrong(path, key, "true or false", switch)
+    class_name = content.get("tokenizer_class")
+    if not isinstance(class_name, str | None):
+        raise _wrong(path, "tokenizer_class", "a name", class_name)
 
 
 def _check_decoder(path: pathlib.Path, decoder: object) -> None:
@@ -266,8 +298,10 @@ def _check_special(path: pathlib.Path, key: str, token: object) -> None:
 
 
 def _is_written_id(text: str) -> bool:
-    is_short_number = text.isascii() and text.isdecimal() and len(text) < 10
-    return is_short_number and int(text) <= LARGEST_ID
+    is_decimal = text.isascii() and text.isdecimal()
+    if not is_decimal or len(text) >= 10:
+        return False
+    return int(text) <= LARGEST_ID
 
 
 def _is_id(value: object) -> bool:

@@ -32,7 +32,8 @@ def keep_ids_below(ids: tf.RaggedTensor, count: tf.Tensor) -> tf.RaggedTensor:
         ids: (B, None) int32.
         count: of the ids that a token has.
     """
-    return tf.ragged.boolean_mask(ids, (ids >= 0) & (ids < count))
+    is_known = (ids >= 0) & (ids < count)
+    return tf.ragged.boolean_mask(ids, is_known)
 
 
 def indices_of(mask: tf.Tensor) -> tf.Tensor:
@@ -40,9 +41,20 @@ def indices_of(mask: tf.Tensor) -> tf.Tensor:
     return tf.reshape(tf.where(mask), [-1])
 
 
+def places_of(values: tf.Tensor) -> tf.Tensor:
+    """(M,) -> (M,) int64: 0, 1, …"""
+    return tf.range(tf.size(values, tf.int64))
+
+
+def ranges(starts: tf.Tensor, limits: tf.Tensor) -> tf.RaggedTensor:
+    """(R,) integers each -> (R, None), the integers from each start on, below its limit."""
+    return tf.ragged.range(starts, limits, row_splits_dtype=tf.int64)
+
+
 def splits_of(lengths: tf.Tensor) -> tf.Tensor:
     """(B,) lengths of rows -> (B + 1,), their splits."""
-    return tf.concat([[0], tf.cumsum(lengths)], 0)
+    ends = tf.cumsum(lengths)
+    return tf.concat([[0], ends], 0)
 
 
 def of_row(borders: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
@@ -83,7 +95,8 @@ def fill_at(values: tf.Tensor, places: tf.Tensor, value: bool | int) -> tf.Tenso
         places: (P,) int, of those.
         value: that stands there.
     """
-    filled = tf.fill(tf.shape(places), tf.constant(value, values.dtype))
+    filler = tf.constant(value, values.dtype)
+    filled = tf.fill(tf.shape(places), filler)
     return put(values, places, filled)
 
 
@@ -97,16 +110,17 @@ def following(values: tf.Tensor, last: bool | int | tf.Tensor) -> tf.Tensor:
     return tf.concat([values, [last]], 0)[1:]
 
 
-def begins_row(splits: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+def begins_row(splits: tf.Tensor) -> tf.Tensor:
     """Which values are the first of their row.
 
     Args:
         splits: (B + 1,) int64; rows may be empty.
-        count: M.
     Returns:
         (M,) bool.
     """
-    rows_that_begin = tf.scatter_nd(splits[:, None], tf.ones_like(splits), [count + 1])
+    count = splits[-1]
+    ones = tf.ones_like(splits)
+    rows_that_begin = tf.scatter_nd(splits[:, None], ones, [count + 1])
     return rows_that_begin[:-1] > 0
 
 
@@ -123,10 +137,11 @@ def every_other(chosen: tf.Tensor) -> tf.Tensor:
 
     def thin() -> tf.Tensor:
         opens = chosen & ~previous(chosen, False)
-        run = tf.cumsum(tf.cast(opens, tf.int32)) - 1
-        run_start = tf.gather(indices_of(opens), tf.maximum(run, 0))
-        place = tf.range(tf.size(chosen, tf.int64))
-        return chosen & ((place - run_start) % 2 == 0)
+        runs_so_far = tf.cumsum(tf.cast(opens, tf.int32))
+        run = tf.maximum(runs_so_far - 1, 0)
+        run_start = tf.gather(indices_of(opens), run)
+        place_in_run = places_of(chosen) - run_start
+        return chosen & (place_in_run % 2 == 0)
 
     neighbours = chosen[1:] & chosen[:-1]
     return tf.cond(tf.reduce_any(neighbours), thin, lambda: chosen)

@@ -250,15 +250,15 @@ def _added_tokens(
     for token in _more_special(declared):
         flags.setdefault(_content(token), _flags_of_special(token))
 
-    listed_ids = {token["content"]: token["id"] for token in files.whole.get("added_tokens", [])}
+    listed = files.whole.get("added_tokens", [])
+    listed_ids = {token["content"]: token["id"] for token in listed}
     ids = dict(pieces)
     added = []
     for content, token_flags in flags.items():
         if content in listed_ids:
             ids[content] = listed_ids[content]
-        else:
-            ids.setdefault(content, len(ids))
-        added.append(AddedToken(content, ids[content], **token_flags))
+        id = ids.setdefault(content, len(ids))
+        added.append(AddedToken(content, id, **token_flags))
     return tuple(added)
 
 
@@ -288,10 +288,13 @@ def _more_special(declared: JsonObject) -> list[str | JsonObject]:
 
 
 def _vocabulary(pieces: dict[str, int], added: tuple[AddedToken, ...]) -> tuple[str, ...]:
-    ids = {**pieces, **{token.content: token.id for token in added}}
+    ids = dict(pieces)
+    for token in added:
+        ids[token.content] = token.id
     tokens = {id: content for content, id in ids.items()}
+    count = max(tokens) + 1
     # "" where a repeated line left a hole
-    return tuple(tokens.get(id, "") for id in range(max(tokens) + 1))
+    return tuple(tokens.get(id, "") for id in range(count))
 
 
 def _config_normalization(config: JsonObject) -> Normalization:
@@ -314,10 +317,12 @@ def _json_normalization(files: _Folder) -> Normalization:
                 " checkpoint with a BERT tokenizer, or save this one with transformers'"
                 " BertTokenizer."
             )
-    settings = {key: value for key, value in files.whole["normalizer"].items() if key != "type"}
+    settings = dict(files.whole["normalizer"])
+    del settings["type"]
     known = {field.name for field in dataclasses.fields(Normalization)}
-    all_switches = all(isinstance(value, bool | None) for value in settings.values())
-    if set(settings) - known or not all_switches:
+    all_known = known >= settings.keys()
+    all_switches = all(isinstance(setting, bool | None) for setting in settings.values())
+    if not all_known or not all_switches:
         raise WeightsError(
             f"{path}: normalizer has {shown_value(settings)}: expected"
             f" {', '.join(sorted(known))}, each true or false. Copy the file again from its source."

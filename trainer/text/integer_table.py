@@ -25,8 +25,9 @@ def pair_key(first: _Integers, second: _Integers) -> _Integers:
 
 def pair_keys(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
     """`pair_key` in the graph: (n,) integers each -> (n,) int64."""
-    upper = tf.bitwise.left_shift(tf.cast(first, tf.int64), 32)
-    return tf.bitwise.bitwise_or(upper, tf.cast(second, tf.int64))
+    upper = tf.cast(first, tf.int64)
+    lower = tf.cast(second, tf.int64)
+    return tf.bitwise.left_shift(upper, 32) | lower
 
 
 class IntegerTable:
@@ -38,14 +39,16 @@ class IntegerTable:
     def __init__(self, keys: np.ndarray) -> None:
         """Takes (n,) int64 keys, each once."""
         slots_per_table = max(len(keys), 1) * _SLOTS_PER_KEY / 2
-        bits = max(4, int(np.ceil(np.log2(slots_per_table))))
+        bits = int(np.ceil(np.log2(slots_per_table)))
+        bits = max(4, bits)
         numbers = _place(keys, bits)
         while numbers is None:
             bits += 1
             numbers = _place(keys, bits)
         taken = numbers >= 0
         table = np.full(len(numbers), -1, np.int64)
-        table[taken] = keys[numbers[taken]]
+        key_of_slot = numbers[taken]
+        table[taken] = keys[key_of_slot]
         self._mask = (1 << bits) - 1
         self._keys = tf.constant(table)
         self._numbers = tf.constant(numbers)
@@ -54,13 +57,17 @@ class IntegerTable:
         """(n,) int64 -> (n,) int32, the number of each key among the table's; -1: none of them."""
         first = self._hash(keys, _MULTIPLIERS[0])
         second = self._hash(keys, _MULTIPLIERS[1]) + (self._mask + 1)
-        slot = tf.where(tf.gather(self._keys, first) == keys, first, second)
-        return tf.where(tf.gather(self._keys, slot) == keys, tf.gather(self._numbers, slot), -1)
+        is_first = tf.gather(self._keys, first) == keys
+        slot = tf.where(is_first, first, second)
+        is_there = tf.gather(self._keys, slot) == keys
+        number = tf.gather(self._numbers, slot)
+        return tf.where(is_there, number, -1)
 
     def _hash(self, keys: tf.Tensor, multiplier: int) -> tf.Tensor:
         """(n,) int64 -> (n,) int64, the slot of each key in the table of one multiplier."""
-        upper_bits = tf.bitwise.right_shift(keys * tf.constant(multiplier, tf.int64), _SHIFT)
-        return tf.bitwise.bitwise_and(upper_bits, self._mask)
+        product = keys * tf.constant(multiplier, tf.int64)
+        upper_bits = tf.bitwise.right_shift(product, _SHIFT)
+        return upper_bits & self._mask
 
 
 def _place(keys: np.ndarray, bits: int) -> np.ndarray | None:
@@ -74,10 +81,12 @@ def _place(keys: np.ndarray, bits: int) -> np.ndarray | None:
         is no room.
     """
     size = 1 << bits
-    with np.errstate(over="ignore"):
-        first_slots, second_slots = (
-            (keys * np.int64(multiplier) >> _SHIFT) & (size - 1) for multiplier in _MULTIPLIERS
-        )
+    slots_of_keys = []
+    for multiplier in _MULTIPLIERS:
+        with np.errstate(over="ignore"):
+            product = keys * np.int64(multiplier)
+        slots_of_keys.append(product >> _SHIFT & (size - 1))
+    first_slots, second_slots = slots_of_keys
     second_slots += size
     numbers = np.full(2 * size, -1, np.int32)
     taken, firsts = np.unique(first_slots, return_index=True)

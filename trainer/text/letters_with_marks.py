@@ -19,7 +19,7 @@ from trainer.text.characters import (
     two_levels,
     utf8_widths,
 )
-from trainer.text.flat_arrays import begins_row
+from trainer.text.flat_arrays import begins_row, places_of, previous
 from trainer.text.integer_table import IntegerTable, pair_key, pair_keys
 from trainer.text.normalized import Normalized
 
@@ -48,9 +48,11 @@ class LettersWithMarks:
             normalize: what it makes of a text.
             answers: what it makes of each character alone.
         """
+        kinds = _kinds(normalize, answers)
         pairs = _composed_pairs(normalize, answers)
-        self._kinds = CodePointMap(*two_levels(_kinds(normalize, answers)))
-        self._pairs = IntegerTable(np.array(list(pairs), np.int64))
+        keys = np.array(list(pairs), np.int64)
+        self._kinds = CodePointMap(*two_levels(kinds))
+        self._pairs = IntegerTable(keys)
         self._composed = tf.constant(list(pairs.values()), tf.int32)
 
     def join(self, texts: Normalized) -> tuple[Normalized, tf.Tensor]:
@@ -71,26 +73,30 @@ class LettersWithMarks:
         )
 
     def _join(self, texts: Normalized, kinds: tf.Tensor) -> tuple[Normalized, tf.Tensor]:
-        codes, splits, sources = texts
-        group = _group(kinds, splits)  # (M,), a letter with what is attached to it
-        place = tf.range(tf.size(codes, tf.int64))
-        base = tf.gather(tf.math.segment_min(place, group), group)
+        group = _group(kinds, texts.splits)  # (M,), a letter with what is attached to it
+        place = places_of(texts.codes)
+        group_start = tf.math.segment_min(place, group)
+        base = tf.gather(group_start, group)
         is_base = base == place
-        group_bytes = tf.math.segment_sum(utf8_widths(codes), group)
+        group_bytes = tf.math.segment_sum(utf8_widths(texts.codes), group)
         is_short = tf.gather(group_bytes < _MAPPED_TOGETHER, group)
-        is_mapped_alone = is_short & tf.gather(_has(kinds, _MAPPED), base)
-        composed = self._compose(codes, group, base)
-        composes = is_short & ~is_mapped_alone & (composed >= 0)
+        base_is_mapped = tf.gather(_has(kinds, _MAPPED), base)
+        is_mapped_alone = is_short & base_is_mapped
+        composed = self._compose(texts.codes, group, base)
+        composes = is_short & ~base_is_mapped & (composed >= 0)
 
         becomes_one = composes | is_mapped_alone
-        last_source = tf.gather(tf.math.segment_max(texts.end_sources, group), group)
-        of_group = tf.stack([texts.first_sources, tf.cast(last_source, tf.int32)], 1)
-        kept = is_base | ~becomes_one
+        group_end_source = tf.math.segment_max(texts.end_sources, group)
+        end_source = tf.gather(group_end_source, group)
+        of_group = tf.stack([texts.first_sources, end_source], 1)
+        stands_for_group = is_base & becomes_one
         joined = Normalized(
-            codes=tf.where(composes & is_base, composed, codes),
-            splits=splits,
-            sources=tf.where((is_base & becomes_one)[:, None], of_group, sources),
-        ).keep(kept)
+            codes=tf.where(composes & is_base, composed, texts.codes),
+            splits=texts.splits,
+            sources=tf.where(stands_for_group[:, None], of_group, texts.sources),
+        )
+        kept = is_base | ~becomes_one
+        joined = joined.keep(kept)
         is_mapped = tf.boolean_mask(composes, kept)
         return joined, tf.where(is_mapped, ord("a"), joined.codes)
 
@@ -104,15 +110,19 @@ class LettersWithMarks:
         Returns:
             (M,) int32, -1 where they are nothing.
         """
-        second = tf.minimum(base + 1, tf.size(codes, tf.int64) - 1)
+        last = tf.size(codes, tf.int64) - 1
+        second = tf.minimum(base + 1, last)
         has_second = tf.gather(group, second) == group
-        number = self._pairs.find(pair_keys(tf.gather(codes, base), tf.gather(codes, second)))
+        first_code = tf.gather(codes, base)
+        second_code = tf.gather(codes, second)
+        number = self._pairs.find(pair_keys(first_code, second_code))
         composed = tf.gather(self._composed, tf.maximum(number, 0))
-        return tf.where(has_second & (number >= 0), composed, -1)
+        is_pair = has_second & (number >= 0)
+        return tf.where(is_pair, composed, -1)
 
 
 def _has(kinds: tf.Tensor, bit: int) -> tf.Tensor:
-    return tf.bitwise.bitwise_and(kinds, bit) > 0
+    return kinds & bit > 0
 
 
 def _group(kinds: tf.Tensor, splits: tf.Tensor) -> tf.Tensor:
@@ -125,12 +135,13 @@ def _group(kinds: tf.Tensor, splits: tf.Tensor) -> tf.Tensor:
         (M,) int32.
     """
     is_control = _has(kinds, _CONTROLS)  # nothing attaches to them
-    extends = _has(kinds, _EXTENDS)[1:]
-    is_prepended_to = _has(kinds, _PREPENDS)[:-1] & ~is_control[1:]
-    is_apart = is_control[:-1] | ~(extends | is_prepended_to)
-    begins_text = begins_row(splits, tf.size(kinds, tf.int64))
-    begins_group = begins_text | tf.concat([[True], is_apart], 0)
-    return tf.cumsum(tf.cast(begins_group, tf.int32)) - 1
+    follows_control = previous(is_control, False)
+    follows_prepended = previous(_has(kinds, _PREPENDS), False)
+    is_prepended_to = follows_prepended & ~is_control
+    is_attached = is_prepended_to | _has(kinds, _EXTENDS)
+    begins_group = begins_row(splits) | follows_control | ~is_attached
+    groups_so_far = tf.cumsum(tf.cast(begins_group, tf.int32))
+    return groups_so_far - 1
 
 
 def _kinds(normalize: Normalize, answers: Mapping[str, str]) -> np.ndarray:
@@ -139,10 +150,12 @@ def _kinds(normalize: Normalize, answers: Mapping[str, str]) -> np.ndarray:
     extending, prepended = _attaching(normalize, answers)
     kinds[extending] = _EXTENDS
     kinds[prepended] = _PREPENDS
-    controls = [code for code in ASSIGNED_CODES if not kinds[code] and _is_control(chr(code))]
-    kinds[controls] = _CONTROLS
-    mapped = [ord(character) for character, answer in answers.items() if answer != character]
-    kinds[mapped] |= _MAPPED
+    for code in ASSIGNED_CODES:
+        if kinds[code] == 0 and _is_control(chr(code)):
+            kinds[code] = _CONTROLS
+    for character, answer in answers.items():
+        if answer != character:
+            kinds[ord(character)] |= _MAPPED
     return kinds
 
 
@@ -155,18 +168,21 @@ def _composed_pairs(normalize: Normalize, answers: Mapping[str, str]) -> dict[in
     pairs = {}
     for first, second in _decompositions():
         together = normalize(first + second)
-        if len(together) == 1 and together != answers[first] + answers[second]:
-            pairs[pair_key(ord(first), ord(second))] = ord(together)
+        apart = answers[first] + answers[second]
+        if len(together) == 1 and together != apart:
+            key = pair_key(ord(first), ord(second))
+            pairs[key] = ord(together)
     return pairs
 
 
 def _decompositions() -> Iterator[tuple[str, str]]:
     """The characters that Unicode says are two others."""
     for code in ASSIGNED_CODES:
-        parts = unicodedata.decomposition(chr(code)).split()
-        if len(parts) == 2 and not parts[0].startswith("<"):
-            first, second = (chr(int(part, 16)) for part in parts)
-            yield first, second
+        decomposition = unicodedata.decomposition(chr(code))
+        parts = decomposition.split()
+        if len(parts) == 2 and not decomposition.startswith("<"):
+            first, second = parts
+            yield chr(int(first, 16)), chr(int(second, 16))
 
 
 def _attaching(normalize: Normalize, answers: Mapping[str, str]) -> tuple[list[int], list[int]]:
@@ -179,20 +195,21 @@ def _attaching(normalize: Normalize, answers: Mapping[str, str]) -> tuple[list[i
     if letter is None:
         return [], []
     marked = letter + "\u0301"
+    unmarked = answers[letter]
     end = answers[_LINE_END]
     characters = [chr(code) for code in _MAY_ATTACH]
     with_each_behind = _normalize_all([marked + character for character in characters], normalize)
     with_each_before = _normalize_all([character + marked for character in characters], normalize)
-    extending = [
-        ord(character)
-        for character, answer in zip(characters, with_each_behind, strict=True)
-        if answer != answers[letter] + answers[character] + end
-    ]
-    prepended = [
-        ord(character)
-        for character, answer in zip(characters, with_each_before, strict=True)
-        if answer != answers[character] + answers[letter] + end
-    ]
+    extending = []
+    prepended = []
+    for character, with_it_behind, with_it_before in zip(
+        characters, with_each_behind, with_each_before, strict=True
+    ):
+        alone = answers[character]
+        if with_it_behind != unmarked + alone + end:
+            extending.append(ord(character))
+        if with_it_before != alone + unmarked + end:
+            prepended.append(ord(character))
     return extending, prepended
 
 

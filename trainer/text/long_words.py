@@ -24,19 +24,25 @@ def long_words(text: str, limit: int, normalize: Callable[[str], str]) -> int:
     """
     least = limit // MOST_CHARACTERS + 1
     # Quick to say of most texts.
-    if len(text) < least or max(map(len, text.split()), default=0) < least:
+    if len(text) < least:
+        return 0
+    longest = max(map(len, text.split()), default=0)
+    if longest < least:
         return 0
     count = 0
     for run in re.findall(f"{RUN}{{{least},}}", text):
-        count += sum(length > limit for length in _word_lengths(normalize(run)))
+        for word in _words(normalize(run)):
+            if len(word) > limit:
+                count += 1
     return count
 
 
-def _word_lengths(text: str) -> list[int]:
+def _words(text: str) -> list[str]:
     parted = "".join(" " if _stands_alone(character) else character for character in text)
-    return [len(word) for word in parted.split()]
+    return parted.split()
 
 
 def _stands_alone(character: str) -> bool:
-    is_punctuation = unicodedata.category(character).startswith("P")
-    return is_punctuation or unicodedata.name(character, "").startswith("CJK")
+    if unicodedata.category(character).startswith("P"):
+        return True
+    return unicodedata.name(character, "").startswith("CJK")

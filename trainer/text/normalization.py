@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from tokenizers import normalizers, pre_tokenizers
 
-from trainer.text.characters import CODE_POINTS, PAGE_BITS, PAGE_SIZE, two_levels
+from trainer.text.characters import CODE_POINTS, PAGE_SIZE, two_levels
 
 # Start, stop, size: within a block of that size all code points are treated alike, so only its ends
 # are asked.
@@ -80,13 +80,14 @@ class CodePointTable:
         return "".join(map(self._rename_character, text))
 
     def _rename_character(self, character: str) -> str:
-        code_point = ord(character)
-        page = int(self.pages[code_point >> PAGE_BITS]) << PAGE_BITS
-        entry = int(self.entries[page | code_point & (PAGE_SIZE - 1)])
+        number, within_page = divmod(ord(character), PAGE_SIZE)
+        page_start = self.pages[number] * PAGE_SIZE
+        entry = int(self.entries[page_start + within_page])
         if entry >= 0:
             return chr(entry)
         start, length = _unpack(entry)
-        return "".join(map(chr, self.sequences[start : start + length].tolist()))
+        renamed = self.sequences[start : start + length]
+        return "".join(map(chr, renamed))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +104,7 @@ class Alphabet:
 
     def word(self, text: str) -> str | None:
         """`text` as part of a word, renamed; None when it can never be one."""
-        if not text or not all(character in self.letters for character in text):
+        if not text or not self.letters.keys() >= set(text):
             return None
         return "".join(self.letters[character] for character in text)
 
@@ -127,7 +128,8 @@ def _effects(normalization: Normalization) -> _Effects:
     asked = _ends_of_blocks()
     # One call for all: the separator, which no setting changes, keeps neighbours from being
     # composed or reordered.
-    answers = normalization.normalize("|".join(map(chr, asked))).split("|")
+    parted = "|".join(map(chr, asked))
+    answers = normalization.normalize(parted).split("|")
     kinds = np.zeros(CODE_POINTS, np.uint8)
     others = {}
     for code_point, answer in zip(asked, answers, strict=True):
@@ -136,8 +138,8 @@ def _effects(normalization: Normalization) -> _Effects:
         if kind == _OTHER:
             others[code_point] = answer
     for start, stop, size in _BLOCKS:
-        if size > 1:
-            _fill_blocks(kinds[start:stop].reshape(-1, size), start, stop)
+        blocks = kinds[start:stop].reshape(-1, size)
+        _fill_blocks(blocks, start, stop)
     return _Effects(kinds, others)
 
 
@@ -145,10 +147,12 @@ def _ends_of_blocks() -> list[int]:
     """The code points that the normaliser is asked for, in order."""
     asked: set[int] = set()
     for start, stop, size in _BLOCKS:
+        last_of_first = start + size - 1
         asked.update(range(start, stop, size))
-        asked.update(range(start + size - 1, stop, size))
-    surrogates_and_separator = {*range(0xD800, 0xE000), ord("|")}
-    return sorted(asked - surrogates_and_separator)
+        asked.update(range(last_of_first, stop, size))
+    asked.difference_update(range(0xD800, 0xE000))  # surrogates
+    asked.discard(ord("|"))  # the separator
+    return sorted(asked)
 
 
 def _kind_of_effect(character: str, answer: str) -> int:
@@ -166,7 +170,11 @@ def _fill_blocks(kinds: np.ndarray, start: int, stop: int) -> None:
         kinds: (blocks, size) uint8, changed in place.
         start, stop: the code points, for the message.
     """
-    first, last = kinds[:, 0], kinds[:, -1]
+    size = kinds.shape[1]
+    if size == 1:
+        return
+    first = kinds[:, 0]
+    last = kinds[:, -1]
     if (first != last).any() or (first == _OTHER).any():
         raise AssertionError(
             f"this release of tokenizers treats U+{start:X} to U+{stop - 1:X} unevenly:"
@@ -180,15 +188,19 @@ def _kinds() -> np.ndarray:
     """(1114112,) uint8: letter, isolated or space, as Hugging Face's pre-tokeniser splits."""
     # the rest: ideographs, Hangul, private use, no punctuation
     ranges = ((0, 0x4E00), (0xA000, 0xAC00), (0xF900, 0x20000))
-    asked = [chr(code) for start, stop in ranges for code in range(start, stop)]
+    asked: list[str] = []
+    for start, stop in ranges:
+        asked += map(chr, range(start, stop))
     between_letters = "a" + "a".join(asked) + "a"
     split = pre_tokenizers.BertPreTokenizer().pre_tokenize_str(between_letters)
-    pieces = [piece for piece, _ in split]
-    isolated = [ord(piece) for piece in pieces if len(piece) == 1 and piece != "a"]
-    spaces = [ord(character) for character in set(asked).difference("".join(pieces))]
     kinds = np.zeros(CODE_POINTS, np.uint8)
-    kinds[isolated] = _ISOLATED_KIND
-    kinds[spaces] = _SPACE_KIND
+    spaces = set(asked)
+    for piece, _ in split:
+        spaces.difference_update(piece)
+        if len(piece) == 1 and piece != "a":
+            kinds[ord(piece)] = _ISOLATED_KIND
+    for character in spaces:
+        kinds[ord(character)] = _SPACE_KIND
     return kinds
 
 
@@ -196,7 +208,8 @@ def _kinds() -> np.ndarray:
 def _standing_alone(normalization: Normalization) -> tuple[frozenset[str], frozenset[str]]:
     """Letters that are always spaced out (ideographs), and which of them are also in words."""
     effects = _effects(normalization)
-    spaced = set(map(chr, np.flatnonzero(effects.kinds == _SPACED).tolist()))
+    spaced_codes = np.flatnonzero(effects.kinds == _SPACED)
+    spaced = set(map(chr, spaced_codes))
     in_words: set[str] = set()
     for answer in effects.others.values():
         if _is_spaced(answer):
@@ -225,10 +238,12 @@ def make_alphabet(characters: Iterable[str], normalization: Normalization) -> Al
     isolated_names = map(chr, _isolated_names())
     for character in sorted(set(characters)):
         kind = kinds[ord(character)]
-        if kind == _ISOLATED_KIND or character in spaced:
+        is_spaced = character in spaced
+        if kind == _ISOLATED_KIND or is_spaced:
             keeps_name = character.isascii()
             isolated[character] = character if keeps_name else next(isolated_names)
-        if kind == _LETTER_KIND and (character not in spaced or character in also_in_words):
+        is_in_words = character in also_in_words or not is_spaced
+        if kind == _LETTER_KIND and is_in_words:
             keeps_name = character.isascii() and character.isalnum()
             letters[character] = character if keeps_name else next(letter_names)
     return Alphabet(letters, isolated)
@@ -236,17 +251,27 @@ def make_alphabet(characters: Iterable[str], normalization: Normalization) -> Al
 
 def _letter_names() -> Iterator[int]:
     """Code points that are word characters to every ICU, shortest in UTF-8 first."""
-    latin = (code for code in range(0xC0, 0x250) if code not in (0xD7, 0xF7))
-    cyrillic = (code for code in range(0x400, 0x530) if not 0x482 <= code <= 0x489)
-    private_use = range(UNKNOWN_LETTER + 1, 0xF900)
-    more_private_use = range(0xF0000, 0xFFFFE)
-    return itertools.chain(latin, cyrillic, private_use, more_private_use)
+    return itertools.chain(
+        # Latin, without the signs of multiplication and division
+        range(0xC0, 0xD7),
+        range(0xD8, 0xF7),
+        range(0xF8, 0x250),
+        # Cyrillic, without its marks
+        range(0x400, 0x482),
+        range(0x48A, 0x530),
+        # private use
+        range(UNKNOWN_LETTER + 1, 0xF900),
+        range(0xF0000, 0xFFFFE),
+    )
 
 
 def _isolated_names() -> Iterator[int]:
     """Ideographs: code points that FastWordpiece splits off by number, whatever its ICU."""
-    blocks = (range(UNKNOWN_ISOLATED + 1, 0x4DC0), range(0x4E00, 0xA000), range(0x20000, 0x2A6E0))
-    return itertools.chain(*blocks)
+    return itertools.chain(
+        range(UNKNOWN_ISOLATED + 1, 0x4DC0),
+        range(0x4E00, 0xA000),
+        range(0x20000, 0x2A6E0),
+    )
 
 
 def make_table(alphabet: Alphabet, normalization: Normalization) -> CodePointTable:
@@ -256,11 +281,12 @@ def make_table(alphabet: Alphabet, normalization: Normalization) -> CodePointTab
     entries = names.copy()
     entries[effects.kinds == _REMOVED] = _pack(0, 0)
     # FastWordpiece needs no spaces to split these off
-    isolated = {character: ord(name) for character, name in alphabet.isolated.items()}
     entries[effects.kinds == _SPACED] = UNKNOWN_ISOLATED
-    for character, name in isolated.items():
+    isolated = {}
+    for character, new_name in alphabet.isolated.items():
+        isolated[character] = ord(new_name)
         if effects.kinds[ord(character)] == _SPACED:
-            entries[ord(character)] = name
+            entries[ord(character)] = ord(new_name)
     sequences: list[int] = []
     packed: dict[str, int] = {}
     for code_point, answer in effects.others.items():
@@ -272,7 +298,8 @@ def make_table(alphabet: Alphabet, normalization: Normalization) -> CodePointTab
             if answer not in packed:
                 packed[answer] = _add_sequence(answer, names, sequences)
             entries[code_point] = packed[answer]
-    return CodePointTable(*two_levels(entries), np.array(sequences or [SPACE], np.int32))
+    pages, page_entries = two_levels(entries)
+    return CodePointTable(pages, page_entries, np.array(sequences or [SPACE], np.int32))
 
 
 def _names(alphabet: Alphabet) -> np.ndarray:
@@ -281,11 +308,12 @@ def _names(alphabet: Alphabet) -> np.ndarray:
     names = np.full(CODE_POINTS, UNKNOWN_LETTER, np.int32)
     names[kinds == _ISOLATED_KIND] = UNKNOWN_ISOLATED
     names[kinds == _SPACE_KIND] = SPACE
-    for character, name in alphabet.isolated.items():
-        if kinds[ord(character)] == _ISOLATED_KIND:
-            names[ord(character)] = ord(name)
-    for character, name in alphabet.letters.items():
-        names[ord(character)] = ord(name)
+    for character, new_name in alphabet.isolated.items():
+        code = ord(character)
+        if kinds[code] == _ISOLATED_KIND:
+            names[code] = ord(new_name)
+    for character, new_name in alphabet.letters.items():
+        names[ord(character)] = ord(new_name)
     return names
 
 

@@ -26,9 +26,10 @@ class Normalized(NamedTuple):
     @classmethod
     def unchanged(cls, characters: tf.RaggedTensor) -> Normalized:
         """Texts as they are, (B, None) int32."""
-        place = tf.range(tf.size(characters.values))
+        codes = characters.values
+        place = tf.range(tf.size(codes))
         sources = tf.stack([place, place + 1], 1)
-        return cls(characters.values, characters.row_splits, sources)
+        return cls(codes, characters.row_splits, sources)
 
     @property
     def first_sources(self) -> tf.Tensor:

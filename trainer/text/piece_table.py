@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import tensorflow as tf
 
-from trainer.text.flat_arrays import count_before, indices_of, put, to_strings
+from trainer.text.flat_arrays import count_before, indices_of, put, ranges, to_strings
 from trainer.text.integer_table import IntegerTable
 
 _HASHES = 2**62
@@ -26,7 +25,8 @@ class PieceTable:
         """Takes the pieces' texts, each once, and the token of each."""
         self._texts = tf.constant(texts)
         self._ids = tf.constant(ids, tf.int32)
-        self._table = IntegerTable(tf.strings.to_hash_bucket_fast(self._texts, _HASHES).numpy())
+        hashes = _hashes(self._texts)
+        self._table = IntegerTable(hashes.numpy())
 
     def tokens(self, pieces: tf.Tensor, split: SplitPieces) -> PieceTokens:
         """The tokens of pieces.
@@ -35,29 +35,34 @@ class PieceTable:
             pieces: (n,) string, none empty.
             split: finds the tokens of pieces that the table does not have.
         """
-        row = self._table.find(tf.strings.to_hash_bucket_fast(pieces, _HASHES))
-        place = tf.maximum(row, 0)
-        is_same = tf.gather(self._texts, place) == pieces  # not only of the same hash
-        known = (row >= 0) & is_same
-        whole = tf.gather(self._ids, place)
+        row = self._table.find(_hashes(pieces))
+        entry = tf.maximum(row, 0)
+        is_same = tf.gather(self._texts, entry) == pieces  # not only of the same hash
+        is_known = (row >= 0) & is_same
+        whole = tf.gather(self._ids, entry)
         count = tf.size(pieces, tf.int64)
 
         def split_rest() -> PieceTokens:
-            rest, number = tf.unique(tf.boolean_mask(pieces, ~known))
+            places = indices_of(~is_known)
+            rest, number = tf.unique(tf.gather(pieces, places))
             tokens, splits = split(rest)
             # Tokens of the rest stand behind those of the table: here each piece has its range.
-            places = indices_of(~known)
             all_tokens = tf.concat([whole, tokens], 0)
-            place_in_whole = tf.range(count)
-            start = put(place_in_whole, places, count + tf.gather(splits[:-1], number))
-            limit = put(place_in_whole + 1, places, count + tf.gather(splits[1:], number))
-            taken = tf.ragged.range(start, limit, row_splits_dtype=tf.int64)
+            rest_splits = splits + count
+            rest_start = tf.gather(rest_splits, number)
+            rest_limit = tf.gather(rest_splits, number + 1)
+            start = tf.range(count)
+            limit = start + 1
+            taken = ranges(
+                put(start, places, rest_start),
+                put(limit, places, rest_limit),
+            )
             return tf.gather(all_tokens, taken.values), taken.row_splits
 
         def whole_pieces_only() -> PieceTokens:
             return whole, tf.range(count + 1)
 
-        return tf.cond(tf.reduce_all(known), whole_pieces_only, split_rest)
+        return tf.cond(tf.reduce_all(is_known), whole_pieces_only, split_rest)
 
     def tokens_of_texts(
         self, codes: tf.Tensor, splits: tf.Tensor, is_cut: tf.Tensor, split: SplitPieces
@@ -74,9 +79,16 @@ class PieceTable:
         """
         end = tf.size(codes, tf.int64)
         piece_starts = tf.concat([indices_of(is_cut), [end]], 0)
-        ids, piece_splits = self.tokens(to_strings(codes, piece_starts), split)
-        pieces_before_text = tf.gather(count_before(is_cut), splits)
+        pieces = to_strings(codes, piece_starts)
+        ids, piece_splits = self.tokens(pieces, split)
+        pieces_before = count_before(is_cut)
+        pieces_before_text = tf.gather(pieces_before, splits)
         return ids, tf.gather(piece_splits, pieces_before_text)
+
+
+def _hashes(pieces: tf.Tensor) -> tf.Tensor:
+    """(n,) string -> (n,) int64."""
+    return tf.strings.to_hash_bucket_fast(pieces, _HASHES)
 
 
 def whole_pieces(texts: Sequence[bytes], ids: Sequence[int], split: SplitPieces) -> PieceTable:
@@ -89,12 +101,12 @@ def whole_pieces(texts: Sequence[bytes], ids: Sequence[int], split: SplitPieces)
     """
     split_in_graph = tf.function(split, autograph=False)
     tokens, splits = split_in_graph(tf.constant(texts))
-    starts = splits[:-1].numpy()
-    lengths = np.diff(splits.numpy())
-    first_tokens = tokens.numpy()[starts]
-    is_itself = (lengths == 1) & (first_tokens == np.array(ids))
-    places = np.flatnonzero(is_itself).tolist()
-    return PieceTable(
-        texts=[texts[place] for place in places],
-        ids=[ids[place] for place in places],
-    )
+    first_token = tf.gather(tokens, splits[:-1])
+    lengths = splits[1:] - splits[:-1]
+    is_itself = (lengths == 1) & (first_token == ids)
+    whole_texts = []
+    whole_ids = []
+    for place in indices_of(is_itself).numpy():
+        whole_texts.append(texts[place])
+        whole_ids.append(ids[place])
+    return PieceTable(whole_texts, whole_ids)

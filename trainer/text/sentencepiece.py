@@ -17,7 +17,7 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypedDict
 
 import numpy as np
@@ -75,9 +75,10 @@ class SentencePieceTokenizer(Tokenizer):
         _check_pre_tokenizer(backend)
         steps = _steps(backend)
         model: _Model = backend.content["model"]
+        pieces, scores_of_pieces = zip(*model["vocab"], strict=True)
+        scores = np.array(scores_of_pieces)
         # of equal pieces the last counts
-        ids = {piece: id for id, (piece, _) in enumerate(model["vocab"])}
-        scores = np.array([score for _, score in model["vocab"]])
+        ids = {piece: id for id, piece in enumerate(pieces)}
         self.template = backend.template
         self.mask_id = backend.mask_id
         self.eos_id = backend.eos_id
@@ -91,7 +92,8 @@ class SentencePieceTokenizer(Tokenizer):
         with tf.device("CPU:0"):
             self._normalizer = SentencePieceNormalizer(steps)
             self._punctuation = CodePointMap(*punctuation())
-            self._take_vocabulary(ids, scores, silent={*backend.special, self.unk_id})
+            silent = {*backend.special, self.unk_id}
+            self._take_vocabulary(ids, scores, silent)
         self.fingerprint = self._make_fingerprint(scores)
 
     def _take_vocabulary(
@@ -104,24 +106,25 @@ class SentencePieceTokenizer(Tokenizer):
             scores: (V,) float64, of each id.
             silent: tokens that write nothing.
         """
-        ids = {piece: id for piece, id in ids.items() if piece}
-        neighbours = {
-            pair_key(ord(first), ord(second))
-            for piece in ids
-            for first, second in itertools.pairwise(piece)
-        }
         widths = [len(piece) for piece in self.vocabulary]
         widths[self.unk_id] = 1
         texts = [piece.replace(MARK, " ") for piece in self.vocabulary]
         for id in silent:
             texts[id] = ""
-        self._neighbours = IntegerTable(np.array(sorted(neighbours), np.int64))
         self._widths = tf.constant(widths, tf.int32)
         self._texts = tf.constant(texts)
+
+        ids = {piece: id for piece, id in ids.items() if piece}
+        neighbours = _neighbours(ids)
+        self._neighbours = IntegerTable(np.array(neighbours, np.int64))
         self._lattice = UnigramLattice(ids, scores, self.unk_id)
-        known = {piece: id for piece, id in ids.items() if id != self.unk_id}
-        pieces = [piece.encode() for piece in known]
-        self._table = whole_pieces(pieces, list(known.values()), self._lattice.best_tokens)
+        known_pieces = []
+        known_ids = []
+        for piece, id in ids.items():
+            if id != self.unk_id:
+                known_pieces.append(piece.encode())
+                known_ids.append(id)
+        self._table = whole_pieces(known_pieces, known_ids, self._lattice.best_tokens)
 
     def _make_fingerprint(self, scores: np.ndarray) -> str:
         """The tables are part of it: a release of `tokenizers` may know other characters."""
@@ -160,8 +163,10 @@ class SentencePieceTokenizer(Tokenizer):
         """
         with tf.device("CPU:0"):
             ids = keep_ids_below(ids, tf.size(self._texts))
-            written = ids.with_values(tf.gather(self._texts, ids.values))
-            return tf.strings.regex_replace(tf.strings.reduce_join(written, axis=1), "^ ", "")
+            texts = tf.gather(self._texts, ids.values)
+            rows = ids.with_values(texts)
+            joined = tf.strings.reduce_join(rows, axis=1)
+            return tf.strings.regex_replace(joined, "^ ", "")
 
     def _split(self, texts: tf.Tensor, *, with_offsets: bool) -> Spans:
         characters = tf.strings.unicode_decode(texts, "UTF-8")
@@ -171,12 +176,15 @@ class SentencePieceTokenizer(Tokenizer):
             return self._split_words(normalized, origins, with_offsets=with_offsets)
 
         def split(parts: tf.Tensor) -> Spans:
-            part = Normalized.unchanged(tf.strings.unicode_decode(parts, "UTF-8"))
+            decoded = tf.strings.unicode_decode(parts, "UTF-8")
+            part = Normalized.unchanged(decoded)
             return self._split_words(part, part.splits, with_offsets=with_offsets)
 
         encoded = to_strings(normalized.codes, normalized.splits)
         spans = around_added(encoded, self._normalized_added, "UTF8_CHAR", split, clean=True)
-        return to_source(spans, normalized, origins) if with_offsets else spans
+        if not with_offsets:
+            return spans
+        return to_source(spans, normalized, origins)
 
     def _split_words(self, texts: Normalized, origins: tf.Tensor, *, with_offsets: bool) -> Spans:
         """Tokenizes normalised texts without added tokens.
@@ -187,41 +195,53 @@ class SentencePieceTokenizer(Tokenizer):
             with_offsets: False: starts, ends and words are empty.
         """
         marked = mark_words(texts)
-        count = tf.size(marked.codes, tf.int64)
         opens_word = marked.codes == ord(MARK)
-        pair = pair_keys(marked.codes[:-1], marked.codes[1:])
-        are_neighbours = self._neighbours.find(pair) >= 0
-        is_cut = opens_word | tf.concat([[True], ~are_neighbours], 0)[:count]
+        pairs = pair_keys(previous(marked.codes, 0), marked.codes)
+        are_neighbours = self._neighbours.find(pairs) >= 0
         ids, splits = self._table.tokens_of_texts(
-            marked.codes, marked.splits, is_cut, self._lattice.best_tokens
+            marked.codes,
+            marked.splits,
+            opens_word | ~are_neighbours,
+            self._lattice.best_tokens,
         )
 
         widths = tf.gather(self._widths, ids)
-        starts = tf.cumsum(widths) - widths  # in characters of all marked texts
+        ends = tf.cumsum(widths)  # in characters of all marked texts
+        starts = ends - widths
         # A word's neighbouring unknown characters are one token.
         is_unknown = ids == self.unk_id
         follows_unknown = previous(is_unknown, False)
-        starts_word = tf.gather(opens_word, starts)
-        kept = ~(is_unknown & follows_unknown & ~starts_word)
+        begins_word = tf.gather(opens_word, starts)
+        goes_on = is_unknown & follows_unknown & ~begins_word
+        kept = ~goes_on
         splits = tf.gather(count_before(kept), splits)
         ids = tf.boolean_mask(ids, kept)
         if not with_offsets:
             return Spans.without_places(ids, splits)
         starts = tf.boolean_mask(starts, kept)
-        ends = following(starts, tf.cast(count, tf.int32))
+        ends = following(starts, tf.size(marked.codes))
         spans = Spans(ids, splits, starts, ends, words=ids[:0])
         return place_tokens(spans, marked, origins, self._punctuation)
+
+
+def _neighbours(pieces: Iterable[str]) -> list[int]:
+    """Keys of the characters that stand side by side in a piece, sorted."""
+    neighbours = set()
+    for piece in pieces:
+        for first, second in itertools.pairwise(piece):
+            neighbours.add(pair_key(ord(first), ord(second)))
+    return sorted(neighbours)
 
 
 def _normalized_added(backend: Backend) -> Added | None:
     """What finds the added tokens that are looked for in normalised texts."""
     step = backend.content["normalizer"]
     normalizer = hugging_face_normalizer([step] if step else [])
-    tokens = [
-        (token, normalizer.normalize_str(token.content))
-        for token in backend.added_tokens
-        if token.normalized
-    ]
+    tokens = []
+    for token in backend.added_tokens:
+        if token.normalized:
+            content = normalizer.normalize_str(token.content)
+            tokens.append((token, content))
     return make_added(tokens, RAW_SPACES)
 
 
@@ -286,8 +306,9 @@ def _is_of_spaces(step: Step) -> bool:
 
 def _replaces_pair(step: Step) -> bool:
     old = step["pattern"].get("String", "")
-    is_pair = len(old) == 2 and old[0] == old[1]
-    return is_pair and len(step["content"]) == 1
+    if len(old) != 2 or len(step["content"]) != 1:
+        return False
+    return old[0] == old[1]
 
 
 def _check_pre_tokenizer(backend: Backend) -> None:

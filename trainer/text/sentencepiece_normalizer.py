@@ -21,7 +21,15 @@ from trainer.text.characters import (
     CodePointMap,
     two_levels,
 )
-from trainer.text.flat_arrays import begins_row, every_other, previous, splits_of
+from trainer.text.flat_arrays import (
+    begins_row,
+    every_other,
+    following,
+    places_of,
+    previous,
+    ranges,
+    splits_of,
+)
 from trainer.text.letters_with_marks import SEPARATOR, LettersWithMarks
 from trainer.text.normalized import Normalized
 
@@ -65,17 +73,17 @@ class SentencePieceNormalizer:
         """
         self.pairs = [_pair(step) for step in steps if step["type"] == "Replace"]
         self.steps = [step for step in steps if step["type"] in BY_CHARACTER]
+        kinds = {step["type"] for step in self.steps}
         answers = _answers(self.steps)
         table = _character_table(answers)
         self.table_bytes = b"".join(array.tobytes() for array in table)
         self._entries = CodePointMap(table.pages, table.entries)
         self._sequences = tf.constant(table.sequences)
         self._letters_with_marks = None
-        kinds = {step["type"] for step in self.steps}
         # Where accents are gone before it, the character map meets no marks.
         if "Precompiled" in kinds and "StripAccents" not in kinds:
-            normalize = hugging_face_normalizer(self.steps).normalize_str
-            self._letters_with_marks = LettersWithMarks(normalize, answers)
+            normalizer = hugging_face_normalizer(self.steps)
+            self._letters_with_marks = LettersWithMarks(normalizer.normalize_str, answers)
 
     def normalize(self, characters: tf.RaggedTensor) -> Normalized:
         """The normalised texts of (B, None) int32."""
@@ -88,14 +96,16 @@ class SentencePieceNormalizer:
 
         packed = self._entries.look_up(to_map)
         stays = packed < 0
-        lengths = tf.where(stays, 1, tf.bitwise.bitwise_and(packed, _LENGTH_MASK))
-        first = tf.where(stays, 0, tf.bitwise.right_shift(packed, _LENGTH_BITS))
-        taken = tf.ragged.range(first, first + lengths, row_splits_dtype=tf.int64)
+        packed = tf.where(stays, 1, packed)  # one character, which is not looked at
+        first = tf.bitwise.right_shift(packed, _LENGTH_BITS)
+        length = packed & _LENGTH_MASK
+        taken = ranges(first, first + length)
         origin = taken.value_rowids()
         unmapped = tf.gather(texts.codes, origin)
         mapped = tf.gather(self._sequences, taken.values)
+        is_unmapped = tf.gather(stays, origin)
         return Normalized(
-            codes=tf.where(tf.gather(stays, origin), unmapped, mapped),
+            codes=tf.where(is_unmapped, unmapped, mapped),
             splits=tf.gather(taken.row_splits, texts.splits),
             sources=tf.gather(texts.sources, origin),
         )
@@ -103,36 +113,45 @@ class SentencePieceNormalizer:
 
 def mark_words(texts: Normalized) -> Normalized:
     """White space left out, and a mark before each word that has none of its own."""
-    codes, splits, sources = texts
-    white_codes = tf.constant([ord(character) for character in WHITE_SPACE])
-    is_white = tf.reduce_any(codes[:, None] == white_codes, 1)
-    count = tf.size(codes, tf.int64)
-    begins_word = ~is_white & (begins_row(splits, count) | previous(is_white, True))
-    gets_mark = begins_word & (codes != ord(MARK))
-    copies = tf.where(is_white, 0, tf.where(gets_mark, 2, 1))
-    origin = tf.repeat(tf.range(count), copies)
-    first_copy = splits_of(tf.cast(copies, tf.int64))
-    is_first_copy = tf.range(tf.size(origin, tf.int64)) == tf.gather(first_copy, origin)
-    is_mark = tf.gather(gets_mark, origin) & is_first_copy
-    sources = tf.gather(sources, origin)
+    mark = ord(MARK)
+    is_white = _is_white(texts.codes)
+    opens = begins_row(texts.splits) | previous(is_white, True)
+    begins_word = opens & ~is_white
+    gets_mark = begins_word & (texts.codes != mark)
+    is_kept = tf.cast(~is_white, tf.int64)
+    copies = is_kept + tf.cast(gets_mark, tf.int64)
+    origin = tf.repeat(places_of(copies), copies)
+    first_copy = splits_of(copies)
+    is_first_copy = places_of(origin) == tf.gather(first_copy, origin)
+    is_mark = is_first_copy & tf.gather(gets_mark, origin)
+    codes = tf.gather(texts.codes, origin)
+    sources = tf.gather(texts.sources, origin)
     nowhere = sources[:, :1]  # from a character to itself: the mark has no length
     return Normalized(
-        codes=tf.where(is_mark, ord(MARK), tf.gather(codes, origin)),
-        splits=tf.gather(first_copy, splits),
+        codes=tf.where(is_mark, mark, codes),
+        splits=tf.gather(first_copy, texts.splits),
         sources=tf.where(is_mark[:, None], nowhere, sources),
     )
 
 
+def _is_white(codes: tf.Tensor) -> tf.Tensor:
+    """(M,) int32 -> (M,) bool."""
+    white_codes = list(map(ord, WHITE_SPACE))
+    return tf.reduce_any(codes[:, None] == white_codes, 1)
+
+
 def hugging_face_normalizer(steps: Sequence[Mapping[str, object]]) -> normalizers.Normalizer:
     """The normaliser of some steps, as the `tokenizers` library runs it."""
-    content = json.loads(BackendTokenizer(models.WordLevel({"": 0}, "")).to_str())
+    any_model = models.WordLevel({"": 0}, "")
+    content = json.loads(BackendTokenizer(any_model).to_str())
     content["normalizer"] = {"type": "Sequence", "normalizers": list(steps)}
     return BackendTokenizer.from_str(json.dumps(content)).normalizer
 
 
 def _pair(step: Step) -> tuple[int, int]:
     """The character that stands twice, and the one that takes their place."""
-    return ord(step["pattern"]["String"][0]), ord(step["content"])
+    double = step["pattern"]["String"]
+    return ord(double[0]), ord(step["content"])
 
 
 def _replace_pairs(texts: Normalized, double: int, single: int) -> Normalized:
@@ -145,20 +164,20 @@ def _replace_pairs(texts: Normalized, double: int, single: int) -> Normalized:
     """
 
     def replace() -> Normalized:
-        codes, splits, _ = texts
-        begins_text = begins_row(splits, tf.size(codes, tf.int64))
-        is_double = codes == double
-        followed = is_double[:-1] & is_double[1:] & ~begins_text[1:]
-        opens_pair = every_other(tf.concat([followed, [False]], 0))
+        ends_text = following(begins_row(texts.splits), True)
+        is_followed = following(is_double, False) & ~ends_text
+        opens_pair = every_other(is_double & is_followed)
         ends = texts.end_sources + tf.cast(opens_pair, tf.int32)
         replaced = Normalized(
-            codes=tf.where(opens_pair, single, codes),
-            splits=splits,
+            codes=tf.where(opens_pair, single, texts.codes),
+            splits=texts.splits,
             sources=tf.stack([texts.first_sources, ends], 1),
         )
-        return replaced.keep(~previous(opens_pair, False))
+        is_gone = previous(opens_pair, False)
+        return replaced.keep(~is_gone)
 
-    return tf.cond(tf.reduce_any(texts.codes == double), replace, lambda: texts)
+    is_double = texts.codes == double
+    return tf.cond(tf.reduce_any(is_double), replace, lambda: texts)
 
 
 def _answers(steps: Sequence[Step]) -> dict[str, str]:
@@ -167,7 +186,8 @@ def _answers(steps: Sequence[Step]) -> dict[str, str]:
     if not steps:
         return dict(zip(asked, asked, strict=True))
     normalizer = hugging_face_normalizer(steps)
-    answers = normalizer.normalize_str(SEPARATOR.join(asked)).split(SEPARATOR)
+    answer_of_all = normalizer.normalize_str(SEPARATOR.join(asked))
+    answers = answer_of_all.split(SEPARATOR)
     index = asked.index(SEPARATOR)  # itself two empty answers
     answers[index : index + 2] = [SEPARATOR]
     return dict(zip(asked, answers, strict=True))
@@ -181,7 +201,9 @@ def _character_table(answers: Mapping[str, str]) -> _CharacterTable:
         if answer == character:
             continue
         if answer not in packed:
-            packed[answer] = len(sequences) << _LENGTH_BITS | len(answer)
+            start = len(sequences) << _LENGTH_BITS
+            packed[answer] = start | len(answer)
             sequences += map(ord, answer)
         entries[ord(character)] = packed[answer]
-    return _CharacterTable(*two_levels(entries), np.array(sequences or [0], np.int32))
+    pages, page_entries = two_levels(entries)
+    return _CharacterTable(pages, page_entries, np.array(sequences or [0], np.int32))

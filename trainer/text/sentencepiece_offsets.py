@@ -32,18 +32,20 @@ def place_tokens(
     starts = tf.gather(marked.first_sources, first) - origin
     ends = tf.gather(marked.end_sources, last) - origin
 
+    before = tf.maximum(first - 1, 0)
     code = tf.gather(marked.codes, first)
-    code_before = tf.gather(marked.codes, tf.maximum(first - 1, 0))
+    code_before = tf.gather(marked.codes, before)
     # a character is a word of its own to taggers, whatever piece it is in, where it is one of these
     around = tf.stack([code, code_before])
     is_punctuation = punctuation.look_up(around) > 0
     stands_alone = is_ideograph(around) | is_punctuation
     follows_mark = code_before == mark
     opens_word = has_mark | follows_mark | tf.reduce_any(stands_alone, 0)
+    words = tf.cast(opens_word, tf.int32)
     return spans._replace(
         starts=starts,
         ends=tf.where(is_mark_alone, starts, ends),
-        words=tf.where(is_mark_alone, -1, tf.cast(opens_word, tf.int32)),
+        words=tf.where(is_mark_alone, -1, words),
     )
 
 
@@ -58,9 +60,11 @@ def to_source(spans: Spans, normalized: Normalized, origins: tf.Tensor) -> Spans
     text = spans.rows()
     origin = of_row(origins, text)
     text_start = of_row(normalized.splits, text)
-    text_last = of_row(normalized.splits[1:] - 1, text)
-    first = tf.minimum(text_start + spans.starts, text_last)
-    last = tf.maximum(text_start + spans.ends - 1, text_start)
+    text_end = of_row(normalized.splits, text + 1)
+    first = text_start + spans.starts
+    last = text_start + spans.ends - 1
+    first = tf.minimum(first, text_end - 1)
+    last = tf.maximum(last, text_start)
     starts = tf.gather(normalized.first_sources, first) - origin
     ends = tf.gather(normalized.end_sources, last) - origin
     is_nowhere = spans.ends <= spans.starts  # a mark of a space alone

@@ -31,7 +31,10 @@ class Template(NamedTuple):
 
     def size(self, *, pair: bool) -> int:
         """How many special tokens a row has."""
-        return len(self.before) + len(self.after) + (len(self.between) if pair else 0)
+        size = len(self.before) + len(self.after)
+        if pair:
+            size += len(self.between)
+        return size
 
     def filled(self, value: int, *, last: int | None = None) -> Template:
         """The same with a value in place of each token.

@@ -13,8 +13,8 @@ import tensorflow as tf
 from trainer.text.flat_arrays import (
     count_before,
     fill_at,
-    indices_of,
     make_ragged,
+    places_of,
     put,
     splits_of,
 )
@@ -26,6 +26,7 @@ _UNKNOWN_PENALTY = 10  # below the lowest score
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 _INVERSE = np.uint64(pow(int(_BASE), -1, 2**64))
 _HASH_BITS = 2**63 - 1
+_IMPOSSIBLE = np.float64("-inf")  # the score of no token
 _VECTOR = tf.TensorShape([None])
 
 
@@ -41,12 +42,14 @@ class UnigramLattice:
             unk_id: the token of a character that no piece has.
         """
         id_of_hash = {_hash(piece): id for piece, id in ids.items() if id != unk_id}
+        hashes = np.array(list(id_of_hash))
+        known_ids = list(id_of_hash.values())
         self._unk_id = unk_id
         self._longest = max(map(len, ids))
         self._scores = tf.constant(scores)
         self._unknown_score = float(scores.min()) - _UNKNOWN_PENALTY
-        self._hashes = IntegerTable(np.array(list(id_of_hash)))
-        self._ids = tf.constant(list(id_of_hash.values()), tf.int32)
+        self._hashes = IntegerTable(hashes)
+        self._ids = tf.constant(known_ids, tf.int32)
 
     def best_tokens(self, pieces: tf.Tensor) -> PieceTokens:
         """The likeliest tokens of each of (U,) strings, none empty.
@@ -56,7 +59,8 @@ class UnigramLattice:
         """
         lengths = tf.strings.length(pieces, unit="UTF8_CHAR")
         longest_first = tf.argsort(lengths, direction="DESCENDING", stable=True)
-        decoded = tf.strings.unicode_decode(tf.gather(pieces, longest_first), "UTF-8")
+        sorted_pieces = tf.gather(pieces, longest_first)
+        decoded = tf.strings.unicode_decode(sorted_pieces, "UTF-8")
         candidates = self._candidates(decoded)  # (n, P)
         best = self._best_last_tokens(decoded, candidates)  # (n,)
         ends_token = self._token_ends(decoded, best)
@@ -66,7 +70,8 @@ class UnigramLattice:
             batch_dims=1,
         )
         splits = tf.gather(count_before(ends_token), decoded.row_splits)
-        as_given = tf.gather(make_ragged(tokens, splits), tf.argsort(longest_first))
+        sorted_rows = make_ragged(tokens, splits)
+        as_given = tf.gather(sorted_rows, tf.argsort(longest_first))
         return as_given.values, as_given.row_splits
 
     def _candidates(self, decoded: tf.RaggedTensor) -> tf.Tensor:
@@ -83,35 +88,40 @@ class UnigramLattice:
         inverse_powers = _powers(_INVERSE, exponents)
         in_piece = tf.ragged.range(lengths).values  # (n,), place of each character
         codes = tf.cast(decoded.values, tf.int64)
-        sums = splits_of(codes * tf.gather(powers, in_piece))
+        terms = codes * tf.gather(powers, in_piece)
+        sums = splits_of(terms)
 
-        place = tf.range(tf.size(codes, tf.int64))[:, None]  # (n, 1)
-        length = tf.range(self._longest, 0, -1, dtype=tf.int64)[None, :]  # (1, P)
+        end = places_of(codes)[:, None] + 1  # (n, 1)
+        length = tf.range(self._longest, 0, -1, dtype=tf.int64)  # (P,)
         is_inside = length <= in_piece[:, None] + 1
-        begin = tf.where(is_inside, place + 1 - length, place)
+        begin = end - tf.where(is_inside, length, 1)
         # A difference of sums is the hash of what stands between, times a power.
-        shifted_hash = tf.gather(sums, place + 1) - tf.gather(sums, begin)
+        shifted_hashes = tf.gather(sums, end) - tf.gather(sums, begin)
         shift = tf.gather(in_piece, begin)
-        hashes = shifted_hash * tf.gather(inverse_powers, shift)
-        ids = tf.where(is_inside, self._ids_of_hashes(hashes), -1)
-        alone = ids[:, -1:]
-        alone = tf.where(alone < 0, self._unk_id, alone)
-        return tf.concat([ids[:, :-1], alone], 1)
+        hashes = shifted_hashes * tf.gather(inverse_powers, shift)
+        ids = self._ids_of_hashes(hashes)
+        ids = tf.where(is_inside, ids, -1)
+        of_several = ids[:, :-1]
+        of_one = ids[:, -1:]
+        of_one = tf.where(of_one < 0, self._unk_id, of_one)
+        return tf.concat([of_several, of_one], 1)
 
     def _ids_of_hashes(self, hashes: tf.Tensor) -> tf.Tensor:
         """(n, P) int64 -> (n, P) int32, the token with each hash, -1 where there is none."""
-        keys = tf.reshape(tf.bitwise.bitwise_and(hashes, _HASH_BITS), [-1])
-        number = self._hashes.find(keys)
-        ids = tf.where(number >= 0, tf.gather(self._ids, tf.maximum(number, 0)), -1)
+        keys = hashes & _HASH_BITS
+        numbers = self._hashes.find(tf.reshape(keys, [-1]))
+        known_ids = tf.gather(self._ids, tf.maximum(numbers, 0))
+        ids = tf.where(numbers >= 0, known_ids, -1)
         return tf.reshape(ids, tf.shape(hashes))
 
     def _scores_of(self, candidates: tf.Tensor) -> tf.Tensor:
         """(n, P) int32 -> (n, P) float64; no token is impossible."""
-        known = tf.gather(self._scores, tf.maximum(candidates, 0))
-        impossible = tf.constant(-np.inf, tf.float64)
+        ids = tf.maximum(candidates, 0)
+        scores = tf.gather(self._scores, ids)
         unknown = tf.constant(self._unknown_score, tf.float64)
-        scores = tf.where(candidates < 0, impossible, known)
-        return tf.where(candidates == self._unk_id, unknown, scores)
+        is_unknown = candidates == self._unk_id
+        scores = tf.where(is_unknown, unknown, scores)
+        return tf.where(candidates < 0, _IMPOSSIBLE, scores)
 
     def _best_last_tokens(self, decoded: tf.RaggedTensor, candidates: tf.Tensor) -> tf.Tensor:
         """Forwards: with which token the likeliest way to each character ends.
@@ -123,8 +133,9 @@ class UnigramLattice:
             (n,) int64, the column of `candidates`.
         """
         scores = self._scores_of(candidates)
-        splits = decoded.row_splits
+        starts = decoded.row_splits[:-1]
         lengths = decoded.row_lengths()
+        window_shape = tf.TensorShape([None, self._longest])
 
         def step(
             t: tf.Tensor, window: tf.Tensor, best: tf.Tensor
@@ -136,18 +147,20 @@ class UnigramLattice:
                 window: (pieces, P) float64, the best scores of the last P places.
                 best: (n,) int64, what is known so far.
             """
-            longer_than_t = tf.searchsorted(-lengths, [-t], out_type=tf.int64)[0]
-            window = window[:longer_than_t]
-            places = tf.gather(splits, tf.range(longer_than_t)) + t
+            pieces = tf.math.count_nonzero(lengths > t)
+            window = window[:pieces]
+            places = starts[:pieces] + t
             sums = window + tf.gather(scores, places)
             chosen = tf.argmax(sums, axis=1)
             best = put(best, places, chosen)
             best_sum = tf.gather(sums, chosen, batch_dims=1)
-            window = tf.concat([window[:, 1:], best_sum[:, None]], 1)
-            return t + 1, tf.ensure_shape(window, [None, self._longest]), best
+            later = window[:, 1:]
+            window = tf.concat([later, best_sum[:, None]], 1)
+            window = tf.ensure_shape(window, window_shape)
+            return t + 1, window, best
 
         count = tf.size(lengths)
-        before_start = tf.fill([count, self._longest - 1], tf.constant(-np.inf, tf.float64))
+        before_start = tf.fill([count, self._longest - 1], _IMPOSSIBLE)
         at_start = tf.zeros([count, 1], tf.float64)
         *_, best = tf.while_loop(
             lambda t, *_: t < tf.reduce_max(lengths),
@@ -157,11 +170,7 @@ class UnigramLattice:
                 tf.concat([before_start, at_start], 1),
                 tf.zeros_like(decoded.values, tf.int64),
             ),
-            shape_invariants=(
-                tf.TensorShape([]),
-                tf.TensorShape([None, self._longest]),
-                _VECTOR,
-            ),
+            shape_invariants=(tf.TensorShape([]), window_shape, _VECTOR),
             parallel_iterations=1,
         )
         return best
@@ -180,9 +189,12 @@ class UnigramLattice:
             ends: tf.Tensor, starts: tf.Tensor, is_end: tf.Tensor
         ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             is_end = fill_at(is_end, ends, True)
-            ends -= self._longest - tf.gather(best, ends)
-            left = indices_of(ends >= starts)
-            return tf.gather(ends, left), tf.gather(starts, left), is_end
+            length = self._longest - tf.gather(best, ends)
+            ends -= length
+            is_left = ends >= starts
+            ends_left = tf.boolean_mask(ends, is_left)
+            starts_left = tf.boolean_mask(starts, is_left)
+            return ends_left, starts_left, is_end
 
         splits = decoded.row_splits
         *_, is_end = tf.while_loop(
@@ -201,11 +213,13 @@ def _hash(piece: str) -> int:
     power = 1
     for character in piece:
         total += ord(character) * power
-        power = power * int(_BASE) % 2**64
+        power *= int(_BASE)
+        power %= 2**64
     return total % 2**64 & _HASH_BITS
 
 
 def _powers(base: np.uint64, count: tf.Tensor) -> tf.Tensor:
     """(count,) int64: 1, the base, its square, …, modulo 2^64."""
-    factors = tf.fill([count], tf.constant(base.astype(np.int64)))
+    factor = tf.constant(base.astype(np.int64))
+    factors = tf.fill([count], factor)
     return tf.math.cumprod(factors, exclusive=True)

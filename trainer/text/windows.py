@@ -10,6 +10,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from trainer.errors import ConfigError
+from trainer.text.flat_arrays import ranges
 
 
 class Windows(NamedTuple):
@@ -31,15 +32,18 @@ class Windows(NamedTuple):
     def take(self, values: tf.RaggedTensor) -> tf.RaggedTensor:
         """(B, None), any value a token, as (U, None)."""
         first = tf.gather(values.row_splits, self.text)
-        places = tf.ragged.range(first + self.start, first + self.limit, row_splits_dtype=tf.int64)
-        return places.with_values(tf.gather(values.values, places.values))
+        places = ranges(first + self.start, first + self.limit)
+        taken = tf.gather(values.values, places.values)
+        return places.with_values(taken)
 
     def owned(self) -> tf.RaggedTensor:
         """(U, None) int32, 1 where the row answers for the token."""
-        places = tf.ragged.range(self.start, self.limit, row_splits_dtype=tf.int64)
-        rows = places.value_rowids()
-        from_start = places.values >= tf.gather(self.own_start, rows)
-        before_limit = places.values < tf.gather(self.own_limit, rows)
+        places = ranges(self.start, self.limit)
+        row = places.value_rowids()
+        own_start = tf.gather(self.own_start, row)
+        own_limit = tf.gather(self.own_limit, row)
+        from_start = places.values >= own_start
+        before_limit = places.values < own_limit
         return places.with_values(tf.cast(from_start & before_limit, tf.int32))
 
 
@@ -53,7 +57,8 @@ def cut_rows(lengths: tf.Tensor, room: int) -> Windows:
     numbers = _row_numbers(-(-lengths // room))
     text = numbers.value_rowids()
     start = numbers.values * room
-    limit = tf.minimum(start + room, tf.gather(lengths, text))
+    length = tf.gather(lengths, text)
+    limit = tf.minimum(start + room, length)
     return Windows(text, start, limit, start, limit)
 
 
@@ -69,7 +74,8 @@ def make_windows(lengths: tf.Tensor, room: tf.Tensor, overlap: tf.Tensor) -> Win
             more, so that it is full.
     """
     step = room - overlap
-    numbers = _row_numbers(-((overlap - lengths) // step))  # (n - overlap) / step, rounded up
+    counts = -((overlap - lengths) // step)  # (n - overlap) / step, rounded up
+    numbers = _row_numbers(counts)
     number = numbers.values
     text = numbers.value_rowids()
     count = tf.gather(numbers.row_lengths(), text)
@@ -80,18 +86,27 @@ def make_windows(lengths: tf.Tensor, room: tf.Tensor, overlap: tf.Tensor) -> Win
     last_start = tf.maximum(length - room, 0)
     start = tf.minimum(number * step, last_start)
     limit = tf.minimum(start + room, length)
-    previous_limit = tf.minimum((number - 1) * step + room, length)
+    previous_start = (number - 1) * step
+    previous_limit = tf.minimum(previous_start + room, length)
     next_start = tf.minimum((number + 1) * step, last_start)
     # A window answers up to the middle of what it shares with the next one.
-    own_start = tf.where(number == 0, tf.zeros_like(start), (start + previous_limit) // 2)
-    own_limit = tf.where(number == count - 1, length, (next_start + limit) // 2)
-    return Windows(text, start, limit, own_start, own_limit)
+    middle_before = (start + previous_limit) // 2
+    middle_behind = (next_start + limit) // 2
+    is_first = number == 0
+    is_last = number == count - 1
+    return Windows(
+        text,
+        start,
+        limit,
+        own_start=tf.where(is_first, start, middle_before),
+        own_limit=tf.where(is_last, length, middle_behind),
+    )
 
 
 def _row_numbers(counts: tf.Tensor) -> tf.RaggedTensor:
     """(B,) int64, rows that texts need -> (B, None) int64, 0, 1, … of each; one row at least."""
-    at_least_one = tf.maximum(tf.constant(1, tf.int64), counts)
-    return tf.ragged.range(tf.zeros_like(counts), at_least_one, row_splits_dtype=tf.int64)
+    zeros = tf.zeros_like(counts)
+    return ranges(zeros, tf.maximum(counts, 1))
 
 
 def window_overlap(seq_len: int, special: int, overlap: int | None) -> int:

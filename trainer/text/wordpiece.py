@@ -19,7 +19,7 @@ import tensorflow_text as tf_text
 
 from trainer.text.added_tokens import RAW_SPACES, Spans, around_added, make_added
 from trainer.text.characters import CodePointMap
-from trainer.text.flat_arrays import fill_at, indices_of, to_strings
+from trainer.text.flat_arrays import fill_at, indices_of, ranges, to_strings
 from trainer.text.folder import WordPieceFiles
 from trainer.text.long_words import long_words
 from trainer.text.normalization import (
@@ -36,6 +36,15 @@ from trainer.text.wordpiece_offsets import to_source
 _SUFFIX = "##"
 _UNKNOWN = "[UNK]"
 _NORMALIZED_SPACES = " *"
+# blocks of spaces, ASCII marks and ideographs: what `normalization` calls isolated
+_BOUNDARIES = (
+    (0, 48),
+    (58, 65),
+    (91, 97),
+    (123, 128),
+    (0x3400, 0xE000),
+    (0x20000, 0x30000),
+)
 
 
 class _Normalized(NamedTuple):
@@ -72,10 +81,13 @@ class WordPieceTokenizer(Tokenizer):
 
         alphabet = _alphabet(files)
         table = make_table(alphabet, files.normalization)
-        raw = [(token, token.content) for token in files.added_tokens if not token.normalized]
-        normalized = [
-            (token, table.rename(token.content)) for token in files.added_tokens if token.normalized
-        ]
+        raw = []
+        normalized = []
+        for token in files.added_tokens:
+            if token.normalized:
+                normalized.append((token, table.rename(token.content)))
+            else:
+                raw.append((token, token.content))
         self._added = make_added(raw, RAW_SPACES)
         self._normalized_added = make_added(normalized, _NORMALIZED_SPACES)
         piece_ids = _rename_pieces(files, alphabet, self.unk_id)
@@ -84,10 +96,13 @@ class WordPieceTokenizer(Tokenizer):
             silent = {self.pad_id, cls_id, sep_id, self.mask_id}
             self._decoder = WordPieceDecoder(files.vocabulary, files.continuing_prefix, silent)
             self._take_constants(files, table, piece_ids)
-        renamed = [list(piece_ids), list(piece_ids.values())]
-        self.fingerprint = _fingerprint(
-            files, table, [*renamed, self._added, self._normalized_added]
-        )
+        built = [
+            list(piece_ids),
+            list(piece_ids.values()),
+            self._added,
+            self._normalized_added,
+        ]
+        self.fingerprint = _fingerprint(files, table, built)
 
     def _take_constants(
         self, files: WordPieceFiles, table: CodePointTable, piece_ids: dict[str, int]
@@ -99,11 +114,14 @@ class WordPieceTokenizer(Tokenizer):
             table: from code points to renamed characters.
             piece_ids: the id of each renamed piece.
         """
+        begins_word = []
+        for piece in files.vocabulary:
+            goes_on = piece.startswith(files.continuing_prefix)
+            begins_word.append(0 if goes_on else 1)
+        ids = list(piece_ids.values())
         self._entries = CodePointMap(table.pages, table.entries)
         self._sequences = tf.constant(table.sequences)
-        self._piece_ids = tf.constant(list(piece_ids.values()), tf.int32)
-        prefix = files.continuing_prefix
-        begins_word = [int(not piece.startswith(prefix)) for piece in files.vocabulary]
+        self._piece_ids = tf.constant(ids, tf.int32)
         self._begins_word = tf.constant(begins_word)
         self._wordpiece = tf_text.FastWordpieceTokenizer(
             list(piece_ids),
@@ -137,26 +155,32 @@ class WordPieceTokenizer(Tokenizer):
     def _split(self, texts: tf.Tensor, *, with_offsets: bool) -> Spans:
         """Tokenizes texts without raw added tokens."""
         characters = tf.strings.unicode_decode(texts, "UTF-8")
-        codes, splits, sources = self._normalize(characters, with_offsets=with_offsets)
-        codes = self._replace_long_words(codes, splits)
+        normalized = self._normalize(characters, with_offsets=with_offsets)
+        splits = normalized.splits
+        codes = self._replace_long_words(normalized.codes, splits)
         encoded = to_strings(codes, splits)
         spans = around_added(encoded, self._normalized_added, "BYTE", self._split_words, clean=True)
-        return to_source(spans, codes, splits, sources, characters) if with_offsets else spans
+        if not with_offsets:
+            return spans
+        return to_source(spans, codes, splits, normalized.sources, characters)
 
     def _normalize(self, characters: tf.RaggedTensor, *, with_offsets: bool) -> _Normalized:
         """Looks up every code point of (B, None)."""
         entries = self._entries.look_up(characters.values)
+        any_changes = tf.reduce_any(entries < 0)
 
         def keep() -> _Normalized:
-            sources = tf.range(tf.size(entries) if with_offsets else 0)
-            return _Normalized(entries, characters.row_splits, sources)
+            count = tf.size(entries) if with_offsets else 0
+            return _Normalized(entries, characters.row_splits, tf.range(count))
 
         def expand() -> _Normalized:
             codes, code_splits, sources = _expand(entries, self._sequences)
             splits = tf.gather(code_splits, characters.row_splits)
-            return _Normalized(codes, splits, sources if with_offsets else sources[:0])
+            if not with_offsets:
+                sources = sources[:0]
+            return _Normalized(codes, splits, sources)
 
-        return tf.cond(tf.reduce_any(entries < 0), expand, keep)
+        return tf.cond(any_changes, expand, keep)
 
     def _replace_long_words(self, codes: tf.Tensor, splits: tf.Tensor) -> tf.Tensor:
         """Makes words over the limit unknown: it is in characters, FastWordpiece's is in bytes.
@@ -169,20 +193,25 @@ class WordPieceTokenizer(Tokenizer):
         """
         count = tf.size(codes, out_type=tf.int64)
         boundaries = indices_of(_is_boundary(codes))
-        edges = tf.concat([[-1], boundaries, [count]], 0)
+        boundary_before = tf.concat([[-1], boundaries], 0)
+        boundary_behind = tf.concat([boundaries, [count]], 0)
         # too long by a word at most, where two texts meet
-        longest = tf.reduce_max(edges[1:] - edges[:-1]) - 1
+        lengths = boundary_behind - boundary_before - 1
+        any_long = tf.reduce_any(lengths > self._word_limit)
 
         def replace() -> tf.Tensor:
-            cuts = tf.sort(tf.concat([boundaries, boundaries + 1, splits], 0))
-            lengths = cuts[1:] - cuts[:-1]
-            long = indices_of(lengths > self._word_limit)
-            starts = tf.gather(cuts, long)
-            limits = tf.gather(cuts, long + 1)
-            places = tf.ragged.range(starts, limits).values
-            return fill_at(codes, places, UNKNOWN_LETTER)
+            cuts = tf.concat([boundaries, boundaries + 1, splits], 0)
+            cuts = tf.sort(cuts)
+            starts = cuts[:-1]
+            limits = cuts[1:]
+            is_long = limits - starts > self._word_limit
+            in_long_words = ranges(
+                tf.boolean_mask(starts, is_long),
+                tf.boolean_mask(limits, is_long),
+            )
+            return fill_at(codes, in_long_words.values, UNKNOWN_LETTER)
 
-        return tf.cond(longest > self._word_limit, replace, lambda: codes)
+        return tf.cond(any_long, replace, lambda: codes)
 
     def _split_words(self, encoded: tf.Tensor) -> Spans:
         """Words of normalised, renamed strings into pieces; starts and ends in bytes."""
@@ -206,7 +235,8 @@ def _fingerprint(files: WordPieceFiles, table: CodePointTable, built: list[objec
         built: what else the graph is made of.
     """
     facts = [built, files.vocabulary, files.special, files.word_limit]
-    digest = hashlib.sha256(json.dumps(facts).encode())
+    content = json.dumps(facts).encode()
+    digest = hashlib.sha256(content)
     for array in (table.pages, table.entries, table.sequences):
         digest.update(array.astype("<i4").tobytes())
     return digest.hexdigest()
@@ -253,31 +283,25 @@ def _expand(entries: tf.Tensor, sequences: tf.Tensor) -> tuple[tf.Tensor, tf.Ten
         (M,) int32, the renamed characters; (N + 1,) int64, where those of each entry begin; and
         (M,) int32, the number of the entry that each was made from.
     """
-    packed = tf.bitwise.invert(entries)
-    lengths = tf.where(entries < 0, tf.bitwise.bitwise_and(packed, 7), 1)
+    lengths = tf.where(entries < 0, ~entries & 7, 1)
     # One range op gives both the source (v >> 3) and the place within it (v & 7).
     numbers = 8 * tf.range(tf.size(entries))
-    expanded = tf.ragged.range(numbers, numbers + lengths, row_splits_dtype=tf.int64)
+    expanded = ranges(numbers, numbers + lengths)
     sources = tf.bitwise.right_shift(expanded.values, 3)
-    within = tf.bitwise.bitwise_and(expanded.values, 7)
-    codes = tf.gather(entries, sources)
-    starts = tf.bitwise.right_shift(tf.bitwise.invert(codes), 3)
-    places = tf.where(codes < 0, starts + within, 0)
-    codes = tf.where(codes < 0, tf.gather(sequences, places), codes)
+    within = expanded.values & 7
+    entry = tf.gather(entries, sources)
+    is_packed = entry < 0
+    start = tf.bitwise.right_shift(~entry, 3)
+    place = tf.where(is_packed, start + within, 0)
+    unpacked = tf.gather(sequences, place)
+    codes = tf.where(is_packed, unpacked, entry)
     return codes, expanded.row_splits, sources
 
 
 def _is_boundary(codes: tf.Tensor) -> tf.Tensor:
-    """Which renamed characters are spaces, punctuation or ideographs.
-
-    These are the ones that `normalization` calls isolated.
-    """
-    ascii_marks = (
-        (codes < 48)
-        | ((codes > 57) & (codes < 65))
-        | ((codes > 90) & (codes < 97))
-        | ((codes > 122) & (codes < 128))
-    )
-    ideographs = (codes >= 0x3400) & (codes < 0xE000)
-    more_ideographs = (codes >= 0x20000) & (codes < 0x30000)
-    return ascii_marks | ideographs | more_ideographs
+    """Which renamed characters are spaces, punctuation or ideographs; (M,) int32 -> (M,) bool."""
+    is_boundary = tf.zeros_like(codes, tf.bool)
+    for start, stop in _BOUNDARIES:
+        in_block = (codes >= start) & (codes < stop)
+        is_boundary |= in_block
+    return is_boundary

@@ -34,11 +34,17 @@ class WordPieceDecoder:
             prefix: of a piece that goes on with a word, such as ##.
             silent: ids that write nothing.
         """
-        written = [_write(piece, prefix) for piece in pieces]
-        texts = ["" if id in silent else piece.text for id, piece in enumerate(written)]
+        texts = []
+        opens = []
+        closes = []
+        for id, piece in enumerate(pieces):
+            written = _write(piece, prefix)
+            texts.append("" if id in silent else written.text)
+            opens.append(written.opens)
+            closes.append(written.closes)
         self._texts = tf.constant(texts)
-        self._opens = tf.constant([piece.opens for piece in written])
-        self._closes = tf.constant([piece.closes for piece in written])
+        self._opens = tf.constant(opens)
+        self._closes = tf.constant(closes)
 
     @property
     def token_bytes(self) -> list[bytes]:
@@ -58,11 +64,12 @@ class WordPieceDecoder:
         opens = tf.gather(self._opens, ids.values)
         closes = tf.gather(self._closes, ids.values)
         after_closing = previous(closes, True)
-        is_first = begins_row(ids.row_splits, tf.size(ids.values, tf.int64))
+        is_first = begins_row(ids.row_splits)
         space_before = opens & ~after_closing & ~is_first
         spaces = tf.where(space_before, " ", "")
-        texts = tf.strings.join([spaces, tf.gather(self._texts, ids.values)])
-        return tf.strings.reduce_join(ids.with_values(texts), axis=1)
+        texts = tf.gather(self._texts, ids.values)
+        spaced = tf.strings.join([spaces, texts])
+        return tf.strings.reduce_join(ids.with_values(spaced), axis=1)
 
 
 def _write(piece: str, prefix: str) -> _Written:
