@@ -87,8 +87,8 @@ MUTANTS = (
     Mutant(
         "two packed examples share a sequence id",
         "trainer/data/pipeline.py",
-        "next_id[shard, row] += 1",
-        "next_id[shard, row] += 0",
+        "next_id[row] += 1",
+        "next_id[row] += 0",
         ("tests/data/test_pipeline.py::test_each_example_stands_whole_where_its_slot_says",),
     ),
     Mutant(

@@ -15,7 +15,8 @@ from trainer.backbones import huggingface
 from trainer.backbones.backbone import set_frozen
 from trainer.data.batching import TrainingPlan, lay_out
 from trainer.data.example_rows import rows_of
-from trainer.data.store import StoreWriter, TokenStore
+from trainer.data.store import TokenStore
+from trainer.data.store_writer import StoreWriter
 from trainer.run.distribution import make_strategy
 from trainer.run.model import Model
 from trainer.run.optimization import Optimizer

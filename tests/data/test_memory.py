@@ -66,7 +66,7 @@ CASES = {
 
 SMALL_BLOCKS = {  # so that a few thousand examples are many blocks
     "trainer.files.spool": {"BLOCK_ROWS": 250, "WAITING_ROWS": 250, "RECORDS_BYTES": 5000},
-    "trainer.data.store": {"TEXT_ROWS": 250},
+    "trainer.data.store_writer": {"TEXT_ROWS": 250},
     "trainer.data.duplicates": {"PART_ROWS": FEW},
     "trainer.data.split": {"SAMPLES": 8},
     "trainer.data.preparation": {"ENCODE_BATCH": 50},

@@ -10,7 +10,8 @@ import pytest
 from trainer.data import pipeline
 from trainer.data.batching import lay_out
 from trainer.data.pipeline import batches, fill
-from trainer.data.store import StoreWriter, TokenStore
+from trainer.data.store import TokenStore
+from trainer.data.store_writer import StoreWriter
 
 ROWS = [[2, 7, 3], [2, 8, 9, 7, 3], [2, 3], [2, 5, 6, 3], [2, 4, 3]]
 

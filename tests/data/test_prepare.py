@@ -23,7 +23,7 @@ from trainer.data import split as split_module
 from trainer.data.encoding import encoder
 from trainer.data.preparation import ENCODE_BATCH
 from trainer.data.prepare import load, prepare
-from trainer.data.store import StoreWriter
+from trainer.data.store_writer import StoreWriter
 from trainer.errors import DataError
 from trainer.files import spool
 from trainer.files.checksums import DamagedError
@@ -213,7 +213,7 @@ def test_what_a_killed_run_leaves_is_not_taken_for_a_store(tmp_path, monkeypatch
             preparation, "write_sealed", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
         )
         # as after kill -9
-        patched.setattr("trainer.data.store.shutil.rmtree", lambda *_, **__: None)
+        patched.setattr("trainer.data.store_folder.shutil.rmtree", lambda *_, **__: None)
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path, file)
     assert len(os.listdir(tmp_path / "cache")) == 1

@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.data.checked import CHUNK_VALUES
-from trainer.data.store import StoreWriter, TokenStore, building
+from trainer.data.store import TokenStore
+from trainer.data.store_folder import building
+from trainer.data.store_writer import StoreWriter
 from trainer.errors import JobDirError
 from trainer.files.checksums import DamagedError
 

@@ -18,7 +18,8 @@ from trainer.data.example_rows import rows_of
 from trainer.data.pipeline import fill
 from trainer.data.prepare import prepare
 from trainer.data.reader import Draw
-from trainer.data.store import StoreWriter, TokenStore
+from trainer.data.store import TokenStore
+from trainer.data.store_writer import StoreWriter
 from trainer.errors import ConfigError, DataError, WeightsError
 from trainer.files import spool
 from trainer.heads import causal_lm, masked_lm, text_generation

@@ -10,7 +10,8 @@ from tests import toy
 from tests.stepping import KINDS, LOGGED, SEQ_LEN, Setup, make_store
 from trainer.data.batch import Batch
 from trainer.data.batching import lay_out
-from trainer.data.store import StoreWriter, TokenStore
+from trainer.data.store import TokenStore
+from trainer.data.store_writer import StoreWriter
 from trainer.run.replica_calls import feed
 from trainer.run.split_results import make_results_call, split_results
 

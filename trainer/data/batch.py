@@ -44,8 +44,12 @@ class Rows:
 
     def as_inputs(self) -> dict[str, tf.Tensor]:
         """The tensors that there are, by name."""
-        tensors = {name: getattr(self, name) for name in ROWS}
-        return {name: tensor for name, tensor in tensors.items() if tensor is not None}
+        inputs = {}
+        for name in ROWS:
+            tensor = getattr(self, name)
+            if tensor is not None:
+                inputs[name] = tensor
+        return inputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,13 +112,19 @@ class Batch:
             columns: by the names that `trainer.data.pipeline.fill` gives them, of one shard.
         """
         known = {"label", *ROWS, *EXAMPLES, *PREDICTED}
+        rows = _present(columns, {name: name for name in ROWS})
+        examples = _present(columns, EXAMPLES)
         predicted = _present(columns, PREDICTED)
+        own = {}
+        for name, column in columns.items():
+            if name not in known:
+                own[name] = column
         return cls(
-            rows=Rows(**_present(columns, {name: name for name in ROWS})),
-            examples=Examples(**_present(columns, EXAMPLES)),
+            rows=Rows(**rows),
+            examples=Examples(**examples),
             label=columns.get("label"),
             predicted=Predicted(**predicted) if predicted else None,
-            own={name: column for name, column in columns.items() if name not in known},
+            own=own,
         )
 
     @classmethod
@@ -126,8 +136,9 @@ class Batch:
         """
         token_ids = columns["token_ids"]
         mask = columns.get("padding_mask")
-        rows = tf.range(tf.shape(token_ids)[0])
-        lengths = tf.ones_like(rows) * tf.shape(token_ids)[1]
+        shape = tf.shape(token_ids)
+        rows = tf.range(shape[0])
+        lengths = tf.ones_like(rows) * shape[1]
         if mask is not None:
             lengths = tf.reduce_sum(tf.cast(mask, tf.int32), axis=1)
         places = {
@@ -142,4 +153,8 @@ def _present(
     columns: Mapping[str, tf.Tensor], attributes: Mapping[str, str]
 ) -> dict[str, tf.Tensor]:
     """The columns that there are, by the names of the attributes that they become."""
-    return {attribute: columns[name] for name, attribute in attributes.items() if name in columns}
+    present = {}
+    for name, attribute in attributes.items():
+        if name in columns:
+            present[attribute] = columns[name]
+    return present

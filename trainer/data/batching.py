@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -45,14 +45,18 @@ class TrainingPlan:
         """
         epoch, place = divmod(step, self.steps_per_epoch)
         order = _epoch_order(self.examples, self.seed, epoch)
-        return order[place * self.global_batch_size : (place + 1) * self.global_batch_size]
+        start = place * self.global_batch_size
+        return order[start : start + self.global_batch_size]
 
 
 @functools.lru_cache(maxsize=2)
 def _epoch_order(examples: int, seed: int, epoch: int) -> np.ndarray:
     # half as large, and shuffled alike
-    order = np.arange(examples, dtype=np.int32 if examples < 2**31 else np.int64)
-    np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, epoch]))).shuffle(order)
+    dtype = np.int32 if examples < 2**31 else np.int64
+    order = np.arange(examples, dtype=dtype)
+    seeds = np.random.SeedSequence([seed, epoch])
+    bits = np.random.Philox(seeds)
+    np.random.Generator(bits).shuffle(order)
     return order
 
 
@@ -60,8 +64,16 @@ def evaluation_batches(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]
     """Every example once, longest first, so that neighbours are alike and the largest batch comes
     first.
     """
-    order = np.argsort(-lengths.astype(np.int64), kind="stable")
-    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    order = _longest_first(lengths)
+    batches = []
+    for start in range(0, len(order), batch_size):
+        batches.append(order[start : start + batch_size])
+    return batches
+
+
+def _longest_first(lengths: np.ndarray) -> np.ndarray:
+    # stable, so that every host has the same order
+    return np.argsort(-lengths.astype(np.int64), kind="stable")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,30 +131,47 @@ def lay_out(
         raise ValueError(f"expected at most {capacity} examples. Received {len(indices)}.")
     slots = -(-capacity // shards)  # E
     dealt = _deal(lengths, shards)
-    index = np.full((shards, slots), -1, np.int64)
-    row, start, length = np.zeros((3, shards, slots), np.int32)
-    for shard, members in enumerate(dealt):
-        index[shard, : len(members)] = indices[members]
-        length[shard, : len(members)] = lengths[members]
+    shard_lengths = [lengths[members] for members in dealt]
     if batching == "packed":
-        row_length, packed = (
-            _cheapest(lengths, dealt, seq_len)
-            if longest is None
-            else _packed(lengths, dealt, _static_length(longest, seq_len))
-        )
-        for shard, (rows_of, starts_of) in enumerate(packed):
-            row[shard, : len(rows_of)], start[shard, : len(starts_of)] = rows_of, starts_of
-        rows = max(1, *(int(rows_of.max(initial=-1)) + 1 for rows_of, _ in packed))
-        rows = rows if longest is None else min(max(_round_rows(rows, slots), rows_at_least), slots)
+        packing = _pack_shards(shard_lengths, seq_len, longest)
+        row_length = packing.row_length
+        rows = max(1, packing.rows)
+        if longest is not None:
+            rows = max(_round_rows(rows, slots), rows_at_least)
+            rows = min(rows, slots)
+        row = _in_slots([of_rows for of_rows, _ in packing.shards], slots)
+        start = _in_slots([starts for _, starts in packing.shards], slots)
     else:
-        row_length = (
-            seq_len
-            if batching == "fixed"
-            else _bucket(int(lengths.max(initial=1)), seq_len, longest is not None)
-        )
-        rows = slots if longest is not None or batching == "fixed" else max(map(len, dealt))
-        row[:] = np.minimum(np.arange(slots, dtype=np.int32), rows - 1)
-    return Layout(row_length, rows, index, row, start, length)
+        row_length = seq_len
+        if batching == "bucketed":
+            row_length = _bucket(shard_lengths, seq_len, longest is not None)
+        rows = slots
+        if batching == "bucketed" and longest is None:
+            rows = max(map(len, dealt))
+        one_a_row = np.arange(slots, dtype=np.int32)
+        row = np.tile(np.minimum(one_a_row, rows - 1), (shards, 1))
+        start = np.zeros((shards, slots), np.int32)
+    return Layout(
+        row_length,
+        rows,
+        index=_in_slots([indices[members] for members in dealt], slots, -1, np.int64),
+        row=row,
+        start=start,
+        length=_in_slots(shard_lengths, slots),
+    )
+
+
+def _in_slots(
+    of_shards: Sequence[np.ndarray],
+    slots: int,
+    empty: int = 0,
+    dtype: type[np.signedinteger] = np.int32,
+) -> np.ndarray:
+    """(K, E): what each shard's examples have, and `empty` behind them."""
+    filled = np.full((len(of_shards), slots), empty, dtype)
+    for shard, of_examples in enumerate(of_shards):
+        filled[shard, : len(of_examples)] = of_examples
+    return filled
 
 
 def _deal(lengths: np.ndarray, shards: int) -> list[np.ndarray]:
@@ -151,22 +180,55 @@ def _deal(lengths: np.ndarray, shards: int) -> list[np.ndarray]:
     """
     if shards == 1:
         return [np.arange(len(lengths))]
-    order = np.argsort(-lengths.astype(np.int64), kind="stable")
+    order = _longest_first(lengths)
     turn = np.arange(len(order)) % (2 * shards)
-    shard = np.minimum(turn, 2 * shards - 1 - turn)  # there and back: 0 1 2 2 1 0
-    return [np.sort(order[shard == k]) for k in range(shards)]
+    turn_back = 2 * shards - 1 - turn
+    shard_of = np.minimum(turn, turn_back)  # there and back: 0 1 2 2 1 0
+    dealt = []
+    for shard in range(shards):
+        members = order[shard_of == shard]
+        dealt.append(np.sort(members))
+    return dealt
 
 
-def _bucket(longest: int, seq_len: int, static_shapes: bool) -> int:
-    return (
-        _static_length(longest, seq_len)
-        if static_shapes
-        else min(seq_len, -(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE)
-    )
+def _bucket(shard_lengths: Sequence[np.ndarray], seq_len: int, static_shapes: bool) -> int:
+    longest = max(int(lengths.max(initial=1)) for lengths in shard_lengths)
+    if static_shapes:
+        return _static_length(longest, seq_len)
+    multiples = -(-longest // LENGTH_MULTIPLE)
+    return min(seq_len, multiples * LENGTH_MULTIPLE)
 
 
 def _static_length(longest: int, seq_len: int) -> int:
-    return next((length for length in STATIC_LENGTHS if longest <= length < seq_len), seq_len)
+    for length in STATIC_LENGTHS:
+        if longest <= length < seq_len:
+            return length
+    return seq_len
+
+
+class _Packing(NamedTuple):
+    """How each shard's examples are packed: what `pack` returns for it.
+
+    Attributes:
+        row_length: tokens of a row.
+        shards: the row and the start of each shard's examples.
+    """
+
+    row_length: int
+    shards: list[tuple[np.ndarray, np.ndarray]]
+
+    @property
+    def rows(self) -> int:
+        """Rows of the shard that needs the most."""
+        return max(int(rows_of.max(initial=-1)) + 1 for rows_of, _ in self.shards)
+
+
+def _pack_shards(
+    shard_lengths: Sequence[np.ndarray], seq_len: int, longest: int | None
+) -> _Packing:
+    if longest is None:
+        return _cheapest(shard_lengths, seq_len)
+    return _packed(shard_lengths, _static_length(longest, seq_len))
 
 
 def _round_rows(rows: int, slots: int) -> int:
@@ -174,29 +236,32 @@ def _round_rows(rows: int, slots: int) -> int:
     return -(-rows // step) * step
 
 
-def _packed(lengths: np.ndarray, dealt: Sequence[np.ndarray], row_length: int) -> tuple[int, list]:
-    return row_length, [pack(lengths[members], row_length) for members in dealt]
+def _packed(shard_lengths: Sequence[np.ndarray], row_length: int) -> _Packing:
+    shards = [pack(lengths, row_length) for lengths in shard_lengths]
+    return _Packing(row_length, shards)
 
 
-def _cheapest(lengths: np.ndarray, dealt: Sequence[np.ndarray], seq_len: int) -> tuple[int, list]:
+def _cheapest(shard_lengths: Sequence[np.ndarray], seq_len: int) -> _Packing:
     """Packs with every candidate row length and keeps the one with the fewest operations.
 
     The cost of a token is constant but for attention, which grows with the row: (1 + L / 2048) is
     about right for hidden sizes from 384 to 768 (12 H^2 against 2 H L multiply-adds).
     """
-    longest = _bucket(int(lengths.max(initial=1)), seq_len, False)
+    shortest = _bucket(shard_lengths, seq_len, False)
+    candidates = range(shortest, seq_len + 1, 2 * LENGTH_MULTIPLE)
     lowest_cost = math.inf
-    best: tuple[int, list] = (longest, [])
-    total = int(lengths.sum())
-    for row_length in range(longest, seq_len + 1, 2 * LENGTH_MULTIPLE) or [longest]:
-        if total * (1 + row_length / 2048) >= lowest_cost:
+    best = _Packing(shortest, [])
+    total = sum(int(lengths.sum()) for lengths in shard_lengths)
+    for row_length in candidates or [shortest]:
+        token_cost = 1 + row_length / 2048
+        if total * token_cost >= lowest_cost:
             break  # even without any padding it would cost more
-        _, packed = _packed(lengths, dealt, row_length)
-        rows = max(int(rows_of.max(initial=-1)) + 1 for rows_of, _ in packed)
-        cost = rows * len(dealt) * row_length * (1 + row_length / 2048)
+        packing = _packed(shard_lengths, row_length)
+        tokens = packing.rows * len(shard_lengths) * row_length
+        cost = tokens * token_cost
         if cost < lowest_cost:
             lowest_cost = cost
-            best = (row_length, packed)
+            best = packing
     return best
 
 
@@ -210,13 +275,20 @@ def pack(lengths: np.ndarray, row_length: int) -> tuple[np.ndarray, np.ndarray]:
         row (n,) int32 and start (n,) int32 of each example.
     Source: Johnson 1973: at most 11/9 of the optimal number of rows, plus one.
     """
-    row, start = np.zeros((2, len(lengths)), np.int32)
+    row = np.zeros(len(lengths), np.int32)
+    start = np.zeros(len(lengths), np.int32)
     # tokens in each and minus its number, sorted: of rows as full the first is taken
     rows: list[tuple[int, int]] = []
-    for example in np.argsort(-lengths.astype(np.int64), kind="stable").tolist():
+    for example in _longest_first(lengths).tolist():
         length = int(lengths[example])
-        place = bisect.bisect_right(rows, (row_length - length, 0)) - 1
-        filled, number = rows.pop(place) if place >= 0 else (0, -len(rows))
-        row[example], start[example] = -number, filled
+        fullest = (row_length - length, 0)
+        place = bisect.bisect_right(rows, fullest) - 1
+        if place >= 0:
+            filled, number = rows.pop(place)
+        else:
+            filled = 0
+            number = -len(rows)
+        row[example] = -number
+        start[example] = filled
         bisect.insort(rows, (filled + length, number))
     return row, start

@@ -26,10 +26,11 @@ def chunk_checksums(path: pathlib.Path) -> np.ndarray:
 
     It is read and not mapped, as mapped memory that was looked at once counts as the process's own.
     """
+    checksums = []
     with path.open("rb") as file:
-        return np.array(
-            [checksum(chunk) for chunk in iter(lambda: file.read(CHUNK_BYTES), b"")], np.uint32
-        )
+        while chunk := file.read(CHUNK_BYTES):
+            checksums.append(checksum(chunk))
+    return np.array(checksums, np.uint32)
 
 
 class CheckedTokens(np.lib.mixins.NDArrayOperatorsMixin):
@@ -67,21 +68,26 @@ class CheckedTokens(np.lib.mixins.NDArrayOperatorsMixin):
         return self._values.dtype
 
     def __getitem__(self, place: int | slice | np.ndarray) -> np.ndarray:
-        if not self._whole:
-            start, stop, step = (
-                place.indices(len(self)) if isinstance(place, slice) else (0, len(self), 1)
-            )
-            self._verify(*(start, stop) if step == 1 else (0, len(self)))
+        if self._whole:
+            return self._values[place]
+        start = 0
+        stop = len(self)
+        if isinstance(place, slice) and place.step in (None, 1):
+            start, stop, _ = place.indices(len(self))
+        self._verify(start, stop)
         return self._values[place]
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         self.verify()
-        return np.array(self._values, dtype) if copy else np.asarray(self._values, dtype)
+        if copy:
+            return np.array(self._values, dtype)
+        return np.asarray(self._values, dtype)
 
     def __array_ufunc__(
         self, ufunc: np.ufunc, method: str, *inputs: object, **keywords: object
     ) -> object:
-        return getattr(ufunc, method)(*map(np.asarray, inputs), **keywords)
+        arrays = map(np.asarray, inputs)
+        return getattr(ufunc, method)(*arrays, **keywords)
 
     def tolist(self) -> list[int]:
         """All values."""
@@ -89,18 +95,22 @@ class CheckedTokens(np.lib.mixins.NDArrayOperatorsMixin):
 
     def verify(self) -> None:
         """Verifies all that was not yet read. Raises DamagedError."""
-        if not self._whole:
-            found = chunk_checksums(self._path)
-            if wrong := np.flatnonzero(found != self._checksums).tolist():
-                raise self._refuse(wrong[0])
-            self._whole = True
+        if self._whole:
+            return
+        differs = chunk_checksums(self._path) != self._checksums
+        if differs.any():
+            first = int(np.argmax(differs))
+            raise self._refuse(first)
+        self._whole = True
 
     def _verify(self, start: int, stop: int) -> None:
         first = start // CHUNK_VALUES
         end = -(-stop // CHUNK_VALUES)
-        for chunk in (first + np.flatnonzero(self._unread[first:end])).tolist():
+        unread = first + np.flatnonzero(self._unread[first:end])
+        for chunk in unread.tolist():
             begin = chunk * CHUNK_VALUES
-            if checksum(self._values[begin : begin + CHUNK_VALUES]) != self._checksums[chunk]:
+            content = self._values[begin : begin + CHUNK_VALUES]
+            if checksum(content) != self._checksums[chunk]:
                 raise self._refuse(chunk)
             self._unread[chunk] = False
 

@@ -24,7 +24,9 @@ def contradictions(hashes: Numbers, labels: np.ndarray, folder: pathlib.Path) ->
     """
     found = Found()
     for (rows,) in by_hash([hashes], folder):
-        found.add(rows["row"][contradicting(rows["hash"], labels[rows["row"]])])
+        numbers = rows["row"]
+        contradicted = contradicting(rows["hash"], labels[numbers])
+        found.add(numbers[contradicted])
         release(labels)
     return found
 
@@ -45,9 +47,14 @@ def contradictions_of_train(
     """
     found = Found()
     for rows, train_rows in by_hash([hashes, train_hashes], folder):
-        own = labels[rows["row"]]
-        of_train = train_labels[train_rows["row"]]
-        found.add(rows["row"][contradicting_train(rows["hash"], own, train_rows["hash"], of_train)])
+        numbers = rows["row"]
+        contradicted = contradicting_train(
+            rows["hash"],
+            labels[numbers],
+            train_rows["hash"],
+            train_labels[train_rows["row"]],
+        )
+        found.add(numbers[contradicted])
         release(labels)
         release(train_labels)
     return found
@@ -63,10 +70,9 @@ def label_keys(labels: np.ndarray, keys: Numbers) -> np.ndarray:
     if labels.ndim == 1:
         return labels
     for block in blocks(labels):
-        for row in np.packbits(block > 0, axis=1):
-            keys.append(
-                int.from_bytes(hashlib.blake2b(row.tobytes(), digest_size=8).digest(), "little")
-            )
+        for packed in np.packbits(block > 0, axis=1):
+            digest = hashlib.blake2b(packed.tobytes(), digest_size=8).digest()
+            keys.append(int.from_bytes(digest, "little"))
     return keys.mapped()
 
 
@@ -77,12 +83,13 @@ def contradicting(hashes: np.ndarray, labels: np.ndarray) -> np.ndarray:
         hashes: (n,) uint64, of the texts.
         labels: (n,) numbers.
     """
-    numbers = np.unique(labels, return_inverse=True)[1]
+    _, numbers = np.unique(labels, return_inverse=True)
     if not len(numbers):
         return np.zeros(0, np.int64)
     _, group = np.unique(hashes, return_inverse=True)
     lowest, highest = _extremes(group, numbers)
-    return np.flatnonzero((lowest != highest)[group])
+    contradicts = lowest != highest
+    return np.flatnonzero(contradicts[group])
 
 
 def contradicting_train(
@@ -94,10 +101,15 @@ def contradicting_train(
         hashes, labels: of the split, as for `contradicting`.
         train_hashes, train_labels: of train.
     """
-    numbers = np.unique(np.concatenate([train_labels, labels]), return_inverse=True)[1]
-    own = numbers[len(train_labels) :]
-    known = _paired(train_hashes, numbers[: len(train_labels)])
-    return np.flatnonzero(np.isin(hashes, train_hashes) & ~np.isin(_paired(hashes, own), known))
+    all_labels = np.concatenate([train_labels, labels])
+    _, numbers = np.unique(all_labels, return_inverse=True)
+    train_numbers, own_numbers = np.split(numbers, [len(train_labels)])
+    of_train = np.isin(hashes, train_hashes)
+    agrees = np.isin(
+        _paired(hashes, own_numbers),
+        _paired(train_hashes, train_numbers),
+    )
+    return np.flatnonzero(of_train & ~agrees)
 
 
 def _paired(hashes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
@@ -112,4 +124,5 @@ def _extremes(group: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.nd
     order = np.lexsort((numbers, group))
     first = np.flatnonzero(np.diff(group[order], prepend=-1))
     last = np.append(first[1:], len(group)) - 1
-    return numbers[order][first], numbers[order][last]
+    ascending = numbers[order]
+    return ascending[first], ascending[last]

@@ -32,16 +32,18 @@ WARNINGS = {
 
 def doubts(splits: Mapping[str, TokenStore], ledger: Ledger) -> list[str]:
     """A line for each doubt."""
-    lines = [
-        f"data.{split}: {entry['count']:,} {WARNINGS[kind]} (first: {entry['first']})"
-        for split, kinds in ledger.entries.items()
-        for kind, entry in kinds.items()
-        if kind in WARNINGS
-    ]
+    lines = []
+    for split, kinds in ledger.entries.items():
+        for kind, entry in kinds.items():
+            if kind in WARNINGS:
+                count = f"{entry['count']:,}"
+                lines.append(f"data.{split}: {count} {WARNINGS[kind]} (first: {entry['first']})")
     for split, store in splits.items():
-        values = [value for sample in store.meta["samples"] for value in sample.values()]
-        texts = [value for value in values if isinstance(value, str)]
-        if example := numbered_words(texts):
+        texts = []
+        for sample in store.meta["samples"]:
+            texts += [value for value in sample.values() if isinstance(value, str)]
+        example = numbered_words(texts)
+        if example:
             lines.append(
                 f"data.{split}: each word carries a number that runs on, as in"
                 f" {shown_value(example, SHOWN_CHARACTERS)}: the model learns it as part of the"

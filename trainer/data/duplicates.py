@@ -27,18 +27,21 @@ class Found:
 
     def add(self, rows: np.ndarray) -> None:
         """Takes in (n,) rows."""
-        if len(rows):
-            first = int(rows.min())
-            self.first = first if self.first < 0 else min(first, self.first)
-            self.count += len(rows)
+        if not len(rows):
+            return
+        first = int(rows.min())
+        if self.first < 0 or first < self.first:
+            self.first = first
+        self.count += len(rows)
 
 
 def duplicates(hashes: Numbers, folder: pathlib.Path) -> Found:
     """Of a split: the rows whose hash another row has before."""
     found = Found()
     for (rows,) in by_hash([hashes], folder):
+        _, first = np.unique(rows["hash"], return_index=True)
         again = np.ones(len(rows), bool)
-        again[np.unique(rows["hash"], return_index=True)[1]] = False
+        again[first] = False
         found.add(rows["row"][again])
     return found
 
@@ -52,7 +55,8 @@ def duplicates_of(hashes: Numbers, train_hashes: Numbers, folder: pathlib.Path) 
     """
     found = Found()
     for rows, train_rows in by_hash([hashes, train_hashes], folder):
-        found.add(rows["row"][np.isin(rows["hash"], train_rows["hash"])])
+        of_train = np.isin(rows["hash"], train_rows["hash"])
+        found.add(rows["row"][of_train])
     return found
 
 
@@ -65,27 +69,29 @@ def by_hash(columns: Sequence[Numbers], folder: pathlib.Path) -> Iterator[tuple[
     Yields:
         of each column the part's HASHED_ROWs, in the column's order.
     """
-    parts = min(MOST_PARTS, -(-max(map(len, columns)) // PART_ROWS))
+    longest = max(map(len, columns))
+    parts = min(MOST_PARTS, -(-longest // PART_ROWS))
     if parts <= 1:
         yield tuple(_hashed_rows(column[:], 0) for column in columns)
         return
     with contextlib.ExitStack() as stack:
-        files = [
-            [
-                stack.enter_context(contextlib.closing(Numbers(folder, HASHED_ROW)))
-                for _ in range(parts)
-            ]
-            for _ in columns
-        ]
-        for column, of_column in zip(columns, files, strict=True):
+        files = []
+        for column in columns:
+            of_column = []
+            for _ in range(parts):
+                part = Numbers(folder, HASHED_ROW)
+                stack.callback(part.close)
+                of_column.append(part)
             _part(column, of_column)
-        for number in range(parts):
-            yield tuple(of_column[number][:] for of_column in files)
+            files.append(of_column)
+        for parts_alike in zip(*files, strict=True):
+            yield tuple(part[:] for part in parts_alike)
 
 
 def _hashed_rows(hashes: np.ndarray, first: int) -> np.ndarray:
     rows = np.empty(len(hashes), HASHED_ROW)
-    rows["hash"], rows["row"] = hashes, np.arange(first, first + len(hashes))
+    rows["hash"] = hashes
+    rows["row"] = np.arange(first, first + len(hashes))
     return rows
 
 
@@ -94,8 +100,8 @@ def _part(column: Numbers, files: Sequence[Numbers]) -> None:
     for hashes in column.blocks():
         rows = _hashed_rows(hashes, first)
         part = hashes % np.uint64(len(files))  # the fractions held out go by the highest bits
-        order = np.argsort(part, kind="stable")
-        edges = np.searchsorted(part[order], np.arange(len(files) + 1))
-        for number, file in enumerate(files):
-            file.extend(rows[order[edges[number] : edges[number + 1]]])
+        by_part = np.argsort(part, kind="stable")
+        edges = np.searchsorted(part[by_part], np.arange(1, len(files)))
+        for file, members in zip(files, np.split(by_part, edges), strict=True):
+            file.extend(rows[members])
         first += len(hashes)

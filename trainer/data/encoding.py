@@ -57,7 +57,9 @@ def input_tensors(inputs: Sequence[Input], examples: Sequence[Sequence[Value]]) 
 
 
 def _encoded(value: Value) -> bytes | int | float:
-    return value.encode("utf-8", "replace") if isinstance(value, str) else value
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace")
+    return value
 
 
 def encode_batch(
@@ -70,18 +72,18 @@ def encode_batch(
         inputs: what it takes.
         examples: (B,) the raw values of each.
     """
-    columns, counts = graph(*input_tensors(inputs, examples))
-    example = columns.pop("example", None)
+    tensors = input_tensors(inputs, examples)
+    columns, counts = graph(*tensors)
+    example = np.arange(len(examples), dtype=np.int32)
+    if "example" in columns:
+        example = columns.pop("example").numpy()
     tokens: TokenColumns = {}
     of_rows: Columns = {}
     for name, column in columns.items():
         if isinstance(column, tf.RaggedTensor):
-            tokens[name] = column.flat_values.numpy(), column.row_lengths().numpy()
+            row_lengths = column.row_lengths().numpy()
+            tokens[name] = (column.flat_values.numpy(), row_lengths)
         else:
             of_rows[name] = column.numpy()
-    return Encoded(
-        tokens,
-        of_rows,
-        np.arange(len(examples), dtype=np.int32) if example is None else example.numpy(),
-        {kind: count.numpy() for kind, count in counts.items()},
-    )
+    lost = {kind: count.numpy() for kind, count in counts.items()}
+    return Encoded(tokens, of_rows, example, lost)

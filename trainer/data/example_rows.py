@@ -71,7 +71,8 @@ class DrawnRows:
 
     def lengths(self, store: TokenStore, indices: np.ndarray, step: int) -> np.ndarray:
         """See `ExampleRows`."""
-        return self.reader.drawn_lengths(store, indices, Draw(self.seed, step))
+        draw = Draw(self.seed, step)
+        return self.reader.drawn_lengths(store, indices, draw)
 
     def longest(self, store: TokenStore) -> int:
         """See `ExampleRows`."""
@@ -79,10 +80,13 @@ class DrawnRows:
 
     def columns(self, store: TokenStore, index: int, step: int) -> Columns:
         """See `ExampleRows`."""
-        drawn = self.reader.draw(store, index, Draw(self.seed, step))
+        draw = Draw(self.seed, step)
+        drawn = self.reader.draw(store, index, draw)
         return {**store.example(index), **drawn}
 
 
 def rows_of(reader: Reader, seed: int) -> ExampleRows:
     """The rows of the examples of a reader, in a run with this seed."""
-    return DrawnRows(reader, seed) if isinstance(reader, Draws) else StoredRows()
+    if isinstance(reader, Draws):
+        return DrawnRows(reader, seed)
+    return StoredRows()

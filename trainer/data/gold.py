@@ -56,19 +56,25 @@ class Gold:
             DataError: there is none, and data.unlabelled is error.
         """
         mark = _mark(label)
-        if label is None or (mark is not None and not self._says_a_class(mark, label)):
-            if self._settings.unlabelled == "error":
-                written = "is empty" if mark is None else f"is {shown_value(mark)}, which says so"
-                raise DataError(
-                    f"{origin}: no gold label: field {self._settings.label!r} {written}, and"
-                    " data.unlabelled is error. Give it a label, or leave such examples out with"
-                    " --data.unlabelled=drop."
-                )
-            self._ledger.add(
-                split, "unlabelled" if mark is None else "unlabelled_marks", str(origin)
-            )
+        is_marked = mark is not None and not self._says_a_class(mark, label)
+        if label is None or is_marked:
+            self._leave_out(split, mark, origin)
             return None
-        return self._without_excluded(split, label, origin) if self._excluded else label
+        if self._excluded:
+            return self._without_excluded(split, label, origin)
+        return label
+
+    def _leave_out(self, split: str, mark: str | None, origin: Origin) -> None:
+        """Counts an example without a gold label, or refuses it."""
+        if self._settings.unlabelled == "error":
+            written = "is empty" if mark is None else f"is {shown_value(mark)}, which says so"
+            raise DataError(
+                f"{origin}: no gold label: field {self._settings.label!r} {written}, and"
+                " data.unlabelled is error. Give it a label, or leave such examples out with"
+                " --data.unlabelled=drop."
+            )
+        kind = "unlabelled" if mark is None else "unlabelled_marks"
+        self._ledger.add(split, kind, str(origin))
 
     def _says_a_class(self, mark: str, label: Any) -> bool:
         if mark in self._excluded:
@@ -77,44 +83,59 @@ class Gold:
         if isinstance(label, tuple) and len(label) > 1:
             return False
         if mark not in self._is_class:
-            names = (lone for label in self._train_labels() if (lone := _lone(label)) is not None)
-            counts = Counter(map(self._head.plain_name, names))
-            self._is_class[mark] = is_class(mark, counts)
+            self._is_class[mark] = is_class(mark, self._count_train_labels())
         return self._is_class[mark]
+
+    def _count_train_labels(self) -> Counter[str]:
+        """How often train has each label that stands alone."""
+        counts: Counter[str] = Counter()
+        for label in self._train_labels():
+            lone = _lone(label)
+            if lone is not None:
+                counts[self._head.plain_name(lone)] += 1
+        return counts
 
     def _without_excluded(self, split: str, label: Any, origin: Origin) -> Any | None:
         """One label: None where it is excluded; several: those that are not."""
-        if not isinstance(label, (str, tuple)):
+        if isinstance(label, str):
+            labels: tuple[str, ...] = (label,)
+        elif isinstance(label, tuple):
+            labels = label
+        else:
             return label
-        found = [
-            name
-            for name in ((label,) if isinstance(label, str) else label)
-            if self._head.plain_name(name) in self._excluded
-        ]
-        if not found:
+        kept = []
+        excluded = []
+        for name in labels:
+            plain = self._head.plain_name(name)
+            if plain in self._excluded:
+                excluded.append(plain)
+            else:
+                kept.append(name)
+        if not excluded:
             return label
-        self._met.update(map(self._head.plain_name, found))
-        self._ledger.add(split, "excluded_labels", str(origin), len(found))
-        return (
-            None if isinstance(label, str) else tuple(name for name in label if name not in found)
-        )
+        self._met.update(excluded)
+        self._ledger.add(split, "excluded_labels", str(origin), len(excluded))
+        return None if isinstance(label, str) else tuple(kept)
 
     def refuse_unknown(self, labels: Iterable[str]) -> None:
         """Raises DataError where a name of data.exclude_labels is the label of no example, such as
         a misspelt one.
         """
         for name in sorted(self._excluded):
-            if name not in self._met:
-                known = [*labels, *self._met]
-                close = difflib.get_close_matches(name, known, n=1)
-                hint = f" Did you mean {shown_value(close[0])}?" if close else ""
-                shown = ", ".join(map(shown_name, known[:SHOWN])) + (
-                    f" and {len(known) - SHOWN:,} more" if len(known) > SHOWN else ""
-                )
-                raise DataError(
-                    f"data.exclude_labels: no example has the label {shown_value(name)}. Those"
-                    f" there are: {shown}.{hint}"
-                )
+            if name in self._met:
+                continue
+            known = [*labels, *self._met]
+            hint = ""
+            close = difflib.get_close_matches(name, known, n=1)
+            if close:
+                hint = f" Did you mean {shown_value(close[0])}?"
+            shown = ", ".join(map(shown_name, known[:SHOWN]))
+            if len(known) > SHOWN:
+                shown += f" and {len(known) - SHOWN:,} more"
+            raise DataError(
+                f"data.exclude_labels: no example has the label {shown_value(name)}. Those"
+                f" there are: {shown}.{hint}"
+            )
 
 
 def is_class(mark: str, counts: Counter[str]) -> bool:
@@ -129,16 +150,23 @@ def is_class(mark: str, counts: Counter[str]) -> bool:
     if len(others) < 2 and counts[mark]:
         return True
     if mark == "-1":
-        return any(name.startswith("-") and name[1:].isdecimal() for name in others) or (
-            others <= {"0", "1"} and counts[mark] >= FREQUENT * counts.total()
-        )
+        if any(map(_is_negative, others)):
+            return True
+        frequent = counts[mark] >= FREQUENT * counts.total()
+        return others <= {"0", "1"} and frequent
     return mark == "-" and "+" in others
+
+
+def _is_negative(label: str) -> bool:
+    return label.startswith("-") and label[1:].isdecimal()
 
 
 def _lone(label: Any) -> str | None:
     """The only name that a label has, however often; None where there are others, or none."""
     if isinstance(label, tuple):
-        label = label[0] if len(set(label)) == 1 else None
+        if len(set(label)) != 1:
+            return None
+        label = label[0]
     return label if isinstance(label, str) else None
 
 
@@ -148,5 +176,6 @@ def _mark(label: Any) -> str | None:
     if name is None:
         return None
     name = name.strip()
-    name = "-1" if name in ("-1.0", "-1.") else name
+    if name in ("-1.0", "-1."):
+        name = "-1"
     return name if name in MARKS else None

@@ -78,9 +78,10 @@ class Ledger:
             count: how often.
         """
         if kind not in self.meanings:
-            raise KeyError(f"expected one of {', '.join(self.meanings)}. Received {kind!r}.")
-        kinds = self.entries.setdefault(split, {})
-        entry = kinds.setdefault(kind, {"count": 0, "first": origin})
+            kinds = ", ".join(self.meanings)
+            raise KeyError(f"expected one of {kinds}. Received {kind!r}.")
+        entries = self.entries.setdefault(split, {})
+        entry = entries.setdefault(kind, {"count": 0, "first": origin})
         entry["count"] += int(count)
 
     def count(self, split: str, kind: str) -> int:
@@ -94,12 +95,15 @@ class Ledger:
         return entry["first"] if entry else ""
 
     def _entry(self, split: str, kind: str) -> Entry | None:
-        return self.entries.get(split, {}).get(kind)
+        kinds = self.entries.get(split, {})
+        return kinds.get(kind)
 
     def lines(self) -> list[str]:
         """One line an entry: "train: 12 texts longer than seq_len, cut (first: a.csv:3)"."""
-        return [
-            f"{split}: {entry['count']:,} {self.meanings[kind]} (first: {entry['first']})"
-            for split, kinds in self.entries.items()
-            for kind, entry in kinds.items()
-        ]
+        lines = []
+        for split, kinds in self.entries.items():
+            for kind, entry in kinds.items():
+                count = f"{entry['count']:,}"
+                first = entry["first"]
+                lines.append(f"{split}: {count} {self.meanings[kind]} (first: {first})")
+        return lines

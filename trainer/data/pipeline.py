@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -49,77 +50,113 @@ def fill(
         `scored_weight` float32, 0
         fills up: M is the most that the rows can have.
     """
-    store = store if layout.store is None else layout.store
-    fed = _fed(store, store.tokens)
-    index = layout.index[shards]
-    row_of = layout.row[shards]
-    start_of = layout.start[shards]
-    length_of = layout.length[shards]
-    batch = {
-        name: np.zeros((len(index), layout.rows, layout.row_length), np.int32)
-        for name in (*fed, "position_ids", "sequence_ids")
-    }
-    next_id = np.ones((len(index), layout.rows), np.int32)
-    targets = _Targets(store, layout, len(index)) if TARGET in store.tokens else None
-    present = np.nonzero(index >= 0)
+    store = _store_of(layout, store)
+    part = _part(layout, shards)
+    of_tokens = _fed(store, store.tokens)
     of_examples = _fed(store, store.columns)
-    for name in of_examples:
-        values = store.columns[name]
-        batch[name] = np.zeros((*index.shape, *values.shape[1:]), values.dtype)
-        batch[name][present] = values[index[present]]
-    for shard, slot in zip(*present, strict=True):
-        row = row_of[shard, slot]
-        start = start_of[shard, slot]
-        columns = rows.columns(store, int(index[shard, slot]), layout.step)
-        end = start + int(length_of[shard, slot])
-        for name in fed:
-            batch[name][shard, row, start:end] = columns[name]
+    batch = _empty_rows(part, (*of_tokens, "position_ids", "sequence_ids"))
+    batch |= _stored_columns(store, part.index, of_examples)
+    next_id = np.ones((len(part.index), part.rows), np.int32)
+    targets = _Targets(store, part) if TARGET in store.tokens else None
+    present = part.index >= 0
+    for slot in zip(*np.nonzero(present), strict=True):
+        example = int(part.index[slot])
+        columns = rows.columns(store, example, part.step)
+        row = (slot[0], part.row[slot])
+        start = part.start[slot]
+        length = part.length[slot]
+        place = (*row, slice(start, start + length))
+        for name in of_tokens:
+            batch[name][place] = columns[name]
         for name in of_examples:
             if name in columns:  # drawn
-                batch[name][shard, slot] = columns[name]
-        batch["position_ids"][shard, row, start:end] = np.arange(end - start)
-        batch["sequence_ids"][shard, row, start:end] = next_id[shard, row]
-        next_id[shard, row] += 1
+                batch[name][slot] = columns[name]
+        batch["position_ids"][place] = np.arange(length)
+        batch["sequence_ids"][place] = next_id[row]
+        next_id[row] += 1
         if targets:
-            targets.add(shard, slot, row * layout.row_length + start, columns[TARGET])
-    batch["example_row"], batch["example_start"] = row_of, start_of
-    batch["example_length"] = length_of
-    batch["sample_weight"] = (index >= 0).astype(np.float32)
-    return batch | (targets.batch if targets else {})
+            first = row[1] * part.row_length + start
+            targets.add(slot, first, columns[TARGET])
+    batch["example_row"] = part.row
+    batch["example_start"] = part.start
+    batch["example_length"] = part.length
+    batch["sample_weight"] = present.astype(np.float32)
+    if targets:
+        batch |= targets.batch
+    return batch
+
+
+def _store_of(layout: Layout, store: TokenStore) -> TokenStore:
+    """The store that the layout's examples are of: its own, or else the split's."""
+    return store if layout.store is None else layout.store
+
+
+def _part(layout: Layout, shards: Sequence[int]) -> Layout:
+    """Some shards of a layout."""
+    return dataclasses.replace(
+        layout,
+        index=layout.index[shards],
+        row=layout.row[shards],
+        start=layout.start[shards],
+        length=layout.length[shards],
+    )
+
+
+def _empty_rows(layout: Layout, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """(K, R, L) int32 zeros for each token column."""
+    shape = (len(layout.index), layout.rows, layout.row_length)
+    return {name: np.zeros(shape, np.int32) for name in names}
+
+
+def _stored_columns(
+    store: TokenStore, index: np.ndarray, names: Iterable[str]
+) -> dict[str, np.ndarray]:
+    """The example columns as they are stored, (K, E, …) each, 0 where a slot is empty."""
+    present = np.nonzero(index >= 0)
+    columns = {}
+    for name in names:
+        stored = store.columns[name]
+        column = np.zeros((*index.shape, *stored.shape[1:]), stored.dtype)
+        column[present] = stored[index[present]]
+        columns[name] = column
+    return columns
 
 
 class _Targets:
     """The places of a batch at which a token is predicted."""
 
-    def __init__(self, store: TokenStore, layout: Layout, shards: int) -> None:
-        places = layout.rows * layout.row_length
+    def __init__(self, store: TokenStore, layout: Layout) -> None:
+        shards, slots = layout.index.shape
+        most = layout.rows * layout.row_length
         share = store.meta.get("scored_share", 1.0)
-        most = (
-            places if share >= 1 else min(places, math.ceil(share * places) + layout.index.shape[1])
-        )
+        if share < 1:
+            scored = math.ceil(share * most) + slots  # each example rounds up
+            most = min(most, scored)
         self.count = np.zeros(shards, np.int64)
         self.batch = {
-            name: np.zeros((shards, most), dtype)
-            for name, dtype in (
-                ("scored", np.int32),
-                ("scored_target", np.int32),
-                ("scored_example", np.int32),
-                ("scored_weight", np.float32),
-            )
+            "scored": np.zeros((shards, most), np.int32),
+            "scored_target": np.zeros((shards, most), np.int32),
+            "scored_example": np.zeros((shards, most), np.int32),
+            "scored_weight": np.zeros((shards, most), np.float32),
         }
 
-    def add(self, shard: int, slot: int, first: int, target: np.ndarray) -> None:
-        """Those of one example, whose first token stands at place `first` of its shard."""
-        found = np.flatnonzero(target)
+    def add(self, slot: tuple[int, int], first: int, target: np.ndarray) -> None:
+        """Those of one example, whose first token stands at place `first` of its shard.
+
+        Args:
+            slot: the shard, and the example within it.
+            first: place among the R * L.
+            target: (tokens,) 1 + the token to predict, 0 where none is.
+        """
+        shard, example = slot
+        scored = np.flatnonzero(target)
         begin = self.count[shard]
-        end = self.count[shard] + len(found)
-        for name, values in (
-            ("scored", first + found),
-            ("scored_target", target[found] - 1),
-            ("scored_example", slot),
-            ("scored_weight", 1),
-        ):
-            self.batch[name][shard, begin:end] = values
+        end = begin + len(scored)
+        places = (shard, slice(begin, end))
+        self.batch["scored"][places] = first + scored
+        self.batch["scored_target"][places] = target[scored] - 1
+        self.batch["scored_example"][places] = example
+        self.batch["scored_weight"][places] = 1
         self.count[shard] = end
 
 
@@ -140,17 +177,6 @@ def batches(
         shards: which of each layout.
         rows: of the examples.
     """
-    empty = fill(store, Layout(1, 1, np.full((1, 1), -1), *np.zeros((3, 1, 1), np.int32)), [0])
-    of_tokens = {*store.tokens, "position_ids", "sequence_ids"}
-    signature = {
-        name: tf.TensorSpec(
-            (len(shards), None, None)
-            if name in of_tokens
-            else (len(shards), None, *values.shape[2:]),
-            values.dtype,
-        )
-        for name, values in empty.items()
-    }
     source = [(store, layouts, rows)]
 
     def filled() -> Iterator[dict[str, np.ndarray]]:
@@ -159,10 +185,33 @@ def batches(
         for number, layout in enumerate(layouts(), 1):
             yield fill(store, layout, shards, rows)
             if number % RELEASED_AFTER == 0:
-                (store if layout.store is None else layout.store).release()
+                _store_of(layout, store).release()
 
-    dataset = tf.data.Dataset.from_generator(filled, output_signature=signature)
+    dataset = tf.data.Dataset.from_generator(
+        filled,
+        output_signature=_signature(store, len(shards)),
+    )
     options = tf.data.Options()
     # its thread sleeps up to a minute at a time, and freeing an iterator may wait for it
     options.autotune.enabled = False
     return dataset.prefetch(PREFETCHED).with_options(options)
+
+
+def _signature(store: TokenStore, shards: int) -> dict[str, tf.TensorSpec]:
+    """What `fill` returns for so many shards; rows, slots and tokens are open."""
+    nothing = Layout(
+        row_length=1,
+        rows=1,
+        index=np.full((1, 1), -1),
+        row=np.zeros((1, 1), np.int32),
+        start=np.zeros((1, 1), np.int32),
+        length=np.zeros((1, 1), np.int32),
+    )
+    of_tokens = {*store.tokens, "position_ids", "sequence_ids"}
+    signature = {}
+    for name, column in fill(store, nothing, [0]).items():
+        shape = (shards, None, *column.shape[2:])
+        if name in of_tokens:
+            shape = (shards, None, None)
+        signature[name] = tf.TensorSpec(shape, column.dtype)
+    return signature

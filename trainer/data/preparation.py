@@ -46,7 +46,8 @@ class Pending(NamedTuple):
 def content_hash(values: Sequence[Value]) -> int:
     """64 bits of the example's inputs: what decides the split, and what finds duplicates."""
     content = "\x1f".join(map(str, values)).encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
+    digest = hashlib.blake2b(content, digest_size=8).digest()
+    return int.from_bytes(digest, "little")
 
 
 class Preparation:
@@ -75,27 +76,34 @@ class Preparation:
         if isinstance(head, ReadsClasses):
             self.gold = Gold(settings, head, self._train_labels, self.ledger)
         # split -> where its part of the hashes ends
-        fractions = {name: getattr(settings, name) for name in ("validation", "test")}
-        fractions = {name: part for name, part in fractions.items() if isinstance(part, float)}
-        self.held_out = dict(zip(fractions, itertools.accumulate(fractions.values()), strict=True))
+        self.held_out: dict[str, float] = {}
+        edge = 0.0
+        for name in ("validation", "test"):
+            fraction = getattr(settings, name)
+            if isinstance(fraction, float):
+                edge += fraction
+                self.held_out[name] = edge
         self.pending: deque[Pending] = deque()
 
     def write(self, folder: pathlib.Path) -> None:
         """Encodes all examples into stores in `folder`. Raises DataError where they are none."""
-        names = [name for name in SPLITS if getattr(self.settings, name) is not None]
+        splits = {}
         with contextlib.ExitStack() as stack:
-            splits = {name: Split(name, folder / name) for name in names}
-            for split in splits.values():
-                stack.enter_context(contextlib.closing(split))
+            for name in SPLITS:
+                if getattr(self.settings, name) is not None:
+                    splits[name] = Split(name, folder / name)
+                    stack.callback(splits[name].close)
             self._read(splits)
             self._require_examples(splits)
             vocabulary = self._learn(splits["train"])
             self._write_stores(splits, vocabulary)
         written = {name: fingerprint(folder / name / CHECKSUMS) for name in splits}
-        write_sealed(
-            folder / "ledger.json",
-            {"ledger": self.ledger.entries, "vocabulary": vocabulary, "splits": written},
-        )
+        notes = {
+            "ledger": self.ledger.entries,
+            "vocabulary": vocabulary,
+            "splits": written,
+        }
+        write_sealed(folder / "ledger.json", notes)
 
     def _read(self, splits: dict[str, Split]) -> None:
         """Encodes all examples."""
@@ -104,12 +112,12 @@ class Preparation:
             for name, source in self.sources.items():
                 goes_on = False  # with the document of the example before
                 for example in self._limited(name, source):
-                    values = self.head.values(example)
-                    digest = content_hash(values)
+                    inputs = self.head.values(example)
+                    digest = content_hash(inputs)
                     if not goes_on:  # the parts of a document stay together
-                        split = splits[self._route(values, digest) if name == "train" else name]
+                        split = splits[self._route(name, inputs, digest)]
                     goes_on = not example.ends
-                    self._take(split, example, values, digest)
+                    self._take(split, example, inputs, digest)
                     if len(split.waiting) == ENCODE_BATCH:
                         self._encode(split, pool)
                         self._collect(leave=2 * workers)
@@ -122,7 +130,8 @@ class Preparation:
         # asked once: of a folder it is a walk over all files
         size = source.size() if self.progress else None
         limit = self.settings.limit if name == "train" else None
-        for number, example in enumerate(itertools.islice(source.examples(), limit)):
+        examples = itertools.islice(source.examples(), limit)
+        for number, example in enumerate(examples):
             if self.progress and number % ENCODE_BATCH == 0:
                 self.progress(source.progress(), size)
             yield example
@@ -130,22 +139,30 @@ class Preparation:
     def _train_labels(self) -> Iterator[Label]:
         """The labels of train, read once more."""
         source = open_source(self.settings, "train", self.settings.train)
-        for example in itertools.islice(source.examples(), self.settings.limit):
+        examples = itertools.islice(source.examples(), self.settings.limit)
+        for example in examples:
             yield self.head.label(example)
 
-    def _route(self, values: tuple[Value, ...], digest: int) -> str:
-        """Train, or the fraction held out of it that the hash of the inputs falls into.
+    def _route(self, source: str, values: tuple[Value, ...], digest: int) -> str:
+        """The split of an example.
+
+        An example of train is in train, or in the fraction held out of it that the hash of the
+        inputs falls into.
 
         Args:
+            source: the split that the source is named for.
             values: the raw inputs.
             digest: `content_hash` of all of them.
         """
-        if not self.held_out:
-            return "train"
+        if source != "train" or not self.held_out:
+            return source
         if self.head.grouping != slice(None):
             digest = content_hash(values[self.head.grouping])
         point = digest / 2**64
-        return next((name for name, edge in self.held_out.items() if point < edge), "train")
+        for name, edge in self.held_out.items():
+            if point < edge:
+                return name
+        return "train"
 
     def _take(self, split: Split, example: Example, values: tuple[Value, ...], digest: int) -> None:
         """Notes an example, unless it has no gold label."""
@@ -154,28 +171,45 @@ class Preparation:
             label = self.gold.of(split.name, label, example.origin)
             if label is None:
                 return
-        origin = str(example.origin)
         split.labels.append(label)
-        split.shown.offer(origin, lambda: self.head.shown(example, values, label))
+        split.shown.offer(
+            str(example.origin),
+            lambda: self.head.shown(example, values, label),
+        )
         texts = [value for value in values if isinstance(value, str)]
-        if not all(texts):
-            self.ledger.add(split.name, "empty_texts", origin)
-        long_words = sum(map(self.head.tokenizer.long_words, texts))
-        for kind, count in (*example.doubts, ("long_words", long_words)):
-            if count:
-                self.ledger.add(split.name, kind, origin, count)
-        split.sample(self.head.inputs, values, cut=self.head.rows is RowKind.RECUT)
+        self._note_doubts(split, example, texts)
+        only_beginnings = self.head.rows is RowKind.RECUT
+        split.sample(self.head.inputs, values, cut=only_beginnings)
         split.note(example, values, digest)
         if self.head.keeps_texts and split.name != "train":
-            split.kept.append(texts[-1].encode("utf-8", "surrogatepass"))
+            last_text = texts[-1].encode("utf-8", "surrogatepass")
+            split.kept.append(last_text)
+
+    def _note_doubts(self, split: Split, example: Example, texts: Sequence[str]) -> None:
+        """Puts into the ledger what is odd about an example before it is encoded."""
+        origin = str(example.origin)
+        if not all(texts):
+            self.ledger.add(split.name, "empty_texts", origin)
+        for kind, count in example.doubts:
+            if count:
+                self.ledger.add(split.name, kind, origin, count)
+        long_words = sum(map(self.head.tokenizer.long_words, texts))
+        if long_words:
+            self.ledger.add(split.name, "long_words", origin, long_words)
 
     def _encode(self, split: Split, pool: ThreadPoolExecutor) -> None:
         """Has the waiting examples of a split encoded in a thread."""
-        if not split.waiting:
+        batch = split.waiting
+        if not batch:
             return
-        batch, split.waiting = split.waiting, []
+        split.waiting = []
+        encoded = pool.submit(
+            encode_batch,
+            self.graph,
+            self.head.inputs,
+            batch,
+        )
         examples = slice(split.count - len(batch), split.count)
-        encoded = pool.submit(encode_batch, self.graph, self.head.inputs, batch)
         self.pending.append(Pending(split, examples, encoded))
 
     def _collect(self, *, leave: int) -> None:
@@ -184,47 +218,57 @@ class Preparation:
             split, examples, future = self.pending.popleft()
             encoded = future.result()
             self._count_losses(split, examples.start, encoded.lost)
-            tokens, example = encoded.tokens, encoded.example
+            tokens = encoded.tokens
+            of_row = encoded.example
             if isinstance(self.head, Recuts):
-                tokens = self.head.finish_rows(tokens, example, split.labels[examples])
-            files, lines = split.places[examples][example].T
+                labels = split.labels[examples]
+                tokens = self.head.finish_rows(tokens, of_row, labels)
+            files, lines = split.places[examples][of_row].T
             columns = {
                 **encoded.columns,
-                "content_hash": split.hashes[examples][example],
+                "content_hash": split.hashes[examples][of_row],
                 "origin_file": files,
                 "origin_line": lines,
             }
             if self.head.rows is not RowKind.ONE:
-                columns["example"] = examples.start + example
+                columns["example"] = examples.start + of_row
             split.writer.append(tokens, columns)
 
     def _count_losses(self, split: Split, first: int, lost: Mapping[str, np.ndarray]) -> None:
         """Puts into the ledger what encoding some examples has lost, from number `first` on."""
         for kind, counts in lost.items():
             for number in np.flatnonzero(counts):
-                origin, count = split.origin(first + number), int(counts[number])
+                origin = split.origin(first + number)
+                count = int(counts[number])
                 self.ledger.add(split.name, kind, origin, count)
                 if kind == "truncated_tokens":
                     self.ledger.add(split.name, "truncated_examples", origin)
-                    excess = f"{self.settings.seq_len + count:,} tokens, over"
-                    self._refuse_overflow(origin, excess)
+                    tokens = self.settings.seq_len + count
+                    self._refuse_overflow(origin, f"{tokens:,} tokens, over")
                 if kind == "extra_windows":
                     self._refuse_overflow(origin, "more tokens than")
 
     def _refuse_overflow(self, origin: str, excess: str) -> None:
-        if self.settings.overflow == "error":
-            others = [overflow for overflow in self.head.overflows if overflow != "error"]
-            raise DataError(
-                f"{origin}: {excess} data.seq_len = {self.settings.seq_len}, and data.overflow is"
-                f" error. Raise data.seq_len, or choose data.overflow {' or '.join(others)}."
-            )
+        if self.settings.overflow != "error":
+            return
+        others = [overflow for overflow in self.head.overflows if overflow != "error"]
+        raise DataError(
+            f"{origin}: {excess} data.seq_len = {self.settings.seq_len}, and data.overflow is"
+            f" error. Raise data.seq_len, or choose data.overflow {' or '.join(others)}."
+        )
 
     def _require_examples(self, splits: Mapping[str, Split]) -> None:
         counts = {name: split.count for name, split in splits.items()}
         for name, count in counts.items():
-            if not count:
-                recut = self.head.rows is RowKind.RECUT
-                refuse_empty_split(name, counts, self.settings, self.ledger, whole_documents=recut)
+            if count:
+                continue
+            refuse_empty_split(
+                name,
+                counts,
+                self.settings,
+                self.ledger,
+                whole_documents=self.head.rows is RowKind.RECUT,
+            )
 
     def _learn(self, train: Split) -> Vocabulary:
         names = self.sources["train"].label_names()
@@ -237,25 +281,34 @@ class Preparation:
         """Completes the stores; train is the first of the splits."""
         train = splits["train"]
         train_keys = np.zeros(0, np.uint64)
-        for name, split in splits.items():
-            if name != "train" or self.settings.stream_characters is None:
-                self._count_duplicates(split, train)
+        for split in splits.values():
+            self._count_duplicates(split, train)
             if isinstance(self.head, Recuts):
                 self.head.recut(split)
             aligned = self.head.align(split, vocabulary, self.ledger)
             if self.gold:
-                keys = label_keys(aligned.columns["label"], split.writer.scratch(np.uint64))
-                train_keys = keys if split is train else train_keys
+                hashes_of_labels = split.writer.scratch(np.uint64)
+                keys = label_keys(aligned.columns["label"], hashes_of_labels)
+                if split is train:
+                    train_keys = keys
                 self._count_contradictions(split, keys, train, train_keys)
-            meta = {
-                "samples": split.samples,
-                "examples": split.count,
-                "characters": split.characters,
-                "scored_share": self.head.scored_share,
-                "shown": split.shown.meta(),
-                "host_columns": [item.name for item in self.head.columns if not item.fed],
-            }
-            split.writer.close(aligned.columns, aligned.tokens, meta, extras=aligned.extras)
+            split.writer.close(
+                aligned.columns,
+                aligned.tokens,
+                self._meta(split),
+                extras=aligned.extras,
+            )
+
+    def _meta(self, split: Split) -> dict[str, object]:
+        """What the store notes of a split."""
+        return {
+            "samples": split.samples,
+            "examples": split.count,
+            "characters": split.characters,
+            "scored_share": self.head.scored_share,
+            "shown": split.shown.meta(),
+            "host_columns": [column.name for column in self.head.columns if not column.fed],
+        }
 
     def _count_contradictions(
         self, split: Split, keys: np.ndarray, train: Split, train_keys: np.ndarray
@@ -266,18 +319,32 @@ class Preparation:
             keys, train_keys: numbers of the labels, see `label_keys`.
         """
         folder = split.writer.folder
-        self._count(split, "contradicting_labels", contradictions(split.hashes, keys, folder))
-        if split is not train:
-            of_train = contradictions_of_train(split.hashes, keys, train.hashes, train_keys, folder)
-            self._count(split, "contradicting_train", of_train)
+        within = contradictions(split.hashes, keys, folder)
+        self._count(split, "contradicting_labels", within)
+        if split is train:
+            return
+        of_train = contradictions_of_train(
+            split.hashes,
+            keys,
+            train.hashes,
+            train_keys,
+            folder,
+        )
+        self._count(split, "contradicting_train", of_train)
 
     def _count_duplicates(self, split: Split, train: Split) -> None:
+        streams = self.settings.stream_characters is not None
+        if streams and split is train:
+            return
         folder = split.writer.folder
-        self._count(split, "duplicates", duplicates(split.hashes, folder))
-        if split is not train and self.settings.stream_characters is None:
-            of_train = duplicates_of(split.hashes, train.hashes, folder)
-            self._count(split, "duplicates_of_train", of_train)
+        within = duplicates(split.hashes, folder)
+        self._count(split, "duplicates", within)
+        if split is train or streams:
+            return
+        of_train = duplicates_of(split.hashes, train.hashes, folder)
+        self._count(split, "duplicates_of_train", of_train)
 
     def _count(self, split: Split, kind: str, rows: Found) -> None:
         if rows.count:
-            self.ledger.add(split.name, kind, split.origin(rows.first), rows.count)
+            first = split.origin(rows.first)
+            self.ledger.add(split.name, kind, first, rows.count)

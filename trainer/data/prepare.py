@@ -9,13 +9,13 @@ import pathlib
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from trainer.data import store as store_module
+from trainer.data import store_folder
 from trainer.data.checked import CHECKSUMS
 from trainer.data.encoding import EncodingGraph, encoder
 from trainer.data.ledger import Ledger
 from trainer.data.preparation import SPLITS, Preparation, Progress
 from trainer.data.reader import Reader, Vocabulary
-from trainer.data.store import TokenStore
+from trainer.data.store import FORMAT, TokenStore
 from trainer.files.checksums import DamagedError, Fingerprint, read_sealed, verify
 from trainer.files.mapped import blocks
 from trainer.files.mirror import cache_folder, use_cache
@@ -42,16 +42,17 @@ class Prepared:
 
         It is equal on two hosts that may train together.
         """
-        digest = hashlib.blake2b(
-            json.dumps(self.vocabulary, sort_keys=True).encode(), digest_size=16
-        )
+        vocabulary = json.dumps(self.vocabulary, sort_keys=True).encode()
+        digest = hashlib.blake2b(vocabulary, digest_size=16)
         for split, store in sorted(self.splits.items()):
             for name in ("content_hash", "label"):
+                values = store.columns.get(name, store.tokens.get(name))
                 # a language model's examples have no label
-                if (values := store.columns.get(name, store.tokens.get(name))) is not None:
-                    digest.update(f"{split} {name}".encode())
-                    for block in blocks(values):
-                        digest.update(block.tobytes())
+                if values is None:
+                    continue
+                digest.update(f"{split} {name}".encode())
+                for block in blocks(values):
+                    digest.update(block.tobytes())
             for block in blocks(store.lengths):
                 digest.update(block.tobytes())
         return digest.hexdigest()
@@ -78,26 +79,35 @@ def prepare(
             …
     """
     use_cache(settings.cache_dir)
-    sources = {
-        split: train if split == "train" and train else open_source(settings, split, spec)
-        for split in SPLITS
-        if isinstance(spec := getattr(settings, split), str)
-    }
+    sources = _open_sources(settings, train)
     fingerprint = _fingerprint(settings, head, tokenizer_fingerprint, sources)
     folder = cache_folder() / fingerprint
     found = _found(folder, head)
     if isinstance(found, Prepared):
         return found
-    with store_module.one_at_a_time(folder):
+    with store_folder.one_at_a_time(folder):
         meanwhile = _found(folder, head)  # by a worker beside this one
         if isinstance(meanwhile, Prepared):
             return meanwhile
-        store_module.discard(folder)
-        with store_module.building(folder) as temporary:
+        store_folder.discard(folder)
+        with store_folder.building(folder) as temporary:
             write_splits(temporary, settings, head, sources, progress=progress)
-    return dataclasses.replace(
-        load(folder, head.losses_of_data, reused=False), replaced=found or meanwhile
-    )
+    prepared = load(folder, head.losses_of_data, reused=False)
+    return dataclasses.replace(prepared, replaced=found or meanwhile)
+
+
+def _open_sources(settings: DataSettings, train: Source | None) -> dict[str, Source]:
+    """The sources of the splits that have one of their own."""
+    sources = {}
+    for split in SPLITS:
+        spec = getattr(settings, split)
+        if not isinstance(spec, str):
+            continue
+        if split == "train" and train:
+            sources[split] = train
+        else:
+            sources[split] = open_source(settings, split, spec)
+    return sources
 
 
 def _found(folder: pathlib.Path, head: Reader) -> Prepared | str:
@@ -128,7 +138,9 @@ def write_splits(
         graph: what `encoder` returned, if it was called before.
         progress: as for `prepare`.
     """
-    Preparation(settings, head, sources, graph or encoder(head), progress).write(folder)
+    graph = graph or encoder(head)
+    preparation = Preparation(settings, head, sources, graph, progress)
+    preparation.write(folder)
 
 
 def load(
@@ -155,18 +167,18 @@ def load(
 def _fingerprint(
     settings: DataSettings, head: Reader, tokenizer_fingerprint: str, sources: Mapping[str, Source]
 ) -> str:
-    relevant = settings.model_dump(exclude={"batching", "cache_dir", *SPLITS})
-    held_out = {
-        split: getattr(settings, split)
-        for split in SPLITS
-        if not isinstance(getattr(settings, split), str)
-    }
+    held_out = {}
+    for split in SPLITS:
+        spec = getattr(settings, split)
+        if not isinstance(spec, str):
+            held_out[split] = spec
     facts = [
-        store_module.FORMAT,
-        relevant,
+        FORMAT,
+        settings.model_dump(exclude={"batching", "cache_dir", *SPLITS}),
         held_out,
         head.preparation_settings(),
         tokenizer_fingerprint,
         {split: source.fingerprint() for split, source in sources.items()},
     ]
-    return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()
+    facts_json = json.dumps(facts, sort_keys=True)
+    return hashlib.blake2b(facts_json.encode(), digest_size=16).hexdigest()

@@ -28,13 +28,20 @@ class Shown:
 
     def offer(self, origin: str, make_parts: Callable[[], Parts]) -> None:
         """Takes an example into account; the parts are made only of those that may be chosen."""
-        number, self._seen = self._seen, self._seen + 1
+        number = self._seen
+        self._seen += 1
         if self._tells or number >= AMONG:
             return
-        parts = [(name, value[:KEPT_CHARACTERS], len(value)) for name, value in make_parts()]
-        self._tells = all(value for _, value, _ in parts)
+        parts = []
+        for name, content in make_parts():
+            parts.append((name, content[:KEPT_CHARACTERS], len(content)))
+        self._tells = all(beginning for _, beginning, _ in parts)
         if self._tells or not self._chosen:
-            self._chosen = {"number": number, "origin": origin, "parts": parts}
+            self._chosen = {
+                "number": number,
+                "origin": origin,
+                "parts": parts,
+            }
 
     def meta(self) -> dict[str, object]:
         """What the store keeps of it, as JSON."""
@@ -62,16 +69,25 @@ def example_lines(
         chosen = store.meta.get("shown")
         if not chosen:
             continue
-        lines.append(excerpt(f"example of {split} ({chosen['origin']})", columns))
-        parts = [
-            (name, value + " " * (length - len(value))) for name, value, length in chosen["parts"]
-        ]
-        parts.append(("tokens", " ".join(_tokens(store, chosen["number"], tokenizer.words))))
-        room = max(len(name) for name, _ in parts)
-        lines += [
-            f"  {name:{room}}  {excerpt(value or NOTHING, columns - room - 4)}"
-            for name, value in parts
-        ]
+        title = f"example of {split} ({chosen['origin']})"
+        lines.append(excerpt(title, columns))
+        parts: Parts = []
+        for name, beginning, length in chosen["parts"]:
+            parts.append((name, beginning.ljust(length)))
+        tokens = _tokens(store, chosen["number"], tokenizer.words)
+        parts.append(("tokens", " ".join(tokens)))
+        lines += _part_lines(parts, columns)
+    return lines
+
+
+def _part_lines(parts: Parts, columns: int) -> list[str]:
+    """A line each, the names above each other."""
+    name_columns = max(len(name) for name, _ in parts)
+    room = columns - name_columns - 4
+    lines = []
+    for name, content in parts:
+        shown = excerpt(content or NOTHING, room)
+        lines.append(f"  {name:{name_columns}}  {shown}")
     return lines
 
 
@@ -80,4 +96,5 @@ def _tokens(store: TokenStore, number: int, words: Sequence[str]) -> list[str]:
     row = store.rows_of(number)
     if row >= len(store):
         return []
-    return [words[token] for token in store.example(row)["token_ids"][:KEPT_TOKENS].tolist()]
+    token_ids = store.example(row)["token_ids"]
+    return [words[token] for token in token_ids[:KEPT_TOKENS].tolist()]

@@ -9,7 +9,7 @@ import numpy as np
 
 from trainer.data.reader import Input, Value, characters
 from trainer.data.shown_examples import Shown
-from trainer.data.store import StoreWriter
+from trainer.data.store_writer import StoreWriter
 from trainer.files.spool import Labels, Numbers, Records
 from trainer.sources import Example
 
@@ -53,8 +53,9 @@ class Split:
             digest: their hash.
         """
         origin = example.origin
+        file_number = self.writer.file_number(origin.file)
         self.waiting.append(values)
-        self.places.append((self.writer.file_number(origin.file), origin.line))
+        self.places.append((file_number, origin.line))
         self.hashes.append(digest)
         self.count += 1
         self.characters += characters(values)
@@ -84,5 +85,7 @@ class Split:
 
     def close(self) -> None:
         """Lets go what only preparation needs."""
-        for spool in (self.labels, self.places, self.hashes, self.kept):
-            spool.close()
+        self.labels.close()
+        self.places.close()
+        self.hashes.close()
+        self.kept.close()

@@ -101,8 +101,10 @@ class Stream:
         return {**dataclasses.asdict(place), "files": self._read_so_far(place)}
 
     def _read_so_far(self, place: Place) -> str:
-        read = [self._files[index] for index in self._order(place.passes)[: place.file]]
-        return _digest([[name for name, _ in self._files], read])
+        names = [name for name, _ in self._files]
+        order = self._order(place.passes)
+        read = [self._files[index] for index in order[: place.file]]
+        return _digest([names, read])
 
     def first_block(self) -> Block:
         """What is prepared in train's place, to plan by."""
@@ -116,42 +118,45 @@ class Stream:
         block = Block(self, self._examples(self._first))
         first = _in_background(self._read, self._first, block)
         self._ahead = first
+        return self._each_step(steps, block, first)
 
-        def each() -> Iterator[tuple[Place, TokenStore, np.ndarray]]:
-            ahead = first
-            try:
-                while True:
-                    place, store = ahead.result()
-                    plan = TrainingPlan(len(store), self.batch_size, self.seed)
-                    after = dataclasses.replace(
-                        block.next, block=place.block + 1, step=place.step + plan.steps_per_epoch
-                    )
-                    self._loaded = after.step
-                    if after.step < steps.stop:
-                        ahead = _in_background(self._read, after, block, place.lost)
-                        self._ahead = ahead
-                    for step in range(max(steps.start, place.step), min(steps.stop, after.step)):
-                        yield (
-                            place,
-                            store,
-                            plan.indices(place.block * plan.steps_per_epoch + step - place.step),
-                        )
-                    if after.step >= steps.stop:
-                        return
-            except Exception as error:
-                self.failure = error
-                raise
-
-        return each()
+    def _each_step(
+        self, steps: range, block: Block, ahead: Future
+    ) -> Iterator[tuple[Place, TokenStore, np.ndarray]]:
+        try:
+            while True:
+                place, store = ahead.result()
+                plan = TrainingPlan(len(store), self.batch_size, self.seed)
+                after = dataclasses.replace(
+                    block.next,
+                    block=place.block + 1,
+                    step=place.step + plan.steps_per_epoch,
+                )
+                self._loaded = after.step
+                if after.step < steps.stop:
+                    ahead = _in_background(self._read, after, block, place.lost)
+                    self._ahead = ahead
+                begin = max(steps.start, place.step)
+                end = min(steps.stop, after.step)
+                # the plan's epochs are the blocks
+                earlier = place.block * plan.steps_per_epoch - place.step
+                for step in range(begin, end):
+                    yield place, store, plan.indices(earlier + step)
+                if after.step >= steps.stop:
+                    return
+        except Exception as error:
+            self.failure = error
+            raise
 
     def close(self) -> None:
         """Ends the reading at the next example, but does not wait for ever for a file that gives
         none.
         """
         self._closed.set()
+        if self._ahead is None:
+            return
         with contextlib.suppress(TimeoutError):
-            if self._ahead is not None:
-                self._ahead.exception(timeout=CLOSING_SECONDS)
+            self._ahead.exception(timeout=CLOSING_SECONDS)
 
     def ready(self, step: int) -> bool:
         """Whether the steps before this one need not wait for a block."""
@@ -161,44 +166,56 @@ class Stream:
         self, place: Place, block: Block, lost: dict[str, Any] | None = None
     ) -> tuple[Place, TokenStore]:
         """The next block, which begins at `place`; `lost` is the ledger up to there."""
-        with mirror.scratch(mirror.cache_folder()) as folder:
-            write_splits(
-                folder / "block", self.settings, self.head, {"train": block}, graph=self.graph
-            )
+        with mirror.scratch(mirror.cache_folder()) as scratch:
+            folder = scratch / "block"
+            sources = {"train": block}
+            write_splits(folder, self.settings, self.head, sources, graph=self.graph)
             # mapped: the files stay until the block is let go
-            prepared = load(folder / "block", self.head.losses_of_data, reused=False)
+            prepared = load(folder, self.head.losses_of_data, reused=False)
         if place.lost is None:
-            ledger = Ledger(self.head.losses_of_data, json.loads(json.dumps(lost or {})))
-            for kind, entry in (
-                prepared.ledger.entries.get("train", {}).items() if place.passes == 0 else ()
-            ):
-                ledger.add("train", kind, entry["first"], entry["count"])
-            place = dataclasses.replace(place, lost=ledger.entries)
+            lost = self._total_lost(lost, prepared.ledger, place.passes)
+            place = dataclasses.replace(place, lost=lost)
         return place, prepared.splits["train"]
 
+    def _total_lost(
+        self, earlier: dict[str, Any] | None, of_block: Ledger, passes: int
+    ) -> dict[str, Any]:
+        """The ledger with a block's entries; only the first pass counts.
+
+        Args:
+            earlier: its entries up to the block.
+            of_block: the block's own.
+            passes: how often all files were read before.
+        """
+        entries = json.loads(json.dumps(earlier or {}))  # a copy
+        total = Ledger(self.head.losses_of_data, entries)
+        if passes == 0:
+            for kind, entry in of_block.entries.get("train", {}).items():
+                total.add("train", kind, entry["first"], entry["count"])
+        return total.entries
+
     def _order(self, passes: int) -> list[int]:
-        return (
-            np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, passes])))
-            .permutation(len(self._files))
-            .tolist()
-        )
+        seeds = np.random.SeedSequence([self.seed, passes])
+        generator = np.random.Generator(np.random.Philox(seeds))
+        return generator.permutation(len(self._files)).tolist()
 
     def _examples(self, first: Place) -> Iterator[tuple[Place, Example]]:
         """Every example with its place, from `first` on, pass after pass."""
         place = first
         while True:
-            found = False
+            is_empty = True
             for file, index in enumerate(self._order(place.passes)):
                 if file < place.file:
                     continue
-                with self._opened(self._files[index][0]) as source:
+                name, _ = self._files[index]
+                with self._opened(name) as source:
                     for number, example in enumerate(source.examples()):
                         if self._closed.is_set():
                             raise InterruptedError
-                        found = True
+                        is_empty = False
                         if file > place.file or number >= place.example:
                             yield Place(passes=place.passes, file=file, example=number), example
-            if not found and place.file == 0:
+            if is_empty and place.file == 0:
                 raise DataError(f"data.train = {self.settings.train}: no examples. Check the path.")
             place = Place(passes=place.passes + 1)
 
@@ -208,11 +225,9 @@ class Stream:
 
         TFRecords are read where they are.
         """
-        if (
-            name.startswith(mirror.SCHEME)
-            and self.settings.source in BY_FILE
-            and self.settings.source != "tfrecord"
-        ):
+        is_remote = name.startswith(mirror.SCHEME)
+        is_fetched = self.settings.source in BY_FILE and self.settings.source != "tfrecord"
+        if is_remote and is_fetched:
             with mirror.borrowed(name, key="data.train") as path:
                 yield open_source(self.settings, "train", str(path))
         else:
@@ -244,14 +259,18 @@ class Block:
 
     def examples(self) -> Iterator[Example]:
         """The examples of the next block."""
-        place, example = self._waiting or next(self._examples)
-        self._waiting = (place, example)
-        passes = place.passes
+        waiting = self._waiting or next(self._examples)
+        self._waiting = waiting
         self._characters = 0
+        place, example = waiting
+        passes = place.passes
         while self._characters < self.size() and place.passes == passes:
-            self._characters += characters(self._stream.head.values(example))
+            inputs = self._stream.head.values(example)
+            self._characters += characters(inputs)
             yield example
-            place, example = self._waiting = next(self._examples)
+            waiting = next(self._examples)
+            self._waiting = waiting
+            place, example = waiting
 
     def fingerprint(self) -> str:
         """Of the files and their order."""
@@ -284,22 +303,26 @@ def _in_background(function: Callable[..., Any], *args: Any) -> Future:
 
 
 def _digest(facts: Any) -> str:
-    return hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
+    facts_json = json.dumps(facts)
+    return hashlib.blake2b(facts_json.encode(), digest_size=16).hexdigest()
 
 
 def _files(settings: DataSettings) -> list[tuple[str, Any]]:
     """What data.train names, each to be opened alone, with its size, or what else tells it from
     another. Of gs:// nothing is fetched yet.
     """
+    train = settings.train
     if settings.source not in BY_FILE:
-        return [(settings.train, open_source(settings, "train", settings.train).size())]
-    if settings.train.startswith(mirror.SCHEME):
-        return [
-            (str(item), [item.size, item.crc32c])
-            for item in gcs.find(settings.train, key="data.train")
-        ]
-    paths = files_of(settings.train, "train")
-    return [
-        (str(path), [name, path.stat().st_size])
-        for name, path in zip(relative_names(paths), paths, strict=True)
-    ]
+        size = open_source(settings, "train", train).size()
+        return [(train, size)]
+    files: list[tuple[str, Any]] = []
+    if train.startswith(mirror.SCHEME):
+        for remote in gcs.find(train, key="data.train"):
+            identity = [remote.size, remote.crc32c]
+            files.append((str(remote), identity))
+        return files
+    paths = files_of(train, "train")
+    for name, path in zip(relative_names(paths), paths, strict=True):
+        size = path.stat().st_size
+        files.append((str(path), [name, size]))
+    return files

@@ -7,13 +7,27 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 
 from trainer.files import spool
 
 
-def blocks(values: np.ndarray, rows: int | None = None) -> Iterator[np.ndarray]:
+class Rows(Protocol):
+    """An array, or what reads one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As of an array."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, place: slice, /) -> np.ndarray: ...
+
+
+def blocks(values: Rows, rows: int | None = None) -> Iterator[np.ndarray]:
     """An array in parts of BLOCK_ROWS numbers, or of so many rows.
 
     What was read of a mapped one is let go before the next part.
@@ -35,7 +49,7 @@ def count_numbers(numbers: np.ndarray, size: int) -> np.ndarray:
     return counts
 
 
-def release(values: np.ndarray) -> None:
+def release(values: object) -> None:
     """Lets the pages of a mapped array go.
 
     They are read from disk, or from the system's cache, when they are asked for again.

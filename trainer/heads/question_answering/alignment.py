@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trainer.data.store import StoreWriter
+from trainer.data.store_writer import StoreWriter
 from trainer.files.mapped import release
 from trainer.heads.question_answering.gold import LOST, Gold
 

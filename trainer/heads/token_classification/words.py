@@ -15,7 +15,7 @@ from trainer.files.mapped import release
 from trainer.heads.token_classification.gold import Gold
 
 if TYPE_CHECKING:
-    from trainer.data.store import StoreWriter
+    from trainer.data.store_writer import StoreWriter
 
 TEXT_BITS = 32  # of a place: which text, and which of its characters
 
