@@ -25,15 +25,14 @@ class Shape(NamedTuple):
 
 def shape_of(lines: Sequence[list[str]], word_column: int) -> Shape | None:
     """The shape of the words among some lines; None where each line begins with "#"."""
-    words = (cells for cells in lines if not cells[0].startswith("#"))
-    first = next(words, None)
-    if first is None:
+    words = [cells for cells in lines if not cells[0].startswith("#")]
+    if not words:
         return None
-    width = len(first)
+    width = len(words[0])
     if word_column in (0, -width):
         return Shape(width, numbered=False)
-    first_cells = [first[0], *(cells[0] for cells in words)]
-    return Shape(width, numbered=all(map(NUMBER.fullmatch, first_cells)))
+    numbered = all(NUMBER.fullmatch(cells[0]) for cells in words)
+    return Shape(width, numbered)
 
 
 def words_of(lines: Sequence[list[str]], shape: Shape) -> list[int]:
@@ -42,17 +41,20 @@ def words_of(lines: Sequence[list[str]], shape: Shape) -> list[int]:
     Comments stand above a sentence; behind its first word "#" begins a word, too, unless the first
     column is of numbers.
     """
-    is_comment = [cells[0].startswith("#") and _is_comment(cells, shape) for cells in lines]
-    if shape.numbered:
-        return [place for place, comment in enumerate(is_comment) if not comment]
-    if all(is_comment):
-        return []
-    return list(range(is_comment.index(False), len(lines)))
+    words = []
+    for place, cells in enumerate(lines):
+        if not cells[0].startswith("#") or not _is_comment(cells, shape):
+            words.append(place)
+    if shape.numbered or not words:
+        return words
+    return list(range(words[0], len(lines)))
 
 
 def _is_comment(cells: list[str], shape: Shape) -> bool:
     """Whether a line that begins with "#" is a comment, if it stands where one may."""
-    if shape.numbered or len(cells) != shape.width or "=" in cells:
+    if shape.numbered or len(cells) != shape.width:
+        return True
+    if "=" in cells:
         return True
     if cells[0] != "#":
         return False

@@ -113,8 +113,10 @@ def guess(blocks: Callable[[], Iterable[bytes]]) -> Guess:
     for mark, name in MARKS.items():
         if start.startswith(mark):
             return Guess(name)
-    wide = [name for name in ("UTF-16LE", "UTF-16BE") if _is_utf16(start, name)]
-    wide = [name for name in wide if _decodes(blocks(), name)]
+    wide = []
+    for name in ("UTF-16LE", "UTF-16BE"):
+        if _is_utf16(start, name) and _decodes(blocks(), name):
+            wide.append(name)
     if len(wide) == 1:
         return Guess(wide[0])
     utf8_line, sample = _survey(blocks())
@@ -138,42 +140,48 @@ def reading_of(sample: bytes) -> str | None:
 
 def _script_readings(sample: bytes) -> list[Reading]:
     """The one that is beyond doubt, and what comes near it."""
-    weighed = [
-        (_evidence(text, SCRIPTS[script]), name, text)
-        for name, script, text in _texts(sample, SCRIPT_ENCODINGS)
-    ]
-    best = max((evidence for evidence, _, _ in weighed), default=0.0)
+    weighed: list[tuple[float, Reading]] = []
+    best = 0.0
+    for name, script, text in _texts(sample, SCRIPT_ENCODINGS):
+        evidence = _evidence(text, SCRIPTS[script])
+        best = max(best, evidence)
+        weighed.append((evidence, (name, text)))
     if best < EVIDENCE:
         return []
     least = max(0.0, best - MARGIN)
-    return [(name, text) for evidence, name, text in weighed if evidence > least]
+    return [reading for evidence, reading in weighed if evidence > least]
 
 
 def _latin_readings(sample: bytes) -> list[Reading]:
     """The letters of one language speak louder than those of all Western Europe."""
-    texts = list(_texts(sample, LATIN_ENCODINGS))
-    of_one_language = [
-        (name, text)
-        for name, group, text in texts
-        if _is_latin(text, LATIN[group]) and _has_words(text, by_symbols=group == "western")
-    ]
-    western = [(name, text) for name, group, text in texts if group == "western"]
-    mixed = [
-        (name, text)
-        for name, text in western
-        if _is_latin(text, [WESTERN]) and _has_words(text, by_symbols=True)
-    ]
+    of_one_language: list[Reading] = []
+    mixed: list[Reading] = []
+    plausible: list[str] = []  # texts of Western Europe
+    for name, group, text in _texts(sample, LATIN_ENCODINGS):
+        is_western = group == "western"
+        if not _has_words(text, by_symbols=is_western):
+            continue
+        is_of_one = _is_latin(text, LATIN[group])
+        is_mixed = is_western and _is_latin(text, [WESTERN])
+        if is_of_one:
+            of_one_language.append((name, text))
+        if is_mixed:
+            mixed.append((name, text))
+        if is_western and (is_of_one or is_mixed):
+            plausible.append(text)
     readings = of_one_language or mixed
-    plausible = [pair for pair in western if pair in of_one_language or pair in mixed]
     # á is ß in CP850, and alone shows nothing
-    if not plausible or _letters(plausible[0][1]) == {"á"}:
+    if not plausible or _letters(plausible[0]) == {"á"}:
         readings += _old_latin_readings(sample)
     return readings
 
 
 def _old_latin_readings(sample: bytes) -> list[Reading]:
-    texts = _texts(sample, OLD_LATIN_ENCODINGS)
-    return [(name, text) for name, group, text in texts if _is_latin(text, LATIN[group])]
+    readings = []
+    for name, group, text in _texts(sample, OLD_LATIN_ENCODINGS):
+        if _is_latin(text, LATIN[group]):
+            readings.append((name, text))
+    return readings
 
 
 def _texts(sample: bytes, encodings: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str, str]]:
@@ -195,7 +203,7 @@ def _has_words(text: str, *, by_symbols: bool) -> bool:
     if words or not by_symbols:
         return any(len(word) > 1 for word in words)
     has_ascii_words = _WORD.search(text) is not None
-    return has_ascii_words and all(ch in _QUOTES for ch in text if _is_beyond(ch))
+    return has_ascii_words and _QUOTES.issuperset(_beyond(text))
 
 
 def _new_words(text: str) -> list[str]:
@@ -205,7 +213,7 @@ def _new_words(text: str) -> list[str]:
 
 def _letters(text: str) -> set[str]:
     """Those beyond ASCII, in lower case."""
-    return {ch.lower() for ch in text if _is_beyond(ch) and ch.isalpha()}
+    return {ch.lower() for ch in _beyond(text) if ch.isalpha()}
 
 
 def first_utf8_line(blocks: Iterable[bytes]) -> int:
@@ -218,9 +226,13 @@ def is_interleaved(content: bytes) -> bool:
 
     Such bytes are also UTF-8, of a text that nobody means.
     """
-    fewer, more = sorted((content[0::2].count(0), content[1::2].count(0)))
+    at_even = content[0::2].count(0)
+    at_odd = content[1::2].count(0)
+    fewer, more = sorted((at_even, at_odd))
     half = len(content) / 2
-    return half >= 8 and more > 0.7 * half and fewer < 0.1 * half
+    if half < 8:
+        return False
+    return more > 0.7 * half and fewer < 0.1 * half
 
 
 def lines_of(blocks: Iterable[bytes]) -> Iterator[bytes]:
@@ -239,7 +251,8 @@ def _survey(blocks: Iterable[bytes]) -> tuple[int, bytes]:
     size = 0
     utf8_line = 0
     for number, line in enumerate(lines_of(blocks), 1):
-        line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+        if number == 1:
+            line = line.removeprefix(codecs.BOM_UTF8)
         if _CONTROLS.search(line):
             return 0, b""  # no text
         if line.isascii():
@@ -273,18 +286,22 @@ def _is_utf16(start: bytes, encoding: str) -> bool:
     """Whether the beginning of a file, in whole characters, is text in one of the two orders."""
     if b"\0" not in start:
         return False
+    whole = len(start) // 2 * 2
     try:
-        text = start[: len(start) // 2 * 2].decode(encoding)
+        text = start[:whole].decode(encoding)
     except UnicodeDecodeError:
         return False
     low_bytes = start[0::2] if encoding == "UTF-16LE" else start[1::2]
-    is_ascii = is_interleaved(start) and low_bytes.count(0) == 0
+    is_ascii = is_interleaved(start) and 0 not in low_bytes
     has_spaces = "\n" in text or " " in text
-    return (has_spaces or is_ascii) and all(map(_is_written, set(text)))
+    return (has_spaces or is_ascii) and _is_written(text)
 
 
-def _is_written(ch: str) -> bool:
-    return ch in "\t\r\n" or unicodedata.category(ch) not in ("Cc", "Cn", "Co", "Cs")
+def _is_written(text: str) -> bool:
+    """Whether a text has no controls but tabs and ends of lines, and nothing without a meaning."""
+    characters = set(text).difference("\t\r\n")
+    categories = set(map(unicodedata.category, characters))
+    return categories.isdisjoint(("Cc", "Cn", "Co", "Cs"))
 
 
 def _decoded(content: bytes, encoding: str) -> str | None:
@@ -294,7 +311,7 @@ def _decoded(content: bytes, encoding: str) -> str | None:
         text = decoder.decode(content)
     except UnicodeDecodeError:
         return None
-    return text if all(map(_is_written, set(text))) else None
+    return text if _is_written(text) else None
 
 
 def _decodes(blocks: Iterable[bytes], encoding: str) -> bool:
@@ -313,16 +330,18 @@ def _evidence(text: str, script: Script) -> float:
 
     Minus infinity where it cannot be one.
     """
-    beyond = [ch for ch in text if _is_beyond(ch)]
+    beyond = _beyond(text)
     letters = [ch for ch in beyond if _within(ch, script.letters)]
-    allowed = set(letters) | _SYMBOLS
-    odd = [ch for ch in beyond if ch not in allowed and not _within(ch, _FULL_WIDTH)]
-    if len(odd) > ODD_SHARE * len(beyond) or len(set(letters)) < script.distinct:
+    distinct = set(letters)
+    if len(distinct) < script.distinct:
+        return -math.inf
+    odd = [ch for ch in beyond if ch not in distinct and not _is_symbol(ch)]
+    if len(odd) > ODD_SHARE * len(beyond):
         return -math.inf
     has_capitals = script.letters[0] <= "\u0590"
     if has_capitals and not _words_are_whole(text):
         return -math.inf
-    frequent = sum(ch in script.frequent for ch in letters)
+    frequent = sum(map(script.frequent.__contains__, letters))
     rare = len(letters) - frequent
     of_frequent = math.log(script.share / script.by_chance)
     of_rare = math.log((1 - script.share) / (1 - script.by_chance))
@@ -333,19 +352,22 @@ def _words_are_whole(text: str) -> bool:
     """Of scripts with capitals: words are of one script, and their capitals come first."""
     words = _new_words(text)
     odd = [word for word in words if re.search("[a-zA-Z]", word) or _has_odd_capitals(word)]
-    lower = sum(ch.islower() for word in words for ch in word)
-    return len(odd) <= 0.05 * len(words) and 2 * lower >= sum(map(len, words))
+    if len(odd) > 0.05 * len(words):
+        return False
+    letters = "".join(words)
+    lower = sum(map(str.islower, letters))
+    return 2 * lower >= len(letters)
 
 
 def _is_latin(text: str, alphabets: Iterable[str]) -> bool:
     """Whether the letters beyond ASCII are of one of the alphabets, in words as languages have."""
-    beyond = [ch for ch in text if _is_beyond(ch)]
+    beyond = _beyond(text)
     if _odd_characters(text, beyond) > ODD_SHARE * len(beyond):
         return False
     letters = [ch for ch in beyond if ch.isalpha() and ch not in "ªº"]
     for alphabet in alphabets:
-        known = sum(ch in alphabet or ch.lower() in alphabet for ch in letters)
-        if known >= COVERED * len(letters):
+        known = [ch for ch in letters if ch in alphabet or ch.lower() in alphabet]
+        if len(known) >= COVERED * len(letters):
             return True
     return False
 
@@ -357,27 +379,38 @@ def _odd_characters(text: str, beyond: list[str]) -> int:
         text: read in some encoding.
         beyond: its characters beyond ASCII.
     """
-    odd = sum(not ch.isalpha() and ch not in _SYMBOLS for ch in beyond)
-    odd += sum(len(pattern.findall(text)) for pattern in _ODD_PLACES)
-    closing_quotes = text.count("“") + text.count("”")
-    odd += "„" in text and closing_quotes == 0  # opened, and never closed
+    odd = 0
+    for ch in beyond:
+        if not ch.isalpha() and ch not in _SYMBOLS:
+            odd += 1
+    for pattern in _ODD_PLACES:
+        odd += len(pattern.findall(text))
+    if "„" in text and "“" not in text and "”" not in text:  # opened, and never closed
+        odd += 1
     for word in _new_words(text):
         if _has_odd_capitals(word) or _FOREIGN.search(word):
             odd += len(word)
     return odd
 
 
-def _is_beyond(ch: str) -> bool:
-    return ch > "\x7f"
+def _beyond(text: str) -> list[str]:
+    """The characters beyond ASCII."""
+    return [ch for ch in text if ch > "\x7f"]
+
+
+def _is_symbol(ch: str) -> bool:
+    return ch in _SYMBOLS or _within(ch, _FULL_WIDTH)
 
 
 def _has_odd_capitals(word: str) -> bool:
     """Whether a capital beyond ASCII, or one beside such a letter, stands where words have none."""
     for before, ch in itertools.pairwise(word):
-        if before.islower() and ch.isupper() and not (before + ch).isascii():
+        is_odd = before.islower() and ch.isupper()
+        if is_odd and not (before + ch).isascii():
             return True
-    begins_with_two = word[:2].isupper() and word[2:3].islower()
-    return begins_with_two and not word[:2].isascii()
+    first_two = word[:2]
+    begins_with_two = first_two.isupper() and word[2:3].islower()
+    return begins_with_two and not first_two.isascii()
 
 
 def _within(ch: str, ranges: str) -> bool:

@@ -79,30 +79,35 @@ def files_of(spec: str, split: str) -> list[pathlib.Path]:
     """
     key = setting_of(split)
     paths = expand(spec, key=key)
-    files = [path for path in paths if not path.is_dir()]
-    folder = next((path for path in paths if path.is_dir()), None)
-    # not just everything there
-    if files and folder is not None and "." in pathlib.PurePath(spec).name:
+    folders = []
+    files = []
+    for path in paths:
+        kind = folders if path.is_dir() else files
+        kind.append(path)
+    if not files:
         raise ConfigError(
-            f"{key}: {spec!r} names files, and also the folder {shown(folder)}, whose files would"
-            f" be missed. Name those, as in {shown(folder)}/*, or rename the folder."
+            f"{key}: expected files, {spec!r} names folders only: {shown(paths[0])}. Name the files"
+            f" in it: {spec.rstrip('/')}/* (or data.source: folders, where each folder is a class)"
         )
-    if files:
-        for path in files:
-            refuse_irregular(path, key)
-        return files
-    raise ConfigError(
-        f"{key}: expected files, {spec!r} names folders only: {shown(paths[0])}. Name the files in"
-        f" it: {spec.rstrip('/')}/* (or data.source: folders, where each folder is a class)"
-    )
+    names_everything = "." not in pathlib.PurePath(spec).name
+    if folders and not names_everything:
+        folder = shown(folders[0])
+        raise ConfigError(
+            f"{key}: {spec!r} names files, and also the folder {folder}, whose files would"
+            f" be missed. Name those, as in {folder}/*, or rename the folder."
+        )
+    for path in files:
+        refuse_irregular(path, key)
+    return files
 
 
 def relative_names(paths: Sequence[pathlib.Path]) -> list[str]:
     """The paths relative to the deepest folder that holds them all: these stay as data moves."""
     if not paths:
         return []
-    folder = os.path.commonpath([os.path.abspath(path.parent) for path in paths])
-    return [os.path.relpath(os.path.abspath(path), folder) for path in paths]
+    places = [os.path.abspath(path) for path in paths]
+    folder = os.path.commonpath(map(os.path.dirname, places))
+    return [os.path.relpath(place, folder) for place in places]
 
 
 def fingerprint(
@@ -117,11 +122,12 @@ def fingerprint(
     """
     rules = json.dumps([READING, settings], sort_keys=True)
     digest = hashlib.blake2b(rules.encode(), digest_size=16)
-    for name, path in files:
-        if isinstance(path, RemoteObject):
-            facts: list[object] = [name, path.crc32c, path.size]
+    for relative_name, file in files:
+        facts: list[object] = [relative_name]
+        if isinstance(file, RemoteObject):
+            facts += [file.crc32c, file.size]
         else:
-            facts = [name, _digest_of_content(path)]
+            facts.append(_digest_of_content(file))
         digest.update(json.dumps(facts).encode())
     return digest.hexdigest()
 

@@ -25,8 +25,10 @@ def conversion_of_rows(row: object, names: Sequence[str], file: str, *, in_array
         in_array: of the file, which then is one array; else each row is on a line of its own.
     """
     item = _item(row, names)
+    if not item:
+        return ""
     rows = WHOLE if in_array else LINES
-    return _command(item, f"row in {rows}", file) if item else ""
+    return _command(item, f"row in {rows}", file)
 
 
 def conversion_of_object(value: Mapping[str, FieldValue], names: Sequence[str], file: str) -> str:
@@ -44,16 +46,17 @@ def conversion_of_object(value: Mapping[str, FieldValue], names: Sequence[str], 
         advice = _conversion_of_lists(value, path, names, file)
         if advice:
             return advice
-    columns = [column for column in value.values() if isinstance(column, dict)]
-    if len(columns) < len(value) or not columns:
+    inner = list(value.values())
+    if not inner or not all(isinstance(each, dict) for each in inner):
         return ""
-    if all(set(names) & set(column) for column in columns):  # an object of objects, by their ids
+    asked = set(names)
+    if not any(asked.isdisjoint(each) for each in inner):  # an object of objects, by their ids
         return _command("row", f"row in {WHOLE}.values()", file)
-    has_equal_keys = len({tuple(column) for column in columns}) == 1
-    if set(names) & set(value) and has_equal_keys:  # as pandas writes columns
+    keys = set(map(tuple, inner))
+    if len(keys) == 1 and not asked.isdisjoint(value):  # as pandas writes columns
         rows = "zip(*(column.values() for column in table.values()))"
-        each = f"table in [{WHOLE}] for row in {rows}"
-        return _command("dict(zip(table, row))", each, file)
+        rows_of_table = f"table in [{WHOLE}] for row in {rows}"
+        return _command("dict(zip(table, row))", rows_of_table, file)
     return ""
 
 
@@ -79,10 +82,13 @@ def _conversion_of_lists(
         return ""
     keys = "".join(f"[{_literal(key)}]" for key in path)
     command = _command(item, f"row in {WHOLE}{keys}", file)
-    others = [key for key, other in value.items() if isinstance(other, list) and key != path[0]]
+    others = []
+    for key, other in value.items():
+        if isinstance(other, list) and key != path[0]:
+            others.append(shown_value(key, KEY_LENGTH))
     if not others:
         return command
-    shown = ", ".join(shown_value(key, KEY_LENGTH) for key in others[:6])
+    shown = ", ".join(others[:6])
     return f"{command} ({shown} stand beside {path[0]!r}: name one of them in its place.)"
 
 
@@ -92,9 +98,12 @@ def _path_to_examples(value: object, levels: int) -> list[str]:
         return []
     for key in sorted(value, key=lambda key: key != "train"):
         rows = value[key]
-        if isinstance(rows, list) and rows and isinstance(rows[0], dict | list):
-            return [key]
-        if inner := _path_to_examples(rows, levels - 1):
+        if isinstance(rows, list) and rows:
+            first = rows[0]
+            if isinstance(first, dict | list):
+                return [key]
+        inner = _path_to_examples(rows, levels - 1)
+        if inner:
             return [key, *inner]
     return []
 
@@ -104,7 +113,8 @@ def _item(row: object, names: Sequence[str]) -> str:
     if isinstance(row, dict):
         return "row"
     if isinstance(row, list) and 0 < len(row) <= len(names):
-        return f"dict(zip({_literal([*names][: len(row)])}, row))"
+        keys = list(names[: len(row)])
+        return f"dict(zip({_literal(keys)}, row))"
     if isinstance(row, str) and names:
         return f"{{{_literal(names[0])}: row}}"
     return ""
@@ -125,8 +135,11 @@ def _command(item: str, each: str, file: str) -> str:
     """
     code = shlex.quote(f"import json, sys; [print(json.dumps({item})) for {each}]")
     run = f"python3 -c {code}"
+    quoted = shlex.quote(file)
     if file.endswith(".gz"):
-        run = f"zcat {shlex.quote(file)} | {run}"
+        run = f"zcat {quoted} | {run}"
+    elif file == "standard input":
+        run = f"{run} < OLD"
     else:
-        run += " < " + (shlex.quote(file) if file != "standard input" else "OLD")
+        run = f"{run} < {quoted}"
     return f"To write an object a line: {run} > {NEW_FILE}"

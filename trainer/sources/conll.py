@@ -126,24 +126,31 @@ def read(lines: Lines, columns: Columns) -> Iterator[Example]:
             _require_one_width(words)
         if not words:
             continue
-        if untagged and all(len(line.cells) == 1 for line in words):
+        is_untagged = untagged and all(len(line.cells) == 1 for line in words)
+        if is_untagged:
             yield _sentence_without_tags(words, columns)
         else:
             yield _sentence(words, columns, doubts)
 
 
 def _sentence(lines: _Block, columns: Columns, doubts: tuple[tuple[str, int], ...]) -> Example:
-    pairs = [_word_and_tag(line, columns.word, columns.tag) for line in lines]
-    words, tags = zip(*pairs, strict=True)
+    words = []
+    tags = []
+    for line in lines:
+        word, tag = _word_and_tag(line, columns.word, columns.tag)
+        words.append(word)
+        tags.append(tag)
     words_name, tags_name = columns.names
-    features: dict[str, FieldValue] = {words_name: list(words), tags_name: list(tags)}
-    return Example(features, lines[0].origin, _line_numbers(lines), doubts=doubts)
+    features: dict[str, FieldValue] = {words_name: words, tags_name: tags}
+    numbers = _line_numbers(lines)
+    return Example(features, lines[0].origin, numbers, doubts=doubts)
 
 
 def _sentence_without_tags(lines: _Block, columns: Columns) -> Example:
     words_name, _ = columns.names
     words = [line.cells[0] for line in lines]
-    return Example({words_name: words}, lines[0].origin, _line_numbers(lines))
+    numbers = _line_numbers(lines)
+    return Example({words_name: words}, lines[0].origin, numbers)
 
 
 def _line_numbers(lines: _Block) -> tuple[int, ...]:
@@ -163,11 +170,15 @@ def _is_word(line: _Line) -> bool:
 
 def _doubts(block: _Block) -> tuple[tuple[str, int], ...]:
     """What CoNLL-U's words have that no raw text has: ledger kinds, each with how often."""
-    numbers = [line.cells[0] for line in block if NUMBER.fullmatch(line.cells[0])]
-    counts = {
-        "split_words": sum("-" in number for number in numbers),
-        "empty_nodes": sum("." in number for number in numbers),
-    }
+    counts = {"split_words": 0, "empty_nodes": 0}
+    for line in block:
+        number = line.cells[0]
+        if not NUMBER.fullmatch(number):
+            continue
+        if "-" in number:
+            counts["split_words"] += 1
+        elif "." in number:
+            counts["empty_nodes"] += 1
     return tuple((kind, count) for kind, count in counts.items() if count)
 
 
@@ -179,20 +190,24 @@ def _first_shape(blocks: Iterator[_Block], word_column: int) -> tuple[Shape, Ite
     waiting = []
     for block in blocks:
         waiting.append(block)
-        shape = shape_of([line.cells for line in block], word_column)
+        cells = [line.cells for line in block]
+        shape = shape_of(cells, word_column)
         if shape is not None:
             return shape, itertools.chain(waiting, blocks)
-    width = len(waiting[-1][-1].cells) if waiting else 0
+    width = 0
+    if waiting:
+        last_line = waiting[-1][-1]
+        width = len(last_line.cells)
     return Shape(width, numbered=False), iter(waiting)
 
 
 def _refuse_conllu(block: _Block) -> None:
     words = [line for line in block if not line.cells[0].startswith("#")]
-    if not words or any(len(line.cells) != CONLLU_COLUMNS for line in words):
+    if _widths(words) != {CONLLU_COLUMNS}:
         return
     numbers = [line.cells[0] for line in words if line.cells[0].isdecimal()]
-    from_one = [str(number) for number in range(1, len(numbers) + 1)]
-    if numbers and numbers == from_one:
+    counted = range(1, len(numbers) + 1)
+    if numbers and numbers == list(map(str, counted)):
         raise DataError(
             f"{words[0].origin}: this looks like CoNLL-U, whose {CONLLU_COLUMNS} columns begin with"
             " the number of the word. Set data.variant=conllu, or name the columns with"
@@ -226,13 +241,18 @@ def _cells(line: str) -> list[str]:
     return [cell.strip(" ") for cell in line.split("\t")]
 
 
+def _widths(lines: _Block) -> set[int]:
+    return {len(line.cells) for line in lines}
+
+
 def _require_one_width(lines: _Block) -> None:
-    if len({len(line.cells) for line in lines}) < 2:
+    if len(_widths(lines)) < 2:
         return
     for before, line in itertools.pairwise(lines):
-        if len(line.cells) != len(before.cells):
+        width_before = len(before.cells)
+        if len(line.cells) != width_before:
             raise DataError(
-                f"{line.origin}: found {_shown_width(line)}, and {len(before.cells)} in the line"
+                f"{line.origin}: found {_shown_width(line)}, and {width_before} in the line"
                 f" before: {' '.join(line.cells)[:60]!r}. Correct the line (a word with a space in"
                 " it needs tabs between the columns), or set data.tag_column from 0."
             )
@@ -242,8 +262,11 @@ def _word_and_tag(line: _Line, word: int, tag: int) -> tuple[str, str]:
     cells = line.cells
     width = len(cells)
     both_there = -width <= word < width and -width <= tag < width
-    if both_there and word % width != tag % width and cells[word] and cells[tag]:
-        return cells[word], cells[tag]
+    if both_there and word % width != tag % width:
+        word_cell = cells[word]
+        tag_cell = cells[tag]
+        if word_cell and tag_cell:
+            return word_cell, tag_cell
     raise _wrong_word(line, word, tag)
 
 

@@ -48,13 +48,16 @@ def open(settings: Settings, split: str, spec: str) -> Source:
     """
     key = setting_of(split)
     named = expand(spec, key=key)
+    files = []
     with reading(spec, 0):
-        files = [path for entry in named for path in _files_at(entry)]
+        for entry in named:
+            files += _files_at(entry)
     texts = text_fields(settings)
     paths = {}
     for field in (*texts, settings.label_fields[0]):
         candidates = _called(field, named, files)
-        if not candidates and split == TO_PREDICT and field not in texts:  # to be predicted
+        is_optional = split == TO_PREDICT and field not in texts  # it is to be predicted
+        if is_optional and not candidates:
             continue
         if len(candidates) != 1:
             raise _not_one_file(field, candidates, files, where=f"{key}: {spec!r}")
@@ -86,7 +89,8 @@ def _not_one_file(
     if candidates:
         number = "several files"
         remedy = "Name those of one split, as with a glob such as PATH/train.*."
-    names = ", ".join(path.name for path in (candidates or files)[:SHOWN_FILES])
+    shown_files = (candidates or files)[:SHOWN_FILES]
+    names = ", ".join(path.name for path in shown_files)
     return ConfigError(
         f"{where} has {number} named {field!r} or ending in '.{field}': {names or 'none'}. {remedy}"
     )
@@ -108,10 +112,14 @@ def _called(name: str, named: list[pathlib.Path], files: list[pathlib.Path]) -> 
         exact += [path for path in files if path.name == exact_name]
         if exact:
             return exact[:1]
-    ending_so = [path for path in files if path.name.endswith((f".{name}", f".{name}.gz"))]
-    return [
-        path for path in ending_so if path.suffix != ".gz" or path.with_suffix("") not in ending_so
-    ]
+    endings = (f".{name}", f".{name}.gz")
+    ending_so = [path for path in files if path.name.endswith(endings)]
+    candidates = []
+    for path in ending_so:
+        is_copy = path.suffix == ".gz" and path.with_suffix("") in ending_so
+        if not is_copy:
+            candidates.append(path)
+    return candidates
 
 
 class ParallelSource:
@@ -132,16 +140,18 @@ class ParallelSource:
             DataError: one file ends before another.
         """
         with contextlib.ExitStack() as stack:
-            files = [self._open(path, stack) for path in self._paths.values()]
-            self._positions = [position for _, position in files]
-            lines_of_files = [lines for lines, _ in files]
-            first = lines_of_files[0]
-            for row in itertools.zip_longest(*lines_of_files):
+            files = []
+            self._positions = []
+            for path in self._paths.values():
+                lines, position = self._open(path, stack)
+                files.append(lines)
+                self._positions.append(position)
+            first = files[0]
+            for row in itertools.zip_longest(*files):
                 if None in row:
-                    raise _ends_early(lines_of_files, row)
-                features = {
-                    field: without_end(line) for field, line in zip(self._paths, row, strict=True)
-                }
+                    raise _ends_early(files, row)
+                values = map(without_end, row)
+                features = dict(zip(self._paths, values, strict=True))
                 yield Example(features, first.origin)
             self._positions = [self.size]
 
@@ -149,9 +159,11 @@ class ParallelSource:
         self, path: pathlib.Path, stack: contextlib.ExitStack
     ) -> tuple[Lines, Callable[[], int]]:
         """The lines of a file, and what says how many bytes were read of it."""
-        stream, compressed_position = stack.enter_context(open_bytes(path, self._fallback_encoding))
+        opened = open_bytes(path, self._fallback_encoding)
+        stream, compressed_position = stack.enter_context(opened)
         lines = Lines(stream, shown(path), path)
-        return lines, compressed_position or functools.partial(getattr, lines, "position")
+        position = compressed_position or functools.partial(getattr, lines, "position")
+        return lines, position
 
     def fingerprint(self) -> str:
         """Of contents and names; see `Source`."""
@@ -174,8 +186,9 @@ class ParallelSource:
 
 def _ends_early(files: Sequence[Lines], row: Sequence[str | None]) -> DataError:
     """The error where some files have a line and others are at their end."""
-    ended = next(lines for lines, line in zip(files, row, strict=True) if line is None)
-    longer = next(lines for lines, line in zip(files, row, strict=True) if line is not None)
+    is_ended = [line is None for line in row]
+    ended = files[is_ended.index(True)]
+    longer = files[is_ended.index(False)]
     return DataError(
         f"{longer.origin}: {ended.name} ends before this line. Line-aligned"
         " files have as many lines each."
