@@ -82,8 +82,10 @@ def files_of(spec: str, split: str) -> list[pathlib.Path]:
     folders = []
     files = []
     for path in paths:
-        kind = folders if path.is_dir() else files
-        kind.append(path)
+        if path.is_dir():
+            folders.append(path)
+        else:
+            files.append(path)
     if not files:
         raise ConfigError(
             f"{key}: expected files, {spec!r} names folders only: {shown(paths[0])}. Name the files"

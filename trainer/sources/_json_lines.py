@@ -69,7 +69,10 @@ def read_objects(
         return
     asked = names
     for line, origin in itertools.chain(waiting, placed):
-        yield line if isinstance(line, DataError) else parse_line(line, origin, asked, text)
+        if isinstance(line, DataError):
+            yield line
+        else:
+            yield parse_line(line, origin, asked, text)
         asked = ()  # which is checked once
 
 
@@ -146,18 +149,27 @@ class _Whole(NamedTuple):
 
     def origin(self, position: int) -> Origin:
         """The line that a character is on."""
-        return self.origins[bisect.bisect(self.starts, position) - 1]
+        lines_before = bisect.bisect(self.starts, position)
+        return self.origins[lines_before - 1]
 
     def first_line(self) -> str:
         """The first line."""
-        return self.content[: self.starts[1]] if len(self.starts) > 1 else self.content
+        if len(self.starts) == 1:
+            return self.content
+        end = self.starts[1]
+        return self.content[:end]
 
 
 def _join(lines: Sequence[tuple[str, Origin]]) -> _Whole:
-    lengths = [len(line) for line, _ in lines]
-    starts = [0, *itertools.accumulate(lengths[:-1])]
+    starts = []
+    origins = []
+    length = 0
+    for line, origin in lines:
+        starts.append(length)
+        origins.append(origin)
+        length += len(line)
     content = "".join(line for line, _ in lines)
-    return _Whole(content, starts, [origin for _, origin in lines])
+    return _Whole(content, starts, origins)
 
 
 def _read_whole(
@@ -228,10 +240,12 @@ def _values(content: str, *, in_array: bool) -> Iterator[tuple[object, int]]:
 
 def _wrong_end(content: str, position: int) -> Iterator[tuple[Exception, int]]:
     """What is wrong with the end of an array, if anything, and where."""
-    if position >= len(content):
-        yield json.JSONDecodeError("Expecting ']'", content, len(content)), len(content) - 1
-    elif _after(content, position + 1) < len(content):
-        yield json.JSONDecodeError("Extra data", content, position + 1), position
+    end = len(content)
+    behind = position + 1
+    if position >= end:
+        yield json.JSONDecodeError("Expecting ']'", content, end), end - 1
+    elif _after(content, behind) < end:
+        yield json.JSONDecodeError("Extra data", content, behind), position
 
 
 def _after(content: str, position: int) -> int:
