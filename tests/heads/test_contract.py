@@ -138,6 +138,14 @@ def test_its_export_and_predict_answer_alike(trained, tmp_path):
     assert [answer.get("predicted_label", answer["label"]) for answer in answers] == labels
 
 
+def test_what_the_format_has_no_place_for_is_not_trained(trained, tmp_path, capsys):
+    head, config, _ = trained
+    assert toy.run_main(config, tmp_path / "job", "--export.format=huggingface") == 2
+    said = capsys.readouterr().err
+    assert f"export.format: Hugging Face's format has no place for head {head}." in said
+    assert not list((tmp_path / "job").glob("checkpoints/*"))
+
+
 def test_an_input_of_another_type_is_refused_with_its_place(tmp_path, capsys):
     file = toy.write_jsonl(tmp_path / "train.jsonl", [{"text": "a", "label": "x", "year": "once"}])
     weights = toy.write_checkpoint(tmp_path / "weights", layers=1)

@@ -86,9 +86,13 @@ def start_strategy(config: Config, job: Job, display: Display) -> tf.distribute.
 
 
 def make_parts(config: Config, display: Display) -> Parts:
-    """Reads the backbone's config and the tokenizer, and checks them against the run's config;
-    costs no more than that.
+    """Reads the backbone's config and the tokenizer, and checks them against the run's config.
 
+    It costs no more than that.
+
+    Args:
+        config: of the run.
+        display: speaks in the modes.
     Raises:
         ConfigError: seq_len over the backbone's positions, more frozen layers than there are, …
         WeightsError: the weights folder is not one, or of another architecture.
@@ -105,6 +109,15 @@ def make_parts(config: Config, display: Display) -> Parts:
     if tokenizer.eos_id is None:
         # by which Hugging Face's generate ends a text
         tokenizer.eos_id = huggingface.read_eos_id(weights)
+    _check_sizes(config, backbone)
+    _check_vocabulary(config, backbone, tokenizer, tokenizer_folder)
+    head = make_head(config.head, config.data, tokenizer)
+    _check_head(config, head, backbone)
+    backbone = dataclasses.replace(backbone, pooler=backbone.pooler and head.uses_pooler)
+    return Parts(config, weights, tokenizer_folder, backbone, head, tokenizer, display)
+
+
+def _check_sizes(config: Config, backbone: BackboneConfig) -> None:
     if config.data.seq_len > backbone.max_positions:
         raise ConfigError(
             f"data.seq_len: expected at most {backbone.max_positions}, the positions of"
@@ -115,15 +128,24 @@ def make_parts(config: Config, display: Display) -> Parts:
             f"backbone.freeze_layers: expected at most {backbone.layers}, the layers of"
             f" {config.backbone.weights}. Received {config.backbone.freeze_layers}."
         )
-    if len(tokenizer.vocabulary) > backbone.vocabulary_size:
-        beyond = [name for name in tokenizer.vocabulary[backbone.vocabulary_size :] if name]
+
+
+def _check_vocabulary(
+    config: Config, backbone: BackboneConfig, tokenizer: Tokenizer, folder: pathlib.Path
+) -> None:
+    """Raises ConfigError where the tokenizer of a folder has tokens that are not embedded."""
+    beyond = tokenizer.vocabulary[backbone.vocabulary_size :]
+    if beyond:
+        named = [name for name in beyond if name]
         raise ConfigError(
-            f"backbone.tokenizer: {tokenizer_folder} has {len(tokenizer.vocabulary):,} tokens,"
+            f"backbone.tokenizer: {folder} has {len(tokenizer.vocabulary):,} tokens,"
             f" {config.backbone.weights} embeds {backbone.vocabulary_size:,}, so there is none for"
-            f" {few(beyond)}. Give the tokenizer that belongs to the weights, or resize these with"
+            f" {few(named)}. Give the tokenizer that belongs to the weights, or resize these with"
             " transformers' resize_token_embeddings."
         )
-    head = make_head(config.head, config.data, tokenizer)
+
+
+def _check_head(config: Config, head: Head, backbone: BackboneConfig) -> None:
     if config.data.stream_characters and not head.reader.streams:
         raise ConfigError(
             f"data.stream_characters: for language models only, as head {config.head.name} learns"
@@ -133,8 +155,6 @@ def make_parts(config: Config, display: Display) -> Parts:
         raise ConfigError(f"export.format: {head.no_huggingface}")
     head.check(backbone)
     _check_metric(config, head)
-    backbone = dataclasses.replace(backbone, pooler=backbone.pooler and head.uses_pooler)
-    return Parts(config, weights, tokenizer_folder, backbone, head, tokenizer, display)
 
 
 def _check_metric(config: Config, head: Head, vocabulary: Vocabulary | None = None) -> None:
@@ -212,6 +232,11 @@ def start_model(
         carried = CarriedOver.whole([])
         if isinstance(graph, Exchanges):
             carried = graph.load_tensors(checkpoint)
+        elif config.export.format == "huggingface":
+            raise ConfigError(
+                f"export.format: Hugging Face's format has no place for head {config.head.name}."
+                " Export a savedmodel."
+            )
     _check_metric(config, parts.head, vocabulary)  # again, now that the classes are known
     return model, Origin(report, carried, pretrained)
 
