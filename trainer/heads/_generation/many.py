@@ -62,23 +62,26 @@ class ManyPrompts:
         outcome: dict[str, np.ndarray] = {}
         done = 0
         for batch, members in enumerate(self._members(prompts)):
-            token_ids, lengths = self._padded([prompts[index] for index in members], generator)
+            rows = [prompts[index] for index in members]
+            token_ids, lengths = self._padded(rows, generator)
             draws = tf.constant([seed, drawn + batch])
             written = generator.generate_at_once(token_ids, lengths, draws)
             for name, tensor in written.items():
-                part = tensor.numpy()[: len(members)]
+                part = tensor.numpy()
                 if name not in outcome:
                     outcome[name] = np.zeros((len(prompts), *part.shape[1:]), part.dtype)
-                outcome[name][members] = part
+                outcome[name][members] = part[: len(members)]
             done += len(members)
             on_batch(done, len(prompts))
         return outcome
 
     def _members(self, prompts: Sequence[np.ndarray]) -> Iterator[list[int]]:
         """The numbers of each batch's prompts, longest first."""
-        longest_first = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
+        numbers = range(len(prompts))
+        longest_first = sorted(numbers, key=lambda index: -len(prompts[index]))
         for start in range(0, len(longest_first), self.batch_size):
-            yield longest_first[start : start + self.batch_size]
+            stop = start + self.batch_size
+            yield longest_first[start:stop]
 
     def _padded(
         self, prompts: Sequence[np.ndarray], generator: Generator

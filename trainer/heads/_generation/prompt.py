@@ -65,14 +65,16 @@ class Prompt:
         from trainer.text.assemble import stays
 
         ids, is_of_text = self._tokens(text)
+        whole = ids.row_lengths()
         of_text = tf.ragged.boolean_mask(ids, is_of_text)
-        around = ids.row_lengths() - of_text.row_lengths()
-        free = tf.maximum(tf.cast(room - around, tf.int32), 0)
-        stay = is_of_text.with_values(stays(is_of_text, self._kept(of_text, free)))
+        around = whole - of_text.row_lengths()
+        free = tf.cast(room - around, tf.int32)
+        kept = self._kept(of_text, tf.maximum(free, 0))
+        stay = is_of_text.with_values(stays(is_of_text, kept))
         fitting = tf.ragged.boolean_mask(ids, stay)
         count = tf.minimum(fitting.row_lengths(), room)
-        lost = tf.cast(ids.row_lengths() - count, tf.int32)
-        return _last(fitting, count, self.tokenizer.template.empty), lost
+        last = _last(fitting, count, self.tokenizer.template.empty)
+        return last, tf.cast(whole - count, tf.int32)
 
     def _tokens(self, text: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
         """(B, None) int32, the tokens of whole prompts, and bool, whether each is of the text."""
@@ -80,17 +82,20 @@ class Prompt:
         whole = tf.strings.join([self.before, text, self.behind])
         tokens = self.tokenizer.tokenize_with_offsets(whole)
         row = tokens.ids.value_rowids()
+        characters = tf.strings.length(text, unit="UTF8_CHAR")
         start = len(self.before)
-        stop = start + tf.gather(tf.strings.length(text, unit="UTF8_CHAR"), row)
+        stop = start + tf.gather(characters, row)
         end = tokens.ends.values
-        return tokens.ids, tokens.ids.with_values((end > start) & (end <= stop))
+        is_of_text = (end > start) & (end <= stop)
+        return tokens.ids, tokens.ids.with_values(is_of_text)
 
     def _kept(self, of_text: tf.RaggedTensor, free: tf.Tensor) -> Kept:
         from trainer.text.assemble import Kept, keep_ranges
 
         if self.overflow is None:
             lengths = tf.cast(of_text.row_lengths(), tf.int32)
-            return Kept(head=tf.zeros_like(free), tail=tf.minimum(lengths, free))
+            fitting = tf.minimum(lengths, free)
+            return Kept(head=tf.zeros_like(free), tail=fitting)
         kept, _ = keep_ranges(of_text, None, room=free, overflow=self.overflow)
         return kept
 

@@ -115,20 +115,30 @@ class RepetitionPenalty(Rule):
 
     def begin(self, prompts: Prompts) -> Mark:
         """See `Rule`."""
-        row = tf.repeat(tf.range(prompts.batch), prompts.width)
         token = tf.reshape(prompts.token_ids, [-1])
-        times = tf.reshape(tf.cast(prompts.is_real, tf.int32), [-1])
-        places = tf.stack([row, token], axis=1)
-        return tf.scatter_nd(places, times, [prompts.batch, self.words]) > 0
+        is_real = tf.reshape(prompts.is_real, [-1])
+        rows = tf.range(prompts.batch)
+        row = tf.repeat(rows, prompts.width)
+        return _marked(row, token, is_real, [prompts.batch, self.words])
 
     def weigh(self, scores: tf.Tensor, mark: Mark, place: Place) -> tf.Tensor:
         """See `Rule`."""
-        less_likely = tf.where(scores < 0, scores * self.penalty, scores / self.penalty)
+        less_likely = tf.where(
+            scores < 0,
+            scores * self.penalty,
+            scores / self.penalty,
+        )
         return tf.where(mark, less_likely, scores)
 
     def note(self, mark: Mark, token: tf.Tensor, place: Place) -> Mark:
         """See `Rule`."""
-        return mark | tf.one_hot(token, self.words, on_value=True, off_value=False)
+        is_token = tf.one_hot(
+            token,
+            self.words,
+            on_value=True,
+            off_value=False,
+        )
+        return mark | is_token
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,33 +155,44 @@ class NoRepeatedTokens(Rule):
 
     def begin(self, prompts: Prompts) -> Mark:
         """See `Rule`."""
-        return tf.pad(prompts.token_ids, [[0, 0], [0, self.max_new_tokens + self.size]])
+        room = self.max_new_tokens + self.size
+        return tf.pad(prompts.token_ids, [[0, 0], [0, room]])
 
     def weigh(self, scores: tf.Tensor, mark: Mark, place: Place) -> tf.Tensor:
         """See `Rule`."""
-        return tf.where(self._repeating(mark, place, scores.shape[-1]), NEVER, scores)
+        words = scores.shape[-1]
+        repeats = self._repeating(mark, place, words)
+        return tf.where(repeats, NEVER, scores)
 
     def note(self, mark: Mark, token: tf.Tensor, place: Place) -> Mark:
         """See `Rule`."""
-        is_here = tf.range(tf.shape(mark)[1]) == (place.lengths + place.step)[:, None]
+        here = place.lengths + place.step
+        slots = tf.range(tf.shape(mark)[1])
+        is_here = slots == here[:, None]
         return tf.where(is_here, token[:, None], mark)
 
     def _repeating(self, history: tf.Tensor, place: Place, words: int) -> tf.Tensor:
         """(R, V) bool: tokens that would end n tokens which prompt and text already have."""
         inner = self.size - 1
         rows, width = tf.unstack(tf.shape(history))
-        length = (place.lengths + place.step)[:, None]
         starts = width - inner
+        written = place.lengths + place.step
+        length = written[:, None]
         last = tf.maximum(length - inner + tf.range(inner), 0)  # (R, n - 1)
         before = tf.gather(history, last, batch_dims=1)
-        is_repeated = (tf.range(starts) + self.size <= length) & (length >= self.size)
+        stops = tf.range(starts) + self.size
+        is_repeated = (stops <= length) & (length >= self.size)
         for offset in range(inner):
-            is_repeated &= history[:, offset : starts + offset] == before[:, offset : offset + 1]
+            there = history[:, offset : starts + offset]
+            is_repeated &= there == before[:, offset : offset + 1]
+        next_token = history[:, inner : starts + inner]
         row = tf.repeat(tf.range(rows), starts)
-        next_token = tf.reshape(history[:, inner : starts + inner], [-1])
-        places = tf.stack([row, next_token], axis=1)
-        times = tf.reshape(tf.cast(is_repeated, tf.int32), [-1])
-        return tf.scatter_nd(places, times, [rows, words]) > 0
+        return _marked(
+            row,
+            tf.reshape(next_token, [-1]),
+            tf.reshape(is_repeated, [-1]),
+            [rows, words],
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,37 +252,62 @@ class StopTexts(Rule):
         table = np.full((words, widest), NO_BYTE, np.int32)
         widths = np.zeros(words, np.int32)
         for token, content in enumerate(token_bytes):
-            table[token, : len(content)] = np.frombuffer(content, np.uint8)
-            widths[token] = len(content)
-        stops = [np.frombuffer(text, np.uint8).astype(np.int32) for text in stop]
-        return cls(tuple(stops), opening, tf.constant(table), tf.constant(widths))
+            width = len(content)
+            widths[token] = width
+            table[token, :width] = _numbers(content)
+        return cls(
+            stops=tuple(map(_numbers, stop)),
+            opening=opening,
+            token_bytes=tf.constant(table),
+            widths=tf.constant(widths),
+        )
 
     def begin(self, prompts: Prompts) -> Mark:
         """See `Rule`."""
-        return tf.fill([prompts.batch, max(map(len, self.stops))], NO_BYTE)
+        longest = max(map(len, self.stops))
+        return tf.fill([prompts.batch, longest], NO_BYTE)
 
     def note(self, mark: Mark, token: tf.Tensor, place: Place) -> Mark:
         """See `Rule`."""
         together = self._together(mark, token, place)
-        added = tf.gather(self.widths, token)[:, None]
-        return tf.gather(together, added + tf.range(mark.shape[1]), batch_dims=1)
+        added = tf.gather(self.widths, token)
+        last = added[:, None] + tf.range(mark.shape[1])
+        return tf.gather(together, last, batch_dims=1)
 
     def ends(self, mark: Mark, token: tf.Tensor, place: Place) -> tf.Tensor:
         """See `Rule`."""
         together = self._together(mark, token, place)
         hit = tf.zeros_like(token, tf.bool)
         for stop in self.stops:
-            starts = np.arange(together.shape[1] - len(stop) + 1)
-            places = starts[:, None] + np.arange(len(stop))
-            is_equal = tf.gather(together, places, axis=1) == stop
-            hit |= tf.reduce_any(tf.reduce_all(is_equal, axis=2), axis=1)
+            width = len(stop)
+            starts = np.arange(together.shape[1] - width + 1)
+            places = starts[:, None] + np.arange(width)
+            parts = tf.gather(together, places, axis=1)
+            is_stop = tf.reduce_all(parts == stop, axis=2)
+            hit |= tf.reduce_any(is_stop, axis=1)
         return hit
 
     def _together(self, tail: tf.Tensor, token: tf.Tensor, place: Place) -> tf.Tensor:
         """The last bytes and those of the token; the opening of the first token is none."""
         added = tf.gather(self.token_bytes, token)
         if self.opening:
-            first = added[:, :1]
+            first, others = added[:, :1], added[:, 1:]
             opens = (place.step == 0) & (first == self.opening[0])
-            added = tf.concat([tf.where(opens, NO_BYTE, first), added[:, 1:]], axis=1)
+            first = tf.where(opens, NO_BYTE, first)
+            added = tf.concat([first, others], axis=1)
         return tf.concat([tail, added], axis=1)
+
+
+def _marked(
+    row: tf.Tensor, token: tf.Tensor, is_marked: tf.Tensor, shape: list[int | tf.Tensor]
+) -> tf.Tensor:
+    """(R, V) bool, of pairs of a row and a token, (n,) each, those that are marked."""
+    places = tf.stack([row, token], axis=1)
+    times = tf.scatter_nd(places, tf.cast(is_marked, tf.int32), shape)
+    return times > 0
+
+
+def _numbers(text: bytes) -> np.ndarray:
+    """(bytes,) int32."""
+    content = np.frombuffer(text, np.uint8)
+    return content.astype(np.int32)

@@ -87,10 +87,9 @@ class Drawn(Sampler):
         """See `Sampler`."""
         scores = weighed(self.rules, logits, state.marks, state.place)
         scores = self._cut(scores / self.temperature)
-        seed = tf.random.experimental.stateless_fold_in(seed, state.step)
-        uniform = tf.random.stateless_uniform(tf.shape(scores), seed, minval=LEAST_UNIFORM)
-        noise = -tf.math.log(-tf.math.log(uniform))
-        token = tf.argmax(scores + noise, axis=-1, output_type=tf.int32)
+        step_seed = tf.random.experimental.stateless_fold_in(seed, state.step)
+        noisy = scores + _gumbel_noise(tf.shape(scores), step_seed)
+        token = tf.argmax(noisy, axis=-1, output_type=tf.int32)
         return _followed(token, logits, state, self)
 
     def _cut(self, scores: tf.Tensor) -> tf.Tensor:
@@ -98,7 +97,8 @@ class Drawn(Sampler):
         if self.top_k is not None:
             count = min(self.top_k, scores.shape[-1])
             likeliest, _ = tf.math.top_k(scores, count)
-            scores = tf.where(scores < likeliest[:, -1:], NEVER, scores)
+            least = likeliest[:, -1:]
+            scores = tf.where(scores < least, NEVER, scores)
         if self.top_p is not None:
             ordered = tf.sort(scores, direction="DESCENDING")
             shares = tf.nn.softmax(ordered)
@@ -109,6 +109,12 @@ class Drawn(Sampler):
         return scores
 
 
+def _gumbel_noise(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    uniform = tf.random.stateless_uniform(shape, seed, minval=LEAST_UNIFORM)
+    exponential = -tf.math.log(uniform)
+    return -tf.math.log(exponential)
+
+
 def _followed(
     token: tf.Tensor, logits: tf.Tensor, state: State, sampler: Greedy | Drawn
 ) -> tuple[tf.Tensor, State]:
@@ -117,10 +123,11 @@ def _followed(
     gain = tf.gather(log_probabilities, token, batch_dims=1)
     token = tf.where(state.finished, sampler.pad_id, token)
     marks, ended = noted(sampler.rules, state.marks, token, state.place)
+    gain = tf.where(state.finished, 0.0, gain)
     after = state._replace(
         marks=marks,
         tokens=at_step(state.tokens, token, state.step),
-        score=state.score + tf.where(state.finished, 0.0, gain),
+        score=state.score + gain,
         finished=state.finished | ended,
     )
     return token, after

@@ -140,8 +140,10 @@ class Writer:
             (B, P) int32; (B,) int32 each, how many there are, and how many there was no room for.
         """
         room = tf.constant(self.room.prompt, tf.int64)
-        token_ids, lost = self.prompt.fitted(text, tf.fill(tf.shape(text, tf.int64), room))
-        return token_ids.to_tensor(), tf.cast(token_ids.row_lengths(), tf.int32), lost
+        rooms = tf.fill(tf.shape(text, tf.int64), room)
+        token_ids, lost = self.prompt.fitted(text, rooms)
+        lengths = tf.cast(token_ids.row_lengths(), tf.int32)
+        return token_ids.to_tensor(), lengths, lost
 
     def texts(self, token_ids: tf.Tensor) -> tf.Tensor:
         """(B, M) int32, written tokens -> (B,) string, up to their end or a stop text."""
@@ -205,7 +207,8 @@ class Writer:
         if not prompt or prompt[-1].isspace() or first >= len(token_bytes):
             return ""
         begins_word = token_bytes[first].startswith(b" ")
-        shows_it = self.texts(token_ids[:, :1])[0].numpy().startswith(b" ")
+        alone = self.texts(token_ids[:, :1])
+        shows_it = alone[0].numpy().startswith(b" ")
         return " " if begins_word and not shows_it else ""
 
 

@@ -97,7 +97,8 @@ def ends_document(
         following: the example of the row behind the last.
     """
     ends = np.array([end for end, *_ in labels], bool)
-    is_last = np.r_[example[1:], following] != example
+    next_example = np.r_[example[1:], following]
+    is_last = next_example != example
     return is_last & ends[example - first]
 
 
@@ -141,8 +142,11 @@ def _row_starts(borders: Iterable[np.ndarray], length: int) -> Iterator[np.ndarr
     last = 0
     for ends in borders:
         begins = np.r_[last, ends[:-1]]
-        counts = -(-(ends - begins) // length)  # rows of each
+        tokens = ends - begins
+        counts = -(-tokens // length)  # rows of each
         rows_before = np.cumsum(counts) - counts
-        within = np.arange(counts.sum()) - np.repeat(rows_before, counts)
-        yield np.repeat(begins, counts) + length * within
+        row = np.arange(counts.sum())
+        within = row - np.repeat(rows_before, counts)
+        first = np.repeat(begins, counts)
+        yield first + length * within
         last = int(ends[-1])

@@ -116,11 +116,13 @@ def losses_and_hits(
 
     def block(index: tf.Tensor, losses: tf.TensorArray, hits: tf.TensorArray) -> tuple:
         gold = blocks.part(padded_target, index)
-        logits = _logits(blocks.part(padded_x, index), embeddings)
-        logits = logits if bias is None else logits + bias
+        part = blocks.part(padded_x, index)
+        logits = _logits(part, embeddings, bias)
         loss = tf.nn.sparse_softmax_cross_entropy_with_logits(gold, logits)
         likeliest = tf.argmax(logits, axis=1, output_type=tf.int32)
-        return index + 1, losses.write(index, loss), hits.write(index, likeliest == gold)
+        losses = losses.write(index, loss)
+        hits = hits.write(index, likeliest == gold)
+        return index + 1, losses, hits
 
     arrays = [
         tf.TensorArray(dtype, blocks.count, element_shape=[blocks.known_size])
@@ -144,7 +146,8 @@ def _loss_and_slopes(
     weight: tf.Tensor,
 ) -> tuple[tf.Tensor, _Slopes]:
     """The sum of the weighted cross-entropies, and its gradients."""
-    words, width = embeddings.shape[0], x.shape[1]
+    words = embeddings.shape[0]
+    width = x.shape[1]
     blocks = _blocks_of(x, words)
     padded_x, padded_target, padded_weight = map(blocks.padded, (x, target, weight))
 
@@ -152,16 +155,19 @@ def _loss_and_slopes(
         part = blocks.part(padded_x, index)
         share = blocks.part(padded_weight, index)
         losses, slopes = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(
-            features=_logits(part, embeddings) + offset,
+            features=_logits(part, embeddings, offset),
             labels=blocks.part(padded_target, index),
         )
+        loss += tf.reduce_sum(losses * share)
         slopes *= share[:, None]
         narrow = tf.cast(slopes, x.dtype)
         of_x, of_embeddings, of_offset = before
-        of_x = of_x.write(index, tf.matmul(narrow, embeddings))
-        of_embeddings += tf.cast(tf.matmul(narrow, part, transpose_a=True), tf.float32)
+        of_part = tf.matmul(narrow, embeddings)
+        of_x = of_x.write(index, of_part)
+        products = tf.matmul(narrow, part, transpose_a=True)
+        of_embeddings += tf.cast(products, tf.float32)
         of_offset += tf.reduce_sum(slopes, 0)
-        return index + 1, loss + tf.reduce_sum(losses * share), of_x, of_embeddings, of_offset
+        return index + 1, loss, of_x, of_embeddings, of_offset
 
     rows = tf.TensorArray(x.dtype, blocks.count, element_shape=[blocks.known_size, width])
     nothing = (tf.constant(0.0), rows, tf.zeros([words, width]), tf.zeros([words]))
@@ -175,9 +181,11 @@ def _loss_and_slopes(
     return loss, _Slopes(of_x, of_embeddings, of_offset)
 
 
-def _logits(x: tf.Tensor, embeddings: tf.Tensor) -> tf.Tensor:
+def _logits(x: tf.Tensor, embeddings: tf.Tensor, bias: tf.Tensor | None) -> tf.Tensor:
     """(n, V) float32."""
-    return tf.cast(tf.matmul(x, embeddings, transpose_b=True), tf.float32)
+    products = tf.matmul(x, embeddings, transpose_b=True)
+    logits = tf.cast(products, tf.float32)
+    return logits if bias is None else logits + bias
 
 
 def _joined(parts: tf.TensorArray, shape: list[int]) -> tf.Tensor:

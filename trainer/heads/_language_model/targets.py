@@ -12,7 +12,10 @@ def following(rows: tf.RaggedTensor) -> tf.RaggedTensor:
         rows: (B, None) int32.
     """
     numbers = rows.values
-    shifted = tf.concat([numbers[1:], [0]], 0)[: tf.size(numbers)]
-    last = tf.boolean_mask(rows.row_splits[1:] - 1, rows.row_lengths() > 0)
+    shifted = tf.concat([numbers[1:], [0]], 0)
+    shifted = shifted[: tf.size(numbers)]
+    has_tokens = rows.row_lengths() > 0
+    last = tf.boolean_mask(rows.row_splits[1:] - 1, has_tokens)
     zeros = tf.zeros_like(last, tf.int32)
-    return rows.with_values(tf.tensor_scatter_nd_update(shifted, last[:, None], zeros))
+    targets = tf.tensor_scatter_nd_update(shifted, last[:, None], zeros)
+    return rows.with_values(targets)

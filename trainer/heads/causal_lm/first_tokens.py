@@ -28,9 +28,11 @@ def first_sizes(
         (2,) int64.
     """
     places = starts[:, None] + np.arange(1 + CHARACTER_TOKENS)
-    within = np.minimum(places, len(token_ids) - 1)
-    beginnings = np.where(places < ends[:, None], token_ids[within], NO_TOKEN)
+    is_inside = places < ends[:, None]
+    last = len(token_ids) - 1
+    tokens = token_ids[np.minimum(places, last)]
     release(token_ids)
+    beginnings = np.where(is_inside, tokens, NO_TOKEN)
     beginnings, times = np.unique(beginnings, axis=0, return_counts=True)
     sizes = [_first_size(beginning, token_bytes) for beginning in beginnings.tolist()]
     return times @ np.array(sizes)
@@ -40,10 +42,13 @@ def _first_size(beginning: list[int], token_bytes: Sequence[bytes]) -> tuple[int
     """Of one document's first tokens, then NO_TOKEN."""
     first, *others = (_written(token, token_bytes) for token in beginning)
     first = first.lstrip(b" ")  # which may be the tokenizer's own
-    text = b"".join([first, *others]).decode("utf-8", "surrogateescape")
-    words = word_pattern().finditer(text)
-    ends = [len(text[: word.end()].encode("utf-8", "surrogateescape")) for word in words]
-    return sum(end <= len(first) for end in ends), len(first)
+    content = b"".join([first, *others])
+    text = content.decode("utf-8", "surrogateescape")
+    words_inside = 0
+    for word in word_pattern().finditer(text):
+        up_to_its_end = text[: word.end()].encode("utf-8", "surrogateescape")
+        words_inside += len(up_to_its_end) <= len(first)
+    return words_inside, len(first)
 
 
 def _written(token: int, token_bytes: Sequence[bytes]) -> bytes:

@@ -128,8 +128,11 @@ class MaskedGraph(Graph):
         self, answers: Results, row: int, example: Example | None = None
     ) -> dict[str, object]:
         """The words of each mask of a text."""
-        masks = zip(answers["token"][row], answers["score"][row], strict=True)
-        return {"masks": [_decoded(*mask) for mask in masks if mask[1][0] >= 0]}
+        tokens = answers["token"][row]
+        scores = answers["score"][row]
+        is_mask = scores[:, 0] >= 0  # the others fill up
+        masks = zip(tokens[is_mask], scores[is_mask], strict=True)
+        return {"masks": [_decoded(*mask) for mask in masks]}
 
     def remark(self, answer: Mapping[str, object]) -> str:
         """Whether there is nothing to answer."""
@@ -177,20 +180,27 @@ class MaskedGraph(Graph):
     def _likeliest(self, logits: Projection) -> dict[str, tf.Tensor]:
         """Of each predicted place the K likeliest words, (M, K)."""
         words = len(self.tokenizer.vocabulary)  # a model may have embeddings to spare
-        products = tf.matmul(logits.hidden, logits.embeddings[:words], transpose_b=True)
-        probabilities = tf.nn.softmax(tf.cast(products, tf.float32) + self.output.bias()[:words])
-        score, word = tf.math.top_k(probabilities, min(self.top_k, words))
+        embeddings = logits.embeddings[:words]
+        products = tf.matmul(logits.hidden, embeddings, transpose_b=True)
+        bias = self.output.bias()
+        scores = tf.cast(products, tf.float32) + bias[:words]
+        probabilities = tf.nn.softmax(scores)
+        count = min(self.top_k, words)
+        score, word = tf.math.top_k(probabilities, count)
         return {"top_id": word, "top_score": score}
 
 
 def _spread(column: tf.Tensor, batch: Batch) -> tf.Tensor:
     """(M, K) of the predicted places -> (R, L, K), NO_WORD elsewhere."""
     token_ids = batch.rows.token_ids
+    shape = tf.shape(token_ids)
     count = tf.shape(column)[1:]
-    empty = tf.fill(tf.concat([[tf.size(token_ids)], count], 0), tf.constant(NO_WORD, column.dtype))
-    places = predicted_of(batch).place[:, None]
-    flat = tf.tensor_scatter_nd_update(empty, places, column)
-    return tf.reshape(flat, tf.concat([tf.shape(token_ids), count], 0))
+    flat_shape = tf.concat([[tf.size(token_ids)], count], 0)
+    nothing = tf.constant(NO_WORD, column.dtype)
+    empty = tf.fill(flat_shape, nothing)
+    places = predicted_of(batch).place
+    flat = tf.tensor_scatter_nd_update(empty, places[:, None], column)
+    return tf.reshape(flat, tf.concat([shape, count], 0))
 
 
 def _of_texts(column: tf.Tensor, counts: tf.Tensor) -> tf.RaggedTensor:

@@ -141,8 +141,9 @@ class MaskedReader(Reader, Recuts, Draws):
 
     def draw(self, store: TokenStore, index: int, draw: Draw) -> Columns:
         """Hides tokens of an example, see `Masking.hide`."""
-        seeds = np.random.SeedSequence([draw.seed, draw.step + 1, index])
-        random = np.random.Generator(np.random.Philox(seeds))
+        seeds = [draw.seed, draw.step + 1, index]
+        bits = np.random.Philox(np.random.SeedSequence(seeds))
+        random = np.random.Generator(bits)
         tokens = store.example(index)
         starts_word = tokens[WORDS] if self.whole_words else None
         return self.masking.hide(tokens["token_ids"], starts_word, random)

@@ -59,9 +59,12 @@ class TargetGraph(WritingGraph):
         prompts = [prompt_of(store.example(index)) for index in range(count)]
         many = self.writer.many(batch_size)
         seed = self.writer.settings.sampling_seed
-        token_ids = many.generate(prompts, seed, on_batch)["token_ids"]
-        written = [text.decode() for text in self.writer.texts(tf.constant(token_ids)).numpy()]
-        return bleu_and_rouge(written, _targets(store, count), self.judged_by)
+        generated = many.generate(prompts, seed, on_batch)
+        token_ids = tf.constant(generated["token_ids"])
+        texts = self.writer.texts(token_ids).numpy()
+        written = [text.decode() for text in texts]
+        targets = _targets(store, count)
+        return bleu_and_rouge(written, targets, self.judged_by)
 
 
 def prompt_of(tokens: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -78,7 +81,10 @@ def prompt_of(tokens: Mapping[str, np.ndarray]) -> np.ndarray:
 
 def _targets(store: TokenStore, count: int) -> list[str]:
     """The first targets of a split, as its texts have them."""
-    splits = store.extras["target_splits"][: count + 1].tolist()
+    splits = store.extras["target_splits"][: count + 1]
     content = store.extras["target_text"]
-    parts = (content[start:stop] for start, stop in itertools.pairwise(splits))
-    return [part.tobytes().decode("utf-8", "replace") for part in parts]
+    targets = []
+    for start, stop in itertools.pairwise(splits.tolist()):
+        part = content[start:stop].tobytes()
+        targets.append(part.decode("utf-8", "replace"))
+    return targets

@@ -52,10 +52,13 @@ class TargetScorer(Scorer):
             results: of the graph.
             store: has in `text_size` the words and the bytes of each target.
         """
-        last = np.asarray(store.tokens["token_ids"])[store.row_splits[1:] - 1]
-        is_whole = (store.lengths < self.seq_len) | (last == self.eos_id)
+        token_ids = np.asarray(store.tokens["token_ids"])
+        last = token_ids[store.row_splits[1:] - 1]
+        is_short = store.lengths < self.seq_len
+        is_whole = is_short | (last == self.eos_id)
         loss = perplexity.total(results["loss"][is_whole])
-        words, size = np.asarray(store.columns["text_size"])[is_whole].sum(0).tolist()
+        sizes = np.asarray(store.columns["text_size"])
+        words, size = sizes[is_whole].sum(0).tolist()
         of_tokens = perplexity.scores_of_tokens(results)
         return of_tokens | perplexity.scores_of_text(loss, words, size)
 

@@ -117,17 +117,24 @@ class TargetReader(Reader):
             (B, None) int32. Counts, (B,) int32 each.
         """
         text, target = inputs
-        written = self.tokenizer.tokenize(tf.strings.join([self.prompt.opening, target]))
-        end = tf.fill([written.nrows(), 1], self.tokenizer.eos_id)
-        whole = tf.concat([written, end], 1)
+        whole = self._answer_tokens(target)
         answer = whole[:, : self.seq_len - 1]
-        asked, lost = self.prompt.fitted(text, self.seq_len - answer.row_lengths())
+        answer_lengths = answer.row_lengths()
+        asked, lost = self.prompt.fitted(text, self.seq_len - answer_lengths)
         # The last token of the prompt predicts the first of the answer; the last of all predicts
         # nothing.
-        predicted = following(tf.concat([tf.zeros_like(asked), answer + 1], 1))
-        cut = tf.cast(whole.row_lengths() - answer.row_lengths(), tf.int32)
-        columns = {"token_ids": tf.concat([asked, answer], 1), TARGET: predicted}
-        counts = {"truncated_tokens": lost + cut, "cut_targets": tf.cast(cut > 0, tf.int32)}
+        nothing = tf.zeros_like(asked)
+        predicted = tf.concat([nothing, answer + 1], 1)
+        columns = {
+            "token_ids": tf.concat([asked, answer], 1),
+            TARGET: following(predicted),
+        }
+        cut = whole.row_lengths() - answer_lengths
+        cut = tf.cast(cut, tf.int32)
+        counts = {
+            "truncated_tokens": lost + cut,
+            "cut_targets": tf.cast(cut > 0, tf.int32),
+        }
         return columns, counts
 
     def learn(
@@ -156,6 +163,13 @@ class TargetReader(Reader):
     def judged(self, store: TokenStore) -> int:
         """How many examples of a split are generated, its first ones."""
         return min(len(store), self.judged_examples or len(store))
+
+    def _answer_tokens(self, target: tf.Tensor) -> tf.RaggedTensor:
+        """(B,) string -> (B, None) int32, with the end of the text."""
+        text = tf.strings.join([self.prompt.opening, target])
+        tokens = self.tokenizer.tokenize(text)
+        end = tf.fill([tokens.nrows(), 1], self.tokenizer.eos_id)
+        return tf.concat([tokens, end], 1)
 
     def _long_targets(self, name: str, store: TokenStore) -> str:
         is_predicted = np.asarray(store.tokens[TARGET]) > 0
