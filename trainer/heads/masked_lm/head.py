@@ -64,7 +64,7 @@ class MaskedHead(Head):
             seed: of the initial values.
         """
         self.check(backbone.config)
-        output = MaskedOutput(backbone, seed)
+        output = MaskedOutput.of(backbone, seed)
         return MaskedGraph(
             backbone=backbone,
             vocabulary=vocabulary,

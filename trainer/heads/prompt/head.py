@@ -72,7 +72,7 @@ class Head(contract.Head):
             ConfigError: see `check`.
         """
         self.check(backbone.config)
-        output = MaskedOutput(backbone, seed)
+        output = MaskedOutput.of(backbone, seed)
         scores = WordScores(backbone, output, self._words())
         decision = self.kind.decision(self.settings, vocabulary)
         return ClassGraph(vocabulary, output.layers, scores, decision)
