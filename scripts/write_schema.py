@@ -14,7 +14,7 @@ FILE = ROOT / "configs" / "schema.json"
 def current() -> str:
     """What the file should hold."""
     sys.path.insert(0, str(ROOT))
-    from trainer.settings.schema import json_schema
+    from trainer.settings.sections import json_schema
 
     return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
 

@@ -24,7 +24,8 @@ from trainer.run.replica_calls import feed
 from trainer.run.schedule import make_schedule
 from trainer.run.split_results import EvaluationPlan, make_results_call, split_results
 from trainer.run.steps import make_train_call
-from trainer.settings.schema import DataSettings, DistributionSettings, TrainSettings, plugin_module
+from trainer.settings.schema import DataSettings, DistributionSettings, TrainSettings
+from trainer.settings.sections import plugin_module
 from trainer.text import load_tokenizer
 
 CLASSES = ["a", "b", "c"]

@@ -165,9 +165,9 @@ def test_heads_and_sources_are_importable_without_tensorflow():
     program = """
 import sys
 from trainer import task
-from trainer.settings import flags, resolve, schema
+from trainer.settings import flags, resolve, sections
 flags.help_text()
-schema.json_schema()
+sections.json_schema()
 HEAVY = ("tensorflow", "keras", "sklearn", "scipy", "transformers", "tensorflow_text")
 print([name for name in sys.modules if name.split(".")[0] in HEAVY])
 """

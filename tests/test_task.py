@@ -23,7 +23,8 @@ from trainer.run.results import Results
 from trainer.run.run_state import RunState
 from trainer.serve import export
 from trainer.serve.proof import ExportRefusedError
-from trainer.settings.schema import DataSettings, plugin_module
+from trainer.settings.schema import DataSettings
+from trainer.settings.sections import plugin_module
 
 SOON = 3.0  # seconds; about 0.5 where nothing else runs
 

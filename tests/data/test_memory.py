@@ -11,7 +11,7 @@ import pytest
 from tests import toy
 from trainer.data import prepare as prepare_module
 from trainer.data.encoding import encoder
-from trainer.settings.schema import plugin_module
+from trainer.settings.sections import plugin_module
 from trainer.sources import folders, jsonl, open_source
 from trainer.text import load_tokenizer
 

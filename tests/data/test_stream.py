@@ -20,7 +20,7 @@ from trainer.errors import DataError, JobDirError
 from trainer.files import mirror
 from trainer.files.mirror import use_cache
 from trainer.heads import causal_lm, masked_lm
-from trainer.settings.schema import plugins
+from trainer.settings.sections import plugins
 from trainer.sources import open_source
 from trainer.text import load_tokenizer
 

@@ -159,7 +159,7 @@ def test_pairs_are_others_at_each_step_and_have_their_own_lengths(tmp_path):
     from tests.heads.contract_heads import pairs
     from trainer.data.prepare import prepare
     from trainer.data.reader import Draw
-    from trainer.settings.schema import plugin_module
+    from trainer.settings.sections import plugin_module
     from trainer.text import load_tokenizer
 
     tokenizer = load_tokenizer(toy.write_checkpoint(tmp_path / "weights", weights=False))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.toy import ROOT
 from trainer.errors import ConfigError
-from trainer.settings import flags, schema
+from trainer.settings import flags, schema, sections
 from trainer.settings.resolve import resolve
 from trainer.settings.types_in_words import describe_type
 
@@ -189,15 +189,15 @@ def test_no_command_line_ends_in_a_traceback(arguments):
 def test_help_lists_every_setting_with_type_default_and_meaning():
     entries = dict(entry.split(": ", 1) for entry in flags.help_text().split("\n  --")[1:])
     for section in schema.Config.model_fields:
-        for cls in schema.section_classes(section).values():
+        for cls in sections.section_classes(section).values():
             for key, field in cls.model_fields.items():
                 heading, meaning = entries[f"{section}.{key}"].split("\n", 1)
                 assert heading and meaning.strip()
                 if key not in ("name", "source"):
                     assert describe_type(field) in heading or describe_type(field) in meaning
                     assert field.description in meaning
-    for section, (key, _) in schema.PLUGIN_KEYS.items():
-        choices = schema.section_classes(section)
+    for section, (key, _) in sections.PLUGIN_KEYS.items():
+        choices = sections.section_classes(section)
         heading, *rows = entries[f"{section}.{key}"].split("\n")
         assert heading == f"one of {', '.join(choices)}"
         assert [row.split(":")[0].strip() for row in rows[1:]] == list(choices)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from trainer.errors import ConfigError
 from trainer.run.job_config import is_as_begun
-from trainer.settings import schema
+from trainer.settings import schema, sections
 from trainer.settings.one_line_yaml import as_yaml
 from trainer.settings.resolve import resolve
 from trainer.settings.setting import Setting
@@ -478,7 +478,7 @@ def test_names_of_other_libraries_lead_to_settings_that_are_there():
     known = {
         f"{section}.{field}"
         for section in schema.Config.model_fields
-        for cls in schema.section_classes(section).values()
+        for cls in sections.section_classes(section).values()
         for field in cls.model_fields
     }
     assert set(ELSEWHERE.values()) <= known and not set(ELSEWHERE) & {

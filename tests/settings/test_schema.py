@@ -9,14 +9,14 @@ from pydantic_core import PydanticUndefined
 
 from scripts import write_schema
 from tests.toy import ROOT
-from trainer.settings import schema
+from trainer.settings import schema, sections
 from trainer.settings.resolve import resolve
 from trainer.settings.types_in_words import describe_type
 
 CLASSES = [
     (f"{section}:{name}" if name else section, section, cls)
     for section in schema.Config.model_fields
-    for name, cls in schema.section_classes(section).items()
+    for name, cls in sections.section_classes(section).items()
 ]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 by_name = pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_every_default_is_valid(section, cls):
 def test_every_setting_has_a_type_and_one_line_of_meaning(section, cls):
     for name, field in cls.model_fields.items():
         assert describe_type(field), name
-        if not (section in schema.PLUGIN_KEYS and name == schema.PLUGIN_KEYS[section][0]):
+        if not (section in sections.PLUGIN_KEYS and name == sections.PLUGIN_KEYS[section][0]):
             assert field.description and "\n" not in field.description, name
 
 
@@ -100,7 +100,7 @@ def test_a_config_says_only_what_differs_from_the_defaults(file):
     resolved = resolve(file)
     for section, keys in yaml.safe_load(file.read_text(encoding="utf-8")).items():
         fields = type(getattr(resolved.config, section)).model_fields
-        plugin = schema.PLUGIN_KEYS.get(section, ("",))[0]
+        plugin = sections.PLUGIN_KEYS.get(section, ("",))[0]
         assert [
             key for key, value in keys.items() if key != plugin and value == fields[key].default
         ] == []

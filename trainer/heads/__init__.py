@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from trainer.errors import ConfigError
 from trainer.heads.contract import Head
-from trainer.settings.schema import DataSettings, HeadSettings, plugin_module
+from trainer.settings.schema import DataSettings, HeadSettings
+from trainer.settings.sections import plugin_module
 
 if TYPE_CHECKING:
     from trainer.text.tokenizer import Tokenizer

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import yaml
 
 from trainer.errors import ConfigError, shown_name, shown_value
-from trainer.settings import plain_yaml, schema
+from trainer.settings import plain_yaml, schema, sections
 from trainer.settings.plain_yaml import YamlProblemError, hint
 from trainer.settings.problems import Problems
 from trainer.settings.setting import Setting, Settings
@@ -54,9 +54,12 @@ def read_yaml(file: pathlib.Path, problems: Problems) -> Settings:
 
 def _nearest_file(file: pathlib.Path) -> str:
     with contextlib.suppress(OSError, ValueError):
-        names = [path.name for path in itertools.islice(file.parent.glob("*.yaml"), FILES_SEARCHED)]
-        if near := difflib.get_close_matches(file.name, names, n=1):
-            return f" Did you mean {shown_path(file.parent / near[0])}?"
+        files = itertools.islice(file.parent.glob("*.yaml"), FILES_SEARCHED)
+        names = [path.name for path in files]
+        near = difflib.get_close_matches(file.name, names, n=1)
+        if near:
+            nearest = shown_path(file.parent / near[0])
+            return f" Did you mean {nearest}?"
     return ""
 
 
@@ -71,8 +74,9 @@ def _section_settings(
         return {}
     settings: Settings = {}
     for key, value_node in _pairs(node, file, f"{section}.", problems):
+        line = plain_yaml.line_of(value_node)
         value = _value(value_node, section, key, file, problems)
-        settings[section, key] = Setting(value, _place(file, plain_yaml.line_of(value_node)))
+        settings[section, key] = Setting(value, _place(file, line))
     return settings
 
 
@@ -102,18 +106,19 @@ def _place(file: pathlib.Path, line: int | None) -> str:
 def _pairs(
     node: yaml.MappingNode, file: pathlib.Path, prefix: str, problems: Problems
 ) -> Iterator[tuple[str, yaml.Node]]:
-    first_lines: dict[str, int] = {}
+    first_places: dict[str, str] = {}
     for key_node, value_node in node.value:
-        line = plain_yaml.line_of(key_node)
+        place = _place(file, plain_yaml.line_of(key_node))
         try:
             key = plain_yaml.name_of(key_node)
         except YamlProblemError as error:
-            problems.add(f"{prefix.rstrip('.') or 'the config'}: {error} ({_place(file, line)}).")
+            whole = prefix.rstrip(".") or "the config"
+            problems.add(f"{whole}: {error} ({place}).")
             continue
-        if key in first_lines:  # YAML readers keep the last one and say nothing
-            both = f"{_place(file, first_lines[key])} and {_place(file, line)}"
+        if key in first_places:  # YAML readers keep the last one and say nothing
+            both = f"{first_places[key]} and {place}"
             problems.add(f"{prefix}{shown_name(key)}: given twice ({both}). Keep one.")
-        first_lines[key] = line
+        first_places[key] = place
         yield key, value_node
 
 
@@ -121,11 +126,11 @@ def _value(
     node: yaml.Node, section: str, key: str, file: pathlib.Path, problems: Problems
 ) -> object:
     """None where it is no plain value, which is then a problem."""
+    annotation = sections.annotations_of(section, key)
     try:
-        return plain_yaml.construct(node, schema.annotations_of(section, key))
+        return plain_yaml.construct(node, annotation)
     except YamlProblemError as error:
         name = f"{section}.{shown_name(key)}" if key else section
-        problems.add(
-            f"{name}: not a plain value: {error} ({_place(file, error.line)}).", (section, key)
-        )
+        place = _place(file, error.line)
+        problems.add(f"{name}: not a plain value: {error} ({place}).", (section, key))
         return None

@@ -12,7 +12,7 @@ from absl import flags
 from pydantic_core import PydanticUndefined
 
 from trainer.errors import ConfigError, shown_name, shown_value
-from trainer.settings import flagfile, plain_yaml, schema
+from trainer.settings import flagfile, plain_yaml, schema, sections
 from trainer.settings.one_line_yaml import as_yaml
 from trainer.settings.problems import Problems
 from trainer.settings.setting import Setting, Settings
@@ -96,10 +96,14 @@ def _setting_flags() -> dict[str, Flag]:
     """The flag of each setting by its name, SECTION.KEY."""
     flags_of = {}
     for section in schema.Config.model_fields:
-        classes = schema.section_classes(section)
-        for key in dict.fromkeys(key for cls in classes.values() for key in cls.model_fields):
+        classes = sections.section_classes(section)
+        plugin_key, _ = sections.PLUGIN_KEYS.get(section, ("", ""))
+        keys: dict[str, None] = {}  # a set in the order of the classes
+        for cls in classes.values():
+            keys.update(dict.fromkeys(cls.model_fields))
+        for key in keys:
             name = f"{section}.{key}"
-            if section in schema.PLUGIN_KEYS and key == schema.PLUGIN_KEYS[section][0]:
+            if key == plugin_key:
                 flags_of[name] = _plugin_flag(section, key)
             else:
                 flags_of[name] = _merged(name, _modules_by_flag(section, key), len(classes))
@@ -109,7 +113,7 @@ def _setting_flags() -> dict[str, Flag]:
 def _modules_by_flag(section: str, key: str) -> dict[Flag, list[str]]:
     """The different flags that a key has in the heads or sources that have it."""
     modules_by_flag: dict[Flag, list[str]] = {}
-    for module, cls in schema.section_classes(section).items():
+    for module, cls in sections.section_classes(section).items():
         if field := cls.model_fields.get(key):
             has_default = field.default not in (PydanticUndefined, None)
             flag = Flag(
@@ -146,8 +150,8 @@ def _merged(name: str, modules_by_flag: Mapping[Flag, list[str]], modules: int) 
 
 def _plugin_flag(section: str, key: str) -> Flag:
     """The flag of head.name or data.source: the choices there are, each in a few words."""
-    classes = schema.section_classes(section)
-    meaning = f"{schema.declared_class(section).model_fields[key].description}:"
+    classes = sections.section_classes(section)
+    meaning = f"{sections.declared_class(section).model_fields[key].description}:"
     for module, cls in classes.items():
         described = cls.model_fields[key].description or inspect.getdoc(cls) or ""
         first_line = described.splitlines()[0]
@@ -270,7 +274,7 @@ def _value(section: str, key: str, text: object, problems: Problems) -> object:
         return text
     accepts = {
         describe_type(cls.model_fields[key])
-        for cls in schema.section_classes(section).values()
+        for cls in sections.section_classes(section).values()
         if key in cls.model_fields
     }
     only_text = all(
@@ -284,7 +288,7 @@ def _value(section: str, key: str, text: object, problems: Problems) -> object:
     if only_text and not text.startswith(("[", "{")):
         return text
     try:
-        return plain_yaml.parse(text, schema.annotations_of(section, key))
+        return plain_yaml.parse(text, sections.annotations_of(section, key))
     except plain_yaml.YamlProblemError:
         return text
 
@@ -302,7 +306,10 @@ def help_text(usage: str = USAGE, own: Sequence[Flag] = OWN) -> str:
     lines = []
     for name in sorted(known, key=lambda name: ("." in name, name)):
         flag = known[name]
-        if isinstance(flag, _SettingFlag):
-            default = f" (default: {flag.default})" if flag.default is not None else ""
-            lines.append(f"  --{name}: {flag.accepts}{default}\n      {flag.help}")
+        if not isinstance(flag, _SettingFlag):
+            continue
+        default = ""
+        if flag.default is not None:
+            default = f" (default: {flag.default})"
+        lines.append(f"  --{name}: {flag.accepts}{default}\n      {flag.help}")
     return usage + "\n".join(lines)

@@ -36,11 +36,13 @@ class Problems:
         if not self.count:
             return
         heading = f"{self.count:,} problems" if self.count > 1 else "1 problem"
-        raise ConfigError(
-            f"{heading} in the configuration:\n" + "\n".join(f"  {line}" for line in self.lines())
-        )
+        indented = "\n".join(f"  {line}" for line in self.lines())
+        raise ConfigError(f"{heading} in the configuration:\n{indented}")
 
     def lines(self) -> list[str]:
         """The first problems, and how many more there are."""
-        more = self.count - len(self._said)
-        return [*self._said, *([f"and {more:,} more"] if more else [])]
+        lines = list(self._said)
+        more = self.count - len(lines)
+        if more:
+            lines.append(f"and {more:,} more")
+        return lines

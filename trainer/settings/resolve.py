@@ -9,7 +9,7 @@ import dataclasses
 import pathlib
 from collections.abc import Mapping
 
-from trainer.settings import schema
+from trainer.settings import schema, sections
 from trainer.settings.config_file import read_yaml
 from trainer.settings.contradictions import contradictions
 from trainer.settings.one_line_yaml import as_yaml
@@ -83,7 +83,7 @@ def _drop_replaced_plugin_keys(settings: Settings, overrides: Settings) -> None:
 
     These are the keys that only the file's head or source has.
     """
-    for section, (key, _) in schema.PLUGIN_KEYS.items():
+    for section, (key, _) in sections.PLUGIN_KEYS.items():
         before = settings.get((section, key))
         after = overrides.get((section, key))
         if before is None or after is None:

@@ -7,17 +7,11 @@ The sections of a head and of a data source live beside their code, in `trainer/
 """
 
 import dataclasses
-import functools
-import importlib
-import pkgutil
-import types
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Union
+from typing import Annotated, ClassVar, Literal
 
 import pydantic
 from pydantic import ConfigDict, Field, SerializeAsAny
-
-from trainer.settings.annotations import Annotation
 
 # What no run can mean, refused before anything is read. Where the data or the machine allow less,
 # that is checked where they are known.
@@ -41,7 +35,6 @@ MOST = {
     "no_repeat_ngram_size": 10_000,
     "max_new_tokens": 2**20,
 }
-STRICT = ConfigDict(extra="forbid")
 MOST_INTEGER = 10**9  # of all others: what is counted in 32 bits
 MOST_FLOAT = 3.4e38  # what float32 holds
 DEFAULT_EPOCHS = 3  # where the config gives neither epochs nor steps
@@ -86,9 +79,8 @@ class Section(pydantic.BaseModel):
         for part in parts_of(value):
             if not isinstance(part, int | float):
                 continue
-            most = MOST.get(
-                str(info.field_name), MOST_INTEGER if isinstance(part, int) else MOST_FLOAT
-            )
+            most = MOST_INTEGER if isinstance(part, int) else MOST_FLOAT
+            most = MOST.get(str(info.field_name), most)
             if abs(part) > most:
                 shown = f"{most:,}" if isinstance(most, int) else f"{most:g}"
                 raise ValueError(f"expected at most {shown}")
@@ -391,67 +383,3 @@ class Config(Section):
     distribution: DistributionSettings = DistributionSettings()
     export: ExportSettings = ExportSettings()
     plan: PlanSettings = PlanSettings()
-
-
-def plugin_module(package: str, name: str) -> types.ModuleType:
-    """The module behind a config value: head.name or data.source."""
-    return importlib.import_module(f"{package}.{name}")
-
-
-@functools.cache
-def plugins(package: str) -> dict[str, type[Section]]:
-    """The modules of `trainer.heads` or `trainer.sources` that have a `Settings`, by name."""
-    folder = importlib.import_module(package).__path__
-    modules = {
-        info.name: plugin_module(package, info.name) for info in pkgutil.iter_modules(folder)
-    }
-    return {
-        name: module.Settings
-        for name, module in sorted(modules.items())
-        if hasattr(module, "Settings")
-    }
-
-
-# The key of a section that names a module, and the package that holds the modules.
-PLUGIN_KEYS = {"head": ("name", "trainer.heads"), "data": ("source", "trainer.sources")}
-
-
-def section_classes(section: str) -> dict[str, type[Section]]:
-    """The classes that a section may have: one by the name "", or one a module."""
-    if section in PLUGIN_KEYS:
-        return plugins(PLUGIN_KEYS[section][1])
-    return {"": declared_class(section)}
-
-
-def declared_class(section: str) -> type[Section]:
-    """The class that Config itself gives a section; of a head or a source, what all have."""
-    annotation = Config.model_fields[section].annotation
-    if not (isinstance(annotation, type) and issubclass(annotation, Section)):
-        raise TypeError(f"{section}: expected a Section. Received {annotation}.")
-    return annotation
-
-
-@functools.cache
-def annotations_of(section: str, key: str) -> tuple[Annotation, ...]:
-    """The types of a setting in the classes that have it; none where no class has."""
-    fields = (cls.model_fields.get(key) for cls in section_classes(section).values())
-    return tuple(field.annotation for field in fields if field is not None)
-
-
-def _any_class_of(section: str) -> Annotation:
-    """The class of a section; of a head or a source, any of its classes, told by its key."""
-    classes = tuple(section_classes(section).values())
-    if len(classes) == 1:
-        return classes[0]
-    discriminator = Field(discriminator=PLUGIN_KEYS[section][0])
-    return Annotated[Union[classes], discriminator]  # noqa: UP007
-
-
-def json_schema() -> dict[str, object]:
-    """JSON Schema of a config file, for editors (configs/schema.json)."""
-    sections: dict[str, Any] = {}
-    for section, field in Config.model_fields.items():
-        default = ... if field.is_required() else field.default
-        sections[section] = (_any_class_of(section), default)
-    whole = pydantic.create_model("podtune config", __config__=STRICT, **sections)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole.model_json_schema()}

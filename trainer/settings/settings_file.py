@@ -56,8 +56,13 @@ def shown_path(file: str | os.PathLike[str]) -> str:
 
 def _kind(file: pathlib.Path) -> str:
     mode = os.stat(file).st_mode
-    kinds = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
-    return next((words for test, words in kinds if test(mode)), "a device")
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    if stat.S_ISFIFO(mode):
+        return "a pipe"
+    if stat.S_ISSOCK(mode):
+        return "a socket"
+    return "a device"
 
 
 def _decoded(content: bytes, file: pathlib.Path) -> str:
@@ -99,14 +104,18 @@ def _not_utf8(content: bytes, start: int, file: pathlib.Path) -> str:
     damaged = text.count("\ufffd")
     beyond_ascii = sum(ch > "\x7f" for ch in text)
     if beyond_ascii >= 2 * damaged > 0:  # a conversion would lose what is right
-        shown_line = shown_value(line.decode("utf-8", "replace").strip(), LINE_LENGTH)
+        shown_line = _shown_line(line, "utf-8")
         return f"{where}, though the rest of the file is: {shown_line}. Correct that character."
     encoding = _guess(content)
-    shown_line = shown_value(line.decode(encoding, "replace").strip(), LINE_LENGTH)
     return (
         f"{where}. Read as {encoding} the line is "
-        f"{shown_line}. If that is right: {_conversion(encoding, file)}"
+        f"{_shown_line(line, encoding)}. If that is right: {_conversion(encoding, file)}"
     )
+
+
+def _shown_line(line: bytes, encoding: str) -> str:
+    text = line.decode(encoding, "replace")
+    return shown_value(text.strip(), LINE_LENGTH)
 
 
 def _guess(content: bytes) -> str:

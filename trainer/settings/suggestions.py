@@ -6,7 +6,7 @@ import difflib
 import unicodedata
 from collections.abc import Sequence
 
-from trainer.settings import schema
+from trainer.settings import schema, sections
 
 PLUGIN_WORDS = {"head": "head", "data": "source"}  # what the modules of a section are called
 LONGEST_NAME = 100  # characters of a name that are compared with others
@@ -67,7 +67,9 @@ ELSEWHERE = {
 def suggest(value: str, known: Sequence[str]) -> str:
     """Asks whether the nearest known value was meant, behind a space; "" where none is near."""
     near = difflib.get_close_matches(value[:LONGEST_NAME], known, n=1, cutoff=NEAR)
-    return f" Did you mean {near[0]}?" if near else ""
+    if not near:
+        return ""
+    return f" Did you mean {near[0]}?"
 
 
 def suggest_setting(name: str, known: Sequence[str]) -> str:
@@ -78,9 +80,15 @@ def suggest_setting(name: str, known: Sequence[str]) -> str:
         known: the names of all settings.
     """
     name = _as_it_looks(name)
-    key = name.rpartition(".")[2]
-    exact = next((other for other in known if other.endswith(f".{key}")), ELSEWHERE.get(key))
-    return f" Did you mean {exact}?" if exact else suggest(name, known)
+    _, _, key = name.rpartition(".")
+    exact = ELSEWHERE.get(key)
+    for other in known:
+        if other.endswith(f".{key}"):
+            exact = other
+            break
+    if exact is None:
+        return suggest(name, known)
+    return f" Did you mean {exact}?"
 
 
 def suggest_key(section: str, key: str) -> str:
@@ -95,7 +103,8 @@ def suggest_key(section: str, key: str) -> str:
     homes = _homes()
     name = f"{section}.{key}"
     if name in homes:
-        return f" It belongs to {PLUGIN_WORDS[section]} {', '.join(homes[name])}."
+        having = ", ".join(homes[name])
+        return f" It belongs to {PLUGIN_WORDS[section]} {having}."
     return suggest_setting(name, [*homes, *schema.Config.model_fields])
 
 
@@ -115,12 +124,14 @@ def _homes() -> dict[str, list[str]]:
     """SECTION.KEY -> the heads or sources that have it."""
     homes: dict[str, list[str]] = {}
     for section in schema.Config.model_fields:
-        for module, cls in schema.section_classes(section).items():
+        for module, cls in sections.section_classes(section).items():
             for key in cls.model_fields:
-                homes.setdefault(f"{section}.{key}", []).append(module)
+                having = homes.setdefault(f"{section}.{key}", [])
+                having.append(module)
     return homes
 
 
 def _as_it_looks(name: str) -> str:
     """In small letters of normal width: full-width ones are meant as what they look like."""
-    return unicodedata.normalize("NFKC", name[:LONGEST_NAME]).lower()
+    narrow = unicodedata.normalize("NFKC", name[:LONGEST_NAME])
+    return narrow.lower()

@@ -36,43 +36,50 @@ def _described(annotation: Annotation, bounds: Sequence[object]) -> str:
     arguments = get_args(annotation)
     if origin is Annotated:
         return _described(arguments[0], _bounds_within(arguments[1:]))
+    if origin is Literal and len(arguments) == 1:
+        return arguments[0]
     if origin is Literal:
-        return arguments[0] if len(arguments) == 1 else f"one of {', '.join(map(str, arguments))}"
+        return f"one of {', '.join(map(str, arguments))}"
     if origin in (Union, types.UnionType):
-        # of several types, bounds are those of the numbers
-        return " or ".join(
-            _described(part, bounds if part in (int, float) else []) for part in arguments
-        )
+        parts = []
+        for part in arguments:
+            # of several types, bounds are those of the numbers
+            own_bounds = bounds if part in (int, float) else []
+            parts.append(_described(part, own_bounds))
+        return " or ".join(parts)
+    inner = [_described(argument, []) for argument in arguments]
     if origin is list:
-        return f"list of {_exact_length(bounds)}{_described(arguments[0], [])}"
+        return f"list of {_exact_length(bounds)}{inner[0]}"
     if origin is dict:
-        return f"mapping of {_described(arguments[0], [])} to {_described(arguments[1], [])}"
+        key, item = inner
+        return f"mapping of {key} to {item}"
     name = WORDS.get(annotation, getattr(annotation, "__name__", str(annotation)))
     return f"{name} {_limits(bounds)}".rstrip()
 
 
 def _bounds_within(extras: Sequence[object]) -> list[object]:
     """The bounds of Annotated, which may stand inside of a pydantic Field."""
-    return [bound for extra in extras for bound in getattr(extra, "metadata", [extra])]
+    bounds: list[object] = []
+    for extra in extras:
+        bounds += getattr(extra, "metadata", [extra])
+    return bounds
 
 
 def _limits(bounds: Sequence[object]) -> str:
-    return ", ".join(
-        f"{sign} {limit:g}"
-        for bound in bounds
-        for name, sign in SIGNS.items()
-        if (limit := getattr(bound, name, None)) is not None
-    )
+    limits = []
+    for bound in bounds:
+        for name, sign in SIGNS.items():
+            limit = getattr(bound, name, None)
+            if limit is not None:
+                limits.append(f"{sign} {limit:g}")
+    return ", ".join(limits)
 
 
 def _exact_length(bounds: Sequence[object]) -> str:
     """How long a list is, where only one length is allowed."""
-    lengths = {
-        name: length
-        for bound in bounds
-        for name in ("min_length", "max_length")
-        if (length := getattr(bound, name, None)) is not None
-    }
-    if lengths.get("min_length", 0) != lengths.get("max_length"):
-        return ""
-    return f"{lengths['min_length']} "
+    least = 0
+    most = None
+    for bound in bounds:
+        least = getattr(bound, "min_length", least)
+        most = getattr(bound, "max_length", most)
+    return f"{least} " if least == most else ""

@@ -10,7 +10,7 @@ import pydantic
 from pydantic_core import ErrorDetails
 
 from trainer.errors import shown_name, shown_value
-from trainer.settings import schema
+from trainer.settings import schema, sections
 from trainer.settings.problems import Problems
 from trainer.settings.setting import DEFAULT, Setting, Settings
 from trainer.settings.suggestions import PLUGIN_WORDS, suggest, suggest_key
@@ -22,7 +22,9 @@ WRONG_BOOLEAN: ErrorDetails = {"type": "bool", "loc": (), "msg": "", "input": No
 
 def plugin_class(section: str, name: object) -> type[schema.Section] | None:
     """The class of a head's or a source's name; None where it is no such name, or no text."""
-    return schema.section_classes(section).get(name) if isinstance(name, str) else None
+    if not isinstance(name, str):
+        return None
+    return sections.section_classes(section).get(name)
 
 
 def section_class(
@@ -35,23 +37,21 @@ def section_class(
         settings: of all sections.
         problems: what is wrong is added here.
     """
-    classes = schema.section_classes(section)
-    if section not in schema.PLUGIN_KEYS:
+    classes = sections.section_classes(section)
+    if section not in sections.PLUGIN_KEYS:
         return classes[""]
-    key = schema.PLUGIN_KEYS[section][0]
-    setting = settings.get((section, key))
+    key, _ = sections.PLUGIN_KEYS[section]
     if (section, key) in problems.told:
         return None
+    choices = ", ".join(classes)
+    setting = settings.get((section, key))
     if setting is None:
-        problems.add(f"{section}.{key}: missing. Expected one of {', '.join(classes)}.")
+        problems.add(f"{section}.{key}: missing. Expected one of {choices}.")
         return None
     plugin = plugin_class(section, setting.value)
     if plugin is None:
-        problems.add(
-            f"{section}.{key}: expected one of {', '.join(classes)}. Received"
-            f" {shown_value(setting.value)} ({setting.origin})."
-            + suggest(str(setting.value), list(classes))
-        )
+        suggestion = suggest(str(setting.value), list(classes))
+        problems.add(f"{section}.{key}: expected one of {choices}.{_received(setting)}{suggestion}")
     return plugin
 
 
@@ -66,9 +66,7 @@ def validate(
         settings: of all sections.
         problems: what is wrong is added here.
     """
-    given = {key: setting for (name, key), setting in settings.items() if name == section}
-    values = {key: setting.value for key, setting in given.items()}
-    given = {key: given[key] for key in given if not was_unused(section, values, key)}
+    given = _given(section, settings)
     told = {key for name, key in problems.told if name == section}
 
     def tell(key: str, detail: ErrorDetails) -> None:
@@ -76,19 +74,37 @@ def validate(
         words = functools.partial(_problem, section, key, cls, detail, given.get(key))
         problems.add(words)
 
-    for key in sorted(given):
-        if not _may_be(given[key].value, key, cls):
+    for key, setting in sorted(given.items()):
+        if not _may_be(setting.value, key, cls):
             tell(key, WRONG_BOOLEAN)
-    judged = {key: setting.value for key, setting in given.items() if key not in told}
+    judged = {}
+    for key, setting in given.items():
+        if key not in told:
+            judged[key] = setting.value
     try:
         checked = cls.model_validate(judged)
     except pydantic.ValidationError as error:
         for detail in error.errors():
-            key = str(detail["loc"][0]) if detail["loc"] else ""
+            place = detail["loc"]
+            key = str(place[0]) if place else ""
             if key not in told:  # a union reports each of its members
                 tell(key, detail)
         return None
     return None if told else checked
+
+
+def _given(section: str, settings: Settings) -> dict[str, Setting]:
+    """The settings of a section by their keys, without those that an old run did not use."""
+    of_section = {}
+    for (name, key), setting in settings.items():
+        if name == section:
+            of_section[key] = setting
+    values = {key: setting.value for key, setting in of_section.items()}
+    given = {}
+    for key, setting in of_section.items():
+        if not was_unused(section, values, key):
+            given[key] = setting
+    return given
 
 
 def was_unused(section: str, values: Mapping[str, object], key: str) -> bool:
@@ -99,11 +115,13 @@ def was_unused(section: str, values: Mapping[str, object], key: str) -> bool:
         values: by the keys of the section.
         key: one of them.
     """
-    if section not in schema.PLUGIN_KEYS:
+    if section not in sections.PLUGIN_KEYS:
         return False
-    cls = plugin_class(section, values.get(schema.PLUGIN_KEYS[section][0]))
-    moved = cls.moved_keys.get(key) if cls else None
-    return moved is not None and moved.unused == values[key]
+    plugin_key, _ = sections.PLUGIN_KEYS[section]
+    cls = plugin_class(section, values.get(plugin_key))
+    if cls is None or key not in cls.moved_keys:
+        return False
+    return cls.moved_keys[key].unused == values[key]
 
 
 def _may_be(value: object, key: str, cls: type[schema.Section]) -> bool:
@@ -120,47 +138,53 @@ def _problem(
     detail: ErrorDetails,
     setting: Setting | None,
 ) -> str:
-    name = f"{section}.{shown_name(key)}" if key else section
-    if detail["type"] == "extra_forbidden" and key in cls.moved_keys:
+    kind = detail["type"]
+    if kind == "extra_forbidden" and key in cls.moved_keys:
         return _moved(section, key, cls, setting)
-    if detail["type"] == "extra_forbidden":
-        return (
-            f"{name}: unknown key"
-            f" ({setting.origin if setting else DEFAULT}).{suggest_key(section, key)}"
-        )
-    if detail["type"] == "missing":
+    name = f"{section}.{shown_name(key)}" if key else section
+    if kind == "extra_forbidden":
+        origin = setting.origin if setting else DEFAULT
+        return f"{name}: unknown key ({origin}).{suggest_key(section, key)}"
+    if kind == "missing":
         field = cls.model_fields[key]
         return f"{name}: missing. Expected {describe_type(field)}: {field.description}."
-    received = f" Received {shown_value(setting.value)} ({setting.origin})." if setting else ""
-    if detail["type"] in ("value_error", "assertion_error"):
+    received = _received(setting)
+    if kind in ("value_error", "assertion_error"):
         return f"{name}: {detail['ctx']['error']}.{received}"
     expected = describe_type(cls.model_fields[key])
-    return f"{name}: expected {expected}.{received}{_boolean_hint(expected, setting)}"
+    hint = _boolean_hint(expected, setting)
+    return f"{name}: expected {expected}.{received}{hint}"
+
+
+def _received(setting: Setting | None) -> str:
+    if setting is None:
+        return ""
+    return f" Received {shown_value(setting.value)} ({setting.origin})."
 
 
 def _moved(section: str, key: str, cls: type[schema.Section], setting: Setting | None) -> str:
     """What a key that moved is answered with."""
-    plugin_key, _ = schema.PLUGIN_KEYS[section]
+    plugin_key, _ = sections.PLUGIN_KEYS[section]
     word = PLUGIN_WORDS[section]
     home = cls.moved_keys[key].to
     here = cls.model_fields[plugin_key].default
-    received = f" Received {shown_value(setting.value)} ({setting.origin})." if setting else ""
     return (
-        f"{section}.{key}: is of {word} {home} now, and no longer of {word} {here}.{received}"
+        f"{section}.{key}: is of {word} {home} now, and no longer of {word}"
+        f" {here}.{_received(setting)}"
         f" Set --{section}.{plugin_key}={home}, or leave it out."
     )
 
 
 def _boolean_hint(expected: str, setting: Setting | None) -> str:
-    if (
-        setting is None
-        or not _has_boolean(setting.value)
-        or not re.search(r"\btext\b|\bone of\b", expected)
-    ):
+    if setting is None or not _has_boolean(setting.value):
+        return ""
+    if not re.search(r"\btext\b|\bone of\b", expected):
         return ""
     return " YAML reads yes, no, on and off as true and false: put them in quotes."
 
 
 def _has_boolean(value: object) -> bool:
-    keys = list(value) if isinstance(value, dict) else []
-    return any(isinstance(part, bool) for part in [*keys, *schema.parts_of(value)])
+    parts = schema.parts_of(value)
+    if isinstance(value, dict):
+        parts += value  # its keys
+    return any(isinstance(part, bool) for part in parts)

@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Iterator
 
 import trainer.heads
-from trainer.settings import schema
+from trainer.settings import sections
 
 
 @contextlib.contextmanager
@@ -15,9 +15,9 @@ def installed() -> Iterator[None]:
     """Lets a config name them, as if their files were in the package."""
     before = list(trainer.heads.__path__)
     trainer.heads.__path__.append(str(pathlib.Path(__file__).parent))
-    schema.plugins.cache_clear()
+    sections.plugins.cache_clear()
     try:
         yield
     finally:
         trainer.heads.__path__[:] = before
-        schema.plugins.cache_clear()
+        sections.plugins.cache_clear()

@@ -8,7 +8,7 @@ import functools
 import pkgutil
 
 from trainer.backbones.family import Family
-from trainer.settings.schema import plugin_module
+from trainer.settings.sections import plugin_module
 
 
 @functools.cache
