@@ -1,9 +1,8 @@
 """The training step, under any strategy.
 
-One optimizer step: every replica sums the gradients of its micro-batches' weighted losses,
-compiled; they are divided by what the objectives weigh in the global batch, which the replicas
-have summed before. The gradients meet; then, compiled again, their norm is clipped and the weights
-move.
+One optimizer step: the replicas sum what each objective weighs in the global batch. Every replica
+sums the gradients of its micro-batches' losses, divided by that; this is compiled. The gradients
+meet. Then, compiled again, their norm is clipped and the weights move.
 """
 
 from __future__ import annotations
@@ -105,8 +104,8 @@ class StepGradients:
             logits = self._model.logits(batch, seed=seed)
             with tf.name_scope("loss"):
                 sums = self._stacked(self._model.graph.losses(logits, batch))
-                # means over the global batch  # (O,)
-                loss = tf.reduce_sum(sums / tf.maximum(weights, SMALLEST_WEIGHT))
+                means = sums / tf.maximum(weights, SMALLEST_WEIGHT)  # over the global batch
+                loss = tf.reduce_sum(means)
             scaled = loss * self._optimizer.loss_scale()
         gradients = tape.gradient(scaled, self._trained, unconnected_gradients="zero")
         # An embedding's gradient is a list of rows, of which a token has as many as it occurs:
