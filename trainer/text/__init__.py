@@ -83,10 +83,13 @@ def _kind(folder: pathlib.Path) -> str:
 
 def _kind_of_model(model: object) -> str:
     """The kind that the model of tokenizer.json says it has."""
-    if not isinstance(model, dict) or not isinstance(model.get("type"), str | None):
+    if not isinstance(model, dict):
         return _UNKNOWN
-    if model.get("type"):
-        return model["type"]
+    kind = model.get("type")
+    if not isinstance(kind, str | None):
+        return _UNKNOWN
+    if kind:
+        return kind
     # Files of before 2020 do not say the kind; only WordPiece limits the characters of a word.
     return "WordPiece" if "max_input_chars_per_word" in model else _UNKNOWN
 

@@ -198,8 +198,10 @@ def _place_in_row(parts: tf.RaggedTensor) -> tf.Tensor:
 def _length_before(lengths: tf.Tensor, parts: tf.RaggedTensor) -> tf.Tensor:
     """(parts,) int32, the length of what stands before each part in its text."""
     borders = splits_of(lengths)
-    row_start = tf.gather(borders, parts.row_splits)
-    return borders[:-1] - tf.gather(row_start, parts.value_rowids())
+    part_start = borders[:-1]
+    row_borders = tf.gather(borders, parts.row_splits)
+    row_start = tf.gather(row_borders, parts.value_rowids())
+    return part_start - row_start
 
 
 def _ids_of_added(added_parts: tf.Tensor, added: Added) -> tf.Tensor:
@@ -209,5 +211,6 @@ def _ids_of_added(added_parts: tf.Tensor, added: Added) -> tf.Tensor:
         spaces_around = f"^{added.spaces}|{added.spaces}$"
         contents = tf.strings.regex_replace(contents, spaces_around, "")
     ids = tf.constant(added.ids, tf.int32)
-    is_content = contents[:, None] == tf.constant(added.contents)
-    return tf.gather(ids, tf.argmax(is_content, -1))
+    is_content = contents[:, None] == added.contents  # (n, contents)
+    number = tf.argmax(is_content, -1)
+    return tf.gather(ids, number)

@@ -185,7 +185,11 @@ class _Layout(NamedTuple):
 
     def ids(self) -> tuple[tuple[int, ...], ...]:
         """Those of each place."""
-        return tuple(tuple(id for id, _ in special) for special in self)
+        return _ids(self.before), _ids(self.between), _ids(self.after)
+
+
+def _ids(special: list[tuple[int, int]]) -> tuple[int, ...]:
+    return tuple(id for id, _ in special)
 
 
 def _template(folder: pathlib.Path, backend: BackendTokenizer, empty: int) -> Template:

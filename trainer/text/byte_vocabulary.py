@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -68,9 +69,8 @@ def neighbouring_bytes(written: Sequence[bytes]) -> np.ndarray:
     """
     are_neighbours = np.zeros(65536, bool)
     for token in written:
-        codes = np.frombuffer(token, np.uint8).astype(np.int32)
-        pairs = codes[:-1] * 256 + codes[1:]
-        are_neighbours[pairs] = True
+        for first, second in itertools.pairwise(token):
+            are_neighbours[first * 256 + second] = True
     return are_neighbours
 
 

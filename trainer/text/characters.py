@@ -72,7 +72,8 @@ def two_levels(entries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         number = page_numbers.setdefault(page.tobytes(), len(page_numbers))
         pages.append(number)
     pages_in_use = b"".join(page_numbers)
-    return np.array(pages, np.int32), np.frombuffer(pages_in_use, np.int32)
+    entries_in_use = np.frombuffer(pages_in_use, np.int32)
+    return np.array(pages, np.int32), entries_in_use
 
 
 class CodePointMap:

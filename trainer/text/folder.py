@@ -346,7 +346,11 @@ def _check_special(
     """
     known = {*pieces, *(token.content for token in added)}
     required = ("pad_token", "unk_token", "cls_token", "sep_token")
-    missing = [f"{key} {special[key]!r}" for key in required if special[key] not in known]
+    missing = []
+    for key in required:
+        token = special[key]
+        if token not in known:
+            missing.append(f"{key} {token!r}")
     if missing:
         raise WeightsError(
             f"{folder}: the vocabulary of {len(pieces)} pieces lacks {', '.join(missing)}. Expected"

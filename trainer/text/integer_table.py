@@ -56,7 +56,8 @@ class IntegerTable:
     def find(self, keys: tf.Tensor) -> tf.Tensor:
         """(n,) int64 -> (n,) int32, the number of each key among the table's; -1: none of them."""
         first = self._hash(keys, _MULTIPLIERS[0])
-        second = self._hash(keys, _MULTIPLIERS[1]) + (self._mask + 1)
+        second_table = self._mask + 1
+        second = second_table + self._hash(keys, _MULTIPLIERS[1])
         is_first = tf.gather(self._keys, first) == keys
         slot = tf.where(is_first, first, second)
         is_there = tf.gather(self._keys, slot) == keys

@@ -50,10 +50,11 @@ class LettersWithMarks:
         """
         kinds = _kinds(normalize, answers)
         pairs = _composed_pairs(normalize, answers)
-        keys = np.array(list(pairs), np.int64)
+        keys = list(pairs)
+        composed = list(pairs.values())
         self._kinds = CodePointMap(*two_levels(kinds))
-        self._pairs = IntegerTable(keys)
-        self._composed = tf.constant(list(pairs.values()), tf.int32)
+        self._pairs = IntegerTable(np.array(keys, np.int64))
+        self._composed = tf.constant(composed, tf.int32)
 
     def join(self, texts: Normalized) -> tuple[Normalized, tf.Tensor]:
         """Replaces letters with marks by what they are together.

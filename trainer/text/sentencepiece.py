@@ -257,7 +257,8 @@ def _check_model(backend: Backend) -> None:
         f"the number of one of its {len(pieces):,} tokens",
         unk_id,
     )
-    all_finite = all(math.isfinite(score) for _, score in model["vocab"])
+    scores = [score for _, score in model["vocab"]]
+    all_finite = all(map(math.isfinite, scores))
     backend.require(all_finite, "scores", "finite numbers", "others")
     longest = max(map(len, pieces))
     characters = sum(map(len, pieces))
@@ -299,9 +300,10 @@ def _steps(backend: Backend) -> list[Step]:
 
 
 def _is_of_spaces(step: Step) -> bool:
-    if step["type"] == "Strip":
-        return True
-    return step["type"] == "Replace" and step["pattern"].get("Regex") == " {2,}"
+    kind = step["type"]
+    if kind == "Replace":
+        return step["pattern"].get("Regex") == " {2,}"
+    return kind == "Strip"
 
 
 def _replaces_pair(step: Step) -> bool:

@@ -96,7 +96,8 @@ class UnigramLattice:
         is_inside = length <= in_piece[:, None] + 1
         begin = end - tf.where(is_inside, length, 1)
         # A difference of sums is the hash of what stands between, times a power.
-        shifted_hashes = tf.gather(sums, end) - tf.gather(sums, begin)
+        sum_before = tf.gather(sums, begin)
+        shifted_hashes = tf.gather(sums, end) - sum_before
         shift = tf.gather(in_piece, begin)
         hashes = shifted_hashes * tf.gather(inverse_powers, shift)
         ids = self._ids_of_hashes(hashes)
@@ -108,8 +109,8 @@ class UnigramLattice:
 
     def _ids_of_hashes(self, hashes: tf.Tensor) -> tf.Tensor:
         """(n, P) int64 -> (n, P) int32, the token with each hash, -1 where there is none."""
-        keys = hashes & _HASH_BITS
-        numbers = self._hashes.find(tf.reshape(keys, [-1]))
+        keys = tf.reshape(hashes & _HASH_BITS, [-1])
+        numbers = self._hashes.find(keys)
         known_ids = tf.gather(self._ids, tf.maximum(numbers, 0))
         ids = tf.where(numbers >= 0, known_ids, -1)
         return tf.reshape(ids, tf.shape(hashes))

@@ -31,8 +31,10 @@ class Windows(NamedTuple):
 
     def take(self, values: tf.RaggedTensor) -> tf.RaggedTensor:
         """(B, None), any value a token, as (U, None)."""
-        first = tf.gather(values.row_splits, self.text)
-        places = ranges(first + self.start, first + self.limit)
+        text_start = tf.gather(values.row_splits, self.text)
+        starts = text_start + self.start
+        limits = text_start + self.limit
+        places = ranges(starts, limits)
         taken = tf.gather(values.values, places.values)
         return places.with_values(taken)
 

@@ -86,7 +86,8 @@ def _next_base_character(codes: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
     borders_before = tf.searchsorted(_mark_borders(), codes, side="right")
     is_base = borders_before % 2 == 0
     bases = tf.cast(indices_of(is_base), tf.int32)
-    bases_and_end = tf.concat([bases, [tf.size(codes)]], 0)
+    end = tf.size(codes)
+    bases_and_end = tf.concat([bases, [end]], 0)
     bases_before = count_before(is_base)
     number = tf.gather(bases_before, places)
     return tf.gather(bases_and_end, number)
