@@ -48,12 +48,11 @@ class _Search:
 
     def is_over(self, most_rows: int) -> bool:
         """Whether another compilation would tell nothing more, or enough is known."""
-        return (
-            len(self.shares) >= SEARCH_STEPS
-            or self.low >= most_rows
-            or (self.high is not None and self.high - self.low <= 1)
-            or (self.low > 0 and self.shares[self.low] >= ENOUGH)
-        )
+        if len(self.shares) >= SEARCH_STEPS or self.low >= most_rows:
+            return True
+        if self.high is not None and self.high - self.low <= 1:
+            return True
+        return self.low > 0 and self.shares[self.low] >= ENOUGH
 
 
 def largest_batch(
@@ -80,19 +79,26 @@ def largest_batch(
     """
     search = _Search({}, 0, None)
     search.learn(shape.rows, _share(first))
-    most_rows = max(search.low, SEARCHED_TOKENS // shape.row_length)
+    row_length = shape.row_length
+    most_rows = max(search.low, SEARCHED_TOKENS // row_length)
     while not search.is_over(most_rows):
-        rows = min(_guess(search.shares, search.low, search.high), most_rows)
+        guess = _guess(search.shares, search.low, search.high)
+        rows = min(guess, most_rows)
         step = check_step(lowering, compiler, generation, shape.scaled(rows), training=True)
-        search.learn(rows, _share(step))
+        share = _share(step)
+        search.learn(rows, share)
         say(
-            f"searching the largest batch: {rows:,} rows of {shape.row_length} tokens take"
-            f" {_share(step):.0%} of the memory"
+            f"searching the largest batch: {rows:,} rows of {row_length} tokens take"
+            f" {share:.0%} of the memory"
         )
     if not search.low:
         return None
-    examples = shape.scaled(search.low).slots
-    return LargestBatch(search.low, shape.row_length, examples, search.shares[search.low])
+    return LargestBatch(
+        rows=search.low,
+        row_length=row_length,
+        examples=shape.scaled(search.low).slots,
+        hbm_share=search.shares[search.low],
+    )
 
 
 def _share(step: CompiledStep) -> float:
@@ -111,12 +117,16 @@ def _guess(shares: dict[int, float], low: int, high: int | None) -> int:
     """
     known = [(rows, share) for rows, share in shares.items() if share < math.inf]
     nearest = sorted(known, key=_distance_to_full)[:2]
-    if len(nearest) < 2:
-        return FIRST_FACTOR * low if high is None else max(1, (low + high) // 2)
-    full = _rows_at(AIM, *sorted(nearest))
+    if len(nearest) == 2:
+        full = _rows_at(AIM, *sorted(nearest))
+        if high is None:
+            full = min(full, LARGEST_FACTOR * low)
+            return max(low + 1, full)
+        if low < full < high:
+            return full
     if high is None:
-        return max(low + 1, min(full, LARGEST_FACTOR * low))
-    return full if low < full < high else (low + high) // 2
+        return FIRST_FACTOR * low
+    return max(1, (low + high) // 2)
 
 
 def _distance_to_full(point: tuple[int, float]) -> float:

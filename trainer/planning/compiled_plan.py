@@ -85,20 +85,20 @@ def compile_plan(run: PlannedRun, plan: Plan) -> CompiledPlan:
     Raises:
         ConfigError: plan.tpu needs packages that are not installed.
     """
-    display = run.parts.display
-    generation_name = run.parts.config.plan.tpu
-    display.line("building the model")
-    micro_batches = run.parts.config.train.micro_batches
-    training = shapes_of(run.training_layouts(), micro_batches)
+    config = run.parts.config
+    say = run.parts.display.line
+    say("building the model")
+    training = shapes_of(run.training_layouts(), config.train.micro_batches)
     evaluation = shapes_of(run.evaluation_layouts(), micro_batches=1)
     shapes = [(shape, True) for shape in training]
     shapes += [(shape, False) for shape in evaluation]
     with tempfile.TemporaryDirectory() as folder:
         lowering = _make_lowering(run, pathlib.Path(folder))
-        if generation_name is None:
-            return _compile_here(lowering, shapes, display.line)
-        compiled = _compile_for_tpu(generation_name, lowering, shapes, display.line)
-    return dataclasses.replace(compiled, estimate=_estimate(compiled, run, plan))
+        if config.plan.tpu is None:
+            return _compile_here(lowering, shapes, say)
+        compiled = _compile_for_tpu(config.plan.tpu, lowering, shapes, say)
+    estimate = _estimate(compiled, run, plan)
+    return dataclasses.replace(compiled, estimate=estimate)
 
 
 def _make_lowering(run: PlannedRun, folder: pathlib.Path) -> StepLowering:
@@ -155,9 +155,15 @@ def _estimate(compiled: CompiledPlan, run: PlannedRun, plan: Plan) -> TimeEstima
     epoch_s = step_s * (plan.steps_per_epoch or plan.steps)
     cost = None
     if settings.price_per_chip_hour is not None:
-        chips = run.replicas / GENERATIONS[str(compiled.tpu)].replicas_per_chip
+        generation = GENERATIONS[str(compiled.tpu)]
+        chips = run.replicas / generation.replicas_per_chip
         cost = epoch_s / 3600 * chips * settings.price_per_chip_hour
-    return TimeEstimate(step_s, round(plan.train.tokens_per_step / step_s), epoch_s, cost)
+    return TimeEstimate(
+        step_s=step_s,
+        real_tokens_per_s=round(plan.train.tokens_per_step / step_s),
+        epoch_s=epoch_s,
+        cost_per_epoch=cost,
+    )
 
 
 def require_compiled(compiled: CompiledPlan) -> None:

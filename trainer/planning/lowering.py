@@ -61,11 +61,15 @@ def shapes_of(layouts: Sequence[Layout], micro_batches: int) -> list[Shape]:
         layouts: of the steps.
         micro_batches: of each step.
     """
-    counts = Counter(
-        Shape(layout.rows, layout.row_length, layout.index.shape[1], micro_batches)
-        for layout in layouts
-    )
-    return [dataclasses.replace(shape, steps=count) for shape, count in counts.most_common()]
+    counts: Counter[Shape] = Counter()
+    for layout in layouts:
+        slots = layout.index.shape[1]
+        shape = Shape(layout.rows, layout.row_length, slots, micro_batches)
+        counts[shape] += 1
+    shapes = []
+    for shape, count in counts.most_common():
+        shapes.append(dataclasses.replace(shape, steps=count))
+    return shapes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,7 +163,9 @@ def _require_static(module_text: str) -> None:
     dynamic = DYNAMIC_SIZE.search(module_text)
     if dynamic is None:
         return
-    line = next(line for line in module_text.splitlines() if dynamic[0] in line)
-    name = OPERATION_NAME.search(line)
-    place = f" in {name[1]}" if name else ""
-    raise LoweringError(f"a size that is known only at run time: {dynamic[0]}{place}")
+    size = dynamic[0]
+    lines = module_text.splitlines()
+    line = next(line for line in lines if size in line)
+    operation = OPERATION_NAME.search(line)
+    place = f" in {operation[1]}" if operation else ""
+    raise LoweringError(f"a size that is known only at run time: {size}{place}")

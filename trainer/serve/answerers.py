@@ -47,8 +47,9 @@ class _Generating:
     generate: Callable[[list[str]], dict[str, np.ndarray]]
 
     def __call__(self, questions: Sequence[Question]) -> list[Answer]:
-        outputs = self.generate([str(question.values[0]) for question in questions])
-        return [Answer(outputs, row) for row in range(len(questions))]
+        prompts = [str(question.values[0]) for question in questions]
+        outputs = self.generate(prompts)
+        return [Answer(outputs, row) for row in range(len(prompts))]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,18 +61,21 @@ class _Serving:
     def __call__(self, questions: Sequence[Question]) -> list[Answer]:
         """Asks long texts together with long ones, so that little is padding."""
         lengths = [characters(question.values) for question in questions]
-        longest_first = sorted(range(len(questions)), key=lengths.__getitem__, reverse=True)
+        numbers = range(len(questions))
+        longest_first = sorted(numbers, key=lengths.__getitem__, reverse=True)
         answers: dict[int, Answer] = {}
         for batch in chunks(longest_first, self.batch_size):
-            outputs = self._outputs([questions[index].values for index in batch])
-            for row, index in enumerate(batch):
-                answers[index] = Answer(outputs, row)
-        return [answers[index] for index in range(len(questions))]
+            examples = [questions[number].values for number in batch]
+            outputs = self._outputs(examples)
+            for row, number in enumerate(batch):
+                answers[number] = Answer(outputs, row)
+        return [answers[number] for number in numbers]
 
     def _outputs(self, examples: Sequence[tuple[Value, ...]]) -> dict[str, np.ndarray]:
         """What the graph answers to the raw inputs of B examples."""
-        outputs = self.server.texts(*input_tensors(self.inputs, examples))
-        return {name: values.numpy() for name, values in outputs.items()}
+        tensors = input_tensors(self.inputs, examples)
+        outputs = self.server.texts(*tensors)
+        return {name: output.numpy() for name, output in outputs.items()}
 
 
 def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -113,7 +113,8 @@ def answer_lines(
             outputs, row = next(answers)
             answer = graph.decode(outputs, row, question.example)
             if isinstance(graph, Remarks):
-                tally.remarks[graph.remark(answer)] += 1
+                remark = graph.remark(answer)
+                tally.remarks[remark] += 1
         fields = question.value | _beside(question.value, answer)
         line = json.dumps(_plain(fields), ensure_ascii=False, allow_nan=False)
         yield f"{line}\n"
@@ -139,8 +140,11 @@ def _plain(value: object) -> object:
     if isinstance(value, list):
         return [_plain(item) for item in value]
     if isinstance(value, bytes):
-        return {"b64": base64.b64encode(value).decode()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        in_base64 = base64.b64encode(value)
+        return {"b64": in_base64.decode()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def stream_texts(graph: Generates, questions: Questions, display: Display) -> None:
@@ -161,13 +165,20 @@ def stream_texts(graph: Generates, questions: Questions, display: Display) -> No
             tally.fail(question.error)
             display.warn(question.error)
             continue
-        text = str(question.values[0])
-        *_, lost = graph.prompt_tokens(tf.constant([text.encode("utf-8", "replace")]))
-        if lost[0] and isinstance(graph, Remarks):
-            remark = graph.remark({"truncated_tokens": int(lost[0])})
-            display.warn(f"the text has {remark}")
-        for piece in graph.stream(text, drawn=number):
+        prompt = str(question.values[0])
+        _warn_of_lost_tokens(graph, prompt, display)
+        for piece in graph.stream(prompt, drawn=number):
             output.write(piece)
             output.flush()
         output.write("\n\n")
     tally.tell(display)
+
+
+def _warn_of_lost_tokens(graph: Generates, prompt: str, display: Display) -> None:
+    if not isinstance(graph, Remarks):
+        return
+    encoded = prompt.encode("utf-8", "replace")
+    *_, lost = graph.prompt_tokens(tf.constant([encoded]))
+    if lost[0]:
+        remark = graph.remark({"truncated_tokens": int(lost[0])})
+        display.warn(f"the text has {remark}")

@@ -125,10 +125,12 @@ def prove_export(folder: pathlib.Path, proof: Proof, tolerance: float) -> float:
         ExportRefusedError: it cannot be served, or answers otherwise.
     """
     outputs = _served_outputs(folder, proof.samples)
-    worst = compare(outputs["serving_default"], proof.answers, tolerance, proof.ambiguous)
+    answered = outputs["serving_default"]
+    worst = compare(answered, proof.answers, tolerance, proof.ambiguous)
     if not proof.generated:
         return worst
-    return max(worst, compare_generated(outputs["generate"], proof.generated, tolerance))
+    worst_generated = compare_generated(outputs["generate"], proof.generated, tolerance)
+    return max(worst, worst_generated)
 
 
 def _served_outputs(folder: pathlib.Path, samples: Sequence[Sample]) -> dict[str, Served]:
@@ -137,8 +139,9 @@ def _served_outputs(folder: pathlib.Path, samples: Sequence[Sample]) -> dict[str
         requests = pathlib.Path(scratch, "requests.json")
         answers = pathlib.Path(scratch, "answers.json")
         requests.write_text(json.dumps(list(samples)), encoding="utf-8")
+        program = [sys.executable, "-I", prove.__file__]
         run = subprocess.run(
-            [sys.executable, "-I", prove.__file__, str(folder), str(requests), str(answers)],
+            [*program, str(folder), str(requests), str(answers)],
             capture_output=True,
             text=True,
             env=_cpu_environment(os.environ),
@@ -148,7 +151,8 @@ def _served_outputs(folder: pathlib.Path, samples: Sequence[Sample]) -> dict[str
             raise ExportRefusedError(
                 f"a fresh process could not serve {folder}:\n{run.stderr[-SHOWN_ERROR:]}"
             )
-        outputs: dict[str, Served] = json.loads(answers.read_text(encoding="utf-8"))["outputs"]
+        report = json.loads(answers.read_text(encoding="utf-8"))
+    outputs: dict[str, Served] = report["outputs"]
     return outputs
 
 
@@ -179,9 +183,14 @@ def compare_generated(served: Served, written: Results, tolerance: float) -> flo
     scores = np.asarray(written["score"])
     served_scores = np.asarray(served["score"])
     size = np.maximum(1, np.abs(scores))
-    as_likely = np.abs(served_scores - scores) <= tolerance * size
-    expected = {name: written[name] for name in ("generated_text", "score")}
-    return compare(served, expected, tolerance, {"generated_text": as_likely})
+    difference = np.abs(served_scores - scores)
+    as_likely = difference <= tolerance * size
+    expected = {
+        "generated_text": written["generated_text"],
+        "score": written["score"],
+    }
+    ambiguous = {"generated_text": as_likely}
+    return compare(served, expected, tolerance, ambiguous)
 
 
 def compare(served: Served, expected: Results, tolerance: float, ambiguous: Results) -> float:
@@ -197,10 +206,11 @@ def compare(served: Served, expected: Results, tolerance: float, ambiguous: Resu
             ambiguous differs.
     """
     worst = 0.0
-    for name, values in expected.items():
-        is_number = values.dtype.kind == "f"
-        trained = [prove.plain(value) for value in values.tolist()]
-        for row, (answer, truth) in enumerate(zip(served[name], trained, strict=True)):
+    for name, column in expected.items():
+        is_number = column.dtype.kind == "f"
+        trained = map(prove.plain, column.tolist())
+        pairs = zip(served[name], trained, strict=True)
+        for row, (answer, truth) in enumerate(pairs):
             if name in ambiguous and ambiguous[name][row]:
                 continue
             answer, truth = _padded_alike(answer, truth)
@@ -222,9 +232,11 @@ def compare(served: Served, expected: Results, tolerance: float, ambiguous: Resu
 def _difference(served: object, trained: object) -> float:
     """The largest difference of two lists of numbers; NaN where one is."""
     expected = np.asarray(trained, np.float64)
-    absolute = np.abs(np.asarray(served, np.float64) - expected)
+    answered = np.asarray(served, np.float64)
+    absolute = np.abs(answered - expected)
     size = np.maximum(1, np.abs(expected))  # a sum over a long text is rounded by its size
-    return float(np.max(absolute / size, initial=0))
+    relative = absolute / size
+    return float(np.max(relative, initial=0))
 
 
 def _padded_alike(one: object, other: object) -> tuple[object, object]:

@@ -48,8 +48,10 @@ def ops_of(graph_def: tf.compat.v1.GraphDef) -> set[str]:
 def check_ops(ops: set[str]) -> None:
     """Raises ValueError on an op that TensorFlow Serving does not have."""
     foreign = {op for op in ops if ">" in op and op not in SERVED_TEXT_OPS}
-    if refused := sorted(foreign | (ops & REFUSED_OPS)):
-        raise ValueError(f"TensorFlow Serving does not have these ops: {', '.join(refused)}")
+    refused = foreign | (ops & REFUSED_OPS)
+    if refused:
+        names = ", ".join(sorted(refused))
+        raise ValueError(f"TensorFlow Serving does not have these ops: {names}")
 
 
 def main(saved_model: str, requests: str, answers: str) -> None:
@@ -66,18 +68,20 @@ def main(saved_model: str, requests: str, answers: str) -> None:
 
     load_text_ops()
     examples = json.loads(pathlib.Path(requests).read_text(encoding="utf-8"))
+    outputs = {}
     with tf.compat.v1.Session(graph=tf.Graph()) as session:
         meta_graph = tf.compat.v1.saved_model.load(session, ["serve"], saved_model)
         ops = ops_of(meta_graph.graph_def)
         check_ops(ops)
         signatures = meta_graph.signature_def
-        outputs = {"serving_default": answer(session, signatures["serving_default"], examples)}
+        serving = signatures["serving_default"]
+        outputs["serving_default"] = answer(session, serving, examples)
         if "generate" in signatures:
             first = examples[:GENERATED]
             outputs["generate"] = answer(session, signatures["generate"], first)
     require_absent()
-    report = json.dumps({"outputs": outputs, "ops": sorted(ops)})
-    pathlib.Path(answers).write_text(report, encoding="utf-8")
+    report = {"outputs": outputs, "ops": sorted(ops)}
+    pathlib.Path(answers).write_text(json.dumps(report), encoding="utf-8")
 
 
 def forbid_imports() -> None:
@@ -122,14 +126,18 @@ def answer(
 
 def raw(value: str | float) -> bytes | float:
     """A text as its bytes, a number as it is."""
-    return value.encode("utf-8", "replace") if isinstance(value, str) else value
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace")
+    return value
 
 
 def plain(value: object) -> object:
     """Nested lists with text for bytes."""
     if isinstance(value, list):
         return [plain(part) for part in value]
-    return value.decode("utf-8") if isinstance(value, bytes) else value
+    if isinstance(value, bytes):
+        return value.decode("utf-8")
+    return value
 
 
 if __name__ == "__main__":

@@ -198,9 +198,12 @@ def _of_lines(
     """
     placed = placed_lines(lines)
     begins_json = False
-    if not typed and (first := next(filter(_says_something, placed), None)):
-        begins_json = isinstance(first[0], str) and bool(BEGINS_JSON.match(first[0]))
-        placed = itertools.chain([first], placed)
+    if not typed:
+        first = next(filter(_says_something, placed), None)
+        if first is not None:
+            line, _ = first
+            begins_json = isinstance(line, str) and BEGINS_JSON.match(line) is not None
+            placed = itertools.chain([first], placed)
     if not plain or begins_json:
         yield from read_objects(placed, fields.names, fields.text)
         return
@@ -216,9 +219,11 @@ def _of_plain_line(
 ) -> Parsed | DataError:
     """The text that a line is, or the object; what is typed and begins as one has to be one."""
     start = line.lstrip(BLANK)[0]
-    if start == "{" or (strings and start == '"'):
+    is_object = start == "{"
+    if is_object or (strings and start == '"'):
         parsed = parse_line(line, origin, fields.names, fields.text)
-        if not isinstance(parsed, DataError) or (typed and start == "{"):
+        is_wrong = isinstance(parsed, DataError)
+        if not is_wrong or (typed and is_object):
             return parsed
     features = {str(fields.text): without_end(line)}
     return features, Example(features, origin)
@@ -247,9 +252,9 @@ def _whole(examples: Iterator[Example]) -> Iterator[Example]:
         if not example.ends:
             continue
         if len(parts) > 1:
-            features = {
-                name: "".join(part.features[name] for part in parts) for name in example.features
-            }
+            features = {}
+            for name in example.features:
+                features[name] = "".join(part.features[name] for part in parts)
             example = parts[0]._replace(features=features, ends=True)
         yield example
         parts = []
@@ -262,5 +267,6 @@ def _says_something(placed: Placed) -> bool:
 
 def _refuse_what_waits(path: pathlib.Path) -> None:
     """Raises ConfigError for a device or a pipe, but for those that a shell makes."""
-    if not (str(path).startswith(PIPES) and stat.S_ISFIFO(path.stat().st_mode)):
+    is_of_a_shell = str(path).startswith(PIPES) and stat.S_ISFIFO(path.stat().st_mode)
+    if not is_of_a_shell:
         refuse_irregular(path, "--input")

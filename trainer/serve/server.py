@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -53,22 +53,26 @@ class Server:
 def make_server(model: Model, head: Head) -> Server:
     """Compiles nothing yet: a function is traced when it is first called or saved."""
     answering = _Answering(model, model.graph, head.reader)
-    texts = input_specs(head.reader.inputs)
-    tokens = [
-        tf.TensorSpec([None, None] if of_tokens else [None], tf.int32, name=name)
-        for name, of_tokens in answering.inputs.items()
-    ]
-    text = [tf.TensorSpec([None], tf.string, name="text")]
+    tokens = []
+    for name, of_tokens in answering.inputs.items():
+        shape = [None, None] if of_tokens else [None]
+        tokens.append(tf.TensorSpec(shape, tf.int32, name=name))
+    generate = None
+    if isinstance(model.graph, Generates):
+        text = tf.TensorSpec([None], tf.string, name="text")
+        generate = _function(answering.generate, [text])
     return Server(
-        texts=tf.function(answering.texts, autograph=False, input_signature=texts),
-        token_ids=tf.function(answering.token_ids, autograph=False, input_signature=tokens),
-        generate=(
-            tf.function(answering.generate, autograph=False, input_signature=text)
-            if isinstance(model.graph, Generates)
-            else None
-        ),
+        texts=_function(answering.texts, input_specs(head.reader.inputs)),
+        token_ids=_function(answering.token_ids, tokens),
+        generate=generate,
         weights=dict(model.weights),
     )
+
+
+def _function(
+    call: Callable[..., dict[str, tf.Tensor]], inputs: Sequence[tf.TensorSpec]
+) -> Callable[..., dict[str, tf.Tensor]]:
+    return tf.function(call, autograph=False, input_signature=inputs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,17 +97,16 @@ class _Answering:
         """The answers to (B,) raw inputs, which may go through several rows each."""
         columns, _ = self.reader.encode(*raw)
         taken = {name: columns[name] for name in self.inputs if name in columns}
-        results = (
-            _in_parts(self._results_of_rows, taken)
-            if self.reader.rows is not RowKind.ONE
-            else self._results_of_rows(taken)
-        )
-        by_row = {
-            name: (
-                columns["token_ids"].with_values(values) if name in self.graph.per_token else values
-            )
-            for name, values in results.items()
-        }
+        if self.reader.rows is RowKind.ONE:
+            results = self._results_of_rows(taken)
+        else:
+            results = _in_parts(self._results_of_rows, taken)
+        token_ids = columns["token_ids"]
+        by_row = {}
+        for name, result in results.items():
+            if name in self.graph.per_token:
+                result = token_ids.with_values(result)
+            by_row[name] = result
         return self.graph.answers(by_row, columns, raw)
 
     def token_ids(self, *tokens: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -119,24 +122,24 @@ class _Answering:
     def _results_of_rows(self, columns: Tensors) -> dict[str, tf.Tensor]:
         """The results of ragged rows; those of tokens one after the other."""
         token_ids = columns["token_ids"]
-        batch = {
-            name: values.to_tensor() if isinstance(values, tf.RaggedTensor) else values
-            for name, values in columns.items()
-        }
+        batch = {}
+        for name, column in columns.items():
+            if isinstance(column, tf.RaggedTensor):
+                column = column.to_tensor()
+            batch[name] = column
         batch["padding_mask"] = tf.ones_like(token_ids).to_tensor()
         lengths = token_ids.row_lengths()
-        return {
-            name: (
-                tf.RaggedTensor.from_tensor(values, lengths=lengths).values
-                if name in self.graph.per_token
-                else values
-            )
-            for name, values in self._results(batch).items()
-        }
+        results = {}
+        for name, result in self._results(batch).items():
+            if name in self.graph.per_token:
+                result = tf.RaggedTensor.from_tensor(result, lengths=lengths).values
+            results[name] = result
+        return results
 
     def _results(self, tokens: Tensors) -> dict[str, tf.Tensor]:
         """The results of (B, S) tokens, an example a row."""
-        return self.model.results(self.graph.served(Batch.one_a_row(tokens)))
+        batch = Batch.one_a_row(tokens)
+        return self.model.results(self.graph.served(batch))
 
 
 def _in_parts(

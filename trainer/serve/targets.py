@@ -61,7 +61,8 @@ def version_folder(folder: pathlib.Path, version: int | str | None) -> pathlib.P
     if version is None:
         return folder
     if version == "next":
-        numbers = [int(child.name) for child in mirror.folders(folder) if child.name.isdigit()]
+        names = [child.name for child in mirror.folders(folder)]
+        numbers = [int(name) for name in names if name.isdigit()]
         version = max(numbers, default=0) + 1
     return folder / str(version)
 
@@ -97,7 +98,8 @@ def _require_writable(target: pathlib.Path, remedy: str) -> None:
 def writes_in_job_dir(config: Config, job: Job) -> bool:
     """Whether an export goes into the job's own folders."""
     target = place_of(export_folder(config, job))
-    return any(is_within(target, place_of(folder)) for folder in (job.folder, job.model))
+    own_places = (place_of(job.folder), place_of(job.model))
+    return any(is_within(target, place) for place in own_places)
 
 
 def _require_folder(folder: pathlib.Path) -> None:
@@ -170,15 +172,23 @@ def place_of_spec(spec: str) -> str | None:
         return None
     if spec.startswith(mirror.SCHEME):
         fixed = MAGIC.split(spec)[0]
-        return (fixed if fixed == spec else fixed.rpartition("/")[0]).rstrip("/")
+        if fixed != spec:
+            fixed, _, _ = fixed.rpartition("/")
+        return fixed.rstrip("/")
     try:
         path = local_path(spec, "")
     # of another scheme, or of a package that is not here: who needs it will say so
     except ConfigError:
         return None
-    if not os.path.exists(path) and glob.has_magic(str(path)):
-        path = pathlib.Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
+    if not os.path.exists(path):
+        path = _before_magic(path)
     return os.path.realpath(path)
+
+
+def _before_magic(path: pathlib.Path) -> pathlib.Path:
+    """The folder that all matches of a glob are in; a path that is none stays."""
+    fixed = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts)
+    return pathlib.Path(*fixed)
 
 
 def place_of(path: pathlib.Path) -> str:

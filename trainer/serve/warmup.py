@@ -58,14 +58,17 @@ def prediction_log(inputs: Mapping[str, tf.Tensor], *, signature: str = "serving
 
 def _input(name: str, tensor: tf.Tensor) -> bytes:
     """An entry of PredictRequest.inputs."""
-    value = tf.make_tensor_proto(tensor.numpy()).SerializeToString(deterministic=True)
+    message = tf.make_tensor_proto(tensor.numpy())
+    value = message.SerializeToString(deterministic=True)
     entry = _field(1, name.encode()) + _field(2, value)
     return _field(2, entry)
 
 
 def _field(number: int, content: bytes) -> bytes:
     """A length-delimited field of the protocol-buffer wire format."""
-    return _varint(number << 3 | 2) + _varint(len(content)) + content
+    key = _varint(number << 3 | 2)
+    length = _varint(len(content))
+    return key + length + content
 
 
 def _varint(value: int) -> bytes:
