@@ -64,9 +64,11 @@ class _Attention(Piece):
         Returns:
             Queries, scaled, keys and values, (B, N, S, H/N) each.
         """
-        fused = self.query_key_value.apply(self.norm.apply(x))
+        normed = self.norm.apply(x)
+        fused = self.query_key_value.apply(normed)  # one product for the three
         query, key, value = split_heads(fused, shape, self.config.heads)
-        return query * self._scale(layer), key, value
+        query *= self._scale(layer)
+        return query, key, value
 
     def _scale(self, layer: int) -> float:
         scale = 1.0
@@ -114,9 +116,11 @@ class _FeedForward(Piece):
     def apply(self, x: tf.Tensor, seed: tf.Tensor | None, site: int) -> tf.Tensor:
         """(T, H) -> the same."""
         activation = ACTIVATIONS[self.config.activation]
-        y = self.intermediate.apply(self.norm.apply(x))
-        y = self.output_dense.apply(activation(y))
-        return x + dropout(y, self.config.hidden_dropout, seed, site)
+        y = self.norm.apply(x)
+        y = activation(self.intermediate.apply(y))  # (T, intermediate size)
+        y = self.output_dense.apply(y)
+        y = dropout(y, self.config.hidden_dropout, seed, site)
+        return x + y
 
 
 class _Block(Piece):
@@ -280,8 +284,12 @@ def _write_in_place(cache: tf.Tensor, slot: tf.Tensor, new: tf.Tensor) -> tf.Ten
 def _write_compiled(cache: tf.Tensor, slot: tf.Tensor, new: tf.Tensor) -> tf.Tensor:
     """The same as XLA writes it in place, where TensorFlow's own kernel copies all."""
     batch, heads, *_ = known_shape(cache)
-    rows = tf.range(batch)
-    axes = tf.meshgrid(rows, tf.range(heads), slot, indexing="ij")
+    axes = tf.meshgrid(
+        tf.range(batch),
+        tf.range(heads),
+        slot,
+        indexing="ij",
+    )
     places = tf.stack(axes, axis=-1)
     places = tf.reshape(places, [-1, 3])
     vectors = tf.reshape(new, [-1, new.shape[-1]])

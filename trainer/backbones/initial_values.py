@@ -29,7 +29,7 @@ def initial_value(
         float32 array.
     Source: Devlin et al. 2019, and their released code; Radford et al. 2019, section 2.3.
     """
-    leaf = path.rsplit("/", 1)[-1]
+    _, _, leaf = path.rpartition("/")
     if leaf == "bias":
         return np.zeros(shape, np.float32)
     if leaf == "scale":
@@ -41,7 +41,8 @@ def initial_value(
     weight = _normal(generator, shape, is_cut=not config.causal)
     weight *= config.initializer_range
     if config.causal and path.endswith("output/kernel"):
-        weight /= np.float32(math.sqrt(2 * config.layers))
+        residual_sums = 2 * config.layers
+        weight /= np.float32(math.sqrt(residual_sums))
     if leaf == "word" and config.pad_token_id is not None:
         weight[config.pad_token_id] = 0
     return weight

@@ -34,8 +34,10 @@ class Counterpart:
     def split(self, weight: np.ndarray) -> dict[str, np.ndarray]:
         """The tensors of a weight, by their names."""
         parts = np.split(weight, len(self.names), axis=-1)
-        tensors = [self._turned(part) for part in parts]
-        return dict(zip(self.names, tensors, strict=True))
+        tensors = {}
+        for name, part in zip(self.names, parts, strict=True):
+            tensors[name] = self._turned(part)
+        return tensors
 
     def fuse(self, tensors: Sequence[np.ndarray]) -> np.ndarray:
         """The weight of its tensors."""

@@ -94,11 +94,12 @@ def _read_id2label(content: Mapping[str, object], where: str) -> dict[int, str]:
     """
     label_of_row: dict[int, str] = {}
     for row, label in _mapping(content, "id2label", where).items():
-        is_label = isinstance(label, str | int | float)
-        if not is_label or not _ROW.fullmatch(row):
+        is_row = _ROW.fullmatch(row) is not None
+        if not is_row or not isinstance(label, str | int | float):
             raise _damaged(where, "id2label", {row: label})
         label_of_row[int(row)] = str(label)
-    return dict(sorted(label_of_row.items()))
+    by_row = sorted(label_of_row.items())
+    return dict(by_row)
 
 
 def _read_label2id(content: Mapping[str, object], where: str) -> dict[str, int]:
