@@ -10,10 +10,11 @@ from tests import toy
 from tests.stepping import KINDS, LOGGED, SEQ_LEN, Setup, make_store
 from trainer.data.batch import Batch
 from trainer.data.batching import lay_out
+from trainer.data.example_rows import StoredRows
 from trainer.data.store import TokenStore
 from trainer.data.store_writer import StoreWriter
 from trainer.run.replica_calls import feed
-from trainer.run.split_results import make_results_call, split_results
+from trainer.run.split_results import EvaluationPlan, make_results_call, split_results
 
 COUNT = 11
 
@@ -147,24 +148,31 @@ def test_evaluation_gives_each_example_its_own_logits(request, stores, strategy,
     np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-6)
 
 
+class Twice(EvaluationPlan):
+    """One that takes an example twice, and leaves another out."""
+
+    def batches(self, store, first=None):
+        return [np.array([0, 0]), np.array([1])]
+
+
 def test_evaluation_of_a_part_or_of_an_example_twice(single, stores):
     store = stores["single_label"]
     call = make_results_call(single.strategy, single.model, xla=False)
-    keywords = {
+    facts = {
+        "examples": StoredRows(),
         "batching": "packed",
         "seq_len": SEQ_LEN,
-        "batch_size": 4,
-        "xla": False,
-        "per_token": (),
+        "batch_size": 2,
+        "shards": 1,
+        "static_shapes": False,
     }
     single.reset()
     whole = single.logits(store)
-    part = split_results(
-        single.strategy, call, store, [np.array([2, 0]), np.array([1])], **keywords
-    )["logits"]
+    given = (single.strategy, single.model, call, store)
+    part = split_results(*given, EvaluationPlan(**facts), first=3)["logits"]
     np.testing.assert_allclose(part, whole[:3], rtol=1e-5, atol=1e-6)
     with pytest.raises(RuntimeError, match="of 3 examples were not evaluated exactly once"):
-        split_results(single.strategy, call, store, [np.array([0, 0]), np.array([1])], **keywords)
+        split_results(*given, Twice(**facts))
 
 
 def test_eight_examples_are_learnt_by_heart(weights, stores, tmp_path):
@@ -182,7 +190,7 @@ def test_eight_examples_are_learnt_by_heart(weights, stores, tmp_path):
         train={"optimizer": "adamw", "learning_rate": 5e-3, "clip_norm": 1.0, "schedule": "linear"},
     )
     rows, _ = setup.train(store, 60, batch_size=8, per_call=20)
-    metrics = setup.head.metrics(setup.results(store), store)
+    metrics = setup.head.scorer(setup.model.graph).metrics(setup.results(store), store)
     assert metrics["accuracy"] == 1.0 and rows[-1, 0] < 0.2 * rows[0, 0]
 
 
@@ -234,6 +242,7 @@ def test_nothing_is_computed_of_a_batch_before_its_wait_is_measured(single, stor
                     )
                 ]
             ),
+            StoredRows(),
         )
     )
     graph = single.train_call.get_concrete_function(
