@@ -99,13 +99,14 @@ def several_labels(value: object, separator: str, where: str) -> tuple[str, ...]
         name = as_name(items, where)
         return None if name is None else (name,)
     names = [as_name(item, where) for item in items if item != ""]
-    known = tuple(name for name in names if name is not None)
+    # A list: CPython keeps what it has freed of tuples that were made of a generator.
+    known = [name for name in names if name is not None]
     if known and len(known) < len(names):
         raise DataError(
             f"{where}: one of its labels is empty: {shown_value(list(items))}. Leave it out of the"
             " list, or correct it."
         )
-    return None if len(known) < len(names) else known
+    return None if len(known) < len(names) else tuple(known)
 
 
 def _parts(text: str, separator: str) -> tuple[str, ...]:
@@ -115,7 +116,7 @@ def _parts(text: str, separator: str) -> tuple[str, ...]:
         text = bare[1:-1]
         separator = ","
     parts = [part.strip() for part in text.split(separator)]
-    return tuple(part for part in parts if part)
+    return tuple([part for part in parts if part])
 
 
 def labels_of_columns(example: Example, fields: Sequence[str]) -> tuple[str, ...] | None:

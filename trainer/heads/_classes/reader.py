@@ -85,7 +85,7 @@ class ClassReader(Reader):
         Raises:
             DataError: a field is missing, or no text.
         """
-        return tuple(require_text(example, item.field) for item in self.inputs)
+        return tuple([require_text(example, item.field) for item in self.inputs])
 
     def label(self, example: Example) -> Label:
         """The raw label: a name, a tuple of names, or a number; None where there is no gold label.

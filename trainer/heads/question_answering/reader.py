@@ -90,7 +90,7 @@ class QuestionReader(Reader):
 
     def values(self, example: Example) -> tuple[Value, ...]:
         """Question and context. Raises DataError where one is missing or no text."""
-        return tuple(require_text(example, item.field) for item in self.inputs)
+        return tuple([require_text(example, item.field) for item in self.inputs])
 
     def label(self, example: Example) -> Gold:
         """The gold answers, looked up in the context.
