@@ -5,10 +5,6 @@ BIN := $(VENV)/bin
 JOBS ?= 2 # test processes; each takes up to 7 GB
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-# What is typed throughout, and stays so. A wing that becomes clean is added.
-TYPED := trainer/errors.py trainer/lazy.py trainer/task.py $(addprefix trainer/, machine files settings \
-	console sources text backbones data heads run serve planning vertex modes)
-
 .PHONY: quickstart check test test-slow parity lint types mutants bench clean
 
 quickstart: $(VENV)/run
@@ -42,7 +38,7 @@ mutants: $(VENV)/dev
 	$(BIN)/python scripts/mutants.py
 
 types: $(VENV)/dev
-	$(BIN)/python -m mypy --follow-imports=silent $(TYPED)
+	$(BIN)/python -m mypy
 
 bench: $(VENV)/dev
 	$(PIP) torch==2.13.0 accelerate datasets keras-hub

@@ -15,7 +15,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, TimeoutError
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -57,6 +57,9 @@ class Place:
     lost: dict[str, Any] | None = None
 
 
+Loaded: TypeAlias = tuple[Place, TokenStore]  # a block that is read, and where it begins
+
+
 class Stream:
     """The blocks of train, one after the other, without end; in each pass the files come in another
     order.
@@ -79,7 +82,7 @@ class Stream:
         self._closed = threading.Event()
         self._first = Place()
         self._loaded = 0  # steps whose blocks are there
-        self._ahead: Future | None = None
+        self._ahead: Future[Loaded] | None = None
 
     def go_on(self, state: Mapping[str, Any]) -> None:
         """Takes up what `state` returned in an earlier process.
@@ -121,7 +124,7 @@ class Stream:
         return self._each_step(steps, block, first)
 
     def _each_step(
-        self, steps: range, block: Block, ahead: Future
+        self, steps: range, block: Block, ahead: Future[Loaded]
     ) -> Iterator[tuple[Place, TokenStore, np.ndarray]]:
         try:
             while True:
@@ -288,9 +291,9 @@ class Block:
         return min(self._characters, self.size())
 
 
-def _in_background(function: Callable[..., Any], *args: Any) -> Future:
+def _in_background(function: Callable[..., Loaded], *args: object) -> Future[Loaded]:
     """The function's result, from a thread that no exit of the process waits for."""
-    future: Future = Future()
+    future: Future[Loaded] = Future()
 
     def run() -> None:
         try:

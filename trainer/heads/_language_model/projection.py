@@ -8,6 +8,7 @@ much again for their gradient. So neither is ever whole.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple
 
 from trainer.lazy import tf
@@ -82,7 +83,9 @@ def weighted_loss(
     offset = tf.zeros([embeddings.shape[0]]) if bias is None else bias
 
     @tf.custom_gradient
-    def loss_of(x: tf.Tensor, embeddings: tf.Tensor, offset: tf.Tensor) -> tuple:
+    def loss_of(
+        x: tf.Tensor, embeddings: tf.Tensor, offset: tf.Tensor
+    ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, ...]]]:
         loss, slopes = _loss_and_slopes(x, embeddings, offset, target, weight)
 
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -114,7 +117,9 @@ def losses_and_hits(
     padded_x = blocks.padded(x)
     padded_target = blocks.padded(target)
 
-    def block(index: tf.Tensor, losses: tf.TensorArray, hits: tf.TensorArray) -> tuple:
+    def block(
+        index: tf.Tensor, losses: tf.TensorArray, hits: tf.TensorArray
+    ) -> tuple[tf.Tensor, tf.TensorArray, tf.TensorArray]:
         gold = blocks.part(padded_target, index)
         part = blocks.part(padded_x, index)
         logits = _logits(part, embeddings, bias)
@@ -151,7 +156,7 @@ def _loss_and_slopes(
     blocks = _blocks_of(x, words)
     padded_x, padded_target, padded_weight = map(blocks.padded, (x, target, weight))
 
-    def block(index: tf.Tensor, loss: tf.Tensor, *before: tf.Tensor) -> tuple:
+    def block(index: tf.Tensor, loss: tf.Tensor, *before: tf.Tensor) -> tuple[tf.Tensor, ...]:
         part = blocks.part(padded_x, index)
         share = blocks.part(padded_weight, index)
         losses, slopes = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(
