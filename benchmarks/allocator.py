@@ -202,7 +202,7 @@ def train_call(shapes: list[tuple[int, int]]) -> Callable[[], object]:
         optimizer = Optimizer(
             settings.train, make_schedule(settings.train, 1000), model.trainable()
         )
-    call = make_train_call(strategy, model, parts.head, optimizer, settings.train)
+    call = make_train_call(strategy, model, optimizer, settings.train)
     spec = {
         name: tf.TensorSpec([1] + [None] * (values.ndim - 1), values.dtype)
         for name, values in random_batch(1, 8).items()
