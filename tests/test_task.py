@@ -333,7 +333,7 @@ def test_checkpoints_keep_the_newest_and_the_best_and_give_the_state_back(tmp_pa
             step=step,
             best_step=2 if step >= 2 else None,
             best_value=0.1 + 0.2,
-            loss_sum=1 / 3,
+            loss_sums=[1 / 3],
             timeline={"train_s": 1.5},
         )
         checkpoints.save(state)
