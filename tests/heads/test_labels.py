@@ -575,6 +575,7 @@ def store_of(label, **extras):
     )
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("unseen", [0, 1, 3])
 def test_metrics_count_unseen_labels_as_missed_as_scikit_learn_does(unseen):
     rng = np.random.default_rng(unseen)
@@ -601,6 +602,7 @@ def test_metrics_count_unseen_labels_as_missed_as_scikit_learn_does(unseen):
     assert list(each) == names and all(each[name]["support"] == gold.count(name) for name in names)
 
 
+@pytest.mark.heavy
 def test_metrics_of_several_labels_count_unseen_ones_as_missed():
     rng = np.random.default_rng(5)
     logits = rng.normal(size=(60, 3))
