@@ -11,16 +11,16 @@ import numpy as np
 from trainer.backbones.sites import FIRST_HEAD_SITE
 from trainer.data.batch import Batch
 from trainer.data.reader import Column, EncodedTensors, Value, Vocabulary
-from trainer.heads import contract
 from trainer.heads._carried_over import CarriedOver, LabelRows, carry_over, label_rows
 from trainer.heads._classes.decision import Decision
-from trainer.heads._classes.graph import ClassGraph, Scores, decision_of
+from trainer.heads._classes.graph import ClassGraph, Scores
+from trainer.heads._classes.head import ClassHead
 from trainer.heads._classes.kinds import KINDS, PROBLEM_TYPES, Kind
 from trainer.heads._classes.naming import naming_of
 from trainer.heads._classes.reader import LABEL, ClassReader, Encoding, inputs_of
 from trainer.heads._classes.settings import ClassifierSettings
 from trainer.heads._settings_checks import overflow_of
-from trainer.heads.contract import Graph, Metric, Scorer, Tensors
+from trainer.heads.contract import Tensors
 from trainer.lazy import keras, tf
 from trainer.settings.schema import DataSettings
 from trainer.sources import text_fields
@@ -29,7 +29,6 @@ if TYPE_CHECKING:  # which would import TensorFlow
     from trainer.backbones.backbone import Backbone
     from trainer.backbones.family import Family
     from trainer.backbones.huggingface import TaskHead
-    from trainer.data.store import TokenStore
     from trainer.text.tokenizer import Tokenizer
 
 OVERFLOWS = ("truncate", "head_tail", "error")
@@ -244,19 +243,15 @@ def _make_layers(backbone: Backbone, outputs: int, seed: int) -> list[keras.laye
 
 
 @dataclasses.dataclass(frozen=True)
-class Head(contract.Head):
+class Head(ClassHead):
     """Classification, before its data is known.
 
     Attributes:
         settings: of the config.
-        reader: of the texts and labels.
-        kind: of the labels.
     """
 
     settings: Settings
-    reader: ClassReader
-    kind: Kind
-    uses_pooler: bool = True
+    uses_pooler = True
 
     def build(self, backbone: Backbone, vocabulary: Vocabulary, seed: int) -> ClassGraph:
         """Makes the layers above the backbone.
@@ -280,18 +275,6 @@ class Head(contract.Head):
             names=decision.names,
             settings=self.settings,
         )
-
-    def scorer(self, graph: Graph) -> Scorer:
-        """Says how good the answers of a graph of this head are."""
-        return self.kind.scorer(decision_of(graph))
-
-    def available_metrics(self, vocabulary: Vocabulary | None = None) -> tuple[Metric, ...]:
-        """Those of the kind, the main one first."""
-        return self.kind.metrics(vocabulary)
-
-    def undefined_metrics(self, vocabulary: Vocabulary, store: TokenStore) -> dict[str, str]:
-        """Such as auc_roc where a split has one class, and why."""
-        return self.kind.undefined_metrics(vocabulary, store)
 
 
 def make_head(settings: Settings, data: DataSettings, tokenizer: Tokenizer) -> Head:

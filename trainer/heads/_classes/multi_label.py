@@ -29,9 +29,9 @@ from trainer.heads._classes.mentions import Mentions
 from trainer.heads._classes.metrics import macro_scores
 from trainer.heads._classes.names import known_counts
 from trainer.heads._classes.naming import Naming, refuse_class_weights, refuse_excluded_labels
+from trainer.heads._classes.per_label import scores_per_label
 from trainer.heads._classes.settings import ClassifierSettings
 from trainer.heads._classes.vectors import Origin, are_vectors, vectors
-from trainer.heads._per_label import scores_per_label
 from trainer.heads.contract import Metric, Results, Scorer
 from trainer.lazy import tf
 from trainer.settings.schema import DataSettings
@@ -338,7 +338,7 @@ class AnyOfScorer(Scorer):
         gold, given = self._gold_and_given(results, store)
         unseen = unseen_names(store.extras)
         names = [*self.decision.names, *unseen]
-        return scores_per_label(gold, given, names, range(len(names)))
+        return scores_per_label(gold, given, names)
 
     def _gold_and_given(self, results: Results, store: TokenStore) -> tuple[np.ndarray, np.ndarray]:
         """(n, C + U) 0 and 1 each, over the labels of train and the split's own."""

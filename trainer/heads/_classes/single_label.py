@@ -26,8 +26,8 @@ from trainer.heads._classes.mentions import Mentions
 from trainer.heads._classes.metrics import macro_scores
 from trainer.heads._classes.names import as_name, known_counts, learnt_names
 from trainer.heads._classes.naming import Naming, refuse_excluded_labels, refuse_several_fields
+from trainer.heads._classes.per_label import scores_per_label
 from trainer.heads._classes.settings import ClassifierSettings
-from trainer.heads._per_label import scores_per_label
 from trainer.heads.contract import Metric, Results, Scorer
 from trainer.lazy import tf
 from trainer.settings.schema import DataSettings
@@ -296,7 +296,7 @@ class OneOfScorer(Scorer):
         names = self._names(store)
         label = np.asarray(store.columns["label"])
         predicted = decided(self.decision, results["logits"])
-        return scores_per_label(label, predicted, names, range(len(names)))
+        return scores_per_label(label, predicted, names)
 
     def _names(self, store: TokenStore) -> list[str]:
         """(C + U,) of the labels of train, and of those that the split has besides."""

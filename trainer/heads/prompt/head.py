@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 from trainer.data.reader import Column, Vocabulary
 from trainer.errors import ConfigError
-from trainer.heads import contract
-from trainer.heads._classes.graph import ClassGraph, decision_of
+from trainer.heads._classes.graph import ClassGraph
+from trainer.heads._classes.head import ClassHead
 from trainer.heads._classes.kinds import KINDS, Kind
 from trainer.heads._classes.naming import naming_of
 from trainer.heads._classes.reader import LABEL, ClassReader, inputs_of
 from trainer.heads._masked_output import MaskedOutput
 from trainer.heads._settings_checks import overflow_of, refuse_dropout
-from trainer.heads.contract import Graph, Metric, Scorer
 from trainer.heads.prompt.encoding import ASKED, encoding_of
 from trainer.heads.prompt.pattern import Pattern, read_pattern
 from trainer.heads.prompt.scores import WordScores
@@ -25,28 +24,23 @@ from trainer.settings.schema import DataSettings
 if TYPE_CHECKING:  # which would import TensorFlow
     from trainer.backbones.backbone import Backbone
     from trainer.backbones.config import BackboneConfig
-    from trainer.data.store import TokenStore
     from trainer.text.tokenizer import Tokenizer
 
 OVERFLOWS = ("truncate", "error")
 
 
 @dataclasses.dataclass(frozen=True)
-class Head(contract.Head):
+class Head(ClassHead):
     """Classification by words at the mask of a pattern.
 
     Attributes:
         settings: of the config.
-        reader: of the texts and labels.
-        kind: of the labels.
         pattern: that the texts are set into.
     """
 
     settings: Settings
-    reader: ClassReader
-    kind: Kind
     pattern: Pattern
-    lives_on_pretraining: bool = True
+    lives_on_pretraining = True
 
     def check(self, backbone: BackboneConfig) -> None:
         """Raises ConfigError where the backbone is a decoder, or a word is no single token."""
@@ -76,18 +70,6 @@ class Head(contract.Head):
         scores = WordScores(backbone, output, self._words())
         decision = self.kind.decision(self.settings, vocabulary)
         return ClassGraph(vocabulary, output.layers, scores, decision)
-
-    def scorer(self, graph: Graph) -> Scorer:
-        """Says how good the answers of a graph of this head are."""
-        return self.kind.scorer(decision_of(graph))
-
-    def available_metrics(self, vocabulary: Vocabulary | None = None) -> tuple[Metric, ...]:
-        """Those of the kind, the main one first."""
-        return self.kind.metrics(vocabulary)
-
-    def undefined_metrics(self, vocabulary: Vocabulary, store: TokenStore) -> dict[str, str]:
-        """Such as auc_roc where a split has one class, and why."""
-        return self.kind.undefined_metrics(vocabulary, store)
 
 
 def make_head(settings: Settings, data: DataSettings, tokenizer: Tokenizer) -> Head:
