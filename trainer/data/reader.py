@@ -249,7 +249,10 @@ class Draw:
 
 @runtime_checkable
 class Draws(Protocol):
-    """A reader that makes rows anew at each step, such as masks or pairs."""
+    """A reader that makes rows anew at each step, such as masks or pairs.
+
+    Unless it says otherwise, they are as long as the stored ones.
+    """
 
     def drawn_lengths(self, store: TokenStore, indices: np.ndarray, draw: Draw) -> np.ndarray:
         """The tokens that the rows of some examples will have, (n,) int32.
@@ -259,11 +262,11 @@ class Draws(Protocol):
             indices: (n,) the examples.
             draw: by what is drawn.
         """
-        ...
+        return store.lengths[indices]
 
     def longest(self, store: TokenStore) -> int:
         """The most tokens that a row may have."""
-        ...
+        return int(store.lengths.max())
 
     def draw(self, store: TokenStore, index: int, draw: Draw) -> Columns:
         """Of one example the columns that differ from the stored ones.

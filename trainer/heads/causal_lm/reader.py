@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,49 +14,34 @@ from trainer.data.reader import (
     Aligned,
     Column,
     EncodedTensors,
-    Input,
-    Reader,
-    Recuts,
-    RowKind,
     TokenColumns,
-    Value,
     Vocabulary,
 )
 from trainer.errors import DataError
 from trainer.files.mapped import blocks
 from trainer.files.spool import Ascending
-from trainer.heads._language_model.documents import Documents, ends_document
+from trainer.heads._language_model.document_reader import DocumentReader
+from trainer.heads._language_model.documents import ends_document
 from trainer.heads._language_model.targets import following
 from trainer.heads._language_model.words import Part, text_size
 from trainer.heads.causal_lm.first_tokens import first_sizes
 from trainer.lazy import tf
-from trainer.sources import Example
 
 if TYPE_CHECKING:
     from trainer.data.split import Split
     from trainer.data.store import TokenStore
-    from trainer.text.tokenizer import Tokenizer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CausalReader(Reader, Recuts):
+class CausalReader(DocumentReader):
     """Reads documents.
 
     Attributes:
-        tokenizer: of the texts.
-        inputs: the document.
-        documents: how they are cut.
         is_streamed: whether train comes in blocks, of which one may have nothing to predict.
     """
 
-    tokenizer: Tokenizer
-    inputs: tuple[Input, ...]
-    documents: Documents
     is_streamed: bool
     columns = (Column(TARGET),)
-    rows = RowKind.RECUT
-    overflows = ("window",)  # rows begin and end anywhere
-    streams = True
 
     def preparation_settings(self) -> dict[str, object]:
         """See `Reader`."""
@@ -65,14 +50,6 @@ class CausalReader(Reader, Recuts):
             "joined": self.documents.joined,
             "eos_id": self.tokenizer.eos_id,
         }
-
-    def values(self, example: Example) -> tuple[Value, ...]:
-        """The document, or a part of one."""
-        return (self.documents.text(example),)
-
-    def label(self, example: Example) -> Part:
-        """Whether a document ends here, and how many words and bytes of text are learnt."""
-        return self.documents.part(example)
 
     def encode(self, *inputs: tf.Tensor) -> EncodedTensors:
         """Token columns and counts.
@@ -115,16 +92,6 @@ class CausalReader(Reader, Recuts):
         ends = np.cumsum(lengths)[last]
         ids = np.insert(ids, ends, self.tokenizer.eos_id)
         return {"token_ids": (ids, lengths + last)}
-
-    def recut(self, split: Split) -> None:
-        """Lets rows begin every seq_len tokens of all, or of each document."""
-        self.documents.recut(split)
-
-    def learn(
-        self, labels: Sequence[Part], names: list[str] | None, origin: Callable[[int], str]
-    ) -> dict[str, object]:
-        """Nothing: the vocabulary is the tokenizer's."""
-        return {"labels": []}
 
     def align(self, split: Split, vocabulary: Vocabulary, ledger: Ledger) -> Aligned:
         """Each token's target, and how much text is predicted.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,52 +17,36 @@ from trainer.data.reader import (
     Draw,
     Draws,
     EncodedTensors,
-    Input,
-    Reader,
-    Recuts,
-    RowKind,
     TokenColumns,
-    Value,
     Vocabulary,
 )
-from trainer.heads._language_model.documents import Documents
+from trainer.heads._language_model.document_reader import DocumentReader
 from trainer.heads._language_model.words import Part, text_size
 from trainer.heads.masked_lm.masking import Masking
 from trainer.lazy import tf
-from trainer.sources import Example
 
 if TYPE_CHECKING:
     from trainer.data.split import Split
     from trainer.data.store import TokenStore
-    from trainer.text.tokenizer import Tokenizer
 
 WORDS = "words"  # 0 where a token goes on with a word
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MaskedReader(Reader, Recuts, Draws):
+class MaskedReader(DocumentReader, Draws):
     """Reads documents.
 
     Attributes:
-        tokenizer: of the texts.
-        inputs: the document.
         columns: see `Reader`.
         scored_share: of the tokens, hidden and predicted.
-        documents: how they are cut.
         masking: how tokens are hidden.
         whole_words: whether all tokens of a word are hidden, or none.
     """
 
-    tokenizer: Tokenizer
-    inputs: tuple[Input, ...]
     columns: tuple[Column, ...]
     scored_share: float
-    documents: Documents
     masking: Masking
     whole_words: bool
-    rows = RowKind.RECUT
-    overflows = ("window",)  # rows begin and end anywhere
-    streams = True
 
     def preparation_settings(self) -> dict[str, object]:
         """See `Reader`."""
@@ -72,14 +56,6 @@ class MaskedReader(Reader, Recuts, Draws):
             "whole_words": self.whole_words,
             "mask_probability": self.scored_share,
         }
-
-    def values(self, example: Example) -> tuple[Value, ...]:
-        """The document, or a part of one."""
-        return (self.documents.text(example),)
-
-    def label(self, example: Example) -> Part:
-        """Whether a document ends here, and how many words and bytes of text this is."""
-        return self.documents.part(example)
 
     def encode(self, *inputs: tf.Tensor) -> EncodedTensors:
         """Token columns and counts.
@@ -114,30 +90,12 @@ class MaskedReader(Reader, Recuts, Draws):
         """Nothing: a document's rows have their special tokens already."""
         return tokens
 
-    def recut(self, split: Split) -> None:
-        """Lets rows begin every seq_len tokens of all, or of each document."""
-        self.documents.recut(split)
-
-    def learn(
-        self, labels: Sequence[Part], names: list[str] | None, origin: Callable[[int], str]
-    ) -> dict[str, object]:
-        """Nothing: the vocabulary is the tokenizer's."""
-        return {"labels": []}
-
     def align(self, split: Split, vocabulary: Vocabulary, ledger: Ledger) -> Aligned:
         """Targets are drawn at each step: the column says that there are some."""
         for splits, _ in split.writer.rows():
             tokens = int(splits[-1] - splits[0])
             split.writer.append_tokens(TARGET, np.zeros(tokens, np.int32))
         return Aligned(columns={}, tokens={}, extras={"text_size": text_size(split.labels)})
-
-    def drawn_lengths(self, store: TokenStore, indices: np.ndarray, draw: Draw) -> np.ndarray:
-        """As many tokens as are stored."""
-        return store.lengths[indices]
-
-    def longest(self, store: TokenStore) -> int:
-        """The most tokens of a stored row."""
-        return int(store.lengths.max())
 
     def draw(self, store: TokenStore, index: int, draw: Draw) -> Columns:
         """Hides tokens of an example, see `Masking.hide`."""
