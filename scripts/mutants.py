@@ -66,7 +66,7 @@ MUTANTS = (
     Mutant(
         "losses are divided by what one replica has",
         "trainer/run/steps.py",
-        "gradients_of(columns, seed, replica, tf.stack(weights))",
+        "gradients_of(columns, seed, replica, weights)",
         "gradients_of(columns, seed, replica, step_gradients.weights(columns))",
         ("tests/test_invariance.py::test_replicas_micro_batches_and_short_batches_change_nothing",),
     ),

@@ -48,7 +48,8 @@ class Numbers:
         self.dtype = np.dtype(dtype)
         self.shape = shape
         self._row_bytes = self.dtype.itemsize * int(np.prod(shape, dtype=np.int64))
-        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115  closed by close()
+        # `close` closes it
+        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
         self._written = 0
         self._waiting: list[npt.ArrayLike] = []
 

@@ -281,7 +281,7 @@ class Job:
     def read_calibration(self) -> dict[str, float]:
         """What validation has decided, such as a threshold; empty where it decides nothing."""
         decided = self._read_json(CALIBRATION_FILE, self._written_by_training()) or {}
-        return {name: value for name, value in decided.items() if isinstance(value, float)}
+        return {name: value for name, value in decided.items() if isinstance(value, (int, float))}
 
     def read_results(self) -> dict[str, object]:
         """What is known of how good the model is; empty where nothing is."""

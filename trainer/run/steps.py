@@ -177,12 +177,14 @@ def _make_replica_step(
         step = tf.cast(local(optimizer.step).read_value(), tf.int32)
         seed = tf.stack([tf.constant(settings.seed, tf.int32), step])
         known = tf.concat([step_gradients.weights(columns), [stop]], 0)
-        *weights, stops = tf.unstack(context.all_reduce("SUM", known))
+        total = context.all_reduce("SUM", known)
+        weights = total[:-1]
+        stops = total[-1:]
         replica = tf.convert_to_tensor(context.replica_id_in_sync_group)
-        gradients, sums = gradients_of(columns, seed, replica, tf.stack(weights))
+        gradients, sums = gradients_of(columns, seed, replica, weights)
         *gradients, sums = context.all_reduce("SUM", [*gradients, sums])
         norm = update(gradients)
-        return tf.concat([sums, weights, [norm, stops]], 0)
+        return tf.concat([sums, weights, [norm], stops], 0)
 
     return replica_step
 
