@@ -12,13 +12,16 @@ from hypothesis import strategies as st
 from trainer.text.flat_arrays import (
     begins_row,
     count_before,
+    end_to_end,
     every_other,
     fill_at,
     following,
     indices_of,
     keep_ids_below,
+    make_ragged,
     of_row,
     previous,
+    rows_of,
     splits_of,
 )
 
@@ -84,3 +87,24 @@ def test_one_value_in_some_places(mask: list[bool], data: st.DataObject) -> None
 def test_ids_that_no_token_has() -> None:
     rows = tf.ragged.constant([[0, 9, 2], [-1], []], tf.int32)
     assert keep_ids_below(rows, tf.constant(3)).to_list() == [[0, 2], [], []]
+
+
+@given(row_lengths)
+def test_the_row_of_each_value(lengths: list[int]) -> None:
+    expected = [row for row, length in enumerate(lengths) for _ in range(length)]
+    assert rows_of(_splits(lengths)).numpy().tolist() == expected
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=6))
+def test_rows_end_to_end(lengths: list[tuple[int, int]]) -> None:
+    first, second = _rows([one for one, _ in lengths], 0), _rows([two for _, two in lengths], 100)
+    expected = [
+        [7, 8, *one, *two, 9] for one, two in zip(first.to_list(), second.to_list(), strict=True)
+    ]
+    assert end_to_end([(7, 8), first, (), second, (9,)], first).to_list() == expected
+    assert end_to_end([(), second, ()], second).to_list() == second.to_list()
+
+
+def _rows(lengths: list[int], start: int) -> tf.RaggedTensor:
+    values = tf.range(start, start + sum(lengths))
+    return make_ragged(values, _splits(lengths))

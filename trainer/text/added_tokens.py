@@ -11,7 +11,13 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainer.text.flat_arrays import count_before, make_ragged, places_of, splits_of
+from trainer.text.flat_arrays import (
+    count_before,
+    make_ragged,
+    places_of,
+    rows_of,
+    splits_of,
+)
 from trainer.text.folder import AddedToken
 
 _MARK = b"\xff"  # cannot occur in UTF-8
@@ -59,7 +65,7 @@ class Spans(NamedTuple):
 
     def rows(self) -> tf.Tensor:
         """(T,) int64, the text that each token is of."""
-        return make_ragged(self.ids, self.splits).value_rowids()
+        return rows_of(self.splits)
 
     def ragged(self) -> Tokens:
         """As a row a text."""
@@ -179,7 +185,7 @@ def _split(marked: tf.Tensor, added: Added, unit: str, tokenize: Tokenize) -> Sp
     ends = merge(plain.ends, added_lengths)
     words = merge(plain.words, tf.ones_like(added_ids))
     part_starts = _length_before(lengths, parts)
-    shift = tf.gather(part_starts, ids.value_rowids())
+    shift = tf.gather(part_starts, rows_of(ids.row_splits))
     return Spans(
         ids=ids.values,
         splits=tf.gather(ids.row_splits, parts.row_splits),
@@ -191,7 +197,7 @@ def _split(marked: tf.Tensor, added: Added, unit: str, tokenize: Tokenize) -> Sp
 
 def _place_in_row(parts: tf.RaggedTensor) -> tf.Tensor:
     """(B, P) -> (parts,) int64, how many parts of its text stand before each."""
-    row_start = tf.gather(parts.row_splits, parts.value_rowids())
+    row_start = tf.gather(parts.row_splits, rows_of(parts.row_splits))
     return places_of(parts.values) - row_start
 
 
@@ -200,7 +206,7 @@ def _length_before(lengths: tf.Tensor, parts: tf.RaggedTensor) -> tf.Tensor:
     borders = splits_of(lengths)
     part_start = borders[:-1]
     row_borders = tf.gather(borders, parts.row_splits)
-    row_start = tf.gather(row_borders, parts.value_rowids())
+    row_start = tf.gather(row_borders, rows_of(parts.row_splits))
     return part_start - row_start
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from trainer.errors import ConfigError
-from trainer.text.flat_arrays import make_ragged, splits_of
+from trainer.text.flat_arrays import end_to_end, make_ragged, rows_of, splits_of
 from trainer.text.tokenizer import Template
 
 OVERFLOWS = ("truncate", "head_tail", "error")
@@ -181,7 +181,7 @@ def stays(inside: tf.RaggedTensor, kept: Kept) -> tf.Tensor:
     Returns:
         (T,) bool, of the tokens of all rows.
     """
-    row = inside.value_rowids()
+    row = rows_of(inside.row_splits)
     # tokens of texts before each token, and before the end
     before = splits_of(tf.cast(inside.values, tf.int32))
     before_token = before[:-1]
@@ -209,21 +209,11 @@ def join(
     Returns:
         (B, None) of the type of `first`.
     """
-
-    def columns(special: tuple[int, ...]) -> list[tf.Tensor]:
-        """(B, n) of n values, alike in all rows; none of none."""
-        if not special:
-            return []
-        row = tf.constant([special], first.dtype)
-        return [tf.tile(row, [first.nrows(), 1])]
-
-    parts = columns(template.before)
-    parts.append(first)
+    pieces: list[tf.RaggedTensor | tuple[int, ...]] = [template.before, first]
     if second is not None:
-        parts += columns(template.between)
-        parts.append(second)
-    parts += columns(template.after)
-    rows = tf.concat(parts, 1) if len(parts) > 1 else first
+        pieces += [template.between, second]
+    pieces.append(template.after)
+    rows = end_to_end(pieces, first)
     if template.before or template.after:
         return rows
     return _fill_empty(rows, template.empty)
@@ -236,7 +226,7 @@ def _fill_empty(rows: tf.RaggedTensor, value: int) -> tf.RaggedTensor:
     filler = tf.constant(value, rows.dtype)
     fillers = tf.fill(splits[-1:], filler)
     one_where_empty = make_ragged(fillers, splits)
-    return tf.concat([rows, one_where_empty], 1)
+    return end_to_end([rows, one_where_empty], rows)
 
 
 def _split(lengths: tf.Tensor, kept: tf.Tensor, overflow: str) -> Kept:

@@ -27,10 +27,10 @@ from trainer.text.characters import utf8_widths
 from trainer.text.flat_arrays import (
     indices_of,
     keep_ids_below,
-    make_ragged,
     of_row,
     previous,
     put,
+    rows_of,
 )
 from trainer.text.gpt2_pattern import (
     ASSIGNED,
@@ -263,7 +263,7 @@ class ByteBPETokenizer(Tokenizer):
         starts = tf.minimum(first + leading_spaces, behind)
         ends = tf.maximum(behind - trailing_spaces, starts)
 
-        text = make_ragged(ids, splits).value_rowids()
+        text = rows_of(splits)
         origin = of_row(characters.splits, text)
         if got_space is not None:
             origin += of_row(got_space, text)

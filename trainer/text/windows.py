@@ -10,7 +10,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from trainer.errors import ConfigError
-from trainer.text.flat_arrays import ranges
+from trainer.text.flat_arrays import ranges, rows_of
 
 
 class Windows(NamedTuple):
@@ -41,7 +41,7 @@ class Windows(NamedTuple):
     def owned(self) -> tf.RaggedTensor:
         """(U, None) int32, 1 where the row answers for the token."""
         places = ranges(self.start, self.limit)
-        row = places.value_rowids()
+        row = rows_of(places.row_splits)
         own_start = tf.gather(self.own_start, row)
         own_limit = tf.gather(self.own_limit, row)
         from_start = places.values >= own_start
@@ -57,7 +57,7 @@ def cut_rows(lengths: tf.Tensor, room: int) -> Windows:
         room: tokens of a row at most.
     """
     numbers = _row_numbers(-(-lengths // room))
-    text = numbers.value_rowids()
+    text = rows_of(numbers.row_splits)
     start = numbers.values * room
     length = tf.gather(lengths, text)
     limit = tf.minimum(start + room, length)
@@ -79,7 +79,7 @@ def make_windows(lengths: tf.Tensor, room: tf.Tensor, overlap: tf.Tensor) -> Win
     counts = -((overlap - lengths) // step)  # (n - overlap) / step, rounded up
     numbers = _row_numbers(counts)
     number = numbers.values
-    text = numbers.value_rowids()
+    text = rows_of(numbers.row_splits)
     count = tf.gather(numbers.row_lengths(), text)
     length = tf.gather(lengths, text)
     room = tf.gather(room, text)

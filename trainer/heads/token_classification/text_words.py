@@ -54,32 +54,38 @@ def find_words(text: tf.Tensor, tokens: Tokens) -> TextWords:
         text: (B,) string.
         tokens: of the texts.
     """
-    character = _first_characters(text, tokens)
-    place = tf.ragged.range(tokens.ids.row_lengths()).values  # within its text
-    begins = _begins(text, tokens, character, place)
+    from trainer.text.flat_arrays import places_of, rows_of
+
+    row = rows_of(tokens.ids.row_splits)
+    row_start = tf.gather(tokens.ids.row_splits, row)
+    place = places_of(row) - row_start  # within its text
+    characters = tf.strings.unicode_decode(text, "UTF-8")
+    # of white space at the very end any
+    character = _characters_at(characters, row, tokens.starts.values)
+    character_before = _characters_before(characters, row, tokens.ends.values)
+    meets = _is_unspaced(character) | _is_unspaced(character_before)
+    begins = _begins(tokens, meets, place)
     is_beginning = begins == 1
     starts_group = (begins != 0) | (place == 0)
     number = tf.cumsum(tf.cast(starts_group, tf.int32)) - 1
     ends = tf.math.segment_max(tokens.ends.values, number)
     groups = _Groups(number, tf.gather(ends, number), begins != SPACE)
     between = _joins(character, tokens.starts.values, groups)
-    kind = tf.where(_is_first(is_beginning, tokens), FIRST_WORD, between)
+    kind = tf.where(_is_first(is_beginning, row_start), FIRST_WORD, between)
     return TextWords(tf.where(is_beginning, kind, NO_WORD), groups.end)
 
 
-def _begins(text: tf.Tensor, tokens: Tokens, character: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
+def _begins(tokens: Tokens, meets: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
     """1 where a token begins a word, 0 where it goes on with one, SPACE: (T,) int32.
 
     Args:
-        text: (B,) string.
         tokens: of the texts.
-        character: (T,) int32, the code point that each begins with.
+        meets: (T,) bool, whether a script that no spaces part stands before or at its beginning.
         place: (T,) of each token in its text.
     """
     begins = tokens.words.values
     # A name may begin and end at any piece where no spaces part words, and where such a script
     # meets another.
-    meets = _is_unspaced(character) | _is_unspaced(_characters_before(text, tokens))
     begins = tf.where((begins == 0) & meets, 1, begins)
     # Words that normalization makes of one character are one: two spans cannot stand at the
     # same place. A mark of a space alone, which ends where it begins, may stand between them.
@@ -90,46 +96,41 @@ def _begins(text: tf.Tensor, tokens: Tokens, character: tf.Tensor, place: tf.Ten
     return begins
 
 
-def _is_first(is_beginning: tf.Tensor, tokens: Tokens) -> tf.Tensor:
+def _is_first(is_beginning: tf.Tensor, row_start: tf.Tensor) -> tf.Tensor:
     """(T,) bool: whether no word of the same text begins before a token."""
     before = tf.cumsum(tf.cast(is_beginning, tf.int32), exclusive=True)  # words, in all texts
-    row_start = tf.gather(tokens.ids.row_splits, tokens.ids.value_rowids())
     return before == tf.gather(before, row_start)
 
 
-def _first_characters(text: tf.Tensor, tokens: Tokens) -> tf.Tensor:
-    """The code point that each token begins with: (T,) int32; of white space at the very end any.
+def _characters_at(characters: tf.RaggedTensor, row: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
+    """The code points in some places of some texts: (T,) int32.
 
     Args:
-        text: (B,) string.
-        tokens: of the texts.
+        characters: (B, None) int32, of the texts.
+        row: (T,) int64, the text of each place.
+        place: (T,) int32; behind the end of all texts stands the last character.
     """
-    return _characters(text, tokens.starts.value_rowids(), tokens.starts.values)
+    last = tf.size(characters.values, tf.int64) - 1
+    text_start = tf.gather(characters.row_splits, row)
+    index = text_start + tf.cast(place, tf.int64)
+    return tf.gather(characters.values, tf.minimum(index, last))
 
 
-def _characters_before(text: tf.Tensor, tokens: Tokens) -> tf.Tensor:
+def _characters_before(characters: tf.RaggedTensor, row: tf.Tensor, ends: tf.Tensor) -> tf.Tensor:
     """The code point that the token before each ends with: (T,) int32; 0 for the first of a text.
 
     Args:
-        text: (B,) string.
-        tokens: of the texts.
+        characters: (B, None) int32, of the texts.
+        row: (T,) int64, the text of each token.
+        ends: (T,) int32, where each ends.
     """
     from trainer.text.flat_arrays import previous
 
-    row = tokens.ends.value_rowids()
-    last = _characters(text, row, tf.maximum(tokens.ends.values - 1, 0))
+    last = _characters_at(characters, row, tf.maximum(ends - 1, 0))
     # code point 0 stands before a text
     before = previous(last, 0)
     row_before = previous(row, -1)
     return tf.where(row == row_before, before, 0)
-
-
-def _characters(text: tf.Tensor, row: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
-    """(T,) int32, the code points in some places of some texts."""
-    characters = tf.strings.unicode_decode(text, "UTF-8")
-    count = tf.size(characters.values, tf.int64)
-    index = tf.gather(characters.row_splits, row) + tf.cast(place, tf.int64)
-    return tf.gather(characters.values, tf.minimum(index, count - 1))
 
 
 def _is_unspaced(character: tf.Tensor) -> tf.Tensor:
@@ -147,7 +148,7 @@ def _joins(character: tf.Tensor, start: tf.Tensor, groups: _Groups) -> tf.Tensor
     WORD in scripts that do not part words by spaces.
 
     Args:
-        character: (T,) int32, see `_first_characters`.
+        character: (T,) int32, the code point that each token begins with.
         start: (T,) int32, where each token begins.
         groups: of the tokens.
     """
