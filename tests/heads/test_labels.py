@@ -327,6 +327,10 @@ def test_vectors_of_0_and_1_are_several_labels(write, labels):
     }
     assert columns_of(reader, rows)[0] == ROWS
     assert columns_of(reader, rows[:1], "validation", learnt(reader, rows))[0] == ROWS[:1]
+    assert reader.notes(learnt(reader, rows)) == [
+        "labels: each example has 0 or 1 for each of 3 labels, which head.labels may name in their"
+        " order"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -343,6 +347,7 @@ def test_class_ids_stay_names(rows, names):
     reader = reader_of(kind="multi_label")
     vocabulary = learnt(reader, [read(reader, row) for row in rows])
     assert vocabulary["labels"] == names and "vectors" not in vocabulary
+    assert reader.notes(vocabulary) == []
 
 
 def test_two_values_are_a_vector_too():

@@ -6,7 +6,7 @@ import types
 import pytest
 
 from tests import toy
-from trainer.run.label_report import count_line, label_counts, label_lines, range_lines, vector_line
+from trainer.run.label_report import count_line, label_counts, label_lines, range_lines
 
 pytestmark = pytest.mark.heavy
 
@@ -19,12 +19,6 @@ def test_the_most_frequent_labels_are_shown_and_the_rest_counted():
         " more"
     )
     assert label_lines({"train": {"a": 1}, "test": {"a": 2}}) == ["train a (1)", "test a (2)"]
-    assert (
-        vector_line({"labels": ["0", "1"], "vectors": True})[0].startswith(
-            "each example has 0 or 1 for each of 2 labels"
-        )
-        and vector_line({}) == []
-    )
 
 
 def test_splits_without_labels_have_no_line():

@@ -182,6 +182,10 @@ class Reader(Protocol):
         """
         ...
 
+    def notes(self, vocabulary: Vocabulary) -> list[str]:
+        """How the labels of train were understood, for people, such as the scheme of its tags."""
+        return []
+
     def label_counts(self, vocabulary: Vocabulary, store: TokenStore) -> dict[str, int]:
         """How often each label occurs in a split, where there are labels."""
         return {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping
 
 from trainer.data.reader import Reader, Vocabulary
 from trainer.data.store import TokenStore
@@ -44,17 +44,6 @@ def range_lines(reader: Reader, splits: Mapping[str, TokenStore]) -> list[str]:
             lowest, mean, highest = label_range
             lines.append(f"{split} {lowest:g} to {highest:g}, mean {mean:.4g}")
     return lines
-
-
-def vector_line(vocabulary: Vocabulary) -> list[str]:
-    """Says it where the labels were read as 0 and 1 for each."""
-    labels = vocabulary.get("labels")
-    if not vocabulary.get("vectors") or not isinstance(labels, Sized):
-        return []
-    return [
-        f"each example has 0 or 1 for each of {len(labels)} labels, which head.labels"
-        " may name in their order"
-    ]
 
 
 def count_line(counts: Counts) -> str:

@@ -9,13 +9,12 @@ import tensorflow as tf
 from trainer.console.display import Display
 from trainer.data.doubts import doubts
 from trainer.data.prepare import Prepared, prepare
-from trainer.data.reader import Vocabulary
 from trainer.data.shown_examples import example_lines
 from trainer.errors import ConfigError
 from trainer.files import mirror
 from trainer.run.assembly import Parts, best_metric
 from trainer.run.job import Job
-from trainer.run.label_report import label_counts, label_lines, range_lines, vector_line
+from trainer.run.label_report import label_counts, label_lines, range_lines
 from trainer.run.workers import agree, hosts
 from trainer.settings.schema import Config
 
@@ -87,20 +86,12 @@ def _sizes_line(prepared: Prepared) -> str:
 def _show_labels(parts: Parts, prepared: Prepared) -> None:
     """Says what train has taught, and how often each label occurs."""
     reader = parts.head.reader
-    for line in _scheme_line(prepared.vocabulary):
-        parts.display.line(line)
+    for line in reader.notes(prepared.vocabulary):
+        parts.display.line(f"  {line}")
     counts = label_counts(reader, prepared.vocabulary, prepared.splits)
     ranges = range_lines(reader, prepared.splits)
-    for line in (*label_lines(counts), *ranges, *vector_line(prepared.vocabulary)):
+    for line in (*label_lines(counts), *ranges):
         parts.display.line(f"labels: {line}")
-
-
-def _scheme_line(vocabulary: Vocabulary) -> list[str]:
-    scheme = vocabulary.get("scheme")
-    if not scheme:
-        return []
-    shown = "one a word, no spans" if scheme == "none" else f"spans, scheme {scheme}"
-    return [f"  tags: {shown}"]
 
 
 def require_best_metric(parts: Parts, prepared: Prepared) -> None:

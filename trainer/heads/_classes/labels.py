@@ -41,6 +41,10 @@ class Labels(Protocol):
         """See `Reader.align`."""
         ...
 
+    def notes(self, vocabulary: Vocabulary) -> list[str]:
+        """See `Reader.notes`."""
+        return []
+
     def counts(self, vocabulary: Vocabulary, store: TokenStore) -> dict[str, int]:
         """How often each label occurs in a split, also those that train does not have."""
         return {}

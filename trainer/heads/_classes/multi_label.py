@@ -136,6 +136,15 @@ class SeveralLabels(Labels):
         note_doubtful(split, counts, vocabulary["train_counts"], ledger, first_with)
         return Aligned({"label": label}, {}, extras)
 
+    def notes(self, vocabulary: Vocabulary) -> list[str]:
+        """Says it where the labels were read as 0 and 1 for each."""
+        if not vocabulary.get("vectors"):
+            return []
+        return [
+            f"labels: each example has 0 or 1 for each of {len(vocabulary['labels'])} labels, which"
+            " head.labels may name in their order"
+        ]
+
     def counts(self, vocabulary: Vocabulary, store: TokenStore) -> dict[str, int]:
         """How often each label occurs in a split, also those that train does not have."""
         return _counts(vocabulary, store.columns["label"], store.extras)

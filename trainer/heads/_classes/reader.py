@@ -115,6 +115,10 @@ class ClassReader(Reader):
         """The labels of a split as numbers."""
         return self.labels.align(split, vocabulary, ledger)
 
+    def notes(self, vocabulary: Vocabulary) -> list[str]:
+        """How the labels of train were understood."""
+        return self.labels.notes(vocabulary)
+
     def label_counts(self, vocabulary: Vocabulary, store: TokenStore) -> dict[str, int]:
         """How often each label occurs in a split, also those that train does not have."""
         return self.labels.counts(vocabulary, store)

@@ -182,6 +182,13 @@ class TagReader(Reader):
         tags = Tags(len(vocabulary["labels"]), spans=marks_spans(vocabulary))
         return Aligned({}, {}, align_split(split, numbers, tags, ledger))
 
+    def notes(self, vocabulary: Vocabulary) -> list[str]:
+        """The scheme of the tags."""
+        scheme = vocabulary["scheme"]
+        if marks_spans(vocabulary):
+            return [f"tags: spans, scheme {scheme}"]
+        return ["tags: one a word, no spans"]
+
     def label_counts(self, vocabulary: Vocabulary, store: TokenStore) -> dict[str, int]:
         """How many spans of each type a split has; of single tags, how many words have each."""
         tags = [*vocabulary["labels"], *store.extras[UNSEEN_TAGS].tolist()]
