@@ -84,12 +84,15 @@ def test_every_optimizer_of_the_schema_is_made():
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_the_compiled_update_equals_the_uncompiled_and_reduces_the_loss(name):
+def test_every_way_to_update_is_the_same_and_reduces_the_loss(name):
+    ways = [("apply", False), ("apply", True)]
+    if OPTIMIZERS[name].kernel is not None:
+        ways.append(("apply_by_kernels", False))
     outcomes = []
-    for compiled in (False, True):
+    for method, compiled in ways:
         own, losses = variables(), []
-        optimizer = optimizer_of(settings_of(name), own)
-        update = tf.function(optimizer.apply, jit_compile=compiled)
+        optimizer = optimizer_of(settings_of(name, weight_decay=0.1), own)
+        update = tf.function(getattr(optimizer, method), jit_compile=compiled)
         for _ in range(20):
             with tf.GradientTape() as tape:
                 loss = tf.add_n(
@@ -98,9 +101,25 @@ def test_the_compiled_update_equals_the_uncompiled_and_reduces_the_loss(name):
             losses.append(float(loss))
             update(tape.gradient(loss, list(own.values())))
         assert losses[-1] < 0.7 * losses[0]
-        outcomes.append([variable.numpy() for variable in own.values()])
-    for plain, xla in zip(*outcomes, strict=True):
-        np.testing.assert_allclose(xla, plain, rtol=1e-5, atol=1e-6)
+        slots = [slot for slots in optimizer.slots.values() for slot in slots.values()]
+        assert int(optimizer.step) == 20
+        outcomes.append([variable.numpy() for variable in (*own.values(), *slots)])
+    for plain, *others in zip(*outcomes, strict=True):
+        for other in others:
+            # 1 - 0.999 is 0.000999987 to a kernel that subtracts in float32
+            np.testing.assert_allclose(other, plain, rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"precision": "mixed_float16"}, {"optimizer": "sgd"}],
+    ids=["an update may be left out", "there is none"],
+)
+def test_what_no_kernel_can_do_is_not_asked_of_one(settings):
+    optimizer = optimizer_of(settings_of("adam").model_copy(update=settings), variables())
+    assert not optimizer.has_kernels()
+    with pytest.raises(ValueError, match="expected an optimizer with kernels"):
+        optimizer.apply_by_kernels(random_gradients(variables(), 0))
 
 
 KERAS = {
@@ -124,12 +143,12 @@ def test_the_rule_is_that_of_keras(name):
         np.testing.assert_allclose(mine.numpy(), expected.numpy(), rtol=1e-5, atol=1e-6)
 
 
-def test_biases_and_norms_do_not_decay():
+@pytest.mark.parametrize("way", ["apply", "apply_by_kernels"])
+def test_biases_and_norms_do_not_decay(way):
     own = variables()
     before = {name: variable.numpy() for name, variable in own.items()}
-    optimizer_of(settings_of("adamw", weight_decay=0.1), own).apply(
-        [tf.zeros(variable.shape) for variable in own.values()]
-    )
+    update = getattr(optimizer_of(settings_of("adamw", weight_decay=0.1), own), way)
+    update([tf.zeros(variable.shape) for variable in own.values()])
     np.testing.assert_allclose(
         own["kernel"].numpy(), before["kernel"] * (1 - 0.05 * 0.1), rtol=1e-6
     )
@@ -139,8 +158,9 @@ def test_biases_and_norms_do_not_decay():
     assert [decays(variable.shape) for variable in own.values()] == [True, False, False]
 
 
+@pytest.mark.parametrize("way", ["apply", "apply_by_kernels"])
 @pytest.mark.parametrize(("name", "decay"), [("adamw", 0.1), ("adam", 0.0)])
-def test_adam_is_the_published_rule(name, decay):
+def test_adam_is_the_published_rule(name, decay, way):
     own = {"kernel": variables()["kernel"]}
     optimizer = optimizer_of(
         settings_of(name, weight_decay=0.1, beta_1=0.8, beta_2=0.9, epsilon=1e-3), own
@@ -150,7 +170,7 @@ def test_adam_is_the_published_rule(name, decay):
     v = 0.0
     for step in range(1, 4):
         gradient = np.random.default_rng(step).normal(size=weight.shape)
-        optimizer.apply([tf.constant(gradient, tf.float32)])
+        getattr(optimizer, way)([tf.constant(gradient, tf.float32)])
         m = 0.8 * m + 0.2 * gradient
         v = 0.9 * v + 0.1 * gradient**2
         weight = weight * (1 - 0.05 * decay)
@@ -189,12 +209,14 @@ def test_the_norm_is_that_before_clipping_without_the_loss_scale(precision):
     assert moved == pytest.approx(0.1, rel=1e-4)
 
 
-def test_the_moving_average_follows_the_weights_and_changes_places_with_them():
+@pytest.mark.parametrize(("name", "way"), [("sgd", "apply"), ("adamw", "apply_by_kernels")])
+def test_the_moving_average_follows_the_weights_and_changes_places_with_them(name, way):
     own = variables()
-    optimizer = optimizer_of(settings_of("sgd", momentum=0.0, ema_decay=0.9), own)
+    optimizer = optimizer_of(settings_of(name, momentum=0.0, ema_decay=0.9), own)
+    update = tf.function(getattr(optimizer, way))
     expected = own["kernel"].numpy()
     for step in range(3):
-        optimizer.apply(random_gradients(own, step))
+        update(random_gradients(own, step))
         expected = 0.9 * expected + 0.1 * own["kernel"].numpy()
     weight = own["kernel"].numpy()
     np.testing.assert_allclose(optimizer.averages["kernel"].numpy(), expected, rtol=1e-5)

@@ -169,8 +169,11 @@ def _make_replica_step(
     xla = use_xla(settings) and not on_tpu(strategy)
     step_gradients = StepGradients(model, optimizer, settings.micro_batches)
     gradients_of = Compiled(step_gradients.gradients, xla)
-    # Uncompiled, the update moves every weight and slot through memory a dozen times.
-    update = Compiled(optimizer.apply, not on_tpu(strategy))
+    if optimizer.has_kernels() and not use_xla(settings):
+        update = Compiled(optimizer.apply_by_kernels, xla=False)
+    else:
+        # Uncompiled, it would move every weight and slot through memory a dozen times.
+        update = Compiled(optimizer.apply, not on_tpu(strategy))
 
     def replica_step(columns: Columns, stop: tf.Tensor) -> tf.Tensor:
         context = tf.distribute.get_replica_context()

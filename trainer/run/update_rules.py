@@ -1,20 +1,24 @@
 """The table of optimizers: what each remembers of a weight, and how far it moves it.
 
-A rule is plain tensor arithmetic on one weight. What all of them share, such as clipping and decay,
-is in optimization.py.
+A rule is plain tensor arithmetic on one weight, for XLA to compile. Where TensorFlow has the same
+as one operation, it is the rule's kernel: as fast, and nothing is compiled before the first step.
+What all rules share, such as clipping and decay, is in optimization.py.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
 from trainer.settings.schema import TrainSettings
 
 Shape = tuple[int, ...]
 Slots = dict[str, tf.Tensor]  # what is remembered of a weight, by name
+SlotVariables = dict[str, tf.Variable]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,16 +39,35 @@ class WeightStep:
 
 
 @dataclasses.dataclass(frozen=True)
+class KernelStep:
+    """The same of a weight that is changed in place.
+
+    Attributes:
+        gradient: of the mean loss, clipped; shaped like the weight, float32.
+        weight: to change.
+        rate: () float32, the learning rate.
+        count: () float32, the updates made, with this one.
+    """
+
+    gradient: tf.Tensor
+    weight: tf.Variable
+    rate: tf.Tensor
+    count: tf.Tensor
+
+
+@dataclasses.dataclass(frozen=True)
 class Rule:
     """One optimizer.
 
     Attributes:
         slots: shape of a weight -> shapes of its slots, by name; all start at 0.
         update: (settings, step, slots) -> what is subtracted from the weight, and the new slots.
+        kernel: (settings, step, slots): changes the weight and its slots in one pass over memory.
     """
 
     slots: Callable[[Shape], dict[str, Shape]]
     update: Callable[[TrainSettings, WeightStep, Slots], tuple[tf.Tensor, Slots]]
+    kernel: Callable[[TrainSettings, KernelStep, SlotVariables], None] | None = None
 
 
 def _moments(shape: Shape) -> dict[str, Shape]:
@@ -59,10 +82,44 @@ def _adam(settings: TrainSettings, step: WeightStep, slots: Slots) -> tuple[tf.T
     square = tf.square(step.gradient)
     first = _moving_average(slots["first_moment"], step.gradient, decay=beta_1)
     second = _moving_average(slots["second_moment"], square, decay=beta_2)
-    mean = first / (1 - tf.pow(beta_1, step.count))
-    variance = second / (1 - tf.pow(beta_2, step.count))
+    mean = first / _share_after(beta_1, step.count)
+    variance = second / _share_after(beta_2, step.count)
     update = step.rate * mean / (tf.sqrt(variance) + settings.epsilon)
     return update, {"first_moment": first, "second_moment": second}
+
+
+def _adam_in_place(settings: TrainSettings, step: KernelStep, slots: SlotVariables) -> None:
+    # The kernel subtracts its float32 betas from 1, which makes the second 1e-5 smaller.
+    beta_1 = np.float32(settings.beta_1)
+    beta_2 = np.float32(settings.beta_2)
+    root = tf.sqrt(_share_after(beta_2, step.count))
+    tf.raw_ops.ResourceApplyAdam(
+        var=step.weight.handle,
+        m=slots["first_moment"].handle,
+        v=slots["second_moment"].handle,
+        # It corrects by 1 minus these powers, which in float32 is far from exact in the first
+        # steps. So the rate is corrected beforehand, and epsilon as it is added to the root of the
+        # second moment before that is corrected.
+        beta1_power=0.0,
+        beta2_power=0.0,
+        lr=step.rate * root / _share_after(beta_1, step.count),
+        beta1=beta_1,
+        beta2=beta_2,
+        epsilon=settings.epsilon * root,
+        grad=step.gradient,
+    )
+
+
+def _share_after(decay: float | np.float32, count: tf.Tensor) -> tf.Tensor:
+    """1 - decay^count, () float32: how much of a moving average that began at 0 is of values.
+
+    Args:
+        decay: in [0, 1).
+        count: () float32, of the values.
+    """
+    if not decay:
+        return tf.ones_like(count)
+    return -tf.math.expm1(count * math.log(decay))
 
 
 def _moving_average(old: tf.Tensor, new: tf.Tensor, *, decay: float | tf.Tensor) -> tf.Tensor:
@@ -130,8 +187,8 @@ def _root_mean_square(values: tf.Tensor) -> tf.Tensor:
 
 
 OPTIMIZERS: dict[str, Rule] = {
-    "adamw": Rule(_moments, _adam),
-    "adam": Rule(_moments, _adam),
+    "adamw": Rule(_moments, _adam, _adam_in_place),
+    "adam": Rule(_moments, _adam, _adam_in_place),
     "sgd": Rule(_momentum, _sgd),
     "rmsprop": Rule(_mean_square_and_momentum, _rmsprop),
     "adafactor": Rule(_rows_and_columns, _adafactor),
