@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
-from tests import light, toy
+from tests import balance, light, toy
 from tests.launcher import Launcher
 
 # No test fails for the time that a busy machine takes.
@@ -17,14 +17,22 @@ hypothesis.settings.load_profile("without_a_deadline")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--light`, for `make check`."""
     parser.addoption("--light", action="store_true", help="only what needs no TensorFlow")
+    parser.addoption("--measure", action="store_true", help="keep how long each file takes")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Before any test file is imported: TensorFlow is refused, or gets its devices."""
+    if config.getoption("measure") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(balance.Stopwatch())
     if config.getoption("light"):
         light.install(config)
     else:
         four_virtual_cpus()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For processes that end together."""
+    balance.longest_first(items)
 
 
 def four_virtual_cpus() -> None:
@@ -34,6 +42,20 @@ def four_virtual_cpus() -> None:
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_runs(request: pytest.FixtureRequest) -> Iterator[None]:
+    """See `tests.quick_runs`."""
+    if request.config.getoption("light"):
+        yield
+        return
+    from tests.quick_runs import measure_a_small_peak, share_graphs
+
+    measure_a_small_peak()
+    with pytest.MonkeyPatch.context() as patch:
+        share_graphs(patch)
+        yield
 
 
 @pytest.fixture(scope="session")

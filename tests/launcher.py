@@ -103,9 +103,12 @@ def _child(request: dict) -> None:
 
 if __name__ == "__main__":
     # What a run imports.
+    from tests.quick_runs import measure_a_small_peak
     from trainer.heads import classification  # noqa: F401
     from trainer.modes import evaluate, export, plan, predict, train  # noqa: F401
     from trainer.sources import jsonl  # noqa: F401
+
+    measure_a_small_peak()
 
     for line in sys.stdin:
         asked = json.loads(line)

@@ -209,6 +209,7 @@ def assert_same_weights(job, other):
         assert first.tobytes() == second.tobytes(), name
 
 
+@pytest.mark.slow
 def test_a_corpus_is_streamed_from_the_bucket_and_goes_on_on_another_machine(
     launcher, faults, tmp_path
 ):

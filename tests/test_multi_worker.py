@@ -136,7 +136,7 @@ def assert_near(job, expected):
         np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("workers", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_workers_train_like_micro_batches_of_one_process(
     launcher, config, whole, tmp_path, workers
 ):
@@ -260,7 +260,7 @@ def test_workers_train_every_head_like_micro_batches_of_one_process(launcher, tm
     assert results[0] == pytest.approx(results[1], rel=1e-3)
 
 
-@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_killed_worker_stops_the_others_and_the_job_goes_on(
     launcher, config, whole, tmp_path, victim
 ):

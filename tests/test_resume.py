@@ -162,12 +162,25 @@ def test_all_that_a_run_keeps_outlives_a_kill(launcher, config, tmp_path, flags)
 @pytest.mark.parametrize(
     ("weights", "head", "stream"),
     [
-        (toy.write_checkpoint, {"name": "masked_lm", "whole_words": True}, None),
-        (toy.write_gpt2, {"name": "causal_lm"}, None),
-        (toy.write_checkpoint, {"name": "masked_lm"}, 3000),
-        (toy.write_gpt2, {"name": "causal_lm", "documents": "separate"}, 1000),
+        pytest.param(
+            toy.write_checkpoint,
+            {"name": "masked_lm", "whole_words": True},
+            None,
+            id="masked",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            toy.write_gpt2, {"name": "causal_lm"}, None, id="causal", marks=pytest.mark.slow
+        ),
+        pytest.param(toy.write_checkpoint, {"name": "masked_lm"}, 3000, id="masked, streamed"),
+        pytest.param(
+            toy.write_gpt2,
+            {"name": "causal_lm", "documents": "separate"},
+            1000,
+            id="causal, streamed",
+            marks=pytest.mark.slow,
+        ),
     ],
-    ids=["masked", "causal", "masked, streamed", "causal, streamed"],
 )
 def test_a_language_model_on_several_files_goes_on_with_the_same_masks(
     launcher, tmp_path, weights, head, stream
@@ -206,7 +219,15 @@ def test_a_language_model_on_several_files_goes_on_with_the_same_masks(
         assert state["block"] > 1 and state["passes"] > 0
 
 
-@pytest.mark.parametrize("kind", ["tags", "questions, decoder", "target", "prompt"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "tags",
+        "target",
+        pytest.param("questions, decoder", marks=pytest.mark.slow),
+        pytest.param("prompt", marks=pytest.mark.slow),
+    ],
+)
 def test_every_head_goes_on_exactly(launcher, tmp_path, kind):
     train = {
         "steps": 60,

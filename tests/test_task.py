@@ -414,7 +414,9 @@ def finished(tmp_path, name, toy_weights, **train):
     return json.loads((tmp_path / name / "results.json").read_text())
 
 
-@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    "precision", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)]
+)
 def test_half_precision_learns_and_exports(tmp_path, toy_weights, precision):
     results = finished(tmp_path, "job", toy_weights, precision=precision, ema_decay=None)
     whole = finished(tmp_path, "whole", toy_weights)

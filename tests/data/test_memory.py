@@ -63,6 +63,8 @@ CASES = {
     "targets": ("text_generation", {"target": "target"}, with_target),
 }
 
+QUICK_CASES = ("spans", "several labels")
+
 
 SMALL_BLOCKS = {  # so that a few thousand examples are many blocks
     "trainer.files.spool": {"BLOCK_ROWS": 250, "WAITING_ROWS": 250, "RECORDS_BYTES": 5000},
@@ -118,7 +120,10 @@ def growth(folder, settings_of, head_of):
     return (min(peaks[MANY]) - max(peaks[FEW])) / (MANY - FEW)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    [case if case in QUICK_CASES else pytest.param(case, marks=pytest.mark.slow) for case in CASES],
+)
 def test_memory_does_not_grow_with_the_examples(tmp_path, small_blocks, case):
     name, head, row = CASES[case]
     made = plugin_module("trainer.heads", name)

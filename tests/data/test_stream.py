@@ -127,7 +127,11 @@ def test_a_pass_has_every_document_once_and_the_next_another_order(corpus, sourc
 
 @pytest.mark.parametrize(
     ("module", "settings"),
-    [(causal_lm, {}), (causal_lm, {"documents": "separate"}), (masked_lm, {"whole_words": True})],
+    [
+        (causal_lm, {}),
+        pytest.param(causal_lm, {"documents": "separate"}, marks=pytest.mark.slow),
+        (masked_lm, {"whole_words": True}),
+    ],
 )
 def test_steps_are_the_same_from_wherever_a_run_goes_on(corpus, module, settings):
     whole, places = taken(stream_of(corpus, module=module, **settings)[0], 0, 60)

@@ -216,7 +216,7 @@ def test_what_is_learnt_never_breaks_the_scheme(tmp_path, weights, rows, separat
 
 
 def test_a_word_of_several_parts_is_labelled_at_each_and_scored_at_its_first(tmp_path, weights):
-    _, prepared = prepared_of(
+    head, prepared = prepared_of(
         tmp_path, weights, [{"words": ["the", "U.S.", "film"], "tags": ["O", "B-LOC", "I-LOC"]}] * 2
     )
     store = prepared.splits["train"]
@@ -225,6 +225,7 @@ def test_a_word_of_several_parts_is_labelled_at_each_and_scored_at_its_first(tmp
         prepared.vocabulary["labels"] == ["O", "B-LOC", "I-LOC"]
         and prepared.vocabulary["scheme"] == "bio"
     )
+    assert head.reader.notes(prepared.vocabulary) == ["tags: spans, scheme bio"]
     found = [labels[label] for label in store.example(0)["label"]]
     assert found[0] == found[-1] == "-"  # special tokens
     assert found[1:-1] == ["O", "B-LOC", "I-LOC", "I-LOC", "I-LOC", "I-LOC"]  # the, u . s ., film
@@ -289,6 +290,7 @@ def test_tags_without_spans_are_scored_by_accuracy(tmp_path, weights):
         prepared.vocabulary["labels"] == ["DT", "NN", "SYM"]
         and prepared.vocabulary["scheme"] == "none"
     )
+    assert head.reader.notes(prepared.vocabulary) == ["tags: one a word, no spans"]
     graph = graph_of(head, prepared.vocabulary)
     store = prepared.splits["train"]
     assert head.available_metrics()[0].name == "f1"
@@ -432,7 +434,7 @@ def test_a_tagger_of_words_is_judged_on_raw_text_also_without_spans(tmp_path, we
     ]
 
 
-@pytest.mark.parametrize("crf", [False, True])
+@pytest.mark.parametrize("crf", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_parts_of_speech_may_have_a_crf(tmp_path, weights, crf):
     """Nothing is forbidden there, also where a tag looks like one inside a span."""
     rows = [
@@ -1485,7 +1487,7 @@ def test_a_checkpoints_classifier_is_taken_over_in_the_order_of_our_labels(
     )
 
 
-@pytest.mark.parametrize("crf", [False, True])
+@pytest.mark.parametrize("crf", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_tagger_learns_exports_and_predicts(tmp_path, weights, capsys, crf):
     """Through the entry point: names are entities."""
     rng, rows = random.Random(0), []
