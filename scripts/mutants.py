@@ -116,9 +116,16 @@ MUTANTS = (
         ("tests/run/test_checkpoints.py::test_the_newest_stay_and_the_best",),
     ),
     Mutant(
+        "the kernel's epsilon is that of the raw moment",
+        "trainer/run/update_rules.py",
+        "epsilon=settings.epsilon * root",
+        "epsilon=settings.epsilon",
+        ("tests/run/test_optimization.py::test_adam_is_the_published_rule",),
+    ),
+    Mutant(
         "the moving average is the last weights",
         "trainer/run/optimization.py",
-        "change = (1 - self.settings.ema_decay) * (moved - old_average)",
+        "change = (1 - decay) * (moved - old_average)",
         "change = moved - old_average",
         (
             "tests/run/test_optimization.py::"
