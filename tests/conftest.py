@@ -50,10 +50,11 @@ def quick_runs(request: pytest.FixtureRequest) -> Iterator[None]:
     if request.config.getoption("light"):
         yield
         return
-    from tests.quick_runs import measure_a_small_peak, share_graphs
+    from tests.quick_runs import measure_a_small_peak, share_graphs, share_tokenizers
 
     measure_a_small_peak()
     with pytest.MonkeyPatch.context() as patch:
+        share_tokenizers(patch)
         share_graphs(patch)
         yield
 

@@ -1,13 +1,17 @@
 """What costs a run seconds and is the same in each: done once, or on a small scale.
 
-Graphs that encode are traced once for all tests of a process that read texts alike. Tracing one
-takes a second or more; several hundred tests prepare toy data in a few dozen ways.
+A tokenizer is built once of equal files, and a graph that encodes is traced once for all tests of a
+process that read texts alike. Each takes a second or more; several hundred tests prepare toy data
+in a few dozen ways.
 """
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
+import pathlib
+from collections.abc import Callable
 
 import pytest
 
@@ -17,7 +21,10 @@ from trainer.data.preparation import SPLITS
 from trainer.data.reader import Reader
 from trainer.run import throughput
 from trainer.settings.schema import DataSettings
+from trainer.text import TOKENIZERS
 from trainer.text.tokenizer import Tokenizer
+
+WEIGHTS = (".safetensors", ".bin")  # files of a folder that no tokenizer reads
 
 write_splits = prepare.write_splits
 
@@ -25,6 +32,36 @@ write_splits = prepare.write_splits
 def measure_a_small_peak() -> None:
     """After each training it takes a second and more on all cores."""
     throughput.PEAK_SIZES["CPU"] = 256
+
+
+def share_tokenizers(patch: pytest.MonkeyPatch) -> None:
+    """Lets `load_tokenizer` return what it built of equal files before, with its traced graphs."""
+    for kind, build in list(TOKENIZERS.items()):
+        patch.setitem(TOKENIZERS, kind, _built_once(build))
+
+
+def _built_once(
+    build: Callable[[pathlib.Path], Tokenizer],
+) -> Callable[[pathlib.Path], Tokenizer]:
+    built: dict[str, Tokenizer] = {}
+
+    def of_folder(folder: pathlib.Path) -> Tokenizer:
+        content = content_of(folder)
+        if content not in built:
+            built[content] = build(folder)
+        return built[content]
+
+    return of_folder
+
+
+def content_of(folder: pathlib.Path) -> str:
+    """Digest of the files of a folder, but for weights."""
+    digest = hashlib.blake2b(digest_size=16)
+    for file in sorted(folder.iterdir()):
+        if file.is_file() and file.suffix not in WEIGHTS:
+            digest.update(f"{file.name} {file.stat().st_size} ".encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def share_graphs(patch: pytest.MonkeyPatch) -> None:
