@@ -18,7 +18,7 @@ import tensorflow as tf
 from trainer.run.loss_scale import LossScale
 from trainer.run.replica_copies import local, new_variable
 from trainer.run.schedule import Schedule
-from trainer.run.update_rules import OPTIMIZERS, KernelStep, WeightStep
+from trainer.run.update_rules import OPTIMIZERS, WeightStep
 from trainer.settings.schema import TrainSettings
 
 
@@ -106,12 +106,7 @@ class Optimizer:
         rate = self.schedule(step.read_value())
         count = self._count_of_updates()
         for name, gradient in zip(self.weights, gradients, strict=True):
-            weight_step = WeightStep(
-                gradient=gradient * factor,
-                weight=local(self.weights[name]).read_value(),
-                rate=rate,
-                count=count,
-            )
+            weight_step = WeightStep(gradient * factor, rate, count)
             self._move(name, weight_step, finite)
         if self.scaling is not None:
             self.scaling.adapt(finite)
@@ -144,8 +139,8 @@ class Optimizer:
             if self._decays(weight):
                 weight.assign(weight.read_value() * (1 - rate * self.settings.weight_decay))
             slots = {slot: local(variable) for slot, variable in self.slots[name].items()}
-            kernel_step = KernelStep(gradient * factor, weight, rate, count)
-            kernel(self.settings, kernel_step, slots)
+            weight_step = WeightStep(gradient * factor, rate, count)
+            kernel(self.settings, weight_step, weight, slots)
             if decay := self.settings.ema_decay:
                 average = local(self.averages[name])
                 distance = weight.read_value() - average.read_value()
@@ -189,12 +184,13 @@ class Optimizer:
             finite: () bool, whether all gradients are.
         """
         weight = local(self.weights[name])
+        old_weight = weight.read_value()
         slots = {slot: local(variable) for slot, variable in self.slots[name].items()}
         old_slots = {slot: variable.read_value() for slot, variable in slots.items()}
-        update, new_slots = self.rule.update(self.settings, step, old_slots)
+        update, new_slots = self.rule.update(self.settings, step, old_weight, old_slots)
         if self._decays(weight):
-            update += step.rate * self.settings.weight_decay * step.weight
-        moved = self._assign(weight, step.weight - update, finite)
+            update += step.rate * self.settings.weight_decay * old_weight
+        moved = self._assign(weight, old_weight - update, finite)
         for slot, variable in slots.items():
             self._assign(variable, new_slots[slot], finite)
         if decay := self.settings.ema_decay:

@@ -23,34 +23,15 @@ SlotVariables = dict[str, tf.Variable]
 
 @dataclasses.dataclass(frozen=True)
 class WeightStep:
-    """What one update of a weight is made of.
+    """What one update of a weight is made of, beside its value.
 
     Attributes:
         gradient: of the mean loss, clipped; shaped like the weight, float32.
-        weight: its value before.
         rate: () float32, the learning rate.
         count: () float32, the updates made, with this one.
     """
 
     gradient: tf.Tensor
-    weight: tf.Tensor
-    rate: tf.Tensor
-    count: tf.Tensor
-
-
-@dataclasses.dataclass(frozen=True)
-class KernelStep:
-    """The same of a weight that is changed in place.
-
-    Attributes:
-        gradient: of the mean loss, clipped; shaped like the weight, float32.
-        weight: to change.
-        rate: () float32, the learning rate.
-        count: () float32, the updates made, with this one.
-    """
-
-    gradient: tf.Tensor
-    weight: tf.Variable
     rate: tf.Tensor
     count: tf.Tensor
 
@@ -61,20 +42,23 @@ class Rule:
 
     Attributes:
         slots: shape of a weight -> shapes of its slots, by name; all start at 0.
-        update: (settings, step, slots) -> what is subtracted from the weight, and the new slots.
-        kernel: (settings, step, slots): changes the weight and its slots in one pass over memory.
+        update: (settings, step, weight, slots) -> what is subtracted from the weight, and the new
+            slots.
+        kernel: (settings, step, weight, slots): changes weight and slots in one pass over memory.
     """
 
     slots: Callable[[Shape], dict[str, Shape]]
-    update: Callable[[TrainSettings, WeightStep, Slots], tuple[tf.Tensor, Slots]]
-    kernel: Callable[[TrainSettings, KernelStep, SlotVariables], None] | None = None
+    update: Callable[[TrainSettings, WeightStep, tf.Tensor, Slots], tuple[tf.Tensor, Slots]]
+    kernel: Callable[[TrainSettings, WeightStep, tf.Variable, SlotVariables], None] | None = None
 
 
 def _moments(shape: Shape) -> dict[str, Shape]:
     return {"first_moment": shape, "second_moment": shape}
 
 
-def _adam(settings: TrainSettings, step: WeightStep, slots: Slots) -> tuple[tf.Tensor, Slots]:
+def _adam(
+    settings: TrainSettings, step: WeightStep, weight: tf.Tensor, slots: Slots
+) -> tuple[tf.Tensor, Slots]:
     # Source: Kingma & Ba 2015, algorithm 1. Keras adds epsilon before the second moment's bias is
     # corrected, which makes it up to 30 times larger in the first steps.
     beta_1 = settings.beta_1
@@ -88,13 +72,15 @@ def _adam(settings: TrainSettings, step: WeightStep, slots: Slots) -> tuple[tf.T
     return update, {"first_moment": first, "second_moment": second}
 
 
-def _adam_in_place(settings: TrainSettings, step: KernelStep, slots: SlotVariables) -> None:
+def _adam_in_place(
+    settings: TrainSettings, step: WeightStep, weight: tf.Variable, slots: SlotVariables
+) -> None:
     # The kernel subtracts its float32 betas from 1, which makes the second 1e-5 smaller.
     beta_1 = np.float32(settings.beta_1)
     beta_2 = np.float32(settings.beta_2)
     root = tf.sqrt(_share_after(beta_2, step.count))
     tf.raw_ops.ResourceApplyAdam(
-        var=step.weight.handle,
+        var=weight.handle,
         m=slots["first_moment"].handle,
         v=slots["second_moment"].handle,
         # It corrects by 1 minus these powers, which in float32 is far from exact in the first
@@ -130,7 +116,9 @@ def _momentum(shape: Shape) -> dict[str, Shape]:
     return {"momentum": shape}
 
 
-def _sgd(settings: TrainSettings, step: WeightStep, slots: Slots) -> tuple[tf.Tensor, Slots]:
+def _sgd(
+    settings: TrainSettings, step: WeightStep, weight: tf.Tensor, slots: Slots
+) -> tuple[tf.Tensor, Slots]:
     # Source: Sutskever et al. 2013, with the rate inside the momentum, as in Keras.
     momentum = settings.momentum * slots["momentum"] + step.rate * step.gradient
     return momentum, {"momentum": momentum}
@@ -140,7 +128,9 @@ def _mean_square_and_momentum(shape: Shape) -> dict[str, Shape]:
     return {"mean_square": shape, "momentum": shape}
 
 
-def _rmsprop(settings: TrainSettings, step: WeightStep, slots: Slots) -> tuple[tf.Tensor, Slots]:
+def _rmsprop(
+    settings: TrainSettings, step: WeightStep, weight: tf.Tensor, slots: Slots
+) -> tuple[tf.Tensor, Slots]:
     # Source: Hinton 2012, lecture 6e; momentum as in Keras.
     square = tf.square(step.gradient)
     mean_square = _moving_average(slots["mean_square"], square, decay=settings.beta_2)
@@ -157,12 +147,14 @@ def _rows_and_columns(shape: Shape) -> dict[str, Shape]:
     return {"rows": shape[:-1], "columns": (*shape[:-2], shape[-1])}
 
 
-def _adafactor(settings: TrainSettings, step: WeightStep, slots: Slots) -> tuple[tf.Tensor, Slots]:
+def _adafactor(
+    settings: TrainSettings, step: WeightStep, weight: tf.Tensor, slots: Slots
+) -> tuple[tf.Tensor, Slots]:
     # Source: Shazeer & Stern 2018, algorithms 4 to 6, with their constants.
     second, slots = _factored_second_moment(step, slots)
     update = step.gradient * tf.math.rsqrt(second)
     relative_rate = tf.minimum(step.rate, tf.math.rsqrt(step.count))
-    scale = tf.maximum(1e-3, _root_mean_square(step.weight))
+    scale = tf.maximum(1e-3, _root_mean_square(weight))
     clipping = tf.maximum(1.0, _root_mean_square(update))
     return relative_rate * scale * update / clipping, slots
 
