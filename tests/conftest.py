@@ -84,7 +84,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, toy_weights: pathlib.Path)
     return folder / "job"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def launcher() -> Iterator[Launcher]:
     """Starts the entry point in real processes, which a test may kill."""
     launched = Launcher()

@@ -11,10 +11,13 @@ of strings in common, and what goes on, or trains together, has neither.
 
 from __future__ import annotations
 
+import gc
+import importlib
 import itertools
 import json
 import os
 import pathlib
+import pkgutil
 import subprocess
 import sys
 
@@ -22,26 +25,10 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 class Launcher:
-    """The other side: used by tests."""
+    """The other side: used by tests. Children have the environment of when they are started."""
 
     def __init__(self) -> None:
-        environment = {
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "TF_CPP_MIN_LOG_LEVEL": "3",
-            "KERAS_BACKEND": "tensorflow",
-        }
-        servers = [
-            subprocess.Popen(
-                [sys.executable, __file__],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                cwd=ROOT,
-                env={**environment, "PYTHONHASHSEED": str(seed)},
-            )
-            for seed in (1, 2)
-        ]
+        servers = [_server(seed) for seed in (1, 2)]
         self._servers = servers
         self._next = itertools.cycle(servers)
         self._server_of: dict[int, subprocess.Popen] = {}
@@ -60,7 +47,7 @@ class Launcher:
                 {
                     "argv": ["task.py", *arguments],
                     "log": str(log),
-                    "environment": environment or {},
+                    "environment": {**_environment(), **(environment or {})},
                 },
             )
         )
@@ -79,6 +66,26 @@ class Launcher:
             server.wait(10)
 
 
+def _server(seed: int) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, __file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**_environment(), "PYTHONHASHSEED": str(seed)},
+    )
+
+
+def _environment() -> dict[str, str]:
+    return {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "KERAS_BACKEND": "tensorflow",
+    }
+
+
 def _ask(server: subprocess.Popen, request: dict) -> str:
     server.stdin.write(json.dumps(request) + "\n")
     server.stdin.flush()
@@ -89,6 +96,7 @@ def _child(request: dict) -> None:
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(log, 1)
     os.dup2(log, 2)
+    os.environ.clear()
     os.environ.update(request["environment"])
     from trainer.task import main
 
@@ -101,14 +109,24 @@ def _child(request: dict) -> None:
     os._exit(code)
 
 
-if __name__ == "__main__":
-    # What a run imports.
-    from tests.quick_runs import measure_a_small_peak
-    from trainer.heads import classification  # noqa: F401
-    from trainer.modes import evaluate, export, plan, predict, train  # noqa: F401
-    from trainer.sources import jsonl  # noqa: F401
+def _load_what_runs_need() -> None:
+    """All modules, and the tables of BERT's normaliser, which no TensorFlow op makes."""
+    import sklearn.metrics  # noqa: F401
+    import tensorboard.plugins.scalar.summary  # noqa: F401
 
+    import trainer
+    from tests.quick_runs import measure_a_small_peak
+    from trainer.text.normalization import Normalization, make_alphabet
+
+    for module in pkgutil.walk_packages(trainer.__path__, "trainer."):
+        importlib.import_module(module.name)
     measure_a_small_peak()
+    make_alphabet("", Normalization())
+
+
+if __name__ == "__main__":
+    _load_what_runs_need()
+    gc.freeze()  # a child then leaves the memory that it shares alone
 
     for line in sys.stdin:
         asked = json.loads(line)

@@ -16,7 +16,6 @@ import yaml
 
 from tests import toy
 from tests.cloud import bucket_of_cloud_storage
-from tests.launcher import Launcher
 from tests.test_multi_worker import environments
 from trainer.errors import ConfigError
 from trainer.files import gcs, mirror, ownership
@@ -33,13 +32,6 @@ JOB = {"CLOUD_ML_JOB_ID": "1", "PYTHONUNBUFFERED": "1"}
 def faults():
     with bucket_of_cloud_storage("runs") as planned:
         yield planned
-
-
-@pytest.fixture(scope="module")
-def launcher(faults):
-    launched = Launcher()
-    yield launched
-    launched.close()
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import time
 import pytest
 
 from tests import toy
-from tests.launcher import Launcher
 from trainer.console.stopping import metadata_host
 
 
@@ -45,14 +44,14 @@ def metadata():
 
 
 @pytest.mark.heavy
-def test_a_preemption_notice_saves_a_checkpoint_and_exits_with_143(metadata, tmp_path):
+def test_a_preemption_notice_saves_a_checkpoint_and_exits_with_143(metadata, launcher, tmp_path):
     config = toy.write_config(
         tmp_path,
         toy.write_checkpoint(tmp_path / "weights", layers=1),
         toy.write_sentences(tmp_path / "train.jsonl", 60),
         train={"steps": 100_000, "checkpoint_every_steps": 100_000},
     )
-    launcher, job = Launcher(), tmp_path / "job"
+    job = tmp_path / "job"
     environment = {"GCE_METADATA_HOST": f"localhost:{metadata.server_port}"}
     launcher.start(
         f"--config={config}", f"--job_dir={job}", log=tmp_path / "log", environment=environment
@@ -64,7 +63,6 @@ def test_a_preemption_notice_saves_a_checkpoint_and_exits_with_143(metadata, tmp
         time.sleep(0.01)
     metadata.RequestHandlerClass.values["instance/preempted"] = "TRUE"
     assert launcher.wait() == 143
-    launcher.close()
     assert "the checkpoint is written, start again to go on" in (tmp_path / "log").read_text()
     assert len(list(job.glob("checkpoints/step_*/state.json"))) == 1
     assert any(
@@ -77,7 +75,7 @@ def test_a_preemption_notice_saves_a_checkpoint_and_exits_with_143(metadata, tmp
 
 @pytest.mark.heavy
 def test_maintenance_stops_a_run_when_it_is_announced_and_not_the_run_that_is_started_after(
-    metadata, tmp_path
+    metadata, launcher, tmp_path
 ):
     values = metadata.RequestHandlerClass.values
     values |= {"instance/maintenance-event": "TERMINATE_ON_HOST_MAINTENANCE"}
@@ -87,7 +85,7 @@ def test_maintenance_stops_a_run_when_it_is_announced_and_not_the_run_that_is_st
         toy.write_sentences(tmp_path / "train.jsonl", 60),
         train={"steps": 100_000, "checkpoint_every_steps": 100_000},
     )
-    launcher, job = Launcher(), tmp_path / "job"
+    job = tmp_path / "job"
     launcher.start(
         f"--config={config}",
         f"--job_dir={job}",
@@ -103,7 +101,6 @@ def test_maintenance_stops_a_run_when_it_is_announced_and_not_the_run_that_is_st
     time.sleep(0.5)
     values["instance/maintenance-event"] = "TERMINATE_ON_HOST_MAINTENANCE"
     assert launcher.wait() == 143
-    launcher.close()
     assert "the checkpoint is written, start again to go on" in (tmp_path / "log").read_text()
 
 

@@ -145,35 +145,67 @@ def around_added(
     if added is None:
         return tokenize(texts)
     marked = _mark(texts, added)
+    is_marked = tf.strings.length(marked) > tf.strings.length(texts)
+    is_any_marked = tf.reduce_any(is_marked)
 
-    def split() -> Spans:
+    def cut() -> _Parts:
         if clean:
-            return _split(marked, added, unit, tokenize)
+            return _cut(marked)
         # Bytes that could be taken for the mark are only now replaced: rarely needed, and offsets
         # stay the same.
         valid = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8")
-        marked_valid = _mark(valid, added)
-        return _split(marked_valid, added, unit, tokenize)
+        return _cut(_mark(valid, added))
 
-    is_marked = tf.strings.length(marked) > tf.strings.length(texts)
-    return tf.cond(tf.reduce_any(is_marked), split, lambda: tokenize(texts))
+    # `tokenize` stands in no branch, so that it is in the graph once.
+    parts = _Parts(*tf.cond(is_any_marked, cut, lambda: _uncut(texts)))
+    plain = tokenize(parts.plain)
+
+    def joined() -> Spans:
+        return _put_between(plain, parts, added, unit)
+
+    return Spans(*tf.cond(is_any_marked, joined, lambda: plain))
+
+
+class _Parts(NamedTuple):
+    """Texts cut at their added tokens: plain, added, plain, ….
+
+    Attributes:
+        plain: (P,) string, "" where an added token stands.
+        written: (P,) string, as they stand in the texts.
+        is_added: (P,) bool.
+        splits: (B + 1,) int64, where the parts of each text begin.
+    """
+
+    plain: tf.Tensor
+    written: tf.Tensor
+    is_added: tf.Tensor
+    splits: tf.Tensor
 
 
 def _mark(texts: tf.Tensor, added: Added) -> tf.Tensor:
     return tf.strings.regex_replace(texts, added.pattern, _BETWEEN_MARKS)
 
 
-def _split(marked: tf.Tensor, added: Added, unit: str, tokenize: Tokenize) -> Spans:
-    """Tokenizes what stands between the marks, and puts the added tokens back in between."""
-    parts = tf.strings.split(marked, _MARK)  # (B, P): plain, added, plain, …
+def _cut(marked: tf.Tensor) -> _Parts:
+    parts = tf.strings.split(marked, _MARK)
     is_added = _place_in_row(parts) % 2 == 1
-    plain_parts = tf.where(is_added, "", parts.values)
-    plain = tokenize(plain_parts)
-    added_parts = tf.boolean_mask(parts.values, is_added)
+    plain = tf.where(is_added, "", parts.values)
+    return _Parts(plain, parts.values, is_added, parts.row_splits)
+
+
+def _uncut(texts: tf.Tensor) -> _Parts:
+    """Texts without added tokens, each one part."""
+    count = tf.size(texts, tf.int64)
+    return _Parts(texts, texts, tf.zeros_like(texts, tf.bool), tf.range(count + 1))
+
+
+def _put_between(plain: Spans, parts: _Parts, added: Added, unit: str) -> Spans:
+    """The tokens of plain parts, and the added ones between them."""
+    added_parts = tf.boolean_mask(parts.written, parts.is_added)
     added_ids = _ids_of_added(added_parts, added)
-    lengths = tf.strings.length(parts.values, unit=unit)
-    added_lengths = tf.boolean_mask(lengths, is_added)
-    added_splits = count_before(is_added)
+    lengths = tf.strings.length(parts.written, unit=unit)
+    added_lengths = tf.boolean_mask(lengths, parts.is_added)
+    added_splits = count_before(parts.is_added)
 
     def merge(of_plain: tf.Tensor, of_added: tf.Tensor) -> tf.RaggedTensor:
         plain_rows = make_ragged(of_plain, plain.splits)
@@ -184,11 +216,11 @@ def _split(marked: tf.Tensor, added: Added, unit: str, tokenize: Tokenize) -> Sp
     starts = merge(plain.starts, tf.zeros_like(added_ids))
     ends = merge(plain.ends, added_lengths)
     words = merge(plain.words, tf.ones_like(added_ids))
-    part_starts = _length_before(lengths, parts)
+    part_starts = _length_before(lengths, parts.splits)
     shift = tf.gather(part_starts, rows_of(ids.row_splits))
     return Spans(
         ids=ids.values,
-        splits=tf.gather(ids.row_splits, parts.row_splits),
+        splits=tf.gather(ids.row_splits, parts.splits),
         starts=starts.values + shift,
         ends=ends.values + shift,
         words=words.values,
@@ -201,12 +233,17 @@ def _place_in_row(parts: tf.RaggedTensor) -> tf.Tensor:
     return places_of(parts.values) - row_start
 
 
-def _length_before(lengths: tf.Tensor, parts: tf.RaggedTensor) -> tf.Tensor:
-    """(parts,) int32, the length of what stands before each part in its text."""
+def _length_before(lengths: tf.Tensor, splits: tf.Tensor) -> tf.Tensor:
+    """(parts,) int32, the length of what stands before each part in its text.
+
+    Args:
+        lengths: (parts,) int32, of each.
+        splits: (B + 1,) int64, where the parts of each text begin.
+    """
     borders = splits_of(lengths)
     part_start = borders[:-1]
-    row_borders = tf.gather(borders, parts.row_splits)
-    row_start = tf.gather(row_borders, rows_of(parts.row_splits))
+    row_borders = tf.gather(borders, splits)
+    row_start = tf.gather(row_borders, rows_of(splits))
     return part_start - row_start
 
 
