@@ -111,6 +111,8 @@ def _child(request: dict) -> None:
 
 def _load_what_runs_need() -> None:
     """All modules, and the tables of BERT's normaliser, which no TensorFlow op makes."""
+    import rouge_score.rouge_scorer  # noqa: F401
+    import sacrebleu  # noqa: F401
     import sklearn.metrics  # noqa: F401
     import tensorboard.plugins.scalar.summary  # noqa: F401
 

@@ -15,6 +15,7 @@ from trainer.text.flat_arrays import (
     count_before,
     make_ragged,
     places_of,
+    ranges,
     rows_of,
     splits_of,
 )
@@ -129,7 +130,13 @@ def _pattern(token: AddedToken, content: str, spaces: str) -> str:
 
 
 def around_added(
-    texts: tf.Tensor, added: Added | None, unit: str, tokenize: Tokenize, *, clean: bool = False
+    texts: tf.Tensor,
+    added: Added | None,
+    unit: str,
+    tokenize: Tokenize,
+    *,
+    with_offsets: bool,
+    clean: bool = False,
 ) -> Spans:
     """Tokenizes texts whose added tokens stay whole.
 
@@ -138,6 +145,7 @@ def around_added(
         added: what finds the added tokens, or None.
         unit: of the offsets that `tokenize` returns: UTF8_CHAR or BYTE.
         tokenize: for strings without added tokens.
+        with_offsets: False: starts, ends and words may have any length.
         clean: the texts are known to be valid UTF-8.
     Returns:
         The tokens of the texts; offsets in `unit`.
@@ -161,7 +169,7 @@ def around_added(
     plain = tokenize(parts.plain)
 
     def joined() -> Spans:
-        return _put_between(plain, parts, added, unit)
+        return _put_between(plain, parts, added, unit, with_offsets=with_offsets)
 
     return Spans(*tf.cond(is_any_marked, joined, lambda: plain))
 
@@ -199,31 +207,36 @@ def _uncut(texts: tf.Tensor) -> _Parts:
     return _Parts(texts, texts, tf.zeros_like(texts, tf.bool), tf.range(count + 1))
 
 
-def _put_between(plain: Spans, parts: _Parts, added: Added, unit: str) -> Spans:
+def _put_between(
+    plain: Spans, parts: _Parts, added: Added, unit: str, *, with_offsets: bool
+) -> Spans:
     """The tokens of plain parts, and the added ones between them."""
     added_parts = tf.boolean_mask(parts.written, parts.is_added)
     added_ids = _ids_of_added(added_parts, added)
-    lengths = tf.strings.length(parts.written, unit=unit)
-    added_lengths = tf.boolean_mask(lengths, parts.is_added)
-    added_splits = count_before(parts.is_added)
+    # The added tokens stand behind all others: here each part has its range.
+    count = tf.size(plain.ids, tf.int64)
+    added_splits = count_before(parts.is_added) + count
+    taken = ranges(
+        tf.where(parts.is_added, added_splits[:-1], plain.splits[:-1]),
+        tf.where(parts.is_added, added_splits[1:], plain.splits[1:]),
+    )
 
-    def merge(of_plain: tf.Tensor, of_added: tf.Tensor) -> tf.RaggedTensor:
-        plain_rows = make_ragged(of_plain, plain.splits)
-        added_rows = make_ragged(of_added, added_splits)
-        return tf.concat([plain_rows, added_rows], 1)
+    def merge(of_plain: tf.Tensor, of_added: tf.Tensor) -> tf.Tensor:
+        return tf.gather(tf.concat([of_plain, of_added], 0), taken.values)
 
     ids = merge(plain.ids, added_ids)
-    starts = merge(plain.starts, tf.zeros_like(added_ids))
-    ends = merge(plain.ends, added_lengths)
-    words = merge(plain.words, tf.ones_like(added_ids))
+    splits = tf.gather(taken.row_splits, parts.splits)
+    if not with_offsets:
+        return Spans.without_places(ids, splits)
+    lengths = tf.strings.length(parts.written, unit=unit)
     part_starts = _length_before(lengths, parts.splits)
-    shift = tf.gather(part_starts, rows_of(ids.row_splits))
+    shift = tf.gather(part_starts, rows_of(taken.row_splits))
     return Spans(
-        ids=ids.values,
-        splits=tf.gather(ids.row_splits, parts.splits),
-        starts=starts.values + shift,
-        ends=ends.values + shift,
-        words=words.values,
+        ids=ids,
+        splits=splits,
+        starts=merge(plain.starts, tf.zeros_like(added_ids)) + shift,
+        ends=merge(plain.ends, tf.boolean_mask(lengths, parts.is_added)) + shift,
+        words=merge(plain.words, tf.ones_like(added_ids)),
     )
 
 

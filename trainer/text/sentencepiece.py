@@ -181,7 +181,14 @@ class SentencePieceTokenizer(Tokenizer):
             return self._split_words(part, part.splits, with_offsets=with_offsets)
 
         encoded = to_strings(normalized.codes, normalized.splits)
-        spans = around_added(encoded, self._normalized_added, "UTF8_CHAR", split, clean=True)
+        spans = around_added(
+            encoded,
+            self._normalized_added,
+            "UTF8_CHAR",
+            split,
+            with_offsets=with_offsets,
+            clean=True,
+        )
         if not with_offsets:
             return spans
         return to_source(spans, normalized, origins)

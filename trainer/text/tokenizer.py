@@ -135,7 +135,7 @@ class Tokenizer(tf.Module):
             return self._split(plain, with_offsets=with_offsets)
 
         with tf.device("CPU:0"):  # where the string ops are, also in a process that has a GPU
-            return around_added(texts, self._added, "UTF8_CHAR", split)
+            return around_added(texts, self._added, "UTF8_CHAR", split, with_offsets=with_offsets)
 
     def _split(self, texts: tf.Tensor, *, with_offsets: bool) -> Spans:
         """Tokenizes texts without added tokens.

@@ -159,7 +159,14 @@ class WordPieceTokenizer(Tokenizer):
         splits = normalized.splits
         codes = self._replace_long_words(normalized.codes, splits)
         encoded = to_strings(codes, splits)
-        spans = around_added(encoded, self._normalized_added, "BYTE", self._split_words, clean=True)
+        spans = around_added(
+            encoded,
+            self._normalized_added,
+            "BYTE",
+            self._split_words,
+            with_offsets=with_offsets,
+            clean=True,
+        )
         if not with_offsets:
             return spans
         return to_source(spans, codes, splits, normalized.sources, characters)
