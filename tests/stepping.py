@@ -232,6 +232,7 @@ class Setup:
                 self.settings, make_schedule(self.settings, 100), self.model.trainable()
             )
         self.train_call = make_train_call(self.strategy, self.model, self.optimizer, self.settings)
+        self.results_call = make_results_call(self.strategy, self.model, xla=False)
         self.variables = {**self.model.weights, **self.optimizer.variables()}
         self.first = {name: variable.numpy() for name, variable in self.variables.items()}
 
@@ -271,11 +272,10 @@ class Setup:
         return self.results(store, **keywords)["logits"]
 
     def results(self, store, batching="packed", **keywords):
-        call = make_results_call(self.strategy, self.model, xla=False)
         return split_results(
             self.strategy,
             self.model,
-            call,
+            self.results_call,
             store,
             EvaluationPlan(
                 examples=rows_of(self.head.reader, 0),

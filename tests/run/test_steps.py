@@ -14,7 +14,7 @@ from trainer.data.example_rows import StoredRows
 from trainer.data.store import TokenStore
 from trainer.data.store_writer import StoreWriter
 from trainer.run.replica_calls import feed
-from trainer.run.split_results import EvaluationPlan, make_results_call, split_results
+from trainer.run.split_results import EvaluationPlan, split_results
 
 COUNT = 11
 
@@ -157,7 +157,6 @@ class Twice(EvaluationPlan):
 
 def test_evaluation_of_a_part_or_of_an_example_twice(single, stores):
     store = stores["single_label"]
-    call = make_results_call(single.strategy, single.model, xla=False)
     facts = {
         "examples": StoredRows(),
         "batching": "packed",
@@ -168,7 +167,7 @@ def test_evaluation_of_a_part_or_of_an_example_twice(single, stores):
     }
     single.reset()
     whole = single.logits(store)
-    given = (single.strategy, single.model, call, store)
+    given = (single.strategy, single.model, single.results_call, store)
     part = split_results(*given, EvaluationPlan(**facts), first=3)["logits"]
     np.testing.assert_allclose(part, whole[:3], rtol=1e-5, atol=1e-6)
     with pytest.raises(RuntimeError, match="of 3 examples were not evaluated exactly once"):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -23,13 +23,14 @@ from trainer.run.replica_calls import (
     spread,
 )
 
+ResultsCall: TypeAlias = "Callable[[Iterator[Columns]], Mapping[str, tf.Tensor]]"
 
-def make_results_call(
-    strategy: tf.distribute.Strategy, model: Model, *, xla: bool
-) -> Callable[[Any], dict[str, tf.Tensor]]:
-    """The compiled function element -> results of all K replicas, in their order, on every host.
 
-    They are (K x E, …) an example, or (K x R, L, …) a token.
+def make_results_call(strategy: tf.distribute.Strategy, model: Model, *, xla: bool) -> ResultsCall:
+    """The compiled function iterator -> results of all K replicas, in their order, on every host.
+
+    An iterator, not an element: its sizes are open, so that the function is traced once. Results
+    are (K x E, …) an example, or (K x R, L, …) a token.
 
     Args:
         strategy: where it runs.
@@ -42,13 +43,10 @@ def make_results_call(
     )
 
     @tf.function(reduce_retracing=True, autograph=False)
-    def results_call(element: Columns) -> dict[str, tf.Tensor]:
-        return {
-            name: strategy.gather(values, axis=0)
-            for name, values in run_on_replicas(
-                strategy, forward, spread(strategy, element, 1)
-            ).items()
-        }
+    def results_call(iterator: Iterator[Columns]) -> dict[str, tf.Tensor]:
+        columns = spread(strategy, next(iterator), 1)
+        per_replica = run_on_replicas(strategy, forward, columns)
+        return {name: strategy.gather(values, axis=0) for name, values in per_replica.items()}
 
     return results_call
 
@@ -101,7 +99,7 @@ class EvaluationPlan:
 def split_results(
     strategy: tf.distribute.Strategy,
     model: Model,
-    results_call: Callable[[Any], Mapping[str, tf.Tensor]],
+    results_call: ResultsCall,
     store: TokenStore,
     plan: EvaluationPlan,
     *,
@@ -125,9 +123,9 @@ def split_results(
     layouts = plan.layouts(store, planned)
     count = sum(map(len, planned))
     collected = _Collected(store, count, model.graph.per_token)
-    elements = feed(strategy, store, lambda: iter(layouts), plan.examples)
-    for number, (layout, element) in enumerate(zip(layouts, elements, strict=True), 1):
-        collected.add(layout, results_call(element))
+    elements = iter(feed(strategy, store, lambda: iter(layouts), plan.examples))
+    for number, layout in enumerate(layouts, 1):
+        collected.add(layout, results_call(elements))
         if between:
             between(number, len(layouts))
     return collected.results()
