@@ -50,12 +50,18 @@ def quick_runs(request: pytest.FixtureRequest) -> Iterator[None]:
     if request.config.getoption("light"):
         yield
         return
-    from tests.quick_runs import measure_a_small_peak, share_graphs, share_tokenizers
+    from tests.quick_runs import (
+        measure_a_small_peak,
+        share_graphs,
+        share_imports,
+        share_tokenizers,
+    )
 
     measure_a_small_peak()
     with pytest.MonkeyPatch.context() as patch:
         share_tokenizers(patch)
         share_graphs(patch)
+        share_imports(patch)
         yield
 
 

@@ -2,7 +2,7 @@
 
 A tokenizer is built once of equal files, and a graph that encodes is traced once for all tests of a
 process that read texts alike. Each takes a second or more; several hundred tests prepare toy data
-in a few dozen ways.
+in a few dozen ways. The processes that prove exports import TensorFlow once.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.fresh_processes import run_forked
 from trainer.data import encoding, prepare
 from trainer.data.encoding import EncodingGraph
 from trainer.data.preparation import SPLITS
 from trainer.data.reader import Reader
 from trainer.run import throughput
+from trainer.serve import proof
 from trainer.settings.schema import DataSettings
 from trainer.text import TOKENIZERS
 from trainer.text.tokenizer import Tokenizer
@@ -80,6 +82,11 @@ def share_graphs(patch: pytest.MonkeyPatch) -> None:
         write_splits(folder, settings, head, sources, graph=graph, progress=progress)
 
     patch.setattr(prepare, "write_splits", write)
+
+
+def share_imports(patch: pytest.MonkeyPatch) -> None:
+    """Lets the process that proves an export have TensorFlow when it begins."""
+    patch.setattr(proof, "run_fresh", run_forked)
 
 
 def facts_of(settings: DataSettings, head: Reader) -> tuple[type, str]:

@@ -106,23 +106,30 @@ def config(folder, name, **data):
     return f"--config={folder / name}.yaml"
 
 
-def test_records_stream_and_what_is_written_is_read_in_place(cloud):
+def run(launcher, cloud, *arguments, code=0):
+    """What `python -m trainer.task` writes."""
+    folder, environment = cloud
+    log = folder / "log"
+    launcher.start(*arguments, log=log, environment=environment)
+    assert launcher.wait() == code, log.read_text()[-3000:]
+    return log.read_text()
+
+
+def test_records_stream_and_what_is_written_is_read_in_place(launcher, cloud):
     folder, environment = cloud
     given = config(
         folder, "records", source="tfrecord", train="gs://bucket/records/*.tfrecord", validation=0.2
     )
-    done = python(environment, "-m", "trainer.task", given, "--job_dir=gs://bucket/job")
-    assert "accuracy" in done.stdout and not list((folder / "cache").rglob("*.tfrecord"))
+    said = run(launcher, cloud, given, "--job_dir=gs://bucket/job")
+    assert "accuracy" in said and not list((folder / "cache").rglob("*.tfrecord"))
     found = json.loads(python(environment, "-c", READ).stdout.splitlines()[-1])
     assert found["label"] == ["pos", "neg"] and found["variables"] > 30
-    again = python(
-        environment, "-m", "trainer.task", given, "--job_dir=gs://bucket/again", "--mode=plan"
-    )
-    assert "(encoded before)" in again.stderr  # by the checksums, without reading
+    again = run(launcher, cloud, given, "--job_dir=gs://bucket/again", "--mode=plan")
+    assert "(encoded before)" in again  # by the checksums, without reading
 
 
-def test_prepared_data_sets_are_read_in_place(cloud):
-    folder, environment = cloud
+def test_prepared_data_sets_are_read_in_place(launcher, cloud):
+    folder, _ = cloud
     given = config(
         folder,
         "tfds",
@@ -132,22 +139,14 @@ def test_prepared_data_sets_are_read_in_place(cloud):
         train="train",
         test="test",
     )
-    done = python(
-        environment,
-        "-m",
-        "trainer.task",
-        given,
-        f"--job_dir={folder / 'tfds'}",
-        "--export.format=none",
-    )
-    assert "data: train 60, test 20 examples (encoded)" in done.stderr and "test: " in done.stdout
+    said = run(launcher, cloud, given, f"--job_dir={folder / 'tfds'}", "--export.format=none")
+    assert "data: train 60, test 20 examples (encoded)" in said and "test: " in said
 
 
-def test_what_is_not_there_is_named(cloud):
-    folder, environment = cloud
+def test_what_is_not_there_is_named(launcher, cloud):
+    folder, _ = cloud
     given = config(folder, "gone", source="tfrecord", train="gs://bucket/gone/*.tfrecord")
-    done = python(environment, "-m", "trainer.task", given, f"--job_dir={folder / 'gone'}", code=2)
+    said = run(launcher, cloud, given, f"--job_dir={folder / 'gone'}", code=2)
     assert (
-        "data.train: there is no object 'gs://bucket/gone/*.tfrecord'. gs://bucket/ holds: "
-        in done.stderr
+        "data.train: there is no object 'gs://bucket/gone/*.tfrecord'. gs://bucket/ holds: " in said
     )

@@ -401,14 +401,21 @@ def test_results_are_summarised_a_line_a_split():
     )
 
 
-def finished(tmp_path, name, toy_weights, **train):
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory, toy_weights):
+    """A folder with a finished run, plain, and what results.json has of it."""
+    folder = tmp_path_factory.mktemp("plain")
+    return folder, finished(folder, "plain", toy_weights, export="none")
+
+
+def finished(tmp_path, name, toy_weights, export="savedmodel", **train):
     config = toy.write_config(
         tmp_path,
         toy_weights,
         toy.write_sentences(tmp_path / "train.jsonl", 96),
         data={"validation": 0.2},
         train={"steps": 30, "learning_rate": 2e-3, **train},
-        export={"format": "savedmodel", "check_examples": 4},
+        export={"format": export, "check_examples": 4},
     )
     assert toy.run_main(config, tmp_path / name) == 0
     return json.loads((tmp_path / name / "results.json").read_text())
@@ -417,9 +424,9 @@ def finished(tmp_path, name, toy_weights, **train):
 @pytest.mark.parametrize(
     "precision", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)]
 )
-def test_half_precision_learns_and_exports(tmp_path, toy_weights, precision):
+def test_half_precision_learns_and_exports(tmp_path, toy_weights, plain, precision):
     results = finished(tmp_path, "job", toy_weights, precision=precision, ema_decay=None)
-    whole = finished(tmp_path, "whole", toy_weights)
+    _, whole = plain
     assert results["validation"]["accuracy"] == pytest.approx(
         whole["validation"]["accuracy"], abs=0.11
     )
@@ -430,7 +437,7 @@ def test_half_precision_learns_and_exports(tmp_path, toy_weights, precision):
     assert ("optimizer/loss_scale" in saved) == (precision == "mixed_float16")
 
 
-def test_the_moving_average_is_evaluated_kept_and_exported(tmp_path, toy_weights):
+def test_the_moving_average_is_evaluated_kept_and_exported(tmp_path, toy_weights, plain):
     results = finished(tmp_path, "job", toy_weights, ema_decay=0.95)
     job = tmp_path / "job"
     prefix = str(job / "checkpoints" / "step_00000030" / "weights")
@@ -449,15 +456,13 @@ def test_the_moving_average_is_evaluated_kept_and_exported(tmp_path, toy_weights
     np.testing.assert_array_equal(
         load_file(job / "huggingface" / "model.safetensors")["classifier.weight"].T, average
     )
-    plain = finished(tmp_path, "plain", toy_weights)
-    assert plain["validation"]["loss"] != pytest.approx(results["validation"]["loss"], rel=1e-3)
+    folder, results_of_plain = plain
+    assert results_of_plain["validation"]["loss"] != pytest.approx(
+        results["validation"]["loss"], rel=1e-3
+    )
     trained = [
-        [
-            line["loss"]
-            for line in toy.read_jsonl(tmp_path / name / "metrics.jsonl")
-            if line["split"] == "train"
-        ]
-        for name in ("job", "plain")
+        [line["loss"] for line in toy.read_jsonl(run / "metrics.jsonl") if line["split"] == "train"]
+        for run in (job, folder / "plain")
     ]
     assert trained[0] == trained[1]  # to average changes nothing in the training
 
@@ -467,13 +472,11 @@ def test_results_say_how_much_of_the_device_was_used(trained):
     assert 0 < throughput["model_flops_utilisation"] < 1 and throughput["measured_peak_gflops"] > 1
 
 
-def test_a_run_says_which_shapes_it_compiles_beyond_the_plan(
-    tmp_path, toy_weights, capsys, monkeypatch
-):
+def test_a_run_says_which_shapes_it_compiles_beyond_the_plan(tmp_path, capsys, monkeypatch):
     config = toy.write_config(
         tmp_path,
-        toy_weights,
-        toy.write_sentences(tmp_path / "train.jsonl", 60, longest=20),
+        toy.write_checkpoint(tmp_path / "weights", layers=1, hidden=16),
+        toy.write_sentences(tmp_path / "train.jsonl", 60, longest=8),
         train={"steps": 15, "global_batch_size": 4, "xla": "on"},
     )
     monkeypatch.setattr(step_layouts, "SHAPING_STEPS", 1)

@@ -19,7 +19,7 @@ from trainer.machine import allocator
 from trainer.run.model import Model
 from trainer.serve import proof, prove, saved_model
 from trainer.serve.huggingface_folder import export_huggingface
-from trainer.serve.proof import ExportRefusedError, Proof, compare
+from trainer.serve.proof import ExportRefusedError, Proof, compare, run_fresh
 from trainer.serve.saved_model import export_saved_model
 from trainer.serve.targets import version_folder
 from trainer.settings.schema import DataSettings
@@ -96,13 +96,15 @@ def pair_export(folders, tmp_path_factory):
         for text, other in zip(TEXTS, reversed(TEXTS), strict=True)
     ]
     folder = tmp_path_factory.mktemp("export") / "model"
-    line = export_saved_model(
-        model,
-        head,
-        folder,
-        proof_of(model, samples, logits_of(model, head, samples)),
-        tolerance=1e-5,
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(proof, "run_fresh", run_fresh)
+        line = export_saved_model(
+            model,
+            head,
+            folder,
+            proof_of(model, samples, logits_of(model, head, samples)),
+            tolerance=1e-5,
+        )
     return model, head, folder, samples, line
 
 
@@ -198,7 +200,8 @@ def test_an_export_that_predicts_otherwise_is_refused_and_the_old_model_stays(
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-def test_a_graph_that_calls_python_is_refused_by_the_fresh_process(tmp_path):
+def test_a_graph_that_calls_python_is_refused_by_the_fresh_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(proof, "run_fresh", run_fresh)
     server = tf.Module()
     server.texts = tf.function(
         lambda text: {

@@ -139,14 +139,7 @@ def _served_outputs(folder: pathlib.Path, samples: Sequence[Sample]) -> dict[str
         requests = pathlib.Path(scratch, "requests.json")
         answers = pathlib.Path(scratch, "answers.json")
         requests.write_text(json.dumps(list(samples)), encoding="utf-8")
-        program = [sys.executable, "-I", prove.__file__]
-        run = subprocess.run(
-            [*program, str(folder), str(requests), str(answers)],
-            capture_output=True,
-            text=True,
-            env=_cpu_environment(os.environ),
-            check=False,
-        )
+        run = run_fresh([str(folder), str(requests), str(answers)])
         if run.returncode:
             raise ExportRefusedError(
                 f"a fresh process could not serve {folder}:\n{run.stderr[-SHOWN_ERROR:]}"
@@ -154,6 +147,17 @@ def _served_outputs(folder: pathlib.Path, samples: Sequence[Sample]) -> dict[str
         report = json.loads(answers.read_text(encoding="utf-8"))
     outputs: dict[str, Served] = report["outputs"]
     return outputs
+
+
+def run_fresh(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Runs `trainer.serve.prove` by itself, in a process without this package."""
+    return subprocess.run(
+        [sys.executable, "-I", prove.__file__, *arguments],
+        capture_output=True,
+        text=True,
+        env=_cpu_environment(os.environ),
+        check=False,
+    )
 
 
 def _cpu_environment(environment: Mapping[str, str]) -> dict[str, str]:
