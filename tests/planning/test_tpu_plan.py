@@ -11,7 +11,7 @@ from tests import toy
 from trainer.heads._classes.graph import ClassGraph
 from trainer.planning import batch_search, compiled_steps, tpu_compiler
 from trainer.planning.generations import GENERATIONS
-from trainer.planning.lowering import Shape
+from trainer.planning.lowering import Shape, StepLowering
 
 needs_libtpu = pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None, reason="needs jax and libtpu, from Python 3.11 on"
@@ -119,10 +119,17 @@ def host_call(self, logits, batch):
 
 
 @pytest.mark.parametrize(
-    ("loss", "said"),
-    [(dynamic_loss, "a size that is known only at run time"), (host_call, "EagerPyFunc")],
+    ("flag", "loss", "said"),
+    [
+        pytest.param(
+            "--plan.tpu=v5e",
+            dynamic_loss,
+            "a size that is known only at run time",
+            marks=needs_libtpu,
+        ),
+        ("--plan.xla", host_call, "EagerPyFunc"),
+    ],
 )
-@pytest.mark.parametrize("flag", [pytest.param("--plan.tpu=v5e", marks=needs_libtpu), "--plan.xla"])
 def test_a_dynamic_shape_and_a_host_callback_are_found_with_their_place(
     tmp_path, monkeypatch, capsys, loss, said, flag
 ):
@@ -161,26 +168,42 @@ def test_without_libtpu_the_message_says_what_to_install(tmp_path, monkeypatch, 
     )
 
 
+FLAGS = ("--plan.tpu=v3", "--plan.tpu=v5e", "--plan.xla")
+QUICK = ("--plan.tpu=v5e", "tags")
+
+
 def compiled_for(flag, kind):
-    """Every head is compiled, where there is little time two of them for a TPU."""
+    """Every head is compiled, where there is little time one of them."""
     marks = [] if flag == "--plan.xla" else [needs_libtpu]
-    is_quick = flag == "--plan.xla" and "decoder" not in kind
-    if not is_quick and (flag, kind) not in FOR_A_TPU:
+    if (flag, kind) != QUICK:
         marks.append(pytest.mark.slow)
     return pytest.param(flag, kind, marks=marks)
-
-
-FLAGS = ("--plan.tpu=v3", "--plan.tpu=v5e", "--plan.xla")
-FOR_A_TPU = {("--plan.tpu=v5e", "tags"), ("--plan.tpu=v5e", "target")}
 
 
 @pytest.mark.parametrize(
     ("flag", "kind"), [compiled_for(flag, kind) for kind in toy.HEADS for flag in FLAGS]
 )
 def test_the_steps_of_every_head_compile(tmp_path, kind, flag):
-    config = toy.write_head_config(tmp_path, kind, 40)
-    assert toy.run_main(config, tmp_path / "job", "--mode=plan", flag, "--plan.replicas=2") == 0
-    compiled = json.loads((tmp_path / "job" / "plan.json").read_text())["compiled"]
+    assert_compiled(tmp_path, kind, flag)
+
+
+@pytest.mark.parametrize("kind", toy.HEADS)
+def test_the_steps_of_every_head_can_be_lowered(tmp_path, monkeypatch, kind):
+    """To a module of static sizes without a host callback, which is what a head can get wrong."""
+    lower = StepLowering.lower
+
+    def without_compiling(self, shape, *, training, compile_here):
+        assert compile_here
+        return lower(self, shape, training=training)
+
+    monkeypatch.setattr(StepLowering, "lower", without_compiling)
+    assert_compiled(tmp_path, kind, "--plan.xla")
+
+
+def assert_compiled(folder, kind, flag):
+    config = toy.write_head_config(folder, kind, 40)
+    assert toy.run_main(config, folder / "job", "--mode=plan", flag, "--plan.replicas=2") == 0
+    compiled = json.loads((folder / "job" / "plan.json").read_text())["compiled"]
     assert {shape["step"] for shape in compiled["shapes"]} == {"train", "evaluate"} and not any(
         "error" in shape for shape in compiled["shapes"]
     )
