@@ -42,7 +42,7 @@ def gpt2(tmp_path_factory):
         folder / "train.txt",
         head={"name": "causal_lm", "max_new_tokens": 12, "stop": ["book"]},
         data={"source": "text", "validation": str(folder / "val.txt")},
-        train={"steps": 120, "learning_rate": 1e-2},
+        train={"steps": 120, "learning_rate": 1e-2, "evaluate_every_steps": 50},
         export={"format": "savedmodel"},
     )
     assert toy.run_main(config, folder / "job") == 0
@@ -261,7 +261,7 @@ def test_on_a_terminal_words_stay_apart(gpt2, tmp_path, monkeypatch):
         decoder,
         toy.write_jsonl(tmp_path / "train.jsonl", rows),
         head={"name": "causal_lm", "max_new_tokens": 3},
-        train={"steps": 60, "learning_rate": 1e-2},
+        train={"steps": 60, "learning_rate": 1e-2, "evaluate_every_steps": 50},
     )
     assert toy.run_main(config, tmp_path / "job") == 0
     for flags in ((), ("--head.num_beams=2",)):
@@ -361,7 +361,7 @@ def test_a_chinese_decoder_with_word_pieces_writes_without_spaces(tmp_path, monk
         tmp_path / "train.txt",
         head={"name": "causal_lm", "max_new_tokens": 12, "documents": "separate"},
         data={"source": "text", "document": "line"},
-        train={"steps": 80, "learning_rate": 1e-2},
+        train={"steps": 80, "learning_rate": 1e-2, "evaluate_every_steps": 50},
         export={"format": "savedmodel"},
     )
     assert toy.run_main(config, tmp_path / "job") == 0
@@ -598,7 +598,7 @@ def test_a_text_ends_where_config_json_says_and_the_export_keeps_it(tmp_path, mo
             "prompt": "{text} = ",
             "max_new_tokens": 6,
         },
-        train={"steps": 60, "learning_rate": 1e-2},
+        train={"steps": 60, "learning_rate": 1e-2, "evaluate_every_steps": 50},
         export={"format": "huggingface"},
     )
     assert toy.run_main(config, tmp_path / "job") == 0
@@ -649,7 +649,7 @@ def test_a_masked_language_model_fills_masks_and_goes_on_as_a_classifier(
         ),
         head={"name": "masked_lm", "documents": "separate", "mask_probability": 0.3, "top_k": 2},
         data={"validation": 0.3},
-        train={"steps": 250, "learning_rate": 1e-2},
+        train={"steps": 250, "learning_rate": 1e-2, "evaluate_every_steps": 50},
         export={"format": "savedmodel"},
     )
     (tmp_path / "val.jsonl").write_text(

@@ -252,7 +252,7 @@ def test_a_pretrained_masked_model_classifies_from_few_examples(tmp_path):
         folder,
         pretrain,
         head={"name": "masked_lm", "documents": "separate", "mask_probability": 0.3},
-        train={"steps": 700, "learning_rate": 1e-2},
+        train={"steps": 700, "learning_rate": 1e-2, "evaluate_every_steps": 100},
     )
     assert toy.run_main(config, tmp_path / "job") == 0
     assert toy.run_main(None, tmp_path / "job", "--mode=export", "--export.format=huggingface") == 0

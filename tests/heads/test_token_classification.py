@@ -450,8 +450,7 @@ def test_parts_of_speech_may_have_a_crf(tmp_path, weights, crf):
         toy.write_jsonl(tmp_path / "train.jsonl", rows),
         head={"name": "token_classification", "crf": crf, "scheme": "none"},
         data={"validation": 0.3, "text": "words", "label": "tags"},
-        train={"steps": 60, "learning_rate": 1e-2},
-        export={"format": "savedmodel"},
+        train={"steps": 60, "learning_rate": 1e-2, "evaluate_every_steps": 60},
     )
     assert toy.run_main(config, tmp_path / "job") == 0
     assert (
@@ -1508,7 +1507,7 @@ def test_a_tagger_learns_exports_and_predicts(tmp_path, weights, capsys, crf):
         toy.write_jsonl(tmp_path / "train.jsonl", rows),
         head={"name": "token_classification", "crf": crf},
         data={"text": "words", "label": "tags", "validation": 0.2, "seq_len": 16},
-        train={"steps": 60},
+        train={"steps": 60, "evaluate_every_steps": 30},
         export={"format": "savedmodel", "check_examples": 8},
     )
     assert toy.run_main(config, tmp_path / "job") == 0
