@@ -118,8 +118,8 @@ MUTANTS = (
     Mutant(
         "the kernel's epsilon is that of the raw moment",
         "trainer/run/update_rules.py",
-        "epsilon=settings.epsilon * root",
-        "epsilon=settings.epsilon",
+        "epsilon = settings.epsilon * root",
+        "epsilon = settings.epsilon",
         ("tests/run/test_optimization.py::test_adam_is_the_published_rule",),
     ),
     Mutant(

@@ -51,6 +51,7 @@ def quick_runs(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
         return
     from tests.quick_runs import (
+        leave_graphs_as_they_are,
         measure_a_small_peak,
         share_graphs,
         share_imports,
@@ -58,6 +59,7 @@ def quick_runs(request: pytest.FixtureRequest) -> Iterator[None]:
     )
 
     measure_a_small_peak()
+    leave_graphs_as_they_are()
     with pytest.MonkeyPatch.context() as patch:
         share_tokenizers(patch)
         share_graphs(patch)

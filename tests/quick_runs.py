@@ -2,7 +2,9 @@
 
 A tokenizer is built once of equal files, and a graph that encodes is traced once for all tests of a
 process that read texts alike. Each takes a second or more; several hundred tests prepare toy data
-in a few dozen ways. The processes that prove exports import TensorFlow once.
+in a few dozen ways. The processes that prove exports import TensorFlow once. And TensorFlow does
+not rewrite its graphs to make them a little faster, a sixth of a short run; it does in the
+processes that tests start.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import pathlib
 from collections.abc import Callable
 
 import pytest
+import tensorflow as tf
 
 from tests.fresh_processes import run_forked
 from trainer.data import encoding, prepare
@@ -33,6 +36,11 @@ write_splits = prepare.write_splits
 def measure_a_small_peak() -> None:
     """After each training it takes a second and more on all cores."""
     throughput.PEAK_SIZES["CPU"] = 256
+
+
+def leave_graphs_as_they_are() -> None:
+    """Turns Grappler off."""
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 def share_tokenizers(patch: pytest.MonkeyPatch) -> None:

@@ -208,6 +208,7 @@ def test_what_workers_trained_they_evaluate_and_export(launcher, whole, tmp_path
     )
 
 
+@pytest.mark.slow
 def test_workers_pick_the_checkpoint_by_what_they_generate(launcher, tmp_path):
     config = toy.write_head_config(
         tmp_path,

@@ -222,8 +222,8 @@ def test_a_language_model_on_several_files_goes_on_with_the_same_masks(
 @pytest.mark.parametrize(
     "kind",
     [
-        "tags",
         "target",
+        pytest.param("tags", marks=pytest.mark.slow),
         pytest.param("questions, decoder", marks=pytest.mark.slow),
         pytest.param("prompt", marks=pytest.mark.slow),
     ],

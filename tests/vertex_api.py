@@ -22,7 +22,8 @@ KINDS = {
     "hyperparameterTuningJobs": aiplatform_v1.HyperparameterTuningJob,
 }
 PATH = re.compile(
-    r"/v1/(?P<parent>projects/[^/]+/locations/[^/]+)/(?P<kind>\w+)(?:/(?P<number>\d+))?(?::(?P<verb>\w+))?(?:\?.*)?"
+    r"/v1/(?P<parent>projects/[^/]+/locations/[^/]+)/(?P<kind>\w+)(?:/(?P<number>\d+))?"
+    r"(?::(?P<verb>\w+))?(?:\?.*)?"
 )
 # Methods that answer with an operation: its request and what it comes to.
 OPERATIONS = {

@@ -63,7 +63,7 @@ CASES = {
     "targets": ("text_generation", {"target": "target"}, with_target),
 }
 
-QUICK_CASES = ("spans", "several labels")
+QUICK_CASES = ("spans",)
 
 
 SMALL_BLOCKS = {  # so that a few thousand examples are many blocks

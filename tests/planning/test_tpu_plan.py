@@ -168,21 +168,16 @@ def test_without_libtpu_the_message_says_what_to_install(tmp_path, monkeypatch, 
     )
 
 
-FLAGS = ("--plan.tpu=v3", "--plan.tpu=v5e", "--plan.xla")
-QUICK = ("--plan.tpu=v5e", "tags")
-
-
-def compiled_for(flag, kind):
-    """Every head is compiled, where there is little time one of them."""
-    marks = [] if flag == "--plan.xla" else [needs_libtpu]
-    if (flag, kind) != QUICK:
-        marks.append(pytest.mark.slow)
-    return pytest.param(flag, kind, marks=marks)
-
-
-@pytest.mark.parametrize(
-    ("flag", "kind"), [compiled_for(flag, kind) for kind in toy.HEADS for flag in FLAGS]
+FLAGS = (
+    pytest.param("--plan.tpu=v3", marks=needs_libtpu),
+    pytest.param("--plan.tpu=v5e", marks=needs_libtpu),
+    "--plan.xla",
 )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flag", FLAGS)
+@pytest.mark.parametrize("kind", toy.HEADS)
 def test_the_steps_of_every_head_compile(tmp_path, kind, flag):
     assert_compiled(tmp_path, kind, flag)
 

@@ -142,7 +142,8 @@ ADVERSARIAL = (
     "a[SEP]b [MASK][MASK] [CLS]hello[sep] [[SEP]] [SEP [UNK]x[PAD]",
     "[MASK]é[MASK]中[MASK] 😀[SEP]\u0301x",
     "$100 a+b=c <a> ^_` |~ ¤ ¢ £ © ® ° ± × ÷ § ¶ · ¿ ¡ ′ ″ ‐ ‑ ‒ – —",
-    "\ua4fe\ua60d\ua673\ua92e\u166d\u16eb\u1735\u2cf9\u2e3a\U00010100\U00011047\U0001da87\U00016fe2\u0df4\u055a",
+    "\ua4fe\ua60d\ua673\ua92e\u166d\u16eb\u1735\u2cf9\u2e3a\U00010100\U00011047"
+    "\U0001da87\U00016fe2\u0df4\u055a",
     "\ud7fb\ue000\uf8ff\ufdd0\ufffd\ufffe\uffff\U0001ffff\U000f0000",
     "\U0001d15e\U0001d160\u302e\u302f\u3099か\u3099 \u0e33\u0eb3 \u0f77",
 )

@@ -127,20 +127,19 @@ class Optimizer:
         Raises:
             ValueError: the rule has no kernel, see `has_kernels`.
         """
-        kernel = self.rule.kernel
-        if kernel is None or not self.has_kernels():
+        if self.rule.kernel is None or not self.has_kernels():
             raise ValueError(f"expected an optimizer with kernels. Received {self.settings!r}")
         norm, factor = self._norm_and_factor(gradients)
         step = local(self.step)
         rate = self.schedule(step.read_value())
-        count = self._count_of_updates()
+        move = self.rule.kernel(self.settings, rate, self._count_of_updates())
+        kept_of_decayed = 1 - rate * self.settings.weight_decay
         for name, gradient in zip(self.weights, gradients, strict=True):
             weight = local(self.weights[name])
             if self._decays(weight):
-                weight.assign(weight.read_value() * (1 - rate * self.settings.weight_decay))
+                weight.assign(weight.read_value() * kept_of_decayed)
             slots = {slot: local(variable) for slot, variable in self.slots[name].items()}
-            weight_step = WeightStep(gradient * factor, rate, count)
-            kernel(self.settings, weight_step, weight, slots)
+            move(weight, gradient * factor, slots)
             if decay := self.settings.ema_decay:
                 average = local(self.averages[name])
                 distance = weight.read_value() - average.read_value()

@@ -18,7 +18,8 @@ from trainer.settings.schema import TrainSettings
 
 Shape = tuple[int, ...]
 Slots = dict[str, tf.Tensor]  # what is remembered of a weight, by name
-SlotVariables = dict[str, tf.Variable]
+# of a weight, its gradient as in `WeightStep`, and its slots
+Kernel = Callable[[tf.Variable, tf.Tensor, dict[str, tf.Variable]], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,12 +45,13 @@ class Rule:
         slots: shape of a weight -> shapes of its slots, by name; all start at 0.
         update: (settings, step, weight, slots) -> what is subtracted from the weight, and the new
             slots.
-        kernel: (settings, step, weight, slots): changes weight and slots in one pass over memory.
+        kernel: (settings, rate, count) -> what changes a weight and its slots in one pass over
+            memory; `rate` and `count` are those of a `WeightStep`.
     """
 
     slots: Callable[[Shape], dict[str, Shape]]
     update: Callable[[TrainSettings, WeightStep, tf.Tensor, Slots], tuple[tf.Tensor, Slots]]
-    kernel: Callable[[TrainSettings, WeightStep, tf.Variable, SlotVariables], None] | None = None
+    kernel: Callable[[TrainSettings, tf.Tensor, tf.Tensor], Kernel] | None = None
 
 
 def _moments(shape: Shape) -> dict[str, Shape]:
@@ -72,28 +74,32 @@ def _adam(
     return update, {"first_moment": first, "second_moment": second}
 
 
-def _adam_in_place(
-    settings: TrainSettings, step: WeightStep, weight: tf.Variable, slots: SlotVariables
-) -> None:
+def _adam_in_place(settings: TrainSettings, rate: tf.Tensor, count: tf.Tensor) -> Kernel:
     # The kernel subtracts its float32 betas from 1, which makes the second 1e-5 smaller.
     beta_1 = np.float32(settings.beta_1)
     beta_2 = np.float32(settings.beta_2)
-    root = tf.sqrt(_share_after(beta_2, step.count))
-    tf.raw_ops.ResourceApplyAdam(
-        var=weight.handle,
-        m=slots["first_moment"].handle,
-        v=slots["second_moment"].handle,
-        # It corrects by 1 minus these powers, which in float32 is far from exact in the first
-        # steps. So the rate is corrected beforehand, and epsilon as it is added to the root of the
-        # second moment before that is corrected.
-        beta1_power=0.0,
-        beta2_power=0.0,
-        lr=step.rate * root / _share_after(beta_1, step.count),
-        beta1=beta_1,
-        beta2=beta_2,
-        epsilon=settings.epsilon * root,
-        grad=step.gradient,
-    )
+    # It corrects by 1 minus powers of the betas, which in float32 is far from exact in the first
+    # steps. So the rate is corrected beforehand, and epsilon as it is added to the root of the
+    # second moment before that is corrected.
+    root = tf.sqrt(_share_after(beta_2, count))
+    corrected_rate = rate * root / _share_after(beta_1, count)
+    epsilon = settings.epsilon * root
+
+    def move(weight: tf.Variable, gradient: tf.Tensor, slots: dict[str, tf.Variable]) -> None:
+        tf.raw_ops.ResourceApplyAdam(
+            var=weight.handle,
+            m=slots["first_moment"].handle,
+            v=slots["second_moment"].handle,
+            beta1_power=0.0,
+            beta2_power=0.0,
+            lr=corrected_rate,
+            beta1=beta_1,
+            beta2=beta_2,
+            epsilon=epsilon,
+            grad=gradient,
+        )
+
+    return move
 
 
 def _share_after(decay: float | np.float32, count: tf.Tensor) -> tf.Tensor:
