@@ -124,12 +124,15 @@ def test_replicas_micro_batches_and_short_batches_change_nothing(
         assert metrics == pytest.approx(expected_metrics, rel=1e-5)
 
 
-@pytest.mark.parametrize("xla", ["off", "on"])
-def test_whole_steps_under_xla_and_without_agree_on_two_replicas(weights, stores, references, xla):
+@pytest.mark.parametrize(
+    ("replicas", "xla"),
+    [(1, "on"), *(pytest.param(2, xla, marks=pytest.mark.slow) for xla in ("off", "on"))],
+)
+def test_whole_steps_under_xla_and_without_agree(weights, stores, references, replicas, xla):
     setup = Setup(
         weights["single_label"],
-        strategy="mirrored",
-        replicas=2,
+        strategy="mirrored" if replicas > 1 else "one_device",
+        replicas=replicas,
         head=HEADS["single_label"],
         train={**CLIPPED, "micro_batches": 2, "xla": xla},
     )
