@@ -131,7 +131,7 @@ def test_a_run_of_this_machine_becomes_a_job(api, config, capsys):
 
 
 @pytest.mark.heavy
-def test_the_job_runs_with_exactly_what_was_submitted(api, config, tmp_path):
+def test_the_job_runs_with_exactly_what_was_submitted(launcher, api, config, tmp_path):
     """The container, imitated: its arguments, the environment that Vertex AI sets, and nothing of
     this machine.
     """
@@ -139,10 +139,8 @@ def test_the_job_runs_with_exactly_what_was_submitted(api, config, tmp_path):
     (job,) = api.jobs.values()
     folder = job.job_spec.base_output_directory.output_uri_prefix
     environment = {
-        **os.environ,
         "AIP_MODEL_DIR": f"{folder}/model/",
         "AIP_CHECKPOINT_DIR": f"{folder}/checkpoints/",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
         "AIP_TENSORBOARD_LOG_DIR": f"{folder}/logs/",
         "CLOUD_ML_PROJECT_ID": "1",
         "XDG_CACHE_HOME": str(tmp_path / "container"),
@@ -158,14 +156,9 @@ def test_the_job_runs_with_exactly_what_was_submitted(api, config, tmp_path):
     for kept in ("data", "weights"):
         (tmp_path / kept).rename(tmp_path / f"away_{kept}")
     arguments = list(job.job_spec.worker_pool_specs[0].container_spec.args)
-    done = subprocess.run(
-        [sys.executable, "-m", "trainer.task", *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    log = tmp_path / "log"
+    launcher.start(*arguments, log=log, environment=environment)
+    assert launcher.wait() == 0, log.read_text()
     assert {
         "podtune/real/results.json",
         "podtune/real/submitted.yaml",
@@ -175,7 +168,7 @@ def test_the_job_runs_with_exactly_what_was_submitted(api, config, tmp_path):
     } <= names("podtune/real")
     assert all(
         json.loads(line)["severity"] in ("INFO", "WARNING")
-        for line in done.stdout.splitlines()
+        for line in log.read_text().splitlines()
         if line.startswith("{")
     )
 
