@@ -146,7 +146,7 @@ def test_whole_steps_under_xla_and_without_agree(weights, stores, references, re
 @pytest.fixture(scope="module")
 def with_dropout(tmp_path_factory):
     return toy.write_checkpoint(
-        tmp_path_factory.mktemp("weights"), layers=1, hidden=16, dropout=0.3
+        tmp_path_factory.mktemp("weights"), layers=2, hidden=16, dropout=0.3
     )
 
 

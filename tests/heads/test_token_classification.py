@@ -451,6 +451,7 @@ def test_parts_of_speech_may_have_a_crf(tmp_path, weights, crf):
         head={"name": "token_classification", "crf": crf, "scheme": "none"},
         data={"validation": 0.3, "text": "words", "label": "tags"},
         train={"steps": 60, "learning_rate": 1e-2, "evaluate_every_steps": 60},
+        export={"format": "savedmodel"},
     )
     assert toy.run_main(config, tmp_path / "job") == 0
     assert (

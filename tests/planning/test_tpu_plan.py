@@ -118,16 +118,17 @@ def host_call(self, logits, batch):
     return {"loss": tf.reduce_sum(tf.py_function(lambda x: x, [logits], tf.float32))}
 
 
+DYNAMIC = (dynamic_loss, "a size that is known only at run time")
+HOST_CALL = (host_call, "EagerPyFunc")
+
+
 @pytest.mark.parametrize(
     ("flag", "loss", "said"),
     [
-        pytest.param(
-            "--plan.tpu=v5e",
-            dynamic_loss,
-            "a size that is known only at run time",
-            marks=needs_libtpu,
-        ),
-        ("--plan.xla", host_call, "EagerPyFunc"),
+        pytest.param("--plan.tpu=v5e", *DYNAMIC, marks=needs_libtpu),
+        pytest.param("--plan.tpu=v5e", *HOST_CALL, marks=needs_libtpu),
+        pytest.param("--plan.xla", *DYNAMIC, marks=pytest.mark.slow),
+        ("--plan.xla", *HOST_CALL),
     ],
 )
 def test_a_dynamic_shape_and_a_host_callback_are_found_with_their_place(

@@ -14,7 +14,7 @@ from trainer.data.example_rows import StoredRows
 from trainer.data.store import TokenStore
 from trainer.data.store_writer import StoreWriter
 from trainer.run.replica_calls import feed
-from trainer.run.split_results import EvaluationPlan, split_results
+from trainer.run.split_results import EvaluationPlan, make_results_call, split_results
 
 COUNT = 11
 
@@ -146,6 +146,14 @@ def test_evaluation_gives_each_example_its_own_logits(request, stores, strategy,
     logits = setup.logits(store, batching=batching)  # 11 examples in batches of 4
     expected = np.stack([lone_logits(setup, store, index) for index in range(COUNT)])
     np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_an_evaluation_is_traced_once_whatever_its_batches(single, stores, monkeypatch):
+    call = make_results_call(single.strategy, single.model, xla=False)
+    monkeypatch.setattr(single, "results_call", call)
+    for batching in ("packed", "fixed"):
+        single.logits(stores["single_label"], batching=batching)  # 11 examples in batches of 4
+    assert call.experimental_get_tracing_count() == 1
 
 
 class Twice(EvaluationPlan):
