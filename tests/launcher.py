@@ -1,9 +1,8 @@
 """Runs the entry point in real processes that tests may kill, without paying TensorFlow's import
 for each.
 
-Run as a file it imports everything once, then answers requests, a JSON line each: {"argv", "log",
-"environment"} forks a child and gives its process id, {"wait": process id} its return code. No
-TensorFlow op has run before the fork.
+Run as a file it imports everything once, then answers requests of {"argv", "log", "environment"},
+see `tests.forking`. No TensorFlow op has run before the fork.
 
 There are two of them, which take turns: children of one have its memory's addresses and its hashes
 of strings in common, and what goes on, or trains together, has neither.
@@ -14,12 +13,12 @@ from __future__ import annotations
 import gc
 import importlib
 import itertools
-import json
 import os
 import pathlib
 import pkgutil
-import subprocess
 import sys
+
+from tests.forking import ForkServer, answer_requests
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -31,7 +30,7 @@ class Launcher:
         servers = [_server(seed) for seed in (1, 2)]
         self._servers = servers
         self._next = itertools.cycle(servers)
-        self._server_of: dict[int, subprocess.Popen] = {}
+        self._server_of: dict[int, ForkServer] = {}
 
     def start(
         self, *arguments: str, log: pathlib.Path, environment: dict[str, str] | None = None
@@ -41,15 +40,12 @@ class Launcher:
         Returns its process id.
         """
         server = next(self._next)
-        self._last = int(
-            _ask(
-                server,
-                {
-                    "argv": ["task.py", *arguments],
-                    "log": str(log),
-                    "environment": {**_environment(), **(environment or {})},
-                },
-            )
+        self._last = server.start(
+            {
+                "argv": ["task.py", *arguments],
+                "log": str(log),
+                "environment": {**_environment(), **(environment or {})},
+            }
         )
         self._server_of[self._last] = server
         return self._last
@@ -57,24 +53,17 @@ class Launcher:
     def wait(self, process: int | None = None) -> int:
         """The return code of a process, by default of the one started last; -9 after kill -9."""
         process = process or self._last
-        return int(_ask(self._server_of[process], {"wait": process}))
+        return self._server_of[process].wait(process)
 
     def close(self) -> None:
         """Ends the servers."""
         for server in self._servers:
-            server.stdin.close()
-            server.wait(10)
+            server.close()
 
 
-def _server(seed: int) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, __file__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env={**_environment(), "PYTHONHASHSEED": str(seed)},
-    )
+def _server(seed: int) -> ForkServer:
+    environment = {**_environment(), "PYTHONHASHSEED": str(seed)}
+    return ForkServer([sys.executable, __file__], cwd=ROOT, env=environment)
 
 
 def _environment() -> dict[str, str]:
@@ -84,12 +73,6 @@ def _environment() -> dict[str, str]:
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "KERAS_BACKEND": "tensorflow",
     }
-
-
-def _ask(server: subprocess.Popen, request: dict) -> str:
-    server.stdin.write(json.dumps(request) + "\n")
-    server.stdin.flush()
-    return server.stdout.readline()
 
 
 def _child(request: dict) -> None:
@@ -129,13 +112,4 @@ def _load_what_runs_need() -> None:
 if __name__ == "__main__":
     _load_what_runs_need()
     gc.freeze()  # a child then leaves the memory that it shares alone
-
-    for line in sys.stdin:
-        asked = json.loads(line)
-        if "wait" in asked:
-            print(os.waitstatus_to_exitcode(os.waitpid(asked["wait"], 0)[1]), flush=True)
-            continue
-        pid = os.fork()
-        if pid == 0:
-            _child(asked)
-        print(pid, flush=True)
+    answer_requests(_child)
