@@ -53,12 +53,14 @@ def quick_runs(request: pytest.FixtureRequest) -> Iterator[None]:
     from tests.quick_runs import (
         leave_graphs_as_they_are,
         measure_a_small_peak,
+        repeat_requests_soon,
         share_graphs,
         share_imports,
         share_tokenizers,
     )
 
     measure_a_small_peak()
+    repeat_requests_soon()
     leave_graphs_as_they_are()
     with pytest.MonkeyPatch.context() as patch:
         share_tokenizers(patch)
@@ -69,8 +71,8 @@ def quick_runs(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def toy_weights(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """A BERT of two layers with random weights."""
-    return toy.write_checkpoint(tmp_path_factory.mktemp("weights") / "bert")
+    """A BERT of one layer with random weights."""
+    return toy.write_checkpoint(tmp_path_factory.mktemp("weights") / "bert", layers=1)
 
 
 @pytest.fixture(scope="session")

@@ -100,12 +100,13 @@ def _load_what_runs_need() -> None:
     import tensorboard.plugins.scalar.summary  # noqa: F401
 
     import trainer
-    from tests.quick_runs import measure_a_small_peak
+    from tests.quick_runs import measure_a_small_peak, repeat_requests_soon
     from trainer.text.normalization import Normalization, make_alphabet
 
     for module in pkgutil.walk_packages(trainer.__path__, "trainer."):
         importlib.import_module(module.name)
     measure_a_small_peak()
+    repeat_requests_soon()
     make_alphabet("", Normalization())
 
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.compiler.xla.service.hlo_pb2 import HloInstructionProto, HloModuleProto
+from tensorflow.compiler.xla.xla_data_pb2 import ShapeProto
 
 from trainer.data.batching import Layout
 from trainer.data.pipeline import fill
@@ -21,9 +22,6 @@ from trainer.run.model import Model
 from trainer.run.optimization import Optimizer
 from trainer.run.replica_calls import Columns, micro_batch
 from trainer.run.steps import StepGradients
-
-DYNAMIC_SIZE = re.compile(r"[a-z]+\d*\[[^\]]*<=[^\]]*\]")  # such as f32[<=32,8]
-OPERATION_NAME = re.compile(r'op_name="([^"]*)"')
 
 
 class LoweringError(Exception):
@@ -107,13 +105,12 @@ class StepLowering:
         compiled = tf.function(step, jit_compile=True, autograph=False)
         try:
             lowered = compiled.experimental_get_compiler_ir(self._empty_batch(shape))
-            text = lowered(stage="hlo")
             module = lowered(stage="hlo_serialized")
             if compile_here:
                 lowered(stage="optimized_hlo")
         except (tf.errors.OpError, ValueError, TypeError, NotImplementedError) as error:
             raise LoweringError(str(error)) from None
-        _require_static(text)
+        _require_static(module)
         kind = "evaluate"
         if training:
             kind = "train" if update else "gradients"
@@ -158,14 +155,24 @@ class StepLowering:
         return step
 
 
-def _require_static(module_text: str) -> None:
+def _require_static(module: bytes) -> None:
     """Raises LoweringError where a size would be known only at run time, with its place."""
-    dynamic = DYNAMIC_SIZE.search(module_text)
-    if dynamic is None:
-        return
-    size = dynamic[0]
-    lines = module_text.splitlines()
-    line = next(line for line in lines if size in line)
-    operation = OPERATION_NAME.search(line)
-    place = f" in {operation[1]}" if operation else ""
-    raise LoweringError(f"a size that is known only at run time: {size}{place}")
+    for computation in HloModuleProto.FromString(module).computations:
+        for instruction in computation.instructions:
+            if _is_dynamic(instruction.shape):
+                raise LoweringError(_dynamic_size(instruction))
+
+
+def _is_dynamic(shape: ShapeProto) -> bool:
+    """Whether an array, or one of a tuple, has a size that is known only at run time."""
+    return any(shape.is_dynamic_dimension) or any(map(_is_dynamic, shape.tuple_shapes))
+
+
+def _dynamic_size(instruction: HloInstructionProto) -> str:
+    shape = next(filter(_is_dynamic, [*instruction.shape.tuple_shapes, instruction.shape]))
+    sizes = []
+    for size, is_dynamic in zip(shape.dimensions, shape.is_dynamic_dimension, strict=True):
+        sizes.append(f"<={size}" if is_dynamic else str(size))
+    name = instruction.metadata.op_name
+    place = f" in {name}" if name else ""
+    return f"a size that is known only at run time: [{','.join(sizes)}]{place}"

@@ -36,10 +36,9 @@ class Encoding:
         Args:
             question, context: (B,) string.
         """
-        asked = self.tokenizer.tokenize(question)
-        cut = tf.maximum(asked.row_lengths() - self.max_question_tokens, 0)
-        asked = asked[:, : self.max_question_tokens]
-        tokens = self.tokenizer.tokenize_with_offsets(context)
+        whole_questions, tokens = self._tokens(question, context)
+        cut = tf.maximum(whole_questions.row_lengths() - self.max_question_tokens, 0)
+        asked = whole_questions[:, : self.max_question_tokens]
         windows = self._windows(asked.row_lengths(), tokens.ids.row_lengths())
         before_each = tf.gather(asked, windows.text)
         columns = self._columns(before_each, tokens, windows)
@@ -50,6 +49,12 @@ class Encoding:
             "cut_questions": tf.cast(cut > 0, tf.int32),
         }
         return columns, counts
+
+    def _tokens(self, question: tf.Tensor, context: tf.Tensor) -> tuple[tf.RaggedTensor, Tokens]:
+        """The tokens of both, made at once: a tokenizer is most of the graph's operations."""
+        tokens = self.tokenizer.tokenize_with_offsets(tf.concat([question, context], 0))
+        count = tf.size(question)
+        return tokens.ids[:count], Tokens(*(rows[count:] for rows in tokens))
 
     def _windows(self, question_lengths: tf.Tensor, context_lengths: tf.Tensor) -> Windows:
         """Windows of the contexts, with room for the questions in each; lengths (B,) int64."""
