@@ -4,8 +4,7 @@ A tokenizer is built once of equal files, and a graph that encodes is traced onc
 process that read texts alike. Each takes a second or more; several hundred tests prepare toy data
 in a few dozen ways. The processes that prove exports import TensorFlow once. And TensorFlow does
 not rewrite its graphs to make them a little faster, a sixth of a short run; it does in the
-processes that tests start. Python looks for unused cycles among what a test made, and not among
-all modules and graphs that stay.
+processes that tests start.
 """
 
 from __future__ import annotations

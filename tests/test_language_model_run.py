@@ -150,7 +150,7 @@ def test_a_bad_line_of_a_later_block_ends_the_run_with_its_place_and_can_be_mend
         str(tmp_path / "*.jsonl"),
         head={"name": "causal_lm"},
         data={"stream_characters": 1000},
-        train={"steps": 200, "checkpoint_every_steps": 2, "global_batch_size": 2},
+        train={"steps": 60, "checkpoint_every_steps": 2, "global_batch_size": 2},
     )
     assert toy.run_main(config, tmp_path / "job") == 2
     error = capsys.readouterr().err
@@ -314,7 +314,8 @@ def test_a_text_longer_than_a_row_is_scored_whole(gpt2):
     )
 
 
-def test_a_file_is_continued_as_each_of_its_lines(gpt2, monkeypatch):
+@pytest.mark.parametrize("beams", ["1", pytest.param("2", marks=pytest.mark.slow)])
+def test_a_file_is_continued_as_each_of_its_lines(gpt2, monkeypatch, beams):
     """By the compiled loop, longest prompts first, three at a time."""
     rows = [
         {"text": text, "id": number}
@@ -337,16 +338,15 @@ def test_a_file_is_continued_as_each_of_its_lines(gpt2, monkeypatch):
         f"--output={gpt2 / 'out.jsonl'}",
         "--train.evaluation_batch_size=3",
     )
-    for beams in ("1", "2"):
-        assert toy.run_main(None, gpt2 / "job", *flags, f"--head.num_beams={beams}") == 0
-        answers = toy.read_jsonl(gpt2 / "out.jsonl")
-        single = ask(gpt2, monkeypatch, None, *rows, flags=(f"--head.num_beams={beams}",))
-        assert [(answer["id"], answer["generated_text"]) for answer in answers] == [
-            (answer["id"], answer["generated_text"]) for answer in single
-        ]
-        assert [answer["score"] for answer in answers] == pytest.approx(
-            [answer["score"] for answer in single], abs=1e-3
-        )
+    assert toy.run_main(None, gpt2 / "job", *flags, f"--head.num_beams={beams}") == 0
+    answers = toy.read_jsonl(gpt2 / "out.jsonl")
+    single = ask(gpt2, monkeypatch, None, *rows, flags=(f"--head.num_beams={beams}",))
+    assert [(answer["id"], answer["generated_text"]) for answer in answers] == [
+        (answer["id"], answer["generated_text"]) for answer in single
+    ]
+    assert [answer["score"] for answer in answers] == pytest.approx(
+        [answer["score"] for answer in single], abs=1e-3
+    )
 
 
 def test_a_chinese_decoder_with_word_pieces_writes_without_spaces(tmp_path, monkeypatch):

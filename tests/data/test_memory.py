@@ -63,7 +63,7 @@ CASES = {
     "targets": ("text_generation", {"target": "target"}, with_target),
 }
 
-QUICK_CASES = ("spans",)
+QUICK_CASES = ("several labels",)
 
 
 SMALL_BLOCKS = {  # so that a few thousand examples are many blocks

@@ -434,7 +434,7 @@ def test_a_tagger_of_words_is_judged_on_raw_text_also_without_spans(tmp_path, we
     ]
 
 
-@pytest.mark.parametrize("crf", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.parametrize("crf", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_parts_of_speech_may_have_a_crf(tmp_path, weights, crf):
     """Nothing is forbidden there, also where a tag looks like one inside a span."""
     rows = [
@@ -1487,7 +1487,7 @@ def test_a_checkpoints_classifier_is_taken_over_in_the_order_of_our_labels(
     )
 
 
-@pytest.mark.parametrize("crf", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("crf", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_tagger_learns_exports_and_predicts(tmp_path, weights, capsys, crf):
     """Through the entry point: names are entities."""
     rng, rows = random.Random(0), []

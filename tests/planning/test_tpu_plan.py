@@ -36,13 +36,23 @@ def planned(tmp_path, *flags, dropout=0.1, **sections):
 
 
 @needs_libtpu
-@pytest.mark.parametrize("generation", [pytest.param("v3", marks=pytest.mark.slow), "v5e"])
-def test_every_shape_of_the_plan_compiles_with_its_memory_and_cost(tmp_path, capsys, generation):
+@pytest.mark.parametrize(
+    ("generation", "batching"),
+    [
+        ("v5e", "fixed"),
+        pytest.param("v5e", "packed", marks=pytest.mark.slow),
+        pytest.param("v3", "packed", marks=pytest.mark.slow),
+    ],
+)
+def test_every_shape_of_the_plan_compiles_with_its_memory_and_cost(
+    tmp_path, capsys, generation, batching
+):
     code, facts = planned(
         tmp_path,
         f"--plan.tpu={generation}",
         "--plan.replicas=4",
         "--plan.price_per_chip_hour=2",
+        data={"batching": batching},
         train={"precision": "mixed_bfloat16", "micro_batches": 2, "ema_decay": 0.99},
     )
     assert code == 0
@@ -144,7 +154,7 @@ def test_a_dynamic_shape_and_a_host_callback_are_found_with_their_place(
 
 
 def test_the_shapes_of_this_machine_compile(tmp_path):
-    code, facts = planned(tmp_path, "--plan.xla")
+    code, facts = planned(tmp_path, "--plan.xla", data={"batching": "fixed"})
     assert code == 0 and facts["compiled"]["tpu"] is None and facts["compiled"]["largest"] is None
     assert all("error" not in shape for shape in facts["compiled"]["shapes"])
 
