@@ -27,8 +27,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(balance.Stopwatch())
     if config.getoption("light"):
         light.install(config)
-    else:
-        four_virtual_cpus()
+    elif hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        four_virtual_cpus()  # in each process that runs tests
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -24,7 +24,7 @@ from trainer.run.checkpoints import Checkpoints
 from trainer.run.run_state import RunState
 
 BUCKET = "gs://runs"
-STEPS = 60
+STEPS = 32
 JOB = {"CLOUD_ML_JOB_ID": "1", "PYTHONUNBUFFERED": "1"}
 
 
@@ -51,6 +51,7 @@ def config(faults, tmp_path_factory):
         export={"format": "savedmodel", "check_examples": 4},
         train={
             "steps": STEPS,
+            "learning_rate": 1e-2,
             "checkpoint_every_steps": 7,
             "log_every_steps": 3,
             "evaluate_every_steps": 25,
@@ -158,14 +159,14 @@ def test_a_job_is_killed_on_one_machine_and_goes_on_on_another(
     assert not [
         entry for entry in entries(tmp_path / "second.log") if "damaged" in entry["message"]
     ]
-    assert_written_last("killed/checkpoints/step_00000060", "state.json")
+    assert_written_last(f"killed/checkpoints/step_{STEPS:08d}", "state.json")
     assert_written_last("killed/model", "saved_model.pb")
     job = download("killed", tmp_path / "job")
     assert (job / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
     assert_same_weights(job, whole)
     assert {path.name for path in (job / "checkpoints").iterdir()} == {
-        "step_00000056",
-        "step_00000060",
+        "step_00000028",
+        f"step_{STEPS:08d}",
     }
     results = [json.loads((folder / "results.json").read_text()) for folder in (job, whole)]
     assert (
@@ -225,7 +226,7 @@ def test_a_corpus_is_streamed_from_the_bucket_and_goes_on_on_another_machine(
             "stream_characters": 1500,
             "cache_dir": None,
         },
-        train={"steps": STEPS, "checkpoint_every_steps": 7, "micro_batches": 2},
+        train={"steps": 60, "checkpoint_every_steps": 7, "micro_batches": 2},
     )
     launcher.start(
         f"--config={config}",
@@ -278,9 +279,7 @@ def test_a_corpus_is_streamed_from_the_bucket_and_goes_on_on_another_machine(
     ):
         assert {**line, "split": 0} == pytest.approx({**wanted, "split": 0}, rel=1e-4, abs=1e-5)
     states = [
-        json.loads((folder / "checkpoints" / f"step_{STEPS:08d}" / "state.json").read_text())[
-            "stream"
-        ]
+        json.loads((folder / "checkpoints" / "step_00000060" / "state.json").read_text())["stream"]
         for folder in (job, tmp_path / "whole")
     ]
     for state in states:
@@ -491,7 +490,7 @@ def test_logs_that_were_removed_from_the_bucket_stay_away(launcher, config, tmp_
 
 
 def test_another_config_is_refused_by_what_the_bucket_says(launcher, whole, tmp_path):
-    for name in ("config.yaml", ".data", "checkpoints/step_00000060/state.json"):
+    for name in ("config.yaml", ".data", f"checkpoints/step_{STEPS:08d}/state.json"):
         gcs.upload(whole / name, f"{BUCKET}/other/{name}", key="test")
     start(launcher, tmp_path, "other", f"--job_dir={BUCKET}/other", "--train.seed=5")
     assert launcher.wait() == 2

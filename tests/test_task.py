@@ -477,7 +477,7 @@ def test_a_run_says_which_shapes_it_compiles_beyond_the_plan(tmp_path, capsys, m
         tmp_path,
         toy.write_checkpoint(tmp_path / "weights", layers=1, hidden=16),
         toy.write_sentences(tmp_path / "train.jsonl", 60, longest=8),
-        train={"steps": 6, "global_batch_size": 4, "xla": "on"},
+        train={"steps": 3, "global_batch_size": 4, "xla": "on"},
     )
     monkeypatch.setattr(step_layouts, "SHAPING_STEPS", 1)
     assert toy.run_main(config, tmp_path / "planned") == 0

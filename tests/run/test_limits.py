@@ -126,12 +126,10 @@ def test_the_estimate_of_an_evaluation_grows_with_its_batch(toy_weights):
     )
 
 
-def test_the_plan_has_the_machines_memory_beside_its_estimate(
-    tmp_path, toy_weights, capsys, monkeypatch
-):
+def test_the_plan_has_the_machines_memory_beside_its_estimate(tmp_path, capsys, monkeypatch):
     config = toy.write_config(
         tmp_path,
-        toy_weights,
+        toy.write_checkpoint(tmp_path / "weights", layers=2),
         toy.write_sentences(tmp_path / "train.jsonl", 40),
         data={"validation": 0.2},
     )
