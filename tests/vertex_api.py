@@ -140,6 +140,7 @@ def vertex_api() -> Iterator[tuple[str, Api]]:
     api, port = Api(), free_port()
 
     class Handler(http.server.BaseHTTPRequestHandler):
+        wbufsize = -1  # headers and body in one packet, see tests/cloud.py
         protocol_version = "HTTP/1.1"
 
         def _answer(self) -> None:

@@ -37,16 +37,17 @@ def planned(tmp_path, *flags, dropout=0.1, **sections):
 
 @needs_libtpu
 @pytest.mark.parametrize(
-    ("generation", "batching"),
+    ("generation", "batching", "searched_rows"),
     [
-        ("v5e", "fixed"),
-        pytest.param("v5e", "packed", marks=pytest.mark.slow),
-        pytest.param("v3", "packed", marks=pytest.mark.slow),
+        ("v5e", "fixed", 4),
+        pytest.param("v5e", "packed", 16, marks=pytest.mark.slow),
+        pytest.param("v3", "packed", 16, marks=pytest.mark.slow),
     ],
 )
 def test_every_shape_of_the_plan_compiles_with_its_memory_and_cost(
-    tmp_path, capsys, generation, batching
+    tmp_path, monkeypatch, capsys, generation, batching, searched_rows
 ):
+    monkeypatch.setattr(batch_search, "SEARCHED_TOKENS", 32 * searched_rows)
     code, facts = planned(
         tmp_path,
         f"--plan.tpu={generation}",
@@ -69,7 +70,7 @@ def test_every_shape_of_the_plan_compiles_with_its_memory_and_cost(
             and 0 < shape["hbm_share"] < 0.1
             and shape["seconds_at_best"] > 0
         )
-    assert compiled["largest"]["rows"] == 16 and compiled["largest"]["hbm_share"] < 1
+    assert compiled["largest"]["rows"] == searched_rows and compiled["largest"]["hbm_share"] < 1
     estimate = compiled["estimate"]
     chips = 4 / GENERATIONS[generation].replicas_per_chip
     assert estimate["epoch_s"] == pytest.approx(estimate["step_s"] * facts["steps_per_epoch"])
