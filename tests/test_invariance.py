@@ -137,7 +137,7 @@ def test_replicas_micro_batches_and_short_batches_change_nothing(
 
 @pytest.mark.parametrize(
     ("replicas", "xla"),
-    [(1, "on"), *(pytest.param(2, xla, marks=pytest.mark.slow) for xla in ("off", "on"))],
+    [pytest.param(*case, marks=pytest.mark.slow) for case in [(1, "on"), (2, "off"), (2, "on")]],
 )
 def test_whole_steps_under_xla_and_without_agree(weights, stores, reference_of, replicas, xla):
     setup = Setup(

@@ -14,7 +14,7 @@ import yaml
 from tests import toy
 from tests.cloud import tls_cloud_storage
 
-pytestmark = pytest.mark.heavy
+pytestmark = [pytest.mark.heavy, pytest.mark.slow]
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SETUP = """
