@@ -16,6 +16,7 @@ from trainer.text.flat_arrays import (
     every_other,
     fill_at,
     following,
+    in_columns,
     indices_of,
     keep_ids_below,
     make_ragged,
@@ -108,3 +109,15 @@ def test_rows_end_to_end(lengths: list[tuple[int, int]]) -> None:
 def _rows(lengths: list[int], start: int) -> tf.RaggedTensor:
     values = tf.range(start, start + sum(lengths))
     return make_ragged(values, _splits(lengths))
+
+
+@given(st.lists(st.integers(0, 3), min_size=3, max_size=3), st.integers(1, 3))
+def test_columns_one_behind_another(lengths: list[int], count: int) -> None:
+    """Also of no rows, and of rows without a value."""
+    columns = [
+        [[100 * number + place] * length for place, length in enumerate(lengths[: 3 - count])]
+        for number in range(count)
+    ]
+    rows = [row for column in columns for row in column]
+    ragged = tf.ragged.constant(rows, tf.int32, ragged_rank=1, row_splits_dtype=tf.int64)
+    assert [column.to_list() for column in in_columns(ragged, count)] == columns

@@ -73,8 +73,10 @@ class TextEncoding(Encoding):
             unknown_tokens (B,) int32.
         """
         from trainer.text.assemble import assemble
+        from trainer.text.flat_arrays import in_columns
 
-        ids = [self.tokenizer.tokenize(text) for text in texts]
+        at_once = self.tokenizer.tokenize(tf.concat(texts, 0))
+        ids = in_columns(at_once, len(texts))
         is_unknown = [tf.cast(row == self.tokenizer.unk_id, tf.int32) for row in ids]
         token_ids, segment_ids, truncated = assemble(
             ids[0],

@@ -15,6 +15,26 @@ def make_ragged(values: tf.Tensor, splits: tf.Tensor) -> tf.RaggedTensor:
     return tf.RaggedTensor.from_row_splits(values, splits, validate=False)
 
 
+def in_columns(rows: tf.RaggedTensor, count: int) -> list[tf.RaggedTensor]:
+    """The rows of columns that stand one behind another, as texts are that are tokenized at once.
+
+    Args:
+        rows: (count * B, None).
+        count: of the columns.
+    Returns:
+        (B, None) each.
+    """
+    if count == 1:
+        return [rows]
+    size = rows.nrows() // count
+    columns = []
+    for number in range(count):
+        splits = rows.row_splits[number * size : (number + 1) * size + 1]
+        values = rows.values[splits[0] : splits[-1]]
+        columns.append(make_ragged(values, splits - splits[0]))
+    return columns
+
+
 def to_strings(codes: tf.Tensor, splits: tf.Tensor) -> tf.Tensor:
     """The texts of code points.
 

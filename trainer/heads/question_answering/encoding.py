@@ -10,6 +10,7 @@ from trainer.data.reader import EncodedTensors
 from trainer.heads.question_answering.alignment import EDGE, MIDDLE
 from trainer.text.added_tokens import Tokens
 from trainer.text.assemble import join
+from trainer.text.flat_arrays import in_columns
 from trainer.text.tokenizer import Tokenizer
 from trainer.text.windows import Windows, make_windows
 
@@ -36,7 +37,10 @@ class Encoding:
         Args:
             question, context: (B,) string.
         """
-        whole_questions, tokens = self._tokens(question, context)
+        # At once: a tokenizer is most of the graph's operations.
+        both = self.tokenizer.tokenize_with_offsets(tf.concat([question, context], 0))
+        whole_questions, _ = in_columns(both.ids, 2)
+        tokens = Tokens(*(in_columns(rows, 2)[1] for rows in both))
         cut = tf.maximum(whole_questions.row_lengths() - self.max_question_tokens, 0)
         asked = whole_questions[:, : self.max_question_tokens]
         windows = self._windows(asked.row_lengths(), tokens.ids.row_lengths())
@@ -49,12 +53,6 @@ class Encoding:
             "cut_questions": tf.cast(cut > 0, tf.int32),
         }
         return columns, counts
-
-    def _tokens(self, question: tf.Tensor, context: tf.Tensor) -> tuple[tf.RaggedTensor, Tokens]:
-        """The tokens of both, made at once: a tokenizer is most of the graph's operations."""
-        tokens = self.tokenizer.tokenize_with_offsets(tf.concat([question, context], 0))
-        count = tf.size(question)
-        return tokens.ids[:count], Tokens(*(rows[count:] for rows in tokens))
 
     def _windows(self, question_lengths: tf.Tensor, context_lengths: tf.Tensor) -> Windows:
         """Windows of the contexts, with room for the questions in each; lengths (B,) int64."""
