@@ -12,6 +12,7 @@ from trainer.backbones.huggingface import load_backbone, save_huggingface
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
+pytestmark = pytest.mark.heavy
 
 SIZES = {
     "vocab_size": 97,
