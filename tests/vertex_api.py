@@ -140,8 +140,8 @@ def vertex_api() -> Iterator[tuple[str, Api]]:
     api, port = Api(), free_port()
 
     class Handler(http.server.BaseHTTPRequestHandler):
-        wbufsize = -1  # headers and body in one packet, see tests/cloud.py
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # headers and body in one packet, see tests/cloud.py
 
         def _answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))

@@ -129,7 +129,7 @@ def host_call(self, logits, batch):
     return {"loss": tf.reduce_sum(tf.py_function(lambda x: x, [logits], tf.float32))}
 
 
-DYNAMIC = (dynamic_loss, "a size that is known only at run time")
+DYNAMIC = (dynamic_loss, "a size that is known only at run time: s64[<=")
 HOST_CALL = (host_call, "EagerPyFunc")
 
 

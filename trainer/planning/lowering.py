@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.compiler.xla.service.hlo_pb2 import HloInstructionProto, HloModuleProto
-from tensorflow.compiler.xla.xla_data_pb2 import ShapeProto
+from tensorflow.compiler.xla.service.hlo_pb2 import HloModuleProto
+from tensorflow.compiler.xla.xla_data_pb2 import PrimitiveType, ShapeProto
 
 from trainer.data.batching import Layout
 from trainer.data.pipeline import fill
@@ -159,20 +159,30 @@ def _require_static(module: bytes) -> None:
     """Raises LoweringError where a size would be known only at run time, with its place."""
     for computation in HloModuleProto.FromString(module).computations:
         for instruction in computation.instructions:
-            if _is_dynamic(instruction.shape):
-                raise LoweringError(_dynamic_size(instruction))
+            dynamic = next(filter(_is_dynamic, _arrays(instruction.shape)), None)
+            if dynamic is None:
+                continue
+            name = instruction.metadata.op_name
+            place = f" in {name}" if name else ""
+            raise LoweringError(
+                f"a size that is known only at run time: {_described(dynamic)}{place}"
+            )
 
 
-def _is_dynamic(shape: ShapeProto) -> bool:
-    """Whether an array, or one of a tuple, has a size that is known only at run time."""
-    return any(shape.is_dynamic_dimension) or any(map(_is_dynamic, shape.tuple_shapes))
+def _arrays(shape: ShapeProto) -> list[ShapeProto]:
+    """The arrays of a tuple, or the one that a shape is."""
+    if not shape.tuple_shapes:
+        return [shape]
+    return [array for part in shape.tuple_shapes for array in _arrays(part)]
 
 
-def _dynamic_size(instruction: HloInstructionProto) -> str:
-    shape = next(filter(_is_dynamic, [*instruction.shape.tuple_shapes, instruction.shape]))
+def _is_dynamic(array: ShapeProto) -> bool:
+    return any(array.is_dynamic_dimension)
+
+
+def _described(array: ShapeProto) -> str:
+    """As XLA writes it: f32[<=32,8]."""
     sizes = []
-    for size, is_dynamic in zip(shape.dimensions, shape.is_dynamic_dimension, strict=True):
+    for size, is_dynamic in zip(array.dimensions, array.is_dynamic_dimension, strict=True):
         sizes.append(f"<={size}" if is_dynamic else str(size))
-    name = instruction.metadata.op_name
-    place = f" in {name}" if name else ""
-    return f"a size that is known only at run time: [{','.join(sizes)}]{place}"
+    return f"{PrimitiveType.Name(array.element_type).lower()}[{','.join(sizes)}]"

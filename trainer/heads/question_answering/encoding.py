@@ -39,10 +39,10 @@ class Encoding:
         """
         # At once: a tokenizer is most of the graph's operations.
         both = self.tokenizer.tokenize_with_offsets(tf.concat([question, context], 0))
-        whole_questions, _ = in_columns(both.ids, 2)
-        tokens = Tokens(*(in_columns(rows, 2)[1] for rows in both))
-        cut = tf.maximum(whole_questions.row_lengths() - self.max_question_tokens, 0)
-        asked = whole_questions[:, : self.max_question_tokens]
+        columns_of_each = [in_columns(rows, 2) for rows in both]
+        questions, tokens = map(Tokens._make, zip(*columns_of_each, strict=True))
+        cut = tf.maximum(questions.ids.row_lengths() - self.max_question_tokens, 0)
+        asked = questions.ids[:, : self.max_question_tokens]
         windows = self._windows(asked.row_lengths(), tokens.ids.row_lengths())
         before_each = tf.gather(asked, windows.text)
         columns = self._columns(before_each, tokens, windows)
