@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-JOBS ?= 2 # test processes; each takes up to 7 GB
+JOBS ?= 2 # test processes; each takes up to 8 GB
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: quickstart check test test-seconds test-slow parity lint types mutants bench clean
@@ -27,7 +27,7 @@ test-seconds: $(VENV)/dev
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --measure
 
 test-slow: $(VENV)/dev
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # Against PyTorch itself, not only its golden files.
 parity: $(VENV)/dev

@@ -268,9 +268,9 @@ INSTANTS = {
     "before the first step": (lambda job: (job / ".checksums.json").exists(), 0.5),
     "in a checkpoint write": (half_written, 0.003),
     "in an evaluation": (lambda job: contains(job / "metrics.jsonl", b'"step": 24'), 0.05),
-    "at a step": (lambda job: step_of(job) > 60, 1.0),
-    "in the last evaluation": (lambda job: complete(job)[-1:] == [STEPS], 0.3),
-    "in the export": (lambda job: any(job.glob(".model.*")), 3.0),
+    "at a step": (lambda job: step_of(job) > 60, 0.5),
+    "in the last evaluation": (lambda job: complete(job)[-1:] == [STEPS], 0.2),
+    "in the export": (lambda job: any(job.glob(".model.*")), 2.0),
     "at the end": (lambda job: contains(job / "results.json", b'"model"'), 0.02),
 }
 KILLED = 20  # runs
