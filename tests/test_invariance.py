@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tests import toy
 from tests.stepping import DECODER_KINDS, KINDS, LOGGED, SEQ_LEN, Setup, make_store
-from trainer.backbones.layers import dropout
+from trainer.backbones.dropout import dropout
 from trainer.data.batching import lay_out
 from trainer.data.pipeline import fill
 from trainer.run.steps import StepGradients
@@ -137,9 +137,16 @@ def test_replicas_micro_batches_and_short_batches_change_nothing(
 
 @pytest.mark.parametrize(
     ("replicas", "xla"),
-    [pytest.param(*case, marks=pytest.mark.slow) for case in [(1, "on"), (2, "off"), (2, "on")]],
+    [
+        (1, "parts"),
+        (2, "parts"),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in [(1, "on"), (2, "off"), (2, "on")]
+        ),
+    ],
 )
-def test_whole_steps_under_xla_and_without_agree(weights, stores, reference_of, replicas, xla):
+def test_steps_under_xla_and_without_agree(weights, stores, reference_of, replicas, xla):
     setup = Setup(
         weights["single_label"],
         strategy="mirrored" if replicas > 1 else "one_device",

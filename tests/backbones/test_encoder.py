@@ -6,14 +6,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.backbones import attention
-from trainer.backbones import encoder as encoder_module
+from trainer.backbones import attention, dropout, layers
 from trainer.backbones.activations import ACTIVATIONS
 from trainer.backbones.backbone import set_frozen
 from trainer.backbones.config import BackboneConfig
 from trainer.backbones.encoder import Encoder
 from trainer.backbones.initial_values import initial_value
-from trainer.backbones.layers import dropout
 from trainer.errors import WeightsError
 
 CONFIG = BackboneConfig(
@@ -188,28 +186,6 @@ def test_mixed_bfloat16_is_close_to_float32_and_keeps_float32_weights():
     )
 
 
-@pytest.mark.parametrize("rate", [0.1, 0.5])
-def test_dropout_keeps_the_expectation(rate):
-    y = dropout(tf.ones([300, 301]), rate, SEED, 0).numpy()
-    assert abs(y.mean() - 1) < 0.02 and abs((y == 0).mean() - rate) < 0.01
-    np.testing.assert_allclose(y[y > 0], 1 / (1 - rate), rtol=1e-4)
-
-
-def test_dropout_is_a_function_of_seed_and_site():
-    masks = [
-        dropout(tf.ones([50, 50]), 0.5, seed, site).numpy() > 0
-        for seed in (SEED, SEED[::-1], tf.constant([3, 6]))
-        for site in (0, 1, 2)
-    ]
-    for i, one in enumerate(masks):
-        for other in masks[:i]:
-            assert 0.4 < (one == other).mean() < 0.6  # independent: agree on half
-    np.testing.assert_array_equal(
-        dropout(tf.ones([7, 3]), 0.5, SEED, 4), dropout(tf.ones([7, 3]), 0.5, SEED, 4)
-    )
-    assert dropout(tf.ones([3]), 0.5, None, 0).numpy().tolist() == [1, 1, 1]
-
-
 def test_dropout_in_the_encoder():
     encoder = Encoder(CONFIG)
     inputs = {"token_ids": tokens(2, 6)}
@@ -229,10 +205,14 @@ def test_dropout_in_the_encoder():
 )
 def test_every_dropout_site_is_its_own(config, sites, monkeypatch):
     seen = []
-    for module in (encoder_module, attention):
-        monkeypatch.setattr(
-            module, "dropout", lambda x, rate, seed, site: seen.append((site, rate)) or x
-        )
+    draw = dropout.draw_kept
+
+    def drawn(shape, rate, seed, site):
+        seen.append((site, rate))
+        return draw(shape, rate, seed, site)
+
+    for module in (dropout, layers, attention):
+        monkeypatch.setattr(module, "draw_kept", drawn)
     config = dataclasses.replace(config, attention_dropout=0.2)
     Encoder(config)({"token_ids": tokens(1, 4)}, training=True, dropout_seed=SEED)
     assert len({site for site, _ in seen}) == len(seen) == sites

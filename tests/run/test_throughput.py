@@ -47,7 +47,8 @@ def products(graph):
     [{}, {"layers": 1}, {"embeddings": True, "layers": 1}, {"embeddings": True, "layers": 2}],
 )
 @pytest.mark.parametrize("hidden", [32, 48])
-def test_flops_are_counted_as_the_graph_computes_them(tmp_path, frozen, hidden):
+@pytest.mark.parametrize("places", [None, 3])
+def test_flops_are_counted_as_the_graph_computes_them(tmp_path, frozen, hidden, places):
     encoder, _ = huggingface.load_backbone(toy.write_checkpoint(tmp_path, layers=3, hidden=hidden))
     set_frozen(encoder, **frozen)
     weights = [weight.value for weight in encoder.trainable_variables]
@@ -64,8 +65,9 @@ def test_flops_are_counted_as_the_graph_computes_them(tmp_path, frozen, hidden):
                         "padding_mask": ids,
                         "position_ids": tf.tile(tf.range(LENGTH)[None], (2, 1)),
                         "sequence_ids": ids,
-                    }
-                )["sequence_output"]
+                    },
+                    places=None if places is None else tf.range(places),
+                )["sequence_output" if places is None else "place_output"]
             )
         return tape.gradient(loss, weights, unconnected_gradients="zero")
 
@@ -75,6 +77,7 @@ def test_flops_are_counted_as_the_graph_computes_them(tmp_path, frozen, hidden):
         np.full(2, LENGTH),
         frozen_embeddings=frozen.get("embeddings", False),
         frozen_layers=frozen.get("layers", 0),
+        places=places,
     )
     assert counted == pytest.approx(expected, rel=1e-6)
 

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
+from collections.abc import Callable
 
 import tensorflow as tf
 
-from trainer.backbones.layers import Inputs, Shape, dropout
+from trainer.backbones.dropout import draw_kept, kept_scale, only_kept
+from trainer.backbones.layers import Inputs, Rows, Shape
 
 # Added to a score that must not be seen. It is finite, so that a row with nothing to see gets
 # uniform probabilities and not NaN.
 MASKED = -1e9
-
-
-@dataclasses.dataclass(frozen=True)
-class Rows:
-    """What the layers need to know of the rows that they read.
-
-    Attributes:
-        shape: [B, S].
-        mask: to add to the scores, (B or 1, 1, S or 1, T); None: all tokens see all.
-        dropout_seed: (2,) int32; None: nothing is dropped.
-    """
-
-    shape: Shape
-    mask: tf.Tensor | None
-    dropout_seed: tf.Tensor | None
+Gradient = Callable[..., tuple[tf.Tensor, ...]]
 
 
 def attention_mask(inputs: Inputs, *, causal: bool = False) -> tf.Tensor | None:
@@ -96,14 +83,75 @@ def attend(
     Returns:
         The mixed values, (B*S, H); the probabilities, (B, N, S, T).
     """
-    scores = tf.matmul(query, key, transpose_b=True)  # (B, N, S, T)
-    scores = tf.cast(scores, tf.float32)
-    if rows.mask is not None:
-        scores += rows.mask
-    probabilities = tf.nn.softmax(scores)
-    probabilities = tf.cast(probabilities, value.dtype)
-    kept = dropout(probabilities, rate, rows.dropout_seed, site)
-    mixed = tf.matmul(kept, value)  # (B, N, S, H/N)
+    kept = None
+    if rows.dropout_seed is not None and rate:
+        shape = tf.concat([tf.shape(query)[:-1], tf.shape(key)[2:3]], 0)  # (B, N, S, T)
+        kept = draw_kept(shape, rate, rows.dropout_seed, site)
+        value *= kept_scale(rate)  # smaller than the probabilities
+    mixed, probabilities = _mix(query, key, value, rows, kept)
     mixed = tf.transpose(mixed, [0, 2, 1, 3])
     _, heads, _, size = query.shape  # those of a cache may not be known
     return tf.reshape(mixed, [-1, heads * size]), probabilities
+
+
+def _mix(
+    query: tf.Tensor,
+    key: tf.Tensor,
+    value: tf.Tensor,
+    rows: Rows,
+    kept: tf.Tensor | None,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The mixed values, (B, N, S, H/N), and the probabilities, which have no gradient.
+
+    The gradient is written out: what softmax's takes from each of a token's gradients, a sum over
+    all tokens that it sees, is the product of its mixed values and their gradient. And of dropout's
+    mask nothing is needed but the probabilities that it has left.
+
+    Args:
+        query, key, value, rows: as those of `attend`.
+        kept: (B, N, S, T) bool, the probabilities that are not dropped; None: all are kept.
+    Source: Dao et al. 2022, appendix B.
+    """
+
+    @tf.custom_gradient
+    def mix(
+        query: tf.Tensor, key: tf.Tensor, value: tf.Tensor
+    ) -> tuple[tuple[tf.Tensor, tf.Tensor], Gradient]:
+        scores = tf.cast(tf.matmul(query, key, transpose_b=True), tf.float32)
+        if rows.mask is not None:
+            scores += rows.mask
+        probabilities = tf.cast(tf.nn.softmax(scores), value.dtype)
+        left = probabilities if kept is None else only_kept(probabilities, kept)
+        mixed = tf.matmul(left, value)
+
+        def gradient(upstream: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            of_left = tf.matmul(upstream, value, transpose_b=True)
+            of_scores = rows.run(_softmax_slope, probabilities, left, of_left, mixed, upstream)
+            return (
+                tf.matmul(of_scores, key),
+                tf.matmul(of_scores, query, transpose_a=True),
+                tf.matmul(left, upstream, transpose_a=True),
+            )
+
+        return (mixed, probabilities), gradient
+
+    return mix(query, key, value)
+
+
+def _softmax_slope(
+    probabilities: tf.Tensor,
+    left: tf.Tensor,
+    of_left: tf.Tensor,
+    mixed: tf.Tensor,
+    of_mixed: tf.Tensor,
+) -> tf.Tensor:
+    """The gradient of the scores.
+
+    Args:
+        probabilities, left: before dropout and after it, (B, N, S, T).
+        of_left: the gradient of `left`.
+        mixed, of_mixed: the mixed values and their gradient, (B, N, S, H/N).
+    """
+    products = tf.cast(mixed, tf.float32) * tf.cast(of_mixed, tf.float32)
+    taken = tf.cast(tf.reduce_sum(products, -1, keepdims=True), left.dtype)
+    return left * of_left - probabilities * taken

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
 from trainer.backbones.config import BackboneConfig
 from trainer.backbones.initial_values import initial_value
-from trainer.backbones.layers import Dense, Piece
+from trainer.backbones.layers import Dense, Piece, Rows
 from trainer.errors import WeightsError
 
-Outputs = Mapping[str, tf.Tensor | list[tf.Tensor]]
+Outputs = dict[str, tf.Tensor | list[tf.Tensor]]
 
 
 class Backbone(Piece):
@@ -75,6 +75,34 @@ class Backbone(Piece):
         x = tf.cast(x, self.compute_dtype)
         flat = tf.reshape(x, [-1, self.config.hidden_size])
         return tf.reshape(tf.tanh(self.pooler.apply(flat)), tf.shape(x))
+
+
+def hidden_outputs(
+    states: Sequence[tf.Tensor],
+    rows: Rows,
+    places: tf.Tensor | None,
+    output_hidden_states: bool,
+) -> Outputs:
+    """What a backbone returns of its hidden states.
+
+    Args:
+        states: the embeddings and each layer's output, (B*S, H); with places the last is (M, H).
+        rows: that were read.
+        places: (M,) int32, whose last state is wanted; None: of all tokens.
+        output_hidden_states: whether all states are wanted.
+    Raises:
+        ValueError: all are wanted, and the last are there at places only.
+    """
+    if places is not None:
+        if output_hidden_states:
+            raise ValueError("expected output_hidden_states or places. Received both")
+        return {"place_output": states[-1]}
+    shape = [*rows.shape, states[-1].shape[-1]]
+    wide = [tf.reshape(state, shape) for state in states]
+    outputs: Outputs = {"sequence_output": wide[-1]}
+    if output_hidden_states:
+        outputs["hidden_states"] = wide
+    return outputs
 
 
 def set_frozen(backbone: Backbone, *, embeddings: bool = False, layers: int = 0) -> None:

@@ -9,19 +9,19 @@ import math
 
 import tensorflow as tf
 
-from trainer.backbones.activations import ACTIVATIONS
-from trainer.backbones.attention import MASKED, Rows, attend, attention_mask, split_heads
-from trainer.backbones.backbone import Backbone, Outputs
+from trainer.backbones.attention import MASKED, attend, attention_mask, split_heads
+from trainer.backbones.backbone import Backbone, Outputs, hidden_outputs
 from trainer.backbones.config import BackboneConfig
+from trainer.backbones.dropout import dropout
 from trainer.backbones.layers import (
     SITES_OF_A_LAYER,
     Dense,
     Inputs,
     LayerNorm,
     Piece,
-    Shape,
+    Rows,
+    add_dense,
     checked_seed,
-    dropout,
     given_inputs,
     known_shape,
     look_up_positions,
@@ -53,20 +53,20 @@ class _Attention(Piece):
         self.output_dense = self.part(Dense, "output", hidden, hidden)
 
     def project(
-        self, x: tf.Tensor, shape: Shape, layer: int
+        self, x: tf.Tensor, rows: Rows, layer: int
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Makes queries, keys and values of the stream.
 
         Args:
             x: (T, H).
-            shape: [B, S].
+            rows: that are read.
             layer: the number of the layer, from 0.
         Returns:
             Queries, scaled, keys and values, (B, N, S, H/N) each.
         """
-        normed = self.norm.apply(x)
+        normed = self.norm.apply(x, rows)
         fused = self.query_key_value.apply(normed)  # one product for the three
-        query, key, value = split_heads(fused, shape, self.config.heads)
+        query, key, value = split_heads(fused, rows.shape, self.config.heads)
         query *= self._scale(layer)
         return query, key, value
 
@@ -80,17 +80,22 @@ class _Attention(Piece):
 
     def attend(
         self,
+        x: tf.Tensor,
         query: tf.Tensor,
         key: tf.Tensor,
         value: tf.Tensor,
         rows: Rows,
         site: int,
+        places: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """What to add to the stream, (B*S, H); the probabilities.
+        """The stream with what its tokens have seen, (T, H); the probabilities.
 
         Args:
+            x: the stream, (T, H).
             query, key, value, rows: as those of `attention.attend`.
             site: of the first of two dropouts.
+            places: (M,) int32, the tokens that are read, so that the stream becomes (M, H); None:
+                all.
         """
         mixed, probabilities = attend(
             query,
@@ -100,9 +105,13 @@ class _Attention(Piece):
             rate=self.config.attention_dropout,
             site=site,
         )
-        y = self.output_dense.apply(mixed)
-        y = dropout(y, self.config.hidden_dropout, rows.dropout_seed, site + 1)
-        return y, probabilities
+        if places is not None:
+            x = tf.gather(x, places)
+            mixed = tf.gather(mixed, places)
+        x = add_dense(
+            x, self.output_dense, mixed, rows, rate=self.config.hidden_dropout, site=site + 1
+        )
+        return x, probabilities
 
 
 class _FeedForward(Piece):
@@ -113,14 +122,11 @@ class _FeedForward(Piece):
         self.intermediate = self.part(Dense, "intermediate", hidden, inner)
         self.output_dense = self.part(Dense, "output", inner, hidden)
 
-    def apply(self, x: tf.Tensor, seed: tf.Tensor | None, site: int) -> tf.Tensor:
+    def apply(self, x: tf.Tensor, rows: Rows, site: int) -> tf.Tensor:
         """(T, H) -> the same."""
-        activation = ACTIVATIONS[self.config.activation]
-        y = self.norm.apply(x)
-        y = activation(self.intermediate.apply(y))  # (T, intermediate size)
-        y = self.output_dense.apply(y)
-        y = dropout(y, self.config.hidden_dropout, seed, site)
-        return x + y
+        normed = self.norm.apply(x, rows)
+        y = self.intermediate.activate(normed, rows)  # (T, intermediate size)
+        return add_dense(x, self.output_dense, y, rows, rate=self.config.hidden_dropout, site=site)
 
 
 class _Block(Piece):
@@ -157,39 +163,40 @@ class Decoder(Backbone):
         self,
         inputs: Inputs,
         *,
+        places: tf.Tensor | None = None,
         training: bool = False,
         dropout_seed: tf.Tensor | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
         output_cache: bool = False,
+        compile_parts: bool = False,
     ) -> Outputs:
         """Reads rows of tokens.
 
         Args:
             inputs: as the encoder's; `segment_ids` are not looked at.
-            training, dropout_seed, output_hidden_states, output_attentions: as the encoder's.
+            places, training, dropout_seed, output_hidden_states, output_attentions, compile_parts:
+                as the encoder's.
             output_cache: return what later tokens need of these.
         Returns:
             `sequence_output` (B, S, H) in the compute dtype, after the last norm; `hidden_states`,
             the embeddings and every layer's output, of which the last is after the norm, as in
-            Hugging Face; `attentions`; `cache`, (B, N, S, H/N) each.
+            Hugging Face; `attentions`; `cache`, (B, N, S, H/N) each. With places, `place_output`
+            (M, H) in place of the first two.
         Raises:
             ValueError: training with dropout and no dropout_seed; more positions than the decoder
-                has.
+                has; places and output_hidden_states.
         """
         inputs = given_inputs(inputs)
         rows = Rows(
             shape=known_shape(inputs["token_ids"]),
             mask=attention_mask(inputs, causal=True),
             dropout_seed=checked_seed(self.config, training, dropout_seed),
+            compile_parts=compile_parts,
         )
-        flat_states, attentions, cache = self._run_layers(inputs, rows)
-        flat_states[-1] = self.norm.apply(flat_states[-1])
-        wide_shape = [*rows.shape, self.config.hidden_size]
-        states = [tf.reshape(state, wide_shape) for state in flat_states]
-        outputs = {"sequence_output": states[-1]}
-        if output_hidden_states:
-            outputs["hidden_states"] = states
+        states, attentions, cache = self._run_layers(inputs, rows, places)
+        states[-1] = self.norm.apply(states[-1], rows)
+        outputs = hidden_outputs(states, rows, places, output_hidden_states)
         if output_attentions:
             outputs["attentions"] = attentions
         if output_cache:
@@ -197,12 +204,14 @@ class Decoder(Backbone):
         return outputs
 
     def _run_layers(
-        self, inputs: Inputs, rows: Rows
+        self, inputs: Inputs, rows: Rows, places: tf.Tensor | None
     ) -> tuple[list[tf.Tensor], list[tf.Tensor], Cache]:
-        """The embeddings and each layer's output, (T, H); each layer's probabilities; the cache."""
-        seed = rows.dropout_seed
+        """The embeddings and each layer's output, (T, H); each layer's probabilities; the cache.
+
+        With places the last output is theirs, (M, H).
+        """
         with tf.name_scope("embeddings"):
-            x = self.embeddings.apply(inputs, seed)
+            x = self.embeddings.apply(inputs, rows.dropout_seed)
         states = [x]
         attentions = []
         cache: list[tf.Tensor] = []
@@ -210,10 +219,14 @@ class Decoder(Backbone):
             site = 1 + SITES_OF_A_LAYER * layer
             with tf.name_scope(block.name):
                 with tf.name_scope("attention"):
-                    query, key, value = block.attention.project(x, rows.shape, layer)
-                    y, probabilities = block.attention.attend(query, key, value, rows, site)
+                    query, key, value = block.attention.project(x, rows, layer)
+                    is_last = layer == self.config.layers - 1
+                    read = places if is_last else None
+                    x, probabilities = block.attention.attend(
+                        x, query, key, value, rows, site, read
+                    )
                 with tf.name_scope("feed_forward"):
-                    x = block.feed_forward.apply(x + y, seed, site + 2)
+                    x = block.feed_forward.apply(x, rows, site + 2)
             states.append(x)
             attentions.append(probabilities)
             cache += [key, value]
@@ -255,13 +268,13 @@ class Decoder(Backbone):
         filled: list[tf.Tensor] = []
         for layer, block in enumerate(self.blocks):
             attention = block.attention
-            query, key, value = attention.project(x, rows.shape, layer)
+            query, key, value = attention.project(x, rows, layer)
             keys = write(cache[2 * layer], slot, key)
             values = write(cache[2 * layer + 1], slot, value)
-            y, _ = attention.attend(query, keys, values, rows, site=0)
-            x = block.feed_forward.apply(x + y, seed=None, site=0)
+            x, _ = attention.attend(x, query, keys, values, rows, site=0)
+            x = block.feed_forward.apply(x, rows, site=0)
             filled += [keys, values]
-        return self.norm.apply(x), tuple(filled)
+        return self.norm.apply(x, rows), tuple(filled)
 
 
 def _write_in_place(cache: tf.Tensor, slot: tf.Tensor, new: tf.Tensor) -> tf.Tensor:

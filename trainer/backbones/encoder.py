@@ -10,18 +10,19 @@ import math
 import keras
 import tensorflow as tf
 
-from trainer.backbones.activations import ACTIVATIONS
-from trainer.backbones.attention import Rows, attend, attention_mask, split_heads
-from trainer.backbones.backbone import Backbone, Outputs
+from trainer.backbones.attention import attend, attention_mask, split_heads
+from trainer.backbones.backbone import Backbone, Outputs, hidden_outputs
 from trainer.backbones.config import BackboneConfig
+from trainer.backbones.dropout import dropout
 from trainer.backbones.layers import (
     SITES_OF_A_LAYER,
     Dense,
     Inputs,
     LayerNorm,
     Piece,
+    Rows,
+    add_dense,
     checked_seed,
-    dropout,
     given_inputs,
     known_shape,
     look_up_positions,
@@ -43,7 +44,7 @@ class _Embeddings(Piece):
         if config.projects_embeddings:
             self.project = self.part(Dense, "project", width, config.hidden_size)
 
-    def apply(self, inputs: Inputs, seed: tf.Tensor | None) -> tf.Tensor:
+    def apply(self, inputs: Inputs, rows: Rows) -> tf.Tensor:
         """(T, H), where T = B*S."""
         config = self.config
         x = tf.gather(self.word.value, inputs["token_ids"])  # (B, S, E)
@@ -51,8 +52,8 @@ class _Embeddings(Piece):
         if self.segment is not None:
             x += _look_up_segments(self.segment, inputs)
         x = tf.reshape(x, [-1, config.embedding_size])  # (T, E)
-        x = self.norm.apply(x)
-        x = dropout(x, config.input_dropout, seed, 0)
+        x = self.norm.apply(x, rows)
+        x = dropout(x, config.input_dropout, rows.dropout_seed, 0)
         if self.project is None:
             return x
         return self.project.apply(x)
@@ -73,8 +74,13 @@ class _Attention(Piece):
         self.output_dense = self.part(Dense, "output", hidden, hidden)
         self.norm = self.part(LayerNorm, "norm", hidden)
 
-    def apply(self, x: tf.Tensor, rows: Rows, site: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """(T, H) -> the same; the probabilities, (B, N, S, S)."""
+    def apply(
+        self, x: tf.Tensor, rows: Rows, site: int, places: tf.Tensor | None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """(T, H) -> (M, H) of the places, of all where there are none; the probabilities.
+
+        The probabilities are (B, N, S, S).
+        """
         config = self.config
         fused = self.query_key_value.apply(x)  # one product for the three
         query, key, value = split_heads(fused, rows.shape, config.heads)
@@ -87,10 +93,18 @@ class _Attention(Piece):
             rate=config.attention_dropout,
             site=site,
         )
-        y = self.output_dense.apply(mixed)
-        if config.family.blocks.drops_attention_output:
-            y = dropout(y, config.hidden_dropout, rows.dropout_seed, site + 1)
-        x = self.norm.apply(x + y)
+        if places is not None:
+            x = tf.gather(x, places)
+            mixed = tf.gather(mixed, places)
+        x = add_dense(
+            x,
+            self.output_dense,
+            mixed,
+            rows,
+            rate=config.hidden_dropout if config.family.blocks.drops_attention_output else 0.0,
+            site=site + 1,
+            norm=self.norm,
+        )
         return x, probabilities
 
 
@@ -102,14 +116,19 @@ class _FeedForward(Piece):
         self.output_dense = self.part(Dense, "output", inner, hidden)
         self.norm = self.part(LayerNorm, "norm", hidden)
 
-    def apply(self, x: tf.Tensor, seed: tf.Tensor | None, site: int) -> tf.Tensor:
+    def apply(self, x: tf.Tensor, rows: Rows, site: int) -> tf.Tensor:
         """(T, H) -> the same."""
-        activation = ACTIVATIONS[self.config.activation]
-        y = activation(self.intermediate.apply(x))  # (T, intermediate size)
-        y = self.output_dense.apply(y)
-        if self.config.family.blocks.drops_feed_forward_output:
-            y = dropout(y, self.config.hidden_dropout, seed, site)
-        return self.norm.apply(x + y)
+        config = self.config
+        y = self.intermediate.activate(x, rows)  # (T, intermediate size)
+        return add_dense(
+            x,
+            self.output_dense,
+            y,
+            rows,
+            rate=config.hidden_dropout if config.family.blocks.drops_feed_forward_output else 0.0,
+            site=site,
+            norm=self.norm,
+        )
 
 
 class _Block(Piece):
@@ -117,12 +136,14 @@ class _Block(Piece):
         self.attention = self.part(_Attention, "attention")
         self.feed_forward = self.part(_FeedForward, "feed_forward")
 
-    def apply(self, x: tf.Tensor, rows: Rows, site: int) -> tuple[tf.Tensor, tf.Tensor]:
+    def apply(
+        self, x: tf.Tensor, rows: Rows, site: int, places: tf.Tensor | None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """As the attention's."""
         with tf.name_scope("attention"):
-            x, probabilities = self.attention.apply(x, rows, site)
+            x, probabilities = self.attention.apply(x, rows, site, places)
         with tf.name_scope("feed_forward"):
-            x = self.feed_forward.apply(x, rows.dropout_seed, site + 2)
+            x = self.feed_forward.apply(x, rows, site + 2)
         return x, probabilities
 
 
@@ -156,10 +177,12 @@ class Encoder(Backbone):
         self,
         inputs: Inputs,
         *,
+        places: tf.Tensor | None = None,
         training: bool = False,
         dropout_seed: tf.Tensor | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
+        compile_parts: bool = False,
     ) -> Outputs:
         """Encodes rows of tokens.
 
@@ -168,47 +191,55 @@ class Encoder(Backbone):
                 `position_ids` (0 to S-1), `padding_mask` (all 1; bool too) and `sequence_ids`,
                 which example of a packed row a token belongs to, 0 on padding: attention stays
                 inside equal ids. Without it a row is one example.
+            places: (M,) int32, among the B*S tokens: those whose last hidden state is wanted. What
+                the last layer would compute of the others is left out.
             training: drop out.
             dropout_seed: (2,) int32; the masks are a pure function of it.
             output_hidden_states: return the embeddings and every layer's output too.
             output_attentions: return every layer's attention probabilities too.
+            compile_parts: have XLA compile what is no matrix product, once for every shape.
         Returns:
             `sequence_output` (B, S, H) in the compute dtype; `pooled_output` (B, H) if there is a
             pooler: the first position's, so use `pool` for packed rows; `hidden_states`, layers + 1
-            of (B, S, H); `attentions`, layers of (B, N, S, S).
+            of (B, S, H); `attentions`, layers of (B, N, S, S). With places, `place_output` (M, H)
+            in place of the first three.
         Raises:
             ValueError: training with dropout and no dropout_seed; more positions than the encoder
-                has.
+                has; places and output_hidden_states.
         """
         inputs = given_inputs(inputs)
         rows = Rows(
             shape=known_shape(inputs["token_ids"]),
             mask=attention_mask(inputs),
             dropout_seed=checked_seed(self.config, training, dropout_seed),
+            compile_parts=compile_parts,
         )
-        flat_states, attentions = self._run_layers(inputs, rows)
-        wide_shape = [*rows.shape, self.config.hidden_size]
-        states = [tf.reshape(state, wide_shape) for state in flat_states]
-        outputs = {"sequence_output": states[-1]}
-        if self.pooler:
-            outputs["pooled_output"] = self.pool(states[-1][:, 0])
-        if output_hidden_states:
-            outputs["hidden_states"] = states
+        flat_states, attentions = self._run_layers(inputs, rows, places)
+        outputs = hidden_outputs(flat_states, rows, places, output_hidden_states)
+        if self.pooler and places is None:
+            width = rows.shape[1]
+            outputs["pooled_output"] = self.pool(flat_states[-1][::width])
         if output_attentions:
             outputs["attentions"] = attentions
         return outputs
 
-    def _run_layers(self, inputs: Inputs, rows: Rows) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        """The embeddings and each layer's output, (T, H); each layer's probabilities."""
+    def _run_layers(
+        self, inputs: Inputs, rows: Rows, places: tf.Tensor | None
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        """The embeddings and each layer's output, (T, H); each layer's probabilities.
+
+        With places the last output is theirs, (M, H).
+        """
         with tf.name_scope("embeddings"):
-            x = self.embeddings.apply(inputs, rows.dropout_seed)
+            x = self.embeddings.apply(inputs, rows)
         states = [x]
         attentions = []
         for layer in range(self.config.layers):
             block = self.blocks[self.config.weights_of(layer)]
             site = 1 + SITES_OF_A_LAYER * layer
             with tf.name_scope(f"layer_{layer}"):  # XLA names them in what it reports
-                x, probabilities = block.apply(x, rows, site)
+                is_last = layer == self.config.layers - 1
+                x, probabilities = block.apply(x, rows, site, places if is_last else None)
             states.append(x)
             attentions.append(probabilities)
         return states, attentions

@@ -5,6 +5,7 @@ Matrix products run in the compute dtype; layer norms and softmax in float32.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -12,45 +13,41 @@ import keras
 import tensorflow as tf
 
 from trainer.backbones.config import BackboneConfig
+from trainer.backbones.dropout import draw_kept, kept_scale
+from trainer.backbones.parts import (
+    Part,
+    activation_part,
+    compiled,
+    norm_part,
+    sum_and_norm_part,
+    sum_part,
+)
 
 SITES_OF_A_LAYER = 3  # dropouts of one layer, each with a number of its own
-DRAWS = 1 << 16  # how finely a dropout rate is honoured
 Inputs = Mapping[str, tf.Tensor]
 Shape = list[int | tf.Tensor]  # sizes: numbers where the graph knows them, else scalars
 PieceT = TypeVar("PieceT", bound="Piece")
 
 
-def dropout(x: tf.Tensor, rate: float, seed: tf.Tensor | None, site: int) -> tf.Tensor:
-    """Zeroes a share of the values and scales the rest up.
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """What the layers need to know of the rows that they read.
 
-    The mask is a pure function of the seed and the site.
-
-    Args:
-        x: any shape, floating.
-        rate: the share, in [0, 1), honoured to 1/65536.
-        seed: (2,) int32; None: nothing is dropped.
-        site: which dropout of the model this is. Heads count from FIRST_HEAD_SITE (sites.py).
-    Returns:
-        The shape and dtype of x.
+    Attributes:
+        shape: [B, S].
+        mask: to add to the scores, (B or 1, 1, S or 1, T); None: all tokens see all.
+        dropout_seed: (2,) int32; None: nothing is dropped.
+        compile_parts: whether XLA compiles what is no matrix product.
     """
-    if seed is None or not rate:
-        return x
-    threshold = min(round(rate * DRAWS), DRAWS - 1)
-    # Attention over a large batch has more values than int32 can count.
-    count = tf.size(x, tf.int64)
-    bits = tf.random.stateless_uniform(
-        [(count + 1) // 2],  # each 32 bits are two draws
-        seed=tf.random.experimental.stateless_fold_in(seed, site),
-        minval=None,
-        maxval=None,
-        dtype=tf.uint32,
-    )
-    draws = tf.bitcast(bits, tf.uint16)
-    draws = tf.reshape(draws, [-1])[:count]
-    kept = draws >= tf.constant(threshold, tf.uint16)
-    scale = DRAWS / (DRAWS - threshold)
-    mask = tf.cast(kept, x.dtype) * scale
-    return x * tf.reshape(mask, tf.shape(x))
+
+    shape: Shape
+    mask: tf.Tensor | None
+    dropout_seed: tf.Tensor | None
+    compile_parts: bool = False
+
+    def run(self, part: Part, *arguments: tf.Tensor) -> tf.Tensor:
+        """What a part makes of its arguments, compiled or not."""
+        return compiled(part)(*arguments) if self.compile_parts else part(*arguments)
 
 
 class Piece(keras.layers.Layer):
@@ -97,8 +94,16 @@ class Dense(Piece):
 
     def apply(self, x: tf.Tensor) -> tf.Tensor:
         """(T, inputs) -> (T, outputs)."""
-        product = x @ self.compute(self.kernel)
-        return tf.nn.bias_add(product, self.compute(self.bias))
+        return tf.nn.bias_add(self.product(x), self.compute(self.bias))
+
+    def product(self, x: tf.Tensor) -> tf.Tensor:
+        """(T, inputs) -> (T, outputs), without the bias."""
+        return x @ self.compute(self.kernel)
+
+    def activate(self, x: tf.Tensor, rows: Rows) -> tf.Tensor:
+        """(T, inputs) -> (T, outputs), with the activation of the backbone behind it."""
+        part = activation_part(self.config.activation)
+        return rows.run(part, self.product(x), self.compute(self.bias))
 
 
 class LayerNorm(Piece):
@@ -110,15 +115,45 @@ class LayerNorm(Piece):
         self.scale = self.weight("scale", size)
         self.bias = self.weight("bias", size)
 
-    def apply(self, x: tf.Tensor) -> tf.Tensor:
+    def apply(self, x: tf.Tensor, rows: Rows) -> tf.Tensor:
         """(T, size) -> the same."""
-        centred = tf.cast(x, tf.float32)
-        centred -= tf.reduce_mean(centred, -1, keepdims=True)
-        variance = tf.reduce_mean(tf.square(centred), -1, keepdims=True)
-        epsilon = self.config.layer_norm_epsilon
-        y = centred * tf.math.rsqrt(variance + epsilon)
-        y = y * self.scale.value + self.bias.value
-        return tf.cast(y, self.compute_dtype)
+        part = norm_part(self.config.layer_norm_epsilon, self.compute_dtype)
+        return rows.run(part, x, self.scale.value, self.bias.value)
+
+
+def add_dense(
+    x: tf.Tensor,
+    dense: Dense,
+    y: tf.Tensor,
+    rows: Rows,
+    *,
+    rate: float,
+    site: int,
+    norm: LayerNorm | None = None,
+) -> tf.Tensor:
+    """x + dropout(dense(y)), and the norm of that where one is given.
+
+    Args:
+        x: (T, outputs).
+        dense: inputs to outputs.
+        y: (T, inputs).
+        rows: that are read.
+        rate: of the dropout.
+        site: of the dropout.
+        norm: over the outputs.
+    Returns:
+        (T, outputs).
+    """
+    product = dense.product(y)
+    arguments = [x, product, dense.compute(dense.bias)]
+    scale = None
+    if rows.dropout_seed is not None and rate:
+        scale = kept_scale(rate)
+        arguments.append(draw_kept(tf.shape(product), rate, rows.dropout_seed, site))
+    if norm is None:
+        return rows.run(sum_part(scale), *arguments)
+    part = sum_and_norm_part(scale, norm.config.layer_norm_epsilon, norm.compute_dtype)
+    return rows.run(part, norm.scale.value, norm.bias.value, *arguments)
 
 
 def given_inputs(inputs: Mapping[str, object]) -> Inputs:

@@ -20,7 +20,6 @@ from trainer.heads._classes.naming import naming_of
 from trainer.heads._classes.reader import LABEL, ClassReader, Encoding, inputs_of
 from trainer.heads._classes.settings import ClassifierSettings
 from trainer.heads._settings_checks import overflow_of
-from trainer.heads.contract import Tensors
 from trainer.lazy import keras, tf
 from trainer.settings.schema import DataSettings
 from trainer.sources import text_fields
@@ -121,18 +120,24 @@ class TextScores(Scores):
         """Of the backbone."""
         return self.backbone.config.family
 
-    def logits(self, outputs: Tensors, batch: Batch, seed: tf.Tensor | None) -> tf.Tensor:
-        """(E, C) float32, from the hidden state of the token that stands for each example."""
-        from trainer.backbones.layers import dropout
+    def place(self, batch: Batch) -> tf.Tensor:
+        """(E,) int32: the first token; where tokens see only those before, the last one."""
+        examples = batch.examples
+        if self.family.sequence_classifier.reads_last:
+            return examples.start + tf.maximum(examples.length - 1, 0)
+        return examples.start
 
-        hidden = self._before_output(_read_token(self, outputs, batch), seed)
-        dropped = dropout(hidden, self.dropout, seed, BEFORE_OUTPUT)
+    def logits(self, hidden: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
+        """(E, C) float32; see `Scores.logits`."""
+        from trainer.backbones.dropout import dropout
+
+        dropped = dropout(self._before_output(hidden, seed), self.dropout, seed, BEFORE_OUTPUT)
         return self.layers[-1](tf.cast(dropped, tf.float32))
 
     def _before_output(self, hidden: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
         """(E, H): what the head's own hidden layer or the pooler makes of the tokens."""
         from trainer.backbones.activations import ACTIVATIONS
-        from trainer.backbones.layers import dropout
+        from trainer.backbones.dropout import dropout
 
         shape = self.family.sequence_classifier
         if shape.hidden is None:
@@ -203,18 +208,6 @@ class TextScores(Scores):
             "id2label": {str(number): name for number, name in enumerate(labels)},
             "label2id": {name: number for number, name in enumerate(labels)},
         }
-
-
-def _read_token(scores: TextScores, outputs: Tensors, batch: Batch) -> tf.Tensor:
-    """(E, H), the hidden state of each example's first token.
-
-    Where tokens see only those before, it is that of the last one.
-    """
-    place = batch.examples.start
-    if scores.family.sequence_classifier.reads_last:
-        place += tf.maximum(batch.examples.length - 1, 0)
-    index = tf.stack([batch.examples.row, place], axis=1)
-    return tf.gather_nd(outputs["sequence_output"], index)
 
 
 def _make_layers(backbone: Backbone, outputs: int, seed: int) -> list[keras.layers.Layer]:

@@ -72,7 +72,7 @@ class Graph(Protocol):
         """The scores of a batch, (E, …) an example or (R, L, …) a token, in float32.
 
         Args:
-            outputs: of the backbone: `sequence_output` (R, L, H), …
+            outputs: of the backbone: `sequence_output` (R, L, H), …; see also `ReadsPlaces`.
             batch: of one shard.
             seed: (2,) int32, of the dropout masks; None: nothing is dropped.
         """
@@ -244,6 +244,27 @@ class Remarks(Protocol):
 
     def remark(self, answer: Mapping[str, object]) -> str:
         """What a text has that its answer, as `decode` gives it, suffers from; "" where nothing."""
+        ...
+
+
+@runtime_checkable
+class ReadsPlaces(Protocol):
+    """A graph that looks at some tokens only: the last layer computes no others.
+
+    Of the backbone's outputs its `logits` is given `place_output`, (M, H).
+    """
+
+    def places(self, batch: Batch) -> tf.Tensor:
+        """(M,) int32, where they stand among the R*L tokens of a batch."""
+        ...
+
+    def count_places(self, examples: int, weight: float) -> float:
+        """How many they are in a training step; those that fill up are not counted.
+
+        Args:
+            examples: of the step.
+            weight: of its first objective.
+        """
         ...
 
 

@@ -7,6 +7,7 @@ import math
 
 from trainer.backbones.config import BackboneConfig
 from trainer.console.timeline import Timeline
+from trainer.heads.contract import CountsOperations, Graph, ReadsPlaces
 from trainer.run.compiled_shapes import CompiledShapes
 from trainer.run.outcome import LaidOutStep, Outcome
 from trainer.run.run_state import RunState
@@ -20,22 +21,36 @@ class StepCost:
     Attributes:
         backbone: its sizes.
         frozen_embeddings, frozen_layers: what is not trained of it.
-        flops_per_weight: the head's, for each unit of the loss's weight.
+        graph: of the head.
     """
 
     backbone: BackboneConfig
     frozen_embeddings: bool
     frozen_layers: int
-    flops_per_weight: float
+    graph: Graph
 
-    def of_backbone(self, step: LaidOutStep) -> float:
-        """Operations of the backbone over a step's examples."""
-        return training_flops(
+    def of(self, step: LaidOutStep, weight: float) -> float:
+        """Operations over a step's examples.
+
+        Args:
+            step: where they stand.
+            weight: of the step's first objective.
+        """
+        graph = self.graph
+        places = None
+        if isinstance(graph, ReadsPlaces):
+            places = graph.count_places(len(step.lengths), weight)
+        of_backbone = training_flops(
             self.backbone,
             step.lengths,
             frozen_embeddings=self.frozen_embeddings,
             frozen_layers=self.frozen_layers,
+            places=places,
         )
+        if not isinstance(graph, CountsOperations):
+            return of_backbone
+        of_weight = graph.prediction_flops(self.backbone, frozen_embeddings=self.frozen_embeddings)
+        return of_backbone + weight * of_weight
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,12 +76,10 @@ class Meter:
             return
         input_wait_s = sum(row.input_wait_s for row in outcome.rows)
         self.timeline.move(input_wait_s, "input_wait_s")
-        weight = sum(row.weights[0] for row in outcome.rows)
-        state.model_flops += weight * self.cost.flops_per_weight
-        for step in outcome.laid_out:
+        for row, step in zip(outcome.rows, outcome.laid_out, strict=True):
             state.examples += len(step.lengths)
             state.real_tokens += int(step.lengths.sum())
-            state.model_flops += self.cost.of_backbone(step)
+            state.model_flops += self.cost.of(step, row.weights[0])
 
     def real_tokens_per_s(self, state: RunState) -> float:
         """Real tokens per second of training, the wait for them included."""

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from trainer.backbones.backbone import Backbone
 from trainer.data.batch import Batch
-from trainer.heads.contract import Calibrates, Calibration, Graph, Logits
+from trainer.heads.contract import Calibrates, Calibration, Graph, Logits, ReadsPlaces
 
 
 class Model(tf.Module):
@@ -34,7 +34,9 @@ class Model(tf.Module):
         if isinstance(self._graph, Calibrates):
             self._graph = self._graph.calibrated(calibration)
 
-    def logits(self, batch: Batch, *, seed: tf.Tensor | None = None) -> Logits:
+    def logits(
+        self, batch: Batch, *, seed: tf.Tensor | None = None, compile_parts: bool = False
+    ) -> Logits:
         """The head's logits in float32, for rows that may hold several examples: (E, …) an example,
         or (R, L, …) a token.
 
@@ -42,12 +44,18 @@ class Model(tf.Module):
             batch: of one shard.
             seed: (2,) int32, of this step, replica and micro-batch, where it is trained; None:
                 nothing is dropped.
+            compile_parts: have XLA compile what is no matrix product of the backbone.
         """
+        graph = self._graph
         outputs = self.backbone(
-            batch.rows.as_inputs(), training=seed is not None, dropout_seed=seed
+            batch.rows.as_inputs(),
+            places=graph.places(batch) if isinstance(graph, ReadsPlaces) else None,
+            training=seed is not None,
+            dropout_seed=seed,
+            compile_parts=compile_parts,
         )
         with tf.name_scope("head"):
-            return self._graph.logits(outputs, batch, seed)
+            return graph.logits(outputs, batch, seed)
 
     def results(self, batch: Batch) -> dict[str, tf.Tensor]:
         """What evaluation keeps of a batch: the head's `results` of the logits."""

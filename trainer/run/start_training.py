@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 
 from trainer.console.stopping import StoppedError
 from trainer.data.batching import Layout, TrainingPlan
-from trainer.heads.contract import CountsOperations
 from trainer.run.assembly import best_metric
 from trainer.run.checkpoints import Checkpoints
+from trainer.run.compiled_parts import compiles_parts
 from trainer.run.compiled_shapes import CompiledShapes
 from trainer.run.divergence import DivergenceCheck
 from trainer.run.evaluation import Evaluator
@@ -26,8 +26,15 @@ from trainer.run.run_state import RunState
 from trainer.run.schedule import make_schedule
 from trainer.run.step_calls import StepCalls
 from trainer.run.step_feed import StepFeed
-from trainer.run.step_layouts import planned_layouts, step_layout, total_steps
+from trainer.run.step_layouts import (
+    SHAPING_STEPS,
+    StepLayout,
+    planned_layouts,
+    step_layout,
+    total_steps,
+)
 from trainer.run.steps import make_train_call
+from trainer.run.throughput import training_flops
 from trainer.run.training import Training, TrainingInputs
 from trainer.run.workers import SHARED, agree, hosts
 
@@ -60,12 +67,15 @@ def start_training(inputs: TrainingInputs) -> Training:
     )
     raise_if_stopped = _stop_check(inputs)
     evaluate = _evaluate(inputs, due, evaluator, optimizer, raise_if_stopped)
-    step_feed = _step_feed(inputs, plan, steps)
+    layout = _step_layout(inputs, plan)
+    step_feed = StepFeed(inputs.train, plan, layout, steps, parts.stream)
     loop = Loop(
         state=state,
         steps=steps,
         steps_per_call=settings.steps_per_call,
-        calls=_step_calls(inputs, optimizer, step_feed),
+        calls=_step_calls(
+            inputs, optimizer, step_feed, _compiles_parts(inputs, plan, layout, steps)
+        ),
         step_feed=step_feed,
         check=_divergence_check(inputs, optimizer, checkpoints, logs),
         meter=meter,
@@ -115,17 +125,11 @@ def _resume(inputs: TrainingInputs, checkpoints: Checkpoints, steps: int) -> Run
 
 def _meter(inputs: TrainingInputs) -> Meter:
     config = inputs.parts.config
-    graph = inputs.model.graph
-    backbone = inputs.model.backbone.config
-    frozen_embeddings = config.backbone.freeze_embeddings
-    flops_per_weight = 0.0
-    if isinstance(graph, CountsOperations):
-        flops_per_weight = graph.prediction_flops(backbone, frozen_embeddings=frozen_embeddings)
     cost = StepCost(
-        backbone=backbone,
-        frozen_embeddings=frozen_embeddings,
+        backbone=inputs.model.backbone.config,
+        frozen_embeddings=config.backbone.freeze_embeddings,
         frozen_layers=config.backbone.freeze_layers,
-        flops_per_weight=flops_per_weight,
+        graph=inputs.model.graph,
     )
     planned = None
     if use_xla(config.train):
@@ -137,22 +141,15 @@ def _meter(inputs: TrainingInputs) -> Meter:
     return Meter(cost, shapes, inputs.timeline, config.train.global_batch_size)
 
 
-def _step_feed(inputs: TrainingInputs, plan: TrainingPlan, steps: int) -> StepFeed:
+def _step_layout(inputs: TrainingInputs, plan: TrainingPlan) -> StepLayout:
     config = inputs.parts.config
-    layout = step_layout(
+    return step_layout(
         config,
         inputs.train,
         plan,
         inputs.parts.examples,
         shards=_shards(inputs),
         static_shapes=use_xla(config.train),
-    )
-    return StepFeed(
-        store=inputs.train,
-        plan=plan,
-        layout=layout,
-        steps=steps,
-        stream=inputs.parts.stream,
     )
 
 
@@ -161,9 +158,25 @@ def _shards(inputs: TrainingInputs) -> int:
     return inputs.strategy.num_replicas_in_sync * inputs.parts.config.train.micro_batches
 
 
-def _step_calls(inputs: TrainingInputs, optimizer: Optimizer, step_feed: StepFeed) -> StepCalls:
+def _compiles_parts(
+    inputs: TrainingInputs, plan: TrainingPlan, layout: StepLayout, steps: int
+) -> bool:
+    """Whether XLA compiles parts of the steps, by what the first of them cost."""
+    shaping_steps = range(min(steps, SHAPING_STEPS))
+    layouts = [layout(inputs.train, plan.indices(step), step) for step in shaping_steps]
+    backbone = inputs.model.backbone.config
+    of_layouts = sum(training_flops(backbone, one.length[one.index >= 0]) for one in layouts)
+    flops = of_layouts / len(layouts) * steps
+    return compiles_parts(inputs.parts.config.train, flops, layouts)
+
+
+def _step_calls(
+    inputs: TrainingInputs, optimizer: Optimizer, step_feed: StepFeed, compile_parts: bool
+) -> StepCalls:
     settings = inputs.parts.config.train
-    train_call = make_train_call(inputs.strategy, inputs.model, optimizer, settings)
+    train_call = make_train_call(
+        inputs.strategy, inputs.model, optimizer, settings, compile_parts=compile_parts
+    )
 
     def batches(layouts: Iterator[Layout]) -> Iterator[Columns]:
         dataset = feed(

@@ -41,10 +41,18 @@ class StepGradients:
         model: that is trained.
         optimizer: of its weights.
         micro_batches: M, of one replica.
+        compile_parts: whether XLA compiles what is no matrix product of the backbone.
     """
 
-    def __init__(self, model: Model, optimizer: Optimizer, micro_batches: int) -> None:
+    def __init__(
+        self,
+        model: Model,
+        optimizer: Optimizer,
+        micro_batches: int,
+        compile_parts: bool = False,
+    ) -> None:
         self._model = model
+        self._compile_parts = compile_parts
         self._optimizer = optimizer
         self._micro_batches = micro_batches
         self._trained = list(optimizer.weights.values())
@@ -101,7 +109,7 @@ class StepGradients:
         self, batch: Batch, seed: tf.Tensor, weights: tf.Tensor
     ) -> tuple[list[tf.Tensor], tf.Tensor]:
         with tf.GradientTape() as tape:
-            logits = self._model.logits(batch, seed=seed)
+            logits = self._model.logits(batch, seed=seed, compile_parts=self._compile_parts)
             with tf.name_scope("loss"):
                 sums = self._stacked(self._model.graph.losses(logits, batch))
                 means = sums / tf.maximum(weights, SMALLEST_WEIGHT)  # over the global batch
@@ -122,6 +130,8 @@ def make_train_call(
     model: Model,
     optimizer: Optimizer,
     settings: TrainSettings,
+    *,
+    compile_parts: bool = False,
 ) -> Callable[..., tf.Tensor]:
     """The compiled function (iterator, steps, stop) -> (steps, 2 O + 3) float32.
 
@@ -133,8 +143,9 @@ def make_train_call(
         model: that is trained.
         optimizer: of its weights.
         settings: of the training.
+        compile_parts: whether XLA compiles what is no matrix product of the backbone.
     """
-    replica_step = _make_replica_step(strategy, model, optimizer, settings)
+    replica_step = _make_replica_step(strategy, model, optimizer, settings, compile_parts)
     width = StepRow.width(len(model.graph.objectives))
 
     @tf.function(reduce_retracing=True, autograph=False)
@@ -159,6 +170,7 @@ def _make_replica_step(
     model: Model,
     optimizer: Optimizer,
     settings: TrainSettings,
+    compile_parts: bool,
 ) -> Callable[[Columns, tf.Tensor], tf.Tensor]:
     """What each replica does of a step; the replicas meet twice.
 
@@ -167,7 +179,7 @@ def _make_replica_step(
     """
     # on a TPU all is compiled as one
     xla = use_xla(settings) and not on_tpu(strategy)
-    step_gradients = StepGradients(model, optimizer, settings.micro_batches)
+    step_gradients = StepGradients(model, optimizer, settings.micro_batches, compile_parts)
     gradients_of = Compiled(step_gradients.gradients, xla)
     if optimizer.has_kernels() and not use_xla(settings):
         update = Compiled(optimizer.apply_by_kernels, xla=False)

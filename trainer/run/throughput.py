@@ -23,6 +23,7 @@ def training_flops(
     *,
     frozen_embeddings: bool = False,
     frozen_layers: int = 0,
+    places: float | None = None,
 ) -> float:
     """Floating-point operations of the backbone's matrix products in one training step.
 
@@ -34,6 +35,7 @@ def training_flops(
         lengths: (n,) real tokens of each example of the step.
         frozen_embeddings: whether these are not trained.
         frozen_layers: how many of the lowest layers are not trained.
+        places: tokens that the head reads, so that the last layer computes no others; None: all.
     Source: Chowdhery et al. 2022, appendix B: 2 a multiply-add, norms and activations left out.
     """
     tokens = float(lengths.sum())
@@ -46,11 +48,18 @@ def training_flops(
     projection = 0.0
     if config.embedding_size != width:
         projection = 2 * tokens * config.embedding_size * width
-    forward = projection + config.layers * (weights + attention)
+    unread = 0.0  # what the last layer leaves out
+    if places is not None:
+        unread = 2 * (tokens - places) * (width * width + 2 * width * inner)
+    forward = projection + config.layers * (weights + attention) - unread
     trained_layers = config.layers - frozen_layers
     trained = trained_layers * 2 * (weights + attention)
+    if trained_layers > 0:
+        trained -= 2 * unread
     if not frozen_embeddings:
         below = 2 * projection + frozen_layers * (weights + 2 * attention)
+        if trained_layers == 0:
+            below -= unread
     elif trained_layers > 0:
         # the lowest query, key and value: no gradient of their input
         below = -6 * tokens * width * width

@@ -248,8 +248,12 @@ class TrainSettings(Section):
         "float32",
         description="of the matrix products; float16, for GPUs without bfloat16, scales the loss",
     )
-    xla: Literal["auto", "on", "off"] = Field(
-        "auto", description="compile the whole step; auto: on accelerators; the update always is"
+    xla: Literal["auto", "on", "parts", "off"] = Field(
+        "auto",
+        description=(
+            "compile the whole step, or the parts of it that multiply no matrices; auto: the whole"
+            " step on accelerators, the parts on a CPU where the run is long enough"
+        ),
     )
     optimizer: Literal["adamw", "adam", "sgd", "rmsprop", "adafactor"] = Field(
         "adamw", description="update rule"

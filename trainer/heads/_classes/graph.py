@@ -23,8 +23,17 @@ if TYPE_CHECKING:
 class Scores(Protocol):
     """What gives each label a score, above the backbone."""
 
-    def logits(self, outputs: Tensors, batch: Batch, seed: tf.Tensor | None) -> tf.Tensor:
-        """(E, C) float32; see `Graph.logits`."""
+    def place(self, batch: Batch) -> tf.Tensor:
+        """(E,) int32, within its row, the token that stands for each example."""
+        ...
+
+    def logits(self, hidden: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
+        """(E, C) float32.
+
+        Args:
+            hidden: (E, H), of those tokens.
+            seed: (2,) int32, of the dropout masks; None: nothing is dropped.
+        """
         ...
 
     def load_tensors(self, checkpoint: TaskHead) -> CarriedOver:
@@ -52,9 +61,18 @@ class ClassGraph(Graph):
     scores: Scores
     decision: Decision
 
+    def places(self, batch: Batch) -> tf.Tensor:
+        """(E,) int32, of the token that stands for each example."""
+        length = tf.shape(batch.rows.token_ids)[1]
+        return batch.examples.row * length + self.scores.place(batch)
+
+    def count_places(self, examples: int, weight: float) -> float:
+        """One an example."""
+        return examples
+
     def logits(self, outputs: Tensors, batch: Batch, seed: tf.Tensor | None) -> tf.Tensor:
         """(E, C) float32; see `Graph.logits`."""
-        return self.scores.logits(outputs, batch, seed)
+        return self.scores.logits(outputs["place_output"], seed)
 
     def weights(self, batch: Batch) -> dict[str, tf.Tensor]:
         """What the examples of a batch weigh together, () float32."""

@@ -11,7 +11,6 @@ from trainer.data.batch import Batch, Predicted
 from trainer.data.reader import TARGET
 from trainer.errors import ConfigError, WeightsError
 from trainer.heads._carried_over import CarriedOver
-from trainer.heads._language_model.prediction import Projection, hidden_at_places
 from trainer.lazy import tf
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from trainer.backbones.config import BackboneConfig
     from trainer.backbones.decoder import Decoder
     from trainer.backbones.huggingface import TaskHead
-    from trainer.heads.contract import Tensors
 
 
 def refuse_encoder(head: str, config: BackboneConfig, remedy: str) -> None:
@@ -40,18 +38,6 @@ def refuse_encoder(head: str, config: BackboneConfig, remedy: str) -> None:
 def as_decoder(backbone: Backbone) -> Decoder:
     """The backbone that `refuse_encoder` has let pass."""
     return cast("Decoder", backbone)
-
-
-def projection_of(backbone: Decoder, outputs: Tensors, batch: Batch) -> Projection:
-    """What makes the logits of the predicted places.
-
-    Args:
-        backbone: has the embeddings.
-        outputs: of the backbone.
-        batch: says the places.
-    """
-    hidden = hidden_at_places(outputs["sequence_output"], batch)
-    return Projection(hidden, backbone.word_embeddings(), bias=None)
 
 
 def with_predicted(batch: Batch) -> Batch:

@@ -33,12 +33,6 @@ def predicted_of(batch: Batch) -> Predicted:
     return batch.predicted
 
 
-def hidden_at_places(sequence_output: tf.Tensor, batch: Batch) -> tf.Tensor:
-    """(R, L, H) -> (M, H), of the predicted places."""
-    flat = tf.reshape(sequence_output, [-1, sequence_output.shape[-1]])
-    return tf.gather(flat, predicted_of(batch).place)
-
-
 def total_weight(batch: Batch) -> tf.Tensor:
     """() float32, how many tokens are predicted."""
     return tf.reduce_sum(predicted_of(batch).weight)

@@ -16,6 +16,7 @@ from trainer.heads._language_model import decoder
 from trainer.heads._language_model.prediction import (
     Projection,
     operations_of_prediction,
+    predicted_of,
     results_of_examples,
     total_loss,
     total_weight,
@@ -47,9 +48,18 @@ class WritingGraph(Graph):
     writer: Writer
     layers = ()
 
+    def places(self, batch: Batch) -> tf.Tensor:
+        """(M,) int32, where tokens are predicted."""
+        return predicted_of(batch).place
+
+    def count_places(self, examples: int, weight: float) -> float:
+        """The predicted tokens."""
+        return weight
+
     def logits(self, outputs: Tensors, batch: Batch, seed: tf.Tensor | None) -> Projection:
         """What makes the logits of the predicted places; nothing is dropped."""
-        return decoder.projection_of(self.backbone, outputs, batch)
+        embeddings = self.backbone.word_embeddings()
+        return Projection(outputs["place_output"], embeddings, bias=None)
 
     def weights(self, batch: Batch) -> dict[str, tf.Tensor]:
         """How many tokens are predicted."""

@@ -14,7 +14,6 @@ from trainer.data.reader import Vocabulary
 from trainer.heads._carried_over import CarriedOver
 from trainer.heads._language_model.prediction import (
     Projection,
-    hidden_at_places,
     operations_of_prediction,
     predicted_of,
     results_of_examples,
@@ -58,10 +57,18 @@ class MaskedGraph(Graph):
     top_k: int
     per_token = ("top_id", "top_score")
 
+    def places(self, batch: Batch) -> tf.Tensor:
+        """(M,) int32, where words are predicted."""
+        return predicted_of(batch).place
+
+    def count_places(self, examples: int, weight: float) -> float:
+        """The predicted words."""
+        return weight
+
     def logits(self, outputs: Tensors, batch: Batch, seed: tf.Tensor | None) -> Projection:
         """What makes the logits of the predicted places; nothing is dropped."""
-        hidden = hidden_at_places(outputs["sequence_output"], batch)
-        transformed = tf.cast(self.output.transform(hidden), self.backbone.compute_dtype)
+        hidden = self.output.transform(outputs["place_output"])
+        transformed = tf.cast(hidden, self.backbone.compute_dtype)
         return Projection(transformed, self.backbone.word_embeddings(), self.output.bias())
 
     def weights(self, batch: Batch) -> dict[str, tf.Tensor]:

@@ -11,7 +11,6 @@ from trainer.data.batch import Batch
 from trainer.heads._carried_over import CarriedOver
 from trainer.heads._classes.graph import Scores
 from trainer.heads._masked_output import MaskedOutput
-from trainer.heads.contract import Tensors
 from trainer.heads.prompt.encoding import ASKED
 from trainer.lazy import tf
 
@@ -34,11 +33,12 @@ class WordScores(Scores):
     output: MaskedOutput
     words: tuple[int, ...]
 
-    def logits(self, outputs: Tensors, batch: Batch, seed: tf.Tensor | None) -> tf.Tensor:
-        """(E, C) float32: of the labels' words alone, at each example's mask."""
-        place = _mask_place(batch)
-        index = tf.stack([batch.examples.row, place], axis=1)
-        hidden = tf.gather_nd(outputs["sequence_output"], index)  # (E, H)
+    def place(self, batch: Batch) -> tf.Tensor:
+        """(E,) int32: the mask."""
+        return _mask_place(batch)
+
+    def logits(self, hidden: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
+        """(E, C) float32: of the labels' words alone; nothing is dropped."""
         words = tf.constant(self.words)
         bias = tf.gather(self.output.bias(), words)
         embeddings = self.backbone.embeddings.word.value

@@ -75,7 +75,7 @@ class QuestionGraph(Graph):
             batch: of one shard.
             seed: of the dropout mask; None: nothing is dropped.
         """
-        from trainer.backbones.layers import dropout
+        from trainer.backbones.dropout import dropout
 
         hidden = dropout(outputs["sequence_output"], self.dropout, seed, FIRST_HEAD_SITE)
         hidden = tf.cast(hidden, tf.float32)

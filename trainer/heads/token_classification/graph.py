@@ -63,7 +63,7 @@ class TagGraph(Graph, Exchanges):
             batch: of one shard.
             seed: (2,) int32, of the dropout masks.
         """
-        from trainer.backbones.layers import dropout
+        from trainer.backbones.dropout import dropout
 
         hidden = dropout(outputs["sequence_output"], self.dropout, seed, FIRST_HEAD_SITE)
         return self.output(tf.cast(hidden, tf.float32))
