@@ -145,7 +145,7 @@ def test_a_run_that_is_killed_twice_ends_bit_for_bit_the_same(launcher, config, 
             (
                 "--train.early_stopping_patience=3",
                 "--train.evaluate_every_steps=9",
-                "--train.learning_rate=0.03",
+                "--train.learning_rate=0.2",
             ),
             id="early stop",
         ),

@@ -21,6 +21,7 @@ from trainer.backbones.layers import (
     Piece,
     Rows,
     add_dense,
+    at_places,
     checked_seed,
     given_inputs,
     known_shape,
@@ -106,8 +107,8 @@ class _Attention(Piece):
             site=site,
         )
         if places is not None:
-            x = tf.gather(x, places)
-            mixed = tf.gather(mixed, places)
+            x = at_places(x, places)
+            mixed = at_places(mixed, places)
         x = add_dense(
             x, self.output_dense, mixed, rows, rate=self.config.hidden_dropout, site=site + 1
         )

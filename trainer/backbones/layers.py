@@ -6,7 +6,7 @@ Matrix products run in the compute dtype; layer norms and softmax in float32.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import keras
@@ -154,6 +154,29 @@ def add_dense(
         return rows.run(sum_part(scale), *arguments)
     part = sum_and_norm_part(scale, norm.config.layer_norm_epsilon, norm.compute_dtype)
     return rows.run(part, norm.scale.value, norm.bias.value, *arguments)
+
+
+def at_places(x: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
+    """The vectors of some tokens.
+
+    Its gradient is a tensor. That of a gather is a list of rows, and TensorFlow warns where it
+    makes a large tensor of one.
+
+    Args:
+        x: (T, H).
+        places: (M,) int32, in [0, T).
+    Returns:
+        (M, H).
+    """
+
+    @tf.custom_gradient
+    def gather(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            return tf.math.unsorted_segment_sum(upstream, places, tf.shape(x)[0])
+
+        return tf.gather(x, places), gradient
+
+    return gather(x)
 
 
 def given_inputs(inputs: Mapping[str, object]) -> Inputs:
