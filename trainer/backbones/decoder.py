@@ -25,6 +25,7 @@ from trainer.backbones.layers import (
     checked_seed,
     given_inputs,
     known_shape,
+    look_up,
     look_up_positions,
 )
 
@@ -39,7 +40,7 @@ class _Embeddings(Piece):
 
     def apply(self, inputs: Inputs, seed: tf.Tensor | None) -> tf.Tensor:
         """(T, H), where T = B*S."""
-        x = tf.gather(self.word.value, inputs["token_ids"])  # (B, S, H)
+        x = look_up(self.word, inputs["token_ids"])  # (B, S, H)
         x += look_up_positions(self.position, inputs, self.config)
         x = tf.reshape(x, [-1, self.config.hidden_size])
         x = tf.cast(x, self.compute_dtype)

@@ -26,6 +26,7 @@ from trainer.backbones.layers import (
     checked_seed,
     given_inputs,
     known_shape,
+    look_up,
     look_up_positions,
 )
 
@@ -48,7 +49,7 @@ class _Embeddings(Piece):
     def apply(self, inputs: Inputs, rows: Rows) -> tf.Tensor:
         """(T, H), where T = B*S."""
         config = self.config
-        x = tf.gather(self.word.value, inputs["token_ids"])  # (B, S, E)
+        x = look_up(self.word, inputs["token_ids"])  # (B, S, E)
         x += look_up_positions(self.position, inputs, config)
         if self.segment is not None:
             x += _look_up_segments(self.segment, inputs)
@@ -64,7 +65,7 @@ def _look_up_segments(segment: keras.Variable, inputs: Inputs) -> tf.Tensor:
     """(B, S, E); (E,) where all tokens are of the first segment."""
     segment_types = segment.shape[0]
     if "segment_ids" in inputs and segment_types > 1:
-        return tf.gather(segment.value, inputs["segment_ids"])
+        return look_up(segment, inputs["segment_ids"])
     return segment.value[0]
 
 

@@ -215,6 +215,21 @@ def checked_seed(
     return dropout_seed if training else None
 
 
+def look_up(table: keras.Variable, ids: tf.Tensor) -> tf.Tensor:
+    """Rows of a table of embeddings.
+
+    It is read as a tensor: a variable that TensorFlow looks up itself is from then on copied
+    whenever all of it is read or assigned, as its update does.
+
+    Args:
+        table: (V, E).
+        ids: (...) int32, in [0, V).
+    Returns:
+        (..., E).
+    """
+    return tf.gather(tf.convert_to_tensor(table.value), ids)
+
+
 def look_up_positions(
     position: keras.Variable, inputs: Inputs, config: BackboneConfig
 ) -> tf.Tensor:
@@ -230,7 +245,7 @@ def look_up_positions(
         ValueError: more positions than the backbone has.
     """
     if "position_ids" in inputs:
-        return tf.gather(position.value, inputs["position_ids"] + config.first_position)
+        return look_up(position, inputs["position_ids"] + config.first_position)
     tokens = inputs["token_ids"]
     width = tokens.shape[1]
     if width is not None and width > config.max_positions:

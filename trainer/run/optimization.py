@@ -11,6 +11,7 @@ and it saves the seconds that XLA takes before the first step.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
@@ -18,6 +19,7 @@ import tensorflow as tf
 from trainer.run.loss_scale import LossScale
 from trainer.run.replica_copies import local, new_variable
 from trainer.run.schedule import Schedule
+from trainer.run.touched_rows import RowGradient, TouchedRows, may_be_sparse, tensor_of
 from trainer.run.update_rules import OPTIMIZERS, WeightStep
 from trainer.settings.schema import TrainSettings
 
@@ -40,6 +42,7 @@ class Optimizer:
         slots: what the rule remembers of each weight, by its name.
         averages: the moving average of each weight, where ema_decay is set.
         scaling: of the loss, where float16 needs it.
+        touched: the rows of large embeddings that ever had a gradient, by the weight's name.
     """
 
     def __init__(
@@ -53,6 +56,11 @@ class Optimizer:
         self.slots = {name: self._new_slots(name) for name in self.weights}
         self.averages = self._new_averages() if settings.ema_decay else {}
         self.scaling = LossScale() if settings.precision == "mixed_float16" else None
+        self.touched = self._new_touched() if self.has_kernels() else {}
+        update_rows = functools.partial(self.rule.update, settings)
+        self._move_rows = update_rows
+        if settings.xla != "off":
+            self._move_rows = tf.function(update_rows, jit_compile=True, autograph=False)
 
     def _new_slots(self, name: str) -> dict[str, tf.Variable]:
         weight = self.weights[name]
@@ -65,6 +73,13 @@ class Optimizer:
         return {
             name: new_variable(weight.read_value(), f"{name}/average")
             for name, weight in self.weights.items()
+        }
+
+    def _new_touched(self) -> dict[str, TouchedRows]:
+        return {
+            name: TouchedRows(weight.shape[0], f"{name}/touched")
+            for name, weight in self.weights.items()
+            if may_be_sparse(weight.shape)
         }
 
     def variables(self) -> dict[str, tf.Variable]:
@@ -117,11 +132,16 @@ class Optimizer:
         """Whether `apply_by_kernels` may be called: a kernel cannot leave an update out."""
         return self.rule.kernel is not None and self.scaling is None
 
-    def apply_by_kernels(self, gradients: Sequence[tf.Tensor]) -> tf.Tensor:
+    def note_touched_rows(self) -> None:
+        """Finds out of which rows the slots remember something, once they have been restored."""
+        for name, touched in self.touched.items():
+            touched.note({slot: local(own) for slot, own in self.slots[name].items()})
+
+    def apply_by_kernels(self, gradients: Sequence[tf.Tensor | tf.IndexedSlices]) -> tf.Tensor:
         """As `apply`, to rounding, by one operation a weight.
 
         Args:
-            gradients: as for `apply`.
+            gradients: as for `apply`; that of an embedding in `touched` may be of some rows.
         Returns:
             As `apply`.
         Raises:
@@ -129,17 +149,27 @@ class Optimizer:
         """
         if self.rule.kernel is None or not self.has_kernels():
             raise ValueError(f"expected an optimizer with kernels. Received {self.settings!r}")
-        norm, factor = self._norm_and_factor(gradients)
+        by_name: dict[str, tf.Tensor | RowGradient] = {}
+        for name, gradient in zip(self.weights, gradients, strict=True):
+            is_rows = isinstance(gradient, tf.IndexedSlices)
+            by_name[name] = self.touched[name].gradient(gradient) if is_rows else gradient
+        norm, factor = self._norm_and_factor([tensor_of(own) for own in by_name.values()])
         step = local(self.step)
         rate = self.schedule(step.read_value())
-        move = self.rule.kernel(self.settings, rate, self._count_of_updates())
+        count = self._count_of_updates()
+        move = self.rule.kernel(self.settings, rate, count)
         kept_of_decayed = 1 - rate * self.settings.weight_decay
-        for name, gradient in zip(self.weights, gradients, strict=True):
+        for name, gradient in by_name.items():
             weight = local(self.weights[name])
-            if self._decays(weight):
-                weight.assign(weight.read_value() * kept_of_decayed)
             slots = {slot: local(variable) for slot, variable in self.slots[name].items()}
-            move(weight, gradient * factor, slots)
+            kept = kept_of_decayed if self._decays(weight) else None
+            if isinstance(gradient, RowGradient):
+                row_step = WeightStep(gradient.values * factor, rate, count)
+                gradient.move(weight, slots, row_step, self._move_rows, kept)
+            else:
+                if kept is not None:
+                    weight.assign(weight.read_value() * kept)
+                move(weight, gradient * factor, slots)
             if decay := self.settings.ema_decay:
                 average = local(self.averages[name])
                 distance = weight.read_value() - average.read_value()

@@ -52,6 +52,7 @@ def start_training(inputs: TrainingInputs) -> Training:
     optimizer = _optimizer(inputs, steps)
     checkpoints = _checkpoints(inputs, optimizer)
     state = _resume(inputs, checkpoints, steps)
+    optimizer.note_touched_rows()
     logs = open_metric_logs(inputs.job, state, checkpoints)
     inputs.job.copy_files()
     evaluator = Evaluator(parts.config, inputs.strategy, inputs.model, parts.head)

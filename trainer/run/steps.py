@@ -26,6 +26,7 @@ from trainer.run.replica_calls import (
     use_xla,
 )
 from trainer.run.replica_copies import local
+from trainer.run.touched_rows import may_be_sparse
 from trainer.settings.schema import TrainSettings
 
 SMALLEST_WEIGHT = 1e-12  # of a step in which nothing is learnt
@@ -42,6 +43,7 @@ class StepGradients:
         optimizer: of its weights.
         micro_batches: M, of one replica.
         compile_parts: whether XLA compiles what is no matrix product of the backbone.
+        keep_lookups: whether the gradients of large embeddings stay lists of rows.
     """
 
     def __init__(
@@ -49,9 +51,12 @@ class StepGradients:
         model: Model,
         optimizer: Optimizer,
         micro_batches: int,
+        *,
         compile_parts: bool = False,
+        keep_lookups: bool = False,
     ) -> None:
         self._model = model
+        self._keep_lookups = keep_lookups
         self._compile_parts = compile_parts
         self._optimizer = optimizer
         self._micro_batches = micro_batches
@@ -118,11 +123,22 @@ class StepGradients:
         gradients = tape.gradient(scaled, self._trained, unconnected_gradients="zero")
         # An embedding's gradient is a list of rows, of which a token has as many as it occurs:
         # dense, they are one.
-        dense = [tf.cast(tf.convert_to_tensor(gradient), tf.float32) for gradient in gradients]
-        return dense, sums
+        pairs = zip(self._trained, gradients, strict=True)
+        return [
+            gradient if self._stays_sparse(weight, gradient) else _dense(gradient)
+            for weight, gradient in pairs
+        ], sums
+
+    def _stays_sparse(self, weight: tf.Variable, gradient: tf.Tensor | tf.IndexedSlices) -> bool:
+        is_lookup = isinstance(gradient, tf.IndexedSlices)
+        return self._keep_lookups and is_lookup and may_be_sparse(weight.shape)
 
     def _stacked(self, by_objective: Mapping[str, tf.Tensor]) -> tf.Tensor:
         return tf.stack([by_objective[name] for name in self._model.graph.objectives])
+
+
+def _dense(gradient: tf.Tensor | tf.IndexedSlices) -> tf.Tensor:
+    return tf.cast(tf.convert_to_tensor(gradient), tf.float32)
 
 
 def make_train_call(
@@ -179,9 +195,17 @@ def _make_replica_step(
     """
     # on a TPU all is compiled as one
     xla = use_xla(settings) and not on_tpu(strategy)
-    step_gradients = StepGradients(model, optimizer, settings.micro_batches, compile_parts)
+    by_kernels = optimizer.has_kernels() and not use_xla(settings)
+    replicas = strategy.num_replicas_in_sync
+    step_gradients = StepGradients(
+        model,
+        optimizer,
+        settings.micro_batches,
+        compile_parts=compile_parts,
+        keep_lookups=by_kernels and replicas == settings.micro_batches == 1,
+    )
     gradients_of = Compiled(step_gradients.gradients, xla)
-    if optimizer.has_kernels() and not use_xla(settings):
+    if by_kernels:
         update = Compiled(optimizer.apply_by_kernels, xla=False)
     else:
         # Uncompiled, it would move every weight and slot through memory a dozen times.
@@ -197,7 +221,8 @@ def _make_replica_step(
         stops = total[-1:]
         replica = tf.convert_to_tensor(context.replica_id_in_sync_group)
         gradients, sums = gradients_of(columns, seed, replica, weights)
-        *gradients, sums = context.all_reduce("SUM", [*gradients, sums])
+        if replicas > 1:
+            *gradients, sums = context.all_reduce("SUM", [*gradients, sums])
         norm = update(gradients)
         return tf.concat([sums, weights, [norm], stops], 0)
 

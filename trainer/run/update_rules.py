@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -22,8 +23,7 @@ Slots = dict[str, tf.Tensor]  # what is remembered of a weight, by name
 Kernel = Callable[[tf.Variable, tf.Tensor, dict[str, tf.Variable]], None]
 
 
-@dataclasses.dataclass(frozen=True)
-class WeightStep:
+class WeightStep(NamedTuple):
     """What one update of a weight is made of, beside its value.
 
     Attributes:

@@ -41,7 +41,7 @@ class WordScores(Scores):
         """(E, C) float32: of the labels' words alone; nothing is dropped."""
         words = tf.constant(self.words)
         bias = tf.gather(self.output.bias(), words)
-        embeddings = self.backbone.embeddings.word.value
+        embeddings = tf.convert_to_tensor(self.backbone.embeddings.word.value)
         of_words = tf.gather(embeddings, words)  # (C, E)
         transformed = self.output.transform(hidden)
         return tf.matmul(transformed, of_words, transpose_b=True) + bias
