@@ -162,12 +162,12 @@ class Optimizer:
         for name, gradient in by_name.items():
             weight = local(self.weights[name])
             slots = {slot: local(variable) for slot, variable in self.slots[name].items()}
-            kept = kept_of_decayed if self._decays(weight) else None
+            kept = kept_of_decayed if self._decays(weight) else tf.ones(())
             if isinstance(gradient, RowGradient):
                 row_step = WeightStep(gradient.values * factor, rate, count)
                 gradient.move(weight, slots, row_step, self._move_rows, kept)
             else:
-                if kept is not None:
+                if self._decays(weight):
                     weight.assign(weight.read_value() * kept)
                 move(weight, gradient * factor, slots)
             if decay := self.settings.ema_decay:

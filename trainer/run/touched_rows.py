@@ -38,7 +38,7 @@ class RowGradient(NamedTuple):
         slots: Mapping[str, tf.Variable],
         step: WeightStep,
         update: RowUpdate,
-        kept: tf.Tensor | None,
+        kept: tf.Tensor,
     ) -> None:
         """Updates these rows of a weight and of its slots.
 
@@ -47,24 +47,19 @@ class RowGradient(NamedTuple):
             slots: what the optimizer remembers of it, (V, E) each.
             step: whose gradient is that of the rows, clipped.
             update: of an optimizer.
-            kept: () float32, what decay leaves of the whole weight; None: it does not decay.
+            kept: () float32, what decay leaves of the whole weight.
         """
         count = tf.size(self.rows)
         missing = tf.shape(self.values)[0] - count
         padded = tf.pad(self.rows, [[0, missing]])  # what is computed of row 0 there is left out
         old_slots = {slot: tf.gather(own, padded) for slot, own in slots.items()}
-        old_rows = tf.gather(weight.read_value(), padded)
-        if kept is not None:
-            old_rows *= kept
+        # One pass, whose product is changed in place. A variable that is scattered into would be
+        # copied whenever all of it is read, as at every step.
+        decayed = weight.read_value() * kept
+        old_rows = tf.gather(weight.read_value(), padded) * kept
         change, new_slots = update(step, old_rows, old_slots)
-        if kept is None:
-            weight.scatter_sub(tf.IndexedSlices(change[:count], self.rows))
-        else:
-            # The product is changed in place. A variable that is scattered into would be copied
-            # whenever all of it is read.
-            rows = tf.cast(self.rows, tf.int32)
-            decayed = weight.read_value() * kept
-            weight.assign(tf.raw_ops.InplaceSub(x=decayed, i=rows, v=change[:count]))
+        rows = tf.cast(self.rows, tf.int32)
+        weight.assign(tf.raw_ops.InplaceSub(x=decayed, i=rows, v=change[:count]))
         for slot, own in slots.items():
             own.scatter_update(tf.IndexedSlices(new_slots[slot][:count], self.rows))
 
