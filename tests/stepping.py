@@ -231,13 +231,7 @@ class Setup:
             self.optimizer = Optimizer(
                 self.settings, make_schedule(self.settings, 100), self.model.trainable()
             )
-        self.train_call = make_train_call(
-            self.strategy,
-            self.model,
-            self.optimizer,
-            self.settings,
-            compile_parts=self.settings.xla == "parts",
-        )
+        self.train_call = make_train_call(self.strategy, self.model, self.optimizer, self.settings)
         self.results_call = make_results_call(self.strategy, self.model, xla=False)
         self.variables = {**self.model.weights, **self.optimizer.variables()}
         self.first = {name: variable.numpy() for name, variable in self.variables.items()}

@@ -1,4 +1,4 @@
-"""Rows of an embedding without a gradient cost nothing: the weights are those of the dense update."""
+"""Rows without a gradient cost nothing: the weights are those of the dense update."""
 
 import numpy as np
 import pytest

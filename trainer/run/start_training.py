@@ -8,7 +8,6 @@ from trainer.console.stopping import StoppedError
 from trainer.data.batching import Layout, TrainingPlan
 from trainer.run.assembly import best_metric
 from trainer.run.checkpoints import Checkpoints
-from trainer.run.compiled_parts import compiles_parts
 from trainer.run.compiled_shapes import CompiledShapes
 from trainer.run.divergence import DivergenceCheck
 from trainer.run.evaluation import Evaluator
@@ -27,14 +26,12 @@ from trainer.run.schedule import make_schedule
 from trainer.run.step_calls import StepCalls
 from trainer.run.step_feed import StepFeed
 from trainer.run.step_layouts import (
-    SHAPING_STEPS,
     StepLayout,
     planned_layouts,
     step_layout,
     total_steps,
 )
 from trainer.run.steps import make_train_call
-from trainer.run.throughput import training_flops
 from trainer.run.training import Training, TrainingInputs
 from trainer.run.workers import SHARED, agree, hosts
 
@@ -74,9 +71,7 @@ def start_training(inputs: TrainingInputs) -> Training:
         state=state,
         steps=steps,
         steps_per_call=settings.steps_per_call,
-        calls=_step_calls(
-            inputs, optimizer, step_feed, _compiles_parts(inputs, plan, layout, steps)
-        ),
+        calls=_step_calls(inputs, optimizer, step_feed),
         step_feed=step_feed,
         check=_divergence_check(inputs, optimizer, checkpoints, logs),
         meter=meter,
@@ -159,25 +154,9 @@ def _shards(inputs: TrainingInputs) -> int:
     return inputs.strategy.num_replicas_in_sync * inputs.parts.config.train.micro_batches
 
 
-def _compiles_parts(
-    inputs: TrainingInputs, plan: TrainingPlan, layout: StepLayout, steps: int
-) -> bool:
-    """Whether XLA compiles parts of the steps, by what the first of them cost."""
-    shaping_steps = range(min(steps, SHAPING_STEPS))
-    layouts = [layout(inputs.train, plan.indices(step), step) for step in shaping_steps]
-    backbone = inputs.model.backbone.config
-    of_layouts = sum(training_flops(backbone, one.length[one.index >= 0]) for one in layouts)
-    flops = of_layouts / len(layouts) * steps
-    return compiles_parts(inputs.parts.config.train, flops, layouts)
-
-
-def _step_calls(
-    inputs: TrainingInputs, optimizer: Optimizer, step_feed: StepFeed, compile_parts: bool
-) -> StepCalls:
+def _step_calls(inputs: TrainingInputs, optimizer: Optimizer, step_feed: StepFeed) -> StepCalls:
     settings = inputs.parts.config.train
-    train_call = make_train_call(
-        inputs.strategy, inputs.model, optimizer, settings, compile_parts=compile_parts
-    )
+    train_call = make_train_call(inputs.strategy, inputs.model, optimizer, settings)
 
     def batches(layouts: Iterator[Layout]) -> Iterator[Columns]:
         dataset = feed(

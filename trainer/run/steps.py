@@ -146,8 +146,6 @@ def make_train_call(
     model: Model,
     optimizer: Optimizer,
     settings: TrainSettings,
-    *,
-    compile_parts: bool = False,
 ) -> Callable[..., tf.Tensor]:
     """The compiled function (iterator, steps, stop) -> (steps, 2 O + 3) float32.
 
@@ -159,9 +157,8 @@ def make_train_call(
         model: that is trained.
         optimizer: of its weights.
         settings: of the training.
-        compile_parts: whether XLA compiles what is no matrix product of the backbone.
     """
-    replica_step = _make_replica_step(strategy, model, optimizer, settings, compile_parts)
+    replica_step = _make_replica_step(strategy, model, optimizer, settings)
     width = StepRow.width(len(model.graph.objectives))
 
     @tf.function(reduce_retracing=True, autograph=False)
@@ -186,7 +183,6 @@ def _make_replica_step(
     model: Model,
     optimizer: Optimizer,
     settings: TrainSettings,
-    compile_parts: bool,
 ) -> Callable[[Columns, tf.Tensor], tf.Tensor]:
     """What each replica does of a step; the replicas meet twice.
 
@@ -201,7 +197,7 @@ def _make_replica_step(
         model,
         optimizer,
         settings.micro_batches,
-        compile_parts=compile_parts,
+        compile_parts=settings.xla == "parts" and not use_xla(settings),
         keep_lookups=by_kernels and replicas == settings.micro_batches == 1,
     )
     gradients_of = Compiled(step_gradients.gradients, xla)

@@ -252,7 +252,7 @@ class TrainSettings(Section):
         "auto",
         description=(
             "compile the whole step, or the parts of it that multiply no matrices; auto: the whole"
-            " step on accelerators, the parts on a CPU where the run is long enough"
+            " step on accelerators, nothing on a CPU"
         ),
     )
     optimizer: Literal["adamw", "adam", "sgd", "rmsprop", "adafactor"] = Field(
