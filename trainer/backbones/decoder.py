@@ -38,13 +38,13 @@ class _Embeddings(Piece):
         self.word = self.weight("word", self.config.vocabulary_size, hidden)
         self.position = self.weight("position", self.config.max_positions, hidden)
 
-    def apply(self, inputs: Inputs, seed: tf.Tensor | None) -> tf.Tensor:
+    def apply(self, inputs: Inputs, rows: Rows) -> tf.Tensor:
         """(T, H), where T = B*S."""
         x = look_up(self.word, inputs["token_ids"])  # (B, S, H)
         x += look_up_positions(self.position, inputs, self.config)
         x = tf.reshape(x, [-1, self.config.hidden_size])
         x = tf.cast(x, self.compute_dtype)
-        return dropout(x, self.config.input_dropout, seed, 0)
+        return dropout(x, self.config.input_dropout, rows.dropout_seed, 0)
 
 
 class _Attention(Piece):
@@ -213,7 +213,7 @@ class Decoder(Backbone):
         With places the last output is theirs, (M, H).
         """
         with tf.name_scope("embeddings"):
-            x = self.embeddings.apply(inputs, rows.dropout_seed)
+            x = self.embeddings.apply(inputs, rows)
         states = [x]
         attentions = []
         cache: list[tf.Tensor] = []
@@ -266,7 +266,7 @@ class Decoder(Backbone):
             "token_ids": token_ids[:, None],
             "position_ids": position_ids[:, None],
         }
-        x = self.embeddings.apply(inputs, None)
+        x = self.embeddings.apply(inputs, rows)
         filled: list[tf.Tensor] = []
         for layer, block in enumerate(self.blocks):
             attention = block.attention

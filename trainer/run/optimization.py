@@ -76,6 +76,8 @@ class Optimizer:
         }
 
     def _new_touched(self) -> dict[str, TouchedRows]:
+        if tf.config.list_logical_devices("GPU"):
+            return {}  # where it was never tried
         return {
             name: TouchedRows(weight.shape[0], f"{name}/touched")
             for name, weight in self.weights.items()
@@ -162,13 +164,13 @@ class Optimizer:
         for name, gradient in by_name.items():
             weight = local(self.weights[name])
             slots = {slot: local(variable) for slot, variable in self.slots[name].items()}
-            kept = kept_of_decayed if self._decays(weight) else tf.ones(())
             if isinstance(gradient, RowGradient):
+                kept = kept_of_decayed if self._decays(weight) else tf.ones(())
                 row_step = WeightStep(gradient.values * factor, rate, count)
                 gradient.move(weight, slots, row_step, self._move_rows, kept)
             else:
                 if self._decays(weight):
-                    weight.assign(weight.read_value() * kept)
+                    weight.assign(weight.read_value() * kept_of_decayed)
                 move(weight, gradient * factor, slots)
             if decay := self.settings.ema_decay:
                 average = local(self.averages[name])

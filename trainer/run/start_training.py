@@ -26,7 +26,6 @@ from trainer.run.schedule import make_schedule
 from trainer.run.step_calls import StepCalls
 from trainer.run.step_feed import StepFeed
 from trainer.run.step_layouts import (
-    StepLayout,
     planned_layouts,
     step_layout,
     total_steps,
@@ -48,8 +47,7 @@ def start_training(inputs: TrainingInputs) -> Training:
     steps = total_steps(settings, plan)
     optimizer = _optimizer(inputs, steps)
     checkpoints = _checkpoints(inputs, optimizer)
-    state = _resume(inputs, checkpoints, steps)
-    optimizer.note_touched_rows()
+    state = _resume(inputs, checkpoints, optimizer, steps)
     logs = open_metric_logs(inputs.job, state, checkpoints)
     inputs.job.copy_files()
     evaluator = Evaluator(parts.config, inputs.strategy, inputs.model, parts.head)
@@ -65,8 +63,7 @@ def start_training(inputs: TrainingInputs) -> Training:
     )
     raise_if_stopped = _stop_check(inputs)
     evaluate = _evaluate(inputs, due, evaluator, optimizer, raise_if_stopped)
-    layout = _step_layout(inputs, plan)
-    step_feed = StepFeed(inputs.train, plan, layout, steps, parts.stream)
+    step_feed = _step_feed(inputs, plan, steps)
     loop = Loop(
         state=state,
         steps=steps,
@@ -104,13 +101,16 @@ def _checkpoints(inputs: TrainingInputs, optimizer: Optimizer) -> Checkpoints:
     )
 
 
-def _resume(inputs: TrainingInputs, checkpoints: Checkpoints, steps: int) -> RunState:
+def _resume(
+    inputs: TrainingInputs, checkpoints: Checkpoints, optimizer: Optimizer, steps: int
+) -> RunState:
     """The state of the newest intact checkpoint, whose weights are restored, or a new one."""
     state = checkpoints.restore_latest()
     step = state.step if state else 0
     agree(inputs.strategy, "the step to go on from", str(step), SHARED)
     if state is None:
         return RunState()
+    optimizer.note_touched_rows()
     stream = inputs.parts.stream
     if stream is not None and state.stream is not None:
         stream.go_on(state.stream)
@@ -137,15 +137,22 @@ def _meter(inputs: TrainingInputs) -> Meter:
     return Meter(cost, shapes, inputs.timeline, config.train.global_batch_size)
 
 
-def _step_layout(inputs: TrainingInputs, plan: TrainingPlan) -> StepLayout:
+def _step_feed(inputs: TrainingInputs, plan: TrainingPlan, steps: int) -> StepFeed:
     config = inputs.parts.config
-    return step_layout(
+    layout = step_layout(
         config,
         inputs.train,
         plan,
         inputs.parts.examples,
         shards=_shards(inputs),
         static_shapes=use_xla(config.train),
+    )
+    return StepFeed(
+        store=inputs.train,
+        plan=plan,
+        layout=layout,
+        steps=steps,
+        stream=inputs.parts.stream,
     )
 
 

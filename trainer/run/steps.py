@@ -26,7 +26,6 @@ from trainer.run.replica_calls import (
     use_xla,
 )
 from trainer.run.replica_copies import local
-from trainer.run.touched_rows import may_be_sparse
 from trainer.settings.schema import TrainSettings
 
 SMALLEST_WEIGHT = 1e-12  # of a step in which nothing is learnt
@@ -43,7 +42,7 @@ class StepGradients:
         optimizer: of its weights.
         micro_batches: M, of one replica.
         compile_parts: whether XLA compiles what is no matrix product of the backbone.
-        keep_lookups: whether the gradients of large embeddings stay lists of rows.
+        keep_lookups: whether gradients stay lists of rows where the optimizer takes them so.
     """
 
     def __init__(
@@ -123,15 +122,9 @@ class StepGradients:
         gradients = tape.gradient(scaled, self._trained, unconnected_gradients="zero")
         # An embedding's gradient is a list of rows, of which a token has as many as it occurs:
         # dense, they are one.
-        pairs = zip(self._trained, gradients, strict=True)
-        return [
-            gradient if self._stays_sparse(weight, gradient) else _dense(gradient)
-            for weight, gradient in pairs
-        ], sums
-
-    def _stays_sparse(self, weight: tf.Variable, gradient: tf.Tensor | tf.IndexedSlices) -> bool:
-        is_lookup = isinstance(gradient, tf.IndexedSlices)
-        return self._keep_lookups and is_lookup and may_be_sparse(weight.shape)
+        sparse = self._optimizer.touched if self._keep_lookups else {}
+        pairs = zip(self._optimizer.weights, gradients, strict=True)
+        return [own if name in sparse else _dense(own) for name, own in pairs], sums
 
     def _stacked(self, by_objective: Mapping[str, tf.Tensor]) -> tf.Tensor:
         return tf.stack([by_objective[name] for name in self._model.graph.objectives])
@@ -193,13 +186,8 @@ def _make_replica_step(
     xla = use_xla(settings) and not on_tpu(strategy)
     by_kernels = optimizer.has_kernels() and not use_xla(settings)
     replicas = strategy.num_replicas_in_sync
-    step_gradients = StepGradients(
-        model,
-        optimizer,
-        settings.micro_batches,
-        compile_parts=settings.xla == "parts" and not use_xla(settings),
-        keep_lookups=by_kernels and replicas == settings.micro_batches == 1,
-    )
+    keep_lookups = by_kernels and replicas == settings.micro_batches == 1
+    step_gradients = _step_gradients(model, optimizer, settings, keep_lookups=keep_lookups)
     gradients_of = Compiled(step_gradients.gradients, xla)
     if by_kernels:
         update = Compiled(optimizer.apply_by_kernels, xla=False)
@@ -223,6 +211,18 @@ def _make_replica_step(
         return tf.concat([sums, weights, [norm], stops], 0)
 
     return replica_step
+
+
+def _step_gradients(
+    model: Model, optimizer: Optimizer, settings: TrainSettings, *, keep_lookups: bool
+) -> StepGradients:
+    return StepGradients(
+        model,
+        optimizer,
+        settings.micro_batches,
+        compile_parts=settings.xla == "parts" and not use_xla(settings),
+        keep_lookups=keep_lookups,
+    )
 
 
 def _next_and_wait(iterator: Iterator[Any], after: tf.Tensor) -> tuple[Columns, tf.Tensor]:

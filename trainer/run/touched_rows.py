@@ -55,8 +55,9 @@ class RowGradient(NamedTuple):
         old_slots = {slot: tf.gather(own, padded) for slot, own in slots.items()}
         # One pass, whose product is changed in place. A variable that is scattered into would be
         # copied whenever all of it is read, as at every step.
-        decayed = weight.read_value() * kept
-        old_rows = tf.gather(weight.read_value(), padded) * kept
+        old = weight.read_value()
+        decayed = old * kept
+        old_rows = tf.gather(old, padded) * kept
         change, new_slots = update(step, old_rows, old_slots)
         rows = tf.cast(self.rows, tf.int32)
         weight.assign(tf.raw_ops.InplaceSub(x=decayed, i=rows, v=change[:count]))

@@ -252,7 +252,7 @@ class TrainSettings(Section):
         "auto",
         description=(
             "compile the whole step, or the parts of it that multiply no matrices; auto: the whole"
-            " step on accelerators, nothing on a CPU"
+            " step on accelerators, on a CPU the update alone"
         ),
     )
     optimizer: Literal["adamw", "adam", "sgd", "rmsprop", "adafactor"] = Field(

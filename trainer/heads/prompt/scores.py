@@ -35,14 +35,23 @@ class WordScores(Scores):
 
     def place(self, batch: Batch) -> tf.Tensor:
         """(E,) int32: the mask."""
-        return _mask_place(batch)
+        examples = batch.examples
+        asked = tf.gather(batch.own[ASKED], examples.row)  # (E, L)
+        length = tf.shape(asked)[1]
+        place = tf.range(length)[None, :]
+        start = examples.start[:, None]
+        end = start + examples.length[:, None]
+        is_own = (place >= start) & (place < end)
+        own_asked = tf.where(is_own, asked, 0)
+        return tf.argmax(own_asked, axis=1, output_type=tf.int32)
 
     def logits(self, hidden: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
         """(E, C) float32: of the labels' words alone; nothing is dropped."""
+        from trainer.backbones.layers import look_up
+
         words = tf.constant(self.words)
         bias = tf.gather(self.output.bias(), words)
-        embeddings = tf.convert_to_tensor(self.backbone.embeddings.word.value)
-        of_words = tf.gather(embeddings, words)  # (C, E)
+        of_words = look_up(self.backbone.embeddings.word, words)  # (C, E)
         transformed = self.output.transform(hidden)
         return tf.matmul(transformed, of_words, transpose_b=True) + bias
 
@@ -53,16 +62,3 @@ class WordScores(Scores):
     def save_tensors(self) -> tuple[dict[str, np.ndarray], dict[str, object]]:
         """The masked language model that it is; the pattern has no place there."""
         return self.output.save()
-
-
-def _mask_place(batch: Batch) -> tf.Tensor:
-    """(E,) int32, where in its row the mask of each example stands."""
-    examples = batch.examples
-    asked = tf.gather(batch.own[ASKED], examples.row)  # (E, L)
-    length = tf.shape(asked)[1]
-    place = tf.range(length)[None, :]
-    start = examples.start[:, None]
-    end = start + examples.length[:, None]
-    is_own = (place >= start) & (place < end)
-    own_asked = tf.where(is_own, asked, 0)
-    return tf.argmax(own_asked, axis=1, output_type=tf.int32)
