@@ -195,7 +195,15 @@ class Setup:
     """A model under a strategy with its compiled step; can be set back to its first weights."""
 
     def __init__(
-        self, weights, *, strategy="one_device", replicas=None, head=None, train=None, frozen=None
+        self,
+        weights,
+        *,
+        strategy="one_device",
+        replicas=None,
+        head=None,
+        train=None,
+        frozen=None,
+        lanes=1,
     ):
         self.settings = TrainSettings(**{**PLAIN_SGD, **(train or {})})
         self.strategy, _ = make_strategy(DistributionSettings(strategy=strategy, replicas=replicas))
@@ -231,8 +239,10 @@ class Setup:
             self.optimizer = Optimizer(
                 self.settings, make_schedule(self.settings, 100), self.model.trainable()
             )
-        self.train_call = make_train_call(self.strategy, self.model, self.optimizer, self.settings)
-        self.results_call = make_results_call(self.strategy, self.model, xla=False)
+        self.train_call = make_train_call(
+            self.strategy, self.model, self.optimizer, self.settings, lanes=lanes
+        )
+        self.results_call = make_results_call(self.strategy, self.model, xla=False, lanes=lanes)
         self.variables = {**self.model.weights, **self.optimizer.variables()}
         self.first = {name: variable.numpy() for name, variable in self.variables.items()}
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.backbones.dropout import draw_kept, dropout, kept_scale, only_kept, threshold
+from trainer.backbones.dropout import Masks, draw_kept, dropout, kept_scale, only_kept, threshold
 
 SEED = tf.constant([3, 5])
 RATES = [0.01, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.9, 0.999]
@@ -71,3 +71,14 @@ def test_the_gradient_goes_where_values_are_kept(dtype, size):
     assert gradient.dtype == dtype
     np.testing.assert_array_equal(y.numpy(), np.where(kept, x, 0))
     np.testing.assert_array_equal(gradient.numpy(), np.where(kept, 2 * x, 0))
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.01])  # of 8 bits and of 16
+@pytest.mark.parametrize("shape", [(7, 5, 3), (6, 384), (4, 12, 33, 33)])
+def test_some_rows_have_the_masks_that_they_have_among_all(rate, shape):
+    rows, *of_a_row = shape
+    whole = Masks(SEED).kept(shape, rate, 4).numpy()
+    for before in range(rows + 1):
+        masks = Masks(SEED, tf.constant(before))
+        kept = masks.kept([rows - before, *of_a_row], rate, 4)
+        assert (kept.numpy() == whole[before:]).all()

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from trainer.backbones.dropout import draw_kept, kept_scale, only_kept
-from trainer.backbones.layers import Inputs, Rows, Shape
+from trainer.backbones.dropout import kept_scale, only_kept
+from trainer.backbones.layers import Inputs, Rows, Shape, known_shape
 
 # Added to a score that must not be seen. It is finite, so that a row with nothing to see gets
 # uniform probabilities and not NaN.
@@ -84,9 +84,9 @@ def attend(
         The mixed values, (B*S, H); the probabilities, (B, N, S, T).
     """
     kept = None
-    if rows.dropout_seed is not None and rate:
-        shape = tf.concat([tf.shape(query)[:-1], tf.shape(key)[2:3]], 0)  # (B, N, S, T)
-        kept = draw_kept(shape, rate, rows.dropout_seed, site)
+    if rows.masks is not None and rate:
+        shape = [*known_shape(query)[:-1], known_shape(key)[2]]  # (B, N, S, T)
+        kept = rows.masks.kept(shape, rate, site)
         value *= kept_scale(rate)  # smaller than the probabilities
     mixed, probabilities = _mix(query, key, value, rows, kept)
     mixed = tf.transpose(mixed, [0, 2, 1, 3])

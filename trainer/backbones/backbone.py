@@ -9,10 +9,8 @@ import tensorflow as tf
 
 from trainer.backbones.config import BackboneConfig
 from trainer.backbones.initial_values import initial_value
-from trainer.backbones.layers import Dense, Piece, Rows
+from trainer.backbones.layers import Dense, Outputs, Piece, Rows
 from trainer.errors import WeightsError
-
-Outputs = dict[str, tf.Tensor | list[tf.Tensor]]
 
 
 class Backbone(Piece):

@@ -10,23 +10,24 @@ import math
 import tensorflow as tf
 
 from trainer.backbones.attention import MASKED, attend, attention_mask, split_heads
-from trainer.backbones.backbone import Backbone, Outputs, hidden_outputs
+from trainer.backbones.backbone import Backbone, hidden_outputs
 from trainer.backbones.config import BackboneConfig
-from trainer.backbones.dropout import dropout
+from trainer.backbones.execution import PLAIN, Execution, Lane
 from trainer.backbones.layers import (
     SITES_OF_A_LAYER,
     Dense,
     Inputs,
     LayerNorm,
+    Outputs,
     Piece,
     Rows,
     add_dense,
     at_places,
-    checked_seed,
     given_inputs,
     known_shape,
     look_up,
     look_up_positions,
+    make_masks,
 )
 
 Cache = tuple[tf.Tensor, ...]  # of each layer the keys, (B, N, T, H/N), and the values, the same
@@ -44,7 +45,7 @@ class _Embeddings(Piece):
         x += look_up_positions(self.position, inputs, self.config)
         x = tf.reshape(x, [-1, self.config.hidden_size])
         x = tf.cast(x, self.compute_dtype)
-        return dropout(x, self.config.input_dropout, rows.dropout_seed, 0)
+        return rows.drop(x, self.config.input_dropout, 0)
 
 
 class _Attention(Piece):
@@ -111,7 +112,13 @@ class _Attention(Piece):
             x = at_places(x, places)
             mixed = at_places(mixed, places)
         x = add_dense(
-            x, self.output_dense, mixed, rows, rate=self.config.hidden_dropout, site=site + 1
+            x,
+            self.output_dense,
+            mixed,
+            rows,
+            rate=self.config.hidden_dropout,
+            site=site + 1,
+            places=places,
         )
         return x, probabilities
 
@@ -124,11 +131,21 @@ class _FeedForward(Piece):
         self.intermediate = self.part(Dense, "intermediate", hidden, inner)
         self.output_dense = self.part(Dense, "output", inner, hidden)
 
-    def apply(self, x: tf.Tensor, rows: Rows, site: int) -> tf.Tensor:
-        """(T, H) -> the same."""
+    def apply(
+        self, x: tf.Tensor, rows: Rows, site: int, places: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """(M, H), of the places or of all -> the same."""
         normed = self.norm.apply(x, rows)
         y = self.intermediate.activate(normed, rows)  # (T, intermediate size)
-        return add_dense(x, self.output_dense, y, rows, rate=self.config.hidden_dropout, site=site)
+        return add_dense(
+            x,
+            self.output_dense,
+            y,
+            rows,
+            rate=self.config.hidden_dropout,
+            site=site,
+            places=places,
+        )
 
 
 class _Block(Piece):
@@ -171,13 +188,13 @@ class Decoder(Backbone):
         output_hidden_states: bool = False,
         output_attentions: bool = False,
         output_cache: bool = False,
-        compile_parts: bool = False,
+        execution: Execution = PLAIN,
     ) -> Outputs:
         """Reads rows of tokens.
 
         Args:
             inputs: as the encoder's; `segment_ids` are not looked at.
-            places, training, dropout_seed, output_hidden_states, output_attentions, compile_parts:
+            places, training, dropout_seed, output_hidden_states, output_attentions, execution:
                 as the encoder's.
             output_cache: return what later tokens need of these.
         Returns:
@@ -189,21 +206,24 @@ class Decoder(Backbone):
             ValueError: training with dropout and no dropout_seed; more positions than the decoder
                 has; places and output_hidden_states.
         """
-        inputs = given_inputs(inputs)
-        rows = Rows(
-            shape=known_shape(inputs["token_ids"]),
-            mask=attention_mask(inputs, causal=True),
-            dropout_seed=checked_seed(self.config, training, dropout_seed),
-            compile_parts=compile_parts,
-        )
-        states, attentions, cache = self._run_layers(inputs, rows, places)
-        states[-1] = self.norm.apply(states[-1], rows)
-        outputs = hidden_outputs(states, rows, places, output_hidden_states)
-        if output_attentions:
-            outputs["attentions"] = attentions
-        if output_cache:
-            outputs["cache"] = cache
-        return outputs
+
+        def read(lane: Lane) -> Outputs:
+            rows = Rows(
+                shape=known_shape(lane.inputs["token_ids"]),
+                mask=attention_mask(lane.inputs, causal=True),
+                masks=make_masks(self.config, training, dropout_seed, lane.rows_before),
+                compile_parts=execution.compile_parts,
+            )
+            states, attentions, cache = self._run_layers(lane.inputs, rows, lane.places)
+            states[-1] = self.norm.apply(states[-1], rows)
+            outputs = hidden_outputs(states, rows, lane.places, output_hidden_states)
+            if output_attentions:
+                outputs["attentions"] = attentions
+            if output_cache:
+                outputs["cache"] = cache
+            return outputs
+
+        return execution.run(read, given_inputs(inputs), places)
 
     def _run_layers(
         self, inputs: Inputs, rows: Rows, places: tf.Tensor | None
@@ -228,7 +248,7 @@ class Decoder(Backbone):
                         x, query, key, value, rows, site, read
                     )
                 with tf.name_scope("feed_forward"):
-                    x = block.feed_forward.apply(x, rows, site + 2)
+                    x = block.feed_forward.apply(x, rows, site + 2, read)
             states.append(x)
             attentions.append(probabilities)
             cache += [key, value]
@@ -259,7 +279,7 @@ class Decoder(Backbone):
         rows = Rows(
             shape=[*known_shape(token_ids), 1],
             mask=mask[:, None, None, :],
-            dropout_seed=None,
+            masks=None,
         )
         write = _write_compiled if compiled else _write_in_place
         inputs = {

@@ -11,23 +11,24 @@ import keras
 import tensorflow as tf
 
 from trainer.backbones.attention import attend, attention_mask, split_heads
-from trainer.backbones.backbone import Backbone, Outputs, hidden_outputs
+from trainer.backbones.backbone import Backbone, hidden_outputs
 from trainer.backbones.config import BackboneConfig
-from trainer.backbones.dropout import dropout
+from trainer.backbones.execution import PLAIN, Execution, Lane
 from trainer.backbones.layers import (
     SITES_OF_A_LAYER,
     Dense,
     Inputs,
     LayerNorm,
+    Outputs,
     Piece,
     Rows,
     add_dense,
     at_places,
-    checked_seed,
     given_inputs,
     known_shape,
     look_up,
     look_up_positions,
+    make_masks,
 )
 
 
@@ -55,7 +56,7 @@ class _Embeddings(Piece):
             x += _look_up_segments(self.segment, inputs)
         x = tf.reshape(x, [-1, config.embedding_size])  # (T, E)
         x = self.norm.apply(x, rows)
-        x = dropout(x, config.input_dropout, rows.dropout_seed, 0)
+        x = rows.drop(x, config.input_dropout, 0)
         if self.project is None:
             return x
         return self.project.apply(x)
@@ -105,6 +106,7 @@ class _Attention(Piece):
             rows,
             rate=config.hidden_dropout if config.family.blocks.drops_attention_output else 0.0,
             site=site + 1,
+            places=places,
             norm=self.norm,
         )
         return x, probabilities
@@ -118,8 +120,8 @@ class _FeedForward(Piece):
         self.output_dense = self.part(Dense, "output", inner, hidden)
         self.norm = self.part(LayerNorm, "norm", hidden)
 
-    def apply(self, x: tf.Tensor, rows: Rows, site: int) -> tf.Tensor:
-        """(T, H) -> the same."""
+    def apply(self, x: tf.Tensor, rows: Rows, site: int, places: tf.Tensor | None) -> tf.Tensor:
+        """(M, H), of the places or of all -> the same."""
         config = self.config
         y = self.intermediate.activate(x, rows)  # (T, intermediate size)
         return add_dense(
@@ -129,6 +131,7 @@ class _FeedForward(Piece):
             rows,
             rate=config.hidden_dropout if config.family.blocks.drops_feed_forward_output else 0.0,
             site=site,
+            places=places,
             norm=self.norm,
         )
 
@@ -145,7 +148,7 @@ class _Block(Piece):
         with tf.name_scope("attention"):
             x, probabilities = self.attention.apply(x, rows, site, places)
         with tf.name_scope("feed_forward"):
-            x = self.feed_forward.apply(x, rows, site + 2)
+            x = self.feed_forward.apply(x, rows, site + 2, places)
         return x, probabilities
 
 
@@ -184,7 +187,7 @@ class Encoder(Backbone):
         dropout_seed: tf.Tensor | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
-        compile_parts: bool = False,
+        execution: Execution = PLAIN,
     ) -> Outputs:
         """Encodes rows of tokens.
 
@@ -199,7 +202,7 @@ class Encoder(Backbone):
             dropout_seed: (2,) int32; the masks are a pure function of it.
             output_hidden_states: return the embeddings and every layer's output too.
             output_attentions: return every layer's attention probabilities too.
-            compile_parts: have XLA compile what is no matrix product, once for every shape.
+            execution: how it is run.
         Returns:
             `sequence_output` (B, S, H) in the compute dtype; `pooled_output` (B, H) if there is a
             pooler: the first position's, so use `pool` for packed rows; `hidden_states`, layers + 1
@@ -209,21 +212,24 @@ class Encoder(Backbone):
             ValueError: training with dropout and no dropout_seed; more positions than the encoder
                 has; places and output_hidden_states.
         """
-        inputs = given_inputs(inputs)
-        rows = Rows(
-            shape=known_shape(inputs["token_ids"]),
-            mask=attention_mask(inputs),
-            dropout_seed=checked_seed(self.config, training, dropout_seed),
-            compile_parts=compile_parts,
-        )
-        flat_states, attentions = self._run_layers(inputs, rows, places)
-        outputs = hidden_outputs(flat_states, rows, places, output_hidden_states)
-        if self.pooler and places is None:
-            width = rows.shape[1]
-            outputs["pooled_output"] = self.pool(flat_states[-1][::width])
-        if output_attentions:
-            outputs["attentions"] = attentions
-        return outputs
+
+        def read(lane: Lane) -> Outputs:
+            rows = Rows(
+                shape=known_shape(lane.inputs["token_ids"]),
+                mask=attention_mask(lane.inputs),
+                masks=make_masks(self.config, training, dropout_seed, lane.rows_before),
+                compile_parts=execution.compile_parts,
+            )
+            flat_states, attentions = self._run_layers(lane.inputs, rows, lane.places)
+            outputs = hidden_outputs(flat_states, rows, lane.places, output_hidden_states)
+            if self.pooler and lane.places is None:
+                width = rows.shape[1]
+                outputs["pooled_output"] = self.pool(flat_states[-1][::width])
+            if output_attentions:
+                outputs["attentions"] = attentions
+            return outputs
+
+        return execution.run(read, given_inputs(inputs), places)
 
     def _run_layers(
         self, inputs: Inputs, rows: Rows, places: tf.Tensor | None

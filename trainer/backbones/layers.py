@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from trainer.backbones.config import BackboneConfig
-from trainer.backbones.dropout import draw_kept, kept_scale
+from trainer.backbones.dropout import Masks, kept_scale, only_kept
 from trainer.backbones.parts import (
     Part,
     activation_part,
@@ -25,6 +25,7 @@ from trainer.backbones.parts import (
 
 SITES_OF_A_LAYER = 3  # dropouts of one layer, each with a number of its own
 Inputs = Mapping[str, tf.Tensor]
+Outputs = dict[str, tf.Tensor | list[tf.Tensor]]
 Shape = list[int | tf.Tensor]  # sizes: numbers where the graph knows them, else scalars
 PieceT = TypeVar("PieceT", bound="Piece")
 
@@ -36,18 +37,50 @@ class Rows:
     Attributes:
         shape: [B, S].
         mask: to add to the scores, (B or 1, 1, S or 1, T); None: all tokens see all.
-        dropout_seed: (2,) int32; None: nothing is dropped.
+        masks: of dropout; None: nothing is dropped.
         compile_parts: whether XLA compiles what is no matrix product.
     """
 
     shape: Shape
     mask: tf.Tensor | None
-    dropout_seed: tf.Tensor | None
+    masks: Masks | None
     compile_parts: bool = False
 
     def run(self, part: Part, *arguments: tf.Tensor) -> tf.Tensor:
         """What a part makes of its arguments, compiled or not."""
         return compiled(part)(*arguments) if self.compile_parts else part(*arguments)
+
+    def drop(self, x: tf.Tensor, rate: float, site: int) -> tf.Tensor:
+        """Drops values of all tokens; see `dropout.dropout`.
+
+        Args:
+            x: (B*S, width).
+            rate: of the dropout.
+            site: of the dropout.
+        """
+        kept = self.kept(x.shape[-1], rate, site)
+        return x if kept is None else only_kept(x, kept) * kept_scale(rate)
+
+    def kept(
+        self, width: int, rate: float, site: int, places: tf.Tensor | None = None
+    ) -> tf.Tensor | None:
+        """Which values of the tokens dropout keeps; None where it drops nothing.
+
+        A token's mask does not depend on which others are read.
+
+        Args:
+            width: values of a token.
+            rate: of the dropout.
+            site: of the dropout.
+            places: (M,) int32, of the tokens that are read; None: all, M = B*S.
+        Returns:
+            (M, width) bool.
+        """
+        if self.masks is None or not rate:
+            return None
+        kept = self.masks.kept([*self.shape, width], rate, site)
+        kept = tf.reshape(kept, [-1, width])
+        return kept if places is None else tf.gather(kept, places)
 
 
 class Piece(keras.layers.Layer):
@@ -129,27 +162,30 @@ def add_dense(
     *,
     rate: float,
     site: int,
+    places: tf.Tensor | None = None,
     norm: LayerNorm | None = None,
 ) -> tf.Tensor:
     """x + dropout(dense(y)), and the norm of that where one is given.
 
     Args:
-        x: (T, outputs).
+        x: (M, outputs).
         dense: inputs to outputs.
-        y: (T, inputs).
+        y: (M, inputs).
         rows: that are read.
         rate: of the dropout.
         site: of the dropout.
+        places: (M,) int32, where these tokens stand; None: they are all, M = B*S.
         norm: over the outputs.
     Returns:
-        (T, outputs).
+        (M, outputs).
     """
     product = dense.product(y)
     arguments = [x, product, dense.compute(dense.bias)]
     scale = None
-    if rows.dropout_seed is not None and rate:
+    kept = rows.kept(dense.sizes[1], rate, site, places)
+    if kept is not None:
         scale = kept_scale(rate)
-        arguments.append(draw_kept(tf.shape(product), rate, rows.dropout_seed, site))
+        arguments.append(kept)
     if norm is None:
         return rows.run(sum_part(scale), *arguments)
     part = sum_and_norm_part(scale, norm.config.layer_norm_epsilon, norm.compute_dtype)
@@ -194,15 +230,19 @@ def known_shape(x: tf.Tensor) -> Shape:
     return [static or dynamic for static, dynamic in sizes]
 
 
-def checked_seed(
-    config: BackboneConfig, training: bool, dropout_seed: tf.Tensor | None
-) -> tf.Tensor | None:
-    """The seed of the masks; None where nothing is dropped.
+def make_masks(
+    config: BackboneConfig,
+    training: bool,
+    dropout_seed: tf.Tensor | None,
+    rows_before: tf.Tensor | None,
+) -> Masks | None:
+    """The masks of dropout; None where nothing is dropped.
 
     Args:
         config: of the backbone, with its rates.
         training: whether to drop out.
         dropout_seed: (2,) int32; None where the caller has none.
+        rows_before: as that of `Masks`.
     Raises:
         ValueError: training with dropout and no seed.
     """
@@ -212,7 +252,9 @@ def checked_seed(
             f"expected dropout_seed, (2,) int32, for training with dropout rates {rates}. Received"
             " None"
         )
-    return dropout_seed if training else None
+    if not training or dropout_seed is None:
+        return None
+    return Masks(dropout_seed, rows_before)
 
 
 def look_up(table: keras.Variable, ids: tf.Tensor) -> tf.Tensor:

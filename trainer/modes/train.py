@@ -10,6 +10,7 @@ from trainer.planning.plan import plan_training
 from trainer.run.agreements import require_same_folder
 from trainer.run.assembly import announce_origin, make_parts, start_model
 from trainer.run.job import Job
+from trainer.run.lanes import share_cores
 from trainer.run.preparation import connect_workers, prepare_training
 from trainer.run.start_training import start_training
 from trainer.run.training import TrainingInputs
@@ -33,6 +34,7 @@ def train(
     """
     config = resolved.config
     with stop_when_a_worker_is_lost():
+        lanes = share_cores(config)
         strategy = connect_workers(config, job, display, stop)
         parts = make_parts(config, display)
         for line in job.claim(resolved):
@@ -45,7 +47,7 @@ def train(
         timeline.enter("startup_s")
         model, origin = start_model(parts, strategy, prepared.vocabulary)
         release_memory()  # which preparing and loading took
-        inputs = TrainingInputs(parts, prepared, strategy, model, job, stop, timeline)
+        inputs = TrainingInputs(parts, prepared, strategy, model, job, stop, timeline, lanes)
         run = start_training(inputs)
         if not run.state.step:  # else a checkpoint has replaced what the weights started from
             announce_origin(parts, origin)

@@ -35,10 +35,17 @@ class Evaluator:
         strategy: where the model's copies are.
         model: that is evaluated.
         head: of the model.
+        lanes: of the backbone, see `Execution`.
     """
 
     def __init__(
-        self, config: Config, strategy: tf.distribute.Strategy, model: Model, head: Head
+        self,
+        config: Config,
+        strategy: tf.distribute.Strategy,
+        model: Model,
+        head: Head,
+        *,
+        lanes: int = 1,
     ) -> None:
         self._strategy = strategy
         self._model = model
@@ -52,7 +59,7 @@ class Evaluator:
             shards=strategy.num_replicas_in_sync,
             static_shapes=xla,
         )
-        self._results_call = make_results_call(strategy, model, xla=xla)
+        self._results_call = make_results_call(strategy, model, xla=xla, lanes=lanes)
 
     @property
     def scorer(self) -> Scorer:

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from trainer.backbones.backbone import Backbone
+from trainer.backbones.execution import PLAIN, Execution
 from trainer.data.batch import Batch
 from trainer.heads.contract import Calibrates, Calibration, Graph, Logits, ReadsPlaces
 
@@ -35,7 +36,7 @@ class Model(tf.Module):
             self._graph = self._graph.calibrated(calibration)
 
     def logits(
-        self, batch: Batch, *, seed: tf.Tensor | None = None, compile_parts: bool = False
+        self, batch: Batch, *, seed: tf.Tensor | None = None, execution: Execution = PLAIN
     ) -> Logits:
         """The head's logits in float32, for rows that may hold several examples: (E, …) an example,
         or (R, L, …) a token.
@@ -44,7 +45,7 @@ class Model(tf.Module):
             batch: of one shard.
             seed: (2,) int32, of this step, replica and micro-batch, where it is trained; None:
                 nothing is dropped.
-            compile_parts: have XLA compile what is no matrix product of the backbone.
+            execution: how the backbone is run.
         """
         graph = self._graph
         outputs = self.backbone(
@@ -52,14 +53,19 @@ class Model(tf.Module):
             places=graph.places(batch) if isinstance(graph, ReadsPlaces) else None,
             training=seed is not None,
             dropout_seed=seed,
-            compile_parts=compile_parts,
+            execution=execution,
         )
         with tf.name_scope("head"):
             return graph.logits(outputs, batch, seed)
 
-    def results(self, batch: Batch) -> dict[str, tf.Tensor]:
-        """What evaluation keeps of a batch: the head's `results` of the logits."""
-        logits = self.logits(batch)
+    def results(self, batch: Batch, execution: Execution = PLAIN) -> dict[str, tf.Tensor]:
+        """What evaluation keeps of a batch: the head's `results` of the logits.
+
+        Args:
+            batch: of one shard.
+            execution: how the backbone is run.
+        """
+        logits = self.logits(batch, execution=execution)
         with tf.name_scope("head"):
             return self._graph.results(logits, batch)
 

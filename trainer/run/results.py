@@ -87,7 +87,12 @@ class Expense:
 
 
 def measure_expense(
-    state: RunState, timeline: Timeline, strategy: tf.distribute.Strategy, precision: str
+    state: RunState,
+    timeline: Timeline,
+    strategy: tf.distribute.Strategy,
+    precision: str,
+    *,
+    lanes: int = 1,
 ) -> Expense:
     """Measures what a run took; also what a matrix product reaches here, which takes a second.
 
@@ -96,10 +101,11 @@ def measure_expense(
         timeline: of all processes of the run so far.
         strategy: whose devices are measured.
         precision: of the run's arithmetic.
+        lanes: of the backbone.
     """
     trained_s = timeline.seconds("train_s") + timeline.seconds("input_wait_s")
     trained_s = max(trained_s, LEAST_SECONDS)
-    peak = peak_flops(strategy, precision)
+    peak = peak_flops(strategy, precision, lanes=lanes)
     throughput = Throughput(
         examples_per_s=round(state.examples / trained_s, 2),
         real_tokens_per_s=round(state.real_tokens / trained_s, 1),

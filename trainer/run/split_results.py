@@ -9,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 import tensorflow as tf
 
+from trainer.backbones.execution import PLAIN, Execution
 from trainer.data.batching import Layout, evaluation_batches, lay_out
 from trainer.data.example_rows import EVALUATION, ExampleRows
 from trainer.data.store import TokenStore
@@ -26,7 +27,9 @@ from trainer.run.replica_calls import (
 ResultsCall: TypeAlias = "Callable[[Iterator[Columns]], Mapping[str, tf.Tensor]]"
 
 
-def make_results_call(strategy: tf.distribute.Strategy, model: Model, *, xla: bool) -> ResultsCall:
+def make_results_call(
+    strategy: tf.distribute.Strategy, model: Model, *, xla: bool, lanes: int = 1
+) -> ResultsCall:
     """The compiled function iterator -> results of all K replicas, in their order, on every host.
 
     An iterator, not an element: its sizes are open, so that the function is traced once. Results
@@ -36,9 +39,11 @@ def make_results_call(strategy: tf.distribute.Strategy, model: Model, *, xla: bo
         strategy: where it runs.
         model: whose results they are.
         xla: whether XLA compiles it.
+        lanes: of the backbone, see `Execution`; XLA has one.
     """
+    execution = PLAIN if xla else Execution(lanes=lanes)
     forward = Compiled(
-        lambda columns: model.results(micro_batch(columns, 0)),
+        lambda columns: model.results(micro_batch(columns, 0), execution),
         xla and not on_tpu(strategy),
     )
 

@@ -50,7 +50,9 @@ def start_training(inputs: TrainingInputs) -> Training:
     state = _resume(inputs, checkpoints, optimizer, steps)
     logs = open_metric_logs(inputs.job, state, checkpoints)
     inputs.job.copy_files()
-    evaluator = Evaluator(parts.config, inputs.strategy, inputs.model, parts.head)
+    evaluator = Evaluator(
+        parts.config, inputs.strategy, inputs.model, parts.head, lanes=inputs.lanes
+    )
     due = cadence(settings, steps, steps if parts.stream else plan.steps_per_epoch)
     meter = _meter(inputs)
     log_training = LogTraining(
@@ -163,7 +165,9 @@ def _shards(inputs: TrainingInputs) -> int:
 
 def _step_calls(inputs: TrainingInputs, optimizer: Optimizer, step_feed: StepFeed) -> StepCalls:
     settings = inputs.parts.config.train
-    train_call = make_train_call(inputs.strategy, inputs.model, optimizer, settings)
+    train_call = make_train_call(
+        inputs.strategy, inputs.model, optimizer, settings, lanes=inputs.lanes
+    )
 
     def batches(layouts: Iterator[Layout]) -> Iterator[Columns]:
         dataset = feed(

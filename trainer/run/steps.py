@@ -12,6 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from trainer.backbones.execution import PLAIN, Execution
 from trainer.data.batch import Batch
 from trainer.run.distribution import on_tpu
 from trainer.run.model import Model
@@ -41,7 +42,7 @@ class StepGradients:
         model: that is trained.
         optimizer: of its weights.
         micro_batches: M, of one replica.
-        compile_parts: whether XLA compiles what is no matrix product of the backbone.
+        execution: how the backbone is run.
         keep_lookups: whether gradients stay lists of rows where the optimizer takes them so.
     """
 
@@ -51,12 +52,12 @@ class StepGradients:
         optimizer: Optimizer,
         micro_batches: int,
         *,
-        compile_parts: bool = False,
+        execution: Execution = PLAIN,
         keep_lookups: bool = False,
     ) -> None:
         self._model = model
         self._keep_lookups = keep_lookups
-        self._compile_parts = compile_parts
+        self._execution = execution
         self._optimizer = optimizer
         self._micro_batches = micro_batches
         self._trained = list(optimizer.weights.values())
@@ -113,7 +114,7 @@ class StepGradients:
         self, batch: Batch, seed: tf.Tensor, weights: tf.Tensor
     ) -> tuple[list[tf.Tensor], tf.Tensor]:
         with tf.GradientTape() as tape:
-            logits = self._model.logits(batch, seed=seed, compile_parts=self._compile_parts)
+            logits = self._model.logits(batch, seed=seed, execution=self._execution)
             with tf.name_scope("loss"):
                 sums = self._stacked(self._model.graph.losses(logits, batch))
                 means = sums / tf.maximum(weights, SMALLEST_WEIGHT)  # over the global batch
@@ -139,6 +140,8 @@ def make_train_call(
     model: Model,
     optimizer: Optimizer,
     settings: TrainSettings,
+    *,
+    lanes: int = 1,
 ) -> Callable[..., tf.Tensor]:
     """The compiled function (iterator, steps, stop) -> (steps, 2 O + 3) float32.
 
@@ -150,8 +153,9 @@ def make_train_call(
         model: that is trained.
         optimizer: of its weights.
         settings: of the training.
+        lanes: of the backbone, see `Execution`.
     """
-    replica_step = _make_replica_step(strategy, model, optimizer, settings)
+    replica_step = _make_replica_step(strategy, model, optimizer, settings, lanes)
     width = StepRow.width(len(model.graph.objectives))
 
     @tf.function(reduce_retracing=True, autograph=False)
@@ -176,6 +180,7 @@ def _make_replica_step(
     model: Model,
     optimizer: Optimizer,
     settings: TrainSettings,
+    lanes: int,
 ) -> Callable[[Columns, tf.Tensor], tf.Tensor]:
     """What each replica does of a step; the replicas meet twice.
 
@@ -187,7 +192,13 @@ def _make_replica_step(
     by_kernels = optimizer.has_kernels() and not use_xla(settings)
     replicas = strategy.num_replicas_in_sync
     keep_lookups = by_kernels and replicas == settings.micro_batches == 1
-    step_gradients = _step_gradients(model, optimizer, settings, keep_lookups=keep_lookups)
+    step_gradients = StepGradients(
+        model,
+        optimizer,
+        settings.micro_batches,
+        execution=_execution(settings, lanes),
+        keep_lookups=keep_lookups,
+    )
     gradients_of = Compiled(step_gradients.gradients, xla)
     if by_kernels:
         update = Compiled(optimizer.apply_by_kernels, xla=False)
@@ -213,16 +224,10 @@ def _make_replica_step(
     return replica_step
 
 
-def _step_gradients(
-    model: Model, optimizer: Optimizer, settings: TrainSettings, *, keep_lookups: bool
-) -> StepGradients:
-    return StepGradients(
-        model,
-        optimizer,
-        settings.micro_batches,
-        compile_parts=settings.xla == "parts" and not use_xla(settings),
-        keep_lookups=keep_lookups,
-    )
+def _execution(settings: TrainSettings, lanes: int) -> Execution:
+    if use_xla(settings):
+        return PLAIN
+    return Execution(compile_parts=settings.xla == "parts", lanes=lanes)
 
 
 def _next_and_wait(iterator: Iterator[Any], after: tf.Tensor) -> tuple[Columns, tf.Tensor]:

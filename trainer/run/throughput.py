@@ -68,16 +68,22 @@ def training_flops(
     return forward + trained + below
 
 
-def peak_flops(strategy: tf.distribute.Strategy, precision: str) -> float:
+def peak_flops(strategy: tf.distribute.Strategy, precision: str, *, lanes: int = 1) -> float:
     """Operations per second that this kind of device reached just now, over all replicas.
 
     Args:
         strategy: its replicas are counted; virtual CPUs share the cores of a host.
         precision: of the products, as in train.precision.
+        lanes: how many products run side by side.
     """
     kind = next(kind for kind in PEAK_SIZES if tf.config.list_logical_devices(kind))
     size = PEAK_SIZES[kind]
-    product = tf.function(_last_of_products, autograph=False, jit_compile=kind == "TPU")
+    products = max(1, PEAK_PRODUCTS // lanes)
+    product = tf.function(
+        lambda matrix: tf.add_n([_last_of_products(matrix, products) for _ in range(lanes)]),
+        autograph=False,
+        jit_compile=kind == "TPU",
+    )
     device, *_ = tf.config.list_logical_devices(kind)
     with tf.device(device.name):
         entry = tf.constant(1 / size, _dtype(kind, precision))
@@ -85,7 +91,7 @@ def peak_flops(strategy: tf.distribute.Strategy, precision: str) -> float:
         product(matrix).numpy()  # compiles
         seconds = [_seconds(product, matrix) for _ in range(PEAK_TRIALS)]
     devices = hosts(strategy) if kind == "CPU" else strategy.num_replicas_in_sync
-    operations = PEAK_PRODUCTS * 2.0 * size**3
+    operations = lanes * products * 2.0 * size**3
     return devices * operations / min(seconds)
 
 
@@ -98,13 +104,13 @@ def _dtype(kind: str, precision: str) -> tf.DType:
     return tf.float32
 
 
-def _last_of_products(matrix: tf.Tensor) -> tf.Tensor:
-    """Multiplies a matrix, which is its own square, with itself again and again.
+def _last_of_products(matrix: tf.Tensor, products: int) -> tf.Tensor:
+    """Multiplies a matrix, which is its own square, with itself so many times.
 
     Each product needs the one before, whole: a compiler can leave none out.
     """
     _, last = tf.while_loop(
-        lambda index, _: index < PEAK_PRODUCTS,
+        lambda index, _: index < products,
         lambda index, product: (index + 1, tf.matmul(product, matrix)),
         (tf.constant(0), matrix),
     )

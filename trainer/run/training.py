@@ -34,6 +34,7 @@ class TrainingInputs:
         job: what the run writes.
         stop: whether it was told to stop.
         timeline: where its time goes.
+        lanes: in how many a CPU reads a batch, see `trainer.run.lanes`.
     """
 
     parts: Parts
@@ -43,6 +44,7 @@ class TrainingInputs:
     job: Job
     stop: StopSignal
     timeline: Timeline
+    lanes: int = 1
 
     @property
     def available_metrics(self) -> tuple[Metric, ...]:

@@ -42,7 +42,13 @@ def conclude(run: Training, parts: Parts, prepared: Prepared) -> Results:
         model = export_kept(kept, prepared, scores.results)
     kept.leave_together()
     removal = job.look_after(last=True)
-    expense = measure_expense(run.state, timeline, run.strategy, parts.config.train.precision)
+    expense = measure_expense(
+        run.state,
+        timeline,
+        run.strategy,
+        parts.config.train.precision,
+        lanes=run.inputs.lanes,
+    )
     expense.show(parts.display)
     results = write_results(job, {**values, **expense.as_json()}, model)
     if job.writes:

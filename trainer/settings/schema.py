@@ -255,6 +255,15 @@ class TrainSettings(Section):
             " step on accelerators, on a CPU the update alone"
         ),
     )
+    lanes: int | None = Field(
+        None,
+        ge=1,
+        le=64,
+        description=(
+            "parts of a batch that the cores of a CPU read side by side, each on its own; null: 2"
+            " where there are two cores, else 1"
+        ),
+    )
     optimizer: Literal["adamw", "adam", "sgd", "rmsprop", "adafactor"] = Field(
         "adamw", description="update rule"
     )

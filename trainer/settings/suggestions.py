@@ -11,6 +11,7 @@ from trainer.settings import schema, sections
 PLUGIN_WORDS = {"head": "head", "data": "source"}  # what the modules of a section are called
 LONGEST_NAME = 100  # characters of a name that are compared with others
 NEAR = 0.5
+MISSPELT = 0.75  # nearer: a letter or two
 # What Hugging Face, Keras and others call a setting.
 ELSEWHERE = {
     **dict.fromkeys(("model", "checkpoint", "model_name_or_path", "preset"), "backbone.weights"),
@@ -117,6 +118,9 @@ def suggest_section(section: str) -> str:
     if section in homes:  # a setting's whole name
         below, _, inner = section.partition(".")
         return f" Without the dot: {below}: {{{inner}: …}}."
+    near = difflib.get_close_matches(meant, schema.Config.model_fields, n=1, cutoff=MISSPELT)
+    if near:  # before a setting, of which there are many
+        return f" Did you mean {near[0]}?"
     return suggest_setting(f"{section}.{section}", [*homes, *schema.Config.model_fields])
 
 

@@ -1,4 +1,4 @@
-"""What a step leaves out, computes at once, or has compiled: the same numbers as without."""
+"""What a step leaves out, computes at once, has compiled, or reads in lanes: the same numbers."""
 
 import dataclasses
 
@@ -9,8 +9,9 @@ import tensorflow as tf
 from tests.backbones.test_encoder import CONFIG, tokens
 from trainer.backbones.attention import attend
 from trainer.backbones.decoder import Decoder
-from trainer.backbones.dropout import draw_kept, kept_scale
+from trainer.backbones.dropout import Masks, draw_kept, kept_scale
 from trainer.backbones.encoder import Encoder
+from trainer.backbones.execution import Execution
 from trainer.backbones.layers import Rows
 
 SEED = tf.constant([3, 5])
@@ -57,14 +58,23 @@ def assert_alike(found, expected, tolerance=1e-5):
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_places_are_those_of_all(name):
+@pytest.mark.parametrize("training", [False, True])
+def test_places_are_those_of_all(name, training):
+    """A token's dropout masks do not depend on which others are read."""
     backbone = BACKBONES[name]()
+    options = {"training": training, "dropout_seed": SEED}
 
     def at_places(outputs):
         return tf.gather(tf.reshape(outputs["sequence_output"], [16, 24]), PLACES)
 
-    found = outcome(backbone, packed_rows(), lambda outputs: outputs["place_output"], places=PLACES)
-    assert_alike(found, outcome(backbone, packed_rows(), at_places))
+    found = outcome(
+        backbone,
+        packed_rows(),
+        lambda outputs: outputs["place_output"],
+        places=PLACES,
+        **options,
+    )
+    assert_alike(found, outcome(backbone, packed_rows(), at_places, **options))
     assert set(backbone(packed_rows(), places=PLACES)) == {"place_output"}
     with pytest.raises(ValueError, match=r"output_hidden_states or places\. Received both"):
         backbone(packed_rows(), places=PLACES, output_hidden_states=True)
@@ -83,7 +93,7 @@ def test_compiled_parts_are_those_that_are_not(name, training, places):
             backbone,
             packed_rows(),
             lambda outputs: outputs[key],
-            compile_parts=compile_parts,
+            execution=Execution(compile_parts=compile_parts),
             **options,
         )
         for compile_parts in (True, False)
@@ -98,7 +108,7 @@ def test_compiled_parts_keep_to_the_compute_dtype():
             encoder,
             packed_rows(),
             lambda outputs: outputs["sequence_output"],
-            compile_parts=compile_parts,
+            execution=Execution(compile_parts=compile_parts),
         )
         for compile_parts in (True, False)
     )
@@ -110,6 +120,39 @@ def test_compiled_parts_keep_to_the_compute_dtype():
     )
 
 
+@pytest.mark.parametrize("lanes", [2, 3])  # of two rows: one of three lanes is empty
+@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("places", [None, PLACES], ids=["all", "places"])
+def test_lanes_read_what_one_reads(name, places, lanes):
+    """Dropout masks included."""
+    backbone = BACKBONES[name]()
+    key = "sequence_output" if places is None else "place_output"
+    options = {"training": True, "dropout_seed": SEED, "places": places}
+    found, expected = (
+        outcome(
+            backbone,
+            packed_rows(),
+            lambda outputs: outputs[key],
+            execution=Execution(lanes=count),
+            **options,
+        )
+        for count in (lanes, 1)
+    )
+    assert_alike(found, expected)
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2"])
+def test_lanes_give_all_outputs(name):
+    backbone = BACKBONES[name]()
+    inputs = {"token_ids": tokens(5, 7), "padding_mask": tf.constant([[1] * 4 + [0] * 3] * 5)}
+    options = {"output_hidden_states": True, "output_attentions": True}
+    found, expected = (
+        backbone(inputs, execution=Execution(lanes=lanes), **options) for lanes in (3, 1)
+    )
+    assert set(found) == set(expected)
+    assert_alike(tf.nest.flatten(found), tf.nest.flatten(expected))
+
+
 @pytest.mark.parametrize("rate", [0.0, 0.2])
 @pytest.mark.parametrize("compile_parts", [False, True])
 def test_the_gradient_of_attention_is_the_derived_one(rate, compile_parts):
@@ -117,7 +160,7 @@ def test_the_gradient_of_attention_is_the_derived_one(rate, compile_parts):
     query, key, value = (generator.normal([2, 3, 5, 4]) for _ in range(3))
     upstream = generator.normal([10, 12])
     hidden = tf.constant([0.0, 0, 0, 0, -1e9])[None, None, None]
-    rows = Rows([2, 5], hidden, SEED, compile_parts=compile_parts)
+    rows = Rows([2, 5], hidden, Masks(SEED), compile_parts=compile_parts)
 
     def derived(query, key, value):
         probabilities = tf.nn.softmax(tf.matmul(query, key, transpose_b=True) + hidden)
