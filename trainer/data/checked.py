@@ -70,12 +70,18 @@ class CheckedTokens(np.lib.mixins.NDArrayOperatorsMixin):
     def __getitem__(self, place: int | slice | np.ndarray) -> np.ndarray:
         if self._whole:
             return self._values[place]
+        self._verify(self._chunks_of(place))
+        return self._values[place]
+
+    def _chunks_of(self, place: int | slice | np.ndarray) -> np.ndarray:
+        """The numbers of the chunks that hold a place; all where that is not easily said."""
+        if isinstance(place, np.ndarray) and place.dtype.kind in "iu":
+            return np.unique(place // CHUNK_VALUES)
         start = 0
         stop = len(self)
         if isinstance(place, slice) and place.step in (None, 1):
             start, stop, _ = place.indices(len(self))
-        self._verify(start, stop)
-        return self._values[place]
+        return np.arange(start // CHUNK_VALUES, -(-stop // CHUNK_VALUES))
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         self.verify()
@@ -103,11 +109,8 @@ class CheckedTokens(np.lib.mixins.NDArrayOperatorsMixin):
             raise self._refuse(first)
         self._whole = True
 
-    def _verify(self, start: int, stop: int) -> None:
-        first = start // CHUNK_VALUES
-        end = -(-stop // CHUNK_VALUES)
-        unread = first + np.flatnonzero(self._unread[first:end])
-        for chunk in unread.tolist():
+    def _verify(self, chunks: np.ndarray) -> None:
+        for chunk in chunks[self._unread[chunks]].tolist():
             begin = chunk * CHUNK_VALUES
             content = self._values[begin : begin + CHUNK_VALUES]
             if checksum(content) != self._checksums[chunk]:

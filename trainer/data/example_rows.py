@@ -30,12 +30,13 @@ class ExampleRows(Protocol):
         """The most tokens that an example may have."""
         ...
 
-    def columns(self, store: TokenStore, index: int, step: int) -> Columns:
-        """Columns of one example's tokens, (length,) each, and what is drawn of the example.
+    def columns(self, store: TokenStore, indices: np.ndarray, step: int) -> Columns:
+        """Columns of some examples' tokens, one after the other, (tokens,) each, and what is drawn
+        of the examples, (n, …) each.
 
         Args:
             store: the split.
-            index: of the example.
+            indices: (n,) the examples.
             step: as in `lengths`.
         """
         ...
@@ -52,9 +53,9 @@ class StoredRows:
         """See `ExampleRows`."""
         return int(store.lengths.max())
 
-    def columns(self, store: TokenStore, index: int, step: int) -> Columns:
+    def columns(self, store: TokenStore, indices: np.ndarray, step: int) -> Columns:
         """See `ExampleRows`."""
-        return store.example(index)
+        return store.examples(indices)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,11 +79,15 @@ class DrawnRows:
         """See `ExampleRows`."""
         return self.reader.longest(store)
 
-    def columns(self, store: TokenStore, index: int, step: int) -> Columns:
+    def columns(self, store: TokenStore, indices: np.ndarray, step: int) -> Columns:
         """See `ExampleRows`."""
         draw = Draw(self.seed, step)
-        drawn = self.reader.draw(store, index, draw)
-        return {**store.example(index), **drawn}
+        drawn = [self.reader.draw(store, int(index), draw) for index in indices]
+        columns = store.examples(indices)
+        for name in drawn[0] if drawn else ():
+            join = np.concatenate if name in store.tokens else np.stack
+            columns[name] = join([of_example[name] for of_example in drawn])
+        return columns
 
 
 def rows_of(reader: Reader, seed: int) -> ExampleRows:

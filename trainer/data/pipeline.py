@@ -12,7 +12,7 @@ import tensorflow as tf
 from trainer.data.batching import Layout
 from trainer.data.example_rows import ExampleRows, StoredRows
 from trainer.data.reader import TARGET
-from trainer.data.store import TokenStore
+from trainer.data.store import TokenStore, places_within
 
 PREFETCHED = 4  # batches filled ahead
 RELEASED_AFTER = 256  # batches, what was read of the store
@@ -56,34 +56,41 @@ def fill(
     of_examples = _fed(store, store.columns)
     batch = _empty_rows(part, (*of_tokens, "position_ids", "sequence_ids"))
     batch |= _stored_columns(store, part.index, of_examples)
-    next_id = np.ones((len(part.index), part.rows), np.int32)
-    targets = _Targets(store, part) if TARGET in store.tokens else None
     present = part.index >= 0
-    for slot in zip(*np.nonzero(present), strict=True):
-        example = int(part.index[slot])
-        columns = rows.columns(store, example, part.step)
-        row = (slot[0], part.row[slot])
-        start = part.start[slot]
-        length = part.length[slot]
-        place = (*row, slice(start, start + length))
-        for name in of_tokens:
-            batch[name][place] = columns[name]
-        for name in of_examples:
-            if name in columns:  # drawn
-                batch[name][slot] = columns[name]
-        batch["position_ids"][place] = np.arange(length)
-        batch["sequence_ids"][place] = next_id[row]
-        next_id[row] += 1
-        if targets:
-            first = row[1] * part.row_length + start
-            targets.add(slot, first, columns[TARGET])
+    shard, _ = np.nonzero(present)
+    row = shard * part.rows + part.row[present]  # among those of all shards
+    lengths = part.length[present]
+    first = row.astype(np.int64) * part.row_length + part.start[present]
+    within = places_within(lengths)
+    places = np.repeat(first, lengths) + within  # among all tokens of all rows
+    columns = rows.columns(store, part.index[present], part.step)
+    for name in of_tokens:
+        batch[name].reshape(-1)[places] = columns[name]
+    for name in of_examples:
+        if name in columns:  # drawn
+            batch[name][present] = columns[name]
+    batch["position_ids"].reshape(-1)[places] = within
+    batch["sequence_ids"].reshape(-1)[places] = np.repeat(_number_in_row(row), lengths)
+    if TARGET in store.tokens:
+        batch |= _scored(store, part, places, columns[TARGET])
     batch["example_row"] = part.row
     batch["example_start"] = part.start
     batch["example_length"] = part.length
     batch["sample_weight"] = present.astype(np.float32)
-    if targets:
-        batch |= targets.batch
     return batch
+
+
+def _number_in_row(row: np.ndarray) -> np.ndarray:
+    """1, 2, … for the examples of a row, in their order.
+
+    Args:
+        row: (n,) of each example.
+    """
+    by_row = np.argsort(row, kind="stable")
+    _, first, counts = np.unique(row[by_row], return_index=True, return_counts=True)
+    numbers = np.empty(len(row), np.int32)
+    numbers[by_row] = 1 + np.arange(len(row)) - np.repeat(first, counts)
+    return numbers
 
 
 def _store_of(layout: Layout, store: TokenStore) -> TokenStore:
@@ -122,42 +129,38 @@ def _stored_columns(
     return columns
 
 
-class _Targets:
-    """The places of a batch at which a token is predicted."""
+def _scored(
+    store: TokenStore, layout: Layout, places: np.ndarray, target: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The places of a batch at which a token is predicted; see `fill`.
 
-    def __init__(self, store: TokenStore, layout: Layout) -> None:
-        shards, slots = layout.index.shape
-        most = layout.rows * layout.row_length
-        share = store.meta.get("scored_share", 1.0)
-        if share < 1:
-            scored = math.ceil(share * most) + slots  # each example rounds up
-            most = min(most, scored)
-        self.count = np.zeros(shards, np.int64)
-        self.batch = {
-            "scored": np.zeros((shards, most), np.int32),
-            "scored_target": np.zeros((shards, most), np.int32),
-            "scored_example": np.zeros((shards, most), np.int32),
-            "scored_weight": np.zeros((shards, most), np.float32),
-        }
-
-    def add(self, slot: tuple[int, int], first: int, target: np.ndarray) -> None:
-        """Those of one example, whose first token stands at place `first` of its shard.
-
-        Args:
-            slot: the shard, and the example within it.
-            first: place among the R * L.
-            target: (tokens,) 1 + the token to predict, 0 where none is.
-        """
-        shard, example = slot
-        scored = np.flatnonzero(target)
-        begin = self.count[shard]
-        end = begin + len(scored)
-        places = (shard, slice(begin, end))
-        self.batch["scored"][places] = first + scored
-        self.batch["scored_target"][places] = target[scored] - 1
-        self.batch["scored_example"][places] = example
-        self.batch["scored_weight"][places] = 1
-        self.count[shard] = end
+    Args:
+        store: the split.
+        layout: of the batch.
+        places: (tokens,) of the examples' tokens, among those of all rows.
+        target: (tokens,) 1 + the token to predict, 0 where none is.
+    """
+    shards, slots = layout.index.shape
+    of_a_shard = layout.rows * layout.row_length
+    share = store.meta.get("scored_share", 1.0)
+    most = min(of_a_shard, math.ceil(share * of_a_shard) + slots)  # each example rounds up
+    present = layout.index >= 0
+    _, slot = np.nonzero(present)
+    scored = np.flatnonzero(target)
+    shard, place = np.divmod(places[scored], of_a_shard)
+    counts = np.bincount(shard, minlength=shards)
+    number = places_within(counts)  # within the shard: examples are in its order
+    batch = {
+        "scored": np.zeros((shards, most), np.int32),
+        "scored_target": np.zeros((shards, most), np.int32),
+        "scored_example": np.zeros((shards, most), np.int32),
+        "scored_weight": np.zeros((shards, most), np.float32),
+    }
+    batch["scored"][shard, number] = place
+    batch["scored_target"][shard, number] = target[scored] - 1
+    batch["scored_example"][shard, number] = np.repeat(slot, layout.length[present])[scored]
+    batch["scored_weight"][shard, number] = 1
+    return batch
 
 
 def batches(

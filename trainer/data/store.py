@@ -33,6 +33,17 @@ FORMAT = 15  # part of the fingerprint: raised when the files' meaning changes
 VERIFIED_AT_ONCE_BYTES = 1 << 30
 
 
+def places_within(lengths: np.ndarray) -> np.ndarray:
+    """0, 1, … for each example, one after the other: (tokens,) int64.
+
+    Args:
+        lengths: (n,) tokens of each example.
+    """
+    ends = np.cumsum(lengths, dtype=np.int64)
+    total = int(ends[-1]) if len(ends) else 0
+    return np.arange(total) - np.repeat(ends - lengths, lengths)
+
+
 class TokenStore:
     """Reads one split.
 
@@ -126,6 +137,16 @@ class TokenStore:
         for name, column in self.tokens.items():
             columns[name] = column[start:end]
         return columns
+
+    def examples(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """The token columns of some examples, one after the other, each (tokens,) int32.
+
+        Args:
+            indices: (n,) of the examples.
+        """
+        lengths = self.lengths[indices]
+        places = np.repeat(self.row_splits[indices], lengths) + places_within(lengths)
+        return {name: column[places] for name, column in self.tokens.items()}
 
     def release(self) -> None:
         """Lets go what was read, so that it is no memory of this process; it is read again when it
