@@ -182,26 +182,27 @@ def _run(run: Run, log: Log | None) -> None:
 
 def _run_mode(run: Run, job: Job, display: Display, stop: StopSignal, timeline: Timeline) -> None:
     command = run.command
+    resolved = job.settled(run.resolved) if command.mode in MODES_ON_A_JOB else run.resolved
     if command.mode == "train":
         from trainer.modes.train import train
 
-        train(run.resolved, job, display, stop, timeline)
+        train(resolved, job, display, stop, timeline)
     elif command.mode == "plan":
         from trainer.modes.plan import plan
 
-        plan(run.resolved, job if command.job_dir else None, display)
+        plan(resolved, job if command.job_dir else None, display)
     elif command.mode == "predict":
         from trainer.modes.predict import predict
 
-        predict(run.resolved, job, display, command.input, command.output)
+        predict(resolved, job, display, command.input, command.output)
     elif command.mode == "evaluate":
         from trainer.modes.evaluate import evaluate
 
-        evaluate(run.resolved, job, display)
+        evaluate(resolved, job, display)
     else:
         from trainer.modes.export import export
 
-        export(run.resolved, job, display)
+        export(resolved, job, display)
 
 
 def _import_tensorflow() -> None:

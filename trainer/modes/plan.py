@@ -10,6 +10,7 @@ from trainer.planning.plan_table import compiled_rows, plan_rows
 from trainer.planning.planned_run import PlannedRun
 from trainer.run.assembly import foresee_origin, make_parts
 from trainer.run.job import Job
+from trainer.run.precision import foresee_precision
 from trainer.run.prepared_data import prepare_data, require_best_metric, show_examples
 from trainer.settings.resolve import Resolved
 
@@ -22,7 +23,7 @@ def plan(resolved: Resolved, job: Job | None, display: Display) -> None:
     Raises:
         ConfigError: a step does not compile or fit; the table and plan.json say more.
     """
-    config = resolved.config
+    config = foresee_precision(resolved).config
     if job is not None:
         job.hold("plan")
     replicas, strategy = choose_replicas(config, display)

@@ -11,6 +11,7 @@ from trainer.run.agreements import require_same_folder
 from trainer.run.assembly import announce_origin, make_parts, start_model
 from trainer.run.job import Job
 from trainer.run.lanes import share_cores
+from trainer.run.precision import settle_precision
 from trainer.run.preparation import connect_workers, prepare_training
 from trainer.run.start_training import start_training
 from trainer.run.training import TrainingInputs
@@ -36,6 +37,8 @@ def train(
     with stop_when_a_worker_is_lost():
         lanes = share_cores(config)
         strategy = connect_workers(config, job, display, stop)
+        resolved = settle_precision(resolved, job, strategy, display)
+        config = resolved.config
         parts = make_parts(config, display)
         for line in job.claim(resolved):
             display.warn(line)

@@ -94,6 +94,17 @@ class Job:
             self._lock.release()
             self._lock = None
 
+    def settled(self, resolved: Resolved) -> Resolved:
+        """The config with what it leaves open as the job was begun with, where it was begun."""
+        if resolved.config.train.precision != "auto":
+            return resolved
+        mirror.bring(self.folder, nested=False)
+        begun = job_config.read_values(self.config_file)
+        if begun is None:
+            return resolved
+        precision = begun["train"]["precision"]
+        return resolved.with_value("train", "precision", precision, "as the job was begun")
+
     def claim(self, resolved: Resolved) -> list[str]:
         """Takes the folder and writes config.yaml, or finds that it goes on with the same config.
 

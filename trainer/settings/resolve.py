@@ -25,6 +25,19 @@ class Resolved:
     config: schema.Config
     origins: Mapping[tuple[str, str], str]
 
+    def with_value(self, section: str, key: str, value: object, origin: str) -> Resolved:
+        """Another config with one value changed, which must be valid.
+
+        Args:
+            section: of the value.
+            key: of the value, in its section.
+            value: in its place.
+            origin: where it is from.
+        """
+        changed = getattr(self.config, section).model_copy(update={key: value})
+        config = self.config.model_copy(update={section: changed})
+        return Resolved(config, {**self.origins, (section, key): origin})
+
     def to_yaml(self) -> str:
         """The whole config as YAML, each value followed by its origin in a comment.
 

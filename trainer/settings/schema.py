@@ -244,9 +244,12 @@ class TrainSettings(Section):
         description="parts of a replica's batch, computed one after the other to save memory",
     )
     seed: int = Field(0, ge=0, lt=2**31, description="of initial values, shuffling and dropout")
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16", "auto"] = Field(
         "float32",
-        description="of the matrix products; float16, for GPUs without bfloat16, scales the loss",
+        description=(
+            "of the matrix products; float16, for GPUs without bfloat16, scales the loss; auto:"
+            " bfloat16 where the device is faster with it, which a CPU is asked by a measurement"
+        ),
     )
     xla: Literal["auto", "on", "parts", "off"] = Field(
         "auto",
@@ -379,6 +382,13 @@ class ExportSettings(Section):
         description=(
             "folder in the directory, as TensorFlow Serving watches for: a number, or next; null:"
             " the directory itself"
+        ),
+    )
+    batch_invariant: bool = Field(
+        False,
+        description=(
+            "a SavedModel answers each text on its own, so that no answer depends on what is asked"
+            " along with it, to the last bit; slower"
         ),
     )
     check_examples: int = Field(
