@@ -72,7 +72,14 @@ def _export_saved_model(
     if not kept.job.writes:
         return None
     folder = version_folder(export_folder(parts.config, kept.job), settings.version)
-    proved = export_saved_model(kept.model, parts.head, folder, proof, tolerance=tolerance)
+    proved = export_saved_model(
+        kept.model,
+        parts.head,
+        folder,
+        proof,
+        tolerance=tolerance,
+        batch_invariant=settings.batch_invariant,
+    )
     parts.display.line(f"export: {proved}")
     ownership.publish(folder, last=("saved_model.pb",))
     if settings.version is not None:

@@ -22,7 +22,13 @@ WARMUP_REQUESTS = 8
 
 
 def export_saved_model(
-    model: Model, head: Head, folder: pathlib.Path, proof: Proof, *, tolerance: float
+    model: Model,
+    head: Head,
+    folder: pathlib.Path,
+    proof: Proof,
+    *,
+    tolerance: float,
+    batch_invariant: bool = False,
 ) -> str:
     """Writes the SavedModel, proves it, and only then puts it in place of the one before.
 
@@ -32,13 +38,14 @@ def export_saved_model(
         folder: gets the SavedModel.
         proof: what it must answer in a fresh process.
         tolerance: within which numbers count as equal.
+        batch_invariant: whether each text is answered on its own.
     Returns:
         one line on what was proved.
     Raises:
         ExportRefusedError: the fresh process answers otherwise.
         JobDirError: the disk refuses.
     """
-    server = make_server(model, head)
+    server = make_server(model, head, batch_invariant=batch_invariant)
     proof = with_generated(proof, server, head.reader.inputs[0])
     try:
         with replaced_folder(folder) as temporary:

@@ -12,6 +12,7 @@ from trainer.data.encoding import input_specs
 from trainer.data.reader import Reader, RowKind
 from trainer.heads.contract import Generates, Graph, Head, Tensors
 from trainer.run.model import Model
+from trainer.serve.one_by_one import one_by_one
 
 ROWS_AT_ONCE = 64  # of long texts, whose activations need not fit in memory together
 
@@ -50,8 +51,14 @@ class Server:
         return module
 
 
-def make_server(model: Model, head: Head) -> Server:
-    """Compiles nothing yet: a function is traced when it is first called or saved."""
+def make_server(model: Model, head: Head, *, batch_invariant: bool = False) -> Server:
+    """Compiles nothing yet: a function is traced when it is first called or saved.
+
+    Args:
+        model: that answers.
+        head: of the model.
+        batch_invariant: whether each text is answered on its own, see `one_by_one`.
+    """
     answering = _Answering(model, model.graph, head.reader)
     tokens = []
     for name, of_tokens in answering.inputs.items():
@@ -60,9 +67,10 @@ def make_server(model: Model, head: Head) -> Server:
     generate = None
     if isinstance(model.graph, Generates):
         text = tf.TensorSpec([None], tf.string, name="text")
-        generate = _function(answering.generate, [text])
+        generate = _function(answering.generate, [text], apart=batch_invariant)
+    raw = input_specs(head.reader.inputs)
     return Server(
-        texts=_function(answering.texts, input_specs(head.reader.inputs)),
+        texts=_function(answering.texts, raw, apart=batch_invariant),
         token_ids=_function(answering.token_ids, tokens),
         generate=generate,
         weights=dict(model.weights),
@@ -70,8 +78,13 @@ def make_server(model: Model, head: Head) -> Server:
 
 
 def _function(
-    call: Callable[..., dict[str, tf.Tensor]], inputs: Sequence[tf.TensorSpec]
+    call: Callable[..., dict[str, tf.Tensor]],
+    inputs: Sequence[tf.TensorSpec],
+    *,
+    apart: bool = False,
 ) -> Callable[..., dict[str, tf.Tensor]]:
+    if apart:
+        call = one_by_one(call, inputs)
     return tf.function(call, autograph=False, input_signature=inputs)
 
 
