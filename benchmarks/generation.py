@@ -14,9 +14,7 @@ from __future__ import annotations
 import json
 import pathlib
 import random
-import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +22,10 @@ import time
 from absl import app, flags
 
 HERE = pathlib.Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+from benchmarks import turns  # noqa: E402
+
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("hidden", 384, "H")
 flags.DEFINE_integer("layers", 6, "of the decoder")
@@ -33,44 +35,25 @@ flags.DEFINE_list("batches", ["1", "16"], "prompts at once")
 flags.DEFINE_integer("prompt", 32, "tokens of a prompt")
 flags.DEFINE_integer("new", 100, "tokens to write")
 flags.DEFINE_integer("rounds", 5, "turns of each system")
+flags.DEFINE_bool("keep", False, "write docs/benchmarks/generation.json")
 flags.DEFINE_string(
     "ours", None, "for the benchmark itself: answer prompts with the model in this folder"
 )
 flags.DEFINE_string("peer_python", sys.executable, "a Python with torch and transformers")
 
 
-SYSTEMS = {
-    "podtune, compiled": ["ours", "compiled"],
-    "podtune, as served": ["ours", "as served"],
-    "Hugging Face generate": ["peer", ""],
+SYSTEMS = {  # the process, and how it is to write
+    "podtune, compiled": ("ours", "compiled"),
+    "podtune, as served": ("ours", "as served"),
+    "podtune, as served, set": ("ours, set", "as served"),
+    "Hugging Face generate": ("peer", ""),
 }
-
-
-class Child:
-    """A process that answers prompts; stopped while it is not asked, so that no thread of it spins
-    beside the other's.
-    """
-
-    def __init__(self, command: list[str]) -> None:
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self._process.stdout.readline()  # ready
-        self._process.send_signal(signal.SIGSTOP)
-
-    def ask(self, request: dict) -> dict:
-        """Its answer: seconds and tokens."""
-        self._process.send_signal(signal.SIGCONT)
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        answer = json.loads(self._process.stdout.readline())
-        self._process.send_signal(signal.SIGSTOP)
-        return answer
-
-    def close(self) -> None:
-        """Ends it."""
-        self._process.kill()
-        self._process.wait()
+# as docs/serving.md advises for one prompt at a time
+SET = {
+    "TF_ENABLE_ONEDNN_OPTS": "0",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+}
 
 
 def main(argv: list[str]) -> None:
@@ -89,13 +72,14 @@ def main(argv: list[str]) -> None:
         }
         # which writes the model
         children = {
-            "peer": Child(
+            "peer": turns.Child(
                 [FLAGS.peer_python, str(HERE / "peers" / "hf_generate.py"), json.dumps(settings)]
             )
         }
-        children["ours"] = Child(
-            [sys.executable, __file__, f"--ours={scratch}", f"--new={FLAGS.new}"]
-        )
+        command = [sys.executable, __file__, f"--ours={scratch}", f"--new={FLAGS.new}"]
+        children["ours"] = turns.Child(command)
+        children["ours, set"] = turns.Child(command, variables=SET)
+        found = {}
         for batch in map(int, FLAGS.batches):
             random.seed(batch)
             prompts = [
@@ -107,8 +91,13 @@ def main(argv: list[str]) -> None:
                 for name, (child, how) in SYSTEMS.items():
                     answers[name].append(children[child].ask({"prompts": prompts, "how": how}))
             show(batch, answers)
+            found[str(batch)] = {
+                name: [answer["seconds"] for answer in own[1:]] for name, own in answers.items()
+            }
         for child in children.values():
             child.close()
+    if FLAGS.keep:
+        turns.keep("generation", {"prompt": FLAGS.prompt, "new": FLAGS.new, "seconds": found})
 
 
 def show(batch: int, answers: dict[str, list[dict]]) -> None:
@@ -116,13 +105,12 @@ def show(batch: int, answers: dict[str, list[dict]]) -> None:
     seconds = {name: [answer["seconds"] for answer in found[1:]] for name, found in answers.items()}
     theirs = seconds["Hugging Face generate"]
     for name, times in seconds.items():
-        ratios = [other / mine for mine, other in zip(times, theirs, strict=True)]
         same = answers[name][-1]["tokens"] == answers["Hugging Face generate"][-1]["tokens"]
         print(
-            f"batch {batch:3d}  {name:22s} {batch * FLAGS.new / statistics.median(times):9.1f}"
+            f"batch {batch:3d}  {name:24s} {batch * FLAGS.new / statistics.median(times):9.1f}"
             f" tokens/s  first call {answers[name][0]['seconds']:6.2f} s "
-            f" {statistics.median(ratios):5.2f} times the peer ({min(ratios):.2f} to"
-            f" {max(ratios):.2f}){'' if same else '  OTHER TOKENS'}",
+            f" {turns.shown(turns.ratio(theirs, times))} times the peer"
+            f"{'' if same else '  OTHER TOKENS'}",
             flush=True,
         )
 
@@ -163,5 +151,4 @@ def answer_prompts(folder: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(HERE.parent))
     app.run(main)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import pathlib
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -28,6 +29,9 @@ from absl import app, flags
 from tokenizers import BertWordPieceTokenizer
 from transformers import AutoTokenizer
 
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+
+from benchmarks import turns
 from trainer.machine.allocator import keep_memory
 from trainer.text import load_tokenizer
 
@@ -44,6 +48,8 @@ _CASED = flags.DEFINE_bool("cased", False, "Whether the vocabulary is cased.")
 _OFFSETS = flags.DEFINE_bool("offsets", False, "Whether both also give offsets.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 512, "Texts a call.")
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Rounds; the median is printed.")
+_AT_LEAST = flags.DEFINE_float("at_least", None, "Fail where ours is not so many times as fast.")
+_KEEP = flags.DEFINE_string("keep", None, "Write docs/benchmarks/NAME.json.")
 _LIMIT = flags.DEFINE_integer("limit", 10_000, "Texts used.")
 
 
@@ -67,7 +73,11 @@ def main(_: list[str]) -> None:
     )
     for name, median in medians.items():
         print(f"{name:>14}  {tokens / median:>12,.0f} tokens/s")
-    print(f"{'ratio':>14}  {medians['hugging_face'] / medians['trainer']:>12.2f}")
+    ratio = turns.ratio(seconds["hugging_face"], seconds["trainer"])
+    print(f"{'ratio':>14}  {turns.shown(ratio)}")
+    turns.require(ratio, _AT_LEAST.value, "tokenizing beside Hugging Face's")
+    if _KEEP.value:
+        turns.keep(_KEEP.value, {"tokens": tokens, "texts": len(texts), "seconds": seconds})
 
 
 def read_texts() -> list[str]:

@@ -102,6 +102,9 @@ trainer = Trainer(
 start = time.time()
 trainer.train()
 seconds = time.time() - start
+if arguments.get("only_first_step"):
+    print(json.dumps({"ended": time.time()}))
+    sys.exit()
 metrics = {
     name.removeprefix("eval_"): value
     for name, value in trainer.evaluate().items()

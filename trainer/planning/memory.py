@@ -60,8 +60,9 @@ def _optimizer_bytes(config: BackboneConfig, settings: TrainSettings, weights: i
     rows = weights // (FLOAT32_BYTES * width)
     slots = OPTIMIZERS[settings.optimizer].slots((rows, width))
     numbers = sum(math.prod(shape) for shape in slots.values())
+    number_bytes = FLOAT32_BYTES if settings.moments == "float32" else HALF_BYTES
     averages = weights if settings.ema_decay else 0
-    return FLOAT32_BYTES * numbers + averages
+    return number_bytes * numbers + averages
 
 
 def _kept_numbers(config: BackboneConfig, layout: Layout) -> int:

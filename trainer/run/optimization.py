@@ -12,12 +12,14 @@ and it saves the seconds that XLA takes before the first step.
 from __future__ import annotations
 
 import functools
+import zlib
 from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
 from trainer.run.loss_scale import LossScale
 from trainer.run.replica_copies import local, new_variable
+from trainer.run.rounding import round_to_bfloat16
 from trainer.run.schedule import Schedule
 from trainer.run.touched_rows import RowGradient, TouchedRows, may_be_sparse, tensor_of
 from trainer.run.update_rules import OPTIMIZERS, WeightStep
@@ -65,8 +67,10 @@ class Optimizer:
     def _new_slots(self, name: str) -> dict[str, tf.Variable]:
         weight = self.weights[name]
         shapes = self.rule.slots(tuple(weight.shape))
+        dtype = tf.as_dtype(self.settings.moments)
         return {
-            slot: new_variable(tf.zeros(shape), f"{name}/{slot}") for slot, shape in shapes.items()
+            slot: new_variable(tf.zeros(shape, dtype), f"{name}/{slot}")
+            for slot, shape in shapes.items()
         }
 
     def _new_averages(self) -> dict[str, tf.Variable]:
@@ -131,8 +135,12 @@ class Optimizer:
         return norm
 
     def has_kernels(self) -> bool:
-        """Whether `apply_by_kernels` may be called: a kernel cannot leave an update out."""
-        return self.rule.kernel is not None and self.scaling is None
+        """Whether `apply_by_kernels` may be called.
+
+        A kernel cannot leave an update out, and computes in float32.
+        """
+        is_plain = self.scaling is None and self.settings.moments == "float32"
+        return self.rule.kernel is not None and is_plain
 
     def note_touched_rows(self) -> None:
         """Finds out of which rows the slots remember something, once they have been restored."""
@@ -217,18 +225,34 @@ class Optimizer:
         weight = local(self.weights[name])
         old_weight = weight.read_value()
         slots = {slot: local(variable) for slot, variable in self.slots[name].items()}
-        old_slots = {slot: variable.read_value() for slot, variable in slots.items()}
+        old_slots = {
+            slot: tf.cast(variable.read_value(), tf.float32) for slot, variable in slots.items()
+        }
         update, new_slots = self.rule.update(self.settings, step, old_weight, old_slots)
         if self._decays(weight):
             update += step.rate * self.settings.weight_decay * old_weight
         moved = self._assign(weight, old_weight - update, finite)
         for slot, variable in slots.items():
-            self._assign(variable, new_slots[slot], finite)
+            self._assign(variable, self._as_kept(new_slots[slot], f"{name}/{slot}"), finite)
         if decay := self.settings.ema_decay:
             average = local(self.averages[name])
             old_average = average.read_value()
             change = (1 - decay) * (moved - old_average)
             self._assign(average, old_average + change, finite)
+
+    def _as_kept(self, values: tf.Tensor, name: str) -> tf.Tensor:
+        """Of a slot, in the dtype that it is kept in.
+
+        Args:
+            values: float32.
+            name: of the slot, which is rounded otherwise than all others.
+        """
+        if self.settings.moments == "float32":
+            return values
+        step = tf.cast(local(self.step).read_value(), tf.int32)
+        seed = tf.stack([tf.constant(self.settings.seed, tf.int32), step])
+        number = zlib.crc32(name.encode()) >> 1  # as int32
+        return round_to_bfloat16(values, tf.random.experimental.stateless_fold_in(seed, number))
 
     def _assign(self, variable: tf.Variable, new: tf.Tensor, finite: tf.Tensor) -> tf.Tensor:
         """Sets a variable, unless the loss scale leaves this update out; returns its value."""

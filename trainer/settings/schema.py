@@ -291,6 +291,13 @@ class TrainSettings(Section):
         ),
     )
     momentum: Probability = Field(0.9, description="sgd, rmsprop")
+    moments: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description=(
+            "in what the optimizer remembers its moving averages; bfloat16, rounded at random so"
+            " that they are right on average, takes half of the memory"
+        ),
+    )
     clip_norm: float | None = Field(
         1.0, gt=0, description="global norm of the gradients at most; null: no clipping"
     )
