@@ -13,6 +13,7 @@ from trainer.backbones.dropout import Masks, draw_kept, kept_scale
 from trainer.backbones.encoder import Encoder
 from trainer.backbones.execution import Execution
 from trainer.backbones.layers import Rows
+from trainer.backbones.parts import norm_part
 
 SEED = tf.constant([3, 5])
 DECODER = dataclasses.replace(CONFIG, architecture="gpt2", segment_types=0, activation="gelu_new")
@@ -180,3 +181,26 @@ def test_the_gradient_of_attention_is_the_derived_one(rate, compile_parts):
             y = function(query, key, value)
         outcomes.append([y, *tape.gradient(y, [query, key, value], output_gradients=upstream)])
     assert_alike(*outcomes)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_gradient_of_a_norm_is_the_derived_one(dtype):
+    generator = tf.random.Generator.from_seed(2)
+    x = tf.cast(3 + 2 * generator.normal([5, 8]), dtype)
+    scale, bias = generator.normal([8]), generator.normal([8])
+    upstream = tf.cast(generator.normal([5, 8]), dtype)
+
+    def derived(x, scale, bias):
+        wide = tf.cast(x, tf.float32)
+        mean, variance = tf.nn.moments(wide, [-1], keepdims=True)
+        return tf.cast((wide - mean) / tf.sqrt(variance + 1e-5) * scale + bias, dtype)
+
+    outcomes = []
+    for function in (norm_part(1e-5, dtype), derived):
+        with tf.GradientTape() as tape:
+            tape.watch([x, scale, bias])
+            y = function(x, scale, bias)
+        gradients = tape.gradient(y, [x, scale, bias], output_gradients=upstream)
+        assert [gradient.dtype for gradient in gradients] == [x.dtype, tf.float32, tf.float32]
+        outcomes.append([tf.cast(found, tf.float32) for found in (y, *gradients)])
+    assert_alike(*outcomes, tolerance=1e-5 if dtype == "float32" else 1e-2)

@@ -70,13 +70,43 @@ def norm_part(epsilon: float, dtype: str) -> Part:
     """
 
     def normalize(x: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+        return _norm(x, scale, bias, epsilon, dtype)
+
+    return normalize
+
+
+def _norm(x: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor, epsilon: float, dtype: str) -> tf.Tensor:
+    """The norm of x over its last axis, with half of the operations that its derived gradient has.
+
+    Args:
+        x: (T, size).
+        scale, bias: (size,) float32.
+        epsilon, dtype: as those of `norm_part`.
+    Source: Ba et al. 2016.
+    """
+
+    @tf.custom_gradient
+    def norm(
+        x: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor
+    ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, ...]]]:
         centred = tf.cast(x, tf.float32)
         centred -= tf.reduce_mean(centred, -1, keepdims=True)
         variance = tf.reduce_mean(tf.square(centred), -1, keepdims=True)
-        y = centred * tf.math.rsqrt(variance + epsilon)
-        return tf.cast(y * scale + bias, dtype)
+        inverse = tf.math.rsqrt(variance + epsilon)
+        normed = centred * inverse
 
-    return normalize
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            of_y = tf.cast(upstream, tf.float32)
+            of_normed = of_y * scale
+            along = tf.reduce_mean(of_normed * normed, -1, keepdims=True)
+            of_centred = of_normed - normed * along
+            of_x = inverse * (of_centred - tf.reduce_mean(of_normed, -1, keepdims=True))
+            of_scale = tf.reduce_sum(of_y * normed, 0)
+            return tf.cast(of_x, x.dtype), of_scale, tf.reduce_sum(of_y, 0)
+
+        return tf.cast(normed * scale + bias, dtype), gradient
+
+    return norm(x, scale, bias)
 
 
 @functools.cache

@@ -13,8 +13,10 @@ from typing import NamedTuple
 
 from trainer.lazy import tf
 
-BLOCK_BYTES = 2**27  # of logits
+AT_ONCE = 2  # blocks, each on a core of its own where lanes have one each
+BLOCK_BYTES = 2**26  # of logits
 FEWEST_PLACES = 8  # of a block
+WORTH_PARTING = 128  # places that several blocks share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +139,7 @@ def losses_and_hits(
         lambda index, *_: index < blocks.count,
         block,
         (tf.constant(0), *arrays),
-        parallel_iterations=1,
+        parallel_iterations=AT_ONCE,
     )
     places = tf.shape(x)[0]
     return _joined(losses, [-1])[:places], _joined(hits, [-1])[:places]
@@ -180,7 +182,7 @@ def _loss_and_slopes(
         lambda index, *_: index < blocks.count,
         block,
         (tf.constant(0), *nothing),
-        parallel_iterations=1,
+        parallel_iterations=AT_ONCE,
     )
     of_x = _joined(of_x, [-1, width])[: tf.shape(x)[0]]
     return loss, _Slopes(of_x, of_embeddings, of_offset)
@@ -199,9 +201,13 @@ def _joined(parts: tf.TensorArray, shape: list[int]) -> tf.Tensor:
 
 def _blocks_of(x: tf.Tensor, words: int) -> _Blocks:
     """How the places are parted; numbers where x has a known shape."""
+    most = max(FEWEST_PLACES, BLOCK_BYTES // (4 * words))  # float32
     places = x.shape[0]
     if places is None:
         places = tf.maximum(tf.shape(x)[0], 1)
-    most = max(FEWEST_PLACES, BLOCK_BYTES // (4 * words))  # float32
-    count = -(-places // most)
+        fewest = tf.where(places < WORTH_PARTING, 1, AT_ONCE)
+        count = tf.maximum(-(-places // most), fewest)
+    else:
+        fewest = 1 if places < WORTH_PARTING else AT_ONCE
+        count = max(-(-places // most), fewest)
     return _Blocks(-(-places // count), count)
