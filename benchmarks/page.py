@@ -34,20 +34,20 @@ NAMES = {
     "openvino": "OpenVINO, float32",
 }
 TRAINING = {
-    "training_sst2": "SST-2, 2,000 sentences, batch 32, float32",
-    "training_sst2_bfloat16": "SST-2, 2,000 sentences, batch 32, bfloat16",
-    "training_sst2_tcmalloc": "SST-2, 2,000 sentences, float32, tcmalloc under both",
-    "training_imdb": "IMDB, 640 reviews, at most 256 tokens",
-    "training_conll2003": "CoNLL-2003, 2,000 sentences, tagging",
-    "training_squad": "SQuAD, 500 questions, at most 256 tokens",
+    "training_sst2": "SST-2, sentences",
+    "training_sst2_bfloat16": "SST-2, sentences",
+    "training_sst2_tcmalloc": "SST-2, sentences, tcmalloc under both",
+    "training_imdb": "IMDB, reviews",
+    "training_conll2003": "CoNLL-2003, sentences to tag",
+    "training_squad": "SQuAD, questions",
 }
 START = """# Benchmarks
 
 Every figure is of one run in which the systems took turns, each in a process of its own, each as
 its users start it, on the same texts, weights and batch size. A ratio is taken turn by turn: its
-median stands first, the least and the most of the turns behind it. `make bench` measures,
-`benchmarks/page.py` writes this page. What a newer processor or a GPU would say is not known here:
-see the machine under each table.
+median stands first, the least and the most of the turns behind it. `make bench` measures, and
+`benchmarks/page.py` writes this page. Whole runs with their scores are in the
+[README](../README.md#scores); what could not be measured is in [status.md](status.md).
 """
 
 
@@ -82,15 +82,19 @@ def training_table(title: str, found: Mapping) -> str:
     """A line a system."""
     rows = []
     for system, runs in found["runs"].items():
-        tokens, memory, score = (
+        tokens, memory = (
             statistics.median(run[name] for run in runs)
-            for name in ("real_tokens_per_s", "peak_mb", "score")
+            for name in ("real_tokens_per_s", "peak_mb")
         )
         times = turns.shown(found["ratios"][system]) if system in found["ratios"] else ""
-        rows.append([NAMES[system], f"{tokens:,.0f}", times, f"{memory:,.0f} MB", f"{score:.4f}"])
-    head = ["", "real tokens/s", "podtune is … times as fast", "peak memory", "score"]
-    turns_made = len(next(iter(found["runs"].values())))
-    return f"**{title}**, {turns_made} turns\n\n{table(head, rows)}\n\n{machine(found)}\n"
+        rows.append([NAMES[system], f"{tokens:,.0f}", times, f"{memory:,.0f} MB"])
+    head = ["", "real tokens/s", "podtune is … times as fast", "peak memory"]
+    made = len(next(iter(found["runs"].values())))
+    facts = (
+        f"{found['examples']:,} of them, at most {found['seq_len']} tokens, batch 32, MiniLM-L6,"
+        f" {found['precision']}, {made} turns"
+    )
+    return f"**{title}**: {facts}\n\n{table(head, rows)}\n\n{machine(found)}\n"
 
 
 def serving(found: Mapping) -> str:

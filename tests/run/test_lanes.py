@@ -62,6 +62,7 @@ def test_the_cores_are_dealt_to_the_lanes(train, cores, expected):
         ({"lanes": 4}, {}, 8, {}, 4),
         ({"lanes": 1}, {}, 2, {}, 1),
         ({"xla": "on"}, {}, 2, {}, 1),
+        ({"xla": "on", "lanes": 2}, {}, 2, {}, 1),
         ({"global_batch_size": 1}, {}, 2, {}, 1),
         ({"global_batch_size": 8, "micro_batches": 8}, {}, 2, {}, 1),
         ({}, {"strategy": "mirrored", "replicas": 2}, 2, {}, 1),

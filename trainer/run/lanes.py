@@ -37,6 +37,8 @@ def share_cores(config: Config) -> int:
 
 def choose_lanes(config: Config) -> int:
     """How many lanes the config asks for, or this machine is known to be faster with."""
+    if config.train.xla == "on":
+        return 1  # XLA deals the cores itself
     if config.train.lanes is not None:
         return config.train.lanes
     strategy, _ = choose(config.distribution)
@@ -44,7 +46,6 @@ def choose_lanes(config: Config) -> int:
     may_be_several = (
         strategy == "one_device"
         and not tf.config.list_physical_devices("GPU")
-        and config.train.xla != "on"
         and examples > 1
         and not any(map(os.environ.get, THREAD_VARIABLES))
     )
