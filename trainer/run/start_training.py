@@ -50,9 +50,7 @@ def start_training(inputs: TrainingInputs) -> Training:
     state = _resume(inputs, checkpoints, optimizer, steps)
     logs = open_metric_logs(inputs.job, state, checkpoints)
     inputs.job.copy_files()
-    evaluator = Evaluator(
-        parts.config, inputs.strategy, inputs.model, parts.head, lanes=inputs.lanes
-    )
+    evaluator = _evaluator(inputs)
     due = cadence(settings, steps, steps if parts.stream else plan.steps_per_epoch)
     meter = _meter(inputs)
     log_training = LogTraining(
@@ -83,6 +81,11 @@ def start_training(inputs: TrainingInputs) -> Training:
         strategy=inputs.strategy,
     )
     return Training(inputs, evaluator, logs, loop)
+
+
+def _evaluator(inputs: TrainingInputs) -> Evaluator:
+    parts = inputs.parts
+    return Evaluator(parts.config, inputs.strategy, inputs.model, parts.head, lanes=inputs.lanes)
 
 
 def _optimizer(inputs: TrainingInputs, steps: int) -> Optimizer:
