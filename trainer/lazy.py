@@ -2,13 +2,17 @@
 
 A head or a source keeps its settings beside its graph code. The settings are needed for `--help`
 and for a bad config, which answer within a second, so their files must not import TensorFlow. They
-say `from trainer.lazy import keras, tf`.
+say `from trainer.lazy import keras, tf`. What TensorFlow itself imports and nobody here needs is
+`hidden` meanwhile.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import sys
 import types
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # a type checker sees the packages themselves
@@ -26,4 +30,20 @@ else:
     tf = _LazyModule("tensorflow")
     keras = _LazyModule("keras")
 
-__all__ = ["keras", "tf"]
+__all__ = ["hidden", "keras", "tf"]
+
+
+@contextlib.contextmanager
+def hidden(packages: Sequence[str]) -> Iterator[None]:
+    """Within it, packages that were not imported before cannot be: to those who ask, they are not
+    installed.
+    """
+    absent = [name for name in packages if name not in sys.modules]
+    for name in absent:
+        # of such a module Python says that it cannot be found
+        sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for name in absent:
+            del sys.modules[name]
