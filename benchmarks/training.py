@@ -55,6 +55,7 @@ PEERS = {
     "tagging": "hf_token_classification.py",
     "answers": "hf_question_answering.py",
 }
+OWN_SCRIPTS = {"keras_hub": "keras_hub_fit.py", "torch_loop": "torch_loop.py"}
 SCORES = {"classification": "accuracy", "tagging": "f1", "answers": "f1"}
 
 
@@ -152,7 +153,7 @@ def peer(system: str, split: Split, scratch: pathlib.Path) -> dict:
         "precision": FLAGS.precision,
         "grouped": system == "hf_grouped",
     }
-    script = "keras_hub_fit.py" if system == "keras_hub" else PEERS[FLAGS.task]
+    script = OWN_SCRIPTS.get(system, PEERS[FLAGS.task])
     output, memory = turns.run(
         [sys.executable, str(HERE / "peers" / script), json.dumps(arguments)],
         scratch,

@@ -151,7 +151,11 @@ class LayerNorm(Piece):
     def apply(self, x: tf.Tensor, rows: Rows) -> tf.Tensor:
         """(T, size) -> the same."""
         part = norm_part(self.config.layer_norm_epsilon, self.compute_dtype)
-        return rows.run(part, x, self.scale.value, self.bias.value)
+        return rows.run(part, x, *self.weights_read())
+
+    def weights_read(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Scale and bias, (size,) float32: a gradient that is written out takes no variables."""
+        return tf.convert_to_tensor(self.scale.value), tf.convert_to_tensor(self.bias.value)
 
 
 def add_dense(
@@ -189,7 +193,7 @@ def add_dense(
     if norm is None:
         return rows.run(sum_part(scale), *arguments)
     part = sum_and_norm_part(scale, norm.config.layer_norm_epsilon, norm.compute_dtype)
-    return rows.run(part, norm.scale.value, norm.bias.value, *arguments)
+    return rows.run(part, *norm.weights_read(), *arguments)
 
 
 def at_places(x: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
