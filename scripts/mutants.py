@@ -87,8 +87,8 @@ MUTANTS = (
     Mutant(
         "two packed examples share a sequence id",
         "trainer/data/pipeline.py",
-        "= 1 + np.arange(len(row)) - np.repeat(first, counts)",
-        "= 1 + 0 * np.arange(len(row))",
+        "= 1 + places_within(counts)",
+        "= 1 + 0 * places_within(counts)",
         ("tests/data/test_pipeline.py::test_each_example_stands_whole_where_its_slot_says",),
     ),
     Mutant(

@@ -58,6 +58,24 @@ def assert_alike(found, expected, tolerance=1e-5):
         np.testing.assert_allclose(mine, theirs, rtol=0, atol=tolerance * scale)
 
 
+def assert_runs_alike(name, places, executions, *, training):
+    """Two ways to run a backbone give the same values and gradients."""
+    backbone = BACKBONES[name]()
+    key = "sequence_output" if places is None else "place_output"
+    options = {"training": training, "dropout_seed": SEED, "places": places}
+    found, expected = (
+        outcome(
+            backbone,
+            packed_rows(),
+            lambda outputs: outputs[key],
+            execution=execution,
+            **options,
+        )
+        for execution in executions
+    )
+    assert_alike(found, expected)
+
+
 @pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize("training", [False, True])
 def test_places_are_those_of_all(name, training):
@@ -86,20 +104,8 @@ def test_places_are_those_of_all(name, training):
 @pytest.mark.parametrize("places", [None, PLACES], ids=["all", "places"])
 def test_compiled_parts_are_those_that_are_not(name, training, places):
     """Dropout masks included."""
-    backbone = BACKBONES[name]()
-    key = "sequence_output" if places is None else "place_output"
-    options = {"training": training, "dropout_seed": SEED, "places": places}
-    found, expected = (
-        outcome(
-            backbone,
-            packed_rows(),
-            lambda outputs: outputs[key],
-            execution=Execution(compile_parts=compile_parts),
-            **options,
-        )
-        for compile_parts in (True, False)
-    )
-    assert_alike(found, expected)
+    executions = [Execution(compile_parts=compile_parts) for compile_parts in (True, False)]
+    assert_runs_alike(name, places, executions, training=training)
 
 
 def test_compiled_parts_keep_to_the_compute_dtype():
@@ -126,20 +132,7 @@ def test_compiled_parts_keep_to_the_compute_dtype():
 @pytest.mark.parametrize("places", [None, PLACES], ids=["all", "places"])
 def test_lanes_read_what_one_reads(name, places, lanes):
     """Dropout masks included."""
-    backbone = BACKBONES[name]()
-    key = "sequence_output" if places is None else "place_output"
-    options = {"training": True, "dropout_seed": SEED, "places": places}
-    found, expected = (
-        outcome(
-            backbone,
-            packed_rows(),
-            lambda outputs: outputs[key],
-            execution=Execution(lanes=count),
-            **options,
-        )
-        for count in (lanes, 1)
-    )
-    assert_alike(found, expected)
+    assert_runs_alike(name, places, [Execution(lanes=lanes), Execution(lanes=1)], training=True)
 
 
 @pytest.mark.parametrize("name", ["bert", "gpt2"])

@@ -87,9 +87,9 @@ def _number_in_row(row: np.ndarray) -> np.ndarray:
         row: (n,) of each example.
     """
     by_row = np.argsort(row, kind="stable")
-    _, first, counts = np.unique(row[by_row], return_index=True, return_counts=True)
+    _, counts = np.unique(row, return_counts=True)
     numbers = np.empty(len(row), np.int32)
-    numbers[by_row] = 1 + np.arange(len(row)) - np.repeat(first, counts)
+    numbers[by_row] = 1 + places_within(counts)
     return numbers
 
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 from trainer.backbones.execution import PLAIN, Execution
 from trainer.data.batching import Layout, evaluation_batches, lay_out
 from trainer.data.example_rows import EVALUATION, ExampleRows
-from trainer.data.store import TokenStore
+from trainer.data.store import TokenStore, places_within
 from trainer.run.distribution import on_tpu
 from trainer.run.model import Model
 from trainer.run.replica_calls import (
@@ -185,7 +185,7 @@ def _tokens(
     start = layout.start.reshape(-1)[present]
     index = layout.index.reshape(-1)[present]
     lengths = store.lengths[index]
-    within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    within = places_within(lengths)
     return (
         values[np.repeat(row, lengths), np.repeat(start, lengths) + within],
         np.repeat(store.row_splits[index], lengths) + within,

@@ -78,10 +78,12 @@ def _joined(
 
     def add(index: tf.Tensor, filled: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
         part = tf.ensure_shape(parts.read(index), [None] * len(spec.shape))
-        missing = tf.concat([[0], size], 0) - tf.shape(part)
-        behind = tf.maximum(missing, 0)  # none of the texts themselves
-        paddings = tf.stack([tf.zeros_like(behind), behind], 1)
-        return index + 1, filled.write(index, tf.pad(part, paddings, constant_values=fill))
+        missing = size - tf.shape(part)[1:]
+        behind = tf.pad(missing, [[1, 0]])  # none of the texts themselves
+        before = tf.zeros_like(behind)
+        paddings = tf.stack([before, behind], 1)
+        part = tf.pad(part, paddings, constant_values=fill)
+        return index + 1, filled.write(index, part)
 
     _, filled = tf.while_loop(
         lambda index, _: (index < count) | (index == 0),
