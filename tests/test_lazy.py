@@ -10,12 +10,12 @@ from trainer.lazy import hidden
 
 SCRIPT = """
 import sys
-from trainer import task
-task._import_tensorflow()
+from trainer.machine import start
+start.start_tensorflow()
 import keras
 import tensorflow as tf
 found = {name.partition(".")[0] for name in sys.modules}
-print(sorted(found & set(task.NOT_NEEDED)))
+print(sorted(found & set(start.NOT_NEEDED)))
 import sklearn.metrics
 print(sklearn.metrics.f1_score([0, 1], [0, 1]))
 model = keras.Sequential([keras.layers.Dense(1)])

@@ -10,7 +10,6 @@ import contextlib
 import os
 import pathlib
 import sys
-import tempfile
 from collections.abc import Collection
 from typing import IO, TYPE_CHECKING, NamedTuple
 
@@ -19,8 +18,7 @@ from trainer.console.standard_streams import Output, ReaderGoneError
 from trainer.errors import ConfigError, UserError, shown_message
 from trainer.files import mirror
 from trainer.files.storage import config_file
-from trainer.lazy import hidden
-from trainer.machine.allocator import keep_memory
+from trainer.machine.start import start_tensorflow
 from trainer.run import cluster
 from trainer.run.limits import exhausted_memory_is_told
 from trainer.settings import flags
@@ -34,9 +32,6 @@ if TYPE_CHECKING:  # which import TensorFlow
     from trainer.console.timeline import Timeline
     from trainer.run.job import Job
 
-# Packages that TensorFlow and Keras look for as they are imported, for what no run does, such as a
-# Keras model in a scikit-learn pipeline. To import them takes half as long as TensorFlow itself.
-NOT_NEEDED = ("jax", "matplotlib", "pandas", "sklearn")
 MODES_ON_A_JOB = ("evaluate", "predict", "export")
 Log = Output | IO[str]  # entries for Cloud Logging
 
@@ -163,11 +158,7 @@ def _run(run: Run, log: Log | None) -> None:
     stop = StopSignal()
     stop.listen()
     # Everything below imports TensorFlow, which takes seconds: a mistake above is answered before.
-    # its errors reach us as exceptions; its notes frighten people
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    keep_memory()
-    _import_tensorflow()
+    start_tensorflow()
     from trainer.console.display import Display
     from trainer.run.job import Job
 
@@ -207,27 +198,6 @@ def _run_mode(run: Run, job: Job, display: Display, stop: StopSignal, timeline: 
         from trainer.modes.export import export
 
         export(resolved, job, display)
-
-
-def _import_tensorflow() -> None:
-    """Imports TensorFlow without the notes that it writes on stderr before its log level counts;
-    shown if it fails.
-    """
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as notes:
-        os.dup2(notes.fileno(), 2)
-        try:
-            with hidden(NOT_NEEDED):
-                import tensorflow  # noqa: F401
-                import tensorflow_text  # noqa: F401
-        except BaseException:
-            notes.seek(0)
-            os.write(kept, notes.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
 
 
 if __name__ == "__main__":

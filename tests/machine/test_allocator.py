@@ -13,7 +13,7 @@ import pytest
 
 from tests.toy import ROOT
 from trainer import task
-from trainer.machine import allocator
+from trainer.machine import allocator, start
 from trainer.machine import hardware as machine
 from trainer.serve import proof
 
@@ -131,13 +131,13 @@ def test_another_libc_is_left_alone(monkeypatch, platform, name):
 
 def test_every_mode_sets_it_before_tensorflow_allocates(monkeypatch, tmp_path):
     calls = []
-    monkeypatch.setattr(task, "keep_memory", lambda: calls.append("keep_memory"))
+    monkeypatch.setattr(start, "keep_memory", lambda: calls.append("keep_memory"))
 
     def stop():
         calls.append("import")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(task, "_import_tensorflow", stop)
+    monkeypatch.setattr(start, "_import_quietly", stop)
     monkeypatch.setattr("trainer.console.stopping.StopSignal.listen", lambda self: None)
     for mode in ("train", "plan"):
         with pytest.raises(KeyboardInterrupt):
