@@ -11,9 +11,10 @@ COPY docker/requirements-gpu.txt requirements.txt
 RUN pip install --requirement requirements.txt
 
 COPY pyproject.toml setup.py README.md ./
+COPY podtune podtune
 COPY trainer trainer
-RUN pip install --no-deps --no-build-isolation .
 COPY configs configs
+RUN pip install --no-deps --no-build-isolation .
 
 USER 1000
 ENTRYPOINT ["python", "-m", "trainer.task"]

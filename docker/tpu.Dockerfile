@@ -14,9 +14,10 @@ RUN python3 -m pip install pip==25.3 && python3 -m pip install --requirement req
 RUN ln -s "$(python3 -c 'import importlib.util; print(importlib.util.find_spec("libtpu").submodule_search_locations[0])')/libtpu.so" /lib/libtpu.so
 
 COPY pyproject.toml setup.py README.md ./
+COPY podtune podtune
 COPY trainer trainer
-RUN python3 -m pip install --no-deps --no-build-isolation .
 COPY configs configs
+RUN python3 -m pip install --no-deps --no-build-isolation .
 
 # A command, no entry point: the base image's own is needed. It is also why the user is the base image's.
 CMD ["python3", "-m", "trainer.task", "--help"]

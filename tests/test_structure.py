@@ -28,6 +28,8 @@ LAYERS = [
     ["vertex"],
     ["modes"],
     ["task"],
+    ["podtune"],  # the public face, a package of its own
+    ["__main__"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 SEPARATE = ("heads", "sources")  # packages whose modules do not know each other
@@ -41,7 +43,8 @@ CALLS_OF_CODE = (
     "torch.load",
     "os.system",
 )
-FILES = sorted((ROOT / "trainer").rglob("*.py"))
+PACKAGES = ("trainer", "podtune")
+FILES = sorted(file for name in PACKAGES for file in (ROOT / name).rglob("*.py"))
 MODULES = {
     ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file
     for file in FILES
@@ -49,7 +52,7 @@ MODULES = {
 
 
 def imports(file: pathlib.Path) -> set[str]:
-    """The modules of trainer that a file imports, at any place."""
+    """The modules of trainer and podtune that a file imports, at any place."""
     found = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -63,13 +66,12 @@ def imports(file: pathlib.Path) -> set[str]:
                 )
                 for alias in node.names
             }
-    return {
-        name for name in found if name and name.split(".")[0] == "trainer" and name != "trainer"
-    }
+    return {name for name in found if name and name.split(".")[0] in PACKAGES and name != "trainer"}
 
 
 def part(module: str) -> str:
-    return module.split(".")[1]
+    package, *inner = module.split(".")
+    return inner[0] if package == "trainer" else package
 
 
 by_module = pytest.mark.parametrize("module", [name for name in MODULES if name != "trainer"])

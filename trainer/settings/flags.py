@@ -77,7 +77,7 @@ OWN = (
 
 
 def _define(known: flags.FlagValues, own: Iterable[Flag]) -> None:
-    for flag in (*own, *_setting_flags().values()):
+    for flag in (*own, *setting_flags().values()):
         # absl shows in --help the flags of the main module.
         flags.DEFINE_flag(
             _SettingFlag(flag.name, flag.default, flag.meaning, flag.accepts, boolean=flag.boolean),
@@ -88,12 +88,12 @@ def _define(known: flags.FlagValues, own: Iterable[Flag]) -> None:
 
 def setting_names() -> list[str]:
     """The dotted names of all settings."""
-    return list(_setting_flags())
+    return list(setting_flags())
 
 
 @functools.cache
-def _setting_flags() -> dict[str, Flag]:
-    """The flag of each setting by its name, SECTION.KEY."""
+def setting_flags() -> dict[str, Flag]:
+    """The flag of each setting by its name, SECTION.KEY, in the order of the schema."""
     flags_of = {}
     for section in schema.Config.model_fields:
         classes = sections.section_classes(section)
@@ -187,6 +187,27 @@ def parse(argv: list[str]) -> CommandLine:
         if own[name] is not None and not own[name].strip():
             raise ConfigError(f"--{name}: the path is empty. Give one, or leave --{name} out.")
     return CommandLine(**{**own, "help": own["help"] in (True, "true")}, overrides=overrides)
+
+
+def split_words(arguments: Sequence[str], own: Sequence[Flag]) -> tuple[list[str], list[str]]:
+    """The arguments that are neither flags nor a flag's value, and all others.
+
+    Args:
+        arguments: behind the program's name.
+        own: the command's own flags.
+    """
+    known = flags.FlagValues()
+    known.set_gnu_getopt(True)
+    _define(known, own)
+    try:
+        rest = known(["", *_joined(list(arguments), known)], known_only=True)[1:]
+    except (flags.Error, ValueError):  # which `parse_flags` tells
+        rest = list(arguments)
+    words = [argument for argument in rest if not argument.startswith("-")]
+    others = list(arguments)
+    for word in words:
+        others.remove(word)
+    return words, others
 
 
 def parse_flags(argv: list[str], own: Sequence[Flag]) -> tuple[dict[str, Any], Settings]:

@@ -1,0 +1,114 @@
+"""The verbs that are modes of the trainer: a config or a run's folder, and flags."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from trainer import task
+from trainer.errors import ConfigError, shown_name
+from trainer.files.mirror import SCHEME
+from trainer.settings import flags
+
+CONFIGS = (".yaml", ".yml")
+DATA = (".csv", ".tsv", ".jsonl", ".json", ".conll", ".txt", ".tfrecord", ".gz")
+WORD = {"train": "CONFIG", "plan": "CONFIG"}  # of the others, JOB_DIR
+
+
+def train(arguments: Sequence[str]) -> int:
+    """Trains. Returns the exit code, as all verbs do."""
+    return _run("train", arguments)
+
+
+def plan(arguments: Sequence[str]) -> int:
+    """Says what a run would take."""
+    return _run("plan", arguments)
+
+
+def evaluate(arguments: Sequence[str]) -> int:
+    """Scores a trained model."""
+    return _run("evaluate", arguments)
+
+
+def predict(arguments: Sequence[str]) -> int:
+    """Answers texts; by itself, those of standard input."""
+    if not has_flag(arguments, "input"):
+        arguments = [*arguments, "--input=-"]
+    return _run("predict", arguments)
+
+
+def export(arguments: Sequence[str]) -> int:
+    """Writes a trained model for those who serve it."""
+    return _run("export", arguments)
+
+
+def _run(mode: str, arguments: Sequence[str]) -> int:
+    words, others = flags.split_words(arguments, flags.OWN)
+    if has_flag(others, "mode"):
+        raise ConfigError(f"--mode: podtune {mode} says it already. Leave --mode out.")
+    word = only_word(mode, WORD.get(mode, "JOB_DIR"), words)
+    places = [] if word is None else _places(mode, word)
+    for flag in places:
+        refuse_twice(word, flag, others)
+    return task.main([f"podtune {mode}", f"--mode={mode}", *places, *others])
+
+
+def _places(mode: str, word: str) -> list[str]:
+    """The flags that a config or a run's folder stands for."""
+    if word.endswith(CONFIGS):
+        return [f"--config={word}"]
+    if mode not in WORD:
+        return [f"--job_dir={word}"]
+    folder = word.rstrip("/")
+    is_run = word.startswith(SCHEME) or os.path.exists(
+        os.path.join(os.path.expanduser(folder), "config.yaml")
+    )
+    if is_run:
+        config = f"--config={folder}/config.yaml"
+        return [config, f"--job_dir={folder}"] if mode == "train" else [config]
+    if word.endswith(DATA):
+        raise ConfigError(
+            f"{shown_name(word)}: podtune {mode} takes a config, and this looks like data. podtune"
+            f" init {shown_name(word)} writes a config for it."
+        )
+    return [f"--config={word}"]
+
+
+def only_word(verb: str, meaning: str, words: Sequence[str]) -> str | None:
+    """The one argument that is no flag, if any.
+
+    Args:
+        verb: for messages.
+        meaning: of the argument, for messages.
+        words: the arguments that are no flags.
+    Raises:
+        ConfigError: there are several.
+    """
+    if len(words) > 1:
+        raise ConfigError(
+            f"podtune {verb}: expected one {meaning}. Received {len(words)}:"
+            f" {', '.join(map(shown_name, words))}. Settings are --SECTION.KEY=VALUE."
+        )
+    return words[0] if words else None
+
+
+def has_flag(arguments: Sequence[str], name: str) -> bool:
+    """Whether a flag is among arguments."""
+    return any(
+        argument.lstrip("-").split("=")[0] == name
+        for argument in arguments
+        if argument.startswith("-")
+    )
+
+
+def refuse_twice(word: str | None, flag: str, others: Sequence[str]) -> None:
+    """Raises ConfigError where a flag says again what an argument has said.
+
+    Args:
+        word: the argument.
+        flag: that it stands for, --NAME=VALUE.
+        others: the flags that were given.
+    """
+    name = flag.removeprefix("--").split("=")[0]
+    if has_flag(others, name):
+        raise ConfigError(f"--{name}: {shown_name(word)} says it already. Give one of the two.")
