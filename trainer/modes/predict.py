@@ -13,6 +13,7 @@ from trainer.run.job import Job
 from trainer.run.kept_model import load_kept
 from trainer.serve.answerers import make_answerer
 from trainer.serve.answers_file import require_output
+from trainer.serve.conversation import converse, prompted
 from trainer.serve.predictions import stream_texts, write_answers
 from trainer.serve.questions import open_questions
 from trainer.settings.resolve import Resolved
@@ -22,6 +23,8 @@ def predict(
     resolved: Resolved, job: Job, display: Display, source: str | None, target: str | None
 ) -> None:
     """Answers every question of an input; one that cannot be asked has an `error` instead.
+
+    Who types them on a terminal reads answers in words, not JSON.
 
     A question keeps its own fields. An answer of the same name, such as label, is then called
     predicted_label.
@@ -53,8 +56,11 @@ def predict(
     graph = kept.model.graph
     on_terminal = source == target == "-" and sys.stdout.isatty()
     if isinstance(graph, Generates) and on_terminal:
-        stream_texts(graph, questions, display)
+        stream_texts(graph, prompted(questions), display)
         return
     batch_size = config.train.evaluation_batch_size
     answerer = make_answerer(kept.model, parts.head, batch_size)
+    if on_terminal and questions.typed:
+        converse(questions, answerer, graph, parts.head.reader)
+        return
     write_answers(questions, target, answerer, graph, display, batch_size)

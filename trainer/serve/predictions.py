@@ -8,7 +8,7 @@ import json
 import math
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import tensorflow as tf
 
@@ -147,7 +147,7 @@ def _plain(value: object) -> object:
     return value
 
 
-def stream_texts(graph: Generates, questions: Questions, display: Display) -> None:
+def stream_texts(graph: Generates, questions: Iterable[Question], display: Display) -> None:
     """On a terminal: writes each prompt, and what follows it while it is generated.
 
     Args:
