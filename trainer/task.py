@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
             log = log and sys.stderr
         run = _resolve(command)
         with exhausted_memory_is_told():
-            _run(run, log)
+            perform(run, log)
     except UserError as error:
         _say_error(str(error), log)
         standard_streams.give_up()
@@ -150,7 +150,13 @@ def _overrides(command: flags.CommandLine) -> Settings:
     return {**on_vertex.data_settings(), **command.overrides}
 
 
-def _run(run: Run, log: Log | None) -> None:
+def perform(run: Run, log: Log | None) -> None:
+    """Does what a run asks for; raises what its mode raises.
+
+    Args:
+        run: what is to be done.
+        log: where each line is an entry for Cloud Logging; None: lines for people on stderr.
+    """
     from trainer.console.stopping import StopSignal
     from trainer.console.timeline import Timeline
 

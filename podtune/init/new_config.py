@@ -84,7 +84,7 @@ def look(data: str, wishes: Wishes, asker: Asker) -> Seen:
     if data.startswith(PREFIX):
         task, settings, rows = of_data_set(data.removeprefix(PREFIX), wishes, asker)
         name = data.removeprefix(PREFIX).replace("/", "_").split(":")[0]
-        return _seen(task, settings, rows, [("data", data)], name)
+        return seen_of(task, settings, rows, [("data", data)], name)
     path = pathlib.Path(data)
     place = places.find(path)
     name = (path if path.is_dir() else place.splits["train"]).resolve().name.split(".")[0]
@@ -92,7 +92,7 @@ def look(data: str, wishes: Wishes, asker: Asker) -> Seen:
         return _of_folders(place, name)
     if place.kind == "parallel":
         task, settings, rows = of_aligned(place, wishes, asker)
-        return _seen(task, settings, rows, [("data", ", ".join(place.files))], name)
+        return seen_of(task, settings, rows, [("data", ", ".join(place.files))], name)
     return _of_file(place, wishes, asker, name)
 
 
@@ -115,7 +115,7 @@ def _of_folders(place: Place, name: str) -> Seen:
     )
     rows = rows_of({**data, "fallback_encoding": "windows-1252"}, str(train))
     says = [("data", f"{train}: a folder a class, a file a text")]
-    return _seen(task, {**data, **_splits(place, None)}, rows, says, name)
+    return seen_of(task, {**data, **_splits(place, None)}, rows, says, name)
 
 
 def _of_file(place: Place, wishes: Wishes, asker: Asker, name: str) -> Seen:
@@ -140,7 +140,7 @@ def _of_file(place: Place, wishes: Wishes, asker: Asker, name: str) -> Seen:
         says.append(("text", ", ".join(task.texts)))
     label = task.data.get("label")
     splits = _splits(place, (data, label) if isinstance(label, str) else None)
-    return _seen(task, {**data, **splits}, rows, says, name)
+    return seen_of(task, {**data, **splits}, rows, says, name)
 
 
 def _task(
@@ -198,13 +198,22 @@ def _reads(path: pathlib.Path, labelled: tuple[Mapping[str, object], str] | None
     return bool(rows) and rows[0].get(label) not in (None, "")
 
 
-def _seen(
+def seen_of(
     task: Task,
     data: Mapping[str, object],
     rows: Sequence[Mapping[str, object]],
     says: list[tuple[str, str]],
     name: str,
 ) -> Seen:
+    """What was seen, with some of the texts to measure.
+
+    Args:
+        task: of the data.
+        data: settings of the data section: the format and the splits.
+        rows: the first examples.
+        says: lines for people.
+        name: of the data.
+    """
     texts = []
     for row in rows[:TEXTS]:
         parts = [_text_of(row[field]) for field in task.texts if field in row]
@@ -222,18 +231,21 @@ def _list(value: object) -> list[object]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def _config(seen: Seen, given: Given, target: pathlib.Path) -> str:
-    """The config's text; what is measured of the texts is said, too."""
-    head = dict(seen.task.head)
-    name = str(head["name"])
-    weights, why = given.weights, ""
+def lines_of(seen: Seen, weights: str | None) -> list[Line]:
+    """The settings that the data show, but the head's; what is measured is said in `seen`, too.
+
+    Args:
+        seen: what the data are.
+        weights: the pretrained model; None: one for the language of the texts.
+    """
+    name = str(seen.task.head["name"])
+    why = ""
     if weights is None:
         weights, why = weights_for(name, seen.texts)
     seq_len, most = seq_len_for(seen.texts)
     if name == "question_answering":
         seq_len = ROWS_OF_ANSWERS
     seen.says.append(("length", f"95 of 100 have {most:,} tokens at most, about"))
-    seen.says.append(("task", name))
     lines = [Line("backbone.weights", weights, why)]
     for key, value in seen.data.items():
         held_out = "held out, always the same examples" if value == HELD_OUT else ""
@@ -242,7 +254,16 @@ def _config(seen: Seen, given: Given, target: pathlib.Path) -> str:
         lines.append(
             Line("data.seq_len", seq_len, f"tokens; 95 of 100 texts have {most:,} at most, about")
         )
-    lines.append(Line("train.epochs", 3, "passes over train; more where there are few examples"))
-    lines.append(Line("train.learning_rate", 5e-5, "2e-5 to 1e-4 are worth a try"))
-    about = [f"{said}" for word, said in seen.says if word in ("data", "label")]
-    return config_text([*about, f"  podtune train {target}"], head, lines)
+    return lines
+
+
+def _config(seen: Seen, given: Given, target: pathlib.Path) -> str:
+    """The config's text."""
+    lines = [
+        *lines_of(seen, given.weights),
+        Line("train.epochs", 3, "passes over train; more where there are few examples"),
+        Line("train.learning_rate", 5e-5, "2e-5 to 1e-4 are worth a try"),
+    ]
+    seen.says.append(("task", str(seen.task.head["name"])))
+    about = [said for word, said in seen.says if word in ("data", "label")]
+    return config_text([*about, f"  podtune train {target}"], seen.task.head, lines)

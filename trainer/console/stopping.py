@@ -49,9 +49,11 @@ class StopSignal:
         return self._received is not None
 
     def listen(self) -> None:
-        """Takes the signals over; a second SIGINT stops at once."""
-        for number in EXIT_CODES:
-            signal.signal(number, self._receive)
+        """Takes the signals over; a second SIGINT stops at once.
+
+        In a thread that is not the main one, such as of a notebook's server, none arrives.
+        """
+        _handle(self._receive)
 
     @contextmanager
     def silent(self) -> Iterator[None]:
@@ -59,8 +61,7 @@ class StopSignal:
 
         Afterwards the signals are ours again.
         """
-        for number in EXIT_CODES:
-            signal.signal(number, signal.SIG_DFL)
+        _handle(signal.SIG_DFL)
         yield
         self.listen()
 
@@ -141,6 +142,14 @@ def _metadata(host: str, path: str, last_etag: str | None) -> tuple[http.client.
     connection.request("GET", address, headers={"Metadata-Flavor": "Google"})
     response = connection.getresponse()
     return response, response.read().decode().strip()
+
+
+def _handle(handler: signal.Handlers | Callable[[int, FrameType | None], None]) -> None:
+    """Sets what happens on each signal, in the thread that may."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in EXIT_CODES:
+        signal.signal(number, handler)
 
 
 def metadata_host() -> str | None:

@@ -25,6 +25,11 @@ class Projection(NamedTuple):
     embeddings: tf.Tensor
     bias: tf.Tensor | None
 
+    def whole(self) -> tf.Tensor:
+        """(M, V) float32, the logits themselves: for few places."""
+        logits = tf.cast(tf.matmul(self.hidden, self.embeddings, transpose_b=True), tf.float32)
+        return logits if self.bias is None else logits + self.bias
+
 
 def predicted_of(batch: Batch) -> Predicted:
     """The places of a batch. Raises ValueError where it has none."""
