@@ -60,7 +60,13 @@ ANSWERS = {
 }
 
 
-@pytest.mark.parametrize("kind", toy.HEADS)
+QUICK_HEADS = ("tags", "masked", "causal", "prompt", "last token")
+EVERY_HEAD = [
+    pytest.param(kind, marks=() if kind in QUICK_HEADS else pytest.mark.slow) for kind in toy.HEADS
+]
+
+
+@pytest.mark.parametrize("kind", EVERY_HEAD)
 def test_a_run_of_every_head_is_trained_asked_and_looked_into(kind, tmp_path):
     config = toy.write_head_config(tmp_path, kind, 24)
     run = podtune.train(config, job_dir=tmp_path / "run")

@@ -84,7 +84,7 @@ def test_a_problem_is_an_exit_code(capsys, monkeypatch):
     assert capsys.readouterr().out == f"{'numpy':<29}0.1\n{blanks}! tried with >=1\n"
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_the_self_test_trains_exports_and_asks():
     parts = list(self_test.self_test())
     assert [(part.name, part.problem) for part in parts] == [
