@@ -36,11 +36,14 @@ NAMES = {
 }
 TRAINING = {
     "training_sst2": "SST-2, sentences",
+    "training_sst2_avx2": "SST-2, sentences, AVX2",
+    "training_sst2_tcmalloc_avx2": "SST-2, sentences, AVX2, tcmalloc under both",
     "training_sst2_bfloat16": "SST-2, sentences",
     "training_sst2_tcmalloc": "SST-2, sentences, tcmalloc under both",
-    "training_full": "BBC News, articles: rows of 128 tokens without padding",
-    "training_imdb": "IMDB, reviews",
+    "training_full_avx2": "BBC News, articles: rows of 128 tokens without padding, AVX2",
+    "training_imdb_avx2": "IMDB, reviews, AVX2",
     "training_conll2003": "CoNLL-2003, sentences to tag",
+    "training_conll2003_avx2": "CoNLL-2003, sentences to tag, AVX2",
     "training_squad": "SQuAD, questions",
 }
 START = """# Benchmarks
