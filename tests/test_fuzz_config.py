@@ -28,7 +28,7 @@ def started(monkeypatch, tmp_path):
     """What would be run."""
     calls = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(task, "_run", lambda run, log: calls.append(run.resolved))
+    monkeypatch.setattr(task, "perform", lambda run, log: calls.append(run.resolved))
     for name in list(os.environ):
         if name.startswith(("AIP_", "CLOUD_ML_", "TPU_")) or name in ("TF_CONFIG", "CLUSTER_SPEC"):
             monkeypatch.delenv(name)
