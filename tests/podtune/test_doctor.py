@@ -29,6 +29,7 @@ def report(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, di
     return code, {finding["about"]: finding for finding in found}
 
 
+@pytest.mark.heavy
 def test_it_says_what_a_bug_report_needs(capsys, nothing_reached, monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_x=1")
     code, found = report(capsys, "--quick")
