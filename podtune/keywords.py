@@ -21,7 +21,7 @@ def settings_of(keywords: Mapping[str, object]) -> Settings:
     Raises:
         ConfigError: lists every keyword that is no setting, or may be several.
     """
-    names = list(flags.setting_flags())
+    names = flags.setting_names()
     settings: Settings = {}
     problems = []
     for keyword, value in keywords.items():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from trainer.errors import ConfigError, DataError, shown_value
+from trainer.files import mirror
 from trainer.files.storage import config_file
 from trainer.machine.start import start_tensorflow
 from trainer.settings.resolve import resolve
@@ -201,6 +202,7 @@ def load(job_dir: str | os.PathLike[str]) -> Model:
     job = Job(folder)
     job.require_trained()
     config = job.settled(resolve(config_file(f"{folder}/config.yaml"), {})).config
+    mirror.use_cache(config.data.cache_dir)
     display = Display()
     display.quiet = True
     parts = make_parts(config, display)

@@ -19,6 +19,7 @@ from podtune.init.new_config import Seen
 from podtune.init.questions import Asker
 from podtune.init.tasks import Wishes
 from podtune.keywords import settings_of
+from podtune.modes import CONFIGS
 from trainer import task
 from trainer.console import on_vertex
 from trainer.console.stopping import EXIT_CODES
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from podtune.model import Model
-
-CONFIGS = (".yaml", ".yml")
 
 
 @dataclasses.dataclass(frozen=True)

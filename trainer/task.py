@@ -122,7 +122,6 @@ def _resolve(command: flags.CommandLine) -> Run:
     resolved = resolve(config_file(os.path.expanduser(config)) if config else None, overrides)
     if command.mode != "plan":  # which may be made for another machine than this
         cluster.require_readable(resolved.config.distribution)
-    mirror.use_cache(resolved.config.data.cache_dir)
     if not job_dir:
         job_dir = f"runs/{pathlib.PurePath(config).stem if config else 'run'}"
     return Run(command, resolved, job_dir, folders)
@@ -160,6 +159,7 @@ def perform(run: Run, log: Log | None) -> None:
     from trainer.console.stopping import StopSignal
     from trainer.console.timeline import Timeline
 
+    mirror.use_cache(run.resolved.config.data.cache_dir)
     timeline = Timeline()
     stop = StopSignal()
     stop.listen()

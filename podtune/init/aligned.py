@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 
 from podtune.init.columns import MOST_CLASSES, REPEATED
 from podtune.init.places import Place
@@ -39,14 +40,8 @@ def of_aligned(
             )
     readings = [
         (first, second, head)
-        for first in contents
-        for second in contents
-        if first != second
-        and not _are_tags(contents[first])
-        and text in (None, first)
-        and wishes.label in (None, second)
-        and (head := _head(contents[first], contents[second]))
-        and wishes.head in (None, head)
+        for first, second, head in _readings(contents)
+        if text in (None, first) and wishes.label in (None, second) and wishes.head in (None, head)
     ]
     if not readings and text and wishes.label and wishes.head:
         readings = [(text, wishes.label, wishes.head)]
@@ -77,6 +72,14 @@ def _task(
     splits = {split: path.as_posix() for split, path in place.splits.items()}
     task = Task(head, {"text": text, "label": label}, (text,), [("label", label)])
     return task, {"source": "parallel", **splits}, rows
+
+
+def _readings(contents: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str, str]]:
+    """What may be learnt: of which file's texts, by which file, and by which head."""
+    for first, second in itertools.permutations(contents, 2):
+        head = _head(contents[first], contents[second])
+        if head and not _are_tags(contents[first]):
+            yield first, second, head
 
 
 def _are_tags(lines: Sequence[str]) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import pathlib
 
 import podtune
 from podtune.init.output import write_new
 from trainer.console import standard_streams
 from trainer.errors import ConfigError, shown_value
+from trainer.settings.suggestions import suggest
 
 PACKAGE = pathlib.Path(podtune.__file__).parent
 # in a wheel, or beside the package in a checkout
@@ -39,8 +39,7 @@ def copy(name: str, output: str | None) -> None:
             standard_streams.print_text(f"{own:<18}{_title(folder() / f'{own}.yaml')}")
         return
     if name not in names():
-        near = difflib.get_close_matches(name, names(), n=1)
-        meant = f" Did you mean {near[0]}?" if near else ""
+        meant = suggest(name, names())
         raise ConfigError(
             f"--example: expected one of {', '.join(names())}. Received {shown_value(name)}.{meant}"
         )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from trainer.errors import ConfigError, shown_name, shown_value
 from trainer.settings import sections
+from trainer.settings.suggestions import suggest
 
 
 class Given(NamedTuple):
@@ -80,8 +80,7 @@ def parse(arguments: Sequence[str]) -> Given:
 
 
 def _unknown(argument: str, name: str) -> str:
-    near = difflib.get_close_matches(name, [*VALUES, "yes"], n=1)
-    meant = f" Did you mean --{near[0]}?" if near else ""
+    meant = suggest(name, [*VALUES, "yes"]).replace("mean ", "mean --")
     if "." in name:
         meant = " Settings go into the config, or behind podtune train."
     known = ", ".join(f"--{known}" for known in (*VALUES, "yes"))

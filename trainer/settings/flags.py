@@ -86,6 +86,15 @@ def _define(known: flags.FlagValues, own: Iterable[Flag]) -> None:
         )
 
 
+def _known(own: Iterable[Flag]) -> flags.FlagValues:
+    """The flags that a command line may have: a command's own, and those of the settings."""
+    known = flags.FlagValues()
+    # what follows a stray word is read too, so that all problems come at once
+    known.set_gnu_getopt(True)
+    _define(known, own)
+    return known
+
+
 def setting_names() -> list[str]:
     """The dotted names of all settings."""
     return list(setting_flags())
@@ -196,9 +205,7 @@ def split_words(arguments: Sequence[str], own: Sequence[Flag]) -> tuple[list[str
         arguments: behind the program's name.
         own: the command's own flags.
     """
-    known = flags.FlagValues()
-    known.set_gnu_getopt(True)
-    _define(known, own)
+    known = _known(own)
     try:
         rest = known(["", *_joined(list(arguments), known)], known_only=True)[1:]
     except (flags.Error, ValueError):  # which `parse_flags` tells
@@ -218,10 +225,7 @@ def parse_flags(argv: list[str], own: Sequence[Flag]) -> tuple[dict[str, Any], S
     Raises:
         ConfigError: as for `parse`.
     """
-    known = flags.FlagValues()
-    # what follows a stray word is read too, so that all problems come at once
-    known.set_gnu_getopt(True)
-    _define(known, own)
+    known = _known(own)
     # behind which absl reads no flag
     arguments = [argument for argument in flagfile.expanded(argv) if argument != "--"]
     _refuse_bytes(arguments)
