@@ -1,7 +1,7 @@
 import pytest
 from rich.cells import cell_len
 
-from trainer.console.excerpt import excerpt
+from trainer.console.excerpt import excerpt, excerpt_lines, short_place
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,42 @@ def test_no_line_is_wider_than_it_may_be(columns):
             and line.endswith(f"({len(text):,} characters)")
             and line.isprintable()
         )
+
+
+def test_lines_are_torn_between_words_and_the_last_says_how_much_there_is():
+    text = "Ad sales boost Time Warner profit for the three months to December"
+    assert excerpt_lines(text, 80, 2) == [text]
+    assert excerpt_lines(text, 34, 2) == [
+        "Ad sales boost Time Warner profit",
+        "for the three months to December",
+    ]
+    assert excerpt_lines(text * 9, 34, 2) == [
+        "Ad sales boost Time Warner profit",
+        "for the three … (594 characters)",
+    ]
+    assert excerpt_lines(text, 34, 1, whole="12 words") == ["Ad sales boost Time … (12 words)"]
+    assert excerpt_lines("今天很好" * 9, 20, 2, whole="36 字") == [
+        "今天很好今天很好今天",
+        "很好今天很 … (36 字)",
+    ]
+
+
+@pytest.mark.parametrize("columns", [20, 33, 80])
+def test_no_line_of_several_is_wider_than_it_may_be(columns):
+    for text in ("今天很好" * 99, "e\u0301\u200b" * 99, "a b\t" * 99, "aＡ" * 99, "[red]x" * 99):
+        lines = excerpt_lines(text, columns, 3)
+        assert len(lines) == 3 and max(map(cell_len, lines)) <= columns
+        assert lines[-1].endswith(f"({len(text):,} characters)")
+
+
+@pytest.mark.parametrize(
+    ("place", "short"),
+    [
+        ("data/train.csv:3", "data/train.csv:3"),
+        ("/opt/lib/python3.11/site-packages/bbc/business/001.txt", "…/business/001.txt"),
+        ("gs://a-bucket-with-a-long-name/some/folder/train.csv:3", "…/folder/train.csv:3"),
+        ("a-very-long-name-of-a-single-file-without-a-folder.csv:3",) * 2,
+    ],
+)
+def test_a_long_place_keeps_its_end(place, short):
+    assert short_place(place) == short

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
 
 from trainer.errors import CUT, shown_name
 
@@ -21,6 +23,37 @@ def excerpt(text: str, columns: int) -> str:
         return "".join(whole)
     note = f"{CUT} ({len(text):,} characters)"
     return "".join(_fitting(text, columns - cell_len(note))) + note
+
+
+def excerpt_lines(text: str, columns: int, most: int, *, whole: str = "") -> list[str]:
+    """A text as at most so many lines of so many columns, torn between words.
+
+    Args:
+        text: anything; what moves the cursor or does not show is escaped.
+        columns: of a line; an ideograph takes two.
+        most: lines. A text that is cut ends with a note.
+        whole: how much there is, for that note; "" stands for the number of characters.
+    """
+    shown = "".join(_fitting(text, columns * most + columns))
+    lines = [line.plain.rstrip() for line in Text(shown).wrap(Console(), columns)]
+    if len(lines) <= most:
+        return lines
+    note = f" {CUT} ({whole or f'{len(text):,} characters'})"
+    kept = Text(lines[most - 1]).wrap(Console(), columns - cell_len(note))[0]
+    return [*lines[: most - 1], kept.plain.rstrip() + note]
+
+
+def short_place(place: str, columns: int = 40) -> str:
+    """A file's place for a line of a terminal: "…/business/001.txt:3".
+
+    Args:
+        place: a path or URL, perhaps with a line.
+        columns: up to which it stays whole. Of a longer one the last folder and the file stay.
+    """
+    if cell_len(place) <= columns:
+        return place
+    parts = place.split("/")
+    return "/".join([CUT, *parts[-2:]]) if len(parts) > 3 else place
 
 
 def _fitting(text: str, columns: int) -> list[str]:

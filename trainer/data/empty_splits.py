@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from trainer.data.ledger import Ledger
+from trainer.data.ledger import LEFT_OUT, Ledger
 from trainer.errors import DataError
 from trainer.settings.schema import DataSettings
-
-LEFT_OUT = ("unlabelled", "unlabelled_marks", "excluded_labels")  # kinds of the ledger
 
 
 def refuse_empty_split(

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TypedDict
 
+from trainer.console.excerpt import short_place
+
+LEFT_OUT = ("unlabelled", "unlabelled_marks", "excluded_labels")  # kinds that cost examples or gold
 # kind -> what it means, for people; those of a head alone are its own (`Reader.losses_of_data`)
 MEANINGS = {
     "truncated_examples": "texts longer than seq_len, cut",
@@ -98,12 +101,35 @@ class Ledger:
         kinds = self.entries.get(split, {})
         return kinds.get(kind)
 
-    def lines(self) -> list[str]:
-        """One line an entry: "train: 12 texts longer than seq_len, cut (first: a.csv:3)"."""
-        lines = []
-        for split, kinds in self.entries.items():
-            for kind, entry in kinds.items():
-                count = f"{entry['count']:,}"
-                first = entry["first"]
-                lines.append(f"{split}: {count} {self.meanings[kind]} (first: {first})")
-        return lines
+    def lines(self, most: int | None = None) -> list[str]:
+        """For people: a line that says what this is, then a line a kind; [] where nothing is.
+
+        Args:
+            most: kinds to show, those that cost examples first; None: all.
+        """
+        kinds = self._kinds()
+        shown = kinds[:most]
+        if not kinds:
+            return []
+        rest = (
+            f"; {len(shown)} of {len(kinds)} kinds, ledger.json has all" if shown != kinds else ""
+        )
+        return [
+            f"ledger: what preparation cut, left out or doubts{rest}",
+            *(f"  {self._line(kind)}" for kind in shown),
+        ]
+
+    def _kinds(self) -> list[str]:
+        """The kinds that occurred; what costs examples first, then what the head alone knows."""
+        own = [kind for kind in self.meanings if kind not in MEANINGS]
+        order = dict.fromkeys([*LEFT_OUT, *own, *MEANINGS])
+        return [kind for kind in order if any(kind in kinds for kinds in self.entries.values())]
+
+    def _line(self, kind: str) -> str:
+        """A kind over all splits: "12 tokens cut off (train 10, test 2; first: a.csv:3)"."""
+        of_splits = {split: kinds[kind] for split, kinds in self.entries.items() if kind in kinds}
+        total = sum(entry["count"] for entry in of_splits.values())
+        splits = [f"{split} {entry['count']:,}" for split, entry in of_splits.items()]
+        where = ", ".join(splits) if len(splits) > 1 else f"in {next(iter(of_splits))}"
+        first = next(iter(of_splits.values()))["first"]
+        return f"{total:,} {self.meanings[kind]} ({where}; first: {short_place(first)})"

@@ -7,12 +7,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from trainer.console.excerpt import excerpt
+from trainer.console.excerpt import excerpt_lines, short_place
 from trainer.data.store import TokenStore
 
 AMONG = 64  # the first examples of a split, of which one is shown
 KEPT_CHARACTERS = 400  # of each part
 KEPT_TOKENS = 200
+LINES = 3  # of each part
+WIDEST = 100  # columns, which one can still read
 NOTHING = "(none)"
 
 Parts = list[tuple[str, str]]  # names, such as of the fields, and what stands there
@@ -69,25 +71,26 @@ def example_lines(
         chosen = store.meta.get("shown")
         if not chosen:
             continue
-        title = f"example of {split} ({chosen['origin']})"
-        lines.append(excerpt(title, columns))
-        parts: Parts = []
-        for name, beginning, length in chosen["parts"]:
-            parts.append((name, beginning.ljust(length)))
+        lines.append(f"example of {split} ({short_place(chosen['origin'])})")
         tokens = _tokens(store, chosen["number"], tokenizer.words)
-        parts.append(("tokens", " ".join(tokens)))
+        parts = [
+            (name, beginning, f"{length:,} characters")
+            for name, beginning, length in chosen["parts"]
+        ]
+        parts.append(("tokens", " ".join(tokens[:KEPT_TOKENS]), f"{len(tokens):,} tokens"))
         lines += _part_lines(parts, columns)
     return lines
 
 
-def _part_lines(parts: Parts, columns: int) -> list[str]:
-    """A line each, the names above each other."""
-    name_columns = max(len(name) for name, _ in parts)
-    room = columns - name_columns - 4
+def _part_lines(parts: Sequence[tuple[str, str, str]], columns: int) -> list[str]:
+    """Names, and beside them what stands there, cut to LINES with how much it is."""
+    name_columns = max(len(name) for name, _, _ in parts)
+    room = min(columns, WIDEST) - name_columns - 4
     lines = []
-    for name, content in parts:
-        shown = excerpt(content or NOTHING, room)
-        lines.append(f"  {name:{name_columns}}  {shown}")
+    for name, content, whole in parts:
+        shown = excerpt_lines(content or NOTHING, room, LINES, whole=whole)
+        for beside, line in zip([name, *[""] * LINES], shown, strict=False):
+            lines.append(f"  {beside:{name_columns}}  {line}")
     return lines
 
 
@@ -97,4 +100,4 @@ def _tokens(store: TokenStore, number: int, words: Sequence[str]) -> list[str]:
     if row >= len(store):
         return []
     token_ids = store.example(row)["token_ids"]
-    return [words[token] for token in token_ids[:KEPT_TOKENS].tolist()]
+    return [words[token] for token in token_ids.tolist()]

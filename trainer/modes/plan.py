@@ -11,7 +11,7 @@ from trainer.planning.planned_run import PlannedRun
 from trainer.run.assembly import foresee_origin, make_parts
 from trainer.run.job import Job
 from trainer.run.precision import foresee_precision
-from trainer.run.prepared_data import prepare_data, require_best_metric, show_examples
+from trainer.run.prepared_data import SHOWN_KINDS, prepare_data, require_best_metric, show_examples
 from trainer.settings.resolve import Resolved
 
 
@@ -29,7 +29,8 @@ def plan(resolved: Resolved, job: Job | None, display: Display) -> None:
     replicas, strategy = choose_replicas(config, display)
     parts = make_parts(config, display)
     foresee_origin(parts)
-    prepared = prepare_data(parts)
+    kinds = SHOWN_KINDS if job else None  # without a job_dir no ledger.json has the rest
+    prepared = prepare_data(parts, ledger_kinds=kinds)
     show_examples(parts, prepared)
     require_best_metric(parts, prepared)
     run = PlannedRun(parts, prepared, replicas, of_a_sample=strategy is None)

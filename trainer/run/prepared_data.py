@@ -19,10 +19,15 @@ from trainer.run.workers import agree, hosts
 from trainer.settings.schema import Config
 
 STEPS_OF_A_BLOCK = 10
+SHOWN_KINDS = 3  # of the ledger
 
 
 def prepare_data(
-    parts: Parts, strategy: tf.distribute.Strategy | None = None, job: Job | None = None
+    parts: Parts,
+    strategy: tf.distribute.Strategy | None = None,
+    job: Job | None = None,
+    *,
+    ledger_kinds: int | None = SHOWN_KINDS,
 ) -> Prepared:
     """Encodes the splits, or finds them encoded; shows what is in them.
 
@@ -31,6 +36,7 @@ def prepare_data(
         strategy: of several workers.
         job: of several workers. Where it is in Cloud Storage the chief encodes, and the others take
             what it has published there: no file of the data is fetched twice.
+        ledger_kinds: of the ledger to show, where the job_dir has the rest; None: all.
     """
     prepared = _prepared_by_one(parts, strategy, job)
     display = parts.display
@@ -42,8 +48,8 @@ def prepare_data(
         display.line("  train is streamed: what is said of it here is of its first block")
         _check_block(parts.config, prepared)
     _show_labels(parts, prepared)
-    for line in prepared.ledger.lines():
-        display.line(f"  ledger: {line}")
+    for line in prepared.ledger.lines(ledger_kinds):
+        display.line(line)
     warnings = parts.head.reader.warnings(prepared.vocabulary, prepared.splits)
     for line in (*warnings, *doubts(prepared.splits, prepared.ledger)):
         display.warn(line)
@@ -117,8 +123,13 @@ def require_best_metric(parts: Parts, prepared: Prepared) -> None:
 
 
 def show_examples(parts: Parts, prepared: Prepared) -> None:
-    """Shows an example of each split as the model sees it."""
-    for line in example_lines(prepared.splits, parts.tokenizer, parts.display.console.width):
+    """Shows an example of each split that has files of its own, as the model sees it."""
+    own = {
+        split: store
+        for split, store in prepared.splits.items()
+        if not isinstance(getattr(parts.config.data, split), float)  # held out of train
+    }
+    for line in example_lines(own, parts.tokenizer, parts.display.console.width):
         parts.display.line(line)
 
 
