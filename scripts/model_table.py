@@ -16,12 +16,12 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from trainer.backbones.config import BackboneConfig  # noqa: E402
-from trainer.backbones.huggingface.config_file import read_config  # noqa: E402
-from trainer.data.batching import Layout  # noqa: E402
-from trainer.planning.memory import estimate  # noqa: E402
-from trainer.run.throughput import training_flops  # noqa: E402
-from trainer.settings.schema import TrainSettings  # noqa: E402
+from trainer.backbones.config import BackboneConfig
+from trainer.backbones.huggingface.config_file import read_config
+from trainer.data.batching import Layout
+from trainer.planning.memory import estimate
+from trainer.run.throughput import training_flops
+from trainer.settings.schema import TrainSettings
 
 ROWS, ROW_LENGTH = 32, 128
 BERT = {"model_type": "bert", "type_vocab_size": 2}
@@ -36,7 +36,7 @@ LARGE = {
 
 
 class Model(NamedTuple):
-    """A pretrained model and what its config.json says, as far as it is not the family's default."""
+    """A pretrained model, and what its config.json says beside its family's defaults."""
 
     place: str
     language: str

