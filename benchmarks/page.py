@@ -46,13 +46,34 @@ TRAINING = {
     "training_conll2003_avx2": "CoNLL-2003, sentences to tag, AVX2",
     "training_squad": "SQuAD, questions",
 }
+# What START says of faster and slower holds for the figures that are kept: look again at new ones.
 START = """# Benchmarks
 
-Every figure is of one run in which the systems took turns, each in a process of its own, each as
-its users start it, on the same texts, weights and batch size. A ratio is taken turn by turn: its
-median stands first, the least and the most of the turns behind it. `make bench` measures, and
-`benchmarks/page.py` writes this page. Whole runs with their scores are in the
-[README](../README.md#scores); what could not be measured is in [status.md](status.md).
+podtune beside Hugging Face's Trainer, ONNX Runtime and OpenVINO, on CPUs. It trains faster than the
+Trainer in every table below. It falls behind in three things:
+
+- One sentence at a time is answered faster by ONNX Runtime and OpenVINO: see [Serving](#serving).
+- The first step comes later than the Trainer's: see [Start](#start).
+- Training on short texts takes more memory than the Trainer: see [Training](#training).
+
+How the figures were made:
+
+- The systems took turns in one run. Each ran in a process of its own, as its users start it.
+- All had the same texts, weights, batch size and precision.
+- A ratio is taken turn by turn. Its median stands first, then the least and the most of the turns.
+- Only real tokens are counted, no padding.
+- The same examples form a step as with Hugging Face's default sampling. podtune's rows then hold
+  several examples each, with attention kept inside each.
+
+`make bench` measures all of it anew, and KerasHub's `fit` besides. `benchmarks/page.py` writes this
+page. Whole runs are in [scores](scores.md). [Performance](performance.md) says where a step's time
+goes, and [status](status.md) what could not be measured.
+"""
+WAYS = """Hugging Face's `generate` writes the same tokens.
+
+- *Compiled* is how files are continued.
+- *As served* needs no compiling.
+- *Set* is with one thread, as [Threads](serving.md#threads) says.
 """
 
 
@@ -96,10 +117,10 @@ def training_table(title: str, found: Mapping) -> str:
     head = ["", "real tokens/s", "podtune is … times as fast", "peak memory"]
     made = len(next(iter(found["runs"].values())))
     facts = (
-        f"{found['examples']:,} of them, at most {found['seq_len']} tokens, batch 32, MiniLM-L6,"
-        f" {found['precision']}, {made} turns"
+        f"{found['examples']:,} of them, at most {found['seq_len']} tokens; batch 32, MiniLM-L6,"
+        f" {found['precision']}, {made} turns."
     )
-    return f"**{title}**: {facts}\n\n{table(head, rows)}\n\n{machine(found)}\n"
+    return f"### {title}\n{facts}\n\n{table(head, rows)}\n\n{machine(found)}\n"
 
 
 def serving(found: Mapping) -> str:
@@ -115,7 +136,7 @@ def serving(found: Mapping) -> str:
             for name, times in seen.items()
         ]
         texts = "One text" if batch == "1" else f"{batch} texts"
-        parts.append(f"**{texts}**\n\n{table(['', 'time', 'times podtune'], rows)}\n")
+        parts.append(f"### {texts}\n\n{table(['', 'time', 'times podtune'], rows)}\n")
         draw(
             f"serving_{batch}",
             {
@@ -132,8 +153,8 @@ def serving(found: Mapping) -> str:
 def generation(found: Mapping) -> str:
     """Tokens a second by system and batch."""
     parts = [
-        "## Generation\n\nA random GPT-2 of 10 million parameters,"
-        f" {found['prompt']} tokens of prompt, {found['new']} new ones, greedy.\n"
+        "## Generation\n\nA random GPT-2 of 10 million parameters continues prompts of"
+        f" {found['prompt']} tokens by {found['new']} new ones, greedily.\n{WAYS}"
     ]
     for batch, seen in found["seconds"].items():
         theirs = seen["Hugging Face generate"]
@@ -146,7 +167,7 @@ def generation(found: Mapping) -> str:
             for name, times in seen.items()
         ]
         head = ["", "tokens/s", "times Hugging Face's"]
-        parts.append(f"**Prompts at once: {batch}**\n\n{table(head, rows)}\n")
+        parts.append(f"### Prompts at once: {batch}\n\n{table(head, rows)}\n")
     return "\n".join([*parts, machine(found), ""])
 
 
