@@ -123,6 +123,8 @@ def _of_file(place: Place, wishes: Wishes, asker: Asker, name: str) -> Seen:
     sample = read_sample(train)
     found = format_of(sample)
     data = dict(found.data)
+    if data.get("document") == "file" and "validation" not in place.splits:
+        data["document"] = "blank_line"  # a document is never torn, and a part is held out
     is_table = data["source"] in ("csv", "tsv")
     if is_table:
         data.update(header_of(sample, found, asker))
@@ -137,9 +139,12 @@ def _of_file(place: Place, wishes: Wishes, asker: Asker, name: str) -> Seen:
     of_all = "the first " if len(rows) == ROWS else ""
     says = [("data", f"{train}: {found.words}, {of_all}{len(rows):,} examples")]
     if is_table or data["source"] == "jsonl":
-        says.append(("text", ", ".join(task.texts)))
+        asked = [field for field in task.texts if field != task.head.get("target")]
+        says.append(("text", ", ".join(asked)))
     label = task.data.get("label")
     splits = _splits(place, (data, label) if isinstance(label, str) else None)
+    if data.get("document") == "file" and splits.get("test") == HELD_OUT:
+        del splits["test"]  # train is one document
     return seen_of(task, {**data, **splits}, rows, says, name)
 
 

@@ -23,7 +23,7 @@ class Task(NamedTuple):
     Attributes:
         head: settings of the head.
         data: settings of the data section, beside the format's.
-        texts: fields whose texts are read.
+        texts: fields whose texts a row holds.
         says: lines about it, for people: a word and what was seen.
     """
 
@@ -169,7 +169,8 @@ def _generation(
     if target is None:
         target = asker.choose("Which column is to be written?", names, "--label=COLUMN")
     head: dict[str, object] = {"name": "text_generation", "target": target}
-    return Task(head, {"text": text[0]}, text[:1], [("target", target)])
+    # a row holds both
+    return Task(head, {"text": text[0]}, (text[0], target), [("target", target)])
 
 
 def _language_model(text: tuple[str, ...], wishes: Wishes, asker: Asker) -> Task:

@@ -251,6 +251,28 @@ def test_text_alone_leaves_the_task_open(here):
     assert config("a.txt", "--head=causal_lm")["head"] == {"name": "causal_lm"}
 
 
+def test_a_part_of_a_text_file_can_be_held_out(here):
+    (here / "a.txt").write_text(f"{GOOD}\n{GOOD}\n\n{BAD}\n\n" * 20)
+    data = config("a.txt", "--head=causal_lm", name="one.yaml")["data"]
+    assert (data["document"], data["validation"], data["test"]) == ("blank_line", 0.1, 0.1)
+
+
+def test_a_file_is_one_document_where_validation_has_its_own(here):
+    for split in ("train", "validation"):
+        (here / f"{split}.txt").write_text(f"{GOOD}\n{GOOD}\n\n{BAD}\n\n" * 20)
+    data = config("train.txt", "--head=causal_lm")["data"]
+    assert (data["document"], data["validation"]) == ("file", "validation.txt")
+    assert "test" not in data
+
+
+def test_a_row_has_room_for_the_target_too(here):
+    rows = [{"de": f"Kurz {n}.", "en": f"{GOOD} {n}. " * 3} for n in range(40)]
+    jsonl(here / "a.jsonl", rows)
+    found = config("a.jsonl", "--text=de", "--label=en", "--head=text_generation")
+    assert found["data"]["text"] == "de"
+    assert found["data"]["seq_len"] == 64  # of the text alone it were 32
+
+
 def test_chinese_texts_get_a_chinese_model(here):
     rows = [("房间很干净，服务也好，下次还来" + "啊" * n, n % 2) for n in range(40)]
     written(here / "a.csv", rows, header="内容,标签")
