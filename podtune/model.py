@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from trainer.errors import ConfigError, DataError, shown_value
+from trainer.errors import ConfigError, DataError, shown_labels, shown_value
 from trainer.files import mirror
 from trainer.files.storage import config_file
 from trainer.machine.start import start_tensorflow
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from trainer.serve.answerers import Answerer
     from trainer.serve.questions import Question
 
+SHOWN_LABELS = 6
 Pooling = Literal["mean", "cls"]
 Asked = str | Mapping[str, object]
 
@@ -56,6 +57,16 @@ class Model:
     def __init__(self, kept: KeptModel, job_dir: str) -> None:
         self.job_dir = job_dir
         self._kept = kept
+
+    def __repr__(self) -> str:
+        parts, model = self._kept.parts, self._kept.model
+        labels = model.graph.vocabulary["labels"]
+        of = f" of {shown_labels(labels, SHOWN_LABELS)}" if labels else ""
+        size = sum(weight.shape.num_elements() for weight in model.weights.values())
+        return (
+            f"Model({self.job_dir!r}: {parts.config.head.name}{of}; {parts.backbone.layers} layers,"
+            f" {parts.backbone.hidden_size} wide, {size / 1e6:.1f} M weights)"
+        )
 
     @functools.cached_property
     def keras_model(self) -> keras.Model:

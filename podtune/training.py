@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import html
 import json
 import os
 import pathlib
@@ -79,6 +80,29 @@ class Run:
         """See `Model.embed`."""
         return self.loaded.embed(texts, **options)
 
+    def _repr_html_(self) -> str:
+        """In a notebook: the metrics, a row a split."""
+        names = list(dict.fromkeys(name for split in self.metrics.values() for name in split))
+        heading = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+        rows = [
+            f"<tr><th>{split}</th>{''.join(_cell(metrics.get(name)) for name in names)}</tr>"
+            for split, metrics in self.metrics.items()
+        ]
+        caption = f"<caption>{html.escape(self.job_dir)}</caption>"
+        return f"<table>{caption}<tr><th></th>{heading}</tr>{''.join(rows)}</table>"
+
+
+def _cell(value: float | None) -> str:
+    return "<td></td>" if value is None else f"<td>{value:.4f}</td>"
+
+
+class Stopped(KeyboardInterrupt):
+    """A run was stopped by a signal, such as of Ctrl-C; its finished work is kept."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython and notebooks show."""
+        return [str(self)]
+
 
 def train(
     data: object = None,
@@ -92,7 +116,7 @@ def train(
 ) -> Run:
     """Fine-tunes a model, evaluates and exports it; called again, it goes on where it was.
 
-    Ctrl-C saves a checkpoint first.
+    Ctrl-C, or a notebook's stop button, saves a checkpoint first.
 
     Args:
         data: a path (as `podtune init` takes it, or a config), a pandas DataFrame, a list of dicts,
@@ -107,6 +131,7 @@ def train(
         the run, with its metrics and its model.
     Raises:
         ConfigError, DataError, WeightsError, JobDirError, TrainingError: as the command says.
+        KeyboardInterrupt: it was stopped; called again, it goes on.
     """
     given = settings_of(settings)
     names = (text,) if isinstance(text, str) else tuple(text or ())
@@ -197,7 +222,7 @@ def _perform(resolved: Resolved, folder: str) -> None:
             task.perform(work, log=None)
         except SystemExit as stopped:
             if stopped.code in EXIT_CODES.values():
-                raise KeyboardInterrupt("stopped; call train again to go on") from None
+                raise Stopped("stopped; call train again to go on") from None
             raise
 
 
@@ -211,4 +236,5 @@ def _signals_kept() -> Iterator[None]:
         yield
     finally:
         for number, handler in kept.items():
-            signal.signal(number, handler)
+            # None: of a library that is not Python's, and cannot be put back
+            signal.signal(number, handler or signal.SIG_DFL)

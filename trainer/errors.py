@@ -35,6 +35,10 @@ HIDDEN = (
 class UserError(Exception):
     """A mistake in flags, config, data, weights or the job_dir."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython and notebooks show: the message; our frames would only hide it."""
+        return [f"{type(self).__name__}: {shown_message(str(self))}"]
+
 
 class ConfigError(UserError):
     """The config or a flag is wrong; lists every problem found."""

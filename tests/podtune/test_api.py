@@ -383,6 +383,28 @@ def test_ctrl_c_keeps_a_checkpoint(tmp_path):
     assert any(pathlib.Path(job, "checkpoints").iterdir())
 
 
+def test_a_notebook_shows_a_run_as_a_table(tmp_path):
+    job = tmp_path / "a<b>"
+    results = {"validation": {"loss": 0.5, "f1": 0.25}, "test": {"loss": 1 / 3}, "step": 7}
+    job.mkdir()
+    (job / "results.json").write_text(json.dumps(results))
+    table = podtune.Run(str(job))._repr_html_()
+    assert table.endswith(
+        "/a&lt;b&gt;</caption><tr><th></th><th>loss</th><th>f1</th></tr>"
+        "<tr><th>validation</th><td>0.5000</td><td>0.2500</td></tr>"
+        "<tr><th>test</th><td>0.3333</td><td></td></tr></table>"
+    )
+
+
+def test_a_model_says_what_it_is(trained):
+    model = podtune.load(trained)
+    size = model.keras_model.count_params() / 1e6
+    assert repr(model) == (
+        f"Model({str(trained)!r}: classification of neg, pos; 1 layers, 32 wide, {size:.1f} M"
+        " weights)"
+    )
+
+
 def test_importing_podtune_imports_no_tensorflow():
     program = """
 import sys, podtune

@@ -1,6 +1,7 @@
 """What a person sees while a run goes on, on standard error.
 
-A live line on a terminal, plain lines elsewhere; in a job on Vertex AI, entries of its log.
+A live line on a terminal, a bar below a notebook's cell, plain lines elsewhere; in a job on Vertex
+AI, entries of its log.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ import dataclasses
 import math
 import time
 from collections.abc import Mapping, Sequence
-from typing import IO
+from typing import IO, Protocol
 
 from rich.console import Console
 from rich.table import Table
 
 from trainer.console.live_line import LiveLine
+from trainer.console.notebook import NotebookCell
 from trainer.console.on_vertex import log_entry
 from trainer.console.standard_streams import Output, ReaderGoneError, print_text
 from trainer.errors import shown_message
@@ -42,6 +44,16 @@ class _Console(Console):
             del self._buffer[:]
 
 
+class _Live(Protocol):
+    """Progress that is drawn anew in place."""
+
+    def show(self, text: str, share: float | None, *, at_once: bool) -> None:
+        """Draws how far something is."""
+
+    def clear(self) -> None:
+        """Removes what is drawn."""
+
+
 class Display:
     """Prints lines, tables and progress.
 
@@ -51,21 +63,16 @@ class Display:
 
     def __init__(self, log: IO[str] | Output | None = None) -> None:
         self._log = log
-        self.console = _Console(stderr=True, highlight=False, soft_wrap=True)
-        if not self.console.is_terminal:
-            self.console.width = PLAIN_COLUMNS
-        self._line = LiveLine(self.console.file, lambda: self.console.width)
+        self.console, self._live = _places(log)
         self._tasks: dict[str, _Task] = {}
         self._began = time.monotonic()
         self._last_plain = -math.inf
         self.quiet = False  # but for warnings: on several workers, one speaks
 
     @property
-    def live(self) -> bool:
-        """Whether progress is one line of a terminal that can draw it anew."""
-        return (
-            self._log is None and self.console.file.isatty() and not self.console.is_dumb_terminal
-        )
+    def narrow(self) -> bool:
+        """Whether progress has one row of a terminal."""
+        return isinstance(self._live, LiveLine)
 
     def line(self, text: str, **fields: object) -> None:
         """One line of news; `fields`, such as step, are for the log."""
@@ -84,7 +91,7 @@ class Display:
         style: str | None = None,
         fields: Mapping[str, object] | None = None,
     ) -> None:
-        self._line.clear()
+        self._make_room()
         message = shown_message(shown(text))
         if self._log:
             self._log.write(log_entry(message, fields, severity=severity) + "\n")
@@ -105,7 +112,7 @@ class Display:
         )
         for name, value in rows:
             table.add_row(shown_message(str(name)), shown_message(str(value)))
-        self._line.clear()
+        self._make_room()
         self.console.print(table, markup=False)
 
     def progress(
@@ -119,7 +126,7 @@ class Display:
     ) -> None:
         """Shows how far `label` is.
 
-        On a terminal one line, drawn anew; elsewhere a line now and then.
+        On a terminal one line, drawn anew; in a notebook a bar; elsewhere a line now and then.
 
         Args:
             label: what is going on.
@@ -135,8 +142,8 @@ class Display:
         now = time.monotonic()
         task = self._tasks.setdefault(label, _Task(done, now))
         text = task.text(label, done, total, note, now, seconds_left)
-        if self.live:
-            self._line.show(text, at_once=done == total)
+        if self._live:
+            self._live.show(text, done / total if total else None, at_once=done == total)
         elif now - self._last_plain >= max(PLAIN_SECONDS, PLAIN_SHARE * (now - self._began)):
             self._last_plain = now
             self.line(text, step=done if label == "training" else None)
@@ -151,7 +158,24 @@ class Display:
         """Removes what is shown of `label`, or of all."""
         for ended in [label] if label else list(self._tasks):
             self._tasks.pop(ended, None)
-        self._line.clear()
+        self._make_room()
+
+    def _make_room(self) -> None:
+        if self._live:
+            self._live.clear()
+
+
+def _places(log: IO[str] | Output | None) -> tuple[Console, _Live | None]:
+    """Where lines go, and where progress is drawn anew, if it can be."""
+    console = _Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+    if log is None and console.is_jupyter:
+        cell = NotebookCell()
+        return cell.console, cell
+    if not console.is_terminal:
+        console.width = PLAIN_COLUMNS
+    if log or not console.file.isatty() or console.is_dumb_terminal:
+        return console, None
+    return console, LiveLine(console.file, lambda: console.width)
 
 
 @dataclasses.dataclass

@@ -30,8 +30,14 @@ class LiveLine:
         self._drawn = False
         self._since = 0.0
 
-    def show(self, text: str, *, at_once: bool = False) -> None:
-        """Draws the text, cut to one row, unless another was drawn just now."""
+    def show(self, text: str, share: float | None = None, *, at_once: bool = False) -> None:
+        """Draws the text, cut to one row, unless another was drawn just now.
+
+        Args:
+            text: what is done.
+            share: how much of it is; the row has no room for a bar.
+            at_once: draw it in any case.
+        """
         if self._drawn and not at_once and time.monotonic() - self._since < REDRAW_SECONDS:
             return
         # with the last column filled, some terminals go to the next row

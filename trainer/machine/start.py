@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import tempfile
@@ -23,6 +24,9 @@ def start_tensorflow() -> None:
     prefer_onednn()
     keep_memory()
     _import_quietly()
+    logger = logging.getLogger("tensorflow")
+    if logger.level == logging.INFO:  # as TensorFlow sets it in notebooks, and in no script
+        logger.setLevel(logging.WARNING)
 
 
 def _import_quietly() -> None:

@@ -85,6 +85,10 @@ class Meter:
         """Real tokens per second of training, the wait for them included."""
         return state.real_tokens / max(self._training_s(), 1e-9)
 
+    def examples_per_s(self, state: RunState) -> float:
+        """Examples per second of training, the wait for them included."""
+        return state.examples / max(self._training_s(), 1e-9)
+
     def seconds_left(self, state: RunState, steps: int) -> float:
         """Of training, by the time of a full step so far; infinite before one was timed."""
         if not state.examples:

@@ -37,21 +37,23 @@ class Progress:
         """Shows the last step that was made."""
         loss = row.loss
         notes = [self._place(state), f"loss {loss:.4f}"]
-        if not self.display.live:  # where a line has room
+        if not self.display.narrow:
             rate = float(self.schedule(state.step - 1))
             notes.append(f"rate {rate:.2e}")
-        notes.append(self._speed(state))
+        notes += self._speed(state)
         seconds_left = self.meter.seconds_left(state, self.steps)
         self._show(state, notes, seconds_left)
 
     def _place(self, state: RunState) -> str:
         return f"step {state.step:,}/{self.steps:,}"
 
-    def _speed(self, state: RunState) -> str:
+    def _speed(self, state: RunState) -> list[str]:
         if not state.real_tokens:
-            return "compiled"
-        tokens_per_s = self.meter.real_tokens_per_s(state)
-        return f"{tokens_per_s:,.0f} tokens/s"
+            return ["compiled"]
+        tokens = f"{self.meter.real_tokens_per_s(state):,.0f} tokens/s"
+        if self.display.narrow:
+            return [tokens]
+        return [f"{self.meter.examples_per_s(state):,.1f} examples/s", tokens]
 
     def _show(self, state: RunState, notes: list[str], seconds_left: float) -> None:
         self.display.progress(
