@@ -12,7 +12,7 @@ import pathlib
 import pytest
 
 from trainer.errors import ConfigError
-from trainer.vertex import accelerators, request
+from trainer.vertex import accelerators, preflight, request
 from trainer.vertex.options import Options
 from trainer.vertex.service import as_message
 
@@ -93,6 +93,14 @@ def test_the_golden_file_has_no_others():
         ),
         ({"accelerator": "tpu-v4:8"}, "--accelerator: tpu-v4 cannot be used: "),
         (
+            {"accelerator": "gb200:4"},
+            (
+                "--accelerator: gb200 cannot be used: the processors of a4x-highgpu-4g are Arm's,"
+                " and TensorFlow's packages for Arm have no CUDA. Choose one of t4, v100, l4, a100,"
+                " a100-80gb, h100, h100-mega, h200, b200, rtx-pro-6000, or a TPU."
+            ),
+        ),
+        (
             {"accelerator": "tpu-v3:8", "workers": 2, "region": "europe-west4"},
             (
                 "--workers: a TPU job has one worker, whatever its hosts. Received 2. For more"
@@ -141,7 +149,7 @@ def test_the_golden_file_has_no_others():
             {"accelerator": "h10:8"},
             (
                 "--accelerator: expected one of cpu, t4, v100, l4, a100, a100-80gb, h100,"
-                " h100-mega, h200, tpu-v2, tpu-v3, tpu-v5e, "
+                " h100-mega, h200, b200, rtx-pro-6000, gb200, tpu-v2, "
             ),
         ),
         ({"accelerator": "h10:8"}, "Received 'h10:8'. Did you mean h100?"),
@@ -171,7 +179,7 @@ def test_the_golden_file_has_no_others():
         (
             {"flex_start": True},
             (
-                "--flex_start: only for l4, a100, a100-80gb, h100, h100-mega, h200. Received"
+                "--flex_start: only for l4, a100, a100-80gb, h100, h100-mega, h200, b200. Received"
                 " --accelerator=cpu."
             ),
         ),
@@ -185,6 +193,18 @@ def test_what_is_not_offered_is_refused(given, message):
     with pytest.raises(ConfigError) as caught:
         accelerators.choose(Options(**{**BASE, **given}))
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "image", "known"),
+    [("b200:8", None, True), ("b200:8", "docker.io/a/b:1", False), ("h200:8", None, False)],
+)
+def test_xla_is_left_out_where_our_own_image_cannot_compile(accelerator, image, known):
+    options = Options(**BASE, accelerator=accelerator, image=image)
+    machine = accelerators.choose(options)
+    assert bool(machine.xla_obstacle) == known
+    finding = preflight._machine(options, machine)
+    assert ("; without XLA: XLA cannot compile for b200:8" in finding) == known
 
 
 def test_all_problems_come_at_once():

@@ -457,6 +457,18 @@ def test_the_preflight_stops_at_a_config_that_does_not_fit(api, config, tmp_path
             "train.precision: t4:1 has no bfloat16. Received 'mixed_bfloat16'.",
         ),
         (
+            ["--accelerator=rtx-pro-6000:1", "--train.xla=on"],
+            (
+                "train.xla: XLA cannot compile for rtx-pro-6000:1 (compute capability 12.0): that"
+                " needs CUDA 12.8 or later, and the CUDA of TensorFlow 2.20 and 2.21 is 12.5."
+                " Received 'on'. Set --train.xla=off, or auto, which leaves XLA out there."
+            ),
+        ),
+        (
+            ["--accelerator=b200:8", "--train.xla=parts"],
+            "train.xla: XLA cannot compile for b200:8 (compute capability 10.0)",
+        ),
+        (
             ["--accelerator=tpu-v3:8", "--train.precision=mixed_float16"],
             "train.precision: a TPU computes in bfloat16.",
         ),

@@ -11,6 +11,7 @@ from trainer.data.ledger import Ledger
 from trainer.data.prepare import Prepared
 from trainer.files.noted_files import NotedFiles
 from trainer.files.writing import json_text
+from trainer.machine.xla import require_xla_here
 from trainer.planning.compiled_plan import CompiledPlan
 from trainer.planning.facts import Plan, make_plan
 from trainer.planning.planned_run import PlannedRun
@@ -55,6 +56,7 @@ def choose_replicas(config: Config, display: Display) -> tuple[int, tf.distribut
     if config.plan.tpu:
         return TPU_REPLICAS, None
     strategy, line = make_strategy(config.distribution)
+    require_xla_here(config.train.xla)
     display.line(line)
     return strategy.num_replicas_in_sync, strategy
 

@@ -23,6 +23,7 @@ from trainer.files.storage import local_folder
 from trainer.heads import make_head
 from trainer.heads._carried_over import CarriedOver
 from trainer.heads.contract import Exchanges, Head, Metric
+from trainer.machine.xla import require_xla_here
 from trainer.run.cluster import read_cluster
 from trainer.run.distribution import make_strategy, set_precision
 from trainer.run.job import Job
@@ -79,8 +80,11 @@ def start_strategy(config: Config, job: Job, display: Display) -> tf.distribute.
         display.line(f"distribution: waiting for the workers {', '.join(workers)}")
     strategy, line = make_strategy(config.distribution)
     set_precision(config.train.precision)
+    without_xla = require_xla_here(config.train.xla)
     job.writes = host(strategy) == 0
     display.line(line)
+    if without_xla and config.train.xla == "auto":
+        display.line(f"train.xla: off. {without_xla}")
     display.quiet = not job.writes
     return strategy
 

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
+from trainer.machine.xla import obstacle_here
 from trainer.run.loss_scale import LossScale
 from trainer.run.replica_copies import local, new_variable
 from trainer.run.rounding import round_to_bfloat16
@@ -61,7 +62,7 @@ class Optimizer:
         self.touched = self._new_touched() if self.has_kernels() else {}
         update_rows = functools.partial(self.rule.update, settings)
         self._move_rows = update_rows
-        if settings.xla != "off":
+        if settings.xla != "off" and not obstacle_here():
             self._move_rows = tf.function(update_rows, jit_compile=True, autograph=False)
 
     def _new_slots(self, name: str) -> dict[str, tf.Variable]:

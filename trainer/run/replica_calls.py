@@ -12,6 +12,7 @@ from trainer.data.batching import Layout
 from trainer.data.example_rows import ExampleRows
 from trainer.data.pipeline import batches
 from trainer.data.store import TokenStore
+from trainer.machine.xla import obstacle_here
 from trainer.run.distribution import on_tpu
 from trainer.run.replica_copies import replica_number
 from trainer.run.workers import local_replicas
@@ -30,11 +31,10 @@ def use_xla(settings: TrainSettings) -> bool:
 
     A TPU runs nothing else.
     """
-    return (
-        settings.xla == "on"
-        or bool(tf.config.list_logical_devices("TPU"))
-        or (settings.xla == "auto" and bool(tf.config.list_logical_devices("GPU")))
-    )
+    if settings.xla == "on" or tf.config.list_logical_devices("TPU"):
+        return True
+    has_gpus = bool(tf.config.list_logical_devices("GPU"))
+    return settings.xla == "auto" and has_gpus and not obstacle_here()
 
 
 class Compiled:

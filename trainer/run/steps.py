@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from trainer.backbones.execution import PLAIN, Execution
 from trainer.data.batch import Batch
+from trainer.machine.xla import obstacle_here
 from trainer.run.distribution import on_tpu
 from trainer.run.model import Model
 from trainer.run.optimization import Optimizer
@@ -204,7 +205,7 @@ def _make_replica_step(
         update = Compiled(optimizer.apply_by_kernels, xla=False)
     else:
         # Uncompiled, it would move every weight and slot through memory a dozen times.
-        update = Compiled(optimizer.apply, not on_tpu(strategy))
+        update = Compiled(optimizer.apply, not on_tpu(strategy) and not obstacle_here())
 
     def replica_step(columns: Columns, stop: tf.Tensor) -> tf.Tensor:
         context = tf.distribute.get_replica_context()

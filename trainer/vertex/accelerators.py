@@ -12,6 +12,7 @@ import pydantic
 import yaml
 
 from trainer.errors import ConfigError, shown_value
+from trainer.machine import xla
 from trainer.settings.suggestions import suggest
 from trainer.vertex.options import Options
 
@@ -37,6 +38,7 @@ class Accelerator(pydantic.BaseModel, extra="forbid"):
     type: str | None = None
     generation: str | None = None
     memory_gb: float | None = None
+    capability: tuple[int, int] | None = None
     machines: dict[int, list[str]] = {}
     slices: dict[int, Slice] = {}
     environment: dict[str, str] = {}
@@ -75,6 +77,7 @@ class Machine(NamedTuple):
         memory_gb: of one replica; None where there is no accelerator.
         generation: of a TPU.
         environment: variables that its runtime needs.
+        xla_obstacle: why XLA does not compile for it in our own image; None where it does.
     """
 
     kind: str
@@ -90,6 +93,7 @@ class Machine(NamedTuple):
     executor_image: str
     environment: dict[str, str]
     bfloat16: bool
+    xla_obstacle: str | None
 
 
 @functools.cache
@@ -132,10 +136,12 @@ def _row(name: str, options: Options) -> Accelerator:
         )
     row = rows[name]
     if row.refused:
-        tpus = [other for other, known in rows.items() if known.kind == "tpu" and not known.refused]
+        same = [other for other, known in rows.items() if known.kind == row.kind]
+        able = [other for other in same if not rows[other].refused]
+        instead = {"tpu": ", or a GPU", "gpu": ", or a TPU"}.get(row.kind, "")
         raise ConfigError(
             f"--accelerator: {name} cannot be used: {row.refused}. Choose one of"
-            f" {', '.join(tpus)}, or a GPU."
+            f" {', '.join(able)}{instead}."
         )
     return row
 
@@ -192,7 +198,15 @@ def _plain_machine(row: Accelerator, count: int, options: Options) -> Machine:
         executor_image=_executor(options, row.kind),
         environment=row.environment,
         bfloat16=row.bfloat16,
+        xla_obstacle=_xla_obstacle(options, row),
     )
+
+
+def _xla_obstacle(options: Options, row: Accelerator) -> str | None:
+    """Of an image of the user's own nothing is known."""
+    if row.capability is None or options.image:
+        return None
+    return xla.obstacle([xla.Gpu(options.accelerator, row.capability)], xla.RELEASED)
 
 
 def _machine_type_problems(machine_types: list[str], options: Options) -> list[str]:
@@ -222,6 +236,7 @@ def _slice_machine(row: Accelerator, count: int, options: Options) -> Machine:
         executor_image=_executor(options, row.kind),
         environment=row.environment,
         bfloat16=row.bfloat16,
+        xla_obstacle=None,
     )
 
 

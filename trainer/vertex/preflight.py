@@ -113,9 +113,10 @@ def _machine(options: Options, machine: Machine) -> str:
     shape = f", topology {machine.topology}" if machine.topology else ""
     number = f"{options.workers} x " if options.workers > 1 else ""
     plural = "s" if machine.replicas > 1 else ""
+    without_xla = f"; without XLA: {machine.xla_obstacle}" if machine.xla_obstacle else ""
     return (
         f"{number}{machine.machine_type}{shape} in {options.region}: {machine.replicas}"
-        f" replica{plural}"
+        f" replica{plural}{without_xla}"
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from trainer.errors import ConfigError
 from trainer.files import mirror
 from trainer.files.storage import config_file
+from trainer.machine import xla
 from trainer.settings.resolve import Resolved, resolve
 from trainer.settings.schema import Config
 from trainer.settings.setting import Setting, Settings
@@ -149,6 +150,8 @@ def _require_fit(options: Options, machine: Machine, config: Config) -> None:
             "train.precision: a TPU computes in bfloat16. Received 'mixed_float16'. Set"
             " --train.precision=mixed_bfloat16."
         )
+    if message := xla.refusal(config.train.xla, machine.xla_obstacle):
+        problems.append(message)
     strategy = config.distribution.strategy
     able = STRATEGIES_OF_WORKERS if options.workers > 1 else STRATEGIES[machine.kind]
     if strategy not in able:

@@ -21,7 +21,7 @@ class ManyPrompts:
 
     Attributes:
         generator: for a single batch.
-        compiled: the same for XLA.
+        compiled: the same for XLA, where it compiles for this machine.
         longest: tokens of a prompt at most.
         rows: texts that are followed at once; of beams there are as many fewer prompts.
     """

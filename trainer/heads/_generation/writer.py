@@ -15,6 +15,7 @@ from trainer.heads._generation.many import ManyPrompts
 from trainer.heads._generation.prompt import Prompt
 from trainer.heads._generation.settings import GenerationSettings, Room, room_of
 from trainer.lazy import tf
+from trainer.machine.xla import obstacle_here
 
 if TYPE_CHECKING:
     from trainer.backbones.decoder import Decoder
@@ -33,7 +34,7 @@ class Writer:
         room: for tokens.
         settings: of the head.
         generator: as they say.
-        compiled: the same for XLA.
+        compiled: the same for XLA, where it compiles for this machine.
     """
 
     prompt: Prompt
@@ -56,7 +57,7 @@ class Writer:
         room = room_of(settings, backbone.config)
         decoding = Decoding.of(settings, prompt.tokenizer, room, prompt.opening)
         generator = Generator(backbone, decoding)
-        compiled = Generator(backbone, decoding, compiled=True)
+        compiled = Generator(backbone, decoding, compiled=not obstacle_here())
         return cls(prompt, room, settings, generator, compiled)
 
     def generate(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
