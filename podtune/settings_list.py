@@ -17,6 +17,7 @@ TITLES = {
     "backbone": "the pretrained model",
     "data": "the examples, and how they become rows of tokens",
     "train": "optimisation, evaluation and checkpoints",
+    "log": "where figures go besides the run's own folder",
     "distribution": "where the steps run",
     "export": "what is written for those who serve the model",
     "plan": "what podtune plan looks at besides the data",

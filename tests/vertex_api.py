@@ -16,6 +16,7 @@ from google.cloud import aiplatform_v1
 from google.protobuf import json_format
 
 from tests.cloud import free_port
+from tests.vertex_experiments import Experiments
 
 KINDS = {
     "customJobs": aiplatform_v1.CustomJob,
@@ -40,6 +41,7 @@ class Api:
         jobs: by resource name, as the API's messages.
         states: of the next jobs, each given once to who asks; the last stays.
         refuse: status and message for every request, if set.
+        experiments: what it keeps of Vertex AI Experiments.
     """
 
     def __init__(self) -> None:
@@ -50,6 +52,7 @@ class Api:
         self.requests: list[tuple[str, str]] = []
         # the path and the request of each, as the API's messages
         self.operations: list[tuple[str, Any]] = []
+        self.experiments = Experiments()
         self._left: dict[str, list[str]] = {}
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, dict[str, Any]]:
@@ -58,6 +61,9 @@ class Api:
             return self.refuse[0], {
                 "error": {"code": self.refuse[0], "message": self.refuse[1], "status": "X"}
             }
+        answer = self.experiments.answer(method, path, json.loads(body or b"{}"))
+        if answer is not None:
+            return answer
         match = PATH.fullmatch(path)
         if match and method == "POST" and (match["kind"], match["verb"]) in OPERATIONS:
             return self._operate(
@@ -153,7 +159,7 @@ def vertex_api() -> Iterator[tuple[str, Api]]:
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_POST = do_DELETE = _answer  # noqa: N815
+        do_GET = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815
 
         def log_message(self, *args: object) -> None:
             """Quiet."""

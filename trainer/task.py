@@ -19,7 +19,7 @@ from trainer.errors import ConfigError, UserError, shown_message
 from trainer.files import mirror
 from trainer.files.storage import config_file
 from trainer.machine.start import start_tensorflow
-from trainer.run import cluster
+from trainer.run import cluster, trackers
 from trainer.run.limits import exhausted_memory_is_told
 from trainer.settings import flags
 from trainer.settings.resolve import Resolved, resolve
@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # which import TensorFlow
     from trainer.run.job import Job
 
 MODES_ON_A_JOB = ("evaluate", "predict", "export")
+TRACKED_MODES = ("train", "evaluate")
 Log = Output | IO[str]  # entries for Cloud Logging
 
 
@@ -159,6 +160,8 @@ def perform(run: Run, log: Log | None) -> None:
     from trainer.console.stopping import StopSignal
     from trainer.console.timeline import Timeline
 
+    if run.command.mode in TRACKED_MODES:
+        trackers.require(run.resolved.config.log)
     mirror.use_cache(run.resolved.config.data.cache_dir)
     timeline = Timeline()
     stop = StopSignal()

@@ -31,8 +31,12 @@ DATA = {
 }
 DATA_FORMAT = "AIP_DATA_FORMAT"
 SOURCES = {"jsonl": "managed_dataset", "csv": "csv"}  # data format -> data.source
-JOB_VARIABLES = ("CLOUD_ML_JOB_ID", "CLOUD_ML_PROJECT_ID", *FOLDERS.values())
+JOB_ID = "CLOUD_ML_JOB_ID"
+PROJECT = "CLOUD_ML_PROJECT_ID"
+JOB_VARIABLES = (JOB_ID, PROJECT, *FOLDERS.values())
 TRIAL = "CLOUD_ML_TRIAL_ID"
+# for another address of the API than Google's; gcloud follows it too
+ENDPOINT = "CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM"
 METRIC_FILE = "CLOUD_ML_HP_METRIC_FILE"
 DEFAULT_METRIC_FILE = "/tmp/hypertune/output.metrics"
 KEPT_ENTRIES = 100  # of each metric in the file

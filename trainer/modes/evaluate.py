@@ -9,6 +9,7 @@ from trainer.run.kept_model import load_kept
 from trainer.run.kept_scores import REPORTED_SPLITS, score
 from trainer.run.prepared_data import prepare_data
 from trainer.run.results import Results, write_results
+from trainer.run.trackers.track import track
 from trainer.run.workers import stop_when_a_worker_is_lost
 from trainer.settings.resolve import Resolved
 
@@ -37,6 +38,8 @@ def evaluate(resolved: Resolved, job: Job, display: Display) -> None:
         scores = {**score(kept, prepared).as_json(), "step": kept.step}
         if job.is_of(prepared):
             results = write_results(job, {**job.read_results(), **scores})
+            with track(config, job, display) as trackers:
+                trackers.results = results
         else:
             other_data = config.data.model_dump(include=set(REPORTED_SPLITS))
             results = Results({**scores, "data": other_data})

@@ -14,6 +14,7 @@ from trainer.run.lanes import share_cores
 from trainer.run.precision import settle_precision
 from trainer.run.preparation import connect_workers, prepare_training
 from trainer.run.start_training import start_training
+from trainer.run.trackers.track import track
 from trainer.run.training import TrainingInputs
 from trainer.run.workers import stop_when_a_worker_is_lost
 from trainer.serve.conclusion import conclude
@@ -44,17 +45,20 @@ def train(
             display.warn(line)
         require_export_target(config, job)
         require_same_folder(strategy, job)
-        timeline.enter("prepare_s")
-        prepared = prepare_training(parts, strategy, job)
-        plan_training(parts, prepared, strategy, job)
-        timeline.enter("startup_s")
-        model, origin = start_model(parts, strategy, prepared.vocabulary)
-        release_memory()  # which preparing and loading took
-        inputs = TrainingInputs(parts, prepared, strategy, model, job, stop, timeline, lanes)
-        run = start_training(inputs)
-        if not run.state.step:  # else a checkpoint has replaced what the weights started from
-            announce_origin(parts, origin)
-        run.train()
-        results = conclude(run, parts, prepared)
+        with track(config, job, display) as trackers:
+            timeline.enter("prepare_s")
+            prepared = prepare_training(parts, strategy, job)
+            plan_training(parts, prepared, strategy, job)
+            timeline.enter("startup_s")
+            model, origin = start_model(parts, strategy, prepared.vocabulary)
+            release_memory()  # which preparing and loading took
+            inputs = TrainingInputs(
+                parts, prepared, strategy, model, job, stop, timeline, lanes, trackers
+            )
+            run = start_training(inputs)
+            if not run.state.step:  # else a checkpoint has replaced what the weights started from
+                announce_origin(parts, origin)
+            run.train()
+            trackers.results = results = conclude(run, parts, prepared)
     if job.writes:
         print_result(results.summary())

@@ -30,6 +30,8 @@ FREE_SETTINGS = (
     "train.keep_checkpoints",
     "train.checkpoint_every_steps",
     "train.evaluation_batch_size",
+    "log.trackers",
+    "log.experiment",
 )
 Values = Mapping[str, Mapping[str, object]]  # section -> key -> value
 

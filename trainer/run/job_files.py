@@ -27,6 +27,7 @@ FILES = (
     "results_other_data.json",
     "vocabulary.json",
     "calibration.json",
+    "trackers.json",
     ".data",
     ".checksums.json",
 )

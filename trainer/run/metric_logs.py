@@ -1,4 +1,4 @@
-"""Where the figures of a running training are written: metrics.jsonl and TensorBoard."""
+"""Where the figures of a running training go: metrics.jsonl, TensorBoard, trackers."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from trainer.run.checkpoints import Checkpoints
 from trainer.run.job import Job
 from trainer.run.metrics_file import MetricsFile
 from trainer.run.run_state import RunState
+from trainer.run.trackers.track import Trackers
 
 NOTHING_WRITTEN = Fingerprint(0, 0)
 TENSORBOARD_SPLITS = ("train", "validation")
@@ -26,10 +27,12 @@ class MetricLogs:
     Attributes:
         file: metrics.jsonl; None in a process that does not write.
         tensorboard: a writer for each split.
+        trackers: follow the file.
     """
 
     file: MetricsFile | None
     tensorboard: Mapping[str, tf.summary.SummaryWriter]
+    trackers: Trackers
 
     def write(
         self,
@@ -44,13 +47,15 @@ class MetricLogs:
         Args:
             step: optimizer steps done.
             split: train or validation.
-            metrics: by name, to both places.
-            unrepeatable: what another run would not give again, such as a speed: to TensorBoard.
+            metrics: by name, to all places.
+            unrepeatable: what another run would not give again, such as a speed: not to the file.
         Raises:
             JobDirError: the disk is full or cannot be written.
         """
         if self.file is None:
             return
+        if unrepeatable:
+            self.trackers.add(step, split, unrepeatable)
         self.file.write(step, split, metrics)
         try:
             self._write_tensorboard(step, split, {**metrics, **(unrepeatable or {})})
@@ -88,20 +93,24 @@ class MetricLogs:
         job.copy_files(metrics=job.metrics_file)
 
 
-def open_metric_logs(job: Job, state: RunState, checkpoints: Checkpoints) -> MetricLogs:
+def open_metric_logs(
+    job: Job, state: RunState, checkpoints: Checkpoints, trackers: Trackers
+) -> MetricLogs:
     """The logs of a run that goes on from a checkpoint, or begins.
 
     Args:
         job: whose logs they are.
         state: of that checkpoint; what metrics.jsonl has beyond it is cut off.
         checkpoints: all that there are, so that a message can say which of them fits.
+        trackers: that follow the logs.
     Raises:
         JobDirError: metrics.jsonl was changed since, or cannot be written.
     """
     if not job.writes:
-        return MetricLogs(None, {})
+        return MetricLogs(None, {}, trackers)
     file = MetricsFile.open(job.metrics_file, state.metrics, checkpoints.known_metrics())
+    trackers.follow()
     writers = {
         split: tf.summary.create_file_writer(str(job.logs / split)) for split in TENSORBOARD_SPLITS
     }
-    return MetricLogs(file, writers)
+    return MetricLogs(file, writers, trackers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
@@ -19,6 +19,7 @@ from trainer.run.kept_scores import REPORTED_SPLITS
 from trainer.run.run_state import RunState
 from trainer.run.throughput import peak_flops
 
+NUMBERS = (*REPORTED_SPLITS, "timeline", "throughput")
 LEAST_SECONDS = 1e-9  # which a time is divided by
 
 
@@ -27,6 +28,25 @@ class Results:
     """What results.json holds."""
 
     values: Mapping[str, object]
+
+    @property
+    def step(self) -> int:
+        """Of the kept model."""
+        step = self.values.get("step")
+        return step if isinstance(step, int) else 0
+
+    def numbers(self, parts: Sequence[str] = NUMBERS) -> dict[str, float]:
+        """Its numbers, named like results/test/accuracy.
+
+        Args:
+            parts: of the file, whose numbers are meant.
+        """
+        numbers = {}
+        for part in parts:
+            values = self.values.get(part)
+            for name, value in values.items() if isinstance(values, Mapping) else ():
+                numbers[f"results/{part}/{name}"] = float(value)
+        return numbers
 
     def summary(self) -> str:
         """A line a split, and where the model is."""

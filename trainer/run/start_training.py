@@ -15,6 +15,7 @@ from trainer.run.hooks.checkpoint import SaveCheckpoint
 from trainer.run.hooks.choose import Cadence, cadence, hooks_after_steps
 from trainer.run.hooks.evaluate import Evaluate, averages_of
 from trainer.run.hooks.log import LogTraining
+from trainer.run.hparams import write_hparams
 from trainer.run.loop import Loop
 from trainer.run.meter import Meter, StepCost
 from trainer.run.metric_logs import MetricLogs, open_metric_logs
@@ -48,7 +49,8 @@ def start_training(inputs: TrainingInputs) -> Training:
     optimizer = _optimizer(inputs, steps)
     checkpoints = _checkpoints(inputs, optimizer)
     state = _resume(inputs, checkpoints, optimizer, steps)
-    logs = open_metric_logs(inputs.job, state, checkpoints)
+    logs = open_metric_logs(inputs.job, state, checkpoints, inputs.trackers)
+    write_hparams(inputs.job, parts.config)
     inputs.job.copy_files()
     evaluator = _evaluator(inputs)
     due = cadence(settings, steps, steps if parts.stream else plan.steps_per_epoch)

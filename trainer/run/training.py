@@ -19,6 +19,7 @@ from trainer.run.loop import Loop
 from trainer.run.metric_logs import MetricLogs
 from trainer.run.model import Model
 from trainer.run.run_state import RunState
+from trainer.run.trackers.track import Trackers
 from trainer.run.workers import agree
 
 
@@ -35,6 +36,7 @@ class TrainingInputs:
         stop: whether it was told to stop.
         timeline: where its time goes.
         lanes: in how many a CPU reads a batch, see `trainer.run.lanes`.
+        trackers: that it logs to.
     """
 
     parts: Parts
@@ -45,6 +47,7 @@ class TrainingInputs:
     stop: StopSignal
     timeline: Timeline
     lanes: int = 1
+    trackers: Trackers = dataclasses.field(default_factory=Trackers)
 
     @property
     def available_metrics(self) -> tuple[Metric, ...]:

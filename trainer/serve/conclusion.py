@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trainer.data.prepare import Prepared
 from trainer.run.assembly import Parts
+from trainer.run.hparams import write_hparam_results
 from trainer.run.kept_model import KeptModel, restore_kept
 from trainer.run.kept_scores import score
 from trainer.run.results import Results, measure_expense, require_whole, write_results
@@ -51,6 +52,7 @@ def conclude(run: Training, parts: Parts, prepared: Prepared) -> Results:
     )
     expense.show(parts.display)
     results = write_results(job, {**values, **expense.as_json()}, model)
+    write_hparam_results(job, results)
     if job.writes:
         job.files.settle()
     require_whole(job, removal, model)

@@ -324,6 +324,32 @@ class TrainSettings(Section):
     early_stopping_min_delta: float = Field(0.0, ge=0, description="what counts as better")
 
 
+class LogSettings(Section):
+    """Where a run's figures go besides its job_dir."""
+
+    trackers: list[Literal["mlflow", "wandb", "vertex"]] = Field(
+        [],
+        description=(
+            "log to MLflow, Weights & Biases or Vertex AI Experiments too; each needs the extra of"
+            " its name"
+        ),
+    )
+    experiment: str | None = Field(
+        None,
+        min_length=1,
+        description=(
+            "the experiment there, of wandb the project; null: what the tracker's own variable"
+            " says, such as MLFLOW_EXPERIMENT_NAME, or podtune"
+        ),
+    )
+
+    @pydantic.field_validator("trackers", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        """A flag's --log.trackers=mlflow,wandb as the list that it means."""
+        return value.split(",") if isinstance(value, str) else value
+
+
 class DistributionSettings(Section):
     """Where the steps run."""
 
@@ -410,6 +436,7 @@ class Config(Section):
     backbone: BackboneSettings
     data: SerializeAsAny[DataSettings]
     train: TrainSettings = TrainSettings()
+    log: LogSettings = LogSettings()
     distribution: DistributionSettings = DistributionSettings()
     export: ExportSettings = ExportSettings()
     plan: PlanSettings = PlanSettings()

@@ -53,6 +53,7 @@ ELSEWHERE = {
     "jit_compile": "train.xla",
     "logging_steps": "train.log_every_steps",
     "eval_steps": "train.evaluate_every_steps",
+    **dict.fromkeys(("report_to", "loggers", "logger"), "log.trackers"),
     "save_steps": "train.checkpoint_every_steps",
     "save_total_limit": "train.keep_checkpoints",
     "metric_for_best_model": "train.best_metric",

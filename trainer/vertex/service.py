@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeAlias
 
+from trainer.console.on_vertex import ENDPOINT as ENDPOINT_VARIABLE
 from trainer.errors import ConfigError, UserError
 from trainer.files import gcs
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:  # an optional package
         | aiplatform_v1.EndpointServiceClient
     )
 
-ENDPOINT_VARIABLE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM"
 CONSOLE = "https://console.cloud.google.com/agent-platform/locations"
 ENDED = ("SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED", "PARTIALLY_SUCCEEDED")
 POLL_SECONDS = 30.0

@@ -1,0 +1,169 @@
+"""Tells a tracker in a thread what a run logs, so that the run waits for none."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from trainer.run.trackers import module_of
+from trainer.run.trackers.notes import Noted, Notes
+from trainer.run.trackers.reasons import shown_reason
+from trainer.run.trackers.tracker import Ending, Point, TrackedRun, Tracker
+
+PAUSE_SECONDS = 2.0  # between looks at metrics.jsonl
+Extra: TypeAlias = Mapping[tuple[str, int], Mapping[str, float]]
+
+
+class Feed:
+    """Follows metrics.jsonl, and tells one tracker what is new there.
+
+    The file is the truth: what a tracker was not told, because it failed or is new, it is told at
+    the end of the run, or when the run goes on. The thread ends with the process, whatever the
+    tracker does.
+
+    Args:
+        name: of the tracker.
+        run: what to show of the run.
+        metrics_file: metrics.jsonl of the run.
+        extra: by split and step, what is not in that file.
+        notes: up to where the tracker was told.
+        warn: says what is wrong.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        run: TrackedRun,
+        metrics_file: pathlib.Path,
+        extra: Extra,
+        notes: Notes,
+        warn: Callable[[str], None],
+    ) -> None:
+        self.name = name
+        self._run = run
+        self._metrics_file = metrics_file
+        self._extra = extra
+        self._notes = notes
+        self._warn = warn
+        self._tracker: Tracker | None = None
+        self._told = notes.of(name)
+        self._read_bytes = 0
+        self._ending: Ending | None = None
+        self._cut = threading.Event()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._work, name=f"tracker {name}", daemon=True)
+
+    def start(self) -> None:
+        """Has the tracker open the run, which takes seconds."""
+        self._thread.start()
+
+    def follow(self) -> None:
+        """Call it once metrics.jsonl is cut to the checkpoint that the run goes on from."""
+        self._cut.set()
+
+    def end(self, ending: Ending) -> None:
+        """Has the tracker be told the rest, and the end."""
+        self._ending = ending
+        self._ended.set()
+
+    def wait_until(self, deadline: float) -> bool:
+        """Whether that is done by then, a time of `time.monotonic`."""
+        self._thread.join(max(0.0, deadline - time.monotonic()))
+        return not self._thread.is_alive()
+
+    def _work(self) -> None:
+        failed = self._failure_of(self._follow)
+        if failed is not None:
+            self._warn(
+                f"{self.name}: {failed}. The run goes on without it; what it misses it is told at"
+                " the end."
+            )
+        self._ended.wait()
+        failed = self._failure_of(self._conclude)
+        if failed is not None:
+            self._warn(
+                f"{self.name}: {failed}. What it misses is in {self._metrics_file.name}, and it is"
+                " told that when the run is started again."
+            )
+
+    def _failure_of(self, attempt: Callable[[], None]) -> str | None:
+        """Why an attempt failed; None where it did not."""
+        try:
+            attempt()
+        except (Exception, SystemExit) as error:  # of any kind: it is another's code
+            return shown_reason(error)
+        return None
+
+    def _follow(self) -> None:
+        """Until the end."""
+        tracker = self._opened()
+        while not self._ended.wait(PAUSE_SECONDS):
+            if self._cut.is_set():
+                self._send(tracker)
+
+    def _conclude(self) -> None:
+        tracker = self._opened()
+        self._send(tracker)
+        if self._ending is not None:
+            tracker.finish(self._ending)
+
+    def _opened(self) -> Tracker:
+        """The tracker, with the run that it is to log."""
+        if self._tracker is None:
+            # here, as it imports a package, which takes seconds
+            tracker: Tracker = module_of(self.name).open_tracker()
+            run_id = tracker.start(self._run, self._told.run)
+            if run_id != self._told.run:
+                self._told = Noted(run_id, {})
+                self._notes.write(self.name, self._told)
+            self._tracker = tracker
+        return self._tracker
+
+    def _send(self, tracker: Tracker) -> None:
+        """What is in the file and was not told.
+
+        A run that was killed repeats the steps since its last checkpoint: those are not told again.
+        """
+        lines, read_bytes = _new_lines(self._metrics_file, self._read_bytes)
+        steps = dict(self._told.steps)
+        points = []
+        for line in lines:
+            split, step = str(line.pop("split")), int(line.pop("step"))
+            if step > self._told.steps.get(split, -1):
+                values = {**line, **self._extra.get((split, step), {})}
+                points.append(Point(step, _under(split, values)))
+                steps[split] = step
+        if points:
+            self._tell(tracker, points, Noted(self._told.run, steps))
+        self._read_bytes = read_bytes
+
+    def _tell(self, tracker: Tracker, points: list[Point], told: Noted) -> None:
+        """Notes it first: a run that is killed between the two must not tell it twice."""
+        self._notes.write(self.name, told)
+        try:
+            tracker.log(points)
+        except BaseException:
+            self._notes.write(self.name, self._told)
+            raise
+        self._told = told
+
+
+def _new_lines(file: pathlib.Path, begin: int) -> tuple[list[dict[str, float]], int]:
+    """The objects of the whole lines from a place on, and where they end."""
+    try:
+        with file.open("rb") as opened:
+            opened.seek(begin)
+            content = opened.read()
+    except FileNotFoundError:  # removed: the run writes it anew
+        return [], begin
+    whole = content[: content.rfind(b"\n") + 1]
+    return [json.loads(line) for line in whole.splitlines()], begin + len(whole)
+
+
+def _under(split: str, values: Mapping[str, float | None]) -> dict[str, float]:
+    """Values as train/loss; what was no number is left out."""
+    return {f"{split}/{name}": value for name, value in values.items() if value is not None}
