@@ -95,7 +95,12 @@ def front_page() -> str:
 def verb_page(name: str) -> str:
     """What one verb takes, in at most 25 lines."""
     verb: Verb = VERBS[name]
-    lines = [f"usage: podtune {name} {verb.usage}", "", f"{verb.line.capitalize()}.", ""]
+    lines = [
+        f"usage: podtune {name} {verb.usage}",
+        "",
+        f"{verb.line[0].upper()}{verb.line[1:]}.",
+        "",
+    ]
     lines += _columns(verb.takes)
     return "\n".join([*lines, "", "examples:", *_examples(verb)])
 

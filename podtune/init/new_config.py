@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from podtune.init import places, tasks
@@ -20,7 +20,7 @@ from podtune.init.questions import Asker
 from podtune.init.reading import ROWS, header_of, keys_of, named_columns, rows_of
 from podtune.init.samples import read_sample
 from podtune.init.tasks import Task, Wishes
-from podtune.init.weights import seq_len_for, weights_for
+from podtune.init.weights import script_of, seq_len_for, weights_for
 from trainer.console import standard_streams
 from trainer.errors import ConfigError, shown_name
 from trainer.settings.resolve import resolve
@@ -219,17 +219,35 @@ def seen_of(
         says: lines for people.
         name: of the data.
     """
+    words = list(_words(task, data, rows[:TEXTS]))
+    separator = "" if script_of(words) == "Chinese" else " "
+    if words and not separator:
+        task = task._replace(head={**task.head, "word_separator": separator})
     texts = []
     for row in rows[:TEXTS]:
-        parts = [_text_of(row[field]) for field in task.texts if field in row]
+        parts = [_text_of(row[field], separator) for field in task.texts if field in row]
         texts.append(" ".join(parts))
     splits = {split: data[split] for split in ("train", "validation", "test") if split in data}
     format_ = {key: value for key, value in data.items() if key not in splits}
     return Seen(task, {**format_, **splits, **task.data}, texts, [*says, *task.says], name)
 
 
-def _text_of(value: object) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+def _words(
+    task: Task, data: Mapping[str, object], rows: Sequence[Mapping[str, object]]
+) -> Iterator[str]:
+    """The words of sentences that come as words, as they do where each has a tag."""
+    if task.head["name"] != "token_classification":
+        return
+    for row in rows:
+        sentence = row.get(task.texts[0])
+        if isinstance(sentence, str) and data["source"] == "parallel":
+            sentence = sentence.split()
+        if isinstance(sentence, list):
+            yield from map(str, sentence)
+
+
+def _text_of(value: object, separator: str) -> str:
+    return separator.join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _list(value: object) -> list[object]:

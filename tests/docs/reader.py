@@ -220,9 +220,7 @@ def earlier_commands(lines: Sequence[str]) -> list[str]:
         beginning = " ".join(command.split()[:3])
         uses = re.compile(rf"(?<![\w/]){re.escape(made)}(?![\w])")
         users = [line for line in [*lines, *needed] if uses.search(line)]
-        makers = [
-            line for line in lines if line.startswith(beginning) and "--job_dir=" not in line
-        ]
+        makers = [line for line in lines if line.startswith(beginning) and "--job_dir=" not in line]
         if users and not makers:
             needed.insert(0, command)
     return needed

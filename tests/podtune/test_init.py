@@ -219,6 +219,22 @@ def test_words_and_tags_in_columns_are_conll(here):
     assert found["data"]["source"] == "conll"
 
 
+@pytest.mark.parametrize("form", ["conll", "jsonl", "parallel"])
+def test_chinese_words_have_no_blanks_between_them(form, here):
+    words, tags = list("我在北京看雨"), ["O", "O", "B-LOC", "I-LOC", "O", "O"]
+    if form == "conll":
+        rows = "".join(f"{word} {tag}\n" for word, tag in zip(words, tags, strict=True))
+        (here / "a.txt").write_text((rows + "\n") * 10)
+    elif form == "jsonl":
+        row = json.dumps({"words": words, "tags": tags}, ensure_ascii=False)
+        (here / "a.txt").write_text(f"{row}\n" * 10)
+    else:
+        (here / "a.txt").mkdir()
+        (here / "a.txt" / "seq.in").write_text(f"{' '.join(words)}\n" * 20)
+        (here / "a.txt" / "seq.out").write_text(f"{' '.join(tags)}\n" * 20)
+    assert config("a.txt")["head"] == {"name": "token_classification", "word_separator": ""}
+
+
 def test_aligned_files_are_told_by_their_lines(here):
     (here / "d").mkdir()
     lines = [f"fly to rome{n}\nfrom pisa to bari{n}\n" for n in range(20)]

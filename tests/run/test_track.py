@@ -123,7 +123,9 @@ def test_a_run_is_in_both_with_its_settings_figures_and_results(here, config, tm
 def test_it_is_the_run_that_it_would_be_without(here, config, tmp_path):
     for job, flags in (("with", FLAGS), ("without", ())):
         assert toy.run_main(config, tmp_path / job, *flags) == 0
-    tracked, plain = ((tmp_path / job / "metrics.jsonl").read_bytes() for job in ("with", "without"))
+    tracked, plain = (
+        (tmp_path / job / "metrics.jsonl").read_bytes() for job in ("with", "without")
+    )
     assert tracked == plain
     assert not (tmp_path / "without" / FILE).exists()
 

@@ -52,6 +52,7 @@ def test_labels_come_with_the_likeliest_others():
         ({"answer": "1973", "start": 1, "end": 5, "score": 0.5}, "1973   0.500"),
         ({"answer": "", "start": -1, "end": -1, "score": 0.5}, "(no answer)   0.500"),
         ({"value": 3.5}, "value: 3.5"),
+        ({"value": 3.0019426}, "value: 3.002"),
     ],
 )
 def test_other_answers(answer, plain):

@@ -129,6 +129,13 @@ def _found(answer: Mapping[str, Any]) -> Text:
 
 
 def _fields(answer: Mapping[str, Any]) -> Text:
-    """An answer of another kind, as its fields."""
-    lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in answer.items()]
+    """An answer of another kind, as its fields; a number as people read it."""
+    lines = []
+    for name, value in answer.items():
+        is_number = isinstance(value, float)
+        lines.append(f"{name}: {value:.4g}" if is_number else f"{name}: {_json(value)}")
     return Text("\n".join(lines))
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
