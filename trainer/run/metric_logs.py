@@ -74,6 +74,11 @@ class MetricLogs:
                 tf.summary.scalar(name, np.float64(value))
         writer.flush()
 
+    def tell(self) -> None:
+        """Lets the trackers have what was written so far."""
+        if self.file is not None:
+            self.trackers.may_read(self.file.written().bytes)
+
     def written(self) -> Fingerprint:
         """What metrics.jsonl is now."""
         return NOTHING_WRITTEN if self.file is None else self.file.written()
@@ -109,8 +114,9 @@ def open_metric_logs(
     if not job.writes:
         return MetricLogs(None, {}, trackers)
     file = MetricsFile.open(job.metrics_file, state.metrics, checkpoints.known_metrics())
-    trackers.follow()
     writers = {
         split: tf.summary.create_file_writer(str(job.logs / split)) for split in TENSORBOARD_SPLITS
     }
-    return MetricLogs(file, writers, trackers)
+    logs = MetricLogs(file, writers, trackers)
+    logs.tell()  # what there is up to the checkpoint
+    return logs

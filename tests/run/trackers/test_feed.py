@@ -67,6 +67,7 @@ class Followed:
             for step in steps:
                 entry = {"step": step, "split": split, "loss": 1 / step, "odd": None}
                 file.write(json.dumps(entry) + "\n")
+        self.feed.may_read(self.file.stat().st_size)
 
     def end(self):
         self.feed.end(END)
@@ -85,7 +86,6 @@ def test_a_line_is_told_while_the_run_goes_on_and_the_rest_at_its_end(heard, tmp
     run = Followed(tmp_path)
     run.extra["train", 1] = {"speed": 7.0}
     run.log(1)
-    run.feed.follow()
     until(lambda: heard.points)
     run.log(2)
     run.log(2, split="validation")
@@ -103,47 +103,46 @@ def test_a_line_is_told_while_the_run_goes_on_and_the_rest_at_its_end(heard, tmp
 def test_what_a_killed_run_repeats_is_not_told_again(heard, tmp_path):
     killed = Followed(tmp_path)
     killed.log(1, 2, 3)
-    killed.feed.follow()
     until(lambda: len(heard.points) == 3)
     killed.file.write_text("")  # to a checkpoint before the first line
     run = Followed(tmp_path)
     run.log(1, 2, 3, 4)
-    run.feed.follow()
     run.end()
     assert [step for step, _ in heard.points] == [1, 2, 3, 4]
     assert heard.known == {"run 0"}
 
 
-def test_before_the_file_is_cut_nothing_of_it_is_told(heard, tmp_path):
-    (tmp_path / "metrics.jsonl").write_text('{"step": 9, "split": "train", "loss": 1}\n')
+def test_it_reads_no_further_than_it_may(heard, tmp_path):
+    line = '{"step": 9, "split": "train", "loss": 1}\n'
+    (tmp_path / "metrics.jsonl").write_text(line)  # beyond the checkpoint, and not yet cut off
     run = Followed(tmp_path)
     until(lambda: heard.known)
     time.sleep(0.1)
     assert heard.points == []
     run.file.write_text("")
-    run.feed.follow()
     run.log(1)
-    run.end()
-    assert [step for step, _ in heard.points] == [1]
-
-
-def test_half_a_line_waits_for_the_rest(heard, tmp_path):
-    run = Followed(tmp_path)
-    run.feed.follow()
-    run.file.write_text('{"step": 1, "split": "train", "lo')
-    time.sleep(0.1)
     with run.file.open("a") as file:
-        file.write('ss": 2.0}\n')
+        file.write(line)
     until(lambda: heard.points)
+    time.sleep(0.1)
+    assert [step for step, _ in heard.points] == [1]
     run.end()
-    assert heard.points == [(1, {"train/loss": 2.0})] and run.warnings == []
+    assert [step for step, _ in heard.points] == [1, 9]
+
+
+def test_a_line_that_is_cut_is_left_out(heard, tmp_path):
+    run = Followed(tmp_path)
+    run.log(1)
+    with run.file.open("a") as file:
+        file.write('{"step": 2, "split": "tra')
+    run.end()
+    assert [step for step, _ in heard.points] == [1] and run.warnings == []
 
 
 def test_a_tracker_that_has_lost_the_run_is_told_all_of_it(heard, tmp_path):
     Notes(tmp_path).write("ear", Noted("of another store", {"train": 2}))
     run = Followed(tmp_path)
     run.log(1, 2, 3)
-    run.feed.follow()
     run.end()
     assert [step for step, _ in heard.points] == [1, 2, 3]
 
@@ -153,7 +152,6 @@ def test_a_tracker_that_fails_is_left_alone_and_told_all_at_the_end(heard, tmp_p
     if when == "at the start":
         heard.broken = OSError("gone")
     run = Followed(tmp_path)
-    run.feed.follow()
     run.log(1)
     if when == "on the way":
         until(lambda: heard.points)
@@ -175,7 +173,6 @@ def test_a_tracker_that_fails_is_left_alone_and_told_all_at_the_end(heard, tmp_p
 
 def test_what_it_misses_at_the_end_it_is_told_by_the_next_start(heard, tmp_path):
     run = Followed(tmp_path)
-    run.feed.follow()
     run.log(1)
     until(lambda: heard.points)
     heard.broken = SystemExit(3)  # of a library that gives up

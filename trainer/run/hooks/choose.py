@@ -10,6 +10,7 @@ from trainer.run.hooks.early_stopping import EarlyStopping
 from trainer.run.hooks.evaluate import Evaluate
 from trainer.run.hooks.hook import Every, Hook
 from trainer.run.hooks.log import LogTraining, LogValidation
+from trainer.run.hooks.tell import TellTrackers
 from trainer.run.hooks.trial import ReportTrial
 from trainer.run.training import TrainingInputs
 from trainer.settings.schema import TrainSettings
@@ -53,14 +54,16 @@ def hooks_after_steps(
         log_training: the training's log lines.
         evaluate: the evaluation; None where there is no validation.
     """
+    logs = log_training.logs
     if evaluate is None:
-        return [log_training]
+        return [log_training, TellTrackers(log_training.every, logs)]
     every = evaluate.every
     display = inputs.parts.display
     hooks: list[Hook] = [
         evaluate,
         log_training,
-        LogValidation(every, log_training.logs, display),
+        LogValidation(every, logs, display),
+        TellTrackers(_either(log_training.every, every), logs),
     ]
     if inputs.job.writes:
         hooks.append(ReportTrial(every, TrialMetrics()))
@@ -77,3 +80,8 @@ def hooks_after_steps(
         )
         hooks.append(early_stopping)
     return hooks
+
+
+def _either(one: Every, other: Every) -> Every:
+    """After the steps of both."""
+    return Every((*one.periods, *other.periods), one.last_step)

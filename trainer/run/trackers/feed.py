@@ -53,7 +53,7 @@ class Feed:
         self._told = notes.of(name)
         self._read_bytes = 0
         self._ending: Ending | None = None
-        self._cut = threading.Event()
+        self._readable_bytes = 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, name=f"tracker {name}", daemon=True)
 
@@ -61,9 +61,9 @@ class Feed:
         """Has the tracker open the run, which takes seconds."""
         self._thread.start()
 
-    def follow(self) -> None:
-        """Call it once metrics.jsonl is cut to the checkpoint that the run goes on from."""
-        self._cut.set()
+    def may_read(self, size: int) -> None:
+        """Lets it read so many bytes of metrics.jsonl, which hold all lines of each step."""
+        self._readable_bytes = size
 
     def end(self, ending: Ending) -> None:
         """Has the tracker be told the rest, and the end."""
@@ -102,8 +102,7 @@ class Feed:
         """Until the end."""
         tracker = self._opened()
         while not self._ended.wait(PAUSE_SECONDS):
-            if self._cut.is_set():
-                self._send(tracker)
+            self._send(tracker, self._readable_bytes)
 
     def _conclude(self) -> None:
         tracker = self._opened()
@@ -123,12 +122,12 @@ class Feed:
             self._tracker = tracker
         return self._tracker
 
-    def _send(self, tracker: Tracker) -> None:
-        """What is in the file and was not told.
+    def _send(self, tracker: Tracker, size: int | None = None) -> None:
+        """Tells what is in that much of the file, or all of it, and was not told.
 
         A run that was killed repeats the steps since its last checkpoint: those are not told again.
         """
-        lines, read_bytes = _new_lines(self._metrics_file, self._read_bytes)
+        lines, read_bytes = _new_lines(self._metrics_file, self._read_bytes, size)
         steps = dict(self._told.steps)
         points = []
         for line in lines:
@@ -152,12 +151,14 @@ class Feed:
         self._told = told
 
 
-def _new_lines(file: pathlib.Path, begin: int) -> tuple[list[dict[str, float]], int]:
-    """The objects of the whole lines from a place on, and where they end."""
+def _new_lines(
+    file: pathlib.Path, begin: int, end: int | None
+) -> tuple[list[dict[str, float]], int]:
+    """The objects of the whole lines from a place on, to another or the end, and where that is."""
     try:
         with file.open("rb") as opened:
             opened.seek(begin)
-            content = opened.read()
+            content = opened.read(-1 if end is None else max(0, end - begin))
     except FileNotFoundError:  # removed: the run writes it anew
         return [], begin
     whole = content[: content.rfind(b"\n") + 1]

@@ -42,10 +42,10 @@ class Trackers:
         self._extra = {} if extra is None else extra
         self.results: Results | None = None
 
-    def follow(self) -> None:
+    def may_read(self, size: int) -> None:
         """See `Feed`."""
         for feed in self._feeds:
-            feed.follow()
+            feed.may_read(size)
 
     def add(self, step: int, split: str, values: Mapping[str, float]) -> None:
         """Keeps what metrics.jsonl will not have of a log line; call it before that has the line.

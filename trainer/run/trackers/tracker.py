@@ -81,7 +81,7 @@ class Tracker(Protocol):
         """
 
     def log(self, points: Sequence[Point]) -> None:
-        """Adds what was measured, in the order of the steps."""
+        """Adds what was measured, in the order of the steps; all there will be of each of them."""
 
     def finish(self, ending: Ending) -> None:
         """Adds the results, and marks the run as ended."""

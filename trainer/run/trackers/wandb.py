@@ -5,6 +5,7 @@ WANDB_MODE, WANDB_PROJECT, WANDB_ENTITY, WANDB_NAME, WANDB_DIR and its other var
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ EXIT_CODES = {Status.FINISHED: 0, Status.FAILED: 1, Status.STOPPED: 143}
 # What has not been sent by then stays in its folder, for `wandb sync`: a process that was told to
 # stop has half a minute.
 FINISH_SECONDS = 10.0
+FLUSH_SECONDS = 1.0  # what a killed run loses of its file at most
 
 
 def require(settings: LogSettings) -> None:
@@ -53,7 +55,7 @@ class WandbTracker:
         """See `Tracker`."""
         import wandb
 
-        own = {} if os.environ.get("WANDB_FINISH_TIMEOUT") else {"finish_timeout": FINISH_SECONDS}
+        given = os.environ.get("WANDB_FINISH_TIMEOUT")
         self._run = wandb.init(
             project=run.experiment or _unless_set("WANDB_PROJECT", "podtune"),
             name=_unless_set("WANDB_NAME", run.name),
@@ -61,15 +63,20 @@ class WandbTracker:
             resume="allow",
             config={**run.config, "run": run.tags},
             reinit="create_new",
-            # the terminal is the display's
-            settings=wandb.Settings(console="off", silent=True, **own),
+            settings=wandb.Settings(
+                console="off",  # the terminal is the display's
+                silent=True,
+                finish_timeout=float(given or FINISH_SECONDS),
+                x_transaction_log_flush_interval=FLUSH_SECONDS,
+            ),
         )
         return str(self._run.id)
 
     def log(self, points: Sequence[Point]) -> None:
-        """See `Tracker`."""
-        for point in points:
-            self._run.log(dict(point.values), step=point.step)
+        """See `Tracker`; wandb takes each step once."""
+        for step, of_step in itertools.groupby(points, key=lambda point: point.step):
+            values = {name: value for point in of_step for name, value in point.values.items()}
+            self._run.log(values, step=step, commit=True)
 
     def finish(self, ending: Ending) -> None:
         """See `Tracker`."""
