@@ -43,6 +43,7 @@ EXAMPLES: Mapping[str, str] = {
     ),
     "distribution": "distribution: {strategy: mirrored}",
     "export": "export:\n  format: savedmodel\n  directory: served/reviews\n  version: next",
+    "log": "log: {trackers: [mlflow], experiment: reviews}",
     "plan": "plan: {tpu: v5e, price_per_chip_hour: 1.2}",
 }
 API = """# Python API
