@@ -1,18 +1,14 @@
 """The table of docs/tpu.md, from plans.
 
 usage: tpu_table.py FOLDER, where FOLDER/CONFIG.GENERATION/plan.json was written by
-python -m trainer.task --mode=plan --config=configs/CONFIG.yaml --plan.tpu=GENERATION
---job_dir=FOLDER/CONFIG.GENERATION
+podtune plan configs/CONFIG.yaml --plan.tpu=GENERATION --job_dir=FOLDER/CONFIG.GENERATION
 """
 
 import json
 import pathlib
 import sys
 
-print(
-    "| config | TPU | shapes, train + evaluation | compile | memory of a training step | at best |"
-    " largest micro-batch that fits |"
-)
+print("| config | TPU | shapes | compile | memory | at best | largest micro-batch |")
 print("| --- " * 7 + "|")
 for file in sorted(pathlib.Path(sys.argv[1]).glob("*/plan.json")):
     plan = json.loads(file.read_text(encoding="utf-8"))
