@@ -2,6 +2,10 @@
 one example at a time, unpadded, eager.
 """
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -276,3 +280,47 @@ def test_nothing_is_computed_of_a_batch_before_its_wait_is_measured(single, stor
     assert len(users) > 5 and all(
         node.op == "Identity" and f"^{received}" in node.input for node in users
     )
+
+
+LARGE_SUM = """
+import tensorflow as tf
+from trainer.run.steps import added_apart
+
+weight = tf.Variable(tf.zeros([30_000_000]))  # with what is added, over its 200 MB
+
+
+@tf.function
+def call(steps):
+    total = tf.zeros([])
+    for _ in tf.range(steps):
+
+        def add(index, summed):
+            part = tf.cast(index, tf.float32)
+            of_lanes = tf.add_n([weight * part, tf.maximum(weight + part, 0.0)])
+            return index + 1, added_apart(summed, of_lanes)
+
+        start = (tf.constant(0), tf.zeros(weight.shape))
+        _, summed = tf.while_loop(
+            lambda index, _: index < 2, add, start, maximum_iterations=2, parallel_iterations=1
+        )
+        weight.assign_add(summed)
+        total += tf.reduce_max(summed)
+    return total
+
+
+print([float(call(tf.constant(1))) for _ in range(3)])
+"""
+
+
+def test_micro_batches_of_a_large_model_are_added_in_every_call(tmp_path):
+    """Of a sum of three large tensors TensorFlow makes a variable that outlives the loop.
+
+    In a process of its own: with the several devices of the tests it does not.
+    """
+    file = tmp_path / "large_sum.py"
+    file.write_text(LARGE_SUM)
+    environment = {**os.environ, "PYTHONPATH": str(toy.ROOT)}
+    python = [sys.executable, str(file)]
+    done = subprocess.run(python, env=environment, capture_output=True, text=True, check=False)
+    # 1 at first; then thrice what the weight is, and 1
+    assert done.stdout.split("\n")[-2:-1] == ["[1.0, 4.0, 16.0]"], done.stderr[-1500:]

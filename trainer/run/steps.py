@@ -99,7 +99,8 @@ class StepGradients:
             index: tf.Tensor, summed: list[tf.Tensor], sums: tf.Tensor
         ) -> tuple[tf.Tensor, list[tf.Tensor], tf.Tensor]:
             more, values = part(index)
-            return index + 1, [a + b for a, b in zip(summed, more, strict=True)], sums + values
+            added = [added_apart(a, b) for a, b in zip(summed, more, strict=True)]
+            return index + 1, added, sums + values
 
         zeros = [tf.zeros(weight.shape) for weight in self._trained]
         _, summed, sums = tf.while_loop(
@@ -130,6 +131,15 @@ class StepGradients:
 
     def _stacked(self, by_objective: Mapping[str, tf.Tensor]) -> tf.Tensor:
         return tf.stack([by_objective[name] for name in self._model.graph.objectives])
+
+
+def added_apart(summed: tf.Tensor, more: tf.Tensor) -> tf.Tensor:
+    """The sum of two, which TensorFlow does not make one with the additions behind them.
+
+    In a step of more than 200 MB it makes a temporary variable of a sum of three. One that begins
+    with a loop's own value is left over by the loop's end, and the next step fails on it.
+    """
+    return summed + tf.ensure_shape(more, more.shape)
 
 
 def _dense(gradient: tf.Tensor | tf.IndexedSlices) -> tf.Tensor:
