@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from trainer.data.scripts import CJK
+
 TEXT_NAMES = (
     "text sentence review content body message comment document article tweet title query"
     " utterance question passage description abstract post text_a"
@@ -32,7 +34,6 @@ MOST_CLASSES = 200
 REPEATED = 3  # how often a class occurs, at least, on average
 LONGEST_LABEL = 40  # characters on average
 WORDS_OF_TEXT = 3
-CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 WORD = re.compile(r"[^\W\d_]+")
 
 

