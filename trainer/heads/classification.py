@@ -19,6 +19,7 @@ from trainer.heads._classes.kinds import KINDS, PROBLEM_TYPES, Kind
 from trainer.heads._classes.naming import naming_of
 from trainer.heads._classes.reader import LABEL, ClassReader, Encoding, inputs_of
 from trainer.heads._classes.settings import ClassifierSettings
+from trainer.heads._hub_task import TEXT, HubTask, of_pipeline
 from trainer.heads._settings_checks import overflow_of
 from trainer.lazy import keras, tf
 from trainer.settings.schema import DataSettings
@@ -247,6 +248,12 @@ class Head(ClassHead):
 
     settings: Settings
     uses_pooler = True
+
+    @property
+    def hub_task(self) -> HubTask:
+        """Text classification; of a number, too."""
+        sample = {item.name: TEXT for item in self.reader.inputs}
+        return of_pipeline("text-classification", "AutoModelForSequenceClassification", sample)
 
     def build(self, backbone: Backbone, vocabulary: Vocabulary, seed: int) -> ClassGraph:
         """Makes the layers above the backbone.

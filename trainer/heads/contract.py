@@ -17,6 +17,7 @@ import numpy as np
 
 from trainer.data.batch import Batch
 from trainer.data.reader import Reader, Vocabulary
+from trainer.heads._hub_task import HubTask
 from trainer.settings.schema import HeadSettings
 from trainer.sources import Example
 
@@ -168,6 +169,11 @@ class Head(Protocol):
     uses_pooler: bool = False
     lives_on_pretraining: bool = False
     no_huggingface: str = ""
+
+    @property
+    def hub_task(self) -> HubTask | None:
+        """What the Hugging Face hub calls what it does, where it has a name for that."""
+        return None
 
     def check(self, backbone: BackboneConfig) -> None:
         """Raises ConfigError where the backbone is none for the head; before data is prepared."""

@@ -82,6 +82,11 @@ class Tokenizer(tf.Module):
         raise NotImplementedError
 
     @property
+    def mask_token(self) -> str:
+        """The token that hides a word; "" where there is none."""
+        return "" if self.mask_id is None else self.vocabulary[self.mask_id]
+
+    @property
     def words(self) -> list[str]:
         """List of V str, how each token is shown."""
         return self.vocabulary

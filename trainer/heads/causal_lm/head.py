@@ -9,6 +9,7 @@ from trainer.data.reader import Input, Vocabulary
 from trainer.heads._generation.prompt import Prompt
 from trainer.heads._generation.settings import refuse_contradictions, refuse_other_names, room_of
 from trainer.heads._generation.writer import Writer
+from trainer.heads._hub_task import TEXT, HubTask, of_writing
 from trainer.heads._language_model import checks, decoder, perplexity
 from trainer.heads._language_model.documents import Documents
 from trainer.heads._settings_checks import overflow_of, refuse_dropout
@@ -53,6 +54,11 @@ class CausalHead(Head):
 
     settings: Settings
     reader: CausalReader
+
+    @property
+    def hub_task(self) -> HubTask:
+        """Text generation."""
+        return of_writing({"text": TEXT}, self.settings.prompt)
 
     def check(self, backbone: BackboneConfig) -> None:
         """Raises ConfigError where the backbone is no decoder, or has too few positions."""

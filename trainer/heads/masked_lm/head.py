@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from trainer.data.reader import TARGET, Column, Input, Vocabulary
 from trainer.errors import ConfigError
+from trainer.heads._hub_task import HubTask, of_pipeline
 from trainer.heads._language_model import checks, perplexity
 from trainer.heads._language_model.documents import Documents
 from trainer.heads._masked_output import MaskedOutput
@@ -46,6 +47,12 @@ class MaskedHead(Head):
     settings: Settings
     reader: MaskedReader
     lives_on_pretraining = True
+
+    @property
+    def hub_task(self) -> HubTask:
+        """Filling in masks."""
+        sample = {"text": f"Anna lives in {self.reader.tokenizer.mask_token}."}
+        return of_pipeline("fill-mask", "AutoModelForMaskedLM", sample)
 
     def check(self, backbone: BackboneConfig) -> None:
         """Raises ConfigError where the backbone is a decoder."""

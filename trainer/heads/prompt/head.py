@@ -12,6 +12,7 @@ from trainer.heads._classes.head import ClassHead
 from trainer.heads._classes.kinds import KINDS, Kind
 from trainer.heads._classes.naming import naming_of
 from trainer.heads._classes.reader import LABEL, ClassReader, inputs_of
+from trainer.heads._hub_task import TEXT, HubTask, of_pipeline
 from trainer.heads._masked_output import MaskedOutput
 from trainer.heads._settings_checks import overflow_of, refuse_dropout
 from trainer.heads.prompt.encoding import ASKED, encoding_of
@@ -41,6 +42,18 @@ class Head(ClassHead):
     settings: Settings
     pattern: Pattern
     lives_on_pretraining = True
+
+    @property
+    def hub_task(self) -> HubTask:
+        """Text classification; a Hugging Face folder fills in the mask of the pattern."""
+        sample = {item.name: TEXT for item in self.reader.inputs}
+        return of_pipeline(
+            "text-classification",
+            "AutoModelForMaskedLM",
+            sample,
+            folder_tag="fill-mask",
+            asked=self.pattern.asked(list(sample.values()), self.reader.tokenizer.mask_token),
+        )
 
     def check(self, backbone: BackboneConfig) -> None:
         """Raises ConfigError where the backbone is a decoder, or a word is no single token."""

@@ -49,7 +49,11 @@ class Pattern:
 
     def fixed(self, mask: str) -> str:
         """What is always the same: the pattern without texts, and with the mask's token."""
-        return self._filled({TEXT: "", TEXT_PAIR: "", MASK: mask})
+        return self.asked(("", ""), mask)
+
+    def asked(self, texts: Sequence[str], mask: str) -> str:
+        """The pattern with texts in it, and with the mask's token."""
+        return self._filled({**dict(zip(TEXTS, texts, strict=False)), MASK: mask})
 
     def shown(self, texts: Sequence[str]) -> str:
         """The pattern with texts in it, for people."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from trainer.data.reader import Vocabulary
 from trainer.errors import ConfigError
+from trainer.heads._hub_task import HubTask, in_quotes
 from trainer.heads.contract import Graph, Head, Metric, Scorer
 from trainer.heads.question_answering.graph import QuestionGraph, make_graph
 from trainer.heads.question_answering.reader import QuestionReader, make_reader
@@ -19,6 +20,27 @@ if TYPE_CHECKING:
     from trainer.backbones.config import BackboneConfig
     from trainer.text.tokenizer import Tokenizer
 
+SAMPLE = {"question": "Where does Anna live?", "context": "Anna lives in Mainz."}
+# transformers has no pipeline for it
+USAGE = f"""import torch
+from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("FOLDER")
+model = AutoModelForQuestionAnswering.from_pretrained("FOLDER")
+tokens = tokenizer({", ".join(map(in_quotes, SAMPLE.values()))}, return_tensors="pt")
+with torch.no_grad():
+    answers = model(**tokens)
+start, end = answers.start_logits.argmax(), answers.end_logits.argmax()
+print(tokenizer.decode(tokens["input_ids"][0, start : end + 1]))
+"""
+HUB_TASK = HubTask(
+    tag="question-answering",
+    auto_class="AutoModelForQuestionAnswering",
+    sample=SAMPLE,
+    usage=USAGE,
+    folder_tag="question-answering",
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class QuestionHead(Head):
@@ -26,6 +48,7 @@ class QuestionHead(Head):
 
     settings: Settings
     reader: QuestionReader
+    hub_task = HUB_TASK
 
     def check(self, backbone: BackboneConfig) -> None:
         """Every backbone is one for the head."""

@@ -17,6 +17,7 @@ from trainer.heads._generation.settings import (
     room_of,
 )
 from trainer.heads._generation.writer import Writer
+from trainer.heads._hub_task import TEXT, HubTask, of_writing
 from trainer.heads._judged import JUDGED
 from trainer.heads._language_model import checks, decoder, perplexity
 from trainer.heads._settings_checks import overflow_of, refuse_dropout
@@ -76,6 +77,11 @@ class TargetHead(Head):
     settings: Settings
     reader: TargetReader
     eos_id: int
+
+    @property
+    def hub_task(self) -> HubTask:
+        """Text generation."""
+        return of_writing({"text": TEXT, "target": TEXT}, self.settings.prompt)
 
     def check(self, backbone: BackboneConfig) -> None:
         """Raises ConfigError where the backbone is no decoder, or has too few positions."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from trainer.backbones.sites import FIRST_HEAD_SITE
 from trainer.data.reader import Vocabulary
+from trainer.heads._hub_task import of_pipeline
 from trainer.heads.contract import Graph, Head, Metric, Scorer
 from trainer.heads.token_classification.crf import forbidden_moves, no_forbidden_moves
 from trainer.heads.token_classification.graph import TagGraph
@@ -34,6 +35,11 @@ NO_CRF = (
     "Hugging Face's models for token classification have no CRF. Export a savedmodel, or"
     " train with head.crf false."
 )
+HUB_TASK = of_pipeline(
+    "token-classification",
+    "AutoModelForTokenClassification",
+    {"text": "Anna lives in Mainz."},
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +55,7 @@ class TagHead(Head):
     settings: Settings
     reader: TagReader
     no_huggingface: str
+    hub_task = HUB_TASK
 
     def build(self, backbone: Backbone, vocabulary: Vocabulary, seed: int) -> TagGraph:
         """Makes the layer of scores, and the CRF's.
