@@ -318,6 +318,7 @@ def test_the_model_is_loaded_evaluated_and_asked_from_the_bucket(launcher, confi
         "model.safetensors",
         "tokenizer_config.json",
         "vocab.txt",
+        ownership.CARD,
         ownership.MARKER,
     }
 

@@ -157,3 +157,32 @@ def test_a_cache_of_nobody(tmp_path):
 
     with pytest.raises(ConfigError, match=r"data.cache_dir: there is no user 'nosuchuser'"):
         mirror.use_cache("~nosuchuser/cache")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("data/train.jsonl", "data/train.jsonl"),
+        ("./data//a/../train-*.jsonl", "data/train-*.jsonl"),
+        ("HERE/data", "data"),
+        ("HERE", "."),
+        ("HERE-other/data", "…/data"),
+        ("../up/train.jsonl", "…/train.jsonl"),
+        ("/home/anna/train.jsonl", "…/train.jsonl"),
+        ("~/train.jsonl", "…/train.jsonl"),
+        ("file:///home/anna/train.jsonl", "…/train.jsonl"),
+        ("hf://org/name@v1", "hf://org/name@v1"),
+        ("gs://bucket/data/*.jsonl", "gs://bucket/data/*.jsonl"),
+        ("pkg://module/folder", "pkg://module/folder"),
+    ],
+)
+def test_a_path_that_others_may_read(text, told, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert paths.shareable(text.replace("HERE", str(tmp_path / "here"))) == told
+
+
+def test_below_the_root_all_paths_are_shortened(monkeypatch):
+    """A container's working directory may be /, and everything lies below that."""
+    monkeypatch.chdir("/")
+    assert paths.shareable("/home/anna/train.jsonl") == "…/train.jsonl"

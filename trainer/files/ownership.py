@@ -21,6 +21,7 @@ from trainer.errors import JobDirError, shown_name
 from trainer.files import gcs, mirror
 
 MARKER = "podtune_files.json"
+CARD = "README.md"  # of a model, which people complete by hand
 ABOUT = "what podtune wrote here; the next export replaces these files, and no others"
 NAMES_SHOWN = 3
 # more than an export ever has: of a home folder it is enough to know that it is none
@@ -130,6 +131,52 @@ def require_replaceable(
             f"{shown}: {_few(changed)} changed since podtune wrote this export: it is not replaced."
             f" {remedy}"
         )
+
+
+def require_whole(folder: pathlib.Path) -> dict[str, int]:
+    """Refuses a folder that is not, whole and unaltered, what we have exported.
+
+    A card may be another one: people complete it.
+
+    Args:
+        folder: on this machine.
+    Returns:
+        the files, name -> bytes; the marker is one.
+    Raises:
+        JobDirError: it is no export, or files are missing, changed or another's.
+    """
+    shown = shown_name(mirror.shown(folder), 300)
+    try:
+        standing = _standing_here(folder)
+        altered = set(_changed(folder, None, standing))
+    except OSError as error:
+        raise JobDirError(f"{shown} cannot be read: {error.strerror}.") from None
+    if standing.marker is None:
+        raise JobDirError(
+            f"{shown} has no {MARKER}, which each export has. To make one: podtune export JOB_DIR"
+        )
+    changed = {*standing.foreign(), *altered} - {CARD}
+    added = [name for name in changed if name not in standing.marker]
+    missing = [name for name in standing.marker if name not in standing.files]
+    problems = {
+        "missing": missing,
+        "changed since podtune wrote it": sorted(changed - {*added}),
+        "not written by podtune": sorted(added),
+    }
+    for problem, names in problems.items():
+        if names:
+            raise JobDirError(
+                f"{shown}: {problem}: {_few(names)}. Only a whole and unaltered export is taken:"
+                " export again, into another folder with --export.directory."
+            )
+    return {name: size for name, size in standing.files.items() if size is not None}
+
+
+def is_export(folder: pathlib.Path) -> bool:
+    """Whether a folder, here or in the bucket that it stands for, is marked as an export."""
+    if mirror.url_of(folder) is not None:
+        return MARKER in mirror.names_there(folder)
+    return (folder / MARKER).is_file()
 
 
 def _is_missing(folder: pathlib.Path, shown: str, remedy: str) -> bool:

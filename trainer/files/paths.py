@@ -9,7 +9,7 @@ import os
 import pathlib
 from collections.abc import Iterator, Sequence
 
-from trainer.errors import ConfigError, shown_value
+from trainer.errors import CUT, ConfigError, shown_value
 
 NAME_BYTES = 255  # of a file's name, on every usual file system
 MISSING = (
@@ -47,6 +47,24 @@ def from_text(text: str, *, key: str) -> pathlib.Path:
             f"{key}: {problem}, so that {shown_value(text)} names no folder. Write the whole path; "
             f"a file whose name begins with ~ is ./{text[:40]}."
         ) from None
+
+
+def shareable(text: str) -> str:
+    """A path as others may read it: below the working directory, or its last part alone.
+
+    URLs stay as they are; file:// is a path.
+    """
+    path = text.removeprefix("file://")
+    if "://" in path:
+        return text
+    whole = os.path.abspath(os.path.expanduser(path))
+    try:
+        folder = os.getcwd()
+    except OSError:  # it was removed
+        folder = os.sep
+    if folder != os.sep and (whole + os.sep).startswith(folder + os.sep):
+        return os.path.relpath(whole, folder)
+    return os.path.join(CUT, os.path.basename(whole))
 
 
 def refuse_unusable(path: pathlib.Path, *, key: str) -> None:

@@ -18,12 +18,10 @@ from trainer.planning.planned_run import PlannedRun
 from trainer.run import limits
 from trainer.run.assembly import Parts
 from trainer.run.distribution import make_strategy, on_tpu
-from trainer.run.job import Job
+from trainer.run.job import LEDGER_FILE, PLAN_FILE, Job
 from trainer.run.workers import local_replicas
 from trainer.settings.schema import Config
 
-PLAN_FILE = "plan.json"
-LEDGER_FILE = "ledger.json"
 TPU_REPLICAS = 8  # a v3-8 or v5e-8
 
 

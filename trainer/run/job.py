@@ -25,6 +25,7 @@ from trainer.settings.resolve import Resolved
 DATA_FILE = ".data"  # the digest of the data
 VOCABULARY_FILE = "vocabulary.json"
 LEDGER_FILE = "ledger.json"
+PLAN_FILE = "plan.json"
 CALIBRATION_FILE = "calibration.json"
 RESULTS_FILE = "results.json"
 STARTED_FILE = ".started"  # of the last start on several workers

@@ -12,6 +12,7 @@ from trainer.files import ownership
 from trainer.heads.contract import ProvedByServing
 from trainer.run.kept_model import KeptModel
 from trainer.run.kept_scores import REPORTED_SPLITS
+from trainer.serve.card_facts import facts_of
 from trainer.serve.huggingface_folder import export_huggingface
 from trainer.serve.proof import (
     BFLOAT16_TOLERANCE,
@@ -53,7 +54,12 @@ def _export_huggingface(
     folder = export_folder(parts.config, kept.job)
     if kept.job.writes:
         export_huggingface(
-            kept.model, parts.tokenizer, parts.weights, parts.tokenizer_folder, folder
+            kept.model,
+            parts.tokenizer,
+            parts.weights,
+            parts.tokenizer_folder,
+            folder,
+            facts=facts_of(kept, prepared),
         )
         ownership.publish(folder, last=("config.json",))  # which AutoModel reads first
     return folder
@@ -79,6 +85,7 @@ def _export_saved_model(
         proof,
         tolerance=tolerance,
         batch_invariant=settings.batch_invariant,
+        facts=facts_of(kept, prepared),
     )
     parts.display.line(f"export: {proved}")
     ownership.publish(folder, last=("saved_model.pb",))

@@ -8,6 +8,7 @@ from trainer.backbones import huggingface
 from trainer.errors import JobDirError
 from trainer.heads.contract import Exchanges, Generates
 from trainer.run.model import Model
+from trainer.serve.model_card import Facts, huggingface_card
 from trainer.text.tokenizer import Tokenizer
 
 
@@ -17,6 +18,8 @@ def export_huggingface(
     weights: pathlib.Path,
     tokenizer_folder: pathlib.Path,
     folder: pathlib.Path,
+    *,
+    facts: Facts | None = None,
 ) -> None:
     """Writes a folder that the head's AutoModelFor… and AutoTokenizer load.
 
@@ -26,6 +29,7 @@ def export_huggingface(
         weights: the folder that the backbone's weights started from, whose config.json is kept.
         tokenizer_folder: whose tokenizer is copied.
         folder: gets the export.
+        facts: of the run, for a model card.
     Raises:
         JobDirError: the disk refuses.
     """
@@ -46,6 +50,7 @@ def export_huggingface(
             config_updates=config_updates,
             tokenizer_folder=tokenizer_folder,
             tokenizer_updates=tokenizer_updates,
+            card=None if facts is None else huggingface_card(facts),
         )
     except OSError as error:
         raise JobDirError(

@@ -10,9 +10,11 @@ import tensorflow as tf
 
 from trainer.data.reader import Input
 from trainer.errors import JobDirError
+from trainer.files.ownership import CARD
 from trainer.files.replacing import replaced_folder
 from trainer.heads.contract import Head, Sample
 from trainer.run.model import Model
+from trainer.serve.model_card import Facts, saved_model_card
 from trainer.serve.proof import Proof, prove_export, with_generated
 from trainer.serve.samples import sample_tensors
 from trainer.serve.server import Server, make_server
@@ -29,6 +31,7 @@ def export_saved_model(
     *,
     tolerance: float,
     batch_invariant: bool = False,
+    facts: Facts | None = None,
 ) -> str:
     """Writes the SavedModel, proves it, and only then puts it in place of the one before.
 
@@ -39,6 +42,7 @@ def export_saved_model(
         proof: what it must answer in a fresh process.
         tolerance: within which numbers count as equal.
         batch_invariant: whether each text is answered on its own.
+        facts: of the run, for a model card.
     Returns:
         one line on what was proved.
     Raises:
@@ -51,6 +55,9 @@ def export_saved_model(
         with replaced_folder(folder) as temporary:
             _save(server, temporary)
             _write_extras(temporary, model, head.reader.inputs, proof.samples)
+            if facts is not None:
+                card = saved_model_card(facts, server.described())
+                (temporary / CARD).write_text(card, encoding="utf-8")
             worst = prove_export(temporary, proof, tolerance)
     except OSError as error:
         raise JobDirError(

@@ -209,6 +209,11 @@ class DataSettings(Section):
         """The fields that `label` names."""
         return [self.label] if isinstance(self.label, str) else self.label
 
+    @property
+    def public_name(self) -> str | None:
+        """By which others know the data set; None where it is one's own files."""
+        return None
+
 
 class BackboneSettings(Section):
     """The pretrained backbone."""

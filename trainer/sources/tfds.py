@@ -42,6 +42,11 @@ class Settings(DataSettings):
         None, description="folder of prepared data sets; null: ~/tensorflow_datasets"
     )
 
+    @property
+    def public_name(self) -> str:
+        """The name in the catalogue, without a version."""
+        return self.tfds_name.partition(":")[0]
+
 
 def open(settings: Settings, split: str, spec: str) -> Source:
     """The examples of a TFDS split.

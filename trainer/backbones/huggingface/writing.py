@@ -24,6 +24,7 @@ from trainer.backbones.huggingface.config_file import parse_config
 from trainer.backbones.huggingface.counterparts import counterpart
 from trainer.backbones.huggingface.safetensors_files import WEIGHTS_FILE
 from trainer.files.json_file import read_object
+from trainer.files.ownership import CARD
 from trainer.files.replacing import replaced_folder
 
 if TYPE_CHECKING:  # which would import TensorFlow
@@ -66,6 +67,7 @@ def save_huggingface(
     config_updates: Mapping[str, object] | None = None,
     tokenizer_folder: Folder | None = None,
     tokenizer_updates: Mapping[str, object] | None = None,
+    card: str | None = None,
 ) -> None:
     """Writes a folder that `AutoModelFor….from_pretrained` loads; on failure nothing of it is left.
 
@@ -79,6 +81,7 @@ def save_huggingface(
             class that has no pooler there is none. `id2label` replaces `num_labels`.
         tokenizer_folder: its tokenizer files are copied.
         tokenizer_updates: keys of tokenizer_config.json to set.
+        card: what README.md says; the source's own is of another model.
     Raises:
         WeightsError: the source's config.json is missing or wrong.
         ValueError: the source describes another backbone, or the head is not one.
@@ -93,6 +96,8 @@ def save_huggingface(
             _copy_tokenizer(Path(tokenizer_folder), partial)
         if tokenizer_updates:
             _update_tokenizer(partial / TOKENIZER_CONFIG_FILE, tokenizer_updates)
+        if card is not None:
+            (partial / CARD).write_text(card, encoding="utf-8")
 
 
 def _source_content(
@@ -131,6 +136,7 @@ def _updated(content: dict[str, object], updates: Mapping[str, object]) -> dict[
     """A config.json with some keys set, and those left out that are set to None."""
     left_out = {key for key, value in updates.items() if value is None}
     left_out.add("torch_dtype")  # older name of dtype
+    left_out.add("_name_or_path")  # a place of the machine that wrote the source
     if "id2label" in updates:
         left_out.add("num_labels")
     merged = {**content, **updates}
