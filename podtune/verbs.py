@@ -60,7 +60,7 @@ VERBS: Mapping[str, Verb] = {
         "podtune.init:run",
     ),
     "train": Verb(
-        "fine-tune, evaluate, export; started again, it goes on where it was",
+        "fine-tune, evaluate, export; started again, it goes on",
         "CONFIG",
         (
             CONFIG,
@@ -132,8 +132,27 @@ VERBS: Mapping[str, Verb] = {
         ),
         "podtune.modes:export",
     ),
+    "push": Verb(
+        "send an export to the Hugging Face hub, with its model card",
+        "JOB_DIR ORG/NAME",
+        (
+            ("JOB_DIR", "a run that has one export; or the folder of an export; here or on gs://"),
+            ("ORG/NAME", "the repository, made if it is not there"),
+            ("--private", "make it for its owners alone"),
+            ("--revision=BRANCH", "send to that branch, made if it is not there"),
+            ("--message=TEXT", "of the commit"),
+            ("--dry_run", "check all, list the files, send nothing"),
+        ),
+        (
+            "podtune push runs/reviews anna/reviews --dry_run",
+            "podtune push runs/reviews anna/reviews --private",
+            "podtune push runs/reviews/huggingface anna/reviews --revision=small_rate",
+            'podtune push served/reviews/3 anna/reviews --message="Three epochs"',
+        ),
+        "podtune.push:run",
+    ),
     "submit": Verb(
-        "train on Vertex AI, after checking all that can be checked from here",
+        "train on Vertex AI, after checking all that can be checked here",
         "CONFIG --project=PROJECT --bucket=gs://BUCKET",
         (
             CONFIG,
