@@ -8,12 +8,13 @@ import json
 import pathlib
 import sys
 import time
+import urllib.parse
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from trainer import __version__
 from trainer.console import standard_streams
-from trainer.errors import ConfigError, shown_name, shown_value
+from trainer.errors import ConfigError, shown_message, shown_name, shown_value
 from trainer.files import gcs, mirror, ownership
 from trainer.files.ownership import CARD, MARKER
 from trainer.settings import flags
@@ -35,8 +36,8 @@ HEAD_LINES = 20  # of the card, for people
 TRIES = 2  # where the hub has a problem of its own; the client repeats most requests itself
 PAUSE_SECONDS = 2
 TOKENS = "https://huggingface.co/settings/tokens"
+REFUSED = "the hub refuses what was sent"
 ANSWERS = {
-    400: "the hub refuses what was sent",
     401: f"the hub does not know the token. Make one at {TOKENS}, then: hf auth login",
     403: f"the token may not do that. It needs the right to write there: {TOKENS}",
     404: "the hub has no such place, or the token may not see it",
@@ -114,7 +115,7 @@ def _parse(arguments: Sequence[str]) -> Push:
         place=place,
         repository=repository,
         private=own["private"] in (True, "true"),
-        revision=own["revision"],
+        revision=own["revision"] or None,
         message=own["message"],
         dry_run=own["dry_run"] in (True, "true"),
     )
@@ -196,7 +197,7 @@ def _head(folder: pathlib.Path) -> str:
     shown = lines[:HEAD_LINES]
     if len(lines) > HEAD_LINES:
         shown.append(f"… {len(lines) - HEAD_LINES} lines more")
-    return "\n".join(shown)
+    return shown_message("\n".join(shown))
 
 
 def _send(push: Push, folder: pathlib.Path, names: Sequence[str]) -> str:
@@ -248,7 +249,10 @@ def _upload(api: HfApi, push: Push, folder: pathlib.Path, names: Sequence[str]) 
         allow_patterns=[glob.escape(name) for name in names],
         delete_patterns=[glob.escape(name) for name in earlier if name not in names] or None,
     )
-    return f"{address}/tree/{revision}" if revision else str(address)
+    if revision is None:
+        return str(address)
+    branch = urllib.parse.quote(revision, safe="")
+    return f"{address}/tree/{branch}"
 
 
 def _require_private(api: HfApi, push: Push) -> None:
@@ -270,22 +274,32 @@ def _make_branch(api: HfApi, repository: str, revision: str) -> None:
 
 def _earlier(api: HfApi, push: Push, folder: pathlib.Path) -> Collection[str]:
     """The names of what an earlier push has sent there; says where its card was completed."""
-    from huggingface_hub.errors import EntryNotFoundError
-
-    def fetched(name: str) -> pathlib.Path:
-        return pathlib.Path(api.hf_hub_download(push.repository, name, revision=push.revision))
-
-    try:
-        noted = json.loads(fetched(MARKER).read_bytes())["files"]
-        card = gcs.crc32c(fetched(CARD))
-    except (EntryNotFoundError, ValueError, KeyError, TypeError):
+    marker = _fetched(api, push, MARKER)
+    if marker is None:
         return ()
-    if card not in (noted.get(CARD, {}).get("crc32c"), gcs.crc32c(folder / CARD)):
+    try:
+        noted = dict(json.loads(marker.read_bytes())["files"])
+    except (ValueError, KeyError, TypeError):  # somebody has changed it there
+        return ()
+    card = _fetched(api, push, CARD)
+    known = [noted.get(CARD, {}).get("crc32c")]
+    if (folder / CARD).exists():
+        known.append(gcs.crc32c(folder / CARD))
+    if card is not None and gcs.crc32c(card) not in known:
         standard_streams.say(
             f"{CARD} in {push.repository} was completed by hand: this one takes its place. The"
             " earlier text stays in the repository's history"
         )
     return list(noted)
+
+
+def _fetched(api: HfApi, push: Push, name: str) -> pathlib.Path | None:
+    """A file of the repository; None where there is none of that name."""
+    from huggingface_hub.errors import EntryNotFoundError
+
+    with contextlib.suppress(EntryNotFoundError):
+        return pathlib.Path(api.hf_hub_download(push.repository, name, revision=push.revision))
+    return None
 
 
 def _status(error: BaseException) -> int | None:
@@ -307,4 +321,5 @@ def _problem(error: Exception, status: int | None) -> str:
         return "HF_HUB_OFFLINE is set, so that nothing is sent. Unset it"
     if status is None:
         return f"the push failed: {reason}. {LATER}"
-    return f"{ANSWERS.get(status, LATER)} (the hub says {status}: {reason})"
+    answer = ANSWERS.get(status, LATER if status >= 500 else REFUSED)
+    return f"{answer} (the hub says {status}: {reason})"

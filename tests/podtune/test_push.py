@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import pathlib
@@ -130,6 +131,20 @@ def test_the_next_push_replaces_what_the_last_one_sent_and_nothing_else(hub, exp
     assert len(hub.repositories[NAME].commits) == 2
 
 
+def test_files_that_were_removed_or_changed_on_the_hub_are_no_obstacle(hub, export, tmp_path):
+    assert run(export, NAME) == 0
+    del hub.files(NAME)[CARD]
+    assert run(export, NAME) == 0
+    assert pushed(hub, export, tmp_path) == {*FILES, MARKER}
+    marker = hub.files(NAME)[MARKER]
+    hub.files(NAME)[MARKER] = dataclasses.replace(marker, content=b"[]", oid="another")
+    without_card = {name: content for name, content in FILES.items() if name != CARD}
+    write_export(export, without_card)  # as of a version that wrote none
+    assert run(export, NAME) == 0
+    assert hub.files(NAME)[MARKER].content == (export / MARKER).read_bytes()
+    assert CARD in hub.files(NAME)
+
+
 def test_the_same_push_again_makes_no_commit(hub, export):
     assert run(export, NAME) == 0
     assert run(export, NAME) == 0
@@ -138,7 +153,7 @@ def test_the_same_push_again_makes_no_commit(hub, export):
 
 def test_a_branch_is_made(hub, export, tmp_path, capsys):
     assert run(export, NAME, "--revision=small/rate") == 0
-    assert capsys.readouterr().out == f"{hub.url}/{NAME}/tree/small/rate\n"
+    assert capsys.readouterr().out == f"{hub.url}/{NAME}/tree/small%2Frate\n"
     assert pushed(hub, export, tmp_path, "small/rate") == {*FILES, MARKER}
     assert pushed(hub, export, tmp_path) == set()
     assert run(export, NAME, "--revision=small/rate") == 0
