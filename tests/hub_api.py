@@ -58,8 +58,8 @@ class Repository:
 
     @property
     def sha(self) -> str:
-        """Of the newest commit."""
-        return hashlib.sha1(repr(self.commits).encode()).hexdigest()
+        """Of all that it holds."""
+        return hashlib.sha1(repr((self.commits, self.branches)).encode()).hexdigest()
 
 
 class Answer(Exception):  # noqa: N818 - an answer that is none of the method's own
@@ -124,7 +124,8 @@ class Hub:
                 value = call(self, body=body, **names)
                 if isinstance(value, bytes):
                     etag = hashlib.sha1(value).hexdigest()
-                    return value, {"ETag": f'"{etag}"', "X-Repo-Commit": "0" * 40}
+                    sha = self.repositories[names["repo"]].sha
+                    return value, {"ETag": f'"{etag}"', "X-Repo-Commit": sha}
                 return json.dumps(value).encode(), {"Content-Type": "application/json"}
         raise Answer(404, f"no such method: {method} {path}")
 
