@@ -30,7 +30,9 @@ from trainer.machine.start import start_tensorflow
 
 EXTRAS = {
     "gpu": "training on NVIDIA GPUs",
-    "vertex": "podtune submit and podtune deploy",
+    "vertex": "podtune submit, podtune deploy, and the tracker vertex",
+    "mlflow": "the tracker mlflow",
+    "wandb": "the tracker wandb",
     "sentencepiece": "tokenizers that are a SentencePiece model alone",
     "tpu-plan": "podtune plan --plan.tpu, without a TPU",
     "dev": "the tests of podtune itself",

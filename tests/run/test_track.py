@@ -12,8 +12,13 @@ import pytest
 from tests import toy
 from tests.mlflow_server import mlflow_server
 from tests.wandb_file import offline_runs
+from trainer.console.display import Display
+from trainer.errors import TrainingError
+from trainer.run.job import Job
 from trainer.run.trackers.notes import FILE
-from trainer.run.trackers.track import run_name
+from trainer.run.trackers.track import run_name, track
+from trainer.settings.resolve import resolve
+from trainer.settings.setting import Setting
 
 mlflow = pytest.importorskip("mlflow")
 wandb = pytest.importorskip("wandb")
@@ -222,7 +227,7 @@ def test_a_tracker_that_is_gone_neither_ends_a_run_nor_tells_secrets(
     error = capfd.readouterr().err
     assert "opensesame" not in error
     assert error.count("warning: mlflow: ") == 2
-    assert "it is told that when the run is started again" in error
+    assert "it is told when the run is started again, or evaluated" in error
     with mlflow_server(tmp_path) as server:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
         assert toy.run_main(None, job, "--mode=evaluate", "--log.trackers=mlflow") == 0
@@ -230,11 +235,21 @@ def test_a_tracker_that_is_gone_neither_ends_a_run_nor_tells_secrets(
         assert in_mlflow(client, ids(job)["mlflow"]) == figures(job)
 
 
-def test_a_run_that_fails_is_failed_there(here, config, tmp_path, capfd):
+def test_a_mistake_is_told_before_a_tracker_is_there(here, config, tmp_path, capfd):
     job = tmp_path / "job"
     (tmp_path / "train.jsonl").write_text('{"text": "no label"}\n')
     assert toy.run_main(config, job, "--log.trackers=mlflow") == 2
-    assert here.get_run(ids(job)["mlflow"]).info.status == "FAILED"
+    assert "train.jsonl" in capfd.readouterr().err
+
+
+def test_a_run_that_fails_is_failed_there(here, config, tmp_path):
+    resolved = resolve(config, {("log", "trackers"): Setting(["mlflow"], "here")})
+    job = Job(tmp_path)
+    with pytest.raises(TrainingError), track(resolved.config, job, Display()):
+        while not (tmp_path / FILE).exists():
+            time.sleep(0.05)
+        raise TrainingError("the loss is not a number")
+    assert here.get_run(ids(tmp_path)["mlflow"]).info.status == "FAILED"
 
 
 @pytest.mark.parametrize(

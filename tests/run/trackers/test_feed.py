@@ -179,8 +179,8 @@ def test_what_it_misses_at_the_end_it_is_told_by_the_next_start(heard, tmp_path)
     run.log(2)
     run.end()
     assert run.warnings[-1] == (
-        "ear: 3. What it misses is in metrics.jsonl, and it is told that when the run is started"
-        " again."
+        "ear: 3. What it misses is in metrics.jsonl, and it is told when the run is started again,"
+        " or evaluated."
     )
     heard.broken = None
     again = Followed(tmp_path)
@@ -226,6 +226,6 @@ def test_a_package_that_is_missing_is_told_with_its_remedy(monkeypatch):
         with pytest.raises(ConfigError) as refused:
             trackers.require(LogSettings(trackers=[tracker]))
         assert str(refused.value) == (
-            f"log.trackers: {tracker} needs {package}, which is not installed here. To install it:"
-            f" pip install 'podtune[{tracker}]'. To go without: --log.trackers=[]"
+            f"log.trackers: for {tracker} the package {package} is not installed here. To install"
+            f" it: pip install 'podtune[{tracker}]'. To go without it: --log.trackers=[]"
         )

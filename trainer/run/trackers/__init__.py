@@ -37,6 +37,6 @@ def require_package(tracker: str, package: str) -> None:
         is_there = False
     if not is_there:
         raise ConfigError(
-            f"log.trackers: {tracker} needs {package}, which is not installed here. To install it:"
-            f" pip install 'podtune[{tracker}]'. To go without: --log.trackers=[]"
+            f"log.trackers: for {tracker} the package {package} is not installed here. To install"
+            f" it: pip install 'podtune[{tracker}]'. To go without it: --log.trackers=[]"
         )

@@ -57,6 +57,11 @@ class Feed:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, name=f"tracker {name}", daemon=True)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the tracker has begun the run, or goes on with it."""
+        return self._tracker is not None
+
     def start(self) -> None:
         """Has the tracker open the run, which takes seconds."""
         self._thread.start()
@@ -87,7 +92,7 @@ class Feed:
         if failed is not None:
             self._warn(
                 f"{self.name}: {failed}. What it misses is in {self._metrics_file.name}, and it is"
-                " told that when the run is started again."
+                " told when the run is started again, or evaluated."
             )
 
     def _failure_of(self, attempt: Callable[[], None]) -> str | None:

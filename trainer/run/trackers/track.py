@@ -62,11 +62,17 @@ class Trackers:
             del self._extra[next(iter(self._extra))]
 
     def end(self, ending: Ending, seconds: float) -> list[str]:
-        """Has each be told the end; the names of those that are not done in so many seconds."""
+        """Has each be told the end; the names of those that are not done in so many seconds.
+
+        For one that has not begun the run by then, as its package is still being imported, nobody
+        waits to see a mistake in the data.
+        """
+        is_finished = ending.status is Status.FINISHED
+        awaited = [feed for feed in self._feeds if is_finished or feed.is_open]
         for feed in self._feeds:
             feed.end(ending)
         deadline = time.monotonic() + seconds
-        return [feed.name for feed in self._feeds if not feed.wait_until(deadline)]
+        return [feed.name for feed in awaited if not feed.wait_until(deadline)]
 
 
 @contextlib.contextmanager
@@ -91,7 +97,7 @@ def track(config: Config, job: Job, display: Display) -> Iterator[Trackers]:
         for name in trackers.end(_ending(status, trackers.results, job), seconds):
             display.warn(
                 f"{name}: not done {seconds:.0f} seconds after the end. What it misses it is told"
-                " when the run is started again."
+                " when the run is started again, or evaluated."
             )
 
 
