@@ -20,8 +20,9 @@ from podtune.init.questions import Asker
 from podtune.init.reading import ROWS, header_of, keys_of, named_columns, rows_of
 from podtune.init.samples import read_sample
 from podtune.init.tasks import Task, Wishes
-from podtune.init.weights import script_of, seq_len_for, weights_for
+from podtune.init.weights import seq_len_for, weights_for
 from trainer.console import standard_streams
+from trainer.data.scripts import script_of
 from trainer.errors import ConfigError, shown_name
 from trainer.settings.resolve import resolve
 
