@@ -108,6 +108,14 @@ def test_the_golden_file_has_no_others():
             ),
         ),
         (
+            {"accelerator": "tpu-v5e:8", "workers": 2},
+            "chips take a larger slice: --accelerator=tpu-v5e:16",
+        ),
+        (
+            {"accelerator": "tpu-v5e:256", "workers": 2},
+            "This slice is the largest. Leave --workers out.",
+        ),
+        (
             {"accelerator": "tpu-v5e:12"},
             (
                 "--accelerator: tpu-v5e comes in 1, 4, 8, 16, 32, 64, 128, 256 chips. Received"

@@ -117,6 +117,7 @@ def choose(options: Options) -> Machine:
     if row.slices:
         machine = _slice_machine(row, count, options)
         problems += _slice_problems(row, row.slices[count], options)
+        problems += _tpu_problems(options, name, row, machine, count)
     else:
         machine = _plain_machine(row, count, options)
         problems += _machine_type_problems(row.machines[count], options)
@@ -271,7 +272,7 @@ def _newest_executor(kind: str) -> Executor:
 
 def _rule_problems(options: Options, name: str, row: Accelerator, machine: Machine) -> list[str]:
     """What the kind of machine does not allow."""
-    problems = _tpu_problems(options, name, row, machine) if row.kind == "tpu" else []
+    problems = []
     if row.kind != "cpu" and options.package:
         newest = _newest_executor(row.kind)
         problems.append(
@@ -294,14 +295,20 @@ def _rule_problems(options: Options, name: str, row: Accelerator, machine: Machi
     return problems
 
 
-def _tpu_problems(options: Options, name: str, row: Accelerator, machine: Machine) -> list[str]:
+def _tpu_problems(
+    options: Options, name: str, row: Accelerator, machine: Machine, count: int
+) -> list[str]:
     problems = []
     if options.workers > 1:
-        least, *larger = sorted(row.slices)
-        size = larger[0] if larger else least
+        larger = next((size for size in sorted(row.slices) if size > count), None)
+        remedy = (
+            f"For more chips take a larger slice: --accelerator={name}:{larger}"
+            if larger
+            else "This slice is the largest. Leave --workers out."
+        )
         problems.append(
             f"--workers: a TPU job has one worker, whatever its hosts. Received {options.workers}."
-            f" For more chips take a larger slice: --accelerator={name}:{size}"
+            f" {remedy}"
         )
     if machine.hosts > 1 and options.spot:
         problems.append(
