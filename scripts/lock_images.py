@@ -1,7 +1,5 @@
 """Writes docker/requirements-*.txt: the exact versions of all that the images install.
 
-Needs uv (pip install uv).
-
 The ranges are pyproject.toml's. On a TPU, tensorflow-tpu takes the place of tensorflow, and
 tensorflow-text, which asks for tensorflow by name, is installed without its dependencies.
 """
@@ -26,6 +24,7 @@ TPU = [
     # else a newer protobuf is taken, and a release of years ago that does not bound it
     "tensorflow-metadata>=1.17",
 ]
+PLATFORM = "x86_64-manylinux_2_31"  # that of the images
 HEADER = (
     "# By scripts/lock_images.py, for Python {python}. Change pyproject.toml and write it anew.\n"
 )
@@ -48,6 +47,8 @@ def main() -> None:
     """Writes all of them, or those that are named."""
     for kind in sys.argv[1:] or PYTHONS:
         command = [
+            sys.executable,
+            "-m",
             "uv",
             "pip",
             "compile",
@@ -58,7 +59,7 @@ def main() -> None:
             "--python-version",
             PYTHONS[kind],
             "--python-platform",
-            "x86_64-manylinux_2_31",
+            PLATFORM,
         ]
         locked = subprocess.run(
             command, input="\n".join(requirements(kind)), capture_output=True, text=True, check=True
