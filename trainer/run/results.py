@@ -113,8 +113,11 @@ def measure_expense(
     precision: str,
     *,
     lanes: int = 1,
+    earlier: Mapping[str, object],
 ) -> Expense:
     """Measures what a run took; also what a matrix product reaches here, which takes a second.
+
+    That is the most that was ever reached: while something else runs, it is less.
 
     Args:
         state: the counts of what was trained.
@@ -122,17 +125,27 @@ def measure_expense(
         strategy: whose devices are measured.
         precision: of the run's arithmetic.
         lanes: of the backbone.
+        earlier: results.json, where the run has ended before.
     """
     trained_s = timeline.seconds("train_s") + timeline.seconds("input_wait_s")
     trained_s = max(trained_s, LEAST_SECONDS)
-    peak = peak_flops(strategy, precision, lanes=lanes)
+    machine = this_machine()
+    peak = max(peak_flops(strategy, precision, lanes=lanes), _earlier_peak(earlier, machine))
     throughput = Throughput(
         examples_per_s=round(state.examples / trained_s, 2),
         real_tokens_per_s=round(state.real_tokens / trained_s, 1),
         model_flops_utilisation=round(state.model_flops / trained_s / peak, 4),
         measured_peak_gflops=round(peak / 1e9, 1),
     )
-    return Expense(timeline.as_dict(), throughput, this_machine())
+    return Expense(timeline.as_dict(), throughput, machine)
+
+
+def _earlier_peak(earlier: Mapping[str, object], machine: Machine) -> float:
+    """FLOP/s that this machine reached when the run ended before; 0 where it did not."""
+    throughput = earlier.get("throughput")
+    if earlier.get("machine") != dataclasses.asdict(machine) or not isinstance(throughput, dict):
+        return 0.0
+    return 1e9 * float(throughput["measured_peak_gflops"])
 
 
 def timeline_rows(timeline: Mapping[str, float], throughput: Throughput) -> list[tuple[str, str]]:

@@ -26,6 +26,7 @@ def conclude(run: Training, parts: Parts, prepared: Prepared) -> Results:
         ExportRefusedError: a fresh process answers otherwise than the trained model.
     """
     job, timeline = run.job, run.timeline
+    earlier = job.read_results()
     step = restore_kept(parts, job, run.strategy, run.model)
     kept = KeptModel(
         parts=parts,
@@ -49,6 +50,7 @@ def conclude(run: Training, parts: Parts, prepared: Prepared) -> Results:
         run.strategy,
         parts.config.train.precision,
         lanes=run.inputs.lanes,
+        earlier=earlier,
     )
     expense.show(parts.display)
     results = write_results(job, {**values, **expense.as_json()}, model)
