@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import pathlib
-import random
 import re
 import subprocess
 import sys
@@ -54,6 +53,7 @@ class Reader:
         programs = folder / "bin"
         _write_program(programs / "podtune")
         write_encoder(folder / "modules" / MODULE / "model")
+        write_encoder(self.work / "chinese_small")
         (folder / "modules" / MODULE / "__init__.py").touch()
         for name in ENCODERS:
             write_encoder(self._snapshot(name))
@@ -132,76 +132,6 @@ def write_encoder(folder: pathlib.Path) -> None:
         values = rng.normal(0, 0.1, (rows, WIDTH)).astype(np.float32)
         tensors[f"embeddings.{name}_embeddings.weight"] = values
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-
-
-def _messages(count: int) -> list[tuple[str, str]]:
-    """Labels and messages, each different."""
-    rng = random.Random(0)
-    friends = ["See you at", "Ok, I am home by", "Call me after", "Lunch is at"]
-    sellers = ["Free entry! Text WIN to", "You have won! Call", "Claim your prize, call"]
-    rows = []
-    for number in range(count):
-        label, openings = [("ham", friends), ("spam", sellers)][number % 3 == 2]
-        rows.append((label, f"{rng.choice(openings)} {1000 + 7 * number}, {rng.choice('abcdefg')}"))
-    return rows
-
-
-def _reviews(count: int) -> list[tuple[str, str]]:
-    good = ["房间很干净", "早餐很丰富", "服务热情", "位置方便", "值得推荐"]
-    bad = ["房间太吵", "服务很差", "早餐难吃", "设施陈旧", "不会再来"]
-    rng = random.Random(1)
-    rows = []
-    for number in range(count):
-        words = good if number % 2 else bad
-        text = "，".join(rng.sample(words, 3))
-        rows.append((str(number % 2), f"{text}，一共住了{number}晚。"))
-    return rows
-
-
-def _rows(rows: list[tuple[str, str]], header: str = "") -> str:
-    return header + "".join(f"{label}\t{text}\n" for label, text in rows)
-
-
-TICKETS = [
-    ("Card declined", "My card was declined at the shop today", "payments", "high"),
-    ("Late parcel", "The parcel that I ordered has still not arrived", "delivery", "low"),
-    ("Refund", "I sent the shoes back and would like my money now", "payments", "low"),
-    ("Wrong size", "You sent me a jacket in another size", "delivery", "high"),
-]
-
-
-def _tickets() -> str:
-    lines = ["subject,message,team,priority"]
-    for number in range(6):
-        for subject, message, team, priority in TICKETS:
-            lines.append(f"{subject} {number},{message} for {number} days,{team},{priority}")
-    return "\n".join(lines) + "\n"
-
-
-BAD_YAML = """head: {name: clasification}
-data:
-  source: csv
-  seqlen: 128
-train:
-  epochs: three
-  learning_rate: 12
-"""
-# what the pages call by name
-FILES: Mapping[str, str] = {
-    "sms.tsv": _rows(_messages(90)),
-    "chnsenticorp.tsv": _rows(_reviews(90), "label\ttext_a\n"),
-    "tickets.csv": _tickets(),
-    "bad.yaml": BAD_YAML,
-}
-
-
-def write_files(folder: pathlib.Path, page_text: str) -> None:
-    """Those of FILES that a page names."""
-    for name, content in FILES.items():
-        if name in page_text:
-            file = folder / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(content, encoding="utf-8")
 
 
 # what an earlier page has made; a page that makes it itself begins with nothing
