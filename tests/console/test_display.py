@@ -30,7 +30,7 @@ from trainer.console import live_line
 live_line.REDRAW_SECONDS = 0
 display, stop = Display(), StopSignal()
 stop.listen()
-stop.before_leaving = display.done
+stop.say = display.last_line
 """
 NOTE = "step {0}/1,000  loss 0.6931  1,234 tokens/s"
 

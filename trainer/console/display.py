@@ -83,6 +83,11 @@ class Display:
         """One line that should not be missed."""
         self._print(text if self._log else f"warning: {text}", "WARNING", style="yellow")
 
+    def last_line(self, text: str) -> None:
+        """Why the process ends, on whichever worker."""
+        self.done()
+        self._print(text, "INFO")
+
     def _print(
         self,
         text: str,

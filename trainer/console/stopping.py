@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
+from trainer.console import standard_streams
+
 EXIT_CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 # What Google Compute Engine (and Vertex AI on it) sets before it takes a machine away, and to what.
 NOTICES = {
@@ -40,8 +42,7 @@ class StopSignal:
     def __init__(self) -> None:
         self._received: int | None = None
         self._in_loop = False
-        # such as to clear what the terminal shows
-        self.before_leaving: Callable[[], None] = lambda: None
+        self.say: Callable[[str], None] = standard_streams.say  # the last line
 
     @property
     def requested(self) -> bool:
@@ -111,9 +112,7 @@ class StopSignal:
 
     def leave(self, line: str) -> NoReturn:
         """Exits with the signal's code."""
-        self.before_leaving()
-        sys.stderr.write(f"{line}\n")
-        sys.stderr.flush()
+        self.say(line)
         sys.exit(EXIT_CODES[signal.Signals(self._received or signal.SIGTERM)])
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
