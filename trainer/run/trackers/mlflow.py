@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from trainer.run.trackers import require_package
+from trainer.run.trackers.reasons import without_credentials
 from trainer.run.trackers.tracker import Ending, Point, Status, TrackedRun
 from trainer.settings.schema import LogSettings
 
@@ -76,10 +77,11 @@ class MlflowTracker:
     def _new(self, run: TrackedRun) -> Run:
         from mlflow.tracking.context.registry import resolve_tags
 
+        tags = resolve_tags(dict(run.tags))  # and who runs which commit of which repository
         return self._client.create_run(
             self._experiment(run.experiment),
             run_name=os.environ.get("MLFLOW_RUN_NAME") or run.name,
-            tags=resolve_tags(dict(run.tags)),  # and who runs which commit of what
+            tags={name: without_credentials(value) for name, value in tags.items()},
         )
 
     def _experiment(self, wanted: str | None) -> str:

@@ -21,4 +21,9 @@ def shown_reason(error: BaseException) -> str:
     for variable, value in os.environ.items():
         if SECRET_VARIABLE.search(variable) and len(value) >= LEAST_SECRET:
             text = text.replace(value, HIDDEN)
-    return shown_name(CREDENTIALS.sub(f"{HIDDEN}@", text), LENGTH).rstrip(".")
+    return shown_name(without_credentials(text), LENGTH).rstrip(".")
+
+
+def without_credentials(text: str) -> str:
+    """A text whose URLs have no user and password."""
+    return CREDENTIALS.sub(f"{HIDDEN}@", text)
