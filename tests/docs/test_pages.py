@@ -15,7 +15,7 @@ from trainer.settings.resolve import resolve
 
 SETTINGS = flags.setting_flags()
 SECTIONS = sorted({name.split(".")[0] for name in SETTINGS})
-NAMED = re.compile(rf"\b(?:{'|'.join(SECTIONS)})\.[a-z_0-9]+\b(?!\()")
+NAMED = re.compile(rf"(?<![\w.])(?:{'|'.join(SECTIONS)})\.[a-z_0-9]+\b(?!\()")
 # files that a page may name, which look like settings
 FILES = {"data.csv", "data.jsonl", "train.csv", "train.tsv", "train.jsonl", "train.de", "train.en"}
 FILES |= {"train.txt", "train.conll", "plan.json", "train.json", "data.md", "train.conllu"}
