@@ -10,15 +10,21 @@ import time
 import pytest
 
 from tests import toy
+from tests.cloud import bucket_of_cloud_storage
 from tests.mlflow_server import mlflow_server
+from tests.test_multi_worker import environments
+from tests.vertex_api import vertex_api
 from tests.wandb_file import offline_runs
+from trainer.console import on_vertex
 from trainer.console.display import Display
 from trainer.errors import TrainingError
+from trainer.files import gcs
 from trainer.run.job import Job
 from trainer.run.trackers.notes import FILE
 from trainer.run.trackers.track import run_name, track
 from trainer.settings.resolve import resolve
 from trainer.settings.setting import Setting
+from trainer.task import main
 
 mlflow = pytest.importorskip("mlflow")
 wandb = pytest.importorskip("wandb")
@@ -233,6 +239,55 @@ def test_a_tracker_that_is_gone_neither_ends_a_run_nor_tells_secrets(
         assert toy.run_main(None, job, "--mode=evaluate", "--log.trackers=mlflow") == 0
         client = mlflow.MlflowClient(server.address)
         assert in_mlflow(client, ids(job)["mlflow"]) == figures(job)
+
+
+def test_a_job_on_vertex_ai_is_in_its_experiments_wherever_it_goes_on(
+    config, tmp_path, monkeypatch, capfd
+):
+    """With its job_dir in a bucket, which another machine finds there."""
+    monkeypatch.setenv("CLOUD_ML_PROJECT_ID", "my-project")
+    monkeypatch.setenv("CLOUD_ML_JOB_ID", "123")
+    monkeypatch.setenv("CLOUD_ML_REGION", "europe-west4")
+    with bucket_of_cloud_storage("jobs"), vertex_api() as (address, api):
+        monkeypatch.setenv(on_vertex.ENDPOINT, address)
+        argv = ["task.py", "--job_dir=gs://jobs/sst2", "--log.trackers=vertex"]
+        machines = [f"--data.cache_dir={tmp_path}/machine_{number}" for number in range(2)]
+        assert main([*argv, f"--config={config}", machines[0]]) == 0
+        bucket = gcs.client().bucket("jobs")
+        noted = json.loads(bucket.blob(f"sst2/{FILE}").download_as_bytes())
+        run_id = noted["vertex"]["run"]
+        first = api.experiments.of(f"podtune-{run_id}")
+        assert main([*argv, "--mode=evaluate", machines[1]]) == 0
+        assert api.experiments.of(f"podtune-{run_id}") == first
+        results = json.loads(
+            gcs.client().bucket("jobs").blob("sst2/results.json").download_as_bytes()
+        )
+    assert len(api.experiments.children) == 1
+    assert run_id.startswith("sst2-") and first["_state"] == "COMPLETE"
+    assert first["_params"]["vertex_job"] == "123"
+    assert first["_metrics"]["results/test/accuracy"] == results["test"]["accuracy"]
+    assert "WARNING" not in capfd.readouterr().out  # entries for Cloud Logging
+
+
+def test_of_several_workers_the_chief_alone_is_tracked(launcher, config, store, tmp_path):
+    job = tmp_path / "job"
+    variables = environment(tmp_path, store)
+    processes = [
+        launcher.start(
+            f"--config={config}",
+            f"--job_dir={job}",
+            "--distribution.strategy=auto",
+            *FLAGS,
+            log=tmp_path / f"{number}.log",
+            environment={**variables, **own},
+        )
+        for number, own in enumerate(environments(2, "TF_CONFIG"))
+    ]
+    codes = [launcher.wait(process) for process in processes]
+    assert codes == [0, 0], (tmp_path / "0.log").read_text() + (tmp_path / "1.log").read_text()
+    (part,) = offline_runs(tmp_path)
+    client = mlflow.MlflowClient(store)
+    assert in_wandb([part]) == figures(job) == in_mlflow(client, ids(job)["mlflow"])
 
 
 def test_a_mistake_is_told_before_a_tracker_is_there(here, config, tmp_path, capfd):
