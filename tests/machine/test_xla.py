@@ -115,9 +115,24 @@ def test_a_run_that_insists_ends_before_it_prepares(
     assert not (tmp_path / "job" / "checkpoints").exists()
 
 
-def test_a_run_by_auto_says_that_it_leaves_xla_out(monkeypatch, tmp_path, toy_weights, capsys):
-    has_gpu(monkeypatch, RTX, kinds=("list_physical_devices",))
+@pytest.mark.parametrize(("gpu", "compiles"), [(RTX, False), (H200, True)])
+def test_a_run_by_auto_says_that_it_leaves_xla_out_and_does(
+    monkeypatch, tmp_path, toy_weights, capsys, gpu, compiles
+):
+    """Adafactor's update is compiled even on a CPU, as it has no kernels."""
+    has_gpu(monkeypatch, gpu, kinds=("list_physical_devices",))
+    asked = []
+    real = tf.function
+
+    def function(*args, **options):
+        asked.append(options.get("jit_compile", False))
+        return real(*args, **options)
+
+    monkeypatch.setattr(tf, "function", function)
     data = toy.write_sentences(tmp_path / "train.jsonl", 16)
-    config = toy.write_config(tmp_path, toy_weights, data, train={"steps": 2})
+    train = {"steps": 2, "optimizer": "adafactor"}
+    config = toy.write_config(tmp_path, toy_weights, data, train=train)
     assert toy.run_main(config, tmp_path / "job") == 0
-    assert f"train.xla: off. {WHY}" in capsys.readouterr().err.replace("\n", " ")
+    said = capsys.readouterr().err.replace("\n", " ")
+    assert (f"train.xla: off. {WHY}" in said) != compiles
+    assert len(asked) > 1 and any(asked) == compiles
