@@ -7,10 +7,13 @@ import pytest
 import tensorflow as tf
 
 from tests import toy
+from trainer.backbones import huggingface
+from trainer.heads import causal_lm
 from trainer.machine import xla
 from trainer.machine.xla import RELEASED, Build, Gpu, obstacle, refusal
 from trainer.run.replica_calls import use_xla
-from trainer.settings.schema import TrainSettings
+from trainer.settings.schema import DataSettings, TrainSettings
+from trainer.text import load_tokenizer
 
 RTX = Gpu("NVIDIA RTX PRO 6000 Blackwell Server Edition", (12, 0))
 H200 = Gpu("NVIDIA H200", (9, 0))
@@ -136,3 +139,14 @@ def test_a_run_by_auto_says_that_it_leaves_xla_out_and_does(
     said = capsys.readouterr().err.replace("\n", " ")
     assert (f"train.xla: off. {WHY}" in said) != compiles
     assert len(asked) > 1 and any(asked) == compiles
+
+
+@pytest.mark.parametrize(("gpu", "compiles"), [(RTX, False), (H200, True)])
+def test_texts_are_written_without_it_too(monkeypatch, tmp_path, gpu, compiles):
+    has_gpu(monkeypatch, gpu, kinds=("list_physical_devices",))
+    folder = toy.write_gpt2(tmp_path, layers=1)
+    data = DataSettings(source="text", train="", seq_len=16)
+    head = causal_lm.make_head(causal_lm.Settings(), data, load_tokenizer(folder))
+    backbone, _ = huggingface.load_backbone(folder)
+    graph = head.build(backbone, {"labels": []}, 0)
+    assert graph.writer.many(2).compiled.compiled == compiles
