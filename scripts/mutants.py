@@ -307,6 +307,20 @@ MUTANTS = (
             "test_metrics_of_several_labels_are_those_of_scikit_learn",
         ),
     ),
+    Mutant(
+        "a model card tells the paths of a machine",
+        "trainer/files/paths.py",
+        "return os.path.join(CUT, os.path.basename(whole))",
+        "return whole",
+        ("tests/serve/test_model_card.py::test_no_path_of_this_machine_is_told",),
+    ),
+    Mutant(
+        "labels in a model card may end their code span",
+        "trainer/serve/markdown.py",
+        'around = "`" * (longest + 1)',
+        'around = "`"',
+        ("tests/serve/test_model_card.py::test_labels_from_outside_stay_text",),
+    ),
 )
 
 

@@ -113,7 +113,10 @@ def _splits(facts: Facts) -> Iterator[tuple[str, str, str]]:
 
 def _duration(facts: Facts) -> str:
     steps = f" of {facts.steps:,}" if facts.steps else ""
-    epochs = f" ({facts.epochs:g} epochs)" if facts.epochs else ""
+    epochs = ""
+    if facts.epochs:
+        plural = "" if facts.epochs == 1 else "s"
+        epochs = f" ({facts.epochs:g} epoch{plural})"
     batch_size = facts.config.train.global_batch_size
     versions = [f"{name} {version}" for name, version in facts.versions.items()]
     return (

@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Sequence
 
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from trainer.data.reader import Input
 from trainer.errors import JobDirError
@@ -14,7 +15,7 @@ from trainer.files.ownership import CARD
 from trainer.files.replacing import replaced_folder
 from trainer.heads.contract import Head, Sample
 from trainer.run.model import Model
-from trainer.serve.model_card import Facts, saved_model_card
+from trainer.serve.model_card import Facts, Signature, saved_model_card
 from trainer.serve.proof import Proof, prove_export, with_generated
 from trainer.serve.samples import sample_tensors
 from trainer.serve.server import Server, make_server
@@ -56,7 +57,7 @@ def export_saved_model(
             _save(server, temporary)
             _write_extras(temporary, model, head.reader.inputs, proof.samples)
             if facts is not None:
-                card = saved_model_card(facts, server.described())
+                card = saved_model_card(facts, _signatures(temporary))
                 (temporary / CARD).write_text(card, encoding="utf-8")
             worst = prove_export(temporary, proof, tolerance)
     except OSError as error:
@@ -79,6 +80,17 @@ def _save(server: Server, folder: pathlib.Path) -> None:
         tf.saved_model.save(server.as_module(), str(folder), signatures=server.signatures())
     except tf.errors.OpError as error:
         raise OSError(error.message) from error
+
+
+def _signatures(folder: pathlib.Path) -> list[Signature]:
+    """The functions of a SavedModel, as its file has them."""
+    content = (folder / "saved_model.pb").read_bytes()
+    (graph,) = saved_model_pb2.SavedModel.FromString(content).meta_graphs
+    signatures = []
+    for name, function in sorted(graph.signature_def.items()):
+        if not name.startswith("__"):  # TensorFlow's own
+            signatures.append(Signature(name, sorted(function.inputs), sorted(function.outputs)))
+    return signatures
 
 
 def _write_extras(

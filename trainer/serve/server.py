@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
 
 import tensorflow as tf
 
@@ -13,11 +12,8 @@ from trainer.data.encoding import input_specs
 from trainer.data.reader import Reader, RowKind
 from trainer.heads.contract import Generates, Graph, Head, Tensors
 from trainer.run.model import Model
-from trainer.serve.model_card import Signature
 from trainer.serve.one_by_one import one_by_one
 
-# tensors -> answers by name, (B, …) each
-Function: TypeAlias = "tf.types.experimental.PolymorphicFunction"
 ROWS_AT_ONCE = 64  # of long texts, whose activations need not fit in memory together
 
 
@@ -33,26 +29,17 @@ class Server:
         weights: the model's, as plain variables: a SavedModel must not name Keras.
     """
 
-    texts: Function
-    token_ids: Function
-    generate: Function | None
+    texts: Callable[..., dict[str, tf.Tensor]]
+    token_ids: Callable[..., dict[str, tf.Tensor]]
+    generate: Callable[[tf.Tensor], dict[str, tf.Tensor]] | None
     weights: dict[str, tf.Variable]
 
-    def signatures(self) -> dict[str, Function]:
+    def signatures(self) -> dict[str, Callable[..., dict[str, tf.Tensor]]]:
         """The functions by the names of their signatures."""
         functions = {"serving_default": self.texts, "token_ids": self.token_ids}
         if self.generate is not None:
             functions["generate"] = self.generate
         return functions
-
-    def described(self) -> list[Signature]:
-        """The signatures in words, for a model card."""
-        described = []
-        for name, function in self.signatures().items():
-            takes = [spec.name for spec in function.input_signature]
-            answers = list(function.get_concrete_function().structured_outputs)
-            described.append(Signature(name, takes, answers))
-        return described
 
     def as_module(self) -> tf.Module:
         """What TensorFlow saves: the functions, and the weights that they read."""
@@ -95,7 +82,7 @@ def _function(
     inputs: Sequence[tf.TensorSpec],
     *,
     apart: bool = False,
-) -> Function:
+) -> Callable[..., dict[str, tf.Tensor]]:
     if apart:
         call = one_by_one(call, inputs)
     return tf.function(call, autograph=False, input_signature=inputs)
