@@ -174,9 +174,9 @@ def perform(run: Run, log: Log | None) -> None:
     folders = run.folders
     job = Job(run.job_dir, model=folders.model, checkpoints=folders.checkpoints, logs=folders.logs)
     display = Display(log)
+    stop.say = display.last_line
     display.line(f"podtune {run.command.mode}, job_dir {run.job_dir}")
     mirror.watch(display.fetched)
-    stop.say = display.last_line
     try:
         _run_mode(run, job, display, stop, timeline)
     finally:
