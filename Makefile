@@ -35,7 +35,7 @@ parity: $(VENV)/dev
 	$(PIP) torch==2.13.0 accelerate
 	$(BIN)/python -m pytest tests -k "live"
 
-lint: $(VENV)/dev types
+lint: $(VENV)/dev types docs
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import ModelCard, constants
 
 from podtune import command, push
 from tests.cloud import bucket_of_cloud_storage
@@ -357,6 +357,16 @@ def test_a_run_is_named_by_its_folder(export, tmp_path, capsys):
     assert run(job / "model", NAME, "--dry_run") == 0
     assert f"{job}/model/10: 5 files" in capsys.readouterr().err
     assert run(f"{job}/model/2/", NAME, "--dry_run") == 0
+
+
+@pytest.mark.heavy
+def test_the_export_of_a_run_is_sent(hub, trained, tmp_path):
+    assert run(trained, NAME) == 0
+    folder = trained / "model"
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert pushed(hub, folder, tmp_path) == files - {push.WARMUP}
+    card = hub.files(NAME)[CARD].content
+    assert card and ModelCard(card.decode()).data.eval_results
 
 
 @pytest.fixture
