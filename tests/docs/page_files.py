@@ -11,6 +11,7 @@ import random
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 KEPT = pathlib.Path(__file__).resolve().parent / "files"
 CONFIG_WITH_MISTAKES = """head: {name: clasification}
 data:
@@ -145,6 +146,12 @@ def _squad(count: int) -> str:
     return json.dumps({"version": "1.1", "data": [{"title": "x", "paragraphs": paragraphs}]})
 
 
+def _judged(count: int, work: str) -> str:
+    words = ("dull", "fine")
+    rows = [f"the {work} number {n} is {words[n % 2]}\t{n % 2}" for n in range(count)]
+    return _lines(["sentence\tlabel", *rows])
+
+
 def _json_lines(rows: Iterable[Mapping[str, object]]) -> str:
     return _lines(json.dumps(row, ensure_ascii=False) for row in rows)
 
@@ -211,6 +218,13 @@ FILES: Mapping[str, str] = {
     "questions.jsonl": _json_lines(
         [{"question": "When was the observatory opened?", "context": OBSERVATORY}]
     ),
+    "few.yaml": FEW_YAML,
+    "sst2/train.tsv": _judged(80, "film"),
+    "sst2/dev.tsv": _judged(20, "play"),
+    "precious/thesis.txt": "Three years of work.\n",
+    "reviews_zh/train.txt": _lines(text for _, text in _reviews(200)),
+    "reviews_zh/validation.txt": _lines(text for _, text in _reviews(20)),
+    "scripts/make_small_gpt2.py": (ROOT / "scripts" / "make_small_gpt2.py").read_text("utf-8"),
     "shakespeare/train.txt": PLAY * 100,
     "shakespeare/validation.txt": PLAY * 20,
     "captions/train.jsonl": _captions(200),

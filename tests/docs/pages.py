@@ -89,7 +89,7 @@ def told(page: pathlib.Path) -> str:
     def typed(match: re.Match[str]) -> str:
         if match[2] != "console":
             return match[0]
-        return "\n".join(re.findall(r"^\$ .*$", match[3], re.MULTILINE))
+        return "\n".join(command.line for command in commands_of(match[3]))
 
     text = BLOCK.sub(typed, page.read_text("utf-8"))
     return re.sub(r"\]\([^)]*\)", "]", text)

@@ -53,7 +53,8 @@ class Reader:
         programs = folder / "bin"
         _write_program(programs / "podtune")
         write_encoder(folder / "modules" / MODULE / "model")
-        write_encoder(self.work / "chinese_small")
+        for name in ("chinese_small", "film_bert"):
+            write_encoder(self.work / name)
         (folder / "modules" / MODULE / "__init__.py").touch()
         for name in ENCODERS:
             write_encoder(self._snapshot(name))

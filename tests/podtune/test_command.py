@@ -71,6 +71,10 @@ def test_all_ways_to_ask_for_help_are_one(capsys):
     assert said(capsys, "help", "train") == said(capsys, "train", "--help")
 
 
+def test_a_name_keeps_its_capitals_in_help(capsys):
+    assert "Serve a trained model on Vertex AI.\n" in said(capsys, "deploy", "-h")
+
+
 def test_the_version_is_told():
     assert run("--version").stdout == f"podtune {__version__}\n"
 

@@ -35,8 +35,12 @@ FLAGS = ("--log.trackers=mlflow,wandb", "--log.experiment=sentences")
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     """The address of MLflow's store, which takes seconds to make."""
-    address = f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
-    mlflow.MlflowClient(address).create_experiment("sentences")
+    folder = tmp_path_factory.mktemp("store")
+    address = f"sqlite:///{folder}/mlflow.db"
+    for name in ("sentences", "podtune"):  # else their files would go below ./mlruns
+        mlflow.MlflowClient(address).create_experiment(
+            name, artifact_location=str(folder / "artifacts")
+        )
     return address
 
 

@@ -32,7 +32,8 @@ def test_what_is_no_regular_file(tmp_path):
     assert "it is a pipe." in said(tmp_path / "pipe")
     assert "it is a device." in said("/dev/zero")
     assert "cannot be read: File name too long." in said("a" * 300)
-    assert r"--config=a\x00b: cannot be read: embedded null byte." in said("a\0b")
+    refused = said("a\0b")  # in Python's own words, which are others from 3.13 on
+    assert r"--config=a\x00b: cannot be read: " in refused and "embedded null" in refused
 
 
 def test_data_in_place_of_a_config(tmp_path):
