@@ -177,6 +177,23 @@ PLAY = (
 )
 WORDS = ["Jürgen", "Klopp", "left", "Liverpool", "for", "the", "U.S.", "in", "May", "."]
 OBSERVATORY = "The observatory on the hill was opened on 19 August 1839."
+FEW_YAML = """head:
+  name: prompt
+  pattern: "{text} It was {mask}."
+  label_words: {"1": a, "0": b}
+backbone:
+  weights: film_bert
+data:
+  source: tsv
+  train: sst2/train.tsv
+  validation: sst2/dev.tsv
+  text: sentence
+  limit: 64
+  seq_len: 64
+train:
+  steps: 4
+  global_batch_size: 16
+"""
 SPLIT_SIZES = {"train": 300, "valid": 60, "test": 60}
 FILES: Mapping[str, str] = {
     "sms.tsv": _lines(f"{label}\t{text}" for label, text in _messages(300)),
