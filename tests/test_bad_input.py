@@ -207,7 +207,7 @@ def test_an_empty_text_is_kept_and_counted(base, capsys):
         "count": 1,
         "first": f"{base / 'train.jsonl'}:5",
     }
-    assert "ledger: train: 1 texts without a character (first: " in capsys.readouterr().err
+    assert "1 texts without a character (in train; first: " in capsys.readouterr().err
 
 
 def test_a_label_that_is_not_in_the_list(base, capsys):

@@ -200,6 +200,7 @@ def wait_until_told(job, beyond=0):
     raise AssertionError(job.with_suffix(".log").read_text())
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_in_the_same_runs(launcher, config, store, tmp_path):
     job = tmp_path / "job"
     variables = environment(tmp_path, store)

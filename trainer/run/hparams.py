@@ -5,6 +5,7 @@ One session a run, in the folder above those of the splits, whose metrics the ta
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
 from trainer.files import mirror
@@ -38,7 +39,8 @@ def write_hparam_results(job: Job, results: Results) -> None:
 
     with _writer(job).as_default(step=results.step):
         for name, value in results.numbers(REPORTED_SPLITS).items():
-            tf.summary.scalar(name, value)
+            # one that float32 has not becomes infinite, as in the logs of the splits
+            tf.summary.scalar(name, np.float64(value))
         ended = session_end_pb(api_pb2.STATUS_SUCCESS)
         tf.summary.experimental.write_raw_pb(ended.SerializeToString())
     mirror.add(job.logs)

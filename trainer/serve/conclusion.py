@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from trainer.data.prepare import Prepared
+from trainer.errors import JobDirError
 from trainer.run.assembly import Parts
 from trainer.run.hparams import write_hparam_results
+from trainer.run.job import Job
 from trainer.run.kept_model import KeptModel, restore_kept
 from trainer.run.kept_scores import score
 from trainer.run.results import Results, measure_expense, require_whole, write_results
@@ -26,7 +30,7 @@ def conclude(run: Training, parts: Parts, prepared: Prepared) -> Results:
         ExportRefusedError: a fresh process answers otherwise than the trained model.
     """
     job, timeline = run.job, run.timeline
-    earlier = job.read_results()
+    earlier = _earlier_results(job)
     step = restore_kept(parts, job, run.strategy, run.model)
     kept = KeptModel(
         parts=parts,
@@ -59,3 +63,11 @@ def conclude(run: Training, parts: Parts, prepared: Prepared) -> Results:
         job.files.settle()
     require_whole(job, removal, model)
     return results
+
+
+def _earlier_results(job: Job) -> Mapping[str, object]:
+    """Of a run that has ended before; nothing where the file is damaged, as it is written anew."""
+    try:
+        return job.read_results()
+    except JobDirError:
+        return {}
