@@ -200,6 +200,12 @@ FILES: Mapping[str, str] = {
     "chnsenticorp.tsv": _lines(
         ["label\ttext_a", *(f"{label}\t{text}" for label, text in _reviews(300))]
     ),
+    **{
+        f"chnsenticorp/{split}.tsv": _lines(
+            ["label\ttext_a", *(f"{label}\t{text}" for label, text in _reviews(count))]
+        )
+        for split, count in [("train", 80), ("dev", 20)]
+    },
     "tickets.csv": _tickets(),
     "bad.yaml": CONFIG_WITH_MISTAKES,
     "mrpc/train.tsv": _mrpc(60),
