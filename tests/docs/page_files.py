@@ -255,7 +255,8 @@ FILES: Mapping[str, str] = {
     "captions/test.jsonl": _captions(40),
     "hotels.csv": _lines(["text,label", *(f"{text},{label}" for label, text in _reviews(60))]),
     "reviews.txt": _lines(
-        f"The film is {word} and {other}.\n\nThe acting was {other}."
+        f"Film {number} is {word} and {other}. The acting was {other}."
+        for number in range(10)
         for word in ("long", "short", "old", "new", "dark", "bright", "slow", "quick")
         for other in ("good", "bad", "dull", "moving", "loud", "quiet")
     ),
