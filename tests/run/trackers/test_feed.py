@@ -112,6 +112,24 @@ def test_what_a_killed_run_repeats_is_not_told_again(heard, tmp_path):
     assert heard.known == {"run 0"}
 
 
+def test_what_may_have_been_taken_is_sent_again_at_the_same_time(heard, tmp_path, monkeypatch):
+    sent = []
+
+    def take_and_fail(points):
+        sent.append(list(points))
+        if len(sent) == 1:
+            raise ConnectionError("no answer")
+
+    monkeypatch.setattr(heard, "log", take_and_fail)
+    run = Followed(tmp_path)
+    run.log(1)
+    until(lambda: sent)
+    run.log(2)
+    run.end()
+    (first,), again = sent
+    assert [point.step for point in again] == [1, 2] and again[0] == first
+
+
 def test_it_reads_no_further_than_it_may(heard, tmp_path):
     line = '{"step": 9, "split": "train", "loss": 1}\n'
     (tmp_path / "metrics.jsonl").write_text(line)  # beyond the checkpoint, and not yet cut off

@@ -12,6 +12,7 @@ from trainer.run.trackers.tracker import Ending, Point, Status, TrackedRun
 client_of = pytest.importorskip("mlflow").MlflowClient
 
 pytestmark = pytest.mark.heavy  # it takes seconds
+NOON = 1_800_000_000.5  # seconds since 1970
 RUN = TrackedRun(
     name="sst2",
     experiment=None,
@@ -46,7 +47,7 @@ def test_a_run_has_its_settings_figures_files_and_end(client, tmp_path):
     tracker = mlflow.open_tracker()
     run_id = tracker.start(RUN, None)
     assert client.get_run(run_id).info.status == "RUNNING"
-    tracker.log([Point(10, {"train/loss": 0.5}), Point(20, {"train/loss": 0.25})])
+    tracker.log([Point(10, {"train/loss": 0.5}, NOON), Point(20, {"train/loss": 0.25}, NOON)])
     file = tmp_path / "results.json"
     file.write_text("{}")
     tracker.finish(Ending(Status.FINISHED, 20, {"results/test/accuracy": 0.9}, [file]))
@@ -105,10 +106,21 @@ def test_what_is_more_than_the_server_takes_at_once_is_sent_in_parts(client):
     settings = {f"head.label_{number}": "x" * 7000 for number in range(230)}
     tracker = mlflow.open_tracker()
     run_id = tracker.start(TrackedRun("large", None, {}, settings, {}), None)
-    tracker.log([Point(step, {f"train/{n}": step for n in range(7)}) for step in range(300)])
+    tracker.log([Point(step, {f"train/{n}": step for n in range(7)}, NOON) for step in range(300)])
     params = client.get_run(run_id).data.params
     assert len(params) == 230 and {len(value) for value in params.values()} == {6000}
     assert len(history(client, run_id, "train/6")) == 300
+
+
+def test_points_that_are_sent_again_are_there_once(client):
+    tracker = mlflow.open_tracker()
+    run_id = tracker.start(RUN, None)
+    tracker.log([Point(1, {"train/loss": 1.0}, NOON)])
+    tracker.log([Point(1, {"train/loss": 1.0}, NOON), Point(2, {"train/loss": 0.5}, NOON)])
+    assert history(client, run_id, "train/loss") == [(1, 1.0), (2, 0.5)]
+    assert [point.timestamp for point in client.get_metric_history(run_id, "train/loss")] == [
+        int(1000 * NOON)
+    ] * 2
 
 
 def test_a_server_that_is_gone_misses_nothing_in_the_end(tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from trainer.settings.schema import LogSettings
 
 pytestmark = pytest.mark.heavy  # it takes seconds
 PARENT = "projects/my-project/locations/europe-west4"
+NOON = 1_800_000_000.5  # seconds since 1970
 RUN = TrackedRun(
     name="SST-2, first",
     experiment=None,
@@ -42,8 +43,8 @@ def test_a_run_has_its_settings_newest_figures_results_and_state(experiments, ca
     run_id = tracker.start(RUN, None)
     assert run_id.startswith("sst-2-first-")
     assert experiments.of(f"podtune-{run_id}")["_state"] == "RUNNING"
-    tracker.log([Point(10, {"train/loss": 0.5}), Point(20, {"train/loss": 0.25})])
-    tracker.log([Point(20, {"validation/loss": 0.75, "validation/odd": math.nan})])
+    tracker.log([Point(10, {"train/loss": 0.5}, NOON), Point(20, {"train/loss": 0.25}, NOON)])
+    tracker.log([Point(20, {"validation/loss": 0.75, "validation/odd": math.nan}, NOON)])
     tracker.finish(Ending(Status.FINISHED, 20, {"results/test/accuracy": 0.9}, ()))
     assert experiments.of(f"podtune-{run_id}") == {
         "_state": "COMPLETE",
@@ -66,7 +67,7 @@ def test_where_the_experiment_has_a_tensorboard_the_curves_are_there(experiments
     experiments.resources[experiment]["metadata"]["backing_tensorboard_resource"] = board
     tracker = vertex.open_tracker()
     tracker.start(RUN, None)
-    tracker.log([Point(10, {"train/loss": 0.5}), Point(20, {"train/loss": 0.25})])
+    tracker.log([Point(10, {"train/loss": 0.5}, NOON), Point(20, {"train/loss": 0.25}, NOON)])
     assert experiments.curves == {"train/loss": [(10, 0.5), (20, 0.25)]}
 
 

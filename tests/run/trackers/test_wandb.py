@@ -10,6 +10,7 @@ from trainer.settings.schema import LogSettings
 
 library = pytest.importorskip("wandb")
 pytestmark = pytest.mark.heavy  # it takes seconds
+NOON = 1_800_000_000.5  # seconds since 1970
 RUN = TrackedRun(
     name="sst2",
     experiment=None,
@@ -50,9 +51,9 @@ def test_a_run_has_its_config_figures_files_and_summary(folder, capfd):
     file = folder / "results.json"
     file.write_text("{}")
     points = [
-        Point(10, {"train/loss": 0.5}),
-        Point(10, {"validation/loss": 0.75}),
-        Point(20, {"train/loss": 0.25}),
+        Point(10, {"train/loss": 0.5}, NOON),
+        Point(10, {"validation/loss": 0.75}, NOON),
+        Point(20, {"train/loss": 0.25}, NOON),
     ]
     end = Ending(Status.FINISHED, 20, {"results/test/accuracy": 0.9}, [file])
     run_id = track(RUN, None, points, end)
@@ -73,8 +74,12 @@ def test_a_run_has_its_config_figures_files_and_summary(folder, capfd):
 
 
 def test_a_run_goes_on_under_its_id(folder):
-    run_id = track(RUN, None, [Point(1, {"train/loss": 1.0})], Ending(Status.STOPPED, 0, {}, ()))
-    again = track(RUN, run_id, [Point(2, {"train/loss": 0.5})], Ending(Status.FAILED, 0, {}, ()))
+    run_id = track(
+        RUN, None, [Point(1, {"train/loss": 1.0}, NOON)], Ending(Status.STOPPED, 0, {}, ())
+    )
+    again = track(
+        RUN, run_id, [Point(2, {"train/loss": 0.5}, NOON)], Ending(Status.FAILED, 0, {}, ())
+    )
     first, second = written(folder)
     assert run_id == again == first.run.run_id == second.run.run_id
     assert [first.history, second.history] == [
@@ -100,7 +105,7 @@ def test_its_own_variables_hold_but_for_what_the_config_says(folder, monkeypatch
 
 def test_a_run_that_is_active_is_left_alone(folder):
     with library.init(project="mine") as mine:
-        track(RUN, None, [Point(1, {"train/loss": 1.0})], Ending(Status.FINISHED, 0, {}, ()))
+        track(RUN, None, [Point(1, {"train/loss": 1.0}, NOON)], Ending(Status.FINISHED, 0, {}, ()))
         mine.log({"own": 1})
         assert library.run is mine
     assert sorted(len(each.history) for each in written(folder)) == [1, 1]
@@ -122,5 +127,5 @@ def test_here_it_needs_none(folder, monkeypatch, mode):
     monkeypatch.setenv("WANDB_MODE", mode)
     library.teardown()
     wandb.require(LogSettings(trackers=["wandb"]))
-    track(RUN, None, [Point(1, {"train/loss": 1.0})], Ending(Status.FINISHED, 0, {}, ()))
+    track(RUN, None, [Point(1, {"train/loss": 1.0}, NOON)], Ending(Status.FINISHED, 0, {}, ()))
     assert len(written(folder)) == (mode == "offline")

@@ -51,6 +51,8 @@ class Feed:
         self._warn = warn
         self._tracker: Tracker | None = None
         self._told = notes.of(name)
+        self._steps = dict(self._told.steps)  # by split, the last one that was read
+        self._unsent: list[Point] = []
         self._read_bytes = 0
         self._ending: Ending | None = None
         self._readable_bytes = 0
@@ -123,6 +125,7 @@ class Feed:
             run_id = tracker.start(self._run, self._told.run)
             if run_id != self._told.run:
                 self._told = Noted(run_id, {})
+                self._steps = {}
                 self._notes.write(self.name, self._told)
             self._tracker = tracker
         return self._tracker
@@ -130,30 +133,34 @@ class Feed:
     def _send(self, tracker: Tracker, size: int | None = None) -> None:
         """Tells what is in that much of the file, or all of it, and was not told.
 
-        A run that was killed repeats the steps since its last checkpoint: those are not told again.
+        It is noted first: a run that is killed between the two must not tell it twice. What a
+        tracker failed to take is sent again as the same points: it may have taken it after all.
         """
-        lines, read_bytes = _new_lines(self._metrics_file, self._read_bytes, size)
-        steps = dict(self._told.steps)
-        points = []
-        for line in lines:
-            split, step = str(line.pop("split")), int(line.pop("step"))
-            if step > self._told.steps.get(split, -1):
-                values = {**line, **self._extra.get((split, step), {})}
-                points.append(Point(step, _under(split, values)))
-                steps[split] = step
-        if points:
-            self._tell(tracker, points, Noted(self._told.run, steps))
-        self._read_bytes = read_bytes
-
-    def _tell(self, tracker: Tracker, points: list[Point], told: Noted) -> None:
-        """Notes it first: a run that is killed between the two must not tell it twice."""
-        self._notes.write(self.name, told)
+        steps = self._read(size)
+        if not self._unsent:
+            return
+        self._notes.write(self.name, Noted(self._told.run, steps))
         try:
-            tracker.log(points)
+            tracker.log(self._unsent)
         except BaseException:
             self._notes.write(self.name, self._told)
             raise
-        self._told = told
+        self._told = Noted(self._told.run, steps)
+        self._unsent = []
+
+    def _read(self, size: int | None) -> Mapping[str, int]:
+        """Adds to the points to send; by split, the last step that is told once they are.
+
+        A run that was killed repeats the steps since its last checkpoint: those are left out.
+        """
+        lines, self._read_bytes = _new_lines(self._metrics_file, self._read_bytes, size)
+        for line in lines:
+            split, step = str(line.pop("split")), int(line.pop("step"))
+            if step > self._steps.get(split, -1):
+                values = {**line, **self._extra.get((split, step), {})}
+                self._unsent.append(Point(step, _under(split, values), time.time()))
+                self._steps[split] = step
+        return dict(self._steps)
 
 
 def _new_lines(

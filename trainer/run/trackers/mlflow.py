@@ -115,7 +115,7 @@ class MlflowTracker:
 
     def finish(self, ending: Ending) -> None:
         """See `Tracker`."""
-        self.log([Point(ending.step, ending.results)])
+        self.log([Point(ending.step, ending.results, time.time())])
         for file in ending.files:
             self._client.log_artifact(self._run_id, str(file))
         self._client.set_terminated(self._run_id, STATUS[ending.status])
@@ -130,5 +130,6 @@ def _batches(entities: Iterable[Entity], most: int) -> Iterator[list[Entity]]:
 def _metrics(point: Point) -> list[Metric]:
     from mlflow.entities import Metric
 
-    now = int(1000 * time.time())
-    return [Metric(name, value, now, point.step) for name, value in point.values.items()]
+    # The server leaves out what it has already, the time included.
+    milliseconds = int(1000 * point.time)
+    return [Metric(name, value, milliseconds, point.step) for name, value in point.values.items()]

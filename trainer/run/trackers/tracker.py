@@ -17,10 +17,12 @@ class Point(NamedTuple):
     Attributes:
         step: optimizer steps done.
         values: by name, such as validation/accuracy.
+        time: when it was read, in seconds since 1970; the same each time it is sent.
     """
 
     step: int
     values: Mapping[str, float]
+    time: float
 
 
 @dataclasses.dataclass(frozen=True)

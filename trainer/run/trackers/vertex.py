@@ -23,6 +23,7 @@ from trainer.settings.schema import LogSettings
 
 if TYPE_CHECKING:  # an optional package
     from google.cloud import aiplatform
+    from google.protobuf import timestamp_pb2
 
 PACKAGE = "google.cloud.aiplatform"
 PROJECTS = ("GOOGLE_CLOUD_PROJECT", on_vertex.PROJECT)
@@ -107,7 +108,7 @@ class VertexTracker:
             values = _finite(point.values)
             newest.update(values)
             if self._has_curves:
-                self._run.log_time_series_metrics(values, step=point.step)
+                self._run.log_time_series_metrics(values, point.step, _timestamp(point.time))
         self._run.log_metrics(newest)
 
     def finish(self, ending: Ending) -> None:
@@ -122,6 +123,13 @@ def _be_quiet() -> None:
     for name in list(logging.root.manager.loggerDict):
         if name.startswith(PACKAGE):
             logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _timestamp(seconds: float) -> timestamp_pb2.Timestamp:
+    from google.protobuf import timestamp_pb2
+
+    whole, part = divmod(seconds, 1)
+    return timestamp_pb2.Timestamp(seconds=int(whole), nanos=int(part * 1e9))
 
 
 def _finite(values: Mapping[str, float]) -> dict[str, float]:
