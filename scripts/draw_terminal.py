@@ -5,6 +5,7 @@ The colours are those of the recording. No font or other file is fetched to show
 
 from __future__ import annotations
 
+import io
 import pathlib
 import re
 import sys
@@ -19,7 +20,7 @@ FONT = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monos
 
 def drawn(recorded: str, title: str) -> str:
     """An SVG of the recording, COLUMNS wide."""
-    console = Console(record=True, width=COLUMNS, file=open_nowhere(), highlight=False)
+    console = Console(record=True, width=COLUMNS, file=io.StringIO(), highlight=False)
     for line in recorded.splitlines():
         shown = line.rsplit("\r", 1)[-1]  # a line that was drawn anew: as it was at last
         console.print(Text.from_ansi(shown), soft_wrap=False)
@@ -27,11 +28,6 @@ def drawn(recorded: str, title: str) -> str:
     svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r"font-family: Fira Code, monospace", f"font-family: {FONT}", svg)
     return re.sub(r"[ \t]+$", "", svg, flags=re.MULTILINE)
-
-
-def open_nowhere() -> object:
-    """A file that keeps nothing: the console records."""
-    return pathlib.Path("/dev/null").open("w", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Run it after a change of a setting, or of the docstring of something public.
 
 from __future__ import annotations
 
+import itertools
 import pathlib
 import re
 import subprocess
@@ -46,22 +47,9 @@ EXAMPLES: Mapping[str, str] = {
     "log": "log: {trackers: [mlflow], experiment: reviews}",
     "plan": "plan: {tpu: v5e, price_per_chip_hour: 1.2}",
 }
-API = """# Python API
-
-```python
-import podtune
-
-run = podtune.train("reviews.csv", text="text", label="label", epochs=2)
-run.metrics["test"]
-run.predict(["A lovely film."])
-
-model = podtune.load("runs/reviews")
-model.embed(["A lovely film."])
-model.keras_model.summary()
-```
-
-All of it stands in the package `podtune`. The package `trainer` is the engine behind it.
-"""
+PACKAGES = (
+    "All of it stands in the package `podtune`. The package `trainer` is the engine behind it."
+)
 # Public things in the order in which one meets them.
 NAMES = ("training.train", "training.Run", "model.load", "model.Model", "model.Reading")
 TITLES_OF_SECTIONS = {
@@ -76,33 +64,26 @@ ERRORS = ("UserError", "ConfigError", "DataError", "WeightsError", "JobDirError"
 def settings_page() -> str:
     """All settings, a section a table."""
     lines = [SETTINGS]
-    section = ""
-    for flag in flags.setting_flags().values():
-        own_section = flag.name.split(".")[0]
-        if own_section != section:
-            section = own_section
-            lines += [f"## {section}: {TITLES[section]}", ""]
-            lines += [*_fenced("yaml", EXAMPLES[section]), ""]
-            lines += ["| setting | takes | default | meaning |", "| --- | --- | --- | --- |"]
-        default = "" if flag.default is None else f"`{flag.default}`"
-        cells = [f"`{flag.name}`", _cell(flag.accepts), default, _cell(flag.meaning)]
-        lines.append(f"| {' | '.join(cells)} |")
-        if own_section != _section_after(flag.name):
-            lines.append("")
+    settings = flags.setting_flags().values()
+    for section, own in itertools.groupby(settings, key=lambda flag: flag.name.split(".")[0]):
+        lines += [f"## {section}: {TITLES[section]}", ""]
+        lines += [*_fenced("yaml", EXAMPLES[section]), ""]
+        lines += ["| setting | takes | default | meaning |", "| --- | --- | --- | --- |"]
+        lines += [*map(_setting_row, own), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _section_after(name: str) -> str:
-    """The section of the setting that follows; "" behind the last."""
-    names = list(flags.setting_flags())
-    following = names[names.index(name) + 1 :]
-    return following[0].split(".")[0] if following else ""
+def _setting_row(flag: flags.Flag) -> str:
+    default = "" if flag.default is None else f"`{flag.default}`"
+    cells = [f"`{flag.name}`", _cell(flag.accepts), default, _cell(flag.meaning)]
+    return f"| {' | '.join(cells)} |"
 
 
 def api_page() -> str:
     """What `import podtune` gives, from its docstrings."""
     package = griffe.load("podtune", search_paths=[str(ROOT)])
-    lines = [API]
+    _, example = package.docstring.value.split("\n\n", maxsplit=1)
+    lines = ["# Python API", "", *_fenced("python", example), "", PACKAGES, ""]
     for name in NAMES:
         thing = package[name]
         lines += _described(f"podtune.{thing.name}", thing, level=2)

@@ -22,7 +22,7 @@ from podtune.init.samples import read_sample
 from podtune.init.tasks import Task, Wishes
 from podtune.init.weights import seq_len_for, weights_for
 from trainer.console import standard_streams
-from trainer.data.scripts import script_of
+from trainer.data.scripts import CHINESE, script_of
 from trainer.errors import ConfigError, shown_name
 from trainer.settings.resolve import resolve
 
@@ -221,7 +221,7 @@ def seen_of(
         name: of the data.
     """
     words = list(_words(task, data, rows[:TEXTS]))
-    separator = "" if script_of(words) == "Chinese" else " "
+    separator = "" if script_of(words) == CHINESE else " "
     if words and not separator:
         task = task._replace(head={**task.head, "word_separator": separator})
     texts = []

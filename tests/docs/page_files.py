@@ -13,14 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 KEPT = pathlib.Path(__file__).resolve().parent / "files"
-CONFIG_WITH_MISTAKES = """head: {name: clasification}
-data:
-  source: csv
-  seqlen: 128
-train:
-  epochs: three
-  learning_rate: 12
-"""
 
 
 def write_page_files(folder: pathlib.Path, page_text: str) -> None:
@@ -177,23 +169,6 @@ PLAY = (
 )
 WORDS = ["Jürgen", "Klopp", "left", "Liverpool", "for", "the", "U.S.", "in", "May", "."]
 OBSERVATORY = "The observatory on the hill was opened on 19 August 1839."
-FEW_YAML = """head:
-  name: prompt
-  pattern: "{text} It was {mask}."
-  label_words: {"1": a, "0": b}
-backbone:
-  weights: film_bert
-data:
-  source: tsv
-  train: sst2/train.tsv
-  validation: sst2/dev.tsv
-  text: sentence
-  limit: 64
-  seq_len: 64
-train:
-  steps: 4
-  global_batch_size: 16
-"""
 SPLIT_SIZES = {"train": 300, "valid": 60, "test": 60}
 FILES: Mapping[str, str] = {
     "sms.tsv": _lines(f"{label}\t{text}" for label, text in _messages(300)),
@@ -207,7 +182,6 @@ FILES: Mapping[str, str] = {
         for split, count in [("train", 80), ("dev", 20)]
     },
     "tickets.csv": _tickets(),
-    "bad.yaml": CONFIG_WITH_MISTAKES,
     "mrpc/train.tsv": _mrpc(60),
     "mrpc/dev.tsv": _mrpc(20),
     "intents.jsonl": _json_lines(
@@ -241,7 +215,6 @@ FILES: Mapping[str, str] = {
     "questions.jsonl": _json_lines(
         [{"question": "When was the observatory opened?", "context": OBSERVATORY}]
     ),
-    "few.yaml": FEW_YAML,
     "sst2/train.tsv": _judged(80, "film"),
     "sst2/dev.tsv": _judged(20, "play"),
     "precious/thesis.txt": "Three years of work.\n",

@@ -109,16 +109,20 @@ def sentences(page: pathlib.Path) -> list[str]:
     return [part for part in parts if len(part.split()) > 1]
 
 
+def outside_blocks(page: pathlib.Path) -> str:
+    """The text without its fenced blocks."""
+    return BLOCK.sub("", page.read_text("utf-8"))
+
+
 def anchors(page: pathlib.Path) -> set[str]:
     """What a link to a heading of the page is called."""
-    text = BLOCK.sub("", page.read_text("utf-8"))
-    return {slug(title) for title in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
+    return {slug(title) for title in re.findall(r"^#+ (.*)$", outside_blocks(page), re.MULTILINE)}
 
 
 def heading_levels(page: pathlib.Path) -> list[int]:
     """How deep each heading is, in order."""
-    text = BLOCK.sub("", page.read_text("utf-8"))
-    return [len(marks) for marks in re.findall(r"^(#+) ", text, re.MULTILINE)]
+    marks = re.findall(r"^(#+) ", outside_blocks(page), re.MULTILINE)
+    return list(map(len, marks))
 
 
 def slug(title: str) -> str:
@@ -129,6 +133,5 @@ def slug(title: str) -> str:
 
 def links(page: pathlib.Path) -> list[str]:
     """The targets of links and pictures that lead to files of the repository."""
-    text = BLOCK.sub("", page.read_text("utf-8"))
-    targets = re.findall(r"\]\(([^)\s]+)\)", text)
+    targets = re.findall(r"\]\(([^)\s]+)\)", outside_blocks(page))
     return [target for target in targets if not re.match(r"\w+:", target)]

@@ -34,13 +34,19 @@ def excerpt_lines(text: str, columns: int, most: int, *, whole: str = "") -> lis
         most: lines. A text that is cut ends with a note.
         whole: how much there is, for that note; "" stands for the number of characters.
     """
-    shown = "".join(_fitting(text, columns * most + columns))
-    lines = [line.plain.rstrip() for line in Text(shown).wrap(Console(), columns)]
+    # a line more than there is room for, so that one sees whether it is cut
+    lines = _wrapped("".join(_fitting(text, columns * (most + 1))), columns)
     if len(lines) <= most:
         return lines
-    note = f" {CUT} ({whole or f'{len(text):,} characters'})"
-    kept = Text(lines[most - 1]).wrap(Console(), columns - cell_len(note))[0]
-    return [*lines[: most - 1], kept.plain.rstrip() + note]
+    whole = whole or f"{len(text):,} characters"
+    note = f" {CUT} ({whole})"
+    last = _wrapped(lines[most - 1], columns - cell_len(note))[0]
+    return [*lines[: most - 1], last + note]
+
+
+def _wrapped(text: str, columns: int) -> list[str]:
+    """Lines torn between words; an ideograph is one."""
+    return [line.plain.rstrip() for line in Text(text).wrap(Console(), columns)]
 
 
 def short_place(place: str, columns: int = 40) -> str:

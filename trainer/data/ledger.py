@@ -111,13 +111,10 @@ class Ledger:
         shown = kinds[:most]
         if not kinds:
             return []
-        rest = (
-            f"; {len(shown)} of {len(kinds)} kinds, ledger.json has all" if shown != kinds else ""
-        )
-        return [
-            f"ledger: what preparation cut, left out or doubts{rest}",
-            *(f"  {self._line(kind)}" for kind in shown),
-        ]
+        title = "ledger: what preparation cut, left out or doubts"
+        if len(shown) < len(kinds):
+            title += f"; {len(shown)} of {len(kinds)} kinds, ledger.json has all"
+        return [title, *(f"  {self._line(kind)}" for kind in shown)]
 
     def _kinds(self) -> list[str]:
         """The kinds that occurred; what costs examples first, then what the head alone knows."""
@@ -127,9 +124,16 @@ class Ledger:
 
     def _line(self, kind: str) -> str:
         """A kind over all splits: "12 tokens cut off (train 10, test 2; first: a.csv:3)"."""
-        of_splits = {split: kinds[kind] for split, kinds in self.entries.items() if kind in kinds}
-        total = sum(entry["count"] for entry in of_splits.values())
-        splits = [f"{split} {entry['count']:,}" for split, entry in of_splits.items()]
-        where = ", ".join(splits) if len(splits) > 1 else f"in {next(iter(of_splits))}"
-        first = next(iter(of_splits.values()))["first"]
-        return f"{total:,} {self.meanings[kind]} ({where}; first: {short_place(first)})"
+        counts = {}
+        firsts = []
+        for split, kinds in self.entries.items():
+            if kind in kinds:
+                counts[split] = kinds[kind]["count"]
+                firsts.append(kinds[kind]["first"])
+        total = f"{sum(counts.values()):,}"
+        if len(counts) == 1:
+            where = f"in {next(iter(counts))}"
+        else:
+            where = ", ".join(f"{split} {count:,}" for split, count in counts.items())
+        first = short_place(firsts[0])
+        return f"{total} {self.meanings[kind]} ({where}; first: {first})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
@@ -14,6 +15,7 @@ from trainer.data.reader import Reader
 from trainer.errors import ConfigError, JobDirError
 from trainer.files import mirror, ownership
 from trainer.files.checksums import DamagedError, reason
+from trainer.files.json_file import JsonObject
 from trainer.files.noted_files import NotedFiles
 from trainer.files.writing import json_text, probe_writable, writable_path, write_text
 from trainer.run import job_config, job_files
@@ -304,6 +306,13 @@ class Job:
             " times of training."
         )
         return self._read_json(RESULTS_FILE, remedy) or {}
+
+    def told(self, name: str) -> JsonObject:
+        """What a file says; {} where it is missing or damaged, which who needs it tells."""
+        with contextlib.suppress(DamagedError, ValueError):
+            content = json.loads(self.files.read(name) or "{}")
+            return dict(content) if isinstance(content, dict) else {}
+        return {}
 
     def _written_by_training(self) -> str:
         return (

@@ -10,13 +10,14 @@ import pathlib
 import socket
 import time
 
+from trainer.console import on_vertex
 from trainer.errors import JobDirError, shown_name
 from trainer.files import mirror
 
 BOOT_ID = pathlib.Path("/proc/sys/kernel/random/boot_id")
 STATE_AFTER_NAME = 0  # the fields of /proc/PID/stat, counted from the one after the name
 START_AFTER_NAME = 19
-JOB_VARIABLES = ("CLOUD_ML_JOB_ID", "CLOUD_ML_TRIAL_ID")
+JOB_VARIABLES = (on_vertex.JOB_ID, on_vertex.TRIAL)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,6 +30,11 @@ class Model(tf.Module):
         """Of the head."""
         return self._graph
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers its weights are."""
+        return sum(weight.shape.num_elements() for weight in self.weights.values())
+
     def calibrate(self, calibration: Calibration) -> None:
         """Has the head answer by what validation decided; what was compiled before does not."""
         if isinstance(self._graph, Calibrates):

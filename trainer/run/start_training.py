@@ -49,9 +49,7 @@ def start_training(inputs: TrainingInputs) -> Training:
     optimizer = _optimizer(inputs, steps)
     checkpoints = _checkpoints(inputs, optimizer)
     state = _resume(inputs, checkpoints, optimizer, steps)
-    logs = open_metric_logs(inputs.job, state, checkpoints, inputs.trackers)
-    write_hparams(inputs.job, parts.config)
-    inputs.job.copy_files()
+    logs = _logs(inputs, state, checkpoints)
     evaluator = _evaluator(inputs)
     due = cadence(settings, steps, steps if parts.stream else plan.steps_per_epoch)
     meter = _meter(inputs)
@@ -83,6 +81,15 @@ def start_training(inputs: TrainingInputs) -> Training:
         strategy=inputs.strategy,
     )
     return Training(inputs, evaluator, logs, loop)
+
+
+def _logs(inputs: TrainingInputs, state: RunState, checkpoints: Checkpoints) -> MetricLogs:
+    """Opened, with what TensorBoard shows of the settings; in a bucket they are there, too."""
+    job = inputs.job
+    logs = open_metric_logs(job, state, checkpoints, inputs.trackers)
+    write_hparams(job, inputs.parts.config)
+    job.copy_files()
+    return logs
 
 
 def _evaluator(inputs: TrainingInputs) -> Evaluator:

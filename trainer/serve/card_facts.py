@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import math
 
 import keras
 import tensorflow as tf
@@ -16,9 +14,8 @@ from trainer.data.ledger import Ledger
 from trainer.data.prepare import Prepared
 from trainer.data.scripts import CHINESE, script_of
 from trainer.errors import UserError
-from trainer.files.checksums import DamagedError
 from trainer.files.json_file import JsonObject, is_number
-from trainer.run.job import LEDGER_FILE, PLAN_FILE, RESULTS_FILE, Job
+from trainer.run.job import LEDGER_FILE, PLAN_FILE, RESULTS_FILE
 from trainer.run.kept_model import KeptModel
 from trainer.run.kept_scores import REPORTED_SPLITS
 from trainer.serve.model_card import Facts
@@ -34,34 +31,26 @@ def facts_of(kept: KeptModel, prepared: Prepared | None) -> Facts:
         prepared: the data, where it is at hand.
     """
     parts, job = kept.parts, kept.job
-    plan, config = _read(job, PLAN_FILE), _begun(kept)
-    ledger = Ledger(parts.head.reader.losses_of_data, _read(job, LEDGER_FILE))
+    plan, config = job.told(PLAN_FILE), _begun(kept)
+    ledger = Ledger(parts.head.reader.losses_of_data, job.told(LEDGER_FILE))
     return Facts(
         name=job.folder.name or "model",
         config=config,
         task=parts.head.hub_task,
         backbone=_described(parts.backbone),
-        parameters=sum(math.prod(weight.shape) for weight in kept.model.weights.values()),
+        parameters=kept.model.parameters,
         pretrained=huggingface.has_weights(parts.weights),
         labels=tuple(map(str, kept.model.graph.vocabulary["labels"])),
         overflow=config.data.overflow or parts.head.reader.overflows[0],
         language=_language(config, prepared),
         sizes=_sizes(plan, config),
-        scores=_scores(_read(job, RESULTS_FILE)),
+        scores=_scores(job.told(RESULTS_FILE)),
         steps=plan.get("steps"),
         epochs=plan.get("epochs"),
         kept_step=kept.step,
         losses=_losses(ledger),
         versions={"podtune": __version__, "TensorFlow": tf.__version__, "Keras": keras.__version__},
     )
-
-
-def _read(job: Job, name: str) -> JsonObject:
-    """A file of the job; {} where it is missing or damaged, which who needs it says."""
-    with contextlib.suppress(DamagedError, ValueError):
-        content = json.loads(job.files.read(name) or "{}")
-        return dict(content) if isinstance(content, dict) else {}
-    return {}
 
 
 def _begun(kept: KeptModel) -> Config:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from trainer.data.prepare import Prepared
-from trainer.errors import JobDirError
 from trainer.run.assembly import Parts
 from trainer.run.hparams import write_hparam_results
-from trainer.run.job import Job
+from trainer.run.job import RESULTS_FILE
 from trainer.run.kept_model import KeptModel, restore_kept
 from trainer.run.kept_scores import score
 from trainer.run.results import Results, measure_expense, require_whole, write_results
@@ -30,7 +27,7 @@ def conclude(run: Training, parts: Parts, prepared: Prepared) -> Results:
         ExportRefusedError: a fresh process answers otherwise than the trained model.
     """
     job, timeline = run.job, run.timeline
-    earlier = _earlier_results(job)
+    earlier = job.told(RESULTS_FILE)  # where it is damaged it is written anew
     step = restore_kept(parts, job, run.strategy, run.model)
     kept = KeptModel(
         parts=parts,
@@ -63,11 +60,3 @@ def conclude(run: Training, parts: Parts, prepared: Prepared) -> Results:
         job.files.settle()
     require_whole(job, removal, model)
     return results
-
-
-def _earlier_results(job: Job) -> Mapping[str, object]:
-    """Of a run that has ended before; nothing where the file is damaged, as it is written anew."""
-    try:
-        return job.read_results()
-    except JobDirError:
-        return {}
