@@ -35,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: behind the program's name; None: those of this process.
     Returns:
-        the exit code: 0 done, 2 a mistake, 141 nobody reads what is written any more.
+        the exit code: 0 done, 2 a mistake, 3 a run is not as good as report.require asks, 141
+        nobody reads what is written any more.
     """
     standard_streams.open_closed()
     try:
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         standard_streams.say(f"error: {shown_message(str(error))}")
         standard_streams.give_up()
-        return 2
+        return error.exit_code
     except (standard_streams.ReaderGoneError, BrokenPipeError):
         standard_streams.give_up()
         return standard_streams.READER_GONE_CODE

@@ -12,7 +12,7 @@ from trainer.settings import flags
 
 CHOICES = re.compile(r"^one of (.+?)(?: or null)?$")
 # verbs that take settings of a run
-WITH_SETTINGS = ("train", "plan", "evaluate", "predict", "export", "submit")
+WITH_SETTINGS = ("train", "plan", "evaluate", "predict", "export", "report", "submit")
 
 BASH = """# podtune: completion for bash
 _podtune() {{

@@ -42,6 +42,11 @@ def export(arguments: Sequence[str]) -> int:
     return _run("export", arguments)
 
 
+def report(arguments: Sequence[str]) -> int:
+    """Shows how good a trained model is, and where it fails."""
+    return _run("report", arguments)
+
+
 def _run(mode: str, arguments: Sequence[str]) -> int:
     words, others = flags.split_words(arguments, flags.OWN)
     if has_flag(others, "mode"):

@@ -18,6 +18,7 @@ TITLES = {
     "data": "the examples, and how they become rows of tokens",
     "train": "optimisation, evaluation and checkpoints",
     "log": "where figures go besides the run's own folder",
+    "report": "what is kept to see how good the model is",
     "distribution": "where the steps run",
     "export": "what is written for those who serve the model",
     "plan": "what podtune plan looks at besides the data",

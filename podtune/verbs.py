@@ -103,6 +103,18 @@ VERBS: Mapping[str, Verb] = {
         ),
         "podtune.modes:evaluate",
     ),
+    "report": Verb(
+        "show how good a trained model is, and where it fails, as a page",
+        "JOB_DIR",
+        (JOB_DIR, OVERRIDE),
+        (
+            "podtune report runs/reviews",
+            "podtune report runs/reviews --report.language=zh",
+            "podtune report runs/reviews --report.require='{accuracy: 0.9}' --report.fail",
+            "podtune report gs://bucket/runs/reviews",
+        ),
+        "podtune.modes:report",
+    ),
     "predict": Verb(
         "answer texts: at a prompt, or a file of them",
         "JOB_DIR [--input=FILE] [--output=FILE]",

@@ -45,6 +45,7 @@ EXAMPLES: Mapping[str, str] = {
     "distribution": "distribution: {strategy: mirrored}",
     "export": "export:\n  format: savedmodel\n  directory: served/reviews\n  version: next",
     "log": "log: {trackers: [mlflow], experiment: reviews}",
+    "report": "report: {require: {accuracy: 0.9}, fail: true}",
     "plan": "plan: {tpu: v5e, price_per_chip_hour: 1.2}",
 }
 PACKAGES = (

@@ -164,10 +164,8 @@ def _store_of_questions(
     first = rng.integers(1, lengths)
     label = np.stack([first, np.minimum(first + 2, lengths - 1)], 1).astype(np.int32)
     label[::5], label[::7] = 0, -1
-    records = [
-        json.dumps({"context": "x" * length, "answers": ["xx"] if number % 5 else []}).encode()
-        for number, length in enumerate(lengths)
-    ]
+    inputs = [json.dumps(["?", "x" * length]).encode() for length in lengths]
+    answers = [json.dumps(["xx"] if number % 5 else []).encode() for number in range(count)]
     writer = StoreWriter(folder)
     writer.append(
         {
@@ -184,8 +182,10 @@ def _store_of_questions(
         {},
         {"samples": [], "examples": count},
         extras={
-            "record": np.frombuffer(b"".join(records), np.uint8),
-            "record_splits": np.cumsum([0, *map(len, records)]),
+            "inputs": np.frombuffer(b"".join(inputs), np.uint8),
+            "input_splits": np.cumsum([0, *map(len, inputs)]),
+            "answers": np.frombuffer(b"".join(answers), np.uint8),
+            "answer_splits": np.cumsum([0, *map(len, answers)]),
         },
     )
     return TokenStore(folder)

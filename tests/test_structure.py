@@ -24,7 +24,7 @@ LAYERS = [
     ["data"],
     ["heads"],
     ["run"],
-    ["serve", "planning"],
+    ["serve", "planning", "report"],
     ["vertex"],
     ["modes"],
     ["task"],

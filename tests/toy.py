@@ -236,6 +236,7 @@ def config_values(
         },
         "train": {"steps": 4, "global_batch_size": 16, "learning_rate": 3e-3, "log_every_steps": 1},
         "distribution": {"strategy": "one_device"},
+        "report": {"write": False},  # which takes as long as such a run
         "export": {"format": "none"},
     }
     return {section: {**keys, **sections.get(section, {})} for section, keys in values.items()}

@@ -33,7 +33,13 @@ HIDDEN = (
 
 
 class UserError(Exception):
-    """A mistake in flags, config, data, weights or the job_dir."""
+    """A mistake in flags, config, data, weights or the job_dir.
+
+    Attributes:
+        exit_code: of the process that it ends.
+    """
+
+    exit_code = 2
 
     def _render_traceback_(self) -> list[str]:
         """What IPython and notebooks show: the message; our frames would only hide it."""
@@ -54,6 +60,12 @@ class WeightsError(UserError):
 
 class JobDirError(UserError):
     """The job_dir cannot be written, or belongs to another config."""
+
+
+class UnmetError(UserError):
+    """A run is not as good as report.require asks."""
+
+    exit_code = 3
 
 
 class TrainingError(UserError):

@@ -1,7 +1,7 @@
 """The entry: flags -> config -> mode; nothing else.
 
-python -m trainer.task --config=FILE [--job_dir=DIR] [--mode=train|plan|evaluate|predict|export]
-[--SECTION.KEY=VALUE ...]
+python -m trainer.task --config=FILE [--job_dir=DIR]
+[--mode=train|plan|evaluate|predict|export|report] [--SECTION.KEY=VALUE ...]
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # which import TensorFlow
     from trainer.console.timeline import Timeline
     from trainer.run.job import Job
 
-MODES_ON_A_JOB = ("evaluate", "predict", "export")
+MODES_ON_A_JOB = ("evaluate", "predict", "export", "report")
 TRACKED_MODES = ("train", "evaluate")
 Log = Output | IO[str]  # entries for Cloud Logging
 
@@ -57,8 +57,9 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one mode.
 
     Returns:
-        the exit code: 0 done, 2 a mistake in flags, config or data, 141 nobody reads what is
-        written any more. A bug of ours leaves as an exception (exit code 1).
+        the exit code: 0 done, 2 a mistake in flags, config or data, 3 what report.require asks is
+        not met, 141 nobody reads what is written any more. A bug of ours leaves as an exception
+        (exit code 1).
     """
     closed = standard_streams.open_closed()
     log: Log | None = None
@@ -78,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         _say_error(str(error), log)
         standard_streams.give_up()
-        return 2
+        return error.exit_code
     except (ReaderGoneError, BrokenPipeError):
         standard_streams.say("stopped: nobody reads what is written any more")
         standard_streams.give_up()
@@ -167,7 +168,8 @@ def perform(run: Run, log: Log | None) -> None:
     stop = StopSignal()
     stop.listen()
     # Everything below imports TensorFlow, which takes seconds: a mistake above is answered before.
-    start_tensorflow()
+    if run.command.mode != "report":  # which reads files alone
+        start_tensorflow()
     from trainer.console.display import Display
     from trainer.run.job import Job
 
@@ -203,6 +205,10 @@ def _run_mode(run: Run, job: Job, display: Display, stop: StopSignal, timeline: 
         from trainer.modes.evaluate import evaluate
 
         evaluate(resolved, job, display)
+    elif command.mode == "report":
+        from trainer.modes.report import report
+
+        report(resolved, job, display)
     else:
         from trainer.modes.export import export
 

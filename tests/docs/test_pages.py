@@ -19,6 +19,7 @@ NAMED = re.compile(rf"(?<![\w.])(?:{'|'.join(SECTIONS)})\.[a-z_0-9]+\b(?!\()")
 # files that a page may name, which look like settings
 FILES = {"data.csv", "data.jsonl", "train.csv", "train.tsv", "train.jsonl", "train.de", "train.en"}
 FILES |= {"train.txt", "train.conll", "plan.json", "train.json", "train.conllu"}
+FILES |= {"report.html", "report.json", "report.txt"}
 OWN_FLAGS = {"config", "job_dir", "input", "output", "mode", "flagfile", "help", "version"}
 CLOUD = ("submit", "deploy")
 

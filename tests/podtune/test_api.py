@@ -18,6 +18,7 @@ import tensorflow as tf
 import podtune
 from podtune import examples_of, keywords
 from tests import toy
+from tests.scored_again import require_same_scores
 from tests.toy import ROOT
 from trainer.errors import ConfigError, DataError, JobDirError
 
@@ -71,6 +72,7 @@ def test_a_run_of_every_head_is_trained_asked_and_looked_into(kind, tmp_path):
     config = toy.write_head_config(tmp_path, kind, 24)
     run = podtune.train(config, job_dir=tmp_path / "run")
     assert run.metrics["validation"]["loss"] == run.results["validation"]["loss"]
+    require_same_scores(tmp_path / "run", run.results)
     (answer,) = run.predict(asked(kind))
     assert ANSWERS[kind] <= set(answer)
     assert run.predict([]) == []

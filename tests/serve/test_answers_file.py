@@ -146,7 +146,7 @@ def test_what_standard_input_comes_from_is_refused(run, monkeypatch):
 
 @pytest.mark.parametrize(
     "output",
-    ["new.jsonl", "new/deep.jsonl", "empty", "answers.jsonl", "job/predictions.jsonl", "to_new"],
+    ["new.jsonl", "new/deep.jsonl", "empty", "answers.jsonl", "job/answers.jsonl", "to_new"],
 )
 def test_what_is_missing_empty_or_answers_may_be_written(run, output):
     (run / "empty").touch()
@@ -244,6 +244,7 @@ def test_an_open_file_by_its_number_is_gone_on_with(tmp_path):
 
 
 @pytest.mark.parametrize("output", ["in.jsonl", "thesis.txt"])
+@pytest.mark.heavy
 def test_predict_refuses_before_it_builds_a_model(trained, tmp_path, capsys, monkeypatch, output):
     monkeypatch.setattr("trainer.modes.predict.load_kept", lambda *_, **__: pytest.fail("built"))
     toy.write_jsonl(tmp_path / "in.jsonl", [{"text": "a"}])
@@ -268,6 +269,7 @@ def test_predict_refuses_before_it_builds_a_model(trained, tmp_path, capsys, mon
 @pytest.mark.parametrize(
     ("target", "code", "said"), [("/dev/full", 2, "No space left on device"), ("/dev/null", 0, "")]
 )
+@pytest.mark.heavy
 def test_predict_writes_to_devices(trained, tmp_path, capsys, monkeypatch, target, code, said):
     from tests.modes.test_predict import skip_the_model
 
@@ -288,6 +290,7 @@ def test_predict_writes_to_devices(trained, tmp_path, capsys, monkeypatch, targe
     )
 
 
+@pytest.mark.heavy
 def test_predict_ends_with_one_line_where_nobody_reads(trained, tmp_path, capsys, monkeypatch):
     from tests.modes.test_predict import skip_the_model
 

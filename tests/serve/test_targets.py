@@ -236,6 +236,7 @@ def test_batching_parameters_that_someone_tuned_stay(tmp_path, there, ours):
     assert file.read_text() == (BATCHING_PARAMETERS if ours else there)
 
 
+@pytest.mark.heavy
 def test_a_training_run_refuses_its_target_before_it_prepares(toy_weights, tmp_path, capsys):
     config = toy.write_config(
         tmp_path,
@@ -257,6 +258,7 @@ def test_a_training_run_refuses_its_target_before_it_prepares(toy_weights, tmp_p
     assert precious.read_text() == "precious" and not (tmp_path / "job" / "checkpoints").exists()
 
 
+@pytest.mark.heavy
 def test_an_export_is_replaced_by_the_next_and_by_no_export_where_notes_are_in_it(
     trained, tmp_path, capsys
 ):

@@ -91,8 +91,8 @@ def test_every_unknown_flag_is_named_with_the_nearest():
 
 def test_a_mode_that_is_none_is_refused():
     assert (
-        "--mode: expected one of train, plan, evaluate, predict, export. Received 'trian'. Did you"
-        " mean train?" in problem("--mode=trian")
+        "--mode: expected one of train, plan, evaluate, predict, export, report. Received 'trian'."
+        " Did you mean train?" in problem("--mode=trian")
     )
 
 

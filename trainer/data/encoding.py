@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
-import tensorflow as tf
 
 from trainer.data.reader import Columns, Input, Reader, TokenColumns, Value
+from trainer.lazy import tf
 
 # (B,) tensors -> token columns, and counts of what was lost
-EncodingGraph = Callable[..., tuple[dict[str, tf.Tensor | tf.RaggedTensor], dict[str, tf.Tensor]]]
+EncodingGraph: TypeAlias = (
+    "Callable[..., tuple[dict[str, tf.Tensor | tf.RaggedTensor], dict[str, tf.Tensor]]]"
+)
 
 
 class Encoded(NamedTuple):

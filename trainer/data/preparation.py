@@ -181,9 +181,8 @@ class Preparation:
         only_beginnings = self.head.rows is RowKind.RECUT
         split.sample(self.head.inputs, values, cut=only_beginnings)
         split.note(example, values, digest)
-        if self.head.keeps_texts and split.name != "train":
-            last_text = texts[-1].encode("utf-8", "surrogatepass")
-            split.kept.append(last_text)
+        if split.name != "train" and not only_beginnings:
+            split.keep(values)
 
     def _note_doubts(self, split: Split, example: Example, texts: Sequence[str]) -> None:
         """Puts into the ledger what is odd about an example before it is encoded."""
@@ -296,7 +295,7 @@ class Preparation:
                 aligned.columns,
                 aligned.tokens,
                 self._meta(split),
-                extras=aligned.extras,
+                extras={**aligned.extras, **split.kept()},
             )
 
     def _meta(self, split: Split) -> dict[str, object]:

@@ -102,7 +102,6 @@ class Reader(Protocol):
         rows: how examples become rows.
         overflows: values of data.overflow that the head takes, its own default first.
         grouping: which of the inputs decide whether an example is held out of train.
-        keeps_texts: whether `align` needs the last input of each example.
         scored_share: the largest share of the tokens at which something is predicted.
         streams: whether nothing is learnt from train as a whole, so that it may come in blocks.
         losses_of_data: the head's own kinds of the ledger, and what each means, for people.
@@ -114,7 +113,6 @@ class Reader(Protocol):
     rows: RowKind = RowKind.ONE
     overflows: tuple[str, ...] = ("truncate", "head_tail", "error")
     grouping: slice = slice(None)
-    keeps_texts: bool = False
     scored_share: float = 1.0
     streams: bool = False
     losses_of_data: Mapping[str, str] = MappingProxyType({})

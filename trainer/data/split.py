@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 
-from trainer.data.reader import Input, Value, characters
+from trainer.data.reader import Columns, Input, Value, characters
 from trainer.data.shown_examples import Shown
+from trainer.data.store import INPUT_SPLITS, INPUTS
 from trainer.data.store_writer import StoreWriter
 from trainer.files.spool import Labels, Numbers, Records
 from trainer.sources import Example
@@ -26,7 +28,7 @@ class Split:
         samples: the first examples' raw inputs, by their names.
         places: (examples, 2) int32, the file and the line of each.
         hashes: (examples,) uint64, of the texts.
-        kept: the last text of each example as UTF-8, where the head asks for it.
+        inputs: the raw inputs of each example as JSON, of what is evaluated.
         document_ends: (documents,) int64, behind which token each ends, where rows are cut anew.
     """
 
@@ -38,7 +40,7 @@ class Split:
         self.samples: list[dict[str, Value]] = []
         self.places = Numbers(folder, np.int32, (2,))
         self.hashes = Numbers(folder, np.uint64)
-        self.kept = Records(folder)
+        self.inputs = Records(folder)
         self.document_ends: Numbers | None = None
         self.shown = Shown()
         self.count = 0
@@ -59,6 +61,20 @@ class Split:
         self.hashes.append(digest)
         self.count += 1
         self.characters += characters(values)
+
+    def keep(self, values: tuple[Value, ...]) -> None:
+        """Keeps the raw inputs of the example, of which answers are made and shown."""
+        written = json.dumps(values, ensure_ascii=False)
+        self.inputs.append(written.encode("utf-8", "surrogatepass"))
+
+    def kept(self) -> Columns:
+        """Those of all examples, one after the other, and where each begins; {}: none are kept."""
+        if not len(self.inputs):
+            return {}
+        return {
+            INPUTS: self.inputs.content.mapped(),
+            INPUT_SPLITS: self.inputs.splits.mapped(),
+        }
 
     def sample(self, inputs: Sequence[Input], values: tuple[Value, ...], *, cut: bool) -> None:
         """Keeps the raw inputs of one of the first examples.
@@ -88,4 +104,4 @@ class Split:
         self.labels.close()
         self.places.close()
         self.hashes.close()
-        self.kept.close()
+        self.inputs.close()

@@ -17,6 +17,7 @@ half-written store is never read.
 
 from __future__ import annotations
 
+import itertools
 import json
 import pathlib
 from typing import Any
@@ -28,9 +29,13 @@ from trainer.files import spool
 from trainer.files.checksums import DamagedError, Fingerprint, read_sealed, reason, verify
 from trainer.files.mapped import release
 
-FORMAT = 15  # part of the fingerprint: raised when the files' meaning changes
+FORMAT = 16  # part of the fingerprint: raised when the files' meaning changes
 # of tokens; larger stores are verified chunk by chunk, so that opening them costs nothing
 VERIFIED_AT_ONCE_BYTES = 1 << 30
+
+
+INPUTS = "inputs"  # extras: the raw inputs of each example, as JSON, one after the other
+INPUT_SPLITS = "input_splits"  # where each begins
 
 
 def places_within(lengths: np.ndarray) -> np.ndarray:
@@ -157,6 +162,22 @@ class TokenStore:
             release(column)
         for tokens in self.tokens.values():
             release(tokens)
+
+    def inputs(self, texts: range) -> list[list[str | int | float]]:
+        """The raw inputs of some examples of a split that is evaluated, in the head's order.
+
+        Raises ValueError where they are not kept: of train, and where rows begin anywhere.
+        """
+        if INPUTS not in self.extras:
+            raise ValueError(f"{self.folder.name}: its store keeps no raw inputs")
+        content = self.extras[INPUTS]
+        splits = self.extras[INPUT_SPLITS][texts.start : texts.stop + 1]
+        inputs = []
+        for start, end in itertools.pairwise(splits.tolist()):
+            written = content[start:end].tobytes()
+            inputs.append(json.loads(written.decode("utf-8", "surrogatepass")))
+        release(content)
+        return inputs
 
     def origin(self, index: int) -> str:
         """Where the example came from: "file:line"."""

@@ -10,8 +10,9 @@ Heads inherit from these protocols for their defaults, of which none has logic.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
@@ -36,6 +37,7 @@ Logits: TypeAlias = Any
 Results: TypeAlias = Mapping[str, np.ndarray]  # of a whole split, on the host
 Tensors: TypeAlias = Mapping[str, "tf.Tensor"]
 Sample: TypeAlias = Mapping[str, Any]  # the raw inputs of an example, by their names
+Record: TypeAlias = Mapping[str, object]  # of one example, as JSON has it
 Calibration: TypeAlias = Mapping[str, float]  # what validation decides, such as a threshold
 
 
@@ -151,6 +153,16 @@ class Scorer(Protocol):
     def per_label(self, results: Results, store: TokenStore) -> dict[str, dict[str, float]]:
         """precision, recall, f1 and support of each label, where there are labels."""
         return {}
+
+    def records(self, results: Results, store: TokenStore) -> Iterator[Record]:
+        """Of each example of a split, in its order, what is known of its answer.
+
+        That is `gold` and `answer`, which are names, numbers, texts or lists of these; `loss`, None
+        where train has taught nothing of the gold; and what the head has besides, such as `score`,
+        the probability of the answer, or `probabilities` by label. Where rows begin anywhere, a
+        row stands for an example.
+        """
+        return itertools.repeat({})
 
 
 class Head(Protocol):
@@ -283,14 +295,26 @@ class CountsOperations(Protocol):
         ...
 
 
+class Judged(NamedTuple):
+    """What takes more than evaluation's results to know.
+
+    Attributes:
+        metrics: those that are `Metric.judged`.
+        texts: what was generated for the first examples of a split.
+    """
+
+    metrics: Mapping[str, float]
+    texts: Sequence[str]
+
+
 @runtime_checkable
 class Judges(Protocol):
     """A graph with metrics that take more than evaluation's results, such as generated texts."""
 
     def judge(
         self, store: TokenStore, batch_size: int, on_batch: Callable[[int, int], None]
-    ) -> dict[str, float]:
-        """The metrics of a split that are `Metric.judged`.
+    ) -> Judged:
+        """Generates for a split, and judges that.
 
         Args:
             store: the split.

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from trainer.console.display import Display, print_result
+from trainer.report.make import report_at_end
 from trainer.run.assembly import make_parts, start_strategy
 from trainer.run.job import Job
+from trainer.run.job_files import OTHER_PREDICTIONS
 from trainer.run.kept_model import load_kept
 from trainer.run.kept_scores import REPORTED_SPLITS, score
+from trainer.run.predictions_file import write_predictions
 from trainer.run.prepared_data import prepare_data
 from trainer.run.results import Results, write_results
 from trainer.run.trackers.track import track
@@ -35,9 +38,12 @@ def evaluate(resolved: Resolved, job: Job, display: Display) -> None:
         parts = make_parts(config, display)
         prepared = prepare_data(parts)
         kept = load_kept(parts, job, strategy, prepared)
-        scores = {**score(kept, prepared).as_json(), "step": kept.step}
-        if job.is_of(prepared):
+        evaluated = score(kept, prepared)
+        scores = {**evaluated.as_json(), "step": kept.step}
+        is_own_data = job.is_of(prepared)
+        if is_own_data:
             results = write_results(job, {**job.read_results(), **scores})
+            write_predictions(kept, prepared.splits, evaluated)
             with track(config, job, display) as trackers:
                 trackers.results = results
         else:
@@ -45,7 +51,10 @@ def evaluate(resolved: Resolved, job: Job, display: Display) -> None:
             results = Results({**scores, "data": other_data})
             if job.writes:
                 job.write_json(OTHER_RESULTS_FILE, results.values)
+                write_predictions(kept, prepared.splits, evaluated, OTHER_PREDICTIONS)
         kept.leave_together()
     if job.writes:
         job.files.settle()
         print_result(results.summary())
+        if is_own_data:
+            report_at_end(job, config.report, display)

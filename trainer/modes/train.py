@@ -7,6 +7,7 @@ from trainer.console.stopping import StopSignal
 from trainer.console.timeline import Timeline
 from trainer.machine.allocator import release_memory
 from trainer.planning.plan import plan_training
+from trainer.report.make import report_at_end
 from trainer.run.agreements import require_same_folder
 from trainer.run.assembly import announce_origin, make_parts, start_model
 from trainer.run.job import Job
@@ -62,3 +63,4 @@ def train(
             trackers.results = results = conclude(run, parts, prepared)
     if job.writes:
         print_result(results.summary())
+        report_at_end(job, config.report, display)

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from trainer.data.example_rows import rows_of
 from trainer.data.store import TokenStore
-from trainer.heads.contract import Calibrates, Calibration, Head, Judges, Results, Scorer
+from trainer.heads.contract import Calibrates, Calibration, Head, Judged, Judges, Results, Scorer
 from trainer.run.model import Model
 from trainer.run.replica_calls import use_xla
 from trainer.run.split_results import EvaluationPlan, make_results_call, split_results
@@ -24,7 +24,7 @@ class Evaluated(NamedTuple):
 
     step: int
     results: dict[str, np.ndarray]
-    judged: dict[str, float] | None
+    judged: Judged | None
 
 
 class Evaluator:
@@ -103,10 +103,10 @@ class Evaluator:
         self._model.calibrate(calibration)
         return calibration
 
-    def judged(self, store: TokenStore, on_batch: Callable[[int, int], None]) -> dict[str, float]:
+    def judged(self, store: TokenStore, on_batch: Callable[[int, int], None]) -> Judged:
         """The metrics that take more than results, such as those of generated texts."""
         if not isinstance(self._model.graph, Judges):
-            return {}
+            return Judged({}, ())
         return self._model.graph.judge(store, self._plan.batch_size, on_batch)
 
 

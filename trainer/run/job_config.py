@@ -32,6 +32,11 @@ FREE_SETTINGS = (
     "train.evaluation_batch_size",
     "log.trackers",
     "log.experiment",
+    "report.predictions",
+    "report.write",
+    "report.language",
+    "report.require",
+    "report.fail",
 )
 Values = Mapping[str, Mapping[str, object]]  # section -> key -> value
 

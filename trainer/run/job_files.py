@@ -17,12 +17,22 @@ from trainer.files.writing import atomic_write, write_text
 MARKER = ".podtune"
 MARKER_TEXT = "The job_dir of a run of podtune, which writes and replaces its files here.\n"
 METRICS = "metrics.jsonl"
+PREDICTIONS = "predictions.jsonl"
+OTHER_PREDICTIONS = "predictions_other_data.jsonl"
+REPORT_PAGE = "report.html"
+REPORT_JSON = "report.json"
+SUSPECTS = "suspects.jsonl"
 # What runs write there, and would overwrite.
 FILES = (
     "config.yaml",
     "plan.json",
     "ledger.json",
     METRICS,
+    PREDICTIONS,
+    OTHER_PREDICTIONS,
+    REPORT_PAGE,
+    REPORT_JSON,
+    SUSPECTS,
     "results.json",
     "results_other_data.json",
     "vocabulary.json",
@@ -33,6 +43,9 @@ FILES = (
 )
 CHECKPOINT = "step_[0-9]*"
 NAMES_SHOWN = 3
+WRITTEN_AT_THE_END = (PREDICTIONS, OTHER_PREDICTIONS, REPORT_PAGE, REPORT_JSON, SUSPECTS)
+FIRST_KEY = b'{"split": "'  # of each line that evaluation writes
+LONGEST_LINE = 1 << 10  # as much as is looked at
 COPIED_BYTES = 64 << 20  # of one file
 # of a config.yaml of ours, before there were markers
 RESOLVED_LINE = re.compile(r"\w+:|  \w+: .*  # .+")
@@ -55,6 +68,7 @@ def require_own(folder: pathlib.Path, checkpoints: pathlib.Path, logs: pathlib.P
         if os.path.lexists(path) and not path.is_file():
             raise _in_the_way(folder, path, "file", "something else")
     if is_job_dir(folder):
+        _require_own_predictions(folder)
         return
     names = [name for name in FILES if (folder / name).exists()]
     names += _checkpoint_names(checkpoints)
@@ -65,6 +79,27 @@ def require_own(folder: pathlib.Path, checkpoints: pathlib.Path, logs: pathlib.P
             f"--job_dir={_shown(folder)} holds {shown}{more}, which no run of podtune wrote there:"
             " a run would overwrite that. Give another --job_dir, such as a new folder in this one."
         )
+
+
+def _require_own_predictions(folder: pathlib.Path) -> None:
+    """Refuses a job_dir in which a person keeps answers by the name that evaluation writes."""
+    for name in (PREDICTIONS, OTHER_PREDICTIONS):
+        if not _is_of_evaluation(folder / name):
+            raise JobDirError(
+                f"--job_dir={_shown(folder)} holds {name}, which evaluation would replace, and did"
+                " not write: its first line has no split and id. Move it away, or keep no"
+                " predictions: --report.predictions=false."
+            )
+
+
+def _is_of_evaluation(file: pathlib.Path) -> bool:
+    """Whether there is no file, or one that begins as evaluation writes it."""
+    try:
+        with file.open("rb") as opened:
+            line = opened.readline(LONGEST_LINE)
+    except FileNotFoundError:
+        return True
+    return not line or line.startswith(FIRST_KEY)
 
 
 def _in_the_way(folder: pathlib.Path, path: pathlib.Path, kind: str, other: str) -> JobDirError:
@@ -148,7 +183,8 @@ class Copies:
 
     def __init__(self, folder: pathlib.Path, names: Iterable[str] = (*FILES, MARKER)) -> None:
         self._folder = folder
-        files = {name: folder / name for name in names if name != METRICS}
+        copied = set(names) - {METRICS, *WRITTEN_AT_THE_END}
+        files = {name: folder / name for name in names if name in copied}
         self._contents = {
             name: file.read_bytes() for name, file in files.items() if _is_small_file(file)
         }

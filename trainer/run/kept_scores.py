@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
 
 from trainer.data.prepare import Prepared
 from trainer.errors import shown_label
+from trainer.heads.contract import Judged
 from trainer.run.evaluation import Evaluated
 from trainer.run.job import CALIBRATION_FILE
 from trainer.run.kept_model import KeptModel
@@ -28,11 +29,13 @@ class SplitScores:
         metrics: by name.
         per_label: those of each label; empty where there are no labels.
         results: what the metrics are made of, as `Evaluator.results` returns it.
+        texts: what was generated for the first examples.
     """
 
     metrics: Mapping[str, float]
     per_label: LabelScores
     results: Mapping[str, np.ndarray]
+    texts: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,15 +111,14 @@ def _score_split(
         if chosen and job.writes:
             job.write_json(CALIBRATION_FILE, chosen)
     scorer = kept.evaluator.scorer
-    metrics = dict(scorer.metrics(results, store))
-    if evaluated and evaluated.judged is not None:
-        metrics |= evaluated.judged
-    elif job.writes:
-        metrics |= _judged(kept, prepared, split)
+    judged = evaluated.judged if evaluated else None
+    if judged is None:
+        judged = _judged(kept, prepared, split)
+    metrics = {**scorer.metrics(results, store), **judged.metrics}
     per_label = scorer.per_label(results, store)
     if per_label:
         kept.parts.display.table(f"{split}, each label", label_rows(per_label))
-    return SplitScores(metrics, per_label, results)
+    return SplitScores(metrics, per_label, results, judged.texts)
 
 
 def _results(kept: KeptModel, prepared: Prepared, split: str) -> dict[str, np.ndarray]:
@@ -125,10 +127,10 @@ def _results(kept: KeptModel, prepared: Prepared, split: str) -> dict[str, np.nd
     return results
 
 
-def _judged(kept: KeptModel, prepared: Prepared, split: str) -> dict[str, float]:
-    """The metrics that take more than results, such as generated texts; the chief alone makes
-    them.
-    """
+def _judged(kept: KeptModel, prepared: Prepared, split: str) -> Judged:
+    """What takes more than results, such as generated texts; the chief alone makes them."""
+    if not kept.job.writes:
+        return Judged({}, ())
     judged = kept.evaluator.judged(prepared.splits[split], _progress(kept, "generating"))
     kept.parts.display.done("generating")
     return judged

@@ -8,6 +8,7 @@ from trainer.run.hparams import write_hparam_results
 from trainer.run.job import RESULTS_FILE
 from trainer.run.kept_model import KeptModel, restore_kept
 from trainer.run.kept_scores import score
+from trainer.run.predictions_file import write_predictions
 from trainer.run.results import Results, measure_expense, require_whole, write_results
 from trainer.run.training import Training
 from trainer.serve.export import export_kept
@@ -41,6 +42,8 @@ def conclude(run: Training, parts: Parts, prepared: Prepared) -> Results:
         scores = score(kept, prepared, evaluated=run.evaluated, calibrate=True)
     values = {**scores.as_json(), "step": step}
     write_results(job, values)
+    with timeline.inside("evaluate_s"):
+        write_predictions(kept, prepared.splits, scores)
     with timeline.inside("export_s"):
         model = export_kept(kept, prepared, scores.results)
     kept.leave_together()

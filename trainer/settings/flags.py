@@ -20,7 +20,7 @@ from trainer.settings.suggestions import suggest, suggest_setting
 from trainer.settings.types_in_words import describe_type
 
 LONGEST_ERROR = 300  # characters of absl's own words
-MODES = ("train", "plan", "evaluate", "predict", "export")
+MODES = ("train", "plan", "evaluate", "predict", "export", "report")
 
 
 class _SettingFlag(flags.Flag):

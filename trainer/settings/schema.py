@@ -355,6 +355,29 @@ class LogSettings(Section):
         return value.split(",") if isinstance(value, str) else value
 
 
+class ReportSettings(Section):
+    """What is kept to see how good the model is, and where it fails."""
+
+    predictions: bool = Field(
+        True,
+        description=(
+            "keep the answer to each example of validation and test, with its text, in"
+            " predictions.jsonl"
+        ),
+    )
+    write: bool = Field(
+        True, description="write report.html and report.json of them at the end of the run"
+    )
+    language: Literal["en", "zh"] = Field("en", description="of the report")
+    require: dict[str, float] = Field(
+        {},
+        description=(
+            "what metrics must reach, such as {accuracy: 0.9}; a loss or perplexity at most"
+        ),
+    )
+    fail: bool = Field(False, description="end with exit code 3 where report.require is not met")
+
+
 class DistributionSettings(Section):
     """Where the steps run."""
 
@@ -442,6 +465,7 @@ class Config(Section):
     data: SerializeAsAny[DataSettings]
     train: TrainSettings = TrainSettings()
     log: LogSettings = LogSettings()
+    report: ReportSettings = ReportSettings()
     distribution: DistributionSettings = DistributionSettings()
     export: ExportSettings = ExportSettings()
     plan: PlanSettings = PlanSettings()

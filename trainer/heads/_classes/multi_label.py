@@ -30,9 +30,10 @@ from trainer.heads._classes.metrics import macro_scores
 from trainer.heads._classes.names import known_counts
 from trainer.heads._classes.naming import Naming, refuse_class_weights, refuse_excluded_labels
 from trainer.heads._classes.per_label import scores_per_label
+from trainer.heads._classes.records import by_name, logit_blocks
 from trainer.heads._classes.settings import ClassifierSettings
 from trainer.heads._classes.vectors import Origin, are_vectors, vectors
-from trainer.heads.contract import Metric, Results, Scorer
+from trainer.heads.contract import Metric, Record, Results, Scorer
 from trainer.lazy import tf
 from trainer.settings.schema import DataSettings
 from trainer.sources import Example
@@ -349,6 +350,25 @@ class AnyOfScorer(Scorer):
         names = [*self.decision.names, *unseen]
         return scores_per_label(gold, given, names)
 
+    def records(self, results: Results, store: TokenStore) -> Iterator[Record]:
+        """`gold` and `answer`, names each; the `probabilities` of all; the mean cross-entropy."""
+        from scipy.special import expit
+
+        names = [*self.decision.names, *unseen_names(store.extras)]
+        gold, given = self._gold_and_given(results, store)
+        labels = store.columns["label"]  # of those that train has
+        for first, logits in logit_blocks(results["logits"]):
+            label = labels[first : first + len(logits)]
+            losses = np.mean(np.logaddexp(0, logits) - logits * label, axis=1)
+            shares = expit(logits)
+            for row, (loss, share) in enumerate(zip(losses, shares, strict=True), first):
+                yield {
+                    "gold": _chosen(names, gold[row]),
+                    "answer": _chosen(names, given[row]),
+                    "loss": float(loss),
+                    "probabilities": by_name(share, self.decision.names),
+                }
+
     def _gold_and_given(self, results: Results, store: TokenStore) -> tuple[np.ndarray, np.ndarray]:
         """(n, C + U) 0 and 1 each, over the labels of train and the split's own."""
         gold = np.asarray(store.columns["label"])
@@ -360,6 +380,10 @@ class AnyOfScorer(Scorer):
         all_gold = np.concatenate([gold, unseen], axis=1)
         all_given = np.concatenate([given, never], axis=1)
         return all_gold, all_given
+
+
+def _chosen(names: Sequence[str], is_given: np.ndarray) -> list[str]:
+    return [names[number] for number in np.flatnonzero(is_given).tolist()]
 
 
 def metrics_of(vocabulary: Vocabulary | None) -> tuple[Metric, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from trainer.heads._classes.decision import Decision, decided
 from trainer.heads._classes.labels import Labels, value_of
 from trainer.heads._classes.naming import Naming, refuse_class_weights, refuse_several_fields
 from trainer.heads._classes.settings import ClassifierSettings
-from trainer.heads.contract import Metric, Results, Scorer
+from trainer.heads.contract import Metric, Record, Results, Scorer
 from trainer.lazy import tf
 from trainer.settings.schema import DataSettings
 from trainer.sources import Example
@@ -197,6 +197,13 @@ class NumberScorer(Scorer):
             scores["pearson"] = float(stats.pearsonr(number, label).statistic)
             scores["spearman"] = float(stats.spearmanr(number, label).statistic)
         return scores
+
+    def records(self, results: Results, store: TokenStore) -> Iterator[Record]:
+        """`gold` and `answer`, numbers each, and the squared error."""
+        answers = decided(self.decision, results["logits"])
+        for gold, answer in zip(store.columns["label"], answers, strict=True):
+            error = float(answer) - float(gold)
+            yield {"gold": float(gold), "answer": float(answer), "loss": error * error}
 
 
 def metrics_of(vocabulary: Vocabulary | None) -> tuple[Metric, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,8 +27,9 @@ from trainer.heads._classes.metrics import macro_scores
 from trainer.heads._classes.names import as_name, known_counts, learnt_names
 from trainer.heads._classes.naming import Naming, refuse_excluded_labels, refuse_several_fields
 from trainer.heads._classes.per_label import scores_per_label
+from trainer.heads._classes.records import by_name, logit_blocks
 from trainer.heads._classes.settings import ClassifierSettings
-from trainer.heads.contract import Metric, Results, Scorer
+from trainer.heads.contract import Metric, Record, Results, Scorer
 from trainer.lazy import tf
 from trainer.settings.schema import DataSettings
 from trainer.sources import Example
@@ -297,6 +298,26 @@ class OneOfScorer(Scorer):
         label = np.asarray(store.columns["label"])
         predicted = decided(self.decision, results["logits"])
         return scores_per_label(label, predicted, names)
+
+    def records(self, results: Results, store: TokenStore) -> Iterator[Record]:
+        """`gold`, `answer`, its `score`, the `probabilities` of all, and the cross-entropy."""
+        from scipy.special import log_softmax
+
+        names = self._names(store)
+        known = self.decision.names
+        for first, logits in logit_blocks(results["logits"]):
+            log_shares = log_softmax(logits, axis=1)
+            answers = decided(self.decision, logits)
+            golds = store.columns["label"][first : first + len(logits)]
+            for gold, answer, log_share in zip(golds, answers, log_shares, strict=True):
+                shares = by_name(np.exp(log_share), known)
+                yield {
+                    "gold": names[gold],
+                    "answer": known[answer],
+                    "score": shares[known[answer]],
+                    "loss": -float(log_share[gold]) if gold < len(known) else None,
+                    "probabilities": shares,
+                }
 
     def _names(self, store: TokenStore) -> list[str]:
         """(C + U,) of the labels of train, and of those that the split has besides."""

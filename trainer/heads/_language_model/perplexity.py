@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -50,6 +51,18 @@ def scores_of_tokens(results: Results) -> dict[str, float]:
         "perplexity": _exponential(loss),
         "accuracy": total(results["correct"]) / tokens,
     }
+
+
+def records_of_tokens(results: Results) -> Iterator[dict[str, object]]:
+    """Of each row how many `tokens` are predicted, how many rightly, and their mean `loss`.
+
+    Args:
+        results: `loss`, `predicted` and `correct` of each row.
+    """
+    columns = (results[name].tolist() for name in ("loss", "predicted", "correct"))
+    for loss, predicted, correct in zip(*columns, strict=True):
+        mean = loss / predicted if predicted else None
+        yield {"tokens": int(predicted), "correct": int(correct), "loss": mean}
 
 
 def scores_of_text(loss: float, words: int, size: int) -> dict[str, float]:

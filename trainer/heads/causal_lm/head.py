@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from trainer.data.reader import Input, Vocabulary
@@ -16,7 +17,7 @@ from trainer.heads._settings_checks import overflow_of, refuse_dropout
 from trainer.heads.causal_lm.graph import CausalGraph
 from trainer.heads.causal_lm.reader import CausalReader
 from trainer.heads.causal_lm.settings import Settings
-from trainer.heads.contract import Graph, Head, Metric, Results, Scorer
+from trainer.heads.contract import Graph, Head, Metric, Record, Results, Scorer
 from trainer.settings.schema import DataSettings
 
 if TYPE_CHECKING:
@@ -41,6 +42,10 @@ class CausalScorer(Scorer):
         words, size = map(int, store.extras["text_size"])
         of_tokens = perplexity.scores_of_tokens(results)
         return of_tokens | perplexity.scores_of_text(loss, words, size)
+
+    def records(self, results: Results, store: TokenStore) -> Iterator[Record]:
+        """Of each row; see `records_of_tokens`."""
+        return perplexity.records_of_tokens(results)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from trainer.data.reader import TARGET, Column, Input, Vocabulary
@@ -12,7 +13,7 @@ from trainer.heads._language_model import checks, perplexity
 from trainer.heads._language_model.documents import Documents
 from trainer.heads._masked_output import MaskedOutput
 from trainer.heads._settings_checks import overflow_of, refuse_dropout
-from trainer.heads.contract import Graph, Head, Metric, Results, Scorer
+from trainer.heads.contract import Graph, Head, Metric, Record, Results, Scorer
 from trainer.heads.masked_lm.graph import MaskedGraph
 from trainer.heads.masked_lm.masking import Masking
 from trainer.heads.masked_lm.reader import WORDS, MaskedReader
@@ -33,6 +34,10 @@ class MaskedScorer(Scorer):
     def metrics(self, results: Results, store: TokenStore) -> dict[str, float]:
         """Over every predicted token once."""
         return perplexity.scores_of_tokens(results)
+
+    def records(self, results: Results, store: TokenStore) -> Iterator[Record]:
+        """Of each row; see `records_of_tokens`."""
+        return perplexity.records_of_tokens(results)
 
 
 @dataclasses.dataclass(frozen=True)

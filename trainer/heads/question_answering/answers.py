@@ -12,6 +12,8 @@ from trainer.heads.contract import Tensors
 from trainer.heads.question_answering.spans import NEVER
 from trainer.lazy import tf
 
+ANSWER_FIELDS = ("answer", "start", "end", "score")
+
 
 class Candidates(NamedTuple):
     """The best spans of each text over all its windows, best first, and no answer.
@@ -216,3 +218,13 @@ def cut_out(contexts: tf.Tensor, start: tf.Tensor, end: tf.Tensor) -> tf.Tensor:
     begin = tf.maximum(start, 0)
     length = tf.maximum(end, 0) - begin
     return tf.strings.substr(of_each, begin, length, unit="UTF8_CHAR")
+
+
+def as_json(answer: bytes, start: int, end: int, score: float) -> dict[str, object]:
+    """One of the answers; see `QuestionGraph.answers`."""
+    return {
+        "answer": answer.decode(),
+        "start": int(start),
+        "end": int(end),
+        "score": float(score),
+    }

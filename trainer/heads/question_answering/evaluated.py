@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from trainer.data.store import TokenStore
 from trainer.heads._stored_results import blocks_of_texts, stored_columns, stored_results
 from trainer.heads.contract import Results, Tensors
-from trainer.heads.question_answering.records import read_records
+from trainer.heads.question_answering.gold_answers import read_answers
 from trainer.lazy import tf
 
 
@@ -20,12 +22,14 @@ class Block(NamedTuple):
         columns: of the windows, as `Reader.encode` made them.
         contexts: (B,) string.
         golds: the gold answers of each question.
+        losses: of each question the mean over the windows that can be learnt from, if any.
     """
 
     results: Tensors
     columns: Tensors
     contexts: tf.Tensor
     golds: Sequence[Sequence[str]]
+    losses: Sequence[float | None]
 
 
 def read_blocks(results: Results, store: TokenStore) -> Iterator[Block]:
@@ -36,22 +40,30 @@ def read_blocks(results: Results, store: TokenStore) -> Iterator[Block]:
         store: the split.
     """
     for questions, windows in blocks_of_texts(store):
-        records = read_records(store, questions)
-        contexts = [_as_served(record.context) for record in records]
+        contexts = [_as_served(str(context)) for _, context in store.inputs(questions)]
+        golds = read_answers(store, questions)
         yield Block(
             stored_results(results, store, windows, per_token=()),
             stored_columns(store, windows, questions.start),
             tf.constant([context.encode() for context in contexts]),
-            [[_as_served(answer) for answer in record.answers] for record in records],
+            [list(map(_as_served, answers)) for answers in golds],
+            _losses(results, store, questions),
         )
+
+
+def _losses(results: Results, store: TokenStore, questions: range) -> list[float | None]:
+    losses: list[float | None] = []
+    for question in questions:
+        windows = slice(store.rows_of(question), store.rows_of(question + 1))
+        is_learnt = store.columns["label"][windows, 0] >= 0
+        of_windows = results["loss"][windows][is_learnt]
+        losses.append(float(of_windows.mean(dtype=np.float64)) if len(of_windows) else None)
+    return losses
 
 
 def have_unanswerable(store: TokenStore) -> bool:
     """Whether a question of the split has no answer."""
-    for questions, _ in blocks_of_texts(store):
-        if not all(record.answers for record in read_records(store, questions)):
-            return True
-    return False
+    return any(not all(read_answers(store, questions)) for questions, _ in blocks_of_texts(store))
 
 
 def _as_served(text: str) -> str:

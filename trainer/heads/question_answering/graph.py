@@ -12,7 +12,7 @@ from trainer.backbones.sites import FIRST_HEAD_SITE
 from trainer.data.batch import Batch
 from trainer.data.reader import Vocabulary
 from trainer.heads.contract import Calibration, Graph, Results, Tensors
-from trainer.heads.question_answering.answers import AnswerRule
+from trainer.heads.question_answering.answers import ANSWER_FIELDS, AnswerRule, as_json
 from trainer.heads.question_answering.exchange import load_output, saved_output
 from trainer.heads.question_answering.settings import Settings
 from trainer.heads.question_answering.spans import NEVER, best_spans
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from trainer.data.store import TokenStore
     from trainer.heads._carried_over import CarriedOver
 
-ANSWER_FIELDS = ("answer", "start", "end", "score")
 LOGITS_OF_A_SCORE = 20  # how far a sum of logits may differ, in tolerances of one result
 
 
@@ -160,13 +159,13 @@ class QuestionGraph(Graph):
         """
         best = [answers[field][row] for field in ANSWER_FIELDS]
         if self.settings.top_k == 1:
-            return _as_json(*best)
+            return as_json(*best)
         n_best = [answers[f"n_best_{field}"][row] for field in ANSWER_FIELDS]
         given = []
         for answer, start, end, score in zip(*n_best, strict=True):
             if start >= 0 or score > 0:  # else there are fewer
-                given.append(_as_json(answer, start, end, score))
-        return {**_as_json(*best), "n_best": given}
+                given.append(as_json(answer, start, end, score))
+        return {**as_json(*best), "n_best": given}
 
     def ambiguous(
         self, answers: Results, results: Tensors, columns: Tensors, tolerance: float
@@ -262,12 +261,3 @@ def _window_losses(logits: tf.Tensor, batch: Batch) -> tf.Tensor:
     of_sides = tf.transpose(log_shares, (0, 2, 1))  # (E, 2, L)
     chosen = tf.gather(of_sides, places, batch_dims=2)
     return -tf.reduce_mean(chosen, axis=1)
-
-
-def _as_json(answer: bytes, start: int, end: int, score: float) -> dict[str, object]:
-    return {
-        "answer": answer.decode(),
-        "start": int(start),
-        "end": int(end),
-        "score": float(score),
-    }

@@ -24,7 +24,7 @@ from trainer.errors import ConfigError, DataError
 from trainer.heads._settings_checks import overflow_of
 from trainer.heads.question_answering.alignment import Alignment, align_answer, windows_of_texts
 from trainer.heads.question_answering.gold import FOUND, LOST, MOVED, NO_ANSWER, Gold, read_gold
-from trainer.heads.question_answering.records import write_records
+from trainer.heads.question_answering.gold_answers import write_answers
 from trainer.heads.question_answering.settings import Settings
 from trainer.settings.schema import DataSettings
 from trainer.sources import Example, require_text
@@ -60,7 +60,6 @@ class QuestionReader(Reader):
     rows = RowKind.WINDOWS
     overflows = ("window", "error")
     grouping = slice(1, None)  # the questions of a context stay together
-    keeps_texts = True
     losses_of_data = MappingProxyType(
         {
             "cut_questions": "questions longer than head.max_question_tokens, cut",
@@ -171,7 +170,7 @@ class QuestionReader(Reader):
             columns: `label` (windows, 2) int32, the answer's first and last token in the window; 0
                 where it is not whole in it; -1 where the question cannot be learnt from.
             extras: `longest_answer` (2,), how many answers have more than max_answer_tokens, and
-                the tokens of the longest one; of each text but train's a `record` for the metrics.
+                the tokens of the longest one; of each question but train's its gold `answers`.
         """
         label = split.writer.scratch(np.int32, (2,))
         most = self.settings.max_answer_tokens
@@ -188,7 +187,7 @@ class QuestionReader(Reader):
             longest = max(longest, found.length)
         extras = {"longest_answer": np.array([long, longest], np.int32)}
         if split.name != "train":
-            extras |= write_records(split)
+            extras |= write_answers(split)
         return Aligned({"label": label.mapped()}, {}, extras)
 
     def _losses(self, gold: Gold, found: Alignment, vocabulary: Vocabulary) -> Iterator[str]:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from trainer.data.store import TokenStore
-from trainer.heads.contract import Metric, Results, Scorer
+from trainer.heads.contract import Metric, Record, Results, Scorer
 from trainer.heads.question_answering import official
-from trainer.heads.question_answering.answers import AnswerRule
+from trainer.heads.question_answering.answers import ANSWER_FIELDS, AnswerRule, as_json
 from trainer.heads.question_answering.evaluated import have_unanswerable, read_blocks
 from trainer.lazy import tf
 
@@ -54,6 +54,21 @@ class QuestionScorer(Scorer):
                 metrics |= _per_cent(scores[has_answer], "HasAns_")
             metrics |= _per_cent(scores[~has_answer], "NoAns_")
         return metrics
+
+    def records(self, results: Results, store: TokenStore) -> Iterator[Record]:
+        """`gold`, texts; `answer`, its place and `score`; how right it is, and the loss.
+
+        The loss is the mean over the windows that can be learnt from.
+        """
+        v2 = have_unanswerable(store)
+        for block in read_blocks(results, store):
+            with tf.device("CPU:0"):
+                given = self.rule.answers(block.results, block.columns, block.contexts)
+            answers = {name: given[name].numpy() for name in ANSWER_FIELDS}
+            for row, (golds, loss) in enumerate(zip(block.golds, block.losses, strict=True)):
+                answer = as_json(*(answers[name][row] for name in ANSWER_FIELDS))
+                right = official.figures(str(answer["answer"]), golds, self.language, v2=v2)
+                yield {"gold": golds, **answer, **right._asdict(), "loss": loss}
 
     def _judge(
         self, results: Results, store: TokenStore

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ import numpy as np
 from trainer.data.reader import TARGET
 from trainer.heads._judged import bleu_and_rouge
 from trainer.heads._language_model.writing_graph import WritingGraph
-from trainer.heads.contract import Tensors
+from trainer.heads.contract import Judged, Tensors
 from trainer.lazy import tf
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ class TargetGraph(WritingGraph):
 
     def judge(
         self, store: TokenStore, batch_size: int, on_batch: Callable[[int, int], None]
-    ) -> dict[str, float]:
+    ) -> Judged:
         """What the texts that are generated for a split's prompts are worth.
 
         Args:
@@ -53,7 +52,7 @@ class TargetGraph(WritingGraph):
             batch_size: texts at once.
             on_batch: called with how many are done, and how many there are.
         Returns:
-            bleu, chrf, rouge1, rouge2 and rouge_l.
+            bleu, chrf, rouge1, rouge2 and rouge_l, and the texts.
         """
         count = self.judged(store)
         prompts = [prompt_of(store.example(index)) for index in range(count)]
@@ -63,8 +62,8 @@ class TargetGraph(WritingGraph):
         token_ids = tf.constant(generated["token_ids"])
         texts = self.writer.texts(token_ids).numpy()
         written = [text.decode() for text in texts]
-        targets = _targets(store, count)
-        return bleu_and_rouge(written, targets, self.judged_by)
+        targets = [str(target) for _, target in store.inputs(range(count))]
+        return Judged(bleu_and_rouge(written, targets, self.judged_by), written)
 
 
 def prompt_of(tokens: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -77,14 +76,3 @@ def prompt_of(tokens: Mapping[str, np.ndarray]) -> np.ndarray:
     """
     predicting = np.flatnonzero(tokens[TARGET] > 0)
     return tokens["token_ids"][: predicting[0] + 1] if len(predicting) else tokens["token_ids"]
-
-
-def _targets(store: TokenStore, count: int) -> list[str]:
-    """The first targets of a split, as its texts have them."""
-    splits = store.extras["target_splits"][: count + 1]
-    content = store.extras["target_text"]
-    targets = []
-    for start, stop in itertools.pairwise(splits.tolist()):
-        part = content[start:stop].tobytes()
-        targets.append(part.decode("utf-8", "replace"))
-    return targets

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +22,8 @@ from trainer.heads._hub_task import TEXT, HubTask, of_writing
 from trainer.heads._judged import JUDGED
 from trainer.heads._language_model import checks, decoder, perplexity
 from trainer.heads._settings_checks import overflow_of, refuse_dropout
-from trainer.heads.contract import Graph, Head, Metric, Results, Scorer
+from trainer.heads._stored_results import blocks_of_texts
+from trainer.heads.contract import Graph, Head, Metric, Record, Results, Scorer
 from trainer.heads.text_generation.graph import TargetGraph
 from trainer.heads.text_generation.reader import TargetReader
 from trainer.heads.text_generation.settings import Settings
@@ -62,6 +64,13 @@ class TargetScorer(Scorer):
         words, size = sizes[is_whole].sum(0).tolist()
         of_tokens = perplexity.scores_of_tokens(results)
         return of_tokens | perplexity.scores_of_text(loss, words, size)
+
+    def records(self, results: Results, store: TokenStore) -> Iterator[Record]:
+        """Of each target, `gold`, how many `tokens` it has, and their mean `loss`."""
+        of_tokens = perplexity.records_of_tokens(results)
+        for texts, _ in blocks_of_texts(store):
+            for (_, target), record in zip(store.inputs(texts), of_tokens, strict=False):
+                yield {"gold": target, **record}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,6 @@ from trainer.data.reader import (
     TARGET,
     Aligned,
     Column,
-    Columns,
     EncodedTensors,
     Input,
     Reader,
@@ -60,7 +59,6 @@ class TargetReader(Reader):
         Column("text_size", per_token=False, fed=False, encoded=False),
     )
     grouping = slice(0, 1)  # the targets of a text stay together
-    keeps_texts = True
     streams = True
     losses_of_data = {"cut_targets": "targets cut, as data.seq_len leaves no room for them"}
 
@@ -144,15 +142,11 @@ class TargetReader(Reader):
         return {"labels": []}
 
     def align(self, split: Split, vocabulary: Vocabulary, ledger: Ledger) -> Aligned:
-        """Of each example the words and bytes that are learnt; of a judged split the targets."""
+        """Of each example the words and bytes that are learnt."""
         text_size = split.writer.scratch(np.int32, (2,))
         for _, words, size in split.labels:
             text_size.append((words, size))
-        extras: Columns = {}
-        if split.name in JUDGED_SPLITS:
-            extras["target_text"] = split.kept.content.mapped()
-            extras["target_splits"] = split.kept.splits.mapped()
-        return Aligned(columns={"text_size": text_size.mapped()}, tokens={}, extras=extras)
+        return Aligned(columns={"text_size": text_size.mapped()}, tokens={}, extras={})
 
     def warnings(self, vocabulary: Vocabulary, splits: Mapping[str, TokenStore]) -> list[str]:
         """Where a judged text cannot be as long as its target."""

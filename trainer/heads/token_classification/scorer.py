@@ -14,8 +14,9 @@ import numpy as np
 
 from trainer.files import spool
 from trainer.files.mapped import blocks, release
-from trainer.heads.contract import Results, Scorer
+from trainer.heads.contract import Record, Results, Scorer
 from trainer.heads.token_classification.alignment import UNSEEN_TAGS
+from trainer.heads.token_classification.records import span_records, tag_records
 from trainer.heads.token_classification.rule import Rule, TaggedWords
 from trainer.heads.token_classification.span_scores import (
     Counts,
@@ -49,6 +50,12 @@ class TagScorer(Scorer):
     def per_label(self, results: Results, store: TokenStore) -> dict[str, dict[str, float]]:
         """precision, recall, f1 and support of each tag."""
         return self._counts(results, store).of_each(all_labels(self.labels, store))
+
+    def records(self, results: Results, store: TokenStore) -> Iterator[Record]:
+        """`gold` and `answer`, a tag a word each, and the mean loss of a labelled token."""
+        labels = all_labels(self.labels, store)
+        for words in scored_words(results, store, self.rule):
+            yield from tag_records(words, results, store, labels)
 
     def _counts(self, results: Results, store: TokenStore) -> Counts:
         tags = len(all_labels(self.labels, store))
@@ -86,6 +93,12 @@ class SpanScorer(Scorer):
         scores = spans.of_each(types)
         occurs = spans.predicted + spans.gold > 0
         return {types[number]: scores[types[number]] for number in np.flatnonzero(occurs)}
+
+    def records(self, results: Results, store: TokenStore) -> Iterator[Record]:
+        """`gold` and `answer`, spans each; `gold_tags` and `answer_tags`, one a word; the loss."""
+        labels = all_labels(self.labels, store)
+        for words in scored_words(results, store, self.rule):
+            yield from span_records(words, results, store, labels)
 
     def _counts(self, results: Results, store: TokenStore) -> tuple[Counts, Counts]:
         """Of tags, and of spans."""
@@ -129,11 +142,16 @@ def scored_words(results: Results, store: TokenStore, rule: Rule) -> Iterator[Sc
             for name in ("word_tag", "word_token", "word_shares")
         }
         is_scored = columns["word_token"] >= 0
-        text = np.repeat(np.arange(len(within) - 1, dtype=np.int32), np.diff(within))
+        text = np.repeat(np.arange(len(within) - 1, dtype=np.int32), np.diff(within))[is_scored]
         token = columns["word_token"][is_scored]
         shares = columns["word_shares"][is_scored]
-        predicted = _read(rule, results["tag"][token], text[is_scored], shares)
-        yield ScoredWords(columns["word_tag"][is_scored], predicted)
+        yield ScoredWords(
+            gold=columns["word_tag"][is_scored],
+            predicted=_read(rule, results["tag"][token], text, shares),
+            text=texts.start + text,
+            token=token,
+            texts=range(texts.start, texts.stop),
+        )
         for name in columns:
             release(store.extras[name])
 

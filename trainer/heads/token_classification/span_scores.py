@@ -20,10 +20,16 @@ class ScoredWords(NamedTuple):
     Attributes:
         gold, predicted: (W,) int32, tags; places in O, B-x, I-x, B-y, I-y, … where they mark spans,
             none of which begins with I-.
+        text: (W,) int32, which text of the split each is of; ascending.
+        token: (W,) int64, its token in the split.
+        texts: of which these are all words.
     """
 
     gold: np.ndarray
     predicted: np.ndarray
+    text: np.ndarray
+    token: np.ndarray
+    texts: range
 
 
 @dataclasses.dataclass(frozen=True)

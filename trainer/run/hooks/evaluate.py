@@ -12,6 +12,7 @@ import tensorflow as tf
 from trainer.console.display import Display
 from trainer.console.timeline import Timeline
 from trainer.data.store import TokenStore
+from trainer.heads.contract import Judged
 from trainer.run.evaluation import Evaluated, Evaluator
 from trainer.run.hooks.hook import Every, Moment
 from trainer.run.optimization import Optimizer
@@ -59,17 +60,17 @@ class Evaluate:
         self.evaluator.calibrate(results, self.validation)
         metrics = self.evaluator.scorer.metrics(results, self.validation)
         judged = self._judge(step) if self.judges else None
-        moment.metrics = {**metrics, **(judged or {})}
+        moment.metrics = {**metrics, **(judged.metrics if judged else {})}
         moment.evaluated = Evaluated(step, results, judged)
 
-    def _judge(self, step: int) -> dict[str, float]:
+    def _judge(self, step: int) -> Judged:
         """The metrics that take more than results, such as those of generated texts."""
         on_batch = functools.partial(self._on_batch, "generating")
         judged = self.evaluator.judged(self.validation, on_batch)
         agree(
             self.strategy,
             f"what is generated after step {step}",
-            str(judged),
+            str(judged.metrics),
             "Pick the checkpoint by another metric.",
         )
         return judged

@@ -1,0 +1,84 @@
+"""The report of a real run: written at its end, made again, asked for more than it is."""
+
+import json
+import shutil
+
+import pytest
+
+from tests import toy
+from trainer.report import make
+
+pytestmark = pytest.mark.heavy  # a run trains
+REPORT = {"write": True, "require": {"accuracy": 0.99}}
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory, toy_weights):
+    """The job_dir of a run that has not learnt enough. Not to be written to."""
+    folder = tmp_path_factory.mktemp("report")
+    config = toy.write_config(
+        folder,
+        toy_weights,
+        toy.write_sentences(folder / "train.jsonl", 40),
+        train={"steps": 2},
+        data={"validation": 0.5},
+        report={**REPORT, "fail": True},
+    )
+    assert toy.run_main(config, folder / "job") == 3  # and all is written
+    return folder / "job"
+
+
+def copy(job, folder, *left_out):
+    """The job_dir, which may be written to."""
+    return shutil.copytree(job, folder / "job", ignore=shutil.ignore_patterns(*left_out))
+
+
+def test_a_run_ends_with_its_report(job):
+    page = (job / "report.html").read_text("utf-8")
+    facts = json.loads((job / "report.json").read_text("utf-8"))
+    results = json.loads((job / "results.json").read_text("utf-8"))
+    assert facts["verdict"]["metrics"]["validation"] == results["validation"]
+    assert facts["setup"]["origins"]["train.steps"].endswith("config.yaml:13")
+    assert "Not met: accuracy" in page and "timeline" in results
+
+
+def test_it_is_made_again_without_the_model(job, tmp_path, capsys):
+    copied = copy(job, tmp_path, "checkpoints")
+    before = (copied / "report.html").read_bytes()
+    (copied / "report.html").unlink()
+    assert toy.run_main(None, copied, "--mode=report", "--report.fail=false") == 0
+    assert (copied / "report.html").read_bytes() == before
+    assert f"report: {copied}/report.html" in capsys.readouterr().out
+    assert toy.run_main(None, copied, "--mode=report") == 3
+    assert "report.require is not met: accuracy" in capsys.readouterr().err
+
+
+def test_a_report_that_cannot_be_made_costs_nothing_else(job, tmp_path, monkeypatch, capsys):
+    copied = copy(job, tmp_path)
+
+    def fail(*arguments):
+        raise ValueError("no figure")
+
+    monkeypatch.setattr(make, "write_report", fail)
+    assert toy.run_main(None, copied, "--mode=evaluate", "--report.fail=false") == 0
+    assert "the report could not be made: 'no figure'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "missing. A report is made of it"),
+        ("", "it is empty, as the run has neither validation nor test"),
+        ('{"split": "test", "id": 0}\n{"split"', "predictions.jsonl:2: it is no answer"),
+        ('["split"]\n', "predictions.jsonl:1: it is no answer"),
+    ],
+)
+def test_answers_that_are_none_are_told(job, tmp_path, capsys, content, said):
+    copied = copy(job, tmp_path, "checkpoints")
+    file = copied / "predictions.jsonl"
+    file.unlink()
+    if content is not None:
+        file.write_text(content)
+    assert toy.run_main(None, copied, "--mode=report") == 2
+    error = capsys.readouterr().err
+    assert said in error and "podtune evaluate" in error

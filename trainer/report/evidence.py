@@ -1,0 +1,134 @@
+"""What a run has left in its job_dir for its report."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from trainer.errors import ConfigError, JobDirError
+from trainer.files import mirror
+from trainer.files.json_file import JsonObject
+from trainer.run import job_config
+from trainer.run.job import LEDGER_FILE, PLAN_FILE, RESULTS_FILE, Job
+from trainer.run.job_files import PREDICTIONS
+
+SETTING = re.compile(r"  (\w+): .*  # (.+)")  # of config.yaml, as a run writes it
+Line = JsonObject  # of predictions.jsonl
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """The files of a run, read.
+
+    Attributes:
+        name: of the job_dir.
+        config: section -> key -> value.
+        origins: of the settings that are no defaults, by their dotted names.
+        results, plan, ledger: see those files.
+        curve: the lines of metrics.jsonl.
+        splits: split -> the lines of predictions.jsonl, in their order.
+    """
+
+    name: str
+    config: Mapping[str, Mapping[str, object]]
+    origins: Mapping[str, str]
+    results: JsonObject
+    plan: JsonObject
+    ledger: JsonObject
+    curve: Sequence[JsonObject]
+    splits: Mapping[str, Sequence[Line]]
+
+    @property
+    def judged_split(self) -> str:
+        """The split that the verdict is about: test, where there is one."""
+        return "test" if "test" in self.splits else "validation"
+
+    @property
+    def lines(self) -> Sequence[Line]:
+        """Of that split."""
+        return self.splits[self.judged_split]
+
+
+def read_evidence(job: Job) -> Evidence:
+    """Reads what there is.
+
+    Args:
+        job: that was trained.
+    Raises:
+        ConfigError: nothing was trained there.
+        JobDirError: no answers are kept, or they are damaged.
+    """
+    mirror.bring(job.folder, nested=False)
+    config = job_config.read_values(job.config_file)
+    if config is None:
+        raise ConfigError(
+            f"--job_dir={mirror.shown(job.folder)}: no config.yaml there. Expected the job_dir of a"
+            " training run."
+        )
+    return Evidence(
+        name=job.folder.name or "run",
+        config=config,
+        origins=_origins(job.config_file.read_text("utf-8")),
+        results=job.told(RESULTS_FILE),
+        plan=job.told(PLAN_FILE),
+        ledger=job.told(LEDGER_FILE),
+        curve=list(_curve(job.metrics_file)),
+        splits=_read_predictions(job),
+    )
+
+
+def _origins(config_yaml: str) -> dict[str, str]:
+    """What stands behind each setting of config.yaml, but for defaults."""
+    origins = {}
+    section = ""
+    for line in config_yaml.splitlines():
+        if line.endswith(":") and not line.startswith(" "):
+            section = line[:-1]
+        elif match := SETTING.fullmatch(line):
+            key, origin = match.groups()
+            if origin != "default":
+                origins[f"{section}.{key}"] = origin
+    return origins
+
+
+def _curve(file: pathlib.Path) -> Iterator[JsonObject]:
+    """The lines of metrics.jsonl, without one that is cut or damaged."""
+    if not file.exists():
+        return
+    for line in file.read_text("utf-8", errors="replace").splitlines():
+        try:
+            point = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(point, dict) and {"step", "split"} <= set(point):
+            yield point
+
+
+def _read_predictions(job: Job) -> dict[str, list[Line]]:
+    file = job.folder / PREDICTIONS
+    shown = mirror.shown(file)
+    if not file.exists():
+        raise JobDirError(
+            f"{shown}: missing. A report is made of it. Evaluate the run, which writes it:"
+            f" podtune evaluate {mirror.shown(job.folder)}"
+        )
+    splits: dict[str, list[Line]] = {}
+    with file.open(encoding="utf-8") as opened:
+        for number, text in enumerate(opened, 1):
+            try:
+                line = json.loads(text)
+                splits.setdefault(line["split"], []).append(line)
+            except (ValueError, KeyError, TypeError):
+                raise JobDirError(
+                    f"{shown}:{number}: it is no answer of an evaluation. Evaluate the run anew:"
+                    f" podtune evaluate {mirror.shown(job.folder)}"
+                ) from None
+    if not splits:
+        raise JobDirError(
+            f"{shown}: it is empty, as the run has neither validation nor test. Give it one and"
+            f" evaluate: podtune evaluate {mirror.shown(job.folder)} --data.test=FILE"
+        )
+    return splits

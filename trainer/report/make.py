@@ -1,0 +1,123 @@
+"""Makes the report of a run: report.html, report.json and suspects.jsonl."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from trainer.console.display import Display
+from trainer.errors import UnmetError, shown_value
+from trainer.files import mirror
+from trainer.files.writing import json_text, write_text
+from trainer.report.evidence import Evidence, read_evidence
+from trainer.report.page import Section, page
+from trainer.report.parts.failures import failures
+from trainer.report.parts.learning import learning
+from trainer.report.parts.setup import setup
+from trainer.report.parts.verdict import Requirement, requirements, verdict
+from trainer.report.say import speaker
+from trainer.report.suspects import Suspect, as_lines, find_suspects
+from trainer.report.tasks import task_of
+from trainer.run.job import Job
+from trainer.run.job_files import PREDICTIONS, REPORT_JSON, REPORT_PAGE, SUSPECTS
+from trainer.settings.schema import ReportSettings
+
+FORMAT = 1  # of report.json
+
+
+class Report(NamedTuple):
+    """A report that was made.
+
+    Attributes:
+        title: of its page.
+        sections: in their order.
+        unmet: what the config asks for and the run does not reach.
+        suspects: labels that may be wrong.
+    """
+
+    title: str
+    sections: list[Section]
+    unmet: list[Requirement]
+    suspects: list[Suspect]
+
+
+def make_report(evidence: Evidence, settings: ReportSettings) -> Report:
+    """What is to be said of a run.
+
+    Args:
+        evidence: of the run.
+        settings: of the report.
+    """
+    say = speaker(settings.language)
+    task = task_of(evidence)
+    measures = task.measures(evidence.lines) if task else []
+    asked = requirements(evidence, settings.require)
+    suspects = find_suspects(evidence.splits)
+    main = measures[0].name if measures else "loss"
+    sections = [
+        verdict(evidence, measures, asked, say),
+        setup(evidence, say),
+        learning(evidence, main, say),
+    ]
+    if task:
+        sections += task.sections(evidence, say)
+        sections.append(failures(evidence, task, suspects, say))
+    head = evidence.config["head"]["name"]
+    title = f"{evidence.name}: {head}"
+    return Report(title, sections, [each for each in asked if not each.is_met], suspects)
+
+
+def report_at_end(job: Job, settings: ReportSettings, display: Display) -> None:
+    """Writes the report of a run that has just been evaluated, unless the config says no.
+
+    A run that is complete does not fail for a report that cannot be made.
+
+    Args:
+        job: of the run.
+        settings: of the report.
+        display: says where it is.
+    Raises:
+        UnmetError: the run is not as good as the config asks.
+    """
+    predictions = job.folder / PREDICTIONS
+    is_asked = job.writes and settings.write and settings.predictions
+    if not is_asked or not predictions.exists() or not predictions.stat().st_size:
+        return
+    try:
+        made = write_report(job, settings)
+    except Exception as error:
+        display.warn(
+            f"the report could not be made: {shown_value(str(error))}. All else of the run is"
+            f" complete. To see why: podtune report {mirror.shown(job.folder)}"
+        )
+        return
+    display.line(f"report: {mirror.shown(job.folder / REPORT_PAGE)}")
+    require_met(made, settings)
+
+
+def require_met(report: Report, settings: ReportSettings) -> None:
+    """Raises UnmetError where the run is not as good as the config asks, and it says to fail."""
+    if settings.fail and report.unmet:
+        said = [
+            f"{each.metric} {'is not there' if each.found is None else f'{each.found:.4f}'}, wanted"
+            f" {each.wanted:g}"
+            for each in report.unmet
+        ]
+        raise UnmetError(f"report.require is not met: {'; '.join(said)}.")
+
+
+def write_report(job: Job, settings: ReportSettings) -> Report:
+    """Makes the report of a job, and writes it.
+
+    Args:
+        job: that was trained and evaluated.
+        settings: of the report.
+    Raises:
+        ConfigError, JobDirError: what it is made of is missing or damaged.
+    """
+    report = make_report(read_evidence(job), settings)
+    facts = {section.key: section.facts for section in report.sections}
+    write_text(job.folder / REPORT_PAGE, page(report.title, report.sections, settings.language))
+    write_text(job.folder / REPORT_JSON, json_text({"format": FORMAT, **facts}))
+    if report.suspects:
+        write_text(job.folder / SUSPECTS, as_lines(report.suspects))
+    return report

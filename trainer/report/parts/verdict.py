@@ -1,0 +1,150 @@
+"""The first sentence: how good the run is, how sure that is, and whether that is enough."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from trainer.report.evidence import Evidence
+from trainer.report.intervals import Interval, Measure
+from trainer.report.page import Block, Paragraph, Section, Table
+from trainer.report.say import Say
+
+LOWER_IS_BETTER = ("loss", "perplexity", "word_perplexity", "bits_per_byte", "mse")
+
+
+@dataclasses.dataclass(frozen=True)
+class Requirement:
+    """What the config asks of a metric.
+
+    Attributes:
+        metric: its name.
+        wanted: at least, or at most where lower is better.
+        found: on the judged split; None: it has no such metric.
+    """
+
+    metric: str
+    wanted: float
+    found: float | None
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the metric is as good as that."""
+        if self.found is None:
+            return False
+        if self.metric in LOWER_IS_BETTER:
+            return self.found <= self.wanted
+        return self.found >= self.wanted
+
+
+def requirements(evidence: Evidence, wanted: Mapping[str, float]) -> list[Requirement]:
+    """What `report.require` asks of the run."""
+    metrics = evidence.results.get(evidence.judged_split) or {}
+    return [Requirement(name, value, metrics.get(name)) for name, value in wanted.items()]
+
+
+def verdict(
+    evidence: Evidence, measures: Sequence[Measure], asked: Sequence[Requirement], say: Say
+) -> Section:
+    """The section.
+
+    Args:
+        evidence: of the run.
+        measures: with an interval, the main one first; none of a head that is not ours.
+        asked: what the config asks.
+        say: see `speaker`.
+    """
+    intervals = {measure.name: measure.interval() for measure in measures}
+    blocks: list[Block] = []
+    if measures:
+        blocks.append(_sentence(evidence, measures[0], intervals[measures[0].name], say))
+    blocks += [_requirement(each, say) for each in asked]
+    baseline = _majority(evidence)
+    if baseline is not None:
+        label, accuracy = baseline
+        blocks.append(
+            Paragraph(
+                say(
+                    f"Always answering {label}, the most frequent label of train, would reach an"
+                    f" accuracy of {accuracy:.4f}.",
+                    f"若总是回答训练集中最常见的标签 {label}，准确率为 {accuracy:.4f}。",
+                )
+            )
+        )
+    blocks.append(_metrics_table(evidence, intervals, say))
+    facts = {
+        "split": evidence.judged_split,
+        "examples": len(evidence.lines),
+        "metrics": {split: evidence.results.get(split) for split in evidence.splits},
+        "intervals": {name: list(interval) for name, interval in intervals.items()},
+        "required": [{**dataclasses.asdict(each), "is_met": each.is_met} for each in asked],
+    }
+    if baseline is not None:
+        facts["majority"] = {"label": baseline[0], "accuracy": baseline[1]}
+    return Section("verdict", say("Verdict", "结论"), facts, blocks)
+
+
+def _sentence(evidence: Evidence, measure: Measure, interval: Interval, say: Say) -> Paragraph:
+    split, count = evidence.judged_split, len(evidence.lines)
+    low, high = interval
+    return Paragraph(
+        say(
+            f"On {count:,} examples of {split}, {measure.name} is {measure.value:.4f}; on other"
+            f" draws of as many it would lie between {low:.4f} and {high:.4f} (95 %).",
+            f"在 {split} 的 {count:,} 个样本上，{measure.name} 为 {measure.value:.4f}；"
+            f"95% 区间为 {low:.4f} 到 {high:.4f}。",
+        ),
+        "verdict",
+    )
+
+
+def _requirement(each: Requirement, say: Say) -> Paragraph:
+    if each.found is None:
+        text = say(
+            f"report.require asks for {each.metric}, which the run does not have.",
+            f"report.require 要求 {each.metric}，而这次运行没有该指标。",
+        )
+        return Paragraph(text, "bad")
+    wanted, found = f"{each.wanted:g}", f"{each.found:.4f}"
+    if each.is_met:
+        text = say(
+            f"Met: {each.metric} {found}, wanted {wanted}.",
+            f"达标：{each.metric} {found}，要求 {wanted}。",
+        )
+        return Paragraph(text, "good")
+    text = say(
+        f"Not met: {each.metric} {found}, wanted {wanted}.",
+        f"未达标：{each.metric} {found}，要求 {wanted}。",
+    )
+    return Paragraph(text, "bad")
+
+
+def _majority(evidence: Evidence) -> tuple[str, float] | None:
+    """The most frequent label of train, and the accuracy of always answering it."""
+    first = evidence.lines[0]
+    counts = evidence.plan.get("label_counts", {}).get("train")
+    if not counts or not isinstance(first.get("gold"), str) or "probabilities" not in first:
+        return None
+    label = Counter(counts).most_common(1)[0][0]
+    right = sum(line["gold"] == label for line in evidence.lines)
+    return label, right / len(evidence.lines)
+
+
+def _metrics_table(evidence: Evidence, intervals: Mapping[str, Interval], say: Say) -> Table:
+    splits = list(evidence.splits)
+    names: dict[str, None] = {}
+    for split in splits:
+        names |= dict.fromkeys(evidence.results.get(split) or {})
+    rows = []
+    for name in names:
+        values = [(evidence.results.get(split) or {}).get(name) for split in splits]
+        interval = intervals.get(name)
+        shown = "" if interval is None else f"{interval.low:.4f} – {interval.high:.4f}"
+        rows.append((name, *values, shown))
+    columns = [
+        say("metric", "指标"),
+        *splits,
+        say(f"95 % interval, {evidence.judged_split}", f"95% 区间，{evidence.judged_split}"),
+    ]
+    return Table(say("All metrics", "全部指标"), columns, rows)
