@@ -25,7 +25,7 @@ SETTINGS = """# Settings
 Every setting stands in the config under its section, and is a flag by its dotted name:
 
 ```console
-$ podtune train reviews.yaml --train.learning_rate=2e-5
+$ podtune train sms.yaml --train.learning_rate=2e-5
 ```
 
 `podtune settings WORD` finds settings in the terminal, also by the names of other libraries.

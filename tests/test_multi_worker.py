@@ -14,6 +14,7 @@ import tensorflow as tf
 from tests import toy
 
 STEPS = 60
+ROUNDING = 1e-16  # a second moment: others here are 1e-11 and more
 
 
 @pytest.fixture(scope="module")
@@ -119,21 +120,24 @@ def assert_near(job, expected):
     for line, wanted in zip(metrics_of(job), metrics_of(expected), strict=True):
         assert line.pop("split") == wanted.pop("split")
         assert line == pytest.approx(wanted, rel=1e-4, abs=1e-5)
-    found = weights_of(job)
-    for name, value in weights_of(expected).items():
-        if name.endswith(
-            (
-                "query_key_value/bias",
-                "query_key_value/bias/first_moment",
-                "query_key_value/bias/second_moment",
-            )
-        ):
-            # A key's bias has no gradient, as softmax ignores a shift: AdamW makes whole steps of
-            # what rounding leaves.
-            value, found[name] = (
-                np.delete(x, np.s_[len(x) // 3 : 2 * len(x) // 3]) for x in (value, found[name])
-            )
-        np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
+    found, weights = weights_of(job), weights_of(expected)
+    for name, value in weights.items():
+        has_gradient = ~is_rounding(name, weights)
+        np.testing.assert_allclose(
+            found[name][has_gradient], value[has_gradient], rtol=1e-4, atol=1e-5, err_msg=name
+        )
+
+
+def is_rounding(name, weights):
+    """Where a weight, or its moment, has no gradient but what rounding leaves.
+
+    A softmax ignores a shift: so do a key's bias, and what shifts the scores of all tokens of a
+    question alike. AdamW makes whole steps of it, which differ.
+    """
+    own = name.removeprefix("model/").removeprefix("optimizer/")
+    own = own.removesuffix("/first_moment").removesuffix("/second_moment")
+    moment = weights.get(f"optimizer/{own}/second_moment", np.ones_like(weights[name]))
+    return (moment > 0) & (moment < ROUNDING)
 
 
 @pytest.mark.parametrize("workers", [2, pytest.param(3, marks=pytest.mark.slow)])

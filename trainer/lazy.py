@@ -12,6 +12,7 @@ import contextlib
 import importlib
 import sys
 import types
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -47,3 +48,10 @@ def hidden(packages: Sequence[str]) -> Iterator[None]:
     finally:
         for name in absent:
             del sys.modules[name]
+
+
+def import_quietly(module: str) -> None:
+    """Imports a module without what progress bars say in a notebook, of which it shows none."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "IProgress not found")
+        importlib.import_module(module)

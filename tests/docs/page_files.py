@@ -20,6 +20,8 @@ def write_page_files(folder: pathlib.Path, page_text: str) -> None:
 
     A file in a folder is named by its folder: the whole of it is written.
     """
+    if "configs/" in page_text:
+        shutil.copytree(ROOT / "configs", folder / "configs")
     for name, content in FILES.items():
         if name.split("/")[0] in page_text:
             file = folder / name
@@ -182,6 +184,8 @@ FILES: Mapping[str, str] = {
         for split, count in [("train", 80), ("dev", 20)]
     },
     "tickets.csv": _tickets(),
+    "reviews.csv": _lines(["text,label", *(f'"{text}",{label}' for label, text in _messages(90))]),
+    "data/sms_spam/sms.tsv": _lines(f"{label}\t{text}" for label, text in _messages(300)),
     "mrpc/train.tsv": _mrpc(60),
     "mrpc/dev.tsv": _mrpc(20),
     "intents.jsonl": _json_lines(

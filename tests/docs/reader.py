@@ -36,6 +36,7 @@ HAN = [chr(code) for code in range(0x4E00, 0x9FA6)]
 VOCABULARY = [*SPECIAL, *LETTERS, *(f"##{letter}" for letter in LETTERS), *HAN, *"，。！？、"]
 POSITIONS = 512
 WIDTH = 32
+EXPORT = re.compile(r"export (\w+)=(\S+)")
 SECONDS = 600  # for one command
 
 
@@ -70,6 +71,7 @@ class Reader:
             "NO_COLOR": "1",
             "TF_CPP_MIN_LOG_LEVEL": "3",
         }
+        self._exported: dict[str, str] = {}
 
     def _snapshot(self, name: str) -> pathlib.Path:
         """Where the hub's client keeps the files of a repository."""
@@ -81,8 +83,14 @@ class Reader:
         folder.mkdir(parents=True)
         return folder
 
+    def opens_a_shell(self) -> None:
+        """Which knows nothing of what was exported in another one."""
+        self._exported.clear()
+
     def runs(self, line: str) -> subprocess.CompletedProcess[str]:
         """One command, as the page has it; nobody types anything."""
+        if match := EXPORT.fullmatch(line):
+            self._exported[match[1]] = match[2]
         return self._done(["bash", "-o", "pipefail", "-c", line])
 
     def runs_python(self, source: str) -> subprocess.CompletedProcess[str]:
@@ -93,7 +101,7 @@ class Reader:
         return subprocess.run(
             arguments,
             cwd=self.work,
-            env=dict(self._environment),
+            env={**self._environment, **self._exported},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -139,6 +147,7 @@ def write_encoder(folder: pathlib.Path) -> None:
 EARLIER: Mapping[str, str] = {
     "sms.yaml": "podtune init sms.tsv --yes",
     "chnsenticorp.yaml": "podtune init chnsenticorp.tsv --yes",
+    "runs/bbc": "podtune train bbc.yaml --data.train=tickets.csv",
     "runs/sms": "podtune train sms.yaml --train.epochs=1",
     "runs/chnsenticorp": "podtune train chnsenticorp.yaml --train.epochs=1",
 }

@@ -40,11 +40,12 @@ def is_reachable(line: str) -> bool:
 
 
 def steps(page):
-    """Commands and blocks of Python, as they come."""
+    """Commands and blocks of Python, as they come; None where a block begins."""
     for block in pages.BLOCK.finditer(page.read_text("utf-8")):
         if block[2] == "python" and "import podtune" in block[3]:
             yield block[3]
         elif block[2] == "console":
+            yield None
             yield from pages.commands_of(block[3])
 
 
@@ -60,7 +61,9 @@ def test_every_command_of_a_page(page, tmp_path):
     for line in earlier:
         assert reader.runs(line).returncode == 0, line
     for step in steps(page):
-        if isinstance(step, str):
+        if step is None:
+            reader.opens_a_shell()
+        elif isinstance(step, str):
             done = reader.runs_python(step)
             assert done.returncode == 0, f"{step}\n{done.stdout[-3000:]}"
         elif is_reachable(step.line):

@@ -6,6 +6,7 @@ import pathlib
 import re
 
 from trainer.errors import ConfigError
+from trainer.lazy import import_quietly
 
 HUB_NAME = re.compile(r"(?P<name>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[^@\s]+))?")
 HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]  # weights and tokenizer; never pickles
@@ -24,6 +25,7 @@ def hub_folder(path: str, *, key: str) -> pathlib.Path:
     if match is None:
         raise ConfigError(f"{key}: expected hf://org/name or hf://org/name@revision, got {path!r}.")
     try:
+        import_quietly("huggingface_hub.utils.tqdm")
         import huggingface_hub
     except ImportError:
         raise ConfigError(
