@@ -115,6 +115,22 @@ VERBS: Mapping[str, Verb] = {
         ),
         "podtune.modes:report",
     ),
+    "compare": Verb(
+        "compare runs on the same examples: which is better, how surely",
+        "JOB_DIR JOB_DIR …",
+        (
+            ("JOB_DIR", "a run that was trained and evaluated, here or on gs://; two or more"),
+            ("--output=FILE", "the page; default: compare.html, with compare.json beside it"),
+            ("--language=en", "of the page: en or zh"),
+        ),
+        (
+            "podtune compare runs/small_rate runs/large_rate",
+            "podtune compare runs/*",
+            "podtune compare runs/a runs/b --output=rates.html",
+            "podtune compare runs/a gs://bucket/runs/b --language=zh",
+        ),
+        "podtune.compare:run",
+    ),
     "predict": Verb(
         "answer texts: at a prompt, or a file of them",
         "JOB_DIR [--input=FILE] [--output=FILE]",

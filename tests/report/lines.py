@@ -21,6 +21,7 @@ def evidence(lines: Lines, head: Mapping[str, Any], **results: Any) -> Evidence:
         results={"test": {"loss": 0.5}, "step": 20, **results},
         plan={"splits": {"train": {"examples": 9}}, "label_counts": {"train": {"a": 6, "b": 3}}},
         ledger={"train": {"duplicates": {"count": 2, "first": "train.csv:7"}}},
+        baselines={"majority": {"test": {"loss": 1.0, "accuracy": 0.6}, "seconds": 0.1}},
         curve=[
             {"step": 10, "split": "train", "loss": 0.9},
             {"step": 20, "split": "train", "loss": 0.7},

@@ -180,4 +180,4 @@ def test_what_is_asked_is_met_or_not(wanted, met):
     report = make_report(found, ReportSettings(require=wanted))
     assert (report.unmet == []) == met
     written = page(report.title, report.sections, "en")
-    assert ('class="good"' in written) == met and ('class="bad"' in written) == (not met)
+    assert ("Met: " in written) == met

@@ -82,5 +82,5 @@ def test_a_persons_own_file_is_not_replaced(run, tmp_path, capsys):
     mine = tmp_path / "job" / FILE
     mine.write_text('{"text": "a film", "label": "pos"}\n')
     assert toy.run_main(None, tmp_path / "job", "--mode=evaluate") == 2
-    assert f"holds {FILE}, which evaluation would replace" in capsys.readouterr().err
+    assert f"holds {FILE}, which podtune did not write" in capsys.readouterr().err
     assert mine.read_text() == '{"text": "a film", "label": "pos"}\n'

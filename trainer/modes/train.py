@@ -63,4 +63,4 @@ def train(
             trackers.results = results = conclude(run, parts, prepared)
     if job.writes:
         print_result(results.summary())
-        report_at_end(job, config.report, display)
+        report_at_end(job, parts, run.evaluator.scorer, prepared, display)

@@ -13,7 +13,7 @@ from trainer.files import mirror
 from trainer.files.json_file import JsonObject
 from trainer.run import job_config
 from trainer.run.job import LEDGER_FILE, PLAN_FILE, RESULTS_FILE, Job
-from trainer.run.job_files import PREDICTIONS
+from trainer.run.job_files import BASELINES, PREDICTIONS
 
 SETTING = re.compile(r"  (\w+): .*  # (.+)")  # of config.yaml, as a run writes it
 Line = JsonObject  # of predictions.jsonl
@@ -28,6 +28,7 @@ class Evidence:
         config: section -> key -> value.
         origins: of the settings that are no defaults, by their dotted names.
         results, plan, ledger: see those files.
+        baselines: what simple methods reach, by name and split; empty where none was tried.
         curve: the lines of metrics.jsonl.
         splits: split -> the lines of predictions.jsonl, in their order.
     """
@@ -38,6 +39,7 @@ class Evidence:
     results: JsonObject
     plan: JsonObject
     ledger: JsonObject
+    baselines: JsonObject
     curve: Sequence[JsonObject]
     splits: Mapping[str, Sequence[Line]]
 
@@ -75,6 +77,7 @@ def read_evidence(job: Job) -> Evidence:
         results=job.told(RESULTS_FILE),
         plan=job.told(PLAN_FILE),
         ledger=job.told(LEDGER_FILE),
+        baselines=_baselines(job),
         curve=list(_curve(job.metrics_file)),
         splits=_read_predictions(job),
     )
@@ -92,6 +95,12 @@ def _origins(config_yaml: str) -> dict[str, str]:
             if origin != "default":
                 origins[f"{section}.{key}"] = origin
     return origins
+
+
+def _baselines(job: Job) -> JsonObject:
+    """By name; what stands beside them is no baseline."""
+    told = job.told(BASELINES)
+    return {name: scores for name, scores in told.items() if isinstance(scores, dict)}
 
 
 def _curve(file: pathlib.Path) -> Iterator[JsonObject]:

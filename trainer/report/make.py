@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from trainer.console.display import Display
+from trainer.data.prepare import Prepared
 from trainer.errors import UnmetError, shown_value
 from trainer.files import mirror
-from trainer.files.writing import json_text, write_text
+from trainer.files.writing import write_text
+from trainer.heads.contract import Scorer
+from trainer.report.baselines import score_baselines
 from trainer.report.evidence import Evidence, read_evidence
-from trainer.report.page import Section, page
+from trainer.report.files import require_ours, write_facts, write_page
+from trainer.report.page import Section
+from trainer.report.parts.baselines import baselines
 from trainer.report.parts.failures import failures
 from trainer.report.parts.learning import learning
 from trainer.report.parts.setup import setup
@@ -18,10 +23,11 @@ from trainer.report.say import speaker
 from trainer.report.suspects import Suspect, as_lines, find_suspects
 from trainer.report.tasks import task_of
 from trainer.run.job import Job
-from trainer.run.job_files import PREDICTIONS, REPORT_JSON, REPORT_PAGE, SUSPECTS
+from trainer.run.job_files import BASELINES, PREDICTIONS, REPORT_JSON, REPORT_PAGE, SUSPECTS
 from trainer.settings.schema import ReportSettings
 
-FORMAT = 1  # of report.json
+if TYPE_CHECKING:  # which imports TensorFlow
+    from trainer.run.assembly import Parts
 
 
 class Report(NamedTuple):
@@ -59,6 +65,8 @@ def make_report(evidence: Evidence, settings: ReportSettings) -> Report:
         learning(evidence, main, say),
     ]
     if task:
+        compared = baselines(evidence, main, say)
+        sections += [compared] if compared else []
         sections += task.sections(evidence, say)
         sections.append(failures(evidence, task, suspects, say))
     head = evidence.config["head"]["name"]
@@ -66,23 +74,32 @@ def make_report(evidence: Evidence, settings: ReportSettings) -> Report:
     return Report(title, sections, [each for each in asked if not each.is_met], suspects)
 
 
-def report_at_end(job: Job, settings: ReportSettings, display: Display) -> None:
+def report_at_end(
+    job: Job, parts: Parts, scorer: Scorer, prepared: Prepared, display: Display
+) -> None:
     """Writes the report of a run that has just been evaluated, unless the config says no.
 
     A run that is complete does not fail for a report that cannot be made.
 
     Args:
         job: of the run.
-        settings: of the report.
+        parts: of the run.
+        scorer: of its model.
+        prepared: the data.
         display: says where it is.
     Raises:
         UnmetError: the run is not as good as the config asks.
     """
+    settings = parts.config.report
     predictions = job.folder / PREDICTIONS
     is_asked = job.writes and settings.write and settings.predictions
     if not is_asked or not predictions.exists() or not predictions.stat().st_size:
         return
     try:
+        if settings.baselines and not parts.stream and not job.told(BASELINES):
+            head = parts.config.head
+            found = score_baselines(head, scorer, prepared.splits, prepared.vocabulary)
+            write_facts(job.folder / BASELINES, found)
         made = write_report(job, settings)
     except Exception as error:
         display.warn(
@@ -112,12 +129,14 @@ def write_report(job: Job, settings: ReportSettings) -> Report:
         job: that was trained and evaluated.
         settings: of the report.
     Raises:
-        ConfigError, JobDirError: what it is made of is missing or damaged.
+        ConfigError, JobDirError: what it is made of is missing or damaged, or another's file is
+            in its place.
     """
+    path = job.folder / REPORT_PAGE
+    for file in (path, job.folder / REPORT_JSON):
+        require_ours(file, "--job_dir")
     report = make_report(read_evidence(job), settings)
-    facts = {section.key: section.facts for section in report.sections}
-    write_text(job.folder / REPORT_PAGE, page(report.title, report.sections, settings.language))
-    write_text(job.folder / REPORT_JSON, json_text({"format": FORMAT, **facts}))
+    write_page(path, report.title, report.sections, settings.language)
     if report.suspects:
         write_text(job.folder / SUSPECTS, as_lines(report.suspects))
     return report

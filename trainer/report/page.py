@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from trainer.files.json_file import JsonObject
+from trainer.run.job_files import GENERATOR
 
 HERE = pathlib.Path(__file__).parent
 Cell: TypeAlias = str | int | float | None
@@ -169,7 +170,7 @@ class Text:
         """See `Block`."""
         notes = "".join(f"<p>{escaped(note)}</p>" for note in self.notes)
         return (
-            f'<article class="example"><h4>{escaped(self.title)}</h4>{notes}'
+            f'<article class="example"><h3>{escaped(self.title)}</h3>{notes}'
             f"<p>{_marked(self.text, self.marks)}</p>"
             f'<p class="origin">{escaped(self.origin)}</p></article>'
         )
@@ -229,6 +230,7 @@ def page(title: str, sections: Sequence[Section], language: Language) -> str:
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+{GENERATOR}
 <meta name="color-scheme" content="light dark">
 <title>{escaped(title)}</title>
 <style>

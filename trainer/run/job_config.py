@@ -35,6 +35,7 @@ FREE_SETTINGS = (
     "report.predictions",
     "report.write",
     "report.language",
+    "report.baselines",
     "report.require",
     "report.fail",
 )

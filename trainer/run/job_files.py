@@ -22,6 +22,7 @@ OTHER_PREDICTIONS = "predictions_other_data.jsonl"
 REPORT_PAGE = "report.html"
 REPORT_JSON = "report.json"
 SUSPECTS = "suspects.jsonl"
+BASELINES = "baselines.json"
 # What runs write there, and would overwrite.
 FILES = (
     "config.yaml",
@@ -33,6 +34,7 @@ FILES = (
     REPORT_PAGE,
     REPORT_JSON,
     SUSPECTS,
+    BASELINES,
     "results.json",
     "results_other_data.json",
     "vocabulary.json",
@@ -43,9 +45,11 @@ FILES = (
 )
 CHECKPOINT = "step_[0-9]*"
 NAMES_SHOWN = 3
-WRITTEN_AT_THE_END = (PREDICTIONS, OTHER_PREDICTIONS, REPORT_PAGE, REPORT_JSON, SUSPECTS)
-FIRST_KEY = b'{"split": "'  # of each line that evaluation writes
-LONGEST_LINE = 1 << 10  # as much as is looked at
+# of the answers to each example: written at the end, and replaced by the next evaluation
+EVIDENCE = (PREDICTIONS, OTHER_PREDICTIONS, REPORT_PAGE, REPORT_JSON, SUSPECTS, BASELINES)
+GENERATOR = '<meta name="generator" content="podtune">'  # of a page
+BEGINNINGS = {".jsonl": b'{"split": "', ".json": b'{\n  "format": '}
+LOOKED_AT_BYTES = 1 << 10
 COPIED_BYTES = 64 << 20  # of one file
 # of a config.yaml of ours, before there were markers
 RESOLVED_LINE = re.compile(r"\w+:|  \w+: .*  # .+")
@@ -68,7 +72,7 @@ def require_own(folder: pathlib.Path, checkpoints: pathlib.Path, logs: pathlib.P
         if os.path.lexists(path) and not path.is_file():
             raise _in_the_way(folder, path, "file", "something else")
     if is_job_dir(folder):
-        _require_own_predictions(folder)
+        _require_own_evidence(folder)
         return
     names = [name for name in FILES if (folder / name).exists()]
     names += _checkpoint_names(checkpoints)
@@ -81,25 +85,27 @@ def require_own(folder: pathlib.Path, checkpoints: pathlib.Path, logs: pathlib.P
         )
 
 
-def _require_own_predictions(folder: pathlib.Path) -> None:
-    """Refuses a job_dir in which a person keeps answers by the name that evaluation writes."""
-    for name in (PREDICTIONS, OTHER_PREDICTIONS):
-        if not _is_of_evaluation(folder / name):
+def _require_own_evidence(folder: pathlib.Path) -> None:
+    """Refuses a job_dir in which a person keeps files by names that evaluation writes."""
+    for name in EVIDENCE:
+        if not is_evidence(folder / name):
             raise JobDirError(
-                f"--job_dir={_shown(folder)} holds {name}, which evaluation would replace, and did"
-                " not write: its first line has no split and id. Move it away, or keep no"
-                " predictions: --report.predictions=false."
+                f"--job_dir={_shown(folder)} holds {name}, which podtune did not write, and"
+                " evaluation would replace. Move it away, or keep no predictions and no report:"
+                " --report.predictions=false."
             )
 
 
-def _is_of_evaluation(file: pathlib.Path) -> bool:
-    """Whether there is no file, or one that begins as evaluation writes it."""
+def is_evidence(file: pathlib.Path) -> bool:
+    """Whether there is no such file, or it begins as evaluation writes it."""
     try:
         with file.open("rb") as opened:
-            line = opened.readline(LONGEST_LINE)
+            beginning = opened.read(LOOKED_AT_BYTES)
     except FileNotFoundError:
         return True
-    return not line or line.startswith(FIRST_KEY)
+    if file.suffix == ".html":
+        return GENERATOR.encode() in beginning
+    return not beginning or beginning.startswith(BEGINNINGS[file.suffix])
 
 
 def _in_the_way(folder: pathlib.Path, path: pathlib.Path, kind: str, other: str) -> JobDirError:
@@ -183,7 +189,7 @@ class Copies:
 
     def __init__(self, folder: pathlib.Path, names: Iterable[str] = (*FILES, MARKER)) -> None:
         self._folder = folder
-        copied = set(names) - {METRICS, *WRITTEN_AT_THE_END}
+        copied = set(names) - {METRICS, *EVIDENCE}
         files = {name: folder / name for name in names if name in copied}
         self._contents = {
             name: file.read_bytes() for name, file in files.items() if _is_small_file(file)

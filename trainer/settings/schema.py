@@ -369,6 +369,9 @@ class ReportSettings(Section):
         True, description="write report.html and report.json of them at the end of the run"
     )
     language: Literal["en", "zh"] = Field("en", description="of the report")
+    baselines: bool = Field(
+        True, description="try simple methods on the same data, such as TF-IDF; it takes seconds"
+    )
     require: dict[str, float] = Field(
         {},
         description=(
