@@ -16,8 +16,19 @@ WORD = {"train": "CONFIG", "plan": "CONFIG"}  # of the others, JOB_DIR
 
 
 def train(arguments: Sequence[str]) -> int:
-    """Trains. Returns the exit code, as all verbs do."""
-    return _run("train", arguments)
+    """Trains, perhaps with several seeds. Returns the exit code, as all verbs do."""
+    given, others = without_flag(arguments, "seeds")
+    if given is None:
+        return _run("train", others)
+    from podtune import seeds
+
+    wanted = seeds.seeds_of(given)
+    if any(has_flag(others, name) for name in ("train.seed", "mode")):
+        raise ConfigError("--seeds: --train.seed and --mode are said by it. Leave them out.")
+    argv = _arguments("train", others)
+    run = task.resolve_run(flags.parse(argv))
+    _, shared = without_flag(argv[1:], "job_dir")
+    return seeds.train(run.job_dir, wanted, shared, run.resolved)
 
 
 def plan(arguments: Sequence[str]) -> int:
@@ -48,6 +59,11 @@ def report(arguments: Sequence[str]) -> int:
 
 
 def _run(mode: str, arguments: Sequence[str]) -> int:
+    return task.main(_arguments(mode, arguments))
+
+
+def _arguments(mode: str, arguments: Sequence[str]) -> list[str]:
+    """What the trainer is called with."""
     words, others = flags.split_words(arguments, flags.OWN)
     if has_flag(others, "mode"):
         raise ConfigError(f"--mode: podtune {mode} says it already. Leave --mode out.")
@@ -55,7 +71,7 @@ def _run(mode: str, arguments: Sequence[str]) -> int:
     places = [] if word is None else _places(mode, word)
     for flag in places:
         refuse_twice(word, flag, others)
-    return task.main([f"podtune {mode}", f"--mode={mode}", *places, *others])
+    return [f"podtune {mode}", f"--mode={mode}", *places, *others]
 
 
 def _places(mode: str, word: str) -> list[str]:
@@ -104,6 +120,25 @@ def has_flag(arguments: Sequence[str], name: str) -> bool:
         for argument in arguments
         if argument.startswith("-")
     )
+
+
+def without_flag(arguments: Sequence[str], name: str) -> tuple[str | None, list[str]]:
+    """The value of a flag, None where it is not given, and all other arguments.
+
+    Args:
+        arguments: of the command.
+        name: of the flag, --NAME=VALUE or --NAME VALUE.
+    """
+    value = None
+    others = []
+    left = iter(arguments)
+    for argument in left:
+        key, is_joined, joined = argument.lstrip("-").partition("=")
+        if argument.startswith("-") and key == name:
+            value = joined if is_joined else next(left, "")
+        else:
+            others.append(argument)
+    return value, others
 
 
 def refuse_twice(word: str | None, flag: str, others: Sequence[str]) -> None:

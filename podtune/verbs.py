@@ -65,6 +65,7 @@ VERBS: Mapping[str, Verb] = {
         (
             CONFIG,
             ("--job_dir=DIR", "gets all that the run writes; default: runs/ and the config's name"),
+            ("--seeds=0..4", "train with each of these seeds, and say how much of a score is luck"),
             OVERRIDE,
         ),
         (

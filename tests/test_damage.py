@@ -85,6 +85,7 @@ TOLD = (
     "ledger.json",
     "plan.json",
     "results.json",
+    "predictions.jsonl",
 )  # in a line; the model does not need them
 NEEDED = ("vocabulary.json", "calibration.json", "config.yaml")
 

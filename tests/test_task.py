@@ -104,6 +104,7 @@ def test_a_run_leaves_its_contract_in_the_job_dir(trained):
         "vocabulary.json",
         "metrics.jsonl",
         "results.json",
+        "predictions.jsonl",
         "checkpoints",
         "logs",
         "model",

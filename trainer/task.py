@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
         if command.mode == "predict":  # whose answers may go to standard output
             _require_output(command, closed)
             log = log and sys.stderr
-        run = _resolve(command)
+        run = resolve_run(command)
         with exhausted_memory_is_told():
             perform(run, log)
     except UserError as error:
@@ -104,8 +104,11 @@ def _say_error(text: str, log: Log | None) -> None:
     standard_streams.say(f"error: {message}")
 
 
-def _resolve(command: flags.CommandLine) -> Run:
-    """The run that the command line, the config and the environment ask for."""
+def resolve_run(command: flags.CommandLine) -> Run:
+    """The run that the command line, the config and the environment ask for.
+
+    Raises ConfigError where they are wrong.
+    """
     folders = on_vertex.folders()
     job_dir = command.job_dir or folders.job_dir
     config = command.config

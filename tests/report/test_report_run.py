@@ -38,7 +38,7 @@ def test_a_run_ends_with_its_report(job):
     facts = json.loads((job / "report.json").read_text("utf-8"))
     results = json.loads((job / "results.json").read_text("utf-8"))
     assert facts["verdict"]["metrics"]["validation"] == results["validation"]
-    assert facts["setup"]["origins"]["train.steps"].endswith("config.yaml:13")
+    assert facts["setup"]["origins"]["train.steps"].startswith(str(job.parent / "config.yaml:"))
     assert "Not met: accuracy" in page and "timeline" in results
 
 
@@ -70,11 +70,12 @@ def test_a_report_that_cannot_be_made_costs_nothing_else(job, tmp_path, monkeypa
         (None, "missing. A report is made of it"),
         ("", "it is empty, as the run has neither validation nor test"),
         ('{"split": "test", "id": 0}\n{"split"', "predictions.jsonl:2: it is no answer"),
-        ('["split"]\n', "predictions.jsonl:1: it is no answer"),
+        ('{"split": "test", "id": 0}\n["split"]\n', "predictions.jsonl:2: it is no answer"),
+        ('{"split": "test"\n', "predictions.jsonl:1: it is no answer"),
     ],
 )
 def test_answers_that_are_none_are_told(job, tmp_path, capsys, content, said):
-    copied = copy(job, tmp_path, "checkpoints")
+    copied = copy(job, tmp_path, "checkpoints", ".checksums.json")
     file = copied / "predictions.jsonl"
     file.unlink()
     if content is not None:
@@ -82,3 +83,13 @@ def test_answers_that_are_none_are_told(job, tmp_path, capsys, content, said):
     assert toy.run_main(None, copied, "--mode=report") == 2
     error = capsys.readouterr().err
     assert said in error and "podtune evaluate" in error
+
+
+def test_an_answer_that_was_changed_is_told(job, tmp_path, capsys):
+    copied = copy(job, tmp_path, "checkpoints")
+    file = copied / "predictions.jsonl"
+    file.write_text(file.read_text("utf-8").replace('"gold": "neg"', '"gold": "pos"', 1))
+    assert toy.run_main(None, copied, "--mode=report") == 2
+    error = capsys.readouterr().err
+    assert "predictions.jsonl" in error and "not what was written" in error
+    assert f"podtune evaluate {copied}" in error

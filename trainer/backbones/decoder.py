@@ -25,8 +25,8 @@ from trainer.backbones.layers import (
     at_places,
     given_inputs,
     known_shape,
-    look_up,
     look_up_positions,
+    look_up_words,
     make_masks,
 )
 
@@ -41,7 +41,7 @@ class _Embeddings(Piece):
 
     def apply(self, inputs: Inputs, rows: Rows) -> tf.Tensor:
         """(T, H), where T = B*S."""
-        x = look_up(self.word, inputs["token_ids"])  # (B, S, H)
+        x = look_up_words(self.word, inputs)  # (B, S, H)
         x += look_up_positions(self.position, inputs, self.config)
         x = tf.reshape(x, [-1, self.config.hidden_size])
         x = tf.cast(x, self.compute_dtype)

@@ -28,6 +28,7 @@ from trainer.backbones.layers import (
     known_shape,
     look_up,
     look_up_positions,
+    look_up_words,
     make_masks,
 )
 
@@ -50,7 +51,7 @@ class _Embeddings(Piece):
     def apply(self, inputs: Inputs, rows: Rows) -> tf.Tensor:
         """(T, H), where T = B*S."""
         config = self.config
-        x = look_up(self.word, inputs["token_ids"])  # (B, S, E)
+        x = look_up_words(self.word, inputs)  # (B, S, E)
         x += look_up_positions(self.position, inputs, config)
         if self.segment is not None:
             x += _look_up_segments(self.segment, inputs)

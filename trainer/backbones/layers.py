@@ -276,6 +276,18 @@ def look_up(table: keras.Variable, ids: tf.Tensor) -> tf.Tensor:
     return tf.gather(tf.convert_to_tensor(table.value), ids)
 
 
+def look_up_words(word: keras.Variable, inputs: Inputs) -> tf.Tensor:
+    """The word embeddings of rows, (B, S, E): those that are given, else those of the tokens.
+
+    Args:
+        word: all of them, (V, E).
+        inputs: of the backbone; `word_vectors`, or token_ids.
+    """
+    if "word_vectors" in inputs:
+        return tf.cast(inputs["word_vectors"], word.dtype)
+    return look_up(word, inputs["token_ids"])
+
+
 def look_up_positions(
     position: keras.Variable, inputs: Inputs, config: BackboneConfig
 ) -> tf.Tensor:

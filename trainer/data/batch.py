@@ -7,7 +7,14 @@ from collections.abc import Mapping
 
 from trainer.lazy import tf
 
-ROWS = ("token_ids", "segment_ids", "position_ids", "sequence_ids", "padding_mask")
+ROWS = (
+    "token_ids",
+    "segment_ids",
+    "position_ids",
+    "sequence_ids",
+    "padding_mask",
+    "word_vectors",
+)
 EXAMPLES = {
     "example_row": "row",
     "example_start": "start",
@@ -34,6 +41,8 @@ class Rows:
             has one example, and `padding_mask` says where it ends.
         padding_mask: (R, L), 1 or true at tokens, 0 at padding; None where there is no padding, or
             where `sequence_ids` says it.
+        word_vectors: (R, L, E) float32, in place of the embeddings of token_ids, where what they
+            add to an answer is asked; else None.
     """
 
     token_ids: tf.Tensor
@@ -41,6 +50,7 @@ class Rows:
     position_ids: tf.Tensor | None = None
     sequence_ids: tf.Tensor | None = None
     padding_mask: tf.Tensor | None = None
+    word_vectors: tf.Tensor | None = None
 
     def as_inputs(self) -> dict[str, tf.Tensor]:
         """The tensors that there are, by name."""

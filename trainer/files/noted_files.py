@@ -7,8 +7,10 @@ next write, or `settle`, forgets the old one.
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import IO
 
 from trainer.files import mirror
 from trainer.files.checksums import (
@@ -21,7 +23,7 @@ from trainer.files.checksums import (
     write_sealed,
 )
 from trainer.files.json_file import JsonObject
-from trainer.files.writing import write_text
+from trainer.files.writing import atomic_write, write_text
 
 REGISTRY = ".checksums.json"
 
@@ -79,6 +81,21 @@ class NotedFiles:
         for name, text in contents.items():
             if name in changed or self._current(name) != _fingerprint_of(text):
                 write_text(self._folder / name, text)
+
+    @contextlib.contextmanager
+    def writing(self, name: str) -> Iterator[IO[str]]:
+        """Yields a file that takes the place of one when the block ends well: a large one, of which
+        `write` would need the whole text.
+
+        Raises JobDirError where the operating system refuses.
+        """
+        with atomic_write(self._folder / name) as file:
+            yield file
+            file.flush()
+            noted = self._settled(self._noted())
+            known = noted.get(name, [self._current(name)])
+            noted[name] = list(dict.fromkeys([*known, fingerprint(pathlib.Path(file.name))]))
+            self._save(noted)
 
     def write_beside(self, name: str, text: str) -> None:
         """Writes a file into a folder that need not be a job's: noted only where others are."""

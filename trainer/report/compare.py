@@ -50,10 +50,10 @@ def compare(runs: Sequence[Evidence], say: Say) -> list[Section]:
     Raises:
         ConfigError: they are not of one task, or not on the same examples.
     """
-    split = _shared_split(runs)
+    split = shared_split(runs)
     lines = [run.splits[split] for run in runs]
-    _require_same_examples(runs, lines, split)
-    task = _shared_task(runs)
+    require_same_examples(runs, lines, split)
+    task = shared_task(runs)
     measures = [task.measures(of_run)[0] for of_run in lines]
     best = best_of(measures)
     goodness = [task.goodness(of_run) for of_run in lines]
@@ -106,7 +106,11 @@ def paired(
     )
 
 
-def _shared_split(runs: Sequence[Evidence]) -> str:
+def shared_split(runs: Sequence[Evidence]) -> str:
+    """The split that all runs were evaluated on: test, where there is one.
+
+    Raises ConfigError where there is none.
+    """
     shared = set.intersection(*(set(run.splits) for run in runs))
     for split in ("test", "validation"):
         if split in shared:
@@ -118,9 +122,18 @@ def _shared_split(runs: Sequence[Evidence]) -> str:
     )
 
 
-def _require_same_examples(
+def require_same_examples(
     runs: Sequence[Evidence], lines: Sequence[Sequence[Line]], split: str
 ) -> None:
+    """Refuses runs on other examples.
+
+    Args:
+        runs: two or more.
+        lines: of each.
+        split: that they are of.
+    Raises:
+        ConfigError: names the first example that differs.
+    """
     for run, of_run in zip(runs[1:], lines[1:], strict=True):
         where = f"podtune compare: {split} of {run.name} and of {runs[0].name}"
         if len(of_run) != len(lines[0]):
@@ -137,7 +150,8 @@ def _require_same_examples(
                 )
 
 
-def _shared_task(runs: Sequence[Evidence]) -> Task:
+def shared_task(runs: Sequence[Evidence]) -> Task:
+    """What the answers of all runs are. Raises ConfigError where they are not of one kind."""
     tasks = [task_of(run) for run in runs]
     first = tasks[0]
     if first is None or any(type(task) is not type(first) for task in tasks):

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from trainer.errors import ConfigError, JobDirError
 from trainer.files import mirror
+from trainer.files.checksums import DamagedError
 from trainer.files.json_file import JsonObject
 from trainer.run import job_config
 from trainer.run.job import LEDGER_FILE, PLAN_FILE, RESULTS_FILE, Job
@@ -124,6 +125,12 @@ def _read_predictions(job: Job) -> dict[str, list[Line]]:
             f"{shown}: missing. A report is made of it. Evaluate the run, which writes it:"
             f" podtune evaluate {mirror.shown(job.folder)}"
         )
+    try:
+        job.files.verify(PREDICTIONS)
+    except DamagedError as error:
+        raise JobDirError(
+            f"{error} Evaluate the run anew: podtune evaluate {mirror.shown(job.folder)}"
+        ) from None
     splits: dict[str, list[Line]] = {}
     with file.open(encoding="utf-8") as opened:
         for number, text in enumerate(opened, 1):

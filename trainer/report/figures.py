@@ -36,6 +36,7 @@ def drawing(columns: int = 1, *, height: float = 3.2) -> Iterator[tuple[list[Fig
 
     style: dict[Any, Any] = {
         "svg.fonttype": "none",  # text stays text, in the page's font
+        "svg.hashsalt": "podtune",  # the same figure has the same names
         "font.family": "sans-serif",
         "font.size": 10,
         "text.color": INK,

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 
 from trainer.data.reader import RowKind
 from trainer.data.store import TokenStore
-from trainer.files.writing import atomic_write
 from trainer.heads._stored_results import blocks_of_texts
 from trainer.heads.contract import Record
 from trainer.run.job_files import PREDICTIONS
@@ -39,7 +38,7 @@ def write_predictions(
     if not job.writes or not kept.parts.config.report.predictions:
         return
     scorer = kept.evaluator.scorer
-    with atomic_write(job.folder / name) as file:
+    with job.files.writing(name) as file:
         for split, of_split in scores.splits.items():
             store = splits[split]
             records = scorer.records(of_split.results, store)

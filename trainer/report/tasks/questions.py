@@ -143,7 +143,12 @@ def _table(caption: str, groups: Mapping[str, Sequence[Line]], say: Say) -> Tabl
         (name, scores["f1"], scores["exact_match"], int(scores["questions"]))
         for name, scores in _facts(groups).items()
     ]
-    columns = [say("group", "分组"), "F1", say("exact match", "完全匹配"), say("questions", "问题数")]
+    columns = [
+        say("group", "分组"),
+        "F1",
+        say("exact match", "完全匹配"),
+        say("questions", "问题数"),
+    ]
     return Table(caption, columns, rows)
 
 
