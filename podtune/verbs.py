@@ -132,6 +132,24 @@ VERBS: Mapping[str, Verb] = {
         ),
         "podtune.compare:run",
     ),
+    "explain": Verb(
+        "show why a classifier answers a text as it does",
+        "JOB_DIR --text=TEXT",
+        (
+            JOB_DIR,
+            ("--text=TEXT", "what is explained"),
+            ("--text_pair=TEXT", "the second text, where the run takes pairs"),
+            ("--output=FILE", "the page; default: explanation.html, with .json beside it"),
+            ("--language=en", "of the page: en or zh"),
+        ),
+        (
+            "podtune explain runs/reviews --text='A lovely film.'",
+            "podtune explain runs/mrpc --text='He left.' --text_pair='He went away.'",
+            "podtune explain runs/reviews --text='房间很干净' --language=zh",
+            "podtune explain gs://bucket/runs/reviews --text='Dull.' --output=dull.html",
+        ),
+        "podtune.explain:run",
+    ),
     "predict": Verb(
         "answer texts: at a prompt, or a file of them",
         "JOB_DIR [--input=FILE] [--output=FILE]",

@@ -22,6 +22,26 @@ def evidence(lines: Lines, head: Mapping[str, Any], **results: Any) -> Evidence:
         plan={"splits": {"train": {"examples": 9}}, "label_counts": {"train": {"a": 6, "b": 3}}},
         ledger={"train": {"duplicates": {"count": 2, "first": "train.csv:7"}}},
         baselines={"majority": {"test": {"loss": 1.0, "accuracy": 0.6}, "seconds": 0.1}},
+        explanations=[
+            {
+                "split": "test",
+                "id": 0,
+                "origin": "test.csv:2",
+                "gold": "a",
+                "answer": "a",
+                "texts": ["a film, 好看", "‖ <b>"],
+                "score": 2.0,
+                "baseline": 0.5,
+                "gap": 0.001,
+                "shares": [
+                    {"text": 0, "start": 0, "end": 1, "value": -0.3},
+                    {"text": 0, "start": 2, "end": 6, "value": 1.5},
+                    {"text": 1, "start": 2, "end": 5, "value": 0.3},
+                ],
+                "kept": [2.0, 0.6, 0.5],
+                "kept_random": [2.0, 1.2, 0.5],
+            }
+        ],
         curve=[
             {"step": 10, "split": "train", "loss": 0.9},
             {"step": 20, "split": "train", "loss": 0.7},

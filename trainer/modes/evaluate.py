@@ -57,4 +57,4 @@ def evaluate(resolved: Resolved, job: Job, display: Display) -> None:
         job.files.settle()
         print_result(results.summary())
         if is_own_data:
-            report_at_end(job, parts, kept.evaluator.scorer, prepared, display)
+            report_at_end(kept, prepared)

@@ -60,7 +60,8 @@ def train(
             if not run.state.step:  # else a checkpoint has replaced what the weights started from
                 announce_origin(parts, origin)
             run.train()
-            trackers.results = results = conclude(run, parts, prepared)
+            concluded = conclude(run, parts, prepared)
+            trackers.results = concluded.results
     if job.writes:
-        print_result(results.summary())
-        report_at_end(job, parts, run.evaluator.scorer, prepared, display)
+        print_result(concluded.results.summary())
+        report_at_end(concluded.kept, prepared)

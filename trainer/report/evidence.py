@@ -14,7 +14,7 @@ from trainer.files.checksums import DamagedError
 from trainer.files.json_file import JsonObject
 from trainer.run import job_config
 from trainer.run.job import LEDGER_FILE, PLAN_FILE, RESULTS_FILE, Job
-from trainer.run.job_files import BASELINES, PREDICTIONS
+from trainer.run.job_files import BASELINES, EXPLANATIONS, PREDICTIONS
 
 SETTING = re.compile(r"  (\w+): .*  # (.+)")  # of config.yaml, as a run writes it
 Line = JsonObject  # of predictions.jsonl
@@ -30,6 +30,7 @@ class Evidence:
         origins: of the settings that are no defaults, by their dotted names.
         results, plan, ledger: see those files.
         baselines: what simple methods reach, by name and split; empty where none was tried.
+        explanations: of some answers; empty where none was made.
         curve: the lines of metrics.jsonl.
         splits: split -> the lines of predictions.jsonl, in their order.
     """
@@ -41,6 +42,7 @@ class Evidence:
     plan: JsonObject
     ledger: JsonObject
     baselines: JsonObject
+    explanations: Sequence[JsonObject]
     curve: Sequence[JsonObject]
     splits: Mapping[str, Sequence[Line]]
 
@@ -79,6 +81,7 @@ def read_evidence(job: Job) -> Evidence:
         plan=job.told(PLAN_FILE),
         ledger=job.told(LEDGER_FILE),
         baselines=_baselines(job),
+        explanations=job.told(EXPLANATIONS).get("examples", []),
         curve=list(_curve(job.metrics_file)),
         splits=_read_predictions(job),
     )

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from trainer.console.display import Display
 from trainer.data.prepare import Prepared
 from trainer.errors import UnmetError, shown_value
 from trainer.files import mirror
 from trainer.files.writing import write_text
-from trainer.heads.contract import Scorer
 from trainer.report.baselines import score_baselines
 from trainer.report.evidence import Evidence, read_evidence
 from trainer.report.files import require_ours, write_facts, write_page
@@ -19,15 +17,26 @@ from trainer.report.parts.failures import failures
 from trainer.report.parts.learning import learning
 from trainer.report.parts.setup import setup
 from trainer.report.parts.verdict import Requirement, requirements, verdict
+from trainer.report.parts.why import why
 from trainer.report.say import speaker
 from trainer.report.suspects import Suspect, as_lines, find_suspects
 from trainer.report.tasks import task_of
 from trainer.run.job import Job
-from trainer.run.job_files import BASELINES, PREDICTIONS, REPORT_JSON, REPORT_PAGE, SUSPECTS
+from trainer.run.job_files import (
+    BASELINES,
+    EXPLANATIONS,
+    PREDICTIONS,
+    REPORT_JSON,
+    REPORT_PAGE,
+    SUSPECTS,
+)
 from trainer.settings.schema import ReportSettings
 
 if TYPE_CHECKING:  # which imports TensorFlow
-    from trainer.run.assembly import Parts
+    from trainer.run.kept_model import KeptModel
+
+
+EXPLAINED = ("classification",)  # heads
 
 
 class Report(NamedTuple):
@@ -69,37 +78,32 @@ def make_report(evidence: Evidence, settings: ReportSettings) -> Report:
         sections += [compared] if compared else []
         sections += task.sections(evidence, say)
         sections.append(failures(evidence, task, suspects, say))
+        reasons = why(evidence.explanations, say)
+        sections += [reasons] if reasons else []
     head = evidence.config["head"]["name"]
     title = f"{evidence.name}: {head}"
     return Report(title, sections, [each for each in asked if not each.is_met], suspects)
 
 
-def report_at_end(
-    job: Job, parts: Parts, scorer: Scorer, prepared: Prepared, display: Display
-) -> None:
+def report_at_end(kept: KeptModel, prepared: Prepared) -> None:
     """Writes the report of a run that has just been evaluated, unless the config says no.
 
     A run that is complete does not fail for a report that cannot be made.
 
     Args:
-        job: of the run.
-        parts: of the run.
-        scorer: of its model.
+        kept: the model of the run.
         prepared: the data.
-        display: says where it is.
     Raises:
         UnmetError: the run is not as good as the config asks.
     """
-    settings = parts.config.report
+    job, display = kept.job, kept.parts.display
+    settings = kept.parts.config.report
     predictions = job.folder / PREDICTIONS
     is_asked = job.writes and settings.write and settings.predictions
     if not is_asked or not predictions.exists() or not predictions.stat().st_size:
         return
     try:
-        if settings.baselines and not parts.stream and not job.told(BASELINES):
-            head = parts.config.head
-            found = score_baselines(head, scorer, prepared.splits, prepared.vocabulary)
-            write_facts(job.folder / BASELINES, found)
+        _keep_what_takes_the_model(kept, prepared)
         made = write_report(job, settings)
     except Exception as error:
         display.warn(
@@ -109,6 +113,23 @@ def report_at_end(
         return
     display.line(f"report: {mirror.shown(job.folder / REPORT_PAGE)}")
     require_met(made, settings)
+
+
+def _keep_what_takes_the_model(kept: KeptModel, prepared: Prepared) -> None:
+    """Writes what the report says of more than the answers, so that it can be made again."""
+    job, parts = kept.job, kept.parts
+    settings = parts.config.report
+    if settings.baselines and not parts.stream and not job.told(BASELINES):
+        scorer = kept.evaluator.scorer
+        head = parts.config.head
+        found = score_baselines(head, scorer, prepared.splits, prepared.vocabulary)
+        write_facts(job.folder / BASELINES, found)
+    if settings.explained and parts.config.head.name in EXPLAINED:
+        from trainer.report.explain.kept import explanations
+
+        lines = read_evidence(job).lines
+        examples = explanations(kept, lines, settings.explained)
+        write_facts(job.folder / EXPLANATIONS, {"examples": examples})
 
 
 def require_met(report: Report, settings: ReportSettings) -> None:

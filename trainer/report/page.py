@@ -15,6 +15,7 @@ from trainer.files.json_file import JsonObject
 from trainer.run.job_files import GENERATOR
 
 HERE = pathlib.Path(__file__).parent
+FAINTEST = 0.05  # of what speaks for an answer, that is shown
 Cell: TypeAlias = str | int | float | None
 Language: TypeAlias = Literal["en", "zh"]
 
@@ -174,6 +175,38 @@ class Text:
             f"<p>{_marked(self.text, self.marks)}</p>"
             f'<p class="origin">{escaped(self.origin)}</p></article>'
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class Heat:
+    """A text whose parts speak for something, or against it.
+
+    Attributes:
+        title, note: what it is about.
+        origin: file:line.
+        parts: of the text, in their order, each from -1, against, to 1, for.
+    """
+
+    title: str
+    origin: str
+    note: str
+    parts: Sequence[tuple[str, float]]
+
+    def html(self) -> str:
+        """See `Block`."""
+        parts = "".join(_heated(text, value) for text, value in self.parts)
+        return (
+            f'<article class="example"><h3>{escaped(self.title)}</h3><p>{parts}</p>'
+            f'<p class="origin">{escaped(self.note)}</p>'
+            f'<p class="origin">{escaped(self.origin)}</p></article>'
+        )
+
+
+def _heated(text: str, value: float) -> str:
+    if abs(value) < FAINTEST:
+        return escaped(text)
+    kind = "for" if value > 0 else "against"
+    return f'<mark class="{kind}" style="--share:{abs(value):.2f}">{escaped(text)}</mark>'
 
 
 def _marked(text: str, marks: Sequence[Mark]) -> str:

@@ -36,6 +36,7 @@ FREE_SETTINGS = (
     "report.write",
     "report.language",
     "report.baselines",
+    "report.explained",
     "report.require",
     "report.fail",
 )

@@ -23,6 +23,7 @@ REPORT_PAGE = "report.html"
 REPORT_JSON = "report.json"
 SUSPECTS = "suspects.jsonl"
 BASELINES = "baselines.json"
+EXPLANATIONS = "explanations.json"
 # What runs write there, and would overwrite.
 FILES = (
     "config.yaml",
@@ -35,6 +36,7 @@ FILES = (
     REPORT_JSON,
     SUSPECTS,
     BASELINES,
+    EXPLANATIONS,
     "results.json",
     "results_other_data.json",
     "vocabulary.json",
@@ -46,7 +48,15 @@ FILES = (
 CHECKPOINT = "step_[0-9]*"
 NAMES_SHOWN = 3
 # of the answers to each example: written at the end, and replaced by the next evaluation
-EVIDENCE = (PREDICTIONS, OTHER_PREDICTIONS, REPORT_PAGE, REPORT_JSON, SUSPECTS, BASELINES)
+EVIDENCE = (
+    PREDICTIONS,
+    OTHER_PREDICTIONS,
+    REPORT_PAGE,
+    REPORT_JSON,
+    SUSPECTS,
+    BASELINES,
+    EXPLANATIONS,
+)
 GENERATOR = '<meta name="generator" content="podtune">'  # of a page
 BEGINNINGS = {".jsonl": b'{"split": "', ".json": b'{\n  "format": '}
 LOOKED_AT_BYTES = 1 << 10

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from trainer.data.prepare import Prepared
 from trainer.run.assembly import Parts
 from trainer.run.hparams import write_hparam_results
@@ -14,7 +16,14 @@ from trainer.run.training import Training
 from trainer.serve.export import export_kept
 
 
-def conclude(run: Training, parts: Parts, prepared: Prepared) -> Results:
+class Conclusion(NamedTuple):
+    """What a run ends with."""
+
+    results: Results
+    kept: KeptModel
+
+
+def conclude(run: Training, parts: Parts, prepared: Prepared) -> Conclusion:
     """Evaluates and exports what training made.
 
     results.json is written twice, first without the model: an export that fails loses no metric.
@@ -62,4 +71,4 @@ def conclude(run: Training, parts: Parts, prepared: Prepared) -> Results:
     if job.writes:
         job.files.settle()
     require_whole(job, removal, model)
-    return results
+    return Conclusion(results, kept)

@@ -369,6 +369,11 @@ class ReportSettings(Section):
         True, description="write report.html and report.json of them at the end of the run"
     )
     language: Literal["en", "zh"] = Field("en", description="of the report")
+    explained: int = Field(
+        8,
+        ge=0,
+        description="how many answers of a classifier are explained; each takes about a second",
+    )
     baselines: bool = Field(
         True, description="try simple methods on the same data, such as TF-IDF; it takes seconds"
     )

@@ -68,6 +68,20 @@ class Explanation(NamedTuple):
         return {**self._asdict(), "shares": [share._asdict() for share in self.shares]}
 
 
+class Attention(NamedTuple):
+    """What the tokens of a row look at.
+
+    Attributes:
+        tokens: (S,) as they are shown.
+        layers: of each layer (S, S) float64, the mean over its heads: row i looks at column j.
+        rollout: (S,) how much of each token reaches the one that is decided by.
+    """
+
+    tokens: tuple[str, ...]
+    layers: tuple[np.ndarray, ...]
+    rollout: np.ndarray
+
+
 def explain(kept: KeptModel, examples: Sequence[tuple[str, ...]]) -> Iterator[Explanation]:
     """Why each example gets its answer, one after the other.
 
@@ -77,6 +91,13 @@ def explain(kept: KeptModel, examples: Sequence[tuple[str, ...]]) -> Iterator[Ex
     Raises:
         ConfigError: the head is another.
     """
+    explainer = explainer_of(kept)
+    for texts in examples:
+        yield explainer.explain(texts)
+
+
+def explainer_of(kept: KeptModel) -> Explainer:
+    """What explains a model. Raises ConfigError where its head is not classification."""
     graph, reader = kept.model.graph, kept.parts.head.reader
     if (
         not isinstance(graph, ClassGraph)
@@ -87,13 +108,17 @@ def explain(kept: KeptModel, examples: Sequence[tuple[str, ...]]) -> Iterator[Ex
             f"podtune explain: head {kept.parts.config.head.name} cannot be explained yet:"
             " classification can."
         )
-    explainer = _Explainer(kept, graph, reader.encoding)
-    for texts in examples:
-        yield explainer.explain(texts)
+    return Explainer(kept, graph, reader.encoding)
 
 
-class _Explainer:
-    """Of one model."""
+class Explainer:
+    """Explains what one model answers.
+
+    Args:
+        kept: the model.
+        graph: of its head.
+        encoding: of its texts.
+    """
 
     def __init__(self, kept: KeptModel, graph: ClassGraph, encoding: TextEncoding) -> None:
         self._model = kept.model
@@ -109,12 +134,34 @@ class _Explainer:
             return np.zeros(table.shape[1], np.float32)
         return np.asarray(tf.cast(table[tokenizer.mask_id], tf.float32))
 
+    def attention(self, texts: tuple[str, ...]) -> Attention:
+        """What the tokens of an example look at, layer by layer.
+
+        Source: Abnar and Zuidema 2020 for the rollout: half of each token is itself.
+        """
+        batch = self._batch(_raw(texts))
+        outputs = self._model.backbone(batch.rows.as_inputs(), output_attentions=True)
+        layers = [
+            np.asarray(tf.cast(each[0], tf.float32), np.float64).mean(axis=0)
+            for each in outputs["attentions"]
+        ]
+        reaches = np.eye(len(layers[0]))
+        for layer in layers:
+            reaches = (layer + np.eye(len(layer))) / 2 @ reaches
+        words = self._encoding.tokenizer.words
+        tokens = tuple(words[token] for token in batch.rows.token_ids[0].numpy().tolist())
+        place = int(self._graph.places(batch)[0])
+        return Attention(tokens, tuple(layers), reaches[place])
+
+    def _batch(self, raw: Sequence[tf.Tensor]) -> Batch:
+        columns, _ = self._encoding.encode(*raw)
+        return Batch.one_a_row({name: column.to_tensor() for name, column in columns.items()})
+
     def explain(self, texts: tuple[str, ...]) -> Explanation:
         """Why an example gets its answer."""
-        raw = [tf.constant([text.encode("utf-8", "replace")]) for text in texts]
-        columns, _ = self._encoding.encode(*raw)
+        raw = _raw(texts)
         places = self._places(raw)
-        batch = Batch.one_a_row({name: column.to_tensor() for name, column in columns.items()})
+        batch = self._batch(raw)
         is_word = places[:, 0] >= 0
         logits = self._model.logits(batch)
         target = int(tf.argmax(logits[0]))
@@ -180,6 +227,11 @@ class _Explainer:
             curves.append(logits[:, target].numpy().astype(np.float64))
         random = np.mean(curves[1:], axis=0)
         return _rounded(curves[0]), _rounded(random)
+
+
+def _raw(texts: Sequence[str]) -> list[tf.Tensor]:
+    """As the encoding takes them, (1,) string each."""
+    return [tf.constant([text.encode("utf-8", "replace")]) for text in texts]
 
 
 def _rounded(values: np.ndarray) -> tuple[float, ...]:
