@@ -42,6 +42,23 @@ def evidence(lines: Lines, head: Mapping[str, Any], **results: Any) -> Evidence:
                 "kept_random": [2.0, 1.2, 0.5],
             }
         ],
+        robustness={
+            "typos": {
+                "texts": 50,
+                "flipped": 5,
+                "accuracy_before": 0.8,
+                "accuracy_after": 0.7,
+                "examples": [
+                    {
+                        "origin": "test.csv:3",
+                        "before": "a film",
+                        "after": "a flim <b>",
+                        "answer_before": "a",
+                        "answer_after": "b",
+                    }
+                ],
+            }
+        },
         curve=[
             {"step": 10, "split": "train", "loss": 0.9},
             {"step": 20, "split": "train", "loss": 0.7},

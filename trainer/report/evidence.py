@@ -14,7 +14,7 @@ from trainer.files.checksums import DamagedError
 from trainer.files.json_file import JsonObject
 from trainer.run import job_config
 from trainer.run.job import LEDGER_FILE, PLAN_FILE, RESULTS_FILE, Job
-from trainer.run.job_files import BASELINES, EXPLANATIONS, PREDICTIONS
+from trainer.run.job_files import BASELINES, EXPLANATIONS, PREDICTIONS, ROBUSTNESS
 
 SETTING = re.compile(r"  (\w+): .*  # (.+)")  # of config.yaml, as a run writes it
 Line = JsonObject  # of predictions.jsonl
@@ -31,6 +31,7 @@ class Evidence:
         results, plan, ledger: see those files.
         baselines: what simple methods reach, by name and split; empty where none was tried.
         explanations: of some answers; empty where none was made.
+        robustness: by perturbation; empty where none was tried.
         curve: the lines of metrics.jsonl.
         splits: split -> the lines of predictions.jsonl, in their order.
     """
@@ -43,6 +44,7 @@ class Evidence:
     ledger: JsonObject
     baselines: JsonObject
     explanations: Sequence[JsonObject]
+    robustness: JsonObject
     curve: Sequence[JsonObject]
     splits: Mapping[str, Sequence[Line]]
 
@@ -80,8 +82,9 @@ def read_evidence(job: Job) -> Evidence:
         results=job.told(RESULTS_FILE),
         plan=job.told(PLAN_FILE),
         ledger=job.told(LEDGER_FILE),
-        baselines=_baselines(job),
+        baselines=_by_name(job, BASELINES),
         explanations=job.told(EXPLANATIONS).get("examples", []),
+        robustness=_by_name(job, ROBUSTNESS),
         curve=list(_curve(job.metrics_file)),
         splits=_read_predictions(job),
     )
@@ -101,10 +104,9 @@ def _origins(config_yaml: str) -> dict[str, str]:
     return origins
 
 
-def _baselines(job: Job) -> JsonObject:
-    """By name; what stands beside them is no baseline."""
-    told = job.told(BASELINES)
-    return {name: scores for name, scores in told.items() if isinstance(scores, dict)}
+def _by_name(job: Job, file: str) -> JsonObject:
+    """The facts of a file by name, without its format."""
+    return {name: facts for name, facts in job.told(file).items() if isinstance(facts, dict)}
 
 
 def _curve(file: pathlib.Path) -> Iterator[JsonObject]:

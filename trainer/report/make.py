@@ -15,6 +15,7 @@ from trainer.report.page import Section
 from trainer.report.parts.baselines import baselines
 from trainer.report.parts.failures import failures
 from trainer.report.parts.learning import learning
+from trainer.report.parts.robustness import robustness
 from trainer.report.parts.setup import setup
 from trainer.report.parts.verdict import Requirement, requirements, verdict
 from trainer.report.parts.why import why
@@ -28,6 +29,7 @@ from trainer.run.job_files import (
     PREDICTIONS,
     REPORT_JSON,
     REPORT_PAGE,
+    ROBUSTNESS,
     SUSPECTS,
 )
 from trainer.settings.schema import ReportSettings
@@ -78,8 +80,8 @@ def make_report(evidence: Evidence, settings: ReportSettings) -> Report:
         sections += [compared] if compared else []
         sections += task.sections(evidence, say)
         sections.append(failures(evidence, task, suspects, say))
-        reasons = why(evidence.explanations, say)
-        sections += [reasons] if reasons else []
+        reasons = [why(evidence.explanations, say), robustness(evidence.robustness, say)]
+        sections += filter(None, reasons)
     head = evidence.config["head"]["name"]
     title = f"{evidence.name}: {head}"
     return Report(title, sections, [each for each in asked if not each.is_met], suspects)
@@ -130,6 +132,11 @@ def _keep_what_takes_the_model(kept: KeptModel, prepared: Prepared) -> None:
         lines = read_evidence(job).lines
         examples = explanations(kept, lines, settings.explained)
         write_facts(job.folder / EXPLANATIONS, {"examples": examples})
+    if settings.perturbed and getattr(parts.config.head, "kind", "") == "single_label":
+        from trainer.report.robustness.flips import flips
+
+        found = flips(kept, read_evidence(job).lines, settings.perturbed)
+        write_facts(job.folder / ROBUSTNESS, found)
 
 
 def require_met(report: Report, settings: ReportSettings) -> None:

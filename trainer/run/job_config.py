@@ -37,6 +37,7 @@ FREE_SETTINGS = (
     "report.language",
     "report.baselines",
     "report.explained",
+    "report.perturbed",
     "report.require",
     "report.fail",
 )

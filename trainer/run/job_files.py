@@ -24,6 +24,7 @@ REPORT_JSON = "report.json"
 SUSPECTS = "suspects.jsonl"
 BASELINES = "baselines.json"
 EXPLANATIONS = "explanations.json"
+ROBUSTNESS = "robustness.json"
 # What runs write there, and would overwrite.
 FILES = (
     "config.yaml",
@@ -37,6 +38,7 @@ FILES = (
     SUSPECTS,
     BASELINES,
     EXPLANATIONS,
+    ROBUSTNESS,
     "results.json",
     "results_other_data.json",
     "vocabulary.json",
@@ -56,6 +58,7 @@ EVIDENCE = (
     SUSPECTS,
     BASELINES,
     EXPLANATIONS,
+    ROBUSTNESS,
 )
 GENERATOR = '<meta name="generator" content="podtune">'  # of a page
 BEGINNINGS = {".jsonl": b'{"split": "', ".json": b'{\n  "format": '}

@@ -374,6 +374,14 @@ class ReportSettings(Section):
         ge=0,
         description="how many answers of a classifier are explained; each takes about a second",
     )
+    perturbed: int = Field(
+        100,
+        ge=0,
+        description=(
+            "on how many texts a classifier with one label is asked whether typos, case,"
+            " punctuation and the like change its answer"
+        ),
+    )
     baselines: bool = Field(
         True, description="try simple methods on the same data, such as TF-IDF; it takes seconds"
     )
