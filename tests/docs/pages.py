@@ -45,6 +45,13 @@ class Command(NamedTuple):
         """Whether the page shows a mistake being answered."""
         return self.output.startswith("error:") or "\nerror:" in self.output
 
+    @property
+    def exit_code(self) -> int:
+        """With which it ends."""
+        if not self.fails:
+            return 0
+        return 3 if "report.require is not met" in self.output else 2
+
 
 def name(page: pathlib.Path) -> str:
     """Of a page, for people and as a test's id."""
