@@ -37,6 +37,9 @@ class Stopwatch:
         self.seconds[file_of(report.nodeid)] += report.duration
 
     def pytest_sessionfinish(self) -> None:
-        """Writes the files that take a second or more, longest first."""
-        lasting = {file: round(total) for file, total in self.seconds.most_common() if total >= 1}
-        MEASURED.write_text(json.dumps(lasting, indent=1) + "\n")
+        """Writes the files that take a second or more, longest first; others stay as they were."""
+        known = json.loads(MEASURED.read_text())
+        there = {file: total for file, total in known.items() if pathlib.Path(file).exists()}
+        lasting = collections.Counter({**there, **self.seconds})
+        shown = {file: round(total) for file, total in lasting.most_common() if total >= 1}
+        MEASURED.write_text(json.dumps(shown, indent=1) + "\n")

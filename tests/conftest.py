@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
-from tests import balance, light, toy
+from tests import balance, light, memory, toy
 from tests.launcher import Launcher
 
 # No test fails for the time that a busy machine takes.
@@ -41,6 +41,14 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Behind each file, memory is let go: Python by itself seldom looks for what TensorFlow's
+    graphs and functions hold of each other.
+    """
+    if nextitem is None or nextitem.path != item.path:
+        memory.collect_where_much_was_taken()
 
 
 def four_virtual_cpus() -> None:

@@ -62,6 +62,16 @@ def test_a_report_that_cannot_be_made_costs_nothing_else(job, tmp_path, monkeypa
     monkeypatch.setattr(make, "write_report", fail)
     assert toy.run_main(None, copied, "--mode=evaluate", "--report.fail=false") == 0
     assert "the report could not be made: 'no figure'" in capsys.readouterr().err
+    monkeypatch.undo()
+
+    def break_off(*arguments):
+        raise RuntimeError("no gradient")
+
+    monkeypatch.setitem(make.KEPT_PARTS, "the explanations", break_off)
+    (copied / "report.html").unlink()
+    assert toy.run_main(None, copied, "--mode=evaluate", "--report.fail=false") == 0
+    assert "the explanations could not be made: 'no gradient'" in capsys.readouterr().err
+    assert (copied / "report.html").exists()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 
 from tests import toy
 from tests.scored_again import require_same_scores
+from trainer.run.predictions_file import _line
 
 pytestmark = pytest.mark.heavy  # runs train
 FILE = "predictions.jsonl"
@@ -84,3 +85,11 @@ def test_a_persons_own_file_is_not_replaced(run, tmp_path, capsys):
     assert toy.run_main(None, tmp_path / "job", "--mode=evaluate") == 2
     assert f"holds {FILE}, which podtune did not write" in capsys.readouterr().err
     assert mine.read_text() == '{"text": "a film", "label": "pos"}\n'
+
+
+def test_what_utf8_and_json_have_not_is_still_json():
+    line = _line({"text": "a \ud800 film, 好看"})
+    assert line.encode() and json.loads(line) == {"text": "a \ud800 film, 好看"}
+    assert _line({"loss": float("nan"), "all": [1.0, float("inf")], "of": {"a": 0.5}}) == (
+        '{"loss": null, "all": [1.0, null], "of": {"a": 0.5}}\n'
+    )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from trainer.console.display import Display
 from trainer.data.prepare import Prepared
 from trainer.errors import UnmetError, shown_value
 from trainer.files import mirror
@@ -36,7 +39,6 @@ from trainer.settings.schema import ReportSettings
 
 if TYPE_CHECKING:  # which imports TensorFlow
     from trainer.run.kept_model import KeptModel
-
 
 EXPLAINED = ("classification",)  # heads
 
@@ -104,39 +106,63 @@ def report_at_end(kept: KeptModel, prepared: Prepared) -> None:
     is_asked = job.writes and settings.write and settings.predictions
     if not is_asked or not predictions.exists() or not predictions.stat().st_size:
         return
-    try:
-        _keep_what_takes_the_model(kept, prepared)
+    for part, keep in KEPT_PARTS.items():
+        with _told(part, display):
+            keep(kept, prepared)
+    made = None
+    with _told("the report", display):
         made = write_report(job, settings)
+    if made is not None:
+        display.line(f"report: {mirror.shown(job.folder / REPORT_PAGE)}")
+        require_met(made, settings)
+
+
+@contextlib.contextmanager
+def _told(what: str, display: Display) -> Iterator[None]:
+    """Says what could not be made, and why, in place of an error."""
+    try:
+        yield
     except Exception as error:
         display.warn(
-            f"the report could not be made: {shown_value(str(error))}. All else of the run is"
-            f" complete. To see why: podtune report {mirror.shown(job.folder)}"
+            f"{what} could not be made: {shown_value(str(error))}. All else of the run is complete."
         )
-        return
-    display.line(f"report: {mirror.shown(job.folder / REPORT_PAGE)}")
-    require_met(made, settings)
 
 
-def _keep_what_takes_the_model(kept: KeptModel, prepared: Prepared) -> None:
-    """Writes what the report says of more than the answers, so that it can be made again."""
-    job, parts = kept.job, kept.parts
-    settings = parts.config.report
-    if settings.baselines and not parts.stream and not job.told(BASELINES):
+def _keep_baselines(kept: KeptModel, prepared: Prepared) -> None:
+    """Writes baselines.json, where it is not there."""
+    parts, file = kept.parts, kept.job.folder / BASELINES
+    if parts.config.report.baselines and not parts.stream and not kept.job.told(BASELINES):
         scorer = kept.evaluator.scorer
-        head = parts.config.head
-        found = score_baselines(head, scorer, prepared.splits, prepared.vocabulary)
-        write_facts(job.folder / BASELINES, found)
-    if settings.explained and parts.config.head.name in EXPLAINED:
+        found = score_baselines(parts.config.head, scorer, prepared.splits, prepared.vocabulary)
+        write_facts(file, found)
+
+
+def _keep_explanations(kept: KeptModel, prepared: Prepared) -> None:
+    """Writes explanations.json."""
+    count = kept.parts.config.report.explained
+    if count and kept.parts.config.head.name in EXPLAINED:
         from trainer.report.explain.kept import explanations
 
-        lines = read_evidence(job).lines
-        examples = explanations(kept, lines, settings.explained)
-        write_facts(job.folder / EXPLANATIONS, {"examples": examples})
-    if settings.perturbed and getattr(parts.config.head, "kind", "") == "single_label":
+        examples = explanations(kept, read_evidence(kept.job).lines, count)
+        write_facts(kept.job.folder / EXPLANATIONS, {"examples": examples})
+
+
+def _keep_robustness(kept: KeptModel, prepared: Prepared) -> None:
+    """Writes robustness.json."""
+    count = kept.parts.config.report.perturbed
+    if count and getattr(kept.parts.config.head, "kind", "") == "single_label":
         from trainer.report.robustness.flips import flips
 
-        found = flips(kept, read_evidence(job).lines, settings.perturbed)
-        write_facts(job.folder / ROBUSTNESS, found)
+        found = flips(kept, read_evidence(kept.job).lines, count)
+        write_facts(kept.job.folder / ROBUSTNESS, found)
+
+
+# What takes the model, and is kept, so that the report can be made again without it.
+KEPT_PARTS: Mapping[str, Callable[[KeptModel, Prepared], None]] = {
+    "the baselines": _keep_baselines,
+    "the explanations": _keep_explanations,
+    "the trial of other spellings": _keep_robustness,
+}
 
 
 def require_met(report: Report, settings: ReportSettings) -> None:

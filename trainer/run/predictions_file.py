@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 
 from trainer.data.reader import RowKind
 from trainer.data.store import TokenStore
@@ -22,7 +23,7 @@ from trainer.run.kept_scores import Scores
 
 def write_predictions(
     kept: KeptModel,
-    splits: dict[str, TokenStore],
+    splits: Mapping[str, TokenStore],
     scores: Scores,
     name: str = PREDICTIONS,
 ) -> None:
@@ -45,8 +46,24 @@ def write_predictions(
             written = itertools.chain(of_split.texts, itertools.repeat(None))
             for place, record, text in zip(_places(kept, store), records, written, strict=False):
                 answer = {} if text is None else {"answer": text}
-                line = {"split": split, **place, **record, **answer}
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                file.write(_line({"split": split, **place, **record, **answer}))
+
+
+def _line(values: Record) -> str:
+    """As JSON has it: null for what is no number, and an escape where UTF-8 has no bytes."""
+    try:
+        text = json.dumps(values, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(values), ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace").decode() + "\n"
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    return list(map(_finite, value)) if isinstance(value, (list, tuple)) else value
 
 
 def _places(kept: KeptModel, store: TokenStore) -> Iterator[Record]:
