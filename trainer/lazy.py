@@ -50,8 +50,9 @@ def hidden(packages: Sequence[str]) -> Iterator[None]:
             del sys.modules[name]
 
 
-def import_quietly(module: str) -> None:
-    """Imports a module without what progress bars say in a notebook, of which it shows none."""
+@contextlib.contextmanager
+def quiet_imports() -> Iterator[None]:
+    """Within it, imports do not say what progress bars want in a notebook, of which it has none."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "IProgress not found")
-        importlib.import_module(module)
+        yield

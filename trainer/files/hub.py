@@ -6,7 +6,7 @@ import pathlib
 import re
 
 from trainer.errors import ConfigError
-from trainer.lazy import import_quietly
+from trainer.lazy import quiet_imports
 
 HUB_NAME = re.compile(r"(?P<name>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[^@\s]+))?")
 HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]  # weights and tokenizer; never pickles
@@ -25,15 +25,17 @@ def hub_folder(path: str, *, key: str) -> pathlib.Path:
     if match is None:
         raise ConfigError(f"{key}: expected hf://org/name or hf://org/name@revision, got {path!r}.")
     try:
-        import_quietly("huggingface_hub.utils.tqdm")
-        import huggingface_hub
+        with quiet_imports():
+            import huggingface_hub
+
+            download = huggingface_hub.snapshot_download
     except ImportError:
         raise ConfigError(
             f"{key}: {path!r} needs the Hugging Face client. To install it: pip install"
             " huggingface_hub"
         ) from None
     try:
-        folder = huggingface_hub.snapshot_download(
+        folder = download(
             match["name"],
             revision=match["revision"],
             allow_patterns=HUB_FILES,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trainer.lazy import import_quietly
+from trainer.lazy import quiet_imports
 from trainer.report.evidence import Line
 
 
@@ -47,9 +47,9 @@ def find_suspects(splits: Mapping[str, Sequence[Line]]) -> list[Suspect]:
 
 
 def _of_split(split: str, lines: Sequence[Line]) -> list[Suspect]:
-    import_quietly("cleanlab.filter")
-    from cleanlab.filter import find_label_issues
-    from cleanlab.rank import get_label_quality_scores
+    with quiet_imports():
+        from cleanlab.filter import find_label_issues
+        from cleanlab.rank import get_label_quality_scores
 
     known = list(lines[0]["probabilities"])
     judged = [line for line in lines if line["gold"] in known]

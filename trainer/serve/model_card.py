@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from trainer.files.hub import HUB_NAME
 from trainer.files.paths import shareable
 from trainer.heads._hub_task import HubTask, in_quotes
-from trainer.lazy import import_quietly
+from trainer.lazy import quiet_imports
 from trainer.serve import card_text
 from trainer.serve.markdown import block, code, plain, table
 from trainer.settings.schema import Config
@@ -173,8 +173,8 @@ def _saved_model_usage(facts: Facts, signatures: Sequence[Signature]) -> str:
 
 
 def _card(facts: Facts, export: Export) -> str:
-    import_quietly("huggingface_hub.utils.tqdm")
-    from huggingface_hub import ModelCard
+    with quiet_imports():
+        from huggingface_hub import ModelCard
 
     sections = {
         "Scores": card_text.scores(facts),
