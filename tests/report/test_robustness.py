@@ -5,7 +5,7 @@ import pytest
 
 import podtune
 from tests import toy
-from trainer.report.robustness.flips import flips, labels_of
+from trainer.report.robustness.flips import answerer, flips
 from trainer.report.robustness.perturbations import PERTURBATIONS, perturbed
 
 
@@ -61,7 +61,8 @@ def test_typos_swap_letters_within_words():
 def test_answers_that_change_are_counted_and_shown(trained):
     kept = podtune.load(trained)._kept
     lines = toy.read_jsonl(trained / "predictions.jsonl")
-    answers = labels_of(kept, [(line["inputs"]["text"],) for line in lines])
+    labels_of = answerer(kept)
+    answers = labels_of([(line["inputs"]["text"],) for line in lines])
     assert answers == [line["answer"] for line in lines]
     found = flips(kept, lines, 30)
     assert set(found) <= set(PERTURBATIONS) and "other_width" not in found
@@ -74,6 +75,6 @@ def test_answers_that_change_are_counted_and_shown(trained):
         for example in examples:
             assert example["answer_before"] != example["answer_after"]
     again = labels_of(
-        kept, [(perturbed("typos", line["inputs"]["text"], line["id"]),) for line in lines[:10]]
+        [(perturbed("typos", line["inputs"]["text"], line["id"]),) for line in lines[:10]]
     )
     assert np.shape(again) == (10,)

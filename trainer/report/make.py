@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from trainer.console.display import Display
@@ -12,7 +12,7 @@ from trainer.errors import UnmetError, shown_value
 from trainer.files import mirror
 from trainer.files.writing import write_text
 from trainer.report.baselines import score_baselines
-from trainer.report.evidence import Evidence, read_evidence
+from trainer.report.evidence import Evidence, Line, read_evidence
 from trainer.report.files import require_ours, write_facts, write_page
 from trainer.report.page import Section
 from trainer.report.parts.baselines import baselines
@@ -106,9 +106,12 @@ def report_at_end(kept: KeptModel, prepared: Prepared) -> None:
     is_asked = job.writes and settings.write and settings.predictions
     if not is_asked or not predictions.exists() or not predictions.stat().st_size:
         return
-    for part, keep in KEPT_PARTS.items():
+    lines: Sequence[Line] = ()
+    with _told("the report", display):
+        lines = read_evidence(job).lines
+    for part, keep in KEPT_PARTS.items() if lines else ():
         with _told(part, display):
-            keep(kept, prepared)
+            keep(kept, prepared, lines)
     made = None
     with _told("the report", display):
         made = write_report(job, settings)
@@ -128,7 +131,7 @@ def _told(what: str, display: Display) -> Iterator[None]:
         )
 
 
-def _keep_baselines(kept: KeptModel, prepared: Prepared) -> None:
+def _keep_baselines(kept: KeptModel, prepared: Prepared, lines: Sequence[Line]) -> None:
     """Writes baselines.json, where it is not there."""
     parts, file = kept.parts, kept.job.folder / BASELINES
     if parts.config.report.baselines and not parts.stream and not kept.job.told(BASELINES):
@@ -137,28 +140,28 @@ def _keep_baselines(kept: KeptModel, prepared: Prepared) -> None:
         write_facts(file, found)
 
 
-def _keep_explanations(kept: KeptModel, prepared: Prepared) -> None:
+def _keep_explanations(kept: KeptModel, prepared: Prepared, lines: Sequence[Line]) -> None:
     """Writes explanations.json."""
     count = kept.parts.config.report.explained
     if count and kept.parts.config.head.name in EXPLAINED:
         from trainer.report.explain.kept import explanations
 
-        examples = explanations(kept, read_evidence(kept.job).lines, count)
+        examples = explanations(kept, lines, count)
         write_facts(kept.job.folder / EXPLANATIONS, {"examples": examples})
 
 
-def _keep_robustness(kept: KeptModel, prepared: Prepared) -> None:
+def _keep_robustness(kept: KeptModel, prepared: Prepared, lines: Sequence[Line]) -> None:
     """Writes robustness.json."""
     count = kept.parts.config.report.perturbed
     if count and getattr(kept.parts.config.head, "kind", "") == "single_label":
         from trainer.report.robustness.flips import flips
 
-        found = flips(kept, read_evidence(kept.job).lines, count)
+        found = flips(kept, lines, count)
         write_facts(kept.job.folder / ROBUSTNESS, found)
 
 
 # What takes the model, and is kept, so that the report can be made again without it.
-KEPT_PARTS: Mapping[str, Callable[[KeptModel, Prepared], None]] = {
+KEPT_PARTS: Mapping[str, Callable[[KeptModel, Prepared, Sequence[Line]], None]] = {
     "the baselines": _keep_baselines,
     "the explanations": _keep_explanations,
     "the trial of other spellings": _keep_robustness,

@@ -25,30 +25,6 @@ SUSPECTS = "suspects.jsonl"
 BASELINES = "baselines.json"
 EXPLANATIONS = "explanations.json"
 ROBUSTNESS = "robustness.json"
-# What runs write there, and would overwrite.
-FILES = (
-    "config.yaml",
-    "plan.json",
-    "ledger.json",
-    METRICS,
-    PREDICTIONS,
-    OTHER_PREDICTIONS,
-    REPORT_PAGE,
-    REPORT_JSON,
-    SUSPECTS,
-    BASELINES,
-    EXPLANATIONS,
-    ROBUSTNESS,
-    "results.json",
-    "results_other_data.json",
-    "vocabulary.json",
-    "calibration.json",
-    "trackers.json",
-    ".data",
-    ".checksums.json",
-)
-CHECKPOINT = "step_[0-9]*"
-NAMES_SHOWN = 3
 # of the answers to each example: written at the end, and replaced by the next evaluation
 EVIDENCE = (
     PREDICTIONS,
@@ -60,6 +36,23 @@ EVIDENCE = (
     EXPLANATIONS,
     ROBUSTNESS,
 )
+# What runs write there, and would overwrite.
+FILES = (
+    "config.yaml",
+    "plan.json",
+    "ledger.json",
+    METRICS,
+    *EVIDENCE,
+    "results.json",
+    "results_other_data.json",
+    "vocabulary.json",
+    "calibration.json",
+    "trackers.json",
+    ".data",
+    ".checksums.json",
+)
+CHECKPOINT = "step_[0-9]*"
+NAMES_SHOWN = 3
 GENERATOR = '<meta name="generator" content="podtune">'  # of a page
 BEGINNINGS = {".jsonl": b'{"split": "', ".json": b'{\n  "format": '}
 LOOKED_AT_BYTES = 1 << 10

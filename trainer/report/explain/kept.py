@@ -19,9 +19,12 @@ def chosen(lines: Sequence[Line], count: int) -> list[int]:
         lines: of a split.
         count: how many.
     """
-    wrong = [place for place, line in enumerate(lines) if line["gold"] != line["answer"]]
-    worst = sorted(wrong, key=lambda place: -(lines[place]["loss"] or 0))[: count // 2]
-    right = [place for place in range(len(lines)) if place not in set(wrong)]
+    wrong: list[int] = []
+    right: list[int] = []
+    for place, line in enumerate(lines):
+        (right if line["gold"] == line["answer"] else wrong).append(place)
+    wrong.sort(key=lambda place: -(lines[place]["loss"] or 0))
+    worst = wrong[: count // 2]
     spread = np.linspace(0, len(right) - 1, min(count - len(worst), len(right))).astype(int)
     return [*worst, *(right[place] for place in np.unique(spread).tolist())]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -42,6 +42,7 @@ def flips(kept: KeptModel, lines: Sequence[Line], count: int) -> JsonObject:
     places = np.unique(np.linspace(0, len(lines) - 1, min(count, len(lines))).astype(int))
     tried = [lines[place] for place in places.tolist()]
     found: JsonObject = {}
+    labels_of = answerer(kept)
     for name in PERTURBATIONS:
         asked = []
         for line in tried:
@@ -50,7 +51,7 @@ def flips(kept: KeptModel, lines: Sequence[Line], count: int) -> JsonObject:
             if changed is not None:
                 asked.append(Asked(line, (changed, *others)))
         if asked:
-            found[name] = _compared(asked, labels_of(kept, [each.texts for each in asked]))
+            found[name] = _compared(asked, labels_of([each.texts for each in asked]))
     return found
 
 
@@ -82,8 +83,8 @@ def _compared(asked: Sequence[Asked], labels: Sequence[str]) -> JsonObject:
     }
 
 
-def labels_of(kept: KeptModel, examples: Sequence[tuple[str, ...]]) -> list[str]:
-    """What a model with one label a text answers to texts, or pairs of texts."""
+def answerer(kept: KeptModel) -> Callable[[Sequence[tuple[str, ...]]], list[str]]:
+    """What a model with one label a text answers to texts, or pairs of texts; traced once."""
     graph, reader = kept.model.graph, kept.parts.head.reader
     assert isinstance(graph, ClassGraph)  # which the caller has looked up
     answer = tf.function(
@@ -91,14 +92,16 @@ def labels_of(kept: KeptModel, examples: Sequence[tuple[str, ...]]) -> list[str]
         input_signature=[tf.TensorSpec([None], tf.string) for _ in reader.inputs],
         autograph=False,
     )
-    labels: list[str] = []
-    for first in range(0, len(examples), BATCH):
-        part = examples[first : first + BATCH]
-        columns = [
-            [text.encode("utf-8", "replace") for text in texts] for texts in zip(*part, strict=True)
-        ]
-        labels += [label.decode() for label in answer(*columns).numpy().tolist()]
-    return labels
+
+    def labels_of(examples: Sequence[tuple[str, ...]]) -> list[str]:
+        labels: list[str] = []
+        for first in range(0, len(examples), BATCH):
+            part = zip(*examples[first : first + BATCH], strict=True)
+            columns = [[text.encode("utf-8", "replace") for text in texts] for texts in part]
+            labels += [label.decode() for label in answer(*columns).numpy().tolist()]
+        return labels
+
+    return labels_of
 
 
 def _label(kept: KeptModel, graph: ClassGraph, columns: dict[str, tf.Tensor]) -> tf.Tensor:

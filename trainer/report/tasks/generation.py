@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from trainer.report.evidence import Evidence, Line
-from trainer.report.intervals import Measure
 from trainer.report.page import Block, Section, Table, Text
 from trainer.report.say import Say
 from trainer.report.tasks.language import Language
@@ -18,10 +17,6 @@ LENGTHS = (0, 5, 10, 20, 40, 80)  # of targets, in tokens
 
 class Generation(Language):
     """See `Task`: a language model whose texts are judged, too."""
-
-    def measures(self, lines: Sequence[Line]) -> list[Measure]:
-        """Those of tokens."""
-        return super().measures(lines)
 
     def goodness(self, lines: Sequence[Line]) -> np.ndarray:
         """How much each generated text shares with its target; nothing where none is generated."""

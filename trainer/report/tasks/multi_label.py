@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from trainer.heads._classes.per_label import scores_per_label
 from trainer.report import curves
 from trainer.report.evidence import Evidence, Line
 from trainer.report.intervals import Measure, f1_of, mean_of
-from trainer.report.page import Section, Table, Text
+from trainer.report.page import Section, Text
 from trainer.report.say import Say
 from trainer.report.tasks.inputs import text_of
+from trainer.report.tasks.label_table import label_table
 from trainer.report.tasks.task import Mistakes, Task
 
 
@@ -68,27 +70,9 @@ class MultiLabel(Task):
 
 def _labels(gold: np.ndarray, answer: np.ndarray, names: Sequence[str], say: Say) -> Section:
     """precision, recall and F1 of each label, (n, C) bool each."""
-    from sklearn.metrics import precision_recall_fscore_support
-
-    columns = precision_recall_fscore_support(gold, answer, zero_division=0)
-    facts = {}
-    rows = []
-    for name, precision, recall, f1, support in zip(names, *columns, strict=True):
-        scores = [float(precision), float(recall), float(f1), int(support)]
-        rows.append([name, *scores])
-        facts[name] = dict(zip(("precision", "recall", "f1", "support"), scores, strict=True))
-    table = Table(
-        say("Each label", "各标签"),
-        [
-            say("label", "标签"),
-            say("precision", "精确率"),
-            say("recall", "召回率"),
-            "F1",
-            say("examples", "样本数"),
-        ],
-        rows,
-    )
-    return Section("labels", say("Labels", "标签"), {"per_label": facts}, [table])
+    per_label = scores_per_label(gold, answer, names)
+    table = label_table(per_label, say)
+    return Section("labels", say("Labels", "标签"), {"per_label": per_label}, [table])
 
 
 TASK = MultiLabel()

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from trainer.heads._classes.per_label import scores_per_label
 from trainer.report import calibration, curves
 from trainer.report.confusion import confusion_blocks
 from trainer.report.evidence import Evidence, Line
 from trainer.report.intervals import Measure, mean_of
-from trainer.report.page import Block, Paragraph, Section, Table, Text
+from trainer.report.page import Block, Paragraph, Section, Text
 from trainer.report.say import Say
 from trainer.report.tasks.inputs import text_of
+from trainer.report.tasks.label_table import label_table
 from trainer.report.tasks.task import Mistakes, Task
 
 
@@ -71,32 +72,9 @@ class SingleLabel(Task):
         ]
 
     def _labels(self, answers: Answers, say: Say) -> Section:
-        from sklearn.metrics import precision_recall_fscore_support
-
-        places = range(len(answers.names))
-        columns = precision_recall_fscore_support(
-            answers.gold, answers.answer, labels=places, zero_division=0
-        )
-        rows = [
-            (name, float(precision), float(recall), float(f1), int(support))
-            for name, precision, recall, f1, support in zip(answers.names, *columns, strict=True)
-        ]
+        per_label = scores_per_label(answers.gold, answers.answer, answers.names)
         facts, blocks = confusion_blocks(answers.gold, answers.answer, answers.names, say)
-        table = Table(
-            say("Each label", "各标签"),
-            [
-                say("label", "标签"),
-                say("precision", "精确率"),
-                say("recall", "召回率"),
-                "F1",
-                say("examples", "样本数"),
-            ],
-            rows,
-        )
-        per_label = {
-            name: {"precision": precision, "recall": recall, "f1": f1, "support": support}
-            for name, precision, recall, f1, support in rows
-        }
+        table = label_table(per_label, say)
         title = say("Labels", "标签")
         return Section("labels", title, {"per_label": per_label, **facts}, [table, *blocks])
 
@@ -182,11 +160,6 @@ def _temperature(evidence: Evidence) -> float | None:
     if not is_known.any():
         return None
     return calibration.temperature(answers.probabilities[is_known], answers.gold[is_known])
-
-
-def most_frequent(lines: Sequence[Line]) -> str:
-    """The label that most of some lines have."""
-    return str(Counter(line["gold"] for line in lines).most_common(1)[0][0])
 
 
 TASK = SingleLabel()
