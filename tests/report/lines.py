@@ -59,6 +59,13 @@ def evidence(lines: Lines, head: Mapping[str, Any], **results: Any) -> Evidence:
                 ],
             }
         },
+        near_duplicates={
+            "test": {
+                "train_examples": 9,
+                "examples": 2,
+                "pairs": [{"id": 1, "train": "train.csv:4", "similarity": 0.8}],
+            }
+        },
         curve=[
             {"step": 10, "split": "train", "loss": 0.9},
             {"step": 20, "split": "train", "loss": 0.7},

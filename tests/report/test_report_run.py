@@ -53,6 +53,47 @@ def test_it_is_made_again_without_the_model(job, tmp_path, capsys):
     assert "report.require is not met: accuracy" in capsys.readouterr().err
 
 
+def test_it_is_set_beside_an_earlier_run(job, tmp_path, capsys):
+    copied = copy(job, tmp_path, "checkpoints")
+    flags = ["--mode=report", "--report.fail=false", f"--report.against={job}"]
+    assert toy.run_main(None, copied, *flags) == 0
+    against = json.loads((copied / "report.json").read_text("utf-8"))["verdict"]["against"]
+    assert against["name"] == "job" and against["difference"] == 0 and not against["is_better"]
+    assert "may be chance" in (copied / "report.html").read_text("utf-8")
+    assert toy.run_main(None, copied, "--mode=report", "--report.against=nowhere") == 2
+    assert "report.against: nowhere: no config.yaml there" in capsys.readouterr().err
+
+
+def test_an_earlier_run_that_is_none_is_told_before_training(tmp_path, toy_weights, capsys):
+    train = toy.write_sentences(tmp_path / "train.jsonl", 40)
+    config = toy.write_config(tmp_path, toy_weights, train, report={"against": "nowhere"})
+    assert toy.run_main(config, tmp_path / "new") == 2
+    assert "report.against: nowhere: no config.yaml there" in capsys.readouterr().err
+    assert not (tmp_path / "new/metrics.jsonl").exists()
+
+
+def test_what_train_has_nearly_as_well_is_listed(tmp_path, toy_weights):
+    words = [f"the film number {number} was good and long, with a dog" for number in range(40)]
+    texts = [{"text": text, "label": "pos" if n % 2 else "neg"} for n, text in enumerate(words)]
+    train = toy.write_jsonl(tmp_path / "train.jsonl", texts[1:])
+    near = {"text": words[1] + " and", "label": "pos"}
+    test = toy.write_jsonl(tmp_path / "test.jsonl", [texts[0], near])
+    config = toy.write_config(
+        tmp_path,
+        toy_weights,
+        train,
+        train={"steps": 1},
+        data={"test": str(test)},
+        report={"write": True, "explained": 0, "perturbed": 0},
+    )
+    assert toy.run_main(config, tmp_path / "job") == 0
+    kept = json.loads((tmp_path / "job/near_duplicates.json").read_text("utf-8"))
+    pairs = {pair["id"]: pair for pair in kept["test"]["pairs"]}
+    assert pairs[1]["train"] == f"{train}:1"
+    facts = json.loads((tmp_path / "job/report.json").read_text("utf-8"))["failures"]
+    assert facts["near_duplicates"] == len(pairs)
+
+
 def test_a_report_that_cannot_be_made_costs_nothing_else(job, tmp_path, monkeypatch, capsys):
     copied = copy(job, tmp_path)
 

@@ -7,7 +7,7 @@ from trainer.console.stopping import StopSignal
 from trainer.console.timeline import Timeline
 from trainer.machine.allocator import release_memory
 from trainer.planning.plan import plan_training
-from trainer.report.make import report_at_end
+from trainer.report.make import read_earlier, report_at_end
 from trainer.run.agreements import require_same_folder
 from trainer.run.assembly import announce_origin, make_parts, start_model
 from trainer.run.job import Job
@@ -45,6 +45,7 @@ def train(
         for line in job.claim(resolved):
             display.warn(line)
         require_export_target(config, job)
+        read_earlier(config.report)  # before anything costly
         require_same_folder(strategy, job)
         with track(config, job, display) as trackers:
             timeline.enter("prepare_s")

@@ -14,7 +14,13 @@ from trainer.files.checksums import DamagedError
 from trainer.files.json_file import JsonObject
 from trainer.run import job_config
 from trainer.run.job import LEDGER_FILE, PLAN_FILE, RESULTS_FILE, Job
-from trainer.run.job_files import BASELINES, EXPLANATIONS, PREDICTIONS, ROBUSTNESS
+from trainer.run.job_files import (
+    BASELINES,
+    EXPLANATIONS,
+    NEAR_DUPLICATES,
+    PREDICTIONS,
+    ROBUSTNESS,
+)
 
 SETTING = re.compile(r"  (\w+): .*  # (.+)")  # of config.yaml, as a run writes it
 Line = JsonObject  # of predictions.jsonl
@@ -32,6 +38,7 @@ class Evidence:
         baselines: what simple methods reach, by name and split; empty where none was tried.
         explanations: of some answers; empty where none was made.
         robustness: by perturbation; empty where none was tried.
+        near_duplicates: of train, by split; empty where none was looked for.
         curve: the lines of metrics.jsonl.
         splits: split -> the lines of predictions.jsonl, in their order.
     """
@@ -45,6 +52,7 @@ class Evidence:
     baselines: JsonObject
     explanations: Sequence[JsonObject]
     robustness: JsonObject
+    near_duplicates: JsonObject
     curve: Sequence[JsonObject]
     splits: Mapping[str, Sequence[Line]]
 
@@ -72,8 +80,8 @@ def read_evidence(job: Job) -> Evidence:
     config = job_config.read_values(job.config_file)
     if config is None:
         raise ConfigError(
-            f"--job_dir={mirror.shown(job.folder)}: no config.yaml there. Expected the job_dir of a"
-            " training run."
+            f"{mirror.shown(job.folder)}: no config.yaml there. Expected the job_dir of a training"
+            " run."
         )
     return Evidence(
         name=job.folder.name or "run",
@@ -85,6 +93,7 @@ def read_evidence(job: Job) -> Evidence:
         baselines=_by_name(job, BASELINES),
         explanations=job.told(EXPLANATIONS).get("examples", []),
         robustness=_by_name(job, ROBUSTNESS),
+        near_duplicates=_by_name(job, NEAR_DUPLICATES),
         curve=list(_curve(job.metrics_file)),
         splits=_read_predictions(job),
     )

@@ -11,6 +11,7 @@ import numpy as np
 RESAMPLES = 1000
 AT_ONCE = 4_000_000  # numbers in memory
 LEVEL = 0.95
+LOWER_IS_BETTER = ("loss", "perplexity", "word_perplexity", "bits_per_byte", "mse")
 
 # sums over examples, (…, K) float64 -> the figure, (…)
 OfSums: TypeAlias = Callable[[np.ndarray], np.ndarray]

@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from trainer.console.display import Display
 from trainer.data.prepare import Prepared
-from trainer.errors import UnmetError, shown_value
+from trainer.data.reader import RowKind
+from trainer.errors import UnmetError, UserError, shown_value
 from trainer.files import mirror
 from trainer.files.writing import write_text
 from trainer.report.baselines import score_baselines
 from trainer.report.evidence import Evidence, Line, read_evidence
 from trainer.report.files import require_ours, write_facts, write_page
+from trainer.report.near_duplicates import near_duplicates
 from trainer.report.page import Section
 from trainer.report.parts.baselines import baselines
 from trainer.report.parts.failures import failures
 from trainer.report.parts.learning import learning
 from trainer.report.parts.robustness import robustness
 from trainer.report.parts.setup import setup
-from trainer.report.parts.verdict import Requirement, requirements, verdict
+from trainer.report.parts.verdict import Requirement, earlier_of, requirements, verdict
 from trainer.report.parts.why import why
 from trainer.report.say import speaker
 from trainer.report.suspects import Suspect, as_lines, find_suspects
@@ -29,6 +31,7 @@ from trainer.run.job import Job
 from trainer.run.job_files import (
     BASELINES,
     EXPLANATIONS,
+    NEAR_DUPLICATES,
     PREDICTIONS,
     REPORT_JSON,
     REPORT_PAGE,
@@ -59,12 +62,17 @@ class Report(NamedTuple):
     suspects: list[Suspect]
 
 
-def make_report(evidence: Evidence, settings: ReportSettings) -> Report:
+def make_report(
+    evidence: Evidence, settings: ReportSettings, earlier: Evidence | None = None
+) -> Report:
     """What is to be said of a run.
 
     Args:
         evidence: of the run.
         settings: of the report.
+        earlier: of the run that it is set beside, if any.
+    Raises:
+        ConfigError: the earlier run cannot be compared with it.
     """
     say = speaker(settings.language)
     task = task_of(evidence)
@@ -73,7 +81,7 @@ def make_report(evidence: Evidence, settings: ReportSettings) -> Report:
     suspects = find_suspects(evidence.splits)
     main = measures[0].name if measures else "loss"
     sections = [
-        verdict(evidence, measures, asked, say),
+        verdict(evidence, measures, asked, earlier_of(evidence, earlier) if earlier else None, say),
         setup(evidence, say),
         learning(evidence, main, say),
     ]
@@ -140,6 +148,14 @@ def _keep_baselines(kept: KeptModel, prepared: Prepared, lines: Sequence[Line]) 
         write_facts(file, found)
 
 
+def _keep_near_duplicates(kept: KeptModel, prepared: Prepared, lines: Sequence[Line]) -> None:
+    """Writes near_duplicates.json, where it is not there."""
+    parts, job = kept.parts, kept.job
+    is_one_text = parts.head.reader.rows is not RowKind.RECUT
+    if parts.config.report.near_duplicates and is_one_text and not job.told(NEAR_DUPLICATES):
+        write_facts(job.folder / NEAR_DUPLICATES, near_duplicates(prepared.splits))
+
+
 def _keep_explanations(kept: KeptModel, prepared: Prepared, lines: Sequence[Line]) -> None:
     """Writes explanations.json."""
     count = kept.parts.config.report.explained
@@ -163,6 +179,7 @@ def _keep_robustness(kept: KeptModel, prepared: Prepared, lines: Sequence[Line])
 # What takes the model, and is kept, so that the report can be made again without it.
 KEPT_PARTS: Mapping[str, Callable[[KeptModel, Prepared, Sequence[Line]], None]] = {
     "the baselines": _keep_baselines,
+    "the search for near duplicates": _keep_near_duplicates,
     "the explanations": _keep_explanations,
     "the trial of other spellings": _keep_robustness,
 }
@@ -179,6 +196,20 @@ def require_met(report: Report, settings: ReportSettings) -> None:
         raise UnmetError(f"report.require is not met: {'; '.join(said)}.")
 
 
+def read_earlier(settings: ReportSettings) -> Evidence | None:
+    """The run that `report.against` names.
+
+    Raises:
+        ConfigError, JobDirError: there is none, or it keeps no answers.
+    """
+    if settings.against is None:
+        return None
+    try:
+        return read_evidence(Job(settings.against))
+    except UserError as error:
+        raise type(error)(f"report.against: {error}") from None
+
+
 def write_report(job: Job, settings: ReportSettings) -> Report:
     """Makes the report of a job, and writes it.
 
@@ -192,7 +223,7 @@ def write_report(job: Job, settings: ReportSettings) -> Report:
     path = job.folder / REPORT_PAGE
     for file in (path, job.folder / REPORT_JSON):
         require_ours(file, "--job_dir")
-    report = make_report(read_evidence(job), settings)
+    report = make_report(read_evidence(job), settings, read_earlier(settings))
     write_page(path, report.title, report.sections, settings.language)
     if report.suspects:
         write_text(job.folder / SUSPECTS, as_lines(report.suspects))

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trainer.report.compare import require_same_examples, shared_split, shared_task
 from trainer.report.evidence import Evidence, Line
 from trainer.report.figures import COLOURS, drawing, svg_of
 from trainer.report.intervals import LEVEL
 from trainer.report.page import Block, Cell, Figure, Paragraph, Section, Table
+from trainer.report.paired import require_same_examples, shared_split, shared_task
 from trainer.report.say import Say
 
 MOST_SHOWN = 15  # examples

@@ -36,9 +36,11 @@ FREE_SETTINGS = (
     "report.write",
     "report.language",
     "report.baselines",
+    "report.near_duplicates",
     "report.explained",
     "report.perturbed",
     "report.require",
+    "report.against",
     "report.fail",
 )
 Values = Mapping[str, Mapping[str, object]]  # section -> key -> value

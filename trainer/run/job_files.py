@@ -25,6 +25,7 @@ SUSPECTS = "suspects.jsonl"
 BASELINES = "baselines.json"
 EXPLANATIONS = "explanations.json"
 ROBUSTNESS = "robustness.json"
+NEAR_DUPLICATES = "near_duplicates.json"
 # of the answers to each example: written at the end, and replaced by the next evaluation
 EVIDENCE = (
     PREDICTIONS,
@@ -35,6 +36,7 @@ EVIDENCE = (
     BASELINES,
     EXPLANATIONS,
     ROBUSTNESS,
+    NEAR_DUPLICATES,
 )
 # What runs write there, and would overwrite.
 FILES = (

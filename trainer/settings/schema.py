@@ -385,11 +385,21 @@ class ReportSettings(Section):
     baselines: bool = Field(
         True, description="try simple methods on the same data, such as TF-IDF; it takes seconds"
     )
+    near_duplicates: bool = Field(
+        True,
+        description=(
+            "look for examples of validation and test that train has, but for a word or two; it"
+            " takes seconds"
+        ),
+    )
     require: dict[str, float] = Field(
         {},
         description=(
             "what metrics must reach, such as {accuracy: 0.9}; a loss or perplexity at most"
         ),
+    )
+    against: str | None = Field(
+        None, description="job_dir of an earlier run, which the verdict compares this one with"
     )
     fail: bool = Field(False, description="end with exit code 3 where report.require is not met")
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from trainer.report.evidence import Evidence
+from trainer.report.intervals import LOWER_IS_BETTER
 from trainer.report.page import Cell, Paragraph, Section, Table
-from trainer.report.parts.verdict import LOWER_IS_BETTER
 from trainer.report.say import Say
 
 NAMES = {

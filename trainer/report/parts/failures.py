@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
+from trainer.files.json_file import JsonObject
 from trainer.report.evidence import Evidence
-from trainer.report.page import Block, Paragraph, Section, Table
+from trainer.report.page import Block, Folded, Paragraph, Section, Table
 from trainer.report.say import Say
 from trainer.report.slices import Slice, find_slices
 from trainer.report.suspects import Suspect
@@ -32,8 +35,10 @@ def failures(evidence: Evidence, task: Task, suspects: Sequence[Suspect], say: S
     blocks: list[Block] = [Paragraph(title)]
     blocks += [task.shown(lines[place], say).cut(LONGEST) for place in mistakes.lines[:MOST_SHOWN]]
     blocks += _slice_blocks(slices, len(lines), say)
-    blocks += _suspect_blocks(suspects, say)
+    near, near_blocks = _near_duplicates(evidence, task, say)
+    blocks += near_blocks + _suspect_blocks(suspects, say)
     facts = {
+        **near,
         "mistakes": [lines[place]["id"] for place in mistakes.lines[:1000]],
         "slices": [each._asdict() for each in slices],
         "suspects": len(suspects),
@@ -64,6 +69,46 @@ def _slice_blocks(slices: Sequence[Slice], count: int, say: Say) -> list[Block]:
         say("by chance", "偶然概率"),
     ]
     return [Table(caption, columns, rows)]
+
+
+def _near_duplicates(evidence: Evidence, task: Task, say: Say) -> tuple[JsonObject, list[Block]]:
+    """What train has nearly as well, and whether the model is better there."""
+    found = evidence.near_duplicates.get(evidence.judged_split)
+    if not found:
+        return {}, []
+    pairs, examples = found["pairs"], found["examples"]
+    if not pairs:
+        text = say(
+            f"None of the {examples:,} examples is nearly the same as one of train.",
+            f"{examples:,} 个样本中没有与训练集几乎相同的。",
+        )
+        return {"near_duplicates": 0}, [Paragraph(text)]
+    text = say(
+        f"{len(pairs):,} of the {examples:,} examples are in train, or nearly"
+        f" ({len(pairs) / examples:.1%}).",
+        f"{examples:,} 个样本中有 {len(pairs):,} 个（{len(pairs) / examples:.1%}）"
+        "与训练集相同或几乎相同。",
+    )
+    facts: JsonObject = {"near_duplicates": len(pairs)}
+    goodness = task.goodness(evidence.lines)
+    is_near = np.zeros(len(goodness), bool)
+    if len(goodness):
+        is_near[[pair["id"] for pair in pairs]] = True
+    if 0 < is_near.sum() < len(goodness):
+        inside, outside = float(goodness[is_near].mean()), float(goodness[~is_near].mean())
+        facts |= {"right_in_near_duplicates": inside, "right_elsewhere": outside}
+        text += say(
+            f" Answers are right in {inside:.1%} of them, and in {outside:.1%} of the rest.",
+            f"其中正确率 {inside:.1%}，其余 {outside:.1%}。",
+        )
+    origins = {line["id"]: line["origin"] for line in evidence.lines}
+    rows = [
+        (origins.get(pair["id"]), pair["train"], pair["similarity"])
+        for pair in pairs[:MOST_SUSPECTS]
+    ]
+    caption = say("The most alike, by what they share", "最相似的样本，按共有片段的比例")
+    columns = [say("where", "位置"), say("in train", "训练集中"), say("alike", "相似度")]
+    return facts, [Paragraph(text), Folded(caption, [Table(caption, columns, rows)])]
 
 
 def _suspect_blocks(suspects: Sequence[Suspect], say: Say) -> list[Block]:

@@ -5,13 +5,21 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
+from trainer.errors import ConfigError
+from trainer.files.json_file import JsonObject
 from trainer.report.evidence import Evidence
-from trainer.report.intervals import Interval, Measure
+from trainer.report.intervals import LOWER_IS_BETTER, Interval, Measure
 from trainer.report.page import Block, Paragraph, Section, Table
+from trainer.report.paired import (
+    Paired,
+    paired,
+    require_same_examples,
+    shared_split,
+    shared_task,
+)
 from trainer.report.say import Say
-
-LOWER_IS_BETTER = ("loss", "perplexity", "word_perplexity", "bits_per_byte", "mse")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,8 +52,48 @@ def requirements(evidence: Evidence, wanted: Mapping[str, float]) -> list[Requir
     return [Requirement(name, value, metrics.get(name)) for name, value in wanted.items()]
 
 
+@dataclasses.dataclass(frozen=True)
+class Earlier:
+    """How the run compares with an earlier one.
+
+    Attributes:
+        name: of that run.
+        paired: on the same examples; None: it was judged on others.
+        value: its main figure, on its own examples.
+    """
+
+    name: str
+    paired: Paired | None
+    value: float
+
+
+def earlier_of(evidence: Evidence, earlier: Evidence) -> Earlier:
+    """Sets a run beside an earlier one.
+
+    Args:
+        evidence: of the run.
+        earlier: of the other one.
+    Raises:
+        ConfigError: they are not of one task, or share no split.
+    """
+    runs = [evidence, earlier]
+    split, task = shared_split(runs), shared_task(runs)
+    lines = [run.splits[split] for run in runs]
+    measure, before = (task.measures(of_run)[0] for of_run in lines)
+    try:
+        require_same_examples(runs, lines, split)
+    except ConfigError:
+        return Earlier(earlier.name, None, before.value)
+    goodness = [task.goodness(of_run) for of_run in lines]
+    return Earlier(earlier.name, paired(earlier.name, measure, before, *goodness), before.value)
+
+
 def verdict(
-    evidence: Evidence, measures: Sequence[Measure], asked: Sequence[Requirement], say: Say
+    evidence: Evidence,
+    measures: Sequence[Measure],
+    asked: Sequence[Requirement],
+    earlier: Earlier | None,
+    say: Say,
 ) -> Section:
     """The section.
 
@@ -53,6 +101,7 @@ def verdict(
         evidence: of the run.
         measures: with an interval, the main one first; none of a head that is not ours.
         asked: what the config asks.
+        earlier: beside which the run is set, if any.
         say: see `speaker`.
     """
     intervals = {measure.name: measure.interval() for measure in measures}
@@ -60,6 +109,7 @@ def verdict(
     if measures:
         blocks.append(_sentence(evidence, measures[0], intervals[measures[0].name], say))
     blocks += [_requirement(each, say) for each in asked]
+    blocks += [_beside(earlier, say)] if earlier else []
     baseline = _majority(evidence)
     if baseline is not None:
         label, accuracy = baseline
@@ -80,6 +130,8 @@ def verdict(
         "intervals": {name: list(interval) for name, interval in intervals.items()},
         "required": [{**dataclasses.asdict(each), "is_met": each.is_met} for each in asked],
     }
+    if earlier is not None:
+        facts["against"] = _facts(earlier)
     if baseline is not None:
         facts["majority"] = {"label": baseline[0], "accuracy": baseline[1]}
     return Section("verdict", say("Verdict", "结论"), facts, blocks)
@@ -118,6 +170,39 @@ def _requirement(each: Requirement, say: Say) -> Paragraph:
         f"未达标：{each.metric} {found}，要求 {wanted}。",
     )
     return Paragraph(text, "bad")
+
+
+def _beside(earlier: Earlier, say: Say) -> Paragraph:
+    """Whether the run is better than an earlier one."""
+    pair, name = earlier.paired, earlier.name
+    if pair is None:
+        text = say(
+            f"{name} reached {earlier.value:.4f}, on other examples: the two cannot be compared.",
+            f"{name} 为 {earlier.value:.4f}，但样本不同，无法比较。",
+        )
+        return Paragraph(text, "note")
+    low, high = pair.interval
+    kind: Literal["note", "good", "bad"]
+    if low <= 0 <= high:
+        how, kind = say("may be chance", "可能只是偶然"), "note"
+    elif pair.is_better:
+        how, kind = say("better, more than chance", "更好，超出偶然"), "good"
+    else:
+        how, kind = say("worse, more than chance", "更差，超出偶然"), "bad"
+    text = say(
+        f"{name} reached {earlier.value:.4f}; the difference is {pair.difference:+.4f} (95 %:"
+        f" {low:+.4f} to {high:+.4f}): {how}.",
+        f"{name} 为 {earlier.value:.4f}；差值 {pair.difference:+.4f}（95%：{low:+.4f} 到"
+        f" {high:+.4f}）：{how}。",
+    )
+    return Paragraph(text, kind)
+
+
+def _facts(earlier: Earlier) -> JsonObject:
+    pair = earlier.paired
+    if pair is None:
+        return {"name": earlier.name, "value": earlier.value}
+    return {**pair._asdict(), "interval": list(pair.interval), "value": earlier.value}
 
 
 def _majority(evidence: Evidence) -> tuple[str, float] | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from trainer.heads._classes.per_label import scores_per_label
-from trainer.report import curves
+from trainer.report import curves, thresholds
 from trainer.report.evidence import Evidence, Line
 from trainer.report.intervals import Measure, f1_of, mean_of
 from trainer.report.page import Section, Text
@@ -44,13 +44,14 @@ class MultiLabel(Task):
         """The labels, and their curves."""
         lines = evidence.lines
         names = list(lines[0]["probabilities"])
-        gold = np.array([[name in line["gold"] for name in names] for line in lines])
+        gold = _gold(lines)
         answer = np.array([[name in line["answer"] for name in names] for line in lines])
-        scores = np.array([list(line["probabilities"].values()) for line in lines])
+        scores = _scores(lines)
         title = say("ROC and precision-recall", "ROC 与精确率-召回率")
         return [
             _labels(gold, answer, names, say),
             curves.section(title, gold, scores, names, say),
+            _thresholds(evidence, say),
         ]
 
     def mistakes(self, lines: Sequence[Line], say: Say) -> Mistakes:
@@ -66,6 +67,35 @@ class MultiLabel(Task):
         gold, answer = (", ".join(line[name]) or "–" for name in ("gold", "answer"))
         title = say(f"answered {answer}; labelled {gold}", f"预测 {answer}；标注 {gold}")
         return Text(title, line["origin"], text_of(line))
+
+
+def _gold(lines: Sequence[Line]) -> np.ndarray:
+    """(n, C) bool, of the labels that train has."""
+    names = list(lines[0]["probabilities"])
+    return np.array([[name in line["gold"] for name in names] for line in lines])
+
+
+def _scores(lines: Sequence[Line]) -> np.ndarray:
+    """(n, C) float64."""
+    return np.array([list(line["probabilities"].values()) for line in lines])
+
+
+def _counts(lines: Sequence[Line]) -> thresholds.Counts:
+    """Of all labels of all examples; those that train does not have are missed at any threshold."""
+    gold = _gold(lines)
+    counts = thresholds.counts_of(gold.ravel(), _scores(lines).ravel())
+    unseen = sum(len(line["gold"]) for line in lines) - int(gold.sum())
+    return counts._replace(gold=counts.gold + unseen)
+
+
+def _thresholds(evidence: Evidence, say: Say) -> Section:
+    """What another threshold would give."""
+    validation = None
+    if evidence.judged_split != "validation" and "validation" in evidence.splits:
+        validation = _counts(evidence.splits["validation"])
+    threshold = float(evidence.config["head"].get("threshold", 0.5))  # type: ignore[arg-type]
+    facts, blocks = thresholds.of_all_labels(threshold, _counts(evidence.lines), validation, say)
+    return Section("thresholds", say("Thresholds", "阈值"), facts, blocks)
 
 
 def _labels(gold: np.ndarray, answer: np.ndarray, names: Sequence[str], say: Say) -> Section:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from trainer.heads._classes.per_label import scores_per_label
-from trainer.report import calibration, curves
+from trainer.report import calibration, curves, thresholds
 from trainer.report.confusion import confusion_blocks
 from trainer.report.evidence import Evidence, Line
 from trainer.report.intervals import Measure, mean_of
@@ -69,6 +69,7 @@ class SingleLabel(Task):
             self._labels(answers, say),
             _curves(answers, say),
             _calibration(answers, evidence, say),
+            _thresholds(answers, evidence, say),
         ]
 
     def _labels(self, answers: Answers, say: Say) -> Section:
@@ -150,6 +151,28 @@ def _calibration(answers: Answers, evidence: Evidence, say: Say) -> Section:
             )
         )
     return Section("calibration", say("Calibration", "校准"), facts, blocks)
+
+
+def _thresholds(answers: Answers, evidence: Evidence, say: Say) -> Section:
+    """Where the model is sure; of two labels, how often the rarer one is given."""
+    sure = answers.probabilities.max(axis=1)
+    facts, blocks = thresholds.sureness(sure, answers.gold == answers.answer, say)
+    counts = np.bincount(answers.gold, minlength=len(answers.names))
+    if answers.known == 2 == len(answers.names) and counts.all():
+        label = int(counts[1] <= counts[0])
+        validation = None
+        if evidence.judged_split != "validation" and "validation" in evidence.splits:
+            validation = _counts(answers_of(evidence.splits["validation"]), label)
+        of_label = thresholds.of_label(
+            answers.names[label], _counts(answers, label), validation, say
+        )
+        facts["label"], more = of_label
+        blocks += more
+    return Section("thresholds", say("Thresholds and costs", "阈值与代价"), facts, blocks)
+
+
+def _counts(answers: Answers, label: int) -> thresholds.Counts:
+    return thresholds.counts_of(answers.gold == label, answers.probabilities[:, label])
 
 
 def _temperature(evidence: Evidence) -> float | None:
