@@ -29,6 +29,8 @@ def evidence(lines: Lines, head: Mapping[str, Any], **results: Any) -> Evidence:
                 "origin": "test.csv:2",
                 "gold": "a",
                 "answer": "a",
+                "start": -1,
+                "end": -1,
                 "texts": ["a film, 好看", "‖ <b>"],
                 "score": 2.0,
                 "baseline": 0.5,

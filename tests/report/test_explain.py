@@ -4,15 +4,15 @@ import json
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import podtune
 from podtune import explain as verb
 from tests import toy
 from trainer.errors import ConfigError
-from trainer.report.explain.gradients import integrated_gradients
+from trainer.report.explain.gradients import Gradients
 from trainer.report.explain.kept import chosen
-from trainer.report.explain.texts import explain, explainer_of
+from trainer.report.explain.texts import Explainer, explain
+from trainer.report.tasks import single_label
 
 
 @pytest.fixture(scope="module")
@@ -59,15 +59,12 @@ def test_taking_out_what_matters_is_quicker_than_chance(kept):
 
 def test_the_gradient_is_that_of_the_logit(kept):
     """Along a very short path the shares are gradient times difference, by differences too."""
-    explainer = explainer_of(kept)
-    batch = explainer._batch([tf.constant(["we saw the great film"])])
-    is_word = np.zeros(batch.rows.token_ids.shape[1], bool)
-    is_word[4] = True
-    table = kept.model.backbone.word_embeddings()
-    row = tf.gather(table, batch.rows.token_ids[0]).numpy()
-    near = row[4] + 1e-3
-    found = integrated_gradients(kept.model, batch, 1, is_word, near)
-    assert found.shares[~is_word] == pytest.approx(0)
+    (answer,) = Explainer(kept).answers(("we saw the great film",))
+    gradients = Gradients(kept.model)
+    begin = gradients.vectors(answer.columns)
+    begin[4] += 1e-3
+    found = gradients.attribution(answer.columns, begin, np.array([0, 1], np.float32))
+    assert np.delete(found.shares, 4) == pytest.approx(0)
     assert found.shares.sum() == pytest.approx(found.score - found.baseline, rel=0.05, abs=1e-6)
 
 
@@ -102,7 +99,9 @@ def test_both_texts_of_a_pair_have_their_own_characters(of_pairs):
 
 
 def test_attention_is_shares_and_so_is_its_rollout(kept):
-    found = explainer_of(kept).attention(("we saw the great film",))
+    explainer = Explainer(kept)
+    (answer,) = explainer.answers(("we saw the great film",))
+    found = explainer.attention(answer)
     assert found.tokens == ("[CLS]", "we", "saw", "the", "great", "film", "[SEP]")
     assert len(found.layers) == 1
     assert found.layers[0].sum(1) == pytest.approx(1, abs=1e-5)
@@ -114,13 +113,14 @@ def test_attention_is_shares_and_so_is_its_rollout(kept):
 
 def test_mistakes_and_right_answers_are_explained():
     answers = [
-        {"gold": "a", "answer": "b" if n % 5 == 0 else "a", "loss": float(n)} for n in range(40)
+        {"gold": "a", "answer": "b" if n % 5 == 0 else "a", "score": float(n)} for n in range(40)
     ]
-    places = chosen(answers, 8)
+    task = single_label.TASK
+    places = chosen(task, answers, 8)
     assert places[:4] == [35, 30, 25, 20]
     assert len(places) == 8 and all(answers[n]["answer"] == "a" for n in places[4:])
-    assert chosen(answers[:1], 8) == [0]
-    assert len(chosen(answers[1:4], 8)) == 3
+    assert chosen(task, answers[:1], 8) == [0]
+    assert len(chosen(task, answers[1:4], 8)) == 3
 
 
 def test_the_verb_writes_a_page(trained, tmp_path, monkeypatch, capsys):
@@ -144,18 +144,18 @@ def test_the_verb_writes_a_page(trained, tmp_path, monkeypatch, capsys):
         (["runs/a", "--text=a", "--language=de"], "expected en or zh"),
         (["runs/a", "--text=a", "--output=x"], "ends in .html. Received 'x'"),
         (["runs/a", "--text=a", "--train.epochs=3"], "takes no settings"),
-        (["TRAINED", "--text=a", "--text_pair=b"], "takes --text. Received 2 of them"),
-        (["TAGGER", "--text=a"], "head token_classification cannot be explained yet"),
+        (["TRAINED", "--text=a", "--text_pair=b"], "takes --text. Received --text and --text_pair"),
+        (["WRITER", "--text=a"], "head causal_lm cannot be explained: classification, prompt"),
     ],
 )
 def test_mistakes_of_the_command_are_told(
     arguments, said, trained, tmp_path, monkeypatch, toy_weights
 ):
     monkeypatch.chdir(tmp_path)
-    if "TAGGER" in arguments:
-        config = toy.write_head_config(tmp_path, "tags", 24)
-        assert toy.run_main(config, tmp_path / "tagger") == 0
-    places = {"TRAINED": str(trained), "TAGGER": str(tmp_path / "tagger")}
+    if "WRITER" in arguments:
+        config = toy.write_head_config(tmp_path, "causal", 24)
+        assert toy.run_main(config, tmp_path / "writer") == 0
+    places = {"TRAINED": str(trained), "WRITER": str(tmp_path / "writer")}
     with pytest.raises(ConfigError, match=said):
         verb.run([places.get(argument, argument) for argument in arguments])
     assert not (tmp_path / "explanation.html").exists()

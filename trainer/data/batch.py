@@ -159,6 +159,16 @@ class Batch:
         return cls.of({**places, **columns})
 
 
+def padded(columns: Mapping[str, tf.Tensor | tf.RaggedTensor]) -> dict[str, tf.Tensor]:
+    """The columns of `Reader.encode` as a batch's: filled up with 0, and a `padding_mask`."""
+    dense = {
+        name: column.to_tensor() if isinstance(column, tf.RaggedTensor) else column
+        for name, column in columns.items()
+    }
+    dense["padding_mask"] = tf.ones_like(columns["token_ids"]).to_tensor()
+    return dense
+
+
 def _present(
     columns: Mapping[str, tf.Tensor], attributes: Mapping[str, str]
 ) -> dict[str, tf.Tensor]:

@@ -219,6 +219,21 @@ class Recuts(Protocol):
 
 
 @runtime_checkable
+class PlacesTokens(Protocol):
+    """A reader that knows which characters each token of its rows stands for."""
+
+    def places(self, *inputs: tf.Tensor) -> tf.RaggedTensor:
+        """Of the rows that `Reader.encode` makes of the same inputs, (U, None, 3) int32: of each
+        token its first character, the one behind its last, and in which input; -1 where a token
+        stands for none.
+
+        Args:
+            inputs: (B,) string each.
+        """
+        ...
+
+
+@runtime_checkable
 class ReadsClasses(Protocol):
     """A reader of labels that are names, or None where there is no gold label.
 

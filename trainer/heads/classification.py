@@ -91,6 +91,30 @@ class TextEncoding(Encoding):
         unknown = tf.add_n([tf.reduce_sum(row, axis=1) for row in is_unknown])
         return columns, {"truncated_tokens": truncated, "unknown_tokens": unknown}
 
+    def places(self, *texts: tf.Tensor) -> tf.RaggedTensor:
+        """The characters of the tokens of `encode`; see `PlacesTokens`.
+
+        They go the way of the token ids: the same cuts, the same template.
+        """
+        from trainer.text.assemble import assemble
+        from trainer.text.places import places_of
+
+        tokens = [self.tokenizer.tokenize_with_offsets(text) for text in texts]
+        numbers = [tf.ones_like(each.ids) * place for place, each in enumerate(tokens)]
+
+        def row(columns: Sequence[tf.RaggedTensor]) -> tf.RaggedTensor:
+            return assemble(
+                columns[0],
+                columns[1] if len(columns) > 1 else None,
+                seq_len=self.seq_len,
+                overflow=self.overflow,
+                template=self.tokenizer.template.filled(-1),
+            )[0]
+
+        return places_of(
+            row([each.starts for each in tokens]), row([each.ends for each in tokens]), row(numbers)
+        )
+
     def shown(self, values: Sequence[Value]) -> list[tuple[str, str]]:
         """The texts, by their fields."""
         return [(field, str(text)) for field, text in zip(self.fields, values, strict=True)]

@@ -231,6 +231,44 @@ class Exchanges(Protocol):
         ...
 
 
+class Target(NamedTuple):
+    """A part of an answer, as a sum of logits.
+
+    Attributes:
+        label: of the answer, such as a class; "" of a number.
+        row: of the example's rows, the one that gives it.
+        start, end: the characters that the answer is about; -1 where it is about the whole text.
+        place: the token that decides.
+        weights: float32, of the shape of an example's logits: the answer's score is their weighted
+            sum.
+    """
+
+    label: str
+    row: int
+    start: int
+    end: int
+    place: int
+    weights: np.ndarray
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """A graph whose answers are sums of logits, so that it can be asked what adds to them."""
+
+    def targets(
+        self, logits: Logits, batch: Batch, columns: Tensors, inputs: Sequence[tf.Tensor]
+    ) -> list[Target]:
+        """What is answered to one example.
+
+        Args:
+            logits: of its rows.
+            batch: its rows.
+            columns: of them, as `Reader.encode` made them.
+            inputs: (1,) string each.
+        """
+        ...
+
+
 @runtime_checkable
 class Calibrates(Protocol):
     """A graph of whose answers validation decides something, such as a threshold."""

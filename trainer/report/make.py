@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from trainer.console.display import Display
@@ -13,7 +13,7 @@ from trainer.errors import UnmetError, UserError, shown_value
 from trainer.files import mirror
 from trainer.files.writing import write_text
 from trainer.report.baselines import score_baselines
-from trainer.report.evidence import Evidence, Line, read_evidence
+from trainer.report.evidence import Evidence, read_evidence
 from trainer.report.files import require_ours, write_facts, write_page
 from trainer.report.near_duplicates import near_duplicates
 from trainer.report.page import Section
@@ -42,8 +42,6 @@ from trainer.settings.schema import ReportSettings
 
 if TYPE_CHECKING:  # which imports TensorFlow
     from trainer.run.kept_model import KeptModel
-
-EXPLAINED = ("classification",)  # heads
 
 
 class Report(NamedTuple):
@@ -114,12 +112,12 @@ def report_at_end(kept: KeptModel, prepared: Prepared) -> None:
     is_asked = job.writes and settings.write and settings.predictions
     if not is_asked or not predictions.exists() or not predictions.stat().st_size:
         return
-    lines: Sequence[Line] = ()
+    evidence = None
     with _told("the report", display):
-        lines = read_evidence(job).lines
-    for part, keep in KEPT_PARTS.items() if lines else ():
+        evidence = read_evidence(job)
+    for part, keep in KEPT_PARTS.items() if evidence else ():
         with _told(part, display):
-            keep(kept, prepared, lines)
+            keep(kept, prepared, evidence)
     made = None
     with _told("the report", display):
         made = write_report(job, settings)
@@ -139,7 +137,7 @@ def _told(what: str, display: Display) -> Iterator[None]:
         )
 
 
-def _keep_baselines(kept: KeptModel, prepared: Prepared, lines: Sequence[Line]) -> None:
+def _keep_baselines(kept: KeptModel, prepared: Prepared, evidence: Evidence) -> None:
     """Writes baselines.json, where it is not there."""
     parts, file = kept.parts, kept.job.folder / BASELINES
     if parts.config.report.baselines and not parts.stream and not kept.job.told(BASELINES):
@@ -148,7 +146,7 @@ def _keep_baselines(kept: KeptModel, prepared: Prepared, lines: Sequence[Line]) 
         write_facts(file, found)
 
 
-def _keep_near_duplicates(kept: KeptModel, prepared: Prepared, lines: Sequence[Line]) -> None:
+def _keep_near_duplicates(kept: KeptModel, prepared: Prepared, evidence: Evidence) -> None:
     """Writes near_duplicates.json, where it is not there."""
     parts, job = kept.parts, kept.job
     is_one_text = parts.head.reader.rows is not RowKind.RECUT
@@ -156,28 +154,29 @@ def _keep_near_duplicates(kept: KeptModel, prepared: Prepared, lines: Sequence[L
         write_facts(job.folder / NEAR_DUPLICATES, near_duplicates(prepared.splits))
 
 
-def _keep_explanations(kept: KeptModel, prepared: Prepared, lines: Sequence[Line]) -> None:
+def _keep_explanations(kept: KeptModel, prepared: Prepared, evidence: Evidence) -> None:
     """Writes explanations.json."""
-    count = kept.parts.config.report.explained
-    if count and kept.parts.config.head.name in EXPLAINED:
-        from trainer.report.explain.kept import explanations
+    from trainer.report.explain.kept import explanations
+    from trainer.report.explain.texts import can_explain
 
-        examples = explanations(kept, lines, count)
+    count = kept.parts.config.report.explained
+    if count and can_explain(kept):
+        examples = explanations(kept, evidence, count)
         write_facts(kept.job.folder / EXPLANATIONS, {"examples": examples})
 
 
-def _keep_robustness(kept: KeptModel, prepared: Prepared, lines: Sequence[Line]) -> None:
+def _keep_robustness(kept: KeptModel, prepared: Prepared, evidence: Evidence) -> None:
     """Writes robustness.json."""
     count = kept.parts.config.report.perturbed
     if count and getattr(kept.parts.config.head, "kind", "") == "single_label":
         from trainer.report.robustness.flips import flips
 
-        found = flips(kept, lines, count)
+        found = flips(kept, evidence.lines, count)
         write_facts(kept.job.folder / ROBUSTNESS, found)
 
 
 # What takes the model, and is kept, so that the report can be made again without it.
-KEPT_PARTS: Mapping[str, Callable[[KeptModel, Prepared, Sequence[Line]], None]] = {
+KEPT_PARTS: Mapping[str, Callable[[KeptModel, Prepared, Evidence], None]] = {
     "the baselines": _keep_baselines,
     "the search for near duplicates": _keep_near_duplicates,
     "the explanations": _keep_explanations,

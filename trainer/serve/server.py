@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from trainer.data.batch import Batch
+from trainer.data.batch import Batch, padded
 from trainer.data.encoding import input_specs
 from trainer.data.reader import Reader, RowKind
 from trainer.heads.contract import Generates, Graph, Head, Tensors
@@ -135,15 +135,9 @@ class _Answering:
     def _results_of_rows(self, columns: Tensors) -> dict[str, tf.Tensor]:
         """The results of ragged rows; those of tokens one after the other."""
         token_ids = columns["token_ids"]
-        batch = {}
-        for name, column in columns.items():
-            if isinstance(column, tf.RaggedTensor):
-                column = column.to_tensor()
-            batch[name] = column
-        batch["padding_mask"] = tf.ones_like(token_ids).to_tensor()
         lengths = token_ids.row_lengths()
         results = {}
-        for name, result in self._results(batch).items():
+        for name, result in self._results(padded(columns)).items():
             if name in self.graph.per_token:
                 result = tf.RaggedTensor.from_tensor(result, lengths=lengths).values
             results[name] = result

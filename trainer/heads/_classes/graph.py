@@ -12,7 +12,7 @@ from trainer.data.batch import Batch
 from trainer.data.reader import Vocabulary
 from trainer.heads._carried_over import CarriedOver
 from trainer.heads._classes.decision import Decision
-from trainer.heads.contract import Graph, Results, Tensors
+from trainer.heads.contract import Graph, Results, Target, Tensors
 from trainer.lazy import keras, tf
 from trainer.sources import Example
 
@@ -116,6 +116,22 @@ class ClassGraph(Graph):
     ) -> dict[str, np.ndarray]:
         """Answer -> (B,) bool: where the label may turn out otherwise."""
         return self.decision.ambiguous(answers, tolerance)
+
+    def targets(
+        self, logits: tf.Tensor, batch: Batch, columns: Tensors, inputs: Sequence[tf.Tensor]
+    ) -> list[Target]:
+        """The logit of each label that is given; of the likeliest where none is; see `Explains`."""
+        names = list(self.decision.names)
+        given = [int(tf.argmax(logits[0]))]
+        decided = self.decision.decide(logits)[0]
+        if decided.dtype == tf.bool and bool(tf.reduce_any(decided)):
+            given = tf.where(decided)[:, 0].numpy().tolist()
+        place = int(self.scores.place(batch)[0])
+        one_hot = np.eye(logits.shape[1], dtype=np.float32)
+        return [
+            Target(names[label] if names else "", 0, -1, -1, place, one_hot[label])
+            for label in given
+        ]
 
     def load_tensors(self, checkpoint: TaskHead) -> CarriedOver:
         """Takes over the checkpoint's own layers."""

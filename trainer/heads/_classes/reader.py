@@ -39,6 +39,10 @@ class Encoding(Protocol):
         """See `Reader.encode`."""
         ...
 
+    def places(self, *texts: tf.Tensor) -> tf.RaggedTensor:
+        """See `PlacesTokens`."""
+        ...
+
     def shown(self, values: Sequence[Value]) -> list[tuple[str, str]]:
         """Names and contents by which a person sees what the model is given."""
         ...
@@ -104,6 +108,10 @@ class ClassReader(Reader):
     def encode(self, *texts: tf.Tensor) -> EncodedTensors:
         """Texts as token columns, and counts of what was lost; the very function that serves."""
         return self.encoding.encode(*texts)
+
+    def places(self, *texts: tf.Tensor) -> tf.RaggedTensor:
+        """The characters that each token stands for; see `PlacesTokens`."""
+        return self.encoding.places(*texts)
 
     def learn(
         self, labels: Sequence[Label], names: list[str] | None, origin: Callable[[int], str]

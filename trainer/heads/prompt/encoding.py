@@ -44,13 +44,8 @@ class PatternEncoding(Encoding):
             token_ids, and `asked`, 1 at the mask: each ragged (B, None) int32; truncated_tokens,
             unknown_tokens (B,) int32.
         """
-        # bytes that are no UTF-8 have as many characters here as in the tokenizer
-        valid = [tf.strings.unicode_transcode(text, "UTF-8", "UTF-8") for text in texts]
-        text_of = dict(zip(TEXTS, valid, strict=False))
-        mask = self.tokenizer.vocabulary[self.mask]
-        filled = fill(self.pattern, text_of, mask)
-        tokens = self.tokenizer.tokenize_with_offsets(filled.text)
-        inside = [self._is_inside(tokens, filled, place) for place in text_of]
+        filled, tokens = self._filled(texts)
+        inside = [self._is_inside(tokens, filled, place) for place in TEXTS[: len(texts)]]
         stays = self._stays(inside)
         template = self.tokenizer.template
         columns = {
@@ -62,6 +57,35 @@ class PatternEncoding(Encoding):
             "unknown_tokens": self._unknown(tokens, inside),
         }
         return columns, counts
+
+    def places(self, *texts: tf.Tensor) -> tf.RaggedTensor:
+        """The characters of the tokens of `encode`; see `PlacesTokens`. The pattern has none."""
+        from trainer.text.places import places_of
+
+        filled, tokens = self._filled(texts)
+        row = tokens.ids.value_rowids()
+        nowhere = -tf.ones_like(tokens.ids)
+        starts = ends = numbers = nowhere.values
+        inside = []
+        for number, place in enumerate(TEXTS[: len(texts)]):
+            of_text = self._is_inside(tokens, filled, place)
+            begin, _ = filled.borders(self.pattern.parts.index(place), row)
+            starts = tf.where(of_text.values, tokens.starts.values - begin, starts)
+            ends = tf.where(of_text.values, tokens.ends.values - begin, ends)
+            numbers = tf.where(of_text.values, number, numbers)
+            inside.append(of_text)
+        stays = self._stays(inside)
+        template = self.tokenizer.template.filled(-1)
+        columns = [nowhere.with_values(values) for values in (starts, ends, numbers)]
+        return places_of(*(_row(column, stays, template) for column in columns))
+
+    def _filled(self, texts: Sequence[tf.Tensor]) -> tuple[Filled, Tokens]:
+        """The pattern with texts in it, and its tokens."""
+        # bytes that are no UTF-8 have as many characters here as in the tokenizer
+        valid = [tf.strings.unicode_transcode(text, "UTF-8", "UTF-8") for text in texts]
+        mask = self.tokenizer.vocabulary[self.mask]
+        filled = fill(self.pattern, dict(zip(TEXTS, valid, strict=False)), mask)
+        return filled, self.tokenizer.tokenize_with_offsets(filled.text)
 
     def shown(self, values: Sequence[Value]) -> list[tuple[str, str]]:
         """The filled pattern."""

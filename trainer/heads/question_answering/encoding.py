@@ -11,6 +11,7 @@ from trainer.heads.question_answering.alignment import EDGE, MIDDLE
 from trainer.text.added_tokens import Tokens
 from trainer.text.assemble import join
 from trainer.text.flat_arrays import in_columns
+from trainer.text.places import places_of
 from trainer.text.tokenizer import Tokenizer
 from trainer.text.windows import Windows, make_windows
 
@@ -53,6 +54,27 @@ class Encoding:
             "cut_questions": tf.cast(cut > 0, tf.int32),
         }
         return columns, counts
+
+    def places(self, question: tf.Tensor, context: tf.Tensor) -> tf.RaggedTensor:
+        """The characters of the tokens of `encode`; see `PlacesTokens`.
+
+        Args:
+            question, context: (B,) string.
+        """
+        questions, tokens = map(self.tokenizer.tokenize_with_offsets, (question, context))
+        asked = Tokens._make(column[:, : self.max_question_tokens] for column in questions)
+        windows = self._windows(asked.ids.row_lengths(), tokens.ids.row_lengths())
+        nowhere = self.tokenizer.template.filled(-1)
+
+        def row(of_question: tf.RaggedTensor, of_context: tf.RaggedTensor) -> tf.RaggedTensor:
+            before_each = tf.gather(of_question, windows.text)
+            return join(before_each, windows.take(of_context), template=nowhere)
+
+        return places_of(
+            row(asked.starts, tokens.starts),
+            row(asked.ends, tokens.ends),
+            row(tf.zeros_like(asked.ids), tf.ones_like(tokens.ids)),
+        )
 
     def _windows(self, question_lengths: tf.Tensor, context_lengths: tf.Tensor) -> Windows:
         """Windows of the contexts, with room for the questions in each; lengths (B,) int64."""

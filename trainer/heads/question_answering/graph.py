@@ -11,7 +11,7 @@ import numpy as np
 from trainer.backbones.sites import FIRST_HEAD_SITE
 from trainer.data.batch import Batch
 from trainer.data.reader import Vocabulary
-from trainer.heads.contract import Calibration, Graph, Results, Tensors
+from trainer.heads.contract import Calibration, Graph, Results, Target, Tensors
 from trainer.heads.question_answering.answers import ANSWER_FIELDS, AnswerRule, as_json
 from trainer.heads.question_answering.exchange import load_output, saved_output
 from trainer.heads.question_answering.settings import Settings
@@ -138,6 +138,24 @@ class QuestionGraph(Graph):
         """
         _, contexts = inputs
         return self.rule.answers(results, columns, contexts)
+
+    def targets(
+        self, logits: tf.Tensor, batch: Batch, columns: Tensors, inputs: Sequence[tf.Tensor]
+    ) -> list[Target]:
+        """The scores of the answer's beginning and end, or of no answer; see `Explains`."""
+        results = self.results(logits, batch)
+        answers = self.answers(results, columns, inputs)
+        weights = np.zeros(logits.shape[1:], np.float32)
+        answer = answers["answer"][0].numpy().decode()
+        if not answer:
+            row = int(tf.argmin(results["none"]))
+            weights[0] = 1
+            return [Target("", row, -1, -1, 0, weights)]
+        row = int(tf.argmax(results["score"][:, 0]))
+        first, last = (int(results[name][row, 0]) for name in ("first", "last"))
+        weights[first, 0] = weights[last, 1] = 1
+        start, end = (int(answers[name][0]) for name in ("start", "end"))
+        return [Target(answer, row, start, end, first, weights)]
 
     def token_answers(self, results: Tensors) -> dict[str, tf.Tensor]:
         """To token ids (B, S): the best span, and the score of no answer, `none`.

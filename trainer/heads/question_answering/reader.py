@@ -129,6 +129,11 @@ class QuestionReader(Reader):
         question, context = inputs
         return self._encoding().encode(question, context)
 
+    def places(self, *inputs: tf.Tensor) -> tf.RaggedTensor:
+        """The characters that each token stands for; see `PlacesTokens`."""
+        question, context = inputs
+        return self._encoding().places(question, context)
+
     def _encoding(self) -> Encoding:
         from trainer.heads.question_answering.encoding import Encoding
 

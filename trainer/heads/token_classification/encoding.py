@@ -62,6 +62,21 @@ def encode_texts(
     }
 
 
+def places_of_texts(
+    text: tf.Tensor, tokenizer: Tokenizer, *, seq_len: int, overlap: int
+) -> tf.RaggedTensor:
+    """The characters of the tokens of `encode_texts`; see `PlacesTokens`."""
+    from trainer.text.assemble import join
+    from trainer.text.places import places_of
+
+    tokens = tokenizer.tokenize_with_offsets(text)
+    template = tokenizer.template
+    windows = _windows(tokens.ids.row_lengths(), seq_len - template.size(pair=False), overlap)
+    columns = (tokens.starts, tokens.ends, tf.zeros_like(tokens.ids))
+    nowhere = template.filled(-1)
+    return places_of(*(join(windows.take(column), template=nowhere) for column in columns))
+
+
 def _windows(lengths: tf.Tensor, room: int, overlap: int) -> Windows:
     from trainer.text.windows import make_windows
 

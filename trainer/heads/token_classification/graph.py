@@ -12,10 +12,11 @@ from trainer.backbones.sites import FIRST_HEAD_SITE
 from trainer.data.batch import Batch
 from trainer.data.reader import Vocabulary
 from trainer.heads._carried_over import CarriedOver
-from trainer.heads.contract import Exchanges, Graph, Results, Tensors
+from trainer.heads.contract import Exchanges, Graph, Results, Target, Tensors
 from trainer.heads.token_classification.answers import PlacedWords, spans_of_texts
 from trainer.heads.token_classification.entities import entities_of, word_places, word_tags
 from trainer.heads.token_classification.exchange import load_output, save_output
+from trainer.heads.token_classification.explained import targets_of
 from trainer.heads.token_classification.reader import TagReader
 from trainer.heads.token_classification.rule import Rule, TaggedWords
 from trainer.heads.token_classification.taggers import Tagger, labels_of
@@ -113,6 +114,21 @@ class TagGraph(Graph, Exchanges):
             kind=of_words(kind) if self.joins else None,
         )
         return spans_of_texts(words, self.rule.mark(tagged), self.rule.types, inputs[0])
+
+    def targets(
+        self, logits: tf.Tensor, batch: Batch, columns: Tensors, inputs: Sequence[tf.Tensor]
+    ) -> list[Target]:
+        """Of each span the mean score of its words' tags; see `Explains`."""
+        words = columns["words"]
+        found = self.results(logits, batch)
+        of_tokens = {
+            name: tf.RaggedTensor.from_tensor(found[name], words.row_lengths())
+            for name in ("tag", "score")
+        }
+        answers = self.answers(of_tokens, columns, inputs)
+        spans = {name: column.numpy() for name, column in answers.items()}
+        entities = entities_of(spans, 0)
+        return list(targets_of(entities, of_tokens["tag"], columns, logits.shape[1:]))
 
     def token_answers(self, results: Tensors) -> dict[str, tf.Tensor]:
         """To token ids (B, S): tag (B, S) string and score (B, S).

@@ -25,7 +25,7 @@ from trainer.errors import ConfigError, DataError, shown_value
 from trainer.files.mapped import count_numbers
 from trainer.heads._settings_checks import overflow_of
 from trainer.heads.token_classification.alignment import UNSEEN_TAGS, Tags, align_split
-from trainer.heads.token_classification.encoding import COLUMNS, encode_texts
+from trainer.heads.token_classification.encoding import COLUMNS, encode_texts, places_of_texts
 from trainer.heads.token_classification.gold import Gold, are_tags, read_spans
 from trainer.heads.token_classification.invisible import invisible_words
 from trainer.heads.token_classification.schemes import OUTSIDE
@@ -150,6 +150,12 @@ class TagReader(Reader):
         (text,) = inputs
         seq_len = self.data.seq_len
         return encode_texts(text, self.tokenizer, seq_len=seq_len, overlap=self.overlap)
+
+    def places(self, *inputs: tf.Tensor) -> tf.RaggedTensor:
+        """The characters that each token stands for; see `PlacesTokens`."""
+        (text,) = inputs
+        seq_len = self.data.seq_len
+        return places_of_texts(text, self.tokenizer, seq_len=seq_len, overlap=self.overlap)
 
     def learn(
         self, labels: Sequence[Gold], names: list[str] | None, origin: Callable[[int], str]

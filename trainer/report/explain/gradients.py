@@ -5,19 +5,20 @@ Source: Sundararajan et al. 2017.
 
 from __future__ import annotations
 
-import dataclasses
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
-import tensorflow as tf
 
 from trainer.data.batch import Batch
+from trainer.lazy import tf
 from trainer.run.model import Model
 
 FEWEST_STEPS, MOST_STEPS = 32, 512
 WANTED_GAP = 0.01  # of the difference that is explained
 LEAST_DIFFERENCE = 1e-3  # a score, below which a gap is no share of it
 AT_ONCE = 16  # rows of the model
+Columns: TypeAlias = Mapping[str, "tf.Tensor"]  # of a row, (1, S) each
 
 
 class Attribution(NamedTuple):
@@ -37,81 +38,93 @@ class Attribution(NamedTuple):
     steps: int
 
 
-def integrated_gradients(
-    model: Model, batch: Batch, target: int, is_word: np.ndarray, nothing: np.ndarray
-) -> Attribution:
-    """How much each token adds to a logit, along the straight path from a row without its words.
-
-    The path has as many steps as bring the gap below WANTED_GAP, at most MOST_STEPS.
+class Gradients:
+    """Scores of a row under other word vectors, and their gradients; each traced once.
 
     Args:
-        model: whose logits are (E, C).
-        batch: of one example in one row.
-        target: which logit.
-        is_word: (S,) bool, the tokens that the baseline lacks; others stay as they are.
-        nothing: (E,) float32, the embedding that stands there in the baseline.
+        model: whose logits are explained.
     """
-    token_ids = batch.rows.token_ids
-    word = model.backbone.word_embeddings()
-    end = tf.cast(tf.gather(word, token_ids[0]), tf.float32)  # (S, E)
-    begin = tf.where(is_word[:, None], nothing[None], end)
-    score, baseline = _scores(model, batch, tf.stack([end, begin]), target).numpy().tolist()
-    steps = FEWEST_STEPS
-    while True:
-        mean = _mean_gradient(model, batch, begin, end, target, steps)
-        shares = tf.reduce_sum((end - begin) * mean, axis=1).numpy().astype(np.float64)
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._along = tf.function(self._gradient_along, autograph=False, reduce_retracing=True)
+        self._scores = tf.function(self._score, autograph=False, reduce_retracing=True)
+
+    def vectors(self, columns: Columns) -> np.ndarray:
+        """(S, E) float32: the embeddings of a row's words."""
+        table = self._model.backbone.word_embeddings()
+        return np.array(tf.cast(tf.gather(table, columns["token_ids"][0]), tf.float32))
+
+    def scores(self, columns: Columns, vectors: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """(P,) float64: the weighted sum of the row's logits under each of some word vectors.
+
+        Args:
+            columns: of the row.
+            vectors: (P, S, E).
+            weights: of an example's logits.
+        """
+        found: np.ndarray = self._scores(dict(columns), tf.constant(vectors), weights).numpy()
+        return found.astype(np.float64)
+
+    def attribution(self, columns: Columns, begin: np.ndarray, weights: np.ndarray) -> Attribution:
+        """How much each token adds to a score, along the straight path from other word vectors.
+
+        The path has as many steps as bring the gap below WANTED_GAP, at most MOST_STEPS.
+
+        Args:
+            columns: of the row.
+            begin: (S, E) float32, the word vectors of the baseline.
+            weights: of an example's logits.
+        """
+        end = self.vectors(columns)
+        score, baseline = self.scores(columns, np.stack([end, begin]), weights).tolist()
         difference = score - baseline
-        gap = abs(shares.sum() - difference) / max(abs(difference), LEAST_DIFFERENCE)
-        if gap <= WANTED_GAP or steps >= MOST_STEPS:
-            return Attribution(shares, score, baseline, float(gap), steps)
-        steps *= 2
+        steps = FEWEST_STEPS
+        while True:
+            mean = self._mean_gradient(columns, begin, end, weights, steps)
+            shares = ((end - begin) * mean).sum(axis=1, dtype=np.float64)
+            gap = abs(shares.sum() - difference) / max(abs(difference), LEAST_DIFFERENCE)
+            if gap <= WANTED_GAP or steps >= MOST_STEPS:
+                return Attribution(shares, score, baseline, float(gap), steps)
+            steps *= 2
 
+    def _mean_gradient(
+        self,
+        columns: Columns,
+        begin: np.ndarray,
+        end: np.ndarray,
+        weights: np.ndarray,
+        steps: int,
+    ) -> np.ndarray:
+        """(S, E): of the score along the path, by the points and weights of Gauss and Legendre."""
+        points, shares = np.polynomial.legendre.leggauss(steps)
+        total = np.zeros_like(end)
+        for first in range(0, steps, AT_ONCE):
+            along = tf.constant((points[first : first + AT_ONCE] + 1) / 2, tf.float32)
+            share = tf.constant(shares[first : first + AT_ONCE] / 2, tf.float32)
+            total += self._along(dict(columns), begin, end, weights, along, share).numpy()
+        return total
 
-def _mean_gradient(
-    model: Model, batch: Batch, begin: tf.Tensor, end: tf.Tensor, target: int, steps: int
-) -> tf.Tensor:
-    """(S, E): of the logit along the path, by the points and weights of Gauss and Legendre."""
-    points, weights = np.polynomial.legendre.leggauss(steps)
-    total = tf.zeros_like(end)
-    for first in range(0, steps, AT_ONCE):
-        part = slice(first, first + AT_ONCE)
-        along = tf.constant((points[part] + 1) / 2, tf.float32)[:, None, None]
-        vectors = begin + along * (end - begin)  # (P, S, E)
+    def _gradient_along(
+        self,
+        columns: Columns,
+        begin: tf.Tensor,
+        end: tf.Tensor,
+        weights: tf.Tensor,
+        along: tf.Tensor,
+        share: tf.Tensor,
+    ) -> tf.Tensor:
+        """(S, E): the weighted sum of the gradients at (P,) places of the path."""
+        vectors = begin + along[:, None, None] * (end - begin)  # (P, S, E)
         with tf.GradientTape() as tape:
             tape.watch(vectors)
-            scores = _scores(model, batch, vectors, target)
+            scores = self._score(columns, vectors, weights)
         gradient = tape.gradient(scores, vectors)
-        weight = tf.constant(weights[part] / 2, tf.float32)[:, None, None]
-        total += tf.reduce_sum(weight * gradient, axis=0)
-    return total
+        return tf.einsum("p,pse->se", share, gradient)
 
-
-def _scores(model: Model, batch: Batch, vectors: tf.Tensor, target: int) -> tf.Tensor:
-    """(P,) float32: the logit of a row with each of (P, S, E) word vectors."""
-    return model.logits(with_vectors(batch, vectors))[:, target]
-
-
-def with_vectors(batch: Batch, vectors: tf.Tensor) -> Batch:
-    """A batch of one example as often as there are word vectors for it, (P, S, E)."""
-    times = vectors.shape[0]
-
-    def repeated(tensor: tf.Tensor | None) -> tf.Tensor | None:
-        return None if tensor is None else tf.repeat(tensor, times, axis=0)
-
-    rows = dataclasses.replace(
-        batch.rows,
-        **{
-            field.name: repeated(getattr(batch.rows, field.name))
-            for field in dataclasses.fields(batch.rows)
-        },
-    )
-    rows = dataclasses.replace(rows, word_vectors=vectors)
-    examples = dataclasses.replace(
-        batch.examples,
-        row=tf.range(times),
-        start=tf.zeros([times], tf.int32),
-        length=repeated(batch.examples.length),
-        weight=None,
-    )
-    own = {name: tf.repeat(column, times, axis=0) for name, column in batch.own.items()}
-    return dataclasses.replace(batch, rows=rows, examples=examples, label=None, own=own)
+    def _score(self, columns: Columns, vectors: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        """(P,) float32."""
+        times = tf.shape(vectors)[0]
+        rows = {name: tf.repeat(column, times, axis=0) for name, column in columns.items()}
+        logits = self._model.logits(Batch.one_a_row({**rows, "word_vectors": vectors}))
+        return tf.tensordot(logits, weights, axes=len(weights.shape))

@@ -2,49 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from trainer.files.json_file import JsonObject
-from trainer.report.evidence import Line
-from trainer.report.explain.texts import explain
+from trainer.heads.contract import Target
+from trainer.report.evidence import Evidence, Line
+from trainer.report.explain.texts import Explainer
+from trainer.report.say import speaker
+from trainer.report.tasks import Task, task_of
 from trainer.run.kept_model import KeptModel
 
+NOTHING = "–"
 
-def chosen(lines: Sequence[Line], count: int) -> list[int]:
-    """Which answers are explained: half of them the surest mistakes, the others spread.
+
+def chosen(task: Task, lines: Sequence[Line], count: int) -> list[int]:
+    """Which examples are explained: half of them the worst mistakes, the others spread.
 
     Args:
+        task: what the answers are.
         lines: of a split.
         count: how many.
     """
-    wrong: list[int] = []
-    right: list[int] = []
-    for place, line in enumerate(lines):
-        (right if line["gold"] == line["answer"] else wrong).append(place)
-    wrong.sort(key=lambda place: -(lines[place]["loss"] or 0))
-    worst = wrong[: count // 2]
-    spread = np.linspace(0, len(right) - 1, min(count - len(worst), len(right))).astype(int)
-    return [*worst, *(right[place] for place in np.unique(spread).tolist())]
+    worst = list(task.mistakes(lines, speaker("en")).lines[: count // 2])
+    others = np.setdiff1d(np.flatnonzero(task.goodness(lines) == 1), worst)
+    if not len(others):  # of numbers none is wholly right
+        others = np.setdiff1d(np.arange(len(lines)), worst)
+    spread = np.linspace(0, len(others) - 1, min(count - len(worst), len(others))).astype(int)
+    return [*worst, *others[np.unique(spread)].tolist()]
 
 
-def explanations(kept: KeptModel, lines: Sequence[Line], count: int) -> list[JsonObject]:
+def explanations(kept: KeptModel, evidence: Evidence, count: int) -> list[JsonObject]:
     """Explanations of some answers, as explanations.json has them.
 
     Args:
         kept: the model.
-        lines: of a split.
+        evidence: of its run.
         count: how many.
     """
-    shown = [lines[place] for place in chosen(lines, count)]
-    texts = [_texts(line["inputs"]) for line in shown]
-    return [
-        {"split": line["split"], "id": line["id"], "origin": line["origin"], "gold": line["gold"]}
-        | found.as_json()
-        for line, found in zip(shown, explain(kept, texts), strict=True)
-    ]
+    task = task_of(evidence)
+    if task is None:
+        return []
+    lines = evidence.lines
+    explainer = Explainer(kept)
+    return list(_explained(explainer, [lines[place] for place in chosen(task, lines, count)]))
 
 
-def _texts(inputs: Mapping[str, object]) -> tuple[str, ...]:
-    return tuple(map(str, inputs.values()))
+def _explained(explainer: Explainer, lines: Sequence[Line]) -> Iterator[JsonObject]:
+    for line in lines:
+        texts = tuple(map(str, line["inputs"].values()))
+        answers = list(explainer.answers(texts))
+        if not answers:  # a text without spans
+            continue
+        answer = next((each for each in answers if not is_right(each.target, line)), answers[0])
+        place = {key: line[key] for key in ("split", "id", "origin")}
+        found = explainer.explain(answer)
+        yield {**place, "gold": gold_of(line, answer.target), **found.as_json()}
+
+
+def is_right(target: Target, line: Line) -> bool:
+    """Whether a part of an answer is right, as far as labels can be right."""
+    gold = line["gold"]
+    if "f1" in line:  # of an answer in a context
+        return bool(line["f1"])
+    if isinstance(gold, list) and (not gold or isinstance(gold[0], dict)):
+        return any(_place(span) == (target.label, target.start, target.end) for span in gold)
+    if isinstance(gold, str):
+        return target.label == gold
+    return target.label in gold if isinstance(gold, list) else True
+
+
+def gold_of(line: Line, target: Target) -> str:
+    """What is right in place of a part of an answer, as people read it."""
+    gold = line["gold"]
+    if not isinstance(gold, list):
+        return str(gold)
+    if gold and isinstance(gold[0], dict):
+        here = [span for span in gold if span["start"] < target.end and target.start < span["end"]]
+        return ", ".join(dict.fromkeys(span["type"] for span in here)) or NOTHING
+    return " / ".join(dict.fromkeys(map(str, gold))) or NOTHING
+
+
+def _place(span: JsonObject) -> tuple[object, object, object]:
+    return span["type"], span["start"], span["end"]

@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
-import tensorflow as tf
 
-from trainer.data.batch import Batch
+from trainer.data.batch import Batch, padded
+from trainer.data.reader import PlacesTokens
 from trainer.errors import ConfigError
-from trainer.heads._classes.graph import ClassGraph
-from trainer.heads._classes.reader import ClassReader
-from trainer.heads.classification import TextEncoding
-from trainer.report.explain.gradients import Attribution, integrated_gradients, with_vectors
+from trainer.heads.contract import Explains, Target
+from trainer.lazy import tf
+from trainer.report.explain.gradients import Attribution, Columns, Gradients
 from trainer.run.kept_model import KeptModel
-from trainer.text.assemble import assemble
-
-if TYPE_CHECKING:
-    from trainer.text.tokenizer import Tokenizer
 
 SHUFFLES = 5  # orders of a random ranking
 PARTS = 10  # steps of a deletion curve
 DIGITS = 6
+Texts: TypeAlias = tuple[str, ...]  # of an example: one, a pair, or a question and its context
 
 
 class Share(NamedTuple):
     """What a token adds to the answer.
 
     Attributes:
-        text: 0 in the first text of an example, 1 in the second of a pair.
+        text: 0 in the first text of an example, 1 in the second.
         start, end: its characters there.
         value: in units of the logit.
     """
@@ -41,21 +37,24 @@ class Share(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """Why a text got its answer.
+    """Why an answer was given.
 
     Attributes:
         texts: of the example.
-        answer: the label; of a number "".
-        score, baseline: the logit, and that of the example without its words.
+        answer: a label, or the words of an answer; of a number "".
+        start, end: the characters of the last text that the answer is about; -1: about all.
+        score, baseline: a sum of logits, and that of the example without its words.
         gap: see `Attribution`.
         shares: of the tokens, in their order.
-        kept: the logit where the first tenth, two tenths, … of the tokens are taken out, those that
+        kept: the score where the first tenth, two tenths, … of the tokens are taken out, those that
             add most first; (PARTS + 1,).
         kept_random: the same in a random order, on average.
     """
 
-    texts: tuple[str, ...]
+    texts: Texts
     answer: str
+    start: int
+    end: int
     score: float
     baseline: float
     gap: float
@@ -82,33 +81,27 @@ class Attention(NamedTuple):
     rollout: np.ndarray
 
 
-def explain(kept: KeptModel, examples: Sequence[tuple[str, ...]]) -> Iterator[Explanation]:
-    """Why each example gets its answer, one after the other.
+class Answer(NamedTuple):
+    """What is answered to a row.
 
-    Args:
-        kept: a model with the head classification.
-        examples: texts, or pairs of texts.
-    Raises:
-        ConfigError: the head is another.
+    Attributes:
+        texts: of the example.
+        columns: of its row, (1, S) each.
+        places: (S, 3) int32, see `PlacesTokens`.
+        target: what is explained.
     """
-    explainer = explainer_of(kept)
-    for texts in examples:
-        yield explainer.explain(texts)
+
+    texts: Texts
+    columns: Columns
+    places: np.ndarray
+    target: Target
 
 
-def explainer_of(kept: KeptModel) -> Explainer:
-    """What explains a model. Raises ConfigError where its head is not classification."""
-    graph, reader = kept.model.graph, kept.parts.head.reader
-    if (
-        not isinstance(graph, ClassGraph)
-        or not isinstance(reader, ClassReader)
-        or not isinstance(reader.encoding, TextEncoding)
-    ):
-        raise ConfigError(
-            f"podtune explain: head {kept.parts.config.head.name} cannot be explained yet:"
-            " classification can."
-        )
-    return Explainer(kept, graph, reader.encoding)
+def can_explain(kept: KeptModel) -> bool:
+    """Whether the head says what its answers are sums of."""
+    return isinstance(kept.model.graph, Explains) and isinstance(
+        kept.parts.head.reader, PlacesTokens
+    )
 
 
 class Explainer:
@@ -116,65 +109,66 @@ class Explainer:
 
     Args:
         kept: the model.
-        graph: of its head.
-        encoding: of its texts.
+    Raises:
+        ConfigError: its head cannot be explained.
     """
 
-    def __init__(self, kept: KeptModel, graph: ClassGraph, encoding: TextEncoding) -> None:
+    def __init__(self, kept: KeptModel) -> None:
+        graph, reader = kept.model.graph, kept.parts.head.reader
+        if not isinstance(graph, Explains) or not isinstance(reader, PlacesTokens):
+            raise ConfigError(
+                f"podtune explain: head {kept.parts.config.head.name} cannot be explained:"
+                " classification, prompt, token_classification and question_answering can."
+            )
         self._model = kept.model
         self._graph = graph
-        self._encoding = encoding
-        self._names = list(graph.decision.names)
-        self._nothing = self._embedding_of_nothing(encoding.tokenizer)
+        self._reader = kept.parts.head.reader
+        self._places = reader.places
+        self._gradients = Gradients(kept.model)
+        self._nothing = self._embedding_of_nothing()
 
-    def _embedding_of_nothing(self, tokenizer: Tokenizer) -> np.ndarray:
+    def _embedding_of_nothing(self) -> np.ndarray:
         """(E,): what a word is replaced by: the mask where there is one, else zeros."""
         table = self._model.backbone.word_embeddings()
-        if tokenizer.mask_id is None:
+        mask_id = self._reader.tokenizer.mask_id
+        if mask_id is None:
             return np.zeros(table.shape[1], np.float32)
-        return np.asarray(tf.cast(table[tokenizer.mask_id], tf.float32))
+        return np.asarray(tf.cast(table[mask_id], tf.float32))
 
-    def attention(self, texts: tuple[str, ...]) -> Attention:
-        """What the tokens of an example look at, layer by layer.
+    def answers(self, texts: Texts) -> Iterator[Answer]:
+        """What the model answers to an example: a label, or each of several, of each window.
 
-        Source: Abnar and Zuidema 2020 for the rollout: half of each token is itself.
+        Args:
+            texts: of the example, in the order of the head's inputs.
         """
-        batch = self._batch(_raw(texts))
-        outputs = self._model.backbone(batch.rows.as_inputs(), output_attentions=True)
-        layers = [
-            np.asarray(tf.cast(each[0], tf.float32), np.float64).mean(axis=0)
-            for each in outputs["attentions"]
-        ]
-        reaches = np.eye(len(layers[0]))
-        for layer in layers:
-            reaches = (layer + np.eye(len(layer))) / 2 @ reaches
-        words = self._encoding.tokenizer.words
-        tokens = tuple(words[token] for token in batch.rows.token_ids[0].numpy().tolist())
-        place = int(self._graph.places(batch)[0])
-        return Attention(tokens, tuple(layers), reaches[place])
-
-    def _batch(self, raw: Sequence[tf.Tensor]) -> Batch:
-        columns, _ = self._encoding.encode(*raw)
-        return Batch.one_a_row({name: column.to_tensor() for name, column in columns.items()})
-
-    def explain(self, texts: tuple[str, ...]) -> Explanation:
-        """Why an example gets its answer."""
-        raw = _raw(texts)
-        places = self._places(raw)
-        batch = self._batch(raw)
-        is_word = places[:, 0] >= 0
+        raw = [tf.constant([text.encode("utf-8", "replace")]) for text in texts]
+        columns, _ = self._reader.encode(*raw)
+        places = self._places(*raw)
+        batch = Batch.one_a_row(padded(columns))
         logits = self._model.logits(batch)
-        target = int(tf.argmax(logits[0]))
-        found = integrated_gradients(self._model, batch, target, is_word, self._nothing)
+        for target in self._graph.targets(logits, batch, columns, raw):
+            row = slice(target.row, target.row + 1)
+            of_row = padded({name: column[row] for name, column in columns.items()})
+            yield Answer(texts, of_row, places[target.row].numpy(), _as_long(target, of_row))
+
+    def explain(self, answer: Answer) -> Explanation:
+        """Why that is answered."""
+        columns, target = answer.columns, answer.target
+        is_word = answer.places[:, 0] >= 0
+        vectors = self._gradients.vectors(columns)
+        begin = np.where(is_word[:, None], self._nothing, vectors)
+        found = self._gradients.attribution(columns, begin, target.weights)
         shares = [
             Share(int(text), int(start), int(end), round(float(value), DIGITS))
-            for (start, end, text), value in zip(places, found.shares, strict=True)
+            for (start, end, text), value in zip(answer.places, found.shares, strict=True)
             if start >= 0
         ]
-        kept, kept_random = self._deletion(batch, target, is_word, found)
+        kept, kept_random = self._deletion(answer, np.flatnonzero(is_word), vectors, found)
         return Explanation(
-            texts=texts,
-            answer=self._names[target] if self._names else "",
+            texts=answer.texts,
+            answer=target.label,
+            start=target.start,
+            end=target.end,
             score=found.score,
             baseline=found.baseline,
             gap=found.gap,
@@ -183,55 +177,64 @@ class Explainer:
             kept_random=kept_random,
         )
 
-    def _places(self, raw: Sequence[tf.Tensor]) -> np.ndarray:
-        """(S, 3) of the row's tokens: start, end, which text; -1 of special ones.
+    def attention(self, answer: Answer) -> Attention:
+        """What the tokens of a row look at, layer by layer.
 
-        They go the way of the token ids: the same cuts, the same template.
+        Source: Abnar and Zuidema 2020 for the rollout: half of each token is itself.
         """
-        tokenizer = self._encoding.tokenizer
-        tokens = [tokenizer.tokenize_with_offsets(text) for text in raw]
-        starts = [each.ids.with_values(each.starts.values) for each in tokens]
-        ends = [each.ids.with_values(each.ends.values) for each in tokens]
-        numbers = [tf.ones_like(each.ids) * place for place, each in enumerate(tokens)]
-        columns = []
-        for column in (starts, ends, numbers):
-            assembled, _, _ = assemble(
-                column[0],
-                column[1] if len(column) > 1 else None,
-                seq_len=self._encoding.seq_len,
-                overflow=self._encoding.overflow,
-                template=tokenizer.template.filled(-1),
-            )
-            columns.append(assembled.values.numpy())
-        return np.stack(columns, axis=1)
+        batch = Batch.one_a_row(answer.columns)
+        outputs = self._model.backbone(batch.rows.as_inputs(), output_attentions=True)
+        layers = [
+            np.asarray(tf.cast(each[0], tf.float32), np.float64).mean(axis=0)
+            for each in outputs["attentions"]
+        ]
+        reaches = np.eye(len(layers[0]))
+        for layer in layers:
+            reaches = (layer + np.eye(len(layer))) / 2 @ reaches
+        words = self._reader.tokenizer.words
+        tokens = tuple(words[token] for token in batch.rows.token_ids[0].numpy().tolist())
+        return Attention(tokens, tuple(layers), reaches[answer.target.place])
 
     def _deletion(
-        self, batch: Batch, target: int, is_word: np.ndarray, found: Attribution
+        self, answer: Answer, words: np.ndarray, vectors: np.ndarray, found: Attribution
     ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """The logit as more and more words are taken out, best first and in random orders.
+        """The score as more and more words are taken out, best first and in random orders.
 
         Source: Samek et al. 2017, of pixels; DeYoung et al. 2020, of words.
         """
-        words = np.flatnonzero(is_word)
-        orders = [words[np.argsort(-found.shares[words], kind="stable")]]
         generator = np.random.default_rng(0)
+        orders = [words[np.argsort(-found.shares[words], kind="stable")]]
         orders += [generator.permutation(words) for _ in range(SHUFFLES)]
-        table = self._model.backbone.word_embeddings()
-        row = np.asarray(tf.cast(tf.gather(table, batch.rows.token_ids[0]), tf.float32))
         curves = []
         for order in orders:
-            vectors = np.repeat(row[None], PARTS + 1, axis=0)
+            without = np.repeat(vectors[None], PARTS + 1, axis=0)
             for part in range(1, PARTS + 1):
-                vectors[part, order[: round(len(order) * part / PARTS)]] = self._nothing
-            logits = self._model.logits(with_vectors(batch, tf.constant(vectors)))
-            curves.append(logits[:, target].numpy().astype(np.float64))
-        random = np.mean(curves[1:], axis=0)
-        return _rounded(curves[0]), _rounded(random)
+                without[part, order[: round(len(order) * part / PARTS)]] = self._nothing
+            curves.append(self._gradients.scores(answer.columns, without, answer.target.weights))
+        return _rounded(curves[0]), _rounded(np.mean(curves[1:], axis=0))
 
 
-def _raw(texts: Sequence[str]) -> list[tf.Tensor]:
-    """As the encoding takes them, (1,) string each."""
-    return [tf.constant([text.encode("utf-8", "replace")]) for text in texts]
+def _as_long(target: Target, columns: Columns) -> Target:
+    """The target for its row without padding, where the logits are of tokens."""
+    if target.weights.ndim == 1:
+        return target
+    return target._replace(weights=target.weights[: columns["token_ids"].shape[1]])
+
+
+def explain(kept: KeptModel, examples: Sequence[Texts]) -> Iterator[Explanation]:
+    """Why each example gets its first answer, one after the other; those without any are left out.
+
+    Args:
+        kept: a model.
+        examples: texts, or pairs of texts.
+    Raises:
+        ConfigError: the head cannot be explained.
+    """
+    explainer = Explainer(kept)
+    for texts in examples:
+        for answer in explainer.answers(texts):
+            yield explainer.explain(answer)
+            break
 
 
 def _rounded(values: np.ndarray) -> tuple[float, ...]:

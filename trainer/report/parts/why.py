@@ -26,9 +26,10 @@ def why(explanations: Sequence[JsonObject], say: Say) -> Section | None:
     blocks: list[Block] = [
         Paragraph(
             say(
-                "Green speaks for the answer, red against it: integrated gradients of the logit,"
-                " from the text with masks in place of its words to the text as it is.",
-                "绿色支持该答案，红色反对：logit 的积分梯度，路径从把词都换成掩码的文本到原文本。",
+                "Green speaks for the answer, red against it: integrated gradients of its score,"
+                " the logit, from the text with masks in place of its words to the text as it is.",
+                "绿色支持该答案，红色反对：得分（logit）的积分梯度，路径从把词都换成掩码的文本"
+                "到原文本。",
             )
         )
     ]
@@ -49,16 +50,26 @@ def deletion_wins(explanations: Sequence[JsonObject]) -> int:
 
 def shown(each: Mapping[str, object], say: Say) -> Heat:
     """A text with what its tokens add."""
-    answer, gold = each["answer"], each.get("gold")
-    score, baseline = each["score"], each["baseline"]
-    title = say(f"answered {answer or f'{score:.3g}'}", f"预测 {answer or f'{score:.3g}'}")
+    gold, score, baseline = each.get("gold"), each["score"], each["baseline"]
+    answer = answer_of(each)
+    title = say(f"answered {answer}", f"预测 {answer}")
     if gold is not None:
         title += say(f", labelled {gold}", f"，标注 {gold}")
     note = say(
-        f"logit {score:.3f}; {baseline:.3f} without the words",
-        f"logit 为 {score:.3f}；去掉词后为 {baseline:.3f}",
+        f"score {score:.3f}; {baseline:.3f} without the words",
+        f"得分 {score:.3f}；去掉词后为 {baseline:.3f}",
     )
     return Heat(title, str(each.get("origin", "")), note, parts_of(each))
+
+
+def answer_of(each: Mapping[str, object]) -> str:
+    """The answer; of a span its words, too; of a number itself."""
+    answer = str(each["answer"])
+    start, end = each["start"], each["end"]
+    if start == -1:
+        return answer or f"{each['score']:.3g}"
+    words = each["texts"][-1][start:end]  # type: ignore[index]
+    return answer if answer == words else f"{answer} ({words})"
 
 
 def parts_of(each: Mapping[str, object]) -> list[tuple[str, float]]:

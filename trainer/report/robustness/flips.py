@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from trainer.data.batch import Batch
+from trainer.data.batch import Batch, padded
 from trainer.files.json_file import JsonObject
 from trainer.heads._classes.graph import ClassGraph
 from trainer.report.evidence import Line
@@ -106,10 +106,5 @@ def answerer(kept: KeptModel) -> Callable[[Sequence[tuple[str, ...]]], list[str]
 
 def _label(kept: KeptModel, graph: ClassGraph, columns: dict[str, tf.Tensor]) -> tf.Tensor:
     """(B,) string."""
-    dense = {
-        name: column.to_tensor() if isinstance(column, tf.RaggedTensor) else column
-        for name, column in columns.items()
-    }
-    dense["padding_mask"] = tf.ones_like(columns["token_ids"]).to_tensor()
-    logits = kept.model.logits(Batch.one_a_row(dense))
+    logits = kept.model.logits(Batch.one_a_row(padded(columns)))
     return graph.decision.answers(logits)["label"]
