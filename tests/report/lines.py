@@ -68,6 +68,7 @@ def evidence(lines: Lines, head: Mapping[str, Any], **results: Any) -> Evidence:
                 "pairs": [{"id": 1, "train": "train.csv:4", "similarity": 0.8}],
             }
         },
+        probe={"metric": "accuracy", "layers": [0.5, 0.7, 0.6], "train": 100, "judged": 50},
         curve=[
             {"step": 10, "split": "train", "loss": 0.9},
             {"step": 20, "split": "train", "loss": 0.7},

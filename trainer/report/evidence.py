@@ -19,6 +19,7 @@ from trainer.run.job_files import (
     EXPLANATIONS,
     NEAR_DUPLICATES,
     PREDICTIONS,
+    PROBE,
     ROBUSTNESS,
 )
 
@@ -39,6 +40,7 @@ class Evidence:
         explanations: of some answers; empty where none was made.
         robustness: by perturbation; empty where none was tried.
         near_duplicates: of train, by split; empty where none was looked for.
+        probe: of each layer; empty where there is none.
         curve: the lines of metrics.jsonl.
         splits: split -> the lines of predictions.jsonl, in their order.
     """
@@ -53,6 +55,7 @@ class Evidence:
     explanations: Sequence[JsonObject]
     robustness: JsonObject
     near_duplicates: JsonObject
+    probe: JsonObject
     curve: Sequence[JsonObject]
     splits: Mapping[str, Sequence[Line]]
 
@@ -94,6 +97,7 @@ def read_evidence(job: Job) -> Evidence:
         explanations=job.told(EXPLANATIONS).get("examples", []),
         robustness=_by_name(job, ROBUSTNESS),
         near_duplicates=_by_name(job, NEAR_DUPLICATES),
+        probe=_by_name(job, PROBE).get("probe", {}),
         curve=list(_curve(job.metrics_file)),
         splits=_read_predictions(job),
     )

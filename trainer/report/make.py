@@ -20,6 +20,7 @@ from trainer.report.page import Section
 from trainer.report.parts.baselines import baselines
 from trainer.report.parts.failures import failures
 from trainer.report.parts.learning import learning
+from trainer.report.parts.probe import probe_section
 from trainer.report.parts.robustness import robustness
 from trainer.report.parts.setup import setup
 from trainer.report.parts.verdict import Requirement, earlier_of, requirements, verdict
@@ -33,6 +34,7 @@ from trainer.run.job_files import (
     EXPLANATIONS,
     NEAR_DUPLICATES,
     PREDICTIONS,
+    PROBE,
     REPORT_JSON,
     REPORT_PAGE,
     ROBUSTNESS,
@@ -88,8 +90,12 @@ def make_report(
         sections += [compared] if compared else []
         sections += task.sections(evidence, say)
         sections.append(failures(evidence, task, suspects, say))
-        reasons = [why(evidence.explanations, say), robustness(evidence.robustness, say)]
-        sections += filter(None, reasons)
+        kept = [
+            why(evidence.explanations, say),
+            probe_section(evidence.probe, say),
+            robustness(evidence.robustness, say),
+        ]
+        sections += filter(None, kept)
     head = evidence.config["head"]["name"]
     title = f"{evidence.name}: {head}"
     return Report(title, sections, [each for each in asked if not each.is_met], suspects)
@@ -165,6 +171,21 @@ def _keep_explanations(kept: KeptModel, prepared: Prepared, evidence: Evidence) 
         write_facts(kept.job.folder / EXPLANATIONS, {"examples": examples})
 
 
+def _keep_probe(kept: KeptModel, prepared: Prepared, evidence: Evidence) -> None:
+    """Writes probe.json."""
+    from trainer.report.explain.probe import probe
+
+    config = kept.parts.config
+    if not config.report.probed or kept.parts.stream:
+        return
+    kind = getattr(config.head, "kind", config.head.name)
+    splits = prepared.splits
+    judged = splits[evidence.judged_split]
+    found = probe(kept, kind, splits["train"], judged, config.report.probed)
+    if found is not None:
+        write_facts(kept.job.folder / PROBE, found)
+
+
 def _keep_robustness(kept: KeptModel, prepared: Prepared, evidence: Evidence) -> None:
     """Writes robustness.json."""
     count = kept.parts.config.report.perturbed
@@ -180,6 +201,7 @@ KEPT_PARTS: Mapping[str, Callable[[KeptModel, Prepared, Evidence], None]] = {
     "the baselines": _keep_baselines,
     "the search for near duplicates": _keep_near_duplicates,
     "the explanations": _keep_explanations,
+    "the probe of the layers": _keep_probe,
     "the trial of other spellings": _keep_robustness,
 }
 

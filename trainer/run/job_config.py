@@ -38,6 +38,7 @@ FREE_SETTINGS = (
     "report.baselines",
     "report.near_duplicates",
     "report.explained",
+    "report.probed",
     "report.perturbed",
     "report.require",
     "report.against",

@@ -26,6 +26,7 @@ BASELINES = "baselines.json"
 EXPLANATIONS = "explanations.json"
 ROBUSTNESS = "robustness.json"
 NEAR_DUPLICATES = "near_duplicates.json"
+PROBE = "probe.json"
 # of the answers to each example: written at the end, and replaced by the next evaluation
 EVIDENCE = (
     PREDICTIONS,
@@ -37,6 +38,7 @@ EVIDENCE = (
     EXPLANATIONS,
     ROBUSTNESS,
     NEAR_DUPLICATES,
+    PROBE,
 )
 # What runs write there, and would overwrite.
 FILES = (

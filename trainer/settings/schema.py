@@ -374,6 +374,14 @@ class ReportSettings(Section):
         ge=0,
         description="how many answers of a classifier are explained; each takes about a second",
     )
+    probed: int = Field(
+        1000,
+        ge=0,
+        description=(
+            "on how many examples of train a linear model learns the labels from the states of each"
+            " layer"
+        ),
+    )
     perturbed: int = Field(
         100,
         ge=0,
