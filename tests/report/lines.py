@@ -69,6 +69,22 @@ def evidence(lines: Lines, head: Mapping[str, Any], **results: Any) -> Evidence:
             }
         },
         probe={"metric": "accuracy", "layers": [0.5, 0.7, 0.6], "train": 100, "judged": 50},
+        behaviour={
+            "negation <b>": {
+                "kind": "invariance",
+                "expected": "same answer: name",
+                "cases": 4,
+                "passed": 3,
+                "at_least": 0.5,
+                "is_met": True,
+                "failures": [
+                    {
+                        "asked": [["Anna liked it"], ["小明 liked it"]],
+                        "answered": [{"label": "a"}, {"label": "b"}],
+                    }
+                ],
+            }
+        },
         curve=[
             {"step": 10, "split": "train", "loss": 0.9},
             {"step": 20, "split": "train", "loss": 0.7},

@@ -50,7 +50,7 @@ def test_it_is_made_again_without_the_model(job, tmp_path, capsys):
     assert (copied / "report.html").read_bytes() == before
     assert f"report: {copied}/report.html" in capsys.readouterr().out
     assert toy.run_main(None, copied, "--mode=report") == 3
-    assert "report.require is not met: accuracy" in capsys.readouterr().err
+    assert "what report asks for is not met: accuracy" in capsys.readouterr().err
 
 
 def test_it_is_set_beside_an_earlier_run(job, tmp_path, capsys):
@@ -61,14 +61,14 @@ def test_it_is_set_beside_an_earlier_run(job, tmp_path, capsys):
     assert against["name"] == "job" and against["difference"] == 0 and not against["is_better"]
     assert "may be chance" in (copied / "report.html").read_text("utf-8")
     assert toy.run_main(None, copied, "--mode=report", "--report.against=nowhere") == 2
-    assert "report.against: nowhere: no config.yaml there" in capsys.readouterr().err
+    assert "report.against=nowhere: no config.yaml there" in capsys.readouterr().err
 
 
 def test_an_earlier_run_that_is_none_is_told_before_training(tmp_path, toy_weights, capsys):
     train = toy.write_sentences(tmp_path / "train.jsonl", 40)
     config = toy.write_config(tmp_path, toy_weights, train, report={"against": "nowhere"})
     assert toy.run_main(config, tmp_path / "new") == 2
-    assert "report.against: nowhere: no config.yaml there" in capsys.readouterr().err
+    assert "report.against=nowhere: no config.yaml there" in capsys.readouterr().err
     assert not (tmp_path / "new/metrics.jsonl").exists()
 
 

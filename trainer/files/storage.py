@@ -91,13 +91,13 @@ def expand(pattern: str, *, key: str) -> list[pathlib.Path]:
     return matches
 
 
-def config_file(path: str) -> pathlib.Path:
-    """The file that --config names, fetched where it is in Cloud Storage.
+def config_file(path: str, key: str = "--config") -> pathlib.Path:
+    """The file that a flag names, fetched where it is in Cloud Storage.
 
     Whether it exists on this machine is not asked.
     """
     if path.startswith(mirror.SCHEME):
-        return mirror.fetch(path, key="--config")[0]
+        return mirror.fetch(path, key=key)[0]
     return pathlib.Path(path)
 
 

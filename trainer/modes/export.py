@@ -5,6 +5,7 @@ from __future__ import annotations
 from trainer.console.display import Display, print_result
 from trainer.errors import ConfigError
 from trainer.files import mirror
+from trainer.report.gate import NOT_EXPORTED, kept_from_export, require_met
 from trainer.run.assembly import make_parts, start_strategy
 from trainer.run.job import Job
 from trainer.run.kept_model import load_kept
@@ -25,6 +26,7 @@ def export(resolved: Resolved, job: Job, display: Display) -> None:
     Raises:
         ConfigError: export.format is none, or the export would destroy something.
         JobDirError: what the model needs is missing or damaged.
+        UnmetError: the run is not as good as the config asks.
     """
     config = resolved.config
     if config.export.format == "none":
@@ -42,6 +44,7 @@ def export(resolved: Resolved, job: Job, display: Display) -> None:
         # a SavedModel is proved by texts
         prepared = prepare_data(parts) if config.export.format == "savedmodel" else None
         kept = load_kept(parts, job, strategy, prepared)
+        require_met(kept_from_export(kept, job.read_results()), NOT_EXPORTED)
         folder = export_kept(kept, prepared, results={})
         kept.leave_together()
     if folder is not None and job.writes:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from trainer.console.display import Display, print_result
 from trainer.files import mirror
-from trainer.report.make import require_met, write_report
+from trainer.report.gate import require_met
+from trainer.report.make import write_report
 from trainer.run.job import Job
 from trainer.run.job_files import REPORT_PAGE
 from trainer.settings.resolve import Resolved
@@ -26,4 +27,4 @@ def report(resolved: Resolved, job: Job, display: Display) -> None:
     settings = resolved.config.report
     made = write_report(job, settings)
     print_result(f"report: {mirror.shown(job.folder / REPORT_PAGE)}")
-    require_met(made, settings)
+    require_met(made.unmet if settings.fail else [])

@@ -7,7 +7,13 @@ from trainer.console.stopping import StopSignal
 from trainer.console.timeline import Timeline
 from trainer.machine.allocator import release_memory
 from trainer.planning.plan import plan_training
-from trainer.report.make import read_earlier, report_at_end
+from trainer.report.gate import (
+    NOT_EXPORTED,
+    require_known_labels,
+    require_met,
+    require_readable,
+)
+from trainer.report.make import report_at_end
 from trainer.run.agreements import require_same_folder
 from trainer.run.assembly import announce_origin, make_parts, start_model
 from trainer.run.job import Job
@@ -45,11 +51,12 @@ def train(
         for line in job.claim(resolved):
             display.warn(line)
         require_export_target(config, job)
-        read_earlier(config.report)  # before anything costly
+        require_readable(config, parts.head.reader)
         require_same_folder(strategy, job)
         with track(config, job, display) as trackers:
             timeline.enter("prepare_s")
             prepared = prepare_training(parts, strategy, job)
+            require_known_labels(config, parts.head.reader, prepared.vocabulary)
             plan_training(parts, prepared, strategy, job)
             timeline.enter("startup_s")
             model, origin = start_model(parts, strategy, prepared.vocabulary)
@@ -66,3 +73,4 @@ def train(
     if job.writes:
         print_result(concluded.results.summary())
         report_at_end(concluded.kept, prepared)
+    require_met(concluded.not_exported, NOT_EXPORTED)

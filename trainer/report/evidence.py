@@ -6,7 +6,7 @@ import dataclasses
 import json
 import pathlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 
 from trainer.errors import ConfigError, JobDirError
 from trainer.files import mirror
@@ -16,6 +16,7 @@ from trainer.run import job_config
 from trainer.run.job import LEDGER_FILE, PLAN_FILE, RESULTS_FILE, Job
 from trainer.run.job_files import (
     BASELINES,
+    BEHAVIOUR,
     EXPLANATIONS,
     NEAR_DUPLICATES,
     PREDICTIONS,
@@ -41,6 +42,7 @@ class Evidence:
         robustness: by perturbation; empty where none was tried.
         near_duplicates: of train, by split; empty where none was looked for.
         probe: of each layer; empty where there is none.
+        behaviour: by behavioural test; empty where none was tried.
         curve: the lines of metrics.jsonl.
         splits: split -> the lines of predictions.jsonl, in their order.
     """
@@ -56,13 +58,14 @@ class Evidence:
     robustness: JsonObject
     near_duplicates: JsonObject
     probe: JsonObject
+    behaviour: JsonObject
     curve: Sequence[JsonObject]
     splits: Mapping[str, Sequence[Line]]
 
     @property
     def judged_split(self) -> str:
         """The split that the verdict is about: test, where there is one."""
-        return "test" if "test" in self.splits else "validation"
+        return judged_of(self.splits)
 
     @property
     def lines(self) -> Sequence[Line]:
@@ -70,11 +73,17 @@ class Evidence:
         return self.splits[self.judged_split]
 
 
-def read_evidence(job: Job) -> Evidence:
+def judged_of(splits: Container[str]) -> str:
+    """The split that a run is judged by: test, where there is one."""
+    return "test" if "test" in splits else "validation"
+
+
+def read_evidence(job: Job, *, key: str = "--job_dir") -> Evidence:
     """Reads what there is.
 
     Args:
         job: that was trained.
+        key: the setting that names it, for messages.
     Raises:
         ConfigError: nothing was trained there.
         JobDirError: no answers are kept, or they are damaged.
@@ -83,8 +92,8 @@ def read_evidence(job: Job) -> Evidence:
     config = job_config.read_values(job.config_file)
     if config is None:
         raise ConfigError(
-            f"{mirror.shown(job.folder)}: no config.yaml there. Expected the job_dir of a training"
-            " run."
+            f"{key}={mirror.shown(job.folder)}: no config.yaml there. Expected the job_dir of a"
+            " training run."
         )
     return Evidence(
         name=job.folder.name or "run",
@@ -97,6 +106,7 @@ def read_evidence(job: Job) -> Evidence:
         explanations=job.told(EXPLANATIONS).get("examples", []),
         robustness=_by_name(job, ROBUSTNESS),
         near_duplicates=_by_name(job, NEAR_DUPLICATES),
+        behaviour=_by_name(job, BEHAVIOUR),
         probe=_by_name(job, PROBE).get("probe", {}),
         curve=list(_curve(job.metrics_file)),
         splits=_read_predictions(job),

@@ -9,21 +9,23 @@ from typing import TYPE_CHECKING, NamedTuple
 from trainer.console.display import Display
 from trainer.data.prepare import Prepared
 from trainer.data.reader import RowKind
-from trainer.errors import UnmetError, UserError, shown_value
+from trainer.errors import shown_value
 from trainer.files import mirror
 from trainer.files.writing import write_text
 from trainer.report.baselines import score_baselines
 from trainer.report.evidence import Evidence, read_evidence
 from trainer.report.files import require_ours, write_facts, write_page
+from trainer.report.gate import read_earlier, require_met, try_behaviour, unmet
 from trainer.report.near_duplicates import near_duplicates
 from trainer.report.page import Section
 from trainer.report.parts.baselines import baselines
+from trainer.report.parts.behaviour import behaviour
 from trainer.report.parts.failures import failures
 from trainer.report.parts.learning import learning
 from trainer.report.parts.probe import probe_section
 from trainer.report.parts.robustness import robustness
 from trainer.report.parts.setup import setup
-from trainer.report.parts.verdict import Requirement, earlier_of, requirements, verdict
+from trainer.report.parts.verdict import earlier_of, requirements, verdict
 from trainer.report.parts.why import why
 from trainer.report.say import speaker
 from trainer.report.suspects import Suspect, as_lines, find_suspects
@@ -31,6 +33,7 @@ from trainer.report.tasks import task_of
 from trainer.run.job import Job
 from trainer.run.job_files import (
     BASELINES,
+    BEHAVIOUR,
     EXPLANATIONS,
     NEAR_DUPLICATES,
     PREDICTIONS,
@@ -52,13 +55,13 @@ class Report(NamedTuple):
     Attributes:
         title: of its page.
         sections: in their order.
-        unmet: what the config asks for and the run does not reach.
+        unmet: what the config asks for and the run does not reach, in words.
         suspects: labels that may be wrong.
     """
 
     title: str
     sections: list[Section]
-    unmet: list[Requirement]
+    unmet: list[str]
     suspects: list[Suspect]
 
 
@@ -77,7 +80,8 @@ def make_report(
     say = speaker(settings.language)
     task = task_of(evidence)
     measures = task.measures(evidence.lines) if task else []
-    asked = requirements(evidence, settings.require)
+    metrics = evidence.results.get(evidence.judged_split) or {}
+    asked = requirements(metrics, settings.require)
     suspects = find_suspects(evidence.splits)
     main = measures[0].name if measures else "loss"
     sections = [
@@ -94,11 +98,13 @@ def make_report(
             why(evidence.explanations, say),
             probe_section(evidence.probe, say),
             robustness(evidence.robustness, say),
+            behaviour(evidence.behaviour, say),
         ]
         sections += filter(None, kept)
     head = evidence.config["head"]["name"]
     title = f"{evidence.name}: {head}"
-    return Report(title, sections, [each for each in asked if not each.is_met], suspects)
+    missed = unmet(settings, metrics, evidence.behaviour)
+    return Report(title, sections, missed, suspects)
 
 
 def report_at_end(kept: KeptModel, prepared: Prepared) -> None:
@@ -129,7 +135,7 @@ def report_at_end(kept: KeptModel, prepared: Prepared) -> None:
         made = write_report(job, settings)
     if made is not None:
         display.line(f"report: {mirror.shown(job.folder / REPORT_PAGE)}")
-        require_met(made, settings)
+        require_met(made.unmet if settings.fail else [])
 
 
 @contextlib.contextmanager
@@ -186,6 +192,13 @@ def _keep_probe(kept: KeptModel, prepared: Prepared, evidence: Evidence) -> None
         write_facts(kept.job.folder / PROBE, found)
 
 
+def _keep_behaviour(kept: KeptModel, prepared: Prepared, evidence: Evidence) -> None:
+    """Writes behaviour.json, where there are tests."""
+    found = try_behaviour(kept)
+    if found:
+        write_facts(kept.job.folder / BEHAVIOUR, found)
+
+
 def _keep_robustness(kept: KeptModel, prepared: Prepared, evidence: Evidence) -> None:
     """Writes robustness.json."""
     count = kept.parts.config.report.perturbed
@@ -203,32 +216,8 @@ KEPT_PARTS: Mapping[str, Callable[[KeptModel, Prepared, Evidence], None]] = {
     "the explanations": _keep_explanations,
     "the probe of the layers": _keep_probe,
     "the trial of other spellings": _keep_robustness,
+    "the behavioural tests": _keep_behaviour,
 }
-
-
-def require_met(report: Report, settings: ReportSettings) -> None:
-    """Raises UnmetError where the run is not as good as the config asks, and it says to fail."""
-    if settings.fail and report.unmet:
-        said = [
-            f"{each.metric} {'is not there' if each.found is None else f'{each.found:.4f}'}, wanted"
-            f" {each.wanted:g}"
-            for each in report.unmet
-        ]
-        raise UnmetError(f"report.require is not met: {'; '.join(said)}.")
-
-
-def read_earlier(settings: ReportSettings) -> Evidence | None:
-    """The run that `report.against` names.
-
-    Raises:
-        ConfigError, JobDirError: there is none, or it keeps no answers.
-    """
-    if settings.against is None:
-        return None
-    try:
-        return read_evidence(Job(settings.against))
-    except UserError as error:
-        raise type(error)(f"report.against: {error}") from None
 
 
 def write_report(job: Job, settings: ReportSettings) -> Report:

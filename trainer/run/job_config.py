@@ -24,6 +24,7 @@ FREE_SETTINGS = (
     "export.directory",
     "export.version",
     "export.check_examples",
+    "export.only_if_met",
     "export.batch_invariant",
     "data.cache_dir",
     "train.steps_per_call",
@@ -42,6 +43,7 @@ FREE_SETTINGS = (
     "report.perturbed",
     "report.require",
     "report.against",
+    "report.behaviour",
     "report.fail",
 )
 Values = Mapping[str, Mapping[str, object]]  # section -> key -> value

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from trainer.data.prepare import Prepared
+from trainer.report.gate import kept_from_export
 from trainer.run.assembly import Parts
 from trainer.run.hparams import write_hparam_results
 from trainer.run.job import RESULTS_FILE
@@ -17,10 +18,17 @@ from trainer.serve.export import export_kept
 
 
 class Conclusion(NamedTuple):
-    """What a run ends with."""
+    """What a run ends with.
+
+    Attributes:
+        results: as results.json has them.
+        kept: the model.
+        not_exported: why it was not, where `export.only_if_met` asks.
+    """
 
     results: Results
     kept: KeptModel
+    not_exported: list[str]
 
 
 def conclude(run: Training, parts: Parts, prepared: Prepared) -> Conclusion:
@@ -54,7 +62,8 @@ def conclude(run: Training, parts: Parts, prepared: Prepared) -> Conclusion:
     with timeline.inside("evaluate_s"):
         write_predictions(kept, prepared.splits, scores)
     with timeline.inside("export_s"):
-        model = export_kept(kept, prepared, scores.results)
+        not_exported = kept_from_export(kept, values)
+        model = None if not_exported else export_kept(kept, prepared, scores.results)
     kept.leave_together()
     removal = job.look_after(last=True)
     expense = measure_expense(
@@ -71,4 +80,4 @@ def conclude(run: Training, parts: Parts, prepared: Prepared) -> Conclusion:
     if job.writes:
         job.files.settle()
     require_whole(job, removal, model)
-    return Conclusion(results, kept)
+    return Conclusion(results, kept, not_exported)

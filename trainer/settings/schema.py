@@ -406,10 +406,16 @@ class ReportSettings(Section):
             "what metrics must reach, such as {accuracy: 0.9}; a loss or perplexity at most"
         ),
     )
+    behaviour: str | None = Field(
+        None, description="file of behavioural tests, in YAML; see the page on reports"
+    )
     against: str | None = Field(
         None, description="job_dir of an earlier run, which the verdict compares this one with"
     )
-    fail: bool = Field(False, description="end with exit code 3 where report.require is not met")
+    fail: bool = Field(
+        False,
+        description="end with exit code 3 where report.require or report.behaviour is not met",
+    )
 
 
 class DistributionSettings(Section):
@@ -484,6 +490,12 @@ class ExportSettings(Section):
         description=(
             "a SavedModel answers each text on its own, so that no answer depends on what is asked"
             " along with it, to the last bit; slower"
+        ),
+    )
+    only_if_met: bool = Field(
+        False,
+        description=(
+            "export only a model that meets report.require and report.behaviour; else exit code 3"
         ),
     )
     check_examples: int = Field(

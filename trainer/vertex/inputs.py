@@ -70,6 +70,7 @@ def find(config: Config) -> list[Input]:
     named = {
         ("backbone", "weights"): config.backbone.weights,
         ("backbone", "tokenizer"): config.backbone.tokenizer,
+        ("report", "behaviour"): config.report.behaviour,
     }
     dataset = ""
     if isinstance(config.data, TfdsSettings):

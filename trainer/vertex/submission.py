@@ -7,7 +7,7 @@ import os
 import pathlib
 from collections.abc import Mapping
 
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, shown_value
 from trainer.files import mirror
 from trainer.files.storage import config_file
 from trainer.machine import xla
@@ -139,6 +139,12 @@ def _for_the_job(resolved: Resolved) -> Settings:
 def _require_fit(options: Options, machine: Machine, config: Config) -> None:
     """Raises ConfigError for settings that the job would refuse once its machines are paid for."""
     problems = []
+    against = config.report.against
+    if against is not None and not against.startswith(mirror.SCHEME):
+        problems.append(
+            f"report.against: the job cannot read {shown_value(against)}, a folder of this machine."
+            " Give the run's gs:// URL, or --report.against=null."
+        )
     precision = config.train.precision
     if precision == "mixed_bfloat16" and machine.kind == "gpu" and not machine.bfloat16:
         problems.append(

@@ -45,10 +45,15 @@ class Requirement:
             return self.found <= self.wanted
         return self.found >= self.wanted
 
+    @property
+    def said(self) -> str:
+        """What is there, and what is wanted, in words."""
+        found = "is not there" if self.found is None else f"{self.found:.4f}"
+        return f"{self.metric} {found}, wanted {self.wanted:g}"
 
-def requirements(evidence: Evidence, wanted: Mapping[str, float]) -> list[Requirement]:
-    """What `report.require` asks of the run."""
-    metrics = evidence.results.get(evidence.judged_split) or {}
+
+def requirements(metrics: Mapping[str, float], wanted: Mapping[str, float]) -> list[Requirement]:
+    """What `report.require` asks of the metrics of the judged split."""
     return [Requirement(name, value, metrics.get(name)) for name, value in wanted.items()]
 
 

@@ -1,0 +1,112 @@
+"""What the config asks of a run: checked before it is trained, and before it is exported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from trainer.data.reader import Reader, Vocabulary
+from trainer.errors import UnmetError
+from trainer.files.json_file import JsonObject
+from trainer.report.behaviour.suite import read_suite, require_labels
+from trainer.report.evidence import Evidence, judged_of, read_evidence
+from trainer.report.parts.verdict import requirements
+from trainer.run.job import Job
+from trainer.settings.schema import Config, ReportSettings
+
+NOT_EXPORTED = " The model is not exported, as export.only_if_met asks; all else is written."
+
+if TYPE_CHECKING:  # which imports TensorFlow
+    from trainer.run.kept_model import KeptModel
+
+
+def require_readable(config: Config, reader: Reader) -> None:
+    """Refuses what the end of a run would stumble over, before anything costly.
+
+    Args:
+        config: of the run.
+        reader: of its head.
+    Raises:
+        ConfigError, JobDirError: `report.against` is no run, or `report.behaviour` no tests.
+    """
+    read_earlier(config.report)
+    if config.report.behaviour is not None:
+        read_suite(config.report.behaviour, [item.name for item in reader.inputs])
+
+
+def require_known_labels(config: Config, reader: Reader, vocabulary: Vocabulary) -> None:
+    """Raises ConfigError where a behavioural test names a label that train does not have."""
+    if config.report.behaviour is not None and config.head.has_classes:
+        tests = read_suite(config.report.behaviour, [item.name for item in reader.inputs])
+        require_labels(tests, vocabulary["labels"])
+
+
+def read_earlier(settings: ReportSettings) -> Evidence | None:
+    """The run that `report.against` names.
+
+    Raises:
+        ConfigError, JobDirError: there is none, or it keeps no answers.
+    """
+    if settings.against is None:
+        return None
+    return read_evidence(Job(settings.against), key="report.against")
+
+
+def unmet(
+    settings: ReportSettings,
+    metrics: Mapping[str, float],
+    behaviour: Mapping[str, JsonObject],
+) -> list[str]:
+    """What the config asks and the run does not reach, in words.
+
+    Args:
+        settings: of the report.
+        metrics: of the judged split.
+        behaviour: of behaviour.json, by test.
+    """
+    said = [each.said for each in requirements(metrics, settings.require) if not each.is_met]
+    for name, test in behaviour.items():
+        if not test["is_met"]:
+            said.append(
+                f"behavioural test {name}: {test['passed']} of {test['cases']} cases pass, wanted"
+                f" {test['at_least']:.0%}"
+            )
+    return said
+
+
+def require_met(said: list[str], consequence: str = "") -> None:
+    """Raises UnmetError where something is not reached.
+
+    Args:
+        said: of `unmet`.
+        consequence: what does not happen for it, as a sentence.
+    """
+    if said:
+        raise UnmetError(f"what report asks for is not met: {'; '.join(said)}.{consequence}")
+
+
+def kept_from_export(kept: KeptModel, results: Mapping[str, object]) -> list[str]:
+    """Why a model is not exported, where `export.only_if_met` asks; empty where it is.
+
+    Args:
+        kept: the model.
+        results: as results.json has them.
+    """
+    config = kept.parts.config
+    if not config.export.only_if_met:
+        return []
+    found = try_behaviour(kept)
+    metrics = results.get(judged_of(results)) or {}
+    assert isinstance(metrics, Mapping)  # as results.json has it
+    return unmet(config.report, metrics, found)
+
+
+def try_behaviour(kept: KeptModel) -> JsonObject:
+    """What the model answers to the tests of `report.behaviour`; empty where there are none."""
+    from trainer.report.behaviour.ask import try_tests
+
+    path = kept.parts.config.report.behaviour
+    if path is None:
+        return {}
+    inputs = [item.name for item in kept.parts.head.reader.inputs]
+    return try_tests(kept, read_suite(path, inputs))
