@@ -173,14 +173,17 @@ class Head(Protocol):
         reader: of the examples.
         uses_pooler: whether BERT's pooler is part of the model.
         lives_on_pretraining: whether the head is of little use without layers of the checkpoint.
-        no_huggingface: why that format has no place for the head as it is set, if so.
     """
 
     settings: HeadSettings
     reader: Reader
     uses_pooler: bool = False
     lives_on_pretraining: bool = False
-    no_huggingface: str = ""
+
+    @property
+    def no_huggingface(self) -> str:
+        """Why that format has no place for the head as it is set; "" where it has one."""
+        return ""
 
     @property
     def hub_task(self) -> HubTask | None:

@@ -6,6 +6,7 @@ from trainer.console.display import Display, print_result
 from trainer.console.stopping import StopSignal
 from trainer.console.timeline import Timeline
 from trainer.machine.allocator import release_memory
+from trainer.modes.conclusion import conclude
 from trainer.planning.plan import plan_training
 from trainer.report.gate import (
     NOT_EXPORTED,
@@ -24,7 +25,6 @@ from trainer.run.start_training import start_training
 from trainer.run.trackers.track import track
 from trainer.run.training import TrainingInputs
 from trainer.run.workers import stop_when_a_worker_is_lost
-from trainer.serve.conclusion import conclude
 from trainer.serve.targets import require_export_target
 from trainer.settings.resolve import Resolved
 

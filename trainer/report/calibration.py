@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from trainer.heads._classes.temperature import best_temperature
 from trainer.report.figures import COLOURS, INK, drawing, svg_of
 from trainer.report.page import Figure
 from trainer.report.say import Say
 
 BINS = 15
-COLDEST, HOTTEST = 0.05, 20.0
 
 
 class Bin(NamedTuple):
@@ -85,17 +85,5 @@ def temperature(probabilities: np.ndarray, gold: np.ndarray) -> float:
     Args:
         probabilities: (n, C).
         gold: (n,) places among the labels.
-    Source: Guo et al. 2017, section 4.2.
     """
-    from scipy.optimize import minimize_scalar
-    from scipy.special import logsumexp
-
-    logits = np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
-    rows = np.arange(len(gold))
-
-    def loss(log_temperature: float) -> float:
-        scaled = logits / np.exp(log_temperature)
-        return float(np.mean(logsumexp(scaled, axis=1) - scaled[rows, gold]))
-
-    bounds = (np.log(COLDEST), np.log(HOTTEST))
-    return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
+    return best_temperature(np.log(np.maximum(probabilities, np.finfo(np.float64).tiny)), gold)

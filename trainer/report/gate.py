@@ -35,7 +35,15 @@ def require_readable(config: Config, reader: Reader) -> None:
 
 
 def require_known_labels(config: Config, reader: Reader, vocabulary: Vocabulary) -> None:
-    """Raises ConfigError where a behavioural test names a label that train does not have."""
+    """Refuses behavioural tests of labels that train does not have.
+
+    Args:
+        config: of the run.
+        reader: of its head.
+        vocabulary: what train taught.
+    Raises:
+        ConfigError: names the test and the label.
+    """
     if config.report.behaviour is not None and config.head.has_classes:
         tests = read_suite(config.report.behaviour, [item.name for item in reader.inputs])
         require_labels(tests, vocabulary["labels"])

@@ -12,6 +12,7 @@ from trainer.data.reader import RowKind
 from trainer.errors import shown_value
 from trainer.files import mirror
 from trainer.files.writing import write_text
+from trainer.heads.contract import Calibrates
 from trainer.report.baselines import score_baselines
 from trainer.report.evidence import Evidence, read_evidence
 from trainer.report.files import require_ours, write_facts, write_page
@@ -153,7 +154,10 @@ def _keep_baselines(kept: KeptModel, prepared: Prepared, evidence: Evidence) -> 
     """Writes baselines.json, where it is not there."""
     parts, file = kept.parts, kept.job.folder / BASELINES
     if parts.config.report.baselines and not parts.stream and not kept.job.told(BASELINES):
-        scorer = kept.evaluator.scorer
+        graph = kept.model.graph
+        if isinstance(graph, Calibrates):  # what validation decides is of the model alone
+            graph = graph.calibrated({"temperature": 1.0})
+        scorer = parts.head.scorer(graph)
         found = score_baselines(parts.config.head, scorer, prepared.splits, prepared.vocabulary)
         write_facts(file, found)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from trainer.files.mapped import blocks
-from trainer.heads.contract import Results
+from trainer.heads.contract import Calibration, Results
 from trainer.lazy import tf
+
+if TYPE_CHECKING:
+    from trainer.data.store import TokenStore
 
 
 class Decision(Protocol):
@@ -17,9 +20,11 @@ class Decision(Protocol):
 
     Attributes:
         names: (C,) of the labels; empty where a number is answered.
+        temperature: by which logits are divided before they are probabilities.
     """
 
     names: Sequence[str]
+    temperature: float = 1.0
 
     def weights(self, weight: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
         """What the loss of each example weighs, (E,) float32.
@@ -50,6 +55,14 @@ class Decision(Protocol):
     def decode(self, answers: Results, row: int) -> dict[str, object]:
         """One of the answers as JSON."""
         ...
+
+    def calibration(self, results: Results, store: TokenStore) -> Calibration:
+        """See `Calibrates.calibration`; empty where there is nothing to decide."""
+        return {}
+
+    def calibrated(self, calibration: Calibration) -> Decision:
+        """See `Calibrates.calibrated`."""
+        return self
 
     def ambiguous(self, answers: Results, tolerance: float) -> dict[str, np.ndarray]:
         """See `Graph.ambiguous`."""

@@ -12,12 +12,13 @@ from trainer.data.batch import Batch
 from trainer.data.reader import Vocabulary
 from trainer.heads._carried_over import CarriedOver
 from trainer.heads._classes.decision import Decision
-from trainer.heads.contract import Graph, Results, Target, Tensors
+from trainer.heads.contract import Calibration, Graph, Results, Target, Tensors
 from trainer.lazy import keras, tf
 from trainer.sources import Example
 
 if TYPE_CHECKING:
     from trainer.backbones.huggingface import TaskHead
+    from trainer.data.store import TokenStore
 
 
 class Scores(Protocol):
@@ -132,6 +133,14 @@ class ClassGraph(Graph):
             Target(names[label] if names else "", 0, -1, -1, place, one_hot[label])
             for label in given
         ]
+
+    def calibration(self, results: Results, store: TokenStore) -> Calibration:
+        """What validation decides of the answers, such as a temperature."""
+        return self.decision.calibration(results, store)
+
+    def calibrated(self, calibration: Calibration) -> ClassGraph:
+        """The same graph with that."""
+        return dataclasses.replace(self, decision=self.decision.calibrated(calibration))
 
     def load_tensors(self, checkpoint: TaskHead) -> CarriedOver:
         """Takes over the checkpoint's own layers."""

@@ -15,6 +15,11 @@ from trainer.heads.contract import Graph, Head, Metric, Scorer
 if TYPE_CHECKING:
     from trainer.data.store import TokenStore
 
+NO_TEMPERATURE = (
+    "head.calibrate divides logits by a temperature, for which a Hugging Face folder has no place."
+    " Set --head.calibrate=false, or --export.format=savedmodel."
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class ClassHead(Head):
@@ -29,6 +34,11 @@ class ClassHead(Head):
     settings: ClassifierSettings
     reader: ClassReader
     kind: Kind
+
+    @property
+    def no_huggingface(self) -> str:
+        """Why that format has no place for the head as it is set, if so."""
+        return NO_TEMPERATURE if self.settings.calibrate else ""
 
     def scorer(self, graph: Graph) -> Scorer:
         """Says how good the answers of a graph of this head are."""

@@ -28,7 +28,7 @@ from trainer.heads._classes.lists import labels_of_columns, several_labels
 from trainer.heads._classes.mentions import Mentions
 from trainer.heads._classes.metrics import macro_scores
 from trainer.heads._classes.names import known_counts
-from trainer.heads._classes.naming import Naming, refuse_class_weights, refuse_excluded_labels
+from trainer.heads._classes.naming import Naming, refuse_excluded_labels, refuse_of_one_label
 from trainer.heads._classes.per_label import scores_per_label
 from trainer.heads._classes.records import by_name, logit_blocks
 from trainer.heads._classes.settings import ClassifierSettings
@@ -231,7 +231,7 @@ def labels_of(settings: ClassifierSettings, data: DataSettings, naming: Naming) 
 
     See `Kind.labels`.
     """
-    refuse_class_weights(settings)
+    refuse_of_one_label(settings)
     if not isinstance(data.label, str):
         _check_fields(settings, data.label, data.exclude_labels)
     refuse_excluded_labels(settings, data)

@@ -69,12 +69,14 @@ def refuse_several_fields(settings: ClassifierSettings, data: DataSettings) -> N
         )
 
 
-def refuse_class_weights(settings: ClassifierSettings) -> None:
-    """Raises ConfigError where head.class_weights is given, for all kinds but one."""
-    if settings.class_weights is not None:
-        raise ConfigError(
-            f"head.class_weights: only for head.kind single_label. Received kind {settings.kind}."
-        )
+def refuse_of_one_label(settings: ClassifierSettings) -> None:
+    """Raises ConfigError where a setting is given that is for one label an example alone."""
+    given = {"class_weights": settings.class_weights, "calibrate": settings.calibrate or None}
+    for key, value in given.items():
+        if value is not None:
+            raise ConfigError(
+                f"head.{key}: only for head.kind single_label. Received kind {settings.kind}."
+            )
 
 
 def refuse_excluded_labels(settings: ClassifierSettings, data: DataSettings) -> None:

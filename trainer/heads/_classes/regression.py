@@ -14,7 +14,7 @@ from trainer.data.reader import Aligned, Label, Vocabulary
 from trainer.errors import ConfigError, DataError, shown_value
 from trainer.heads._classes.decision import Decision, decided
 from trainer.heads._classes.labels import Labels, value_of
-from trainer.heads._classes.naming import Naming, refuse_class_weights, refuse_several_fields
+from trainer.heads._classes.naming import Naming, refuse_of_one_label, refuse_several_fields
 from trainer.heads._classes.settings import ClassifierSettings
 from trainer.heads.contract import Metric, Record, Results, Scorer
 from trainer.lazy import tf
@@ -125,7 +125,7 @@ def number_of(value: object, where: str) -> float | None:
 
 def labels_of(settings: ClassifierSettings, data: DataSettings, naming: Naming) -> NumberLabels:
     """Raises ConfigError where the settings are for another kind; see `Kind.labels`."""
-    refuse_class_weights(settings)
+    refuse_of_one_label(settings)
     if settings.labels is not None:
         raise ConfigError(
             "head.labels: a regression has none. Remove head.labels, or set head.kind."

@@ -37,6 +37,13 @@ class ClassifierSettings(HeadSettings):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0, description="share of the target spread over all labels"
     )
+    calibrate: bool = Field(
+        False,
+        description=(
+            "single_label: let validation choose a temperature, by which logits are divided before"
+            " they become probabilities"
+        ),
+    )
     threshold: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.5, description="multi_label: probability from which a label is given"
     )

@@ -29,7 +29,8 @@ from trainer.heads._classes.naming import Naming, refuse_excluded_labels, refuse
 from trainer.heads._classes.per_label import scores_per_label
 from trainer.heads._classes.records import by_name, logit_blocks
 from trainer.heads._classes.settings import ClassifierSettings
-from trainer.heads.contract import Metric, Record, Results, Scorer
+from trainer.heads._classes.temperature import best_temperature
+from trainer.heads.contract import Calibration, Metric, Record, Results, Scorer
 from trainer.lazy import tf
 from trainer.settings.schema import DataSettings
 from trainer.sources import Example
@@ -168,11 +169,15 @@ class OneOf(Decision):
         names: (C,) of the labels.
         smoothing: share of the target that is spread over all labels.
         class_weights: (C,) float32; None: all weigh the same.
+        calibrates: whether validation chooses the temperature.
+        temperature: by which logits are divided before they are probabilities.
     """
 
     names: Sequence[str]
     smoothing: float
     class_weights: np.ndarray | None
+    calibrates: bool = False
+    temperature: float = 1.0
 
     def weights(self, weight: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
         """What the loss of each example weighs, (E,) float32: as much as its class."""
@@ -202,8 +207,27 @@ class OneOf(Decision):
         """(B, C) float32 logits -> label (B,) string, probabilities (B, C)."""
         return {
             "label": tf.gather(tf.constant(self.names), self.decide(logits)),
-            "probabilities": tf.nn.softmax(logits),
+            "probabilities": tf.nn.softmax(logits / self.temperature),
         }
+
+    def calibration(self, results: Results, store: TokenStore) -> Calibration:
+        """The temperature by which the gold labels of a split are likeliest.
+
+        Args:
+            results: logits (n, C) float32.
+            store: the split.
+        """
+        logits = np.asarray(results["logits"], np.float64)
+        gold = np.asarray(store.columns["label"])
+        is_known = gold < logits.shape[1]
+        if not self.calibrates or not is_known.any():
+            return {}
+        return {"temperature": best_temperature(logits[is_known], gold[is_known])}
+
+    def calibrated(self, calibration: Calibration) -> OneOf:
+        """The same with that temperature."""
+        temperature = calibration.get("temperature", self.temperature)
+        return dataclasses.replace(self, temperature=temperature)
 
     def decode(self, answers: Results, row: int) -> dict[str, object]:
         """The label, and the probability of each."""
@@ -224,6 +248,7 @@ def decision_of(settings: ClassifierSettings, vocabulary: Vocabulary) -> OneOf:
         names=vocabulary["labels"],
         smoothing=settings.label_smoothing,
         class_weights=class_weights_of(settings, vocabulary),
+        calibrates=settings.calibrate,
     )
 
 
@@ -282,7 +307,7 @@ class OneOfScorer(Scorer):
         logits = results["logits"].astype(np.float64)
         accuracy = accuracy_score(label, predicted)
         scores = {
-            "loss": _loss(logits, label),
+            "loss": _loss(logits / self.decision.temperature, label),
             "accuracy": float(accuracy),
             **macro_scores(label, predicted, len(self._names(store))),
         }
@@ -306,7 +331,7 @@ class OneOfScorer(Scorer):
         names = self._names(store)
         known = self.decision.names
         for first, logits in logit_blocks(results["logits"]):
-            log_shares = log_softmax(logits, axis=1)
+            log_shares = log_softmax(logits / self.decision.temperature, axis=1)
             answers = decided(self.decision, logits)
             golds = store.columns["label"][first : first + len(logits)]
             for gold, answer, log_share in zip(golds, answers, log_shares, strict=True):

@@ -49,13 +49,16 @@ class TagHead(Head):
     Attributes:
         settings: of the config.
         reader: of the examples.
-        no_huggingface: why that format has no place for the head, if so.
     """
 
     settings: Settings
     reader: TagReader
-    no_huggingface: str
     hub_task = HUB_TASK
+
+    @property
+    def no_huggingface(self) -> str:
+        """Why that format has no place for a CRF, where there is one."""
+        return NO_CRF if self.settings.crf else ""
 
     def build(self, backbone: Backbone, vocabulary: Vocabulary, seed: int) -> TagGraph:
         """Makes the layer of scores, and the CRF's.
@@ -123,7 +126,7 @@ def make_head(settings: Settings, data: DataSettings, tokenizer: Tokenizer) -> T
         ConfigError: settings of the data are none for a tagger.
     """
     reader = make_reader(settings, data, tokenizer)
-    return TagHead(settings, reader, no_huggingface=NO_CRF if settings.crf else "")
+    return TagHead(settings, reader)
 
 
 def _output_layer(config: BackboneConfig, classes: int, seed: int) -> keras.layers.Dense:
