@@ -239,7 +239,10 @@ def config_values(
         "report": {"write": False},  # which takes as long as such a run
         "export": {"format": "none"},
     }
-    return {section: {**keys, **sections.get(section, {})} for section, keys in values.items()}
+    return {
+        section: {**values.get(section, {}), **sections.get(section, {})}
+        for section in dict.fromkeys([*values, *sections])
+    }
 
 
 def write_config(

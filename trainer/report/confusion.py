@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from trainer.files.json_file import JsonObject
 from trainer.report.figures import INK, drawing, shortened, svg_of
 from trainer.report.page import Block, Figure, Table
 from trainer.report.say import Say
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Drawn
 
 MOST_DRAWN = 20  # labels
 MOST_PAIRS = 20
@@ -60,6 +64,24 @@ def _pairs(matrix: np.ndarray, names: Sequence[str]) -> list[tuple[str, str, int
 
 
 def _figure(matrix: np.ndarray, names: Sequence[str], say: Say) -> Figure:
+    drawn = drawn_confusion(matrix, names, say("answered", "预测"), say("labelled", "标注"))
+    caption = say(
+        "Confusion: how many examples of each label got which answer; the colour is their share.",
+        "混淆矩阵：每个标注得到各种预测的样本数；颜色深浅表示占比。",
+    )
+    return Figure(svg_of([drawn]), caption)
+
+
+def drawn_confusion(
+    matrix: np.ndarray, names: Sequence[str], answered: str, labelled: str
+) -> Drawn:
+    """The matrix as a figure, in shares of each label.
+
+    Args:
+        matrix: (C, C), a row a label, a column an answer.
+        names: (C,) of the labels.
+        answered, labelled: what stands beside the axes.
+    """
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     size = len(names)
     with drawing(height=max(2.6, 0.36 * size + 1.4)) as (figures, (axes,)):
@@ -73,11 +95,6 @@ def _figure(matrix: np.ndarray, names: Sequence[str], say: Say) -> Figure:
         shown = list(map(shortened, names))
         axes.set_xticks(range(size), shown, rotation=0 if size <= 4 else 90)
         axes.set_yticks(range(size), shown)
-        axes.set_xlabel(say("answered", "预测"))
-        axes.set_ylabel(say("labelled", "标注"))
-        svg = svg_of(figures)
-    caption = say(
-        "Confusion: how many examples of each label got which answer; the colour is their share.",
-        "混淆矩阵：每个标注得到各种预测的样本数；颜色深浅表示占比。",
-    )
-    return Figure(svg, caption)
+        axes.set_xlabel(answered)
+        axes.set_ylabel(labelled)
+    return figures[0]

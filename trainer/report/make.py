@@ -203,6 +203,13 @@ def _keep_behaviour(kept: KeptModel, prepared: Prepared, evidence: Evidence) -> 
         write_facts(kept.job.folder / BEHAVIOUR, found)
 
 
+def _keep_pictures(kept: KeptModel, prepared: Prepared, evidence: Evidence) -> None:
+    """Writes to TensorBoard's logs."""
+    from trainer.report.tensorboard import write_pictures
+
+    write_pictures(kept.job, evidence, kept.step)
+
+
 def _keep_robustness(kept: KeptModel, prepared: Prepared, evidence: Evidence) -> None:
     """Writes robustness.json."""
     count = kept.parts.config.report.perturbed
@@ -221,6 +228,7 @@ KEPT_PARTS: Mapping[str, Callable[[KeptModel, Prepared, Evidence], None]] = {
     "the probe of the layers": _keep_probe,
     "the trial of other spellings": _keep_robustness,
     "the behavioural tests": _keep_behaviour,
+    "TensorBoard's pictures": _keep_pictures,
 }
 
 

@@ -33,6 +33,7 @@ FREE_SETTINGS = (
     "train.evaluation_batch_size",
     "log.trackers",
     "log.experiment",
+    "log.profile_steps",
     "report.predictions",
     "report.write",
     "report.language",

@@ -40,6 +40,7 @@ MOST_FLOAT = 3.4e38  # what float32 holds
 DEFAULT_EPOCHS = 3  # where the config gives neither epochs nor steps
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
+LaterStep = Annotated[int, Field(ge=2)]  # the first compiles
 # beside a Fraction, where a number out of bounds must not become text
 Place = Annotated[str, pydantic.Strict()]
 
@@ -347,6 +348,21 @@ class LogSettings(Section):
             " says, such as MLFLOW_EXPERIMENT_NAME, or podtune"
         ),
     )
+
+    profile_steps: Annotated[list[LaterStep], Field(min_length=2, max_length=2)] | None = Field(
+        None,
+        description=(
+            "the first and the last of some steps, such as [20, 30], that are profiled for"
+            " TensorBoard's profile tab"
+        ),
+    )
+
+    @pydantic.field_validator("profile_steps")
+    @classmethod
+    def _in_order(cls, value: list[int] | None) -> list[int] | None:
+        if value is not None and value[0] > value[1]:
+            raise ValueError("expected the first step, and one that is not before it")
+        return value
 
     @pydantic.field_validator("trackers", mode="before")
     @classmethod

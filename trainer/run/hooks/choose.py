@@ -10,6 +10,7 @@ from trainer.run.hooks.early_stopping import EarlyStopping
 from trainer.run.hooks.evaluate import Evaluate
 from trainer.run.hooks.hook import Every, Hook
 from trainer.run.hooks.log import LogTraining, LogValidation
+from trainer.run.hooks.profile import profile_of
 from trainer.run.hooks.tell import TellTrackers
 from trainer.run.hooks.trial import ReportTrial
 from trainer.run.training import TrainingInputs
@@ -54,12 +55,17 @@ def hooks_after_steps(
         log_training: the training's log lines.
         evaluate: the evaluation; None where there is no validation.
     """
-    logs = log_training.logs
+    logs, display = log_training.logs, inputs.parts.display
+    profile: list[Hook] = []
+    if inputs.job.writes:
+        steps = inputs.parts.config.log.profile_steps
+        last_step = log_training.every.last_step
+        profile += profile_of(steps, last_step, inputs.job.logs, display)
     if evaluate is None:
-        return [log_training, TellTrackers(log_training.every, logs)]
+        return [*profile, log_training, TellTrackers(log_training.every, logs)]
     every = evaluate.every
-    display = inputs.parts.display
     hooks: list[Hook] = [
+        *profile,
         evaluate,
         log_training,
         LogValidation(every, logs, display),

@@ -9,9 +9,40 @@ from typing import Protocol
 from trainer.run.evaluation import Evaluated
 from trainer.run.run_state import RunState
 
+NEVER = 2**31  # steps
+
+
+class Due(Protocol):
+    """After which steps something is due."""
+
+    def is_due(self, step: int) -> bool:
+        """Whether it is due when so many steps are done."""
+
+    def steps_left(self, step: int) -> int:
+        """How many steps may be made before it is due again."""
+
 
 @dataclasses.dataclass(frozen=True)
-class Every:
+class At(Due):
+    """After some steps, each once.
+
+    Attributes:
+        steps: ascending.
+    """
+
+    steps: tuple[int, ...]
+
+    def is_due(self, step: int) -> bool:
+        """Whether it is due when so many steps are done."""
+        return step in self.steps
+
+    def steps_left(self, step: int) -> int:
+        """How many steps may be made before it is due again."""
+        return min((due - step for due in self.steps if due > step), default=NEVER)
+
+
+@dataclasses.dataclass(frozen=True)
+class Every(Due):
     """The steps after which something is due: the multiples of a period, and the last step.
 
     Attributes:
@@ -54,7 +85,7 @@ class Hook(Protocol):
     """Something that is done after some steps."""
 
     @property
-    def every(self) -> Every:
+    def every(self) -> Due:
         """After which steps."""
 
     def __call__(self, moment: Moment) -> None:
