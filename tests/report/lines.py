@@ -45,6 +45,20 @@ def evidence(lines: Lines, head: Mapping[str, Any], **results: Any) -> Evidence:
             }
         ],
         robustness={
+            "attack": {
+                "texts": 20,
+                "flipped": 3,
+                "changes": 1.3,
+                "examples": [
+                    {
+                        "origin": "test.csv:9",
+                        "before": "a film",
+                        "after": "a flim",
+                        "answer_before": "a",
+                        "answer_after": "b",
+                    }
+                ],
+            },
             "typos": {
                 "texts": 50,
                 "flipped": 5,
@@ -59,7 +73,7 @@ def evidence(lines: Lines, head: Mapping[str, Any], **results: Any) -> Evidence:
                         "answer_after": "b",
                     }
                 ],
-            }
+            },
         },
         near_duplicates={
             "test": {

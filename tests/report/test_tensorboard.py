@@ -48,7 +48,13 @@ def test_some_steps_are_profiled(tmp_path, toy_weights, steps, capsys):
     assert f"profile: steps {steps[0]} to {last}, in " in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("steps", "said"), [("[5, 3]", "not before it"), ("[1, 3]", "expected list of 2 integer >= 2 or null. Received [1, 3]")])
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        ("[5, 3]", "not before it"),
+        ("[1, 3]", "expected list of 2 integer >= 2 or null. Received [1, 3]"),
+    ],
+)
 def test_steps_that_are_none_are_told(tmp_path, toy_weights, steps, said, capsys):
     train = toy.write_sentences(tmp_path / "train.jsonl", 20)
     config = toy.write_config(tmp_path, toy_weights, train)

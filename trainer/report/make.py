@@ -11,6 +11,7 @@ from trainer.data.prepare import Prepared
 from trainer.data.reader import RowKind
 from trainer.errors import shown_value
 from trainer.files import mirror
+from trainer.files.json_file import JsonObject
 from trainer.files.writing import write_text
 from trainer.heads.contract import Calibrates
 from trainer.report.baselines import score_baselines
@@ -212,11 +213,21 @@ def _keep_pictures(kept: KeptModel, prepared: Prepared, evidence: Evidence) -> N
 
 def _keep_robustness(kept: KeptModel, prepared: Prepared, evidence: Evidence) -> None:
     """Writes robustness.json."""
-    count = kept.parts.config.report.perturbed
-    if count and getattr(kept.parts.config.head, "kind", "") == "single_label":
-        from trainer.report.robustness.flips import flips
+    settings = kept.parts.config.report
+    if getattr(kept.parts.config.head, "kind", "") != "single_label":
+        return
+    from trainer.report.robustness.attack import attack
+    from trainer.report.robustness.flips import answerer, flips, spread
 
-        found = flips(kept, evidence.lines, count)
+    lines = evidence.lines
+    names, probabilities = list(lines[0]["probabilities"]), answerer(kept)
+    found: JsonObject = {}
+    if settings.perturbed:
+        found |= flips(lines, settings.perturbed, names, probabilities)
+    if settings.attacked:
+        attacked = attack(spread(lines, settings.attacked), names, probabilities)
+        found |= {"attack": attacked} if attacked else {}
+    if found:
         write_facts(kept.job.folder / ROBUSTNESS, found)
 
 

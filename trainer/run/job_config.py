@@ -42,6 +42,7 @@ FREE_SETTINGS = (
     "report.explained",
     "report.probed",
     "report.perturbed",
+    "report.attacked",
     "report.require",
     "report.against",
     "report.behaviour",

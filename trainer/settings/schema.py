@@ -406,6 +406,14 @@ class ReportSettings(Section):
             " punctuation and the like change its answer"
         ),
     )
+    attacked: int = Field(
+        20,
+        ge=0,
+        description=(
+            "on how many texts of such a classifier a change of a few words is searched for that"
+            " changes its answer"
+        ),
+    )
     baselines: bool = Field(
         True, description="try simple methods on the same data, such as TF-IDF; it takes seconds"
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import difflib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from trainer.data.batch import Batch, padded
 from trainer.files.json_file import JsonObject
 from trainer.heads._classes.graph import ClassGraph
 from trainer.report.evidence import Line
+from trainer.report.robustness.attack import Probabilities
 from trainer.report.robustness.perturbations import PERTURBATIONS, perturbed
 from trainer.run.kept_model import KeptModel
 
@@ -31,18 +33,19 @@ class Asked(NamedTuple):
     texts: tuple[str, ...]
 
 
-def flips(kept: KeptModel, lines: Sequence[Line], count: int) -> JsonObject:
+def flips(
+    lines: Sequence[Line], count: int, names: Sequence[str], probabilities: Probabilities
+) -> JsonObject:
     """Of each perturbation how many texts it changes, how many answers, and some of these.
 
     Args:
-        kept: a model with one label a text.
         lines: of a split.
         count: how many texts are tried, spread over the split.
+        names: (C,) of the labels.
+        probabilities: see `answerer`.
     """
-    places = np.unique(np.linspace(0, len(lines) - 1, min(count, len(lines))).astype(int))
-    tried = [lines[place] for place in places.tolist()]
+    tried = spread(lines, count)
     found: JsonObject = {}
-    labels_of = answerer(kept)
     for name in PERTURBATIONS:
         asked = []
         for line in tried:
@@ -51,8 +54,15 @@ def flips(kept: KeptModel, lines: Sequence[Line], count: int) -> JsonObject:
             if changed is not None:
                 asked.append(Asked(line, (changed, *others)))
         if asked:
-            found[name] = _compared(asked, labels_of([each.texts for each in asked]))
+            shares = probabilities([each.texts for each in asked])
+            found[name] = _compared(asked, [names[place] for place in shares.argmax(axis=1)])
     return found
+
+
+def spread(lines: Sequence[Line], count: int) -> list[Line]:
+    """So many lines, spread over all."""
+    places = np.unique(np.linspace(0, len(lines) - 1, min(count, len(lines))).astype(int))
+    return [lines[place] for place in places.tolist()]
 
 
 def _compared(asked: Sequence[Asked], labels: Sequence[str]) -> JsonObject:
@@ -63,8 +73,8 @@ def _compared(asked: Sequence[Asked], labels: Sequence[str]) -> JsonObject:
     ]
     right_before = sum(each.line["answer"] == each.line["gold"] for each in asked)
     right_after = sum(label == each.line["gold"] for each, label in zip(asked, labels, strict=True))
-    # those that changed least come first
-    flipped.sort(key=lambda pair: -pair[0].line["score"])
+    # the smallest changes come first
+    flipped.sort(key=lambda pair: (_distance(pair[0]), -pair[0].line["score"]))
     return {
         "texts": len(asked),
         "flipped": len(flipped),
@@ -83,28 +93,39 @@ def _compared(asked: Sequence[Asked], labels: Sequence[str]) -> JsonObject:
     }
 
 
-def answerer(kept: KeptModel) -> Callable[[Sequence[tuple[str, ...]]], list[str]]:
-    """What a model with one label a text answers to texts, or pairs of texts; traced once."""
+def _distance(asked: Asked) -> int:
+    """How many characters of the text are others, come in or fall away."""
+    before = str(next(iter(asked.line["inputs"].values())))
+    matcher = difflib.SequenceMatcher(None, before, asked.texts[0], autojunk=False)
+    return sum(
+        max(end - start, other_end - other_start)
+        for kind, start, end, other_start, other_end in matcher.get_opcodes()
+        if kind != "equal"
+    )
+
+
+def answerer(kept: KeptModel) -> Probabilities:
+    """The probabilities of texts, or of pairs, by a model with one label each; traced once."""
     graph, reader = kept.model.graph, kept.parts.head.reader
     assert isinstance(graph, ClassGraph)  # which the caller has looked up
     answer = tf.function(
-        lambda *raw: _label(kept, graph, reader.encode(*raw)[0]),
+        lambda *raw: _probabilities(kept, graph, reader.encode(*raw)[0]),
         input_signature=[tf.TensorSpec([None], tf.string) for _ in reader.inputs],
         autograph=False,
     )
 
-    def labels_of(examples: Sequence[tuple[str, ...]]) -> list[str]:
-        labels: list[str] = []
+    def probabilities_of(examples: Sequence[tuple[str, ...]]) -> np.ndarray:
+        parts = []
         for first in range(0, len(examples), BATCH):
             part = zip(*examples[first : first + BATCH], strict=True)
             columns = [[text.encode("utf-8", "replace") for text in texts] for texts in part]
-            labels += [label.decode() for label in answer(*columns).numpy().tolist()]
-        return labels
+            parts.append(answer(*columns).numpy())
+        return np.concatenate(parts)
 
-    return labels_of
+    return probabilities_of
 
 
-def _label(kept: KeptModel, graph: ClassGraph, columns: dict[str, tf.Tensor]) -> tf.Tensor:
-    """(B,) string."""
+def _probabilities(kept: KeptModel, graph: ClassGraph, columns: dict[str, tf.Tensor]) -> tf.Tensor:
+    """(B, C)."""
     logits = kept.model.logits(Batch.one_a_row(padded(columns)))
-    return graph.decision.answers(logits)["label"]
+    return graph.decision.answers(logits)["probabilities"]

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
 
+from trainer.report.robustness.words import homophones, synonyms
+
 Perturb: TypeAlias = Callable[[str, np.random.Generator], str]
 
 WORD = re.compile(r"[^\W\d_]{4,}")
+LETTERS = re.compile(r"[A-Za-z]{4,}")
 IDEOGRAPH = re.compile(r"[\u4e00-\u9fff]")
-TYPO_SHARE = 0.1  # of the words, and at least one
+SHARE = 0.1  # of the words that are changed, and at least one
 FULL_WIDTH = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
 HALF_WIDTH = {full: half for half, full in FULL_WIDTH.items()}
 SENTENCES = {False: " It was a Wednesday.", True: "那天是星期三。"}
@@ -29,7 +32,7 @@ def typos(text: str, generator: np.random.Generator) -> str:
     ]
     if not places:
         return text
-    count = max(1, round(TYPO_SHARE * len(places)))
+    count = max(1, round(SHARE * len(places)))
     letters = list(text)
     for word in generator.choice(len(places), size=count, replace=False).tolist():
         place = int(generator.choice(places[word]))
@@ -42,6 +45,46 @@ def _swappable(start: int, end: int, text: str) -> list[int]:
     if not text[start:end].isascii():
         return []
     return [place for place in range(start + 1, end - 1) if text[place] != text[place + 1]]
+
+
+def swapped(word: str) -> list[str]:
+    """A word with two neighbouring letters that have changed places, in all ways."""
+    return [
+        f"{word[:place]}{word[place + 1]}{word[place]}{word[place + 2 :]}"
+        for place in _swappable(0, len(word), word)
+    ]
+
+
+def other_words(text: str, generator: np.random.Generator) -> str:
+    """Synonyms in place of a tenth of the English words, where wn has a lexicon."""
+    known = [match for match in LETTERS.finditer(text) if synonyms(match[0])]
+    return _replaced(
+        text, [(match.start(), match.end(), synonyms(match[0])) for match in known], generator
+    )
+
+
+def same_sound(text: str, generator: np.random.Generator) -> str:
+    """Characters that sound the same in place of a tenth of the Chinese ones."""
+    if not IDEOGRAPH.search(text):
+        return text
+    others = enumerate(homophones(text))
+    return _replaced(text, [(place, place + 1, each) for place, each in others if each], generator)
+
+
+def _replaced(
+    text: str, places: Sequence[tuple[int, int, Sequence[str]]], generator: np.random.Generator
+) -> str:
+    """Another word in a tenth of some places, ascending."""
+    if not places:
+        return text
+    count = max(1, round(SHARE * len(places)))
+    chosen = set(generator.choice(len(places), size=count, replace=False).tolist())
+    parts, end = [], 0
+    for number, (start, limit, others) in enumerate(places):
+        if number in chosen:
+            parts += [text[end:start], str(generator.choice(list(others)))]
+            end = limit
+    return "".join([*parts, text[end:]])
 
 
 def upper_case(text: str, generator: np.random.Generator) -> str:
@@ -89,6 +132,8 @@ PERTURBATIONS: Mapping[str, Perturb] = {
     "no_punctuation": no_punctuation,
     "other_width": other_width,
     "other_sentence": other_sentence,
+    "other_words": other_words,
+    "same_sound": same_sound,
 }
 
 
