@@ -514,3 +514,18 @@ def test_the_config_of_an_old_run_that_did_not_use_a_moved_key_is_read(tmp_path)
     assert is_as_begun(tmp_path / "run.yaml", begun)
     begun["head"] |= {"judged_examples": 400}
     assert not is_as_begun(tmp_path / "run.yaml", begun)
+
+
+def test_a_setting_that_there_was_not_yet_had_its_default(tmp_path):
+    """Runs of an earlier version go on where a later one has more settings."""
+    file = written(tmp_path, MINIMAL)
+    begun = resolve(file).config.model_dump()
+
+    def without(section, key):
+        return {**begun, section: {k: v for k, v in begun[section].items() if k != key}}
+
+    for section, key in (("train", "moments"), ("head", "calibrate"), ("export", "version")):
+        assert is_as_begun(file, without(section, key))
+    assert is_as_begun(file, {key: of for key, of in begun.items() if key != "log"})
+    other = written(tmp_path, MINIMAL + "train: {seed: 7}\n", "other.yaml")
+    assert not is_as_begun(other, without("train", "seed"))

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from trainer.errors import JobDirError, UserError, shown_name, shown_value
 from trainer.files.writing import json_text
 from trainer.settings.resolve import resolve
-from trainer.settings.validation import was_unused
+from trainer.settings.schema import Config
+from trainer.settings.validation import defaults_of, was_unused
 
 # What may differ when a job goes on: it changes neither the numbers nor what is prepared.
 FREE_SETTINGS = (
@@ -136,8 +137,15 @@ def _differences(one: Values, other: Values, called: str, other_called: str) -> 
 
 
 def _by_setting(values: Values) -> dict[str, object]:
-    """The values by their dotted names, and as JSON has them, in which some were kept."""
-    as_json: dict[str, dict[str, object]] = json.loads(json_text(values))
+    """The values by their dotted names, and as JSON has them, in which some were kept.
+
+    A setting that there was not yet when they were written had its default.
+    """
+    whole = {
+        section: {**defaults_of(section, values.get(section, {})), **values.get(section, {})}
+        for section in Config.model_fields
+    }
+    as_json: dict[str, dict[str, object]] = json.loads(json_text(whole))
     return {
         f"{section}.{key}": value
         for section, settings in as_json.items()

@@ -124,6 +124,26 @@ def was_unused(section: str, values: Mapping[str, object], key: str) -> bool:
     return cls.moved_keys[key].unused == values[key]
 
 
+def defaults_of(section: str, values: Mapping[str, object]) -> dict[str, object]:
+    """The defaults of a section that is known to be of some class; empty where it is not.
+
+    Args:
+        section: its name.
+        values: by the keys of the section, one of which may name its class.
+    """
+    classes = sections.section_classes(section)
+    cls = classes.get("")
+    if section in sections.PLUGIN_KEYS:
+        cls = plugin_class(section, values.get(sections.PLUGIN_KEYS[section][0]))
+    if cls is None:
+        return {}
+    return {
+        key: field.get_default(call_default_factory=True)
+        for key, field in cls.model_fields.items()
+        if not field.is_required()
+    }
+
+
 def _may_be(value: object, key: str, cls: type[schema.Section]) -> bool:
     """Whether pydantic may judge a value: it would read true as 1, or as the text "True"."""
     if not isinstance(value, bool) or key not in cls.model_fields:
