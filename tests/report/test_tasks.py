@@ -9,6 +9,7 @@ from tests.report import lines
 from trainer.files.writing import json_text
 from trainer.report.make import make_report
 from trainer.report.page import page
+from trainer.report.parts.setup import setup
 from trainer.report.say import speaker
 from trainer.report.tasks import questions, single_label, spans
 from trainer.settings.schema import ReportSettings
@@ -181,3 +182,14 @@ def test_what_is_asked_is_met_or_not(wanted, met):
     assert (report.unmet == []) == met
     written = page(report.title, report.sections, "en")
     assert ("Met: " in written) == met
+
+
+def test_the_cost_is_there_where_a_price_is():
+    run = lines.evidence(lines.drawn(30, ("a", "b")), {"name": "classification"})
+    run.results["timeline"] = {"train_s": 3000.0, "evaluate_s": 600.0}
+    run.plan["replicas"] = 4
+    assert setup(run, ENGLISH).facts["cost"] is None
+    run.config["plan"] = {"price_per_chip_hour": 1.5}
+    found = setup(run, ENGLISH)
+    assert found.facts["cost"] == 6
+    assert "cost, by plan.price_per_chip_hour" in found.html()

@@ -30,6 +30,10 @@ mlflow = pytest.importorskip("mlflow")
 wandb = pytest.importorskip("wandb")
 pytestmark = pytest.mark.heavy
 FLAGS = ("--log.trackers=mlflow,wandb", "--log.experiment=sentences")
+REPORT = (
+    "--report.write=true",
+    *(f"--report.{part}=0" for part in ("explained", "probed", "perturbed", "attacked")),
+)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +115,7 @@ def ids(job):
 
 def test_a_run_is_in_both_with_its_settings_figures_and_results(here, config, tmp_path, capfd):
     job = tmp_path / "first"
-    assert toy.run_main(config, job, *FLAGS) == 0
+    assert toy.run_main(config, job, *FLAGS, *REPORT) == 0
     output = capfd.readouterr().err
     wandb.teardown()
     run = here.get_run(ids(job)["mlflow"])
@@ -126,7 +130,7 @@ def test_a_run_is_in_both_with_its_settings_figures_and_results(here, config, tm
     assert {metric for _, metric, _ in figures(job)} <= set(run.data.metrics)
     assert run.data.metrics["train/real_tokens_per_s"] > 0
     kept = {file.path for file in here.list_artifacts(run.info.run_id)}
-    assert kept == {"config.yaml", "results.json", "ledger.json"}
+    assert kept == {"config.yaml", "results.json", "ledger.json", "report.html"}
     (part,) = offline_runs(tmp_path)
     assert (part.run.project, part.run.display_name) == ("sentences", "first")
     assert part.config["train"]["learning_rate"] == 0.003

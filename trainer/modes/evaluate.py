@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trainer.console.display import Display, print_result
+from trainer.report.gate import require_met
 from trainer.report.make import report_at_end
 from trainer.run.assembly import make_parts, start_strategy
 from trainer.run.job import Job
@@ -28,6 +29,7 @@ def evaluate(resolved: Resolved, job: Job, display: Display) -> None:
         display: says what is done.
     Raises:
         ConfigError, JobDirError: there is no trained model, or what it needs is damaged.
+        UnmetError: the run is not as good as the config asks.
     """
     job.require_trained()
     job.read_results()  # before anything costly
@@ -44,8 +46,6 @@ def evaluate(resolved: Resolved, job: Job, display: Display) -> None:
         if is_own_data:
             results = write_results(job, {**job.read_results(), **scores})
             write_predictions(kept, prepared.splits, evaluated)
-            with track(config, job, display) as trackers:
-                trackers.results = results
         else:
             other_data = config.data.model_dump(include=set(REPORTED_SPLITS))
             results = Results({**scores, "data": other_data})
@@ -56,5 +56,9 @@ def evaluate(resolved: Resolved, job: Job, display: Display) -> None:
     if job.writes:
         job.files.settle()
         print_result(results.summary())
-        if is_own_data:
-            report_at_end(kept, prepared)
+    if not is_own_data:
+        return
+    with track(config, job, display) as trackers:
+        trackers.results = results
+        unmet = report_at_end(kept, prepared)
+    require_met(unmet)

@@ -13,7 +13,7 @@ from trainer.report.page import Block, Figure, Table
 from trainer.report.say import Say
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Drawn
+    from matplotlib.axes import Axes
 
 MOST_DRAWN = 20  # labels
 MOST_PAIRS = 20
@@ -64,37 +64,42 @@ def _pairs(matrix: np.ndarray, names: Sequence[str]) -> list[tuple[str, str, int
 
 
 def _figure(matrix: np.ndarray, names: Sequence[str], say: Say) -> Figure:
-    drawn = drawn_confusion(matrix, names, say("answered", "预测"), say("labelled", "标注"))
+    with drawing(height=height_of(names)) as (figures, (axes,)):
+        draw_confusion(axes, matrix, names, say("answered", "预测"), say("labelled", "标注"))
+        svg = svg_of(figures)
     caption = say(
         "Confusion: how many examples of each label got which answer; the colour is their share.",
         "混淆矩阵：每个标注得到各种预测的样本数；颜色深浅表示占比。",
     )
-    return Figure(svg_of([drawn]), caption)
+    return Figure(svg, caption)
 
 
-def drawn_confusion(
-    matrix: np.ndarray, names: Sequence[str], answered: str, labelled: str
-) -> Drawn:
-    """The matrix as a figure, in shares of each label.
+def height_of(names: Sequence[str]) -> float:
+    """Of a confusion matrix of these labels, in inches."""
+    return max(2.6, 0.36 * len(names) + 1.4)
+
+
+def draw_confusion(
+    axes: Axes, matrix: np.ndarray, names: Sequence[str], answered: str, labelled: str
+) -> None:
+    """The matrix, in shares of each label.
 
     Args:
+        axes: to draw on.
         matrix: (C, C), a row a label, a column an answer.
         names: (C,) of the labels.
         answered, labelled: what stands beside the axes.
     """
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     size = len(names)
-    with drawing(height=max(2.6, 0.36 * size + 1.4)) as (figures, (axes,)):
-        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, alpha=0.8, aspect="auto")
-        for row, column in np.ndindex(size, size):
-            if matrix[row, column]:
-                ink = "white" if shares[row, column] > 0.6 else INK
-                axes.text(
-                    column, row, f"{matrix[row, column]:,}", ha="center", va="center", color=ink
-                )
-        shown = list(map(shortened, names))
-        axes.set_xticks(range(size), shown, rotation=0 if size <= 4 else 90)
-        axes.set_yticks(range(size), shown)
-        axes.set_xlabel(answered)
-        axes.set_ylabel(labelled)
-    return figures[0]
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, alpha=0.8, aspect="auto")
+    for row, column in np.ndindex(size, size):
+        if matrix[row, column]:
+            ink = "white" if shares[row, column] > 0.6 else INK
+            text = f"{matrix[row, column]:,}"
+            axes.text(column, row, text, ha="center", va="center", color=ink)
+    shown = list(map(shortened, names))
+    axes.set_xticks(range(size), shown, rotation=0 if size <= 4 else 90)
+    axes.set_yticks(range(size), shown)
+    axes.set_xlabel(answered)
+    axes.set_ylabel(labelled)

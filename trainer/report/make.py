@@ -17,7 +17,7 @@ from trainer.heads.contract import Calibrates
 from trainer.report.baselines import score_baselines
 from trainer.report.evidence import Evidence, read_evidence
 from trainer.report.files import require_ours, write_facts, write_page
-from trainer.report.gate import read_earlier, require_met, try_behaviour, unmet
+from trainer.report.gate import read_earlier, try_behaviour, unmet
 from trainer.report.near_duplicates import near_duplicates
 from trainer.report.page import Section
 from trainer.report.parts.baselines import baselines
@@ -109,7 +109,7 @@ def make_report(
     return Report(title, sections, missed, suspects)
 
 
-def report_at_end(kept: KeptModel, prepared: Prepared) -> None:
+def report_at_end(kept: KeptModel, prepared: Prepared) -> list[str]:
     """Writes the report of a run that has just been evaluated, unless the config says no.
 
     A run that is complete does not fail for a report that cannot be made.
@@ -117,15 +117,15 @@ def report_at_end(kept: KeptModel, prepared: Prepared) -> None:
     Args:
         kept: the model of the run.
         prepared: the data.
-    Raises:
-        UnmetError: the run is not as good as the config asks.
+    Returns:
+        what the config asks and the run does not reach, where it asks to fail for that.
     """
     job, display = kept.job, kept.parts.display
     settings = kept.parts.config.report
     predictions = job.folder / PREDICTIONS
     is_asked = job.writes and settings.write and settings.predictions
     if not is_asked or not predictions.exists() or not predictions.stat().st_size:
-        return
+        return []
     evidence = None
     with _told("the report", display):
         evidence = read_evidence(job)
@@ -135,9 +135,10 @@ def report_at_end(kept: KeptModel, prepared: Prepared) -> None:
     made = None
     with _told("the report", display):
         made = write_report(job, settings)
-    if made is not None:
-        display.line(f"report: {mirror.shown(job.folder / REPORT_PAGE)}")
-        require_met(made.unmet if settings.fail else [])
+    if made is None:
+        return []
+    display.line(f"report: {mirror.shown(job.folder / REPORT_PAGE)}")
+    return made.unmet if settings.fail else []
 
 
 @contextlib.contextmanager

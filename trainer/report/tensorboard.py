@@ -9,8 +9,9 @@ import numpy as np
 
 from trainer.files import mirror
 from trainer.lazy import tf
-from trainer.report.confusion import drawn_confusion
+from trainer.report.confusion import draw_confusion, height_of
 from trainer.report.evidence import Evidence, Line
+from trainer.report.figures import drawing
 from trainer.run.job import Job
 
 MOST_LABELS = 20  # that have a curve of their own
@@ -64,9 +65,10 @@ def _confusion(lines: Sequence[Line]) -> np.ndarray:
     matrix = np.zeros((len(names), len(names)), np.int64)
     for line in lines:
         matrix[places[line["gold"]], places[line["answer"]]] += 1
-    figure = drawn_confusion(matrix, names, "answered", "labelled")
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=DOTS_AN_INCH, facecolor="white")
+    with drawing(height=height_of(names)) as (figures, (axes,)):
+        draw_confusion(axes, matrix, names, "answered", "labelled")
+        figures[0].savefig(file, format="png", dpi=DOTS_AN_INCH, facecolor="white")
     file.seek(0)
     pixels = matplotlib.image.imread(file, format="png")
     return np.asarray(pixels * 255, np.uint8)

@@ -135,8 +135,8 @@ def of_label(
     now = float(counts.f1[counts.at(0.5)])
     where = say("this split itself", "本数据集自身") if validation is None else "validation"
     text = say(
-        f"{name} is given from a probability of 0.5, with an F1 of {now:.4f}. By {where}, the best"
-        f" threshold would be {best:.3f}; its F1 here is {f1:.4f}.",
+        f"The label {name} is given from a probability of 0.5, with an F1 of {now:.4f}. By {where},"
+        f" the best threshold would be {best:.3f}; its F1 here is {f1:.4f}.",
         f"概率达到 0.5 即判为 {name}，F1 为 {now:.4f}。按 {where} 选出的最佳阈值为 {best:.3f}，"
         f"这里的 F1 为 {f1:.4f}。",
     )

@@ -21,13 +21,16 @@ def probe_section(found: JsonObject | None, say: Say) -> Section | None:
         return None
     scores, metric = found["layers"], found["metric"]
     best = int(np.argmax(scores))
+    is_last = best == len(scores) - 1
     layer = say(f"layer {best}", f"第 {best} 层") if best else say("the embeddings", "词嵌入层")
     text = say(
         f"A linear model that sees the states of one layer alone, learnt on {found['train']:,}"
-        f" examples of train, reaches an {metric} of {scores[best]:.4f} with {layer}, and of"
-        f" {scores[-1]:.4f} with the last ({found['judged']:,} examples).",
+        f" examples of train, reaches an {metric} of {scores[best]:.4f} with {layer}"
+        f"{', the last' if is_last else f', and of {scores[-1]:.4f} with the last'}"
+        f" ({found['judged']:,} examples).",
         f"只看某一层状态的线性模型（用训练集的 {found['train']:,} 个样本训练），"
-        f"用{layer}时 {metric} 为 {scores[best]:.4f}，用最后一层时为 {scores[-1]:.4f}"
+        f"用{layer}时 {metric} 为 {scores[best]:.4f}"
+        f"{'（最后一层）' if is_last else f'，用最后一层时为 {scores[-1]:.4f}'}"
         f"（{found['judged']:,} 个样本）。",
     )
     with drawing() as (figures, (axes,)):

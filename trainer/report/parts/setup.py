@@ -26,6 +26,7 @@ def setup(evidence: Evidence, say: Say) -> Section:
         "timeline": evidence.results.get("timeline"),
         "throughput": evidence.results.get("throughput"),
         "machine": evidence.results.get("machine"),
+        "cost": _cost(evidence),
         "steps": evidence.plan.get("steps"),
         "step": evidence.results.get("step"),
     }
@@ -87,10 +88,22 @@ def _times(evidence: Evidence, say: Say) -> Table:
         rows.append((f"{phase.removesuffix('_s').replace('_', ' ')}, s", seconds))
     for name, value in (evidence.results.get("throughput") or {}).items():
         rows.append((name.replace("_", " "), value))
+    cost = _cost(evidence)
+    if cost is not None:
+        rows.append((say("cost, by plan.price_per_chip_hour", "费用"), cost))
     for name, value in (evidence.results.get("machine") or {}).items():
         rows.append((f"machine: {name.replace('_', ' ')}", str(value)))
     columns = [say("what", "项目"), say("value", "值")]
     return Table(say("Time, speed and machine", "时间、速度与机器"), columns, rows)
+
+
+def _cost(evidence: Evidence) -> float | None:
+    """What the whole run cost; None where no price is given."""
+    price = evidence.config.get("plan", {}).get("price_per_chip_hour")
+    seconds = sum((evidence.results.get("timeline") or {}).values())
+    if not isinstance(price, (int, float)):
+        return None
+    return round(price * evidence.plan.get("replicas", 1) * seconds / 3600, 4)
 
 
 def _config(evidence: Evidence, say: Say) -> Table:

@@ -15,6 +15,7 @@ from trainer.console.stopping import EXIT_CODES
 from trainer.files import mirror
 from trainer.run.chosen_settings import chosen_settings
 from trainer.run.job import LEDGER_FILE, RESULTS_FILE, Job
+from trainer.run.job_files import REPORT_PAGE
 from trainer.run.results import Results
 from trainer.run.trackers.feed import Feed
 from trainer.run.trackers.notes import Notes
@@ -139,7 +140,7 @@ def _tags(job: Job) -> dict[str, str]:
 
 
 def _ending(status: Status, results: Results | None, job: Job) -> Ending:
-    names = (job.config_file.name, RESULTS_FILE, LEDGER_FILE)
+    names = (job.config_file.name, RESULTS_FILE, LEDGER_FILE, REPORT_PAGE)
     return Ending(
         status=status,
         step=results.step if results else 0,
