@@ -87,7 +87,7 @@ def _unknown(name: str) -> str:
 
 def front_page() -> str:
     """What the command can do, in at most 25 lines."""
-    lines = [f"podtune {__version__}: {ABOUT}", ""]
+    lines = [f"podtune {__version__}: {ABOUT}"]
     lines += ["usage: podtune VERB …; podtune VERB -h says more of each", ""]
     lines += _columns([(name, verb.line) for name, verb in VERBS.items()])
     return "\n".join([*lines, "", "examples:", *(f"  {example}" for example in FIRST_STEPS)])

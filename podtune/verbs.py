@@ -132,12 +132,30 @@ VERBS: Mapping[str, Verb] = {
         ),
         "podtune.compare:run",
     ),
+    "choose": Verb(
+        "say which of several pretrained models to take",
+        "CONFIG --backbones=A,B,…",
+        (
+            CONFIG,
+            ("--backbones=A,B,…", "weights as backbone.weights has them; two or more"),
+            ("--budget=30m", "in which all is to be done, about; default: no limit"),
+            ("--job_dir=DIR", "gets the trainings and choice.html; default: runs/CONFIG_choice"),
+            OVERRIDE,
+        ),
+        (
+            "podtune choose reviews.yaml --backbones=hf://google-bert/bert-base-uncased,small",
+            "podtune choose reviews.yaml --backbones=small,medium,large --budget=30m",
+            "podtune choose reviews.yaml --backbones=small,large --train.epochs=1",
+            "podtune choose reviews.yaml --backbones=small,large --report.language=zh",
+        ),
+        "podtune.choose:run",
+    ),
     "explain": Verb(
-        "show why a classifier answers a text as it does",
+        "show why a model answers as it does",
         "JOB_DIR --text=TEXT",
         (
             JOB_DIR,
-            ("--text=TEXT", "what is explained"),
+            ("--text=TEXT", "what is explained; of questions --question and --context"),
             ("--text_pair=TEXT", "the second text, where the run takes pairs"),
             ("--output=FILE", "the page; default: explanation.html, with .json beside it"),
             ("--language=en", "of the page: en or zh"),

@@ -143,6 +143,22 @@ def test_a_smaller_fraction_takes_from_the_same_examples(tmp_path):
     assert small < large
 
 
+def test_a_part_of_train_is_part_of_a_larger_one_and_held_out_stays(tmp_path):
+    """Whatever the order; and a part of train is none of what is held out."""
+    file = toy.write_jsonl(tmp_path / "d.jsonl", rows(1000))
+    whole = run(tmp_path, file, validation=0.2)
+    parts = [run(tmp_path, file, validation=0.2, part=share) for share in (0.5, 0.25)]
+    texts = [set(texts_of(prepared, "train")) for prepared in (whole, *parts)]
+    assert texts[2] < texts[1] < texts[0]
+    assert 0.4 < len(texts[1]) / len(texts[0]) < 0.6 and 0.2 < len(texts[2]) / len(texts[0]) < 0.3
+    for prepared in parts:
+        assert texts_of(prepared, "validation") == texts_of(whole, "validation")
+    assert texts[2] & set(texts_of(whole, "train")[:100])  # not the last ones, nor the first
+    backwards = toy.write_jsonl(tmp_path / "b.jsonl", rows(1000)[::-1])
+    again = run(tmp_path, backwards, validation=0.2, part=0.25)
+    assert set(texts_of(again, "train")) == texts[2]
+
+
 def test_a_second_run_reads_no_source(tmp_path, monkeypatch):
     file = toy.write_jsonl(tmp_path / "d.jsonl", rows(20))
     first = run(tmp_path, file, validation=0.3)

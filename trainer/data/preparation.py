@@ -30,6 +30,8 @@ from trainer.sources import Example, Source, open_source
 
 # Texts per call of the graph: many, to amortise the call; few, to spread over the cores.
 ENCODE_BATCH = 512
+# odd: another number of the same hash, so that a part of train is none of what is held out
+PART_FACTOR = 0x9E3779B97F4A7C15
 SPLITS = ("train", "validation", "test")
 
 Progress = Callable[[int, int | None], None]  # bytes or examples read, and how many there are
@@ -111,12 +113,16 @@ class Preparation:
         with ThreadPoolExecutor(workers) as pool:
             for name, source in self.sources.items():
                 goes_on = False  # with the document of the example before
+                route: str | None = None
                 for example in self._limited(name, source):
                     inputs = self.head.values(example)
                     digest = content_hash(inputs)
                     if not goes_on:  # the parts of a document stay together
-                        split = splits[self._route(name, inputs, digest)]
+                        route = self._route(name, inputs, digest)
                     goes_on = not example.ends
+                    if route is None:
+                        continue
+                    split = splits[route]
                     self._take(split, example, inputs, digest)
                     if len(split.waiting) == ENCODE_BATCH:
                         self._encode(split, pool)
@@ -143,18 +149,19 @@ class Preparation:
         for example in examples:
             yield self.head.label(example)
 
-    def _route(self, source: str, values: tuple[Value, ...], digest: int) -> str:
+    def _route(self, source: str, values: tuple[Value, ...], digest: int) -> str | None:
         """The split of an example.
 
         An example of train is in train, or in the fraction held out of it that the hash of the
-        inputs falls into.
+        inputs falls into; where data.part asks for a part of train, the others are in none.
 
         Args:
             source: the split that the source is named for.
             values: the raw inputs.
             digest: `content_hash` of all of them.
         """
-        if source != "train" or not self.held_out:
+        part = self.settings.part
+        if source != "train" or not (self.held_out or part):
             return source
         if self.head.grouping != slice(None):
             digest = content_hash(values[self.head.grouping])
@@ -162,7 +169,8 @@ class Preparation:
         for name, edge in self.held_out.items():
             if point < edge:
                 return name
-        return "train"
+        is_in = part is None or digest * PART_FACTOR % 2**64 < part * 2**64
+        return "train" if is_in else None
 
     def _take(self, split: Split, example: Example, values: tuple[Value, ...], digest: int) -> None:
         """Notes an example, unless it has no gold label."""

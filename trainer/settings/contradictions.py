@@ -74,8 +74,9 @@ def _of_streams(train: TrainSettings, data: DataSettings) -> Iterator[str]:
             "a fraction of train cannot be held out of what is not read beforehand."
             " Name files in data.validation and data.test."
         )
-    if data.limit is not None:
-        yield "data.limit is of what is stored. Remove one of the two."
+    for key in ("limit", "part"):
+        if getattr(data, key) is not None:
+            yield f"data.{key} is of what is stored. Remove one of the two."
     picks_checkpoint = train.early_stopping_patience or train.best_metric
     if picks_checkpoint and not train.evaluate_every_steps:
         yield (

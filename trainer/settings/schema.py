@@ -181,6 +181,13 @@ class DataSettings(Section):
         ),
     )
     limit: int | None = Field(None, ge=1, description="use the first N examples of train only")
+    part: Fraction | None = Field(
+        None,
+        description=(
+            "use this share of train only, chosen by the hash of each example; a smaller share is"
+            " part of a larger one"
+        ),
+    )
     fallback_encoding: str | None = Field(
         None,
         description=(
