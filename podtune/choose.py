@@ -42,6 +42,7 @@ SECONDS = {"s": 1, "m": 60, "h": 3600}
 MOST = 32  # backbones
 MORE_DATA = 2.0  # times as long, of twice the data
 PAGE = "choice.html"
+SAY_NOTHING = ("model", "models", "weights", "checkpoint", "pkg", "hf", "gs", "main")
 SAID_BY_IT = ("backbone.weights", "data.part", "mode", "train.seed", "input", "output")
 # of each training: what is asked is validation alone
 QUIET = (
@@ -146,15 +147,18 @@ def names_of(text: str) -> dict[str, str]:
             f"--backbones: expected 2 to {MOST} weights with commas between them, each once."
             f" Received {shown_value(text)}."
         )
+    telling = [_parts(each) for each in weights]
     for depth in range(1, 10):
-        names = ["_".join(_parts(each)[-depth:]) for each in weights]
+        names = ["_".join(parts[-depth:]) for parts in telling]
         if len(set(names)) == len(names):
             return dict(zip(names, weights, strict=True))
     return {f"model_{number}": each for number, each in enumerate(weights, 1)}
 
 
 def _parts(weights: str) -> list[str]:
-    return re.findall(r"[^/:@]+", weights.rstrip("/"))
+    """Of a path or a name those that tell, such as bert-base-cased."""
+    parts = re.findall(r"[^/:@]+", weights)
+    return [part for part in parts if part not in SAY_NOTHING] or parts
 
 
 def seconds_of(text: str) -> float:

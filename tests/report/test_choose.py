@@ -36,8 +36,9 @@ def test_parts_double_until_all_are_trained_on():
     ("text", "names"),
     [
         ("hf://google-bert/bert-base-cased, weights/small/", ["bert-base-cased", "small"]),
-        ("a/model,b/model", ["a_model", "b_model"]),
-        ("pkg://one/model,hf://x/one", ["model", "one"]),
+        ("a/model,b/model", ["a", "b"]),
+        ("a/large/cased,b/large/cased", ["a_large_cased", "b_large_cased"]),
+        ("pkg://one/model,hf://x/two", ["one", "two"]),
     ],
 )
 def test_names_tell_models_apart(text, names):
@@ -70,7 +71,10 @@ def test_the_page_says_which_how_surely_and_what_more_data_brings(language):
     (pair,) = verdict.facts["pairs"]
     assert (pair["name"], pair["part"], pair["is_better"]) == ("a", 0.5, True)
     assert pair["difference"] == pytest.approx(0.3) and pair["interval"][0] > 0
-    assert data.facts["gains"] == [{"from": 500, "to": 1000, "gain": pytest.approx(0.05)}]
+    (gain,) = data.facts["gains"]
+    assert (gain["from"], gain["to"]) == (500, 1000)
+    assert gain["gain"] == pytest.approx(0.05) and 0 < gain["interval"][0] < gain["interval"][1]
+    assert "mathdefault" not in data.html() and "1,000" in data.html()
     assert "<svg" in data.html() and "b" in verdict.html()
 
 

@@ -15,7 +15,7 @@ from trainer.report.explain.kept import gold_of, is_right
 from trainer.report.explain.texts import Explainer
 
 pytestmark = pytest.mark.heavy  # runs train
-HEADS = ("tags", "tags, decoder", "questions", "prompt", "last token")
+HEADS = ("tags", "questions", "prompt", "last token")
 REPORT = {"write": True, "explained": 4, "perturbed": 0}
 TEXTS = {
     "text": "we saw the great film of the house, awful",

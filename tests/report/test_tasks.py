@@ -193,3 +193,22 @@ def test_the_cost_is_there_where_a_price_is():
     found = setup(run, ENGLISH)
     assert found.facts["cost"] == 6
     assert "cost, by plan.price_per_chip_hour" in found.html()
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "said"),
+    [
+        (0.97, "is no better than that"),
+        (0.7, "is within that interval"),
+        (0.4, "is ahead"),
+    ],
+)
+def test_the_verdict_names_the_best_simple_method(accuracy, said):
+    run = lines.evidence(
+        lines.drawn(30, ("a", "b")), {"name": "classification"}, test={"accuracy": 0.7}
+    )
+    run.baselines["bag_of_words"] = {"test": {"accuracy": accuracy}, "seconds": 1.0}
+    run.baselines["majority"]["test"]["accuracy"] = 0.3
+    sections = {each.key: each for each in make_report(run, ReportSettings()).sections}
+    assert said in sections["verdict"].html() and "TF-IDF" in sections["verdict"].html()
+    assert said in sections["baselines"].html()

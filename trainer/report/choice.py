@@ -11,7 +11,7 @@ import numpy as np
 from trainer.files.json_file import JsonObject
 from trainer.report.evidence import Evidence
 from trainer.report.figures import COLOURS, drawing, svg_of
-from trainer.report.intervals import LOWER_IS_BETTER, Measure
+from trainer.report.intervals import LOWER_IS_BETTER, Measure, percentiles
 from trainer.report.page import Block, Cell, Figure, Paragraph, Section, Table
 from trainer.report.paired import Paired, paired, require_same_examples, shared_task
 from trainer.report.say import Say
@@ -171,20 +171,16 @@ def _curves(best: Trial, trials: Sequence[Trial], say: Say) -> Section:
             errors = np.abs(ends - values)
             axes.errorbar(examples, values, errors, marker="o", color=colour, label=name)
         axes.set_xscale("log")
+        seen = sorted({trial.examples for trial in trials})
+        axes.set_xticks(seen, [f"{examples:,}" for examples in seen], minor=False)
+        axes.set_xticks([], minor=True)
         axes.set_xlabel(say("examples of train", "训练样本数"))
         axes.set_ylabel(metric)
         axes.legend(fontsize=8)
         svg = svg_of(figures)
     own = [trial for trial in trials if trial.name == best.name]
-    gains = [
-        {
-            "from": before.examples,
-            "to": after.examples,
-            "gain": after.measure.value - before.measure.value,
-        }
-        for before, after in itertools.pairwise(own)
-    ]
-    blocks: list[Block] = [_gain(best.name, metric, gains[-1], say)] if gains else []
+    gains = [_gain(before, after) for before, after in itertools.pairwise(own)]
+    blocks: list[Block] = [_gain_said(best.name, metric, gains[-1], say)] if gains else []
     caption = say(
         "The score on validation by how much data was learnt from, with 95 % intervals.",
         "不同训练样本数下的验证集得分，误差线为 95% 区间。",
@@ -193,14 +189,35 @@ def _curves(best: Trial, trials: Sequence[Trial], say: Say) -> Section:
     return Section("data", title, {"gains": gains}, [*blocks, Figure(svg, caption)])
 
 
-def _gain(name: str, metric: str, last: JsonObject, say: Say) -> Paragraph:
+def _gain(before: Trial, after: Trial) -> JsonObject:
+    """What more data brought, with the interval of the paired bootstrap."""
+    differences = after.measure.resampled() - before.measure.resampled()
+    return {
+        "from": before.examples,
+        "to": after.examples,
+        "gain": after.measure.value - before.measure.value,
+        "interval": list(percentiles(differences)),
+    }
+
+
+def _gain_said(name: str, metric: str, last: JsonObject, say: Say) -> Paragraph:
     """What the last doubling of the data brought."""
     before, after, gain = last["from"], last["to"], last["gain"]
-    return Paragraph(
-        say(
-            f"From {before:,} to {after:,} examples, {metric} of {name} went by {gain:+.4f}. As a"
-            " rule, twice as much data again brings less than that.",
-            f"样本从 {before:,} 增加到 {after:,} 时，{name} 的 {metric} 变化 {gain:+.4f}。"
-            "一般来说，再翻一倍数据带来的提升会更小。",
-        )
+    low, high = last["interval"]
+    text = say(
+        f"From {before:,} to {after:,} examples, {metric} of {name} went by {gain:+.4f} (95 %:"
+        f" {low:+.4f} to {high:+.4f}).",
+        f"样本从 {before:,} 增加到 {after:,} 时，{name} 的 {metric} 变化 {gain:+.4f}"
+        f"（95%：{low:+.4f} 到 {high:+.4f}）。",
     )
+    if low <= 0 <= high:
+        text += say(
+            " That may be chance: more of such data may bring nothing.",
+            "这可能只是偶然：更多同类数据未必有用。",
+        )
+    else:
+        text += say(
+            " As a rule, twice as much data again changes it by less than that.",
+            "一般来说，再翻一倍数据带来的变化会更小。",
+        )
+    return Paragraph(text)

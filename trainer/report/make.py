@@ -92,7 +92,8 @@ def make_report(
         learning(evidence, main, say),
     ]
     if task:
-        compared = baselines(evidence, main, say)
+        interval = measures[0].interval() if measures else None
+        compared = baselines(evidence, main, interval, say)
         sections += [compared] if compared else []
         sections += task.sections(evidence, say)
         sections.append(failures(evidence, task, suspects, say))

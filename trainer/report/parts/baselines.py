@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from trainer.files.json_file import JsonObject
 from trainer.report.evidence import Evidence
-from trainer.report.intervals import LOWER_IS_BETTER
-from trainer.report.page import Cell, Paragraph, Section, Table
+from trainer.report.intervals import LOWER_IS_BETTER, Interval
+from trainer.report.page import Block, Cell, Paragraph, Section, Table
 from trainer.report.say import Say
 
 NAMES = {
@@ -16,23 +17,22 @@ NAMES = {
 }
 
 
-def baselines(evidence: Evidence, metric: str, say: Say) -> Section | None:
+def baselines(
+    evidence: Evidence, metric: str, interval: Interval | None, say: Say
+) -> Section | None:
     """The section; None where no baseline was scored.
 
     Args:
         evidence: of the run.
         metric: the main one.
+        interval: of the model's own figure, if it has one.
         say: see `speaker`.
     """
-    split = evidence.judged_split
-    found = {
-        name: scores
-        for name, scores in evidence.baselines.items()
-        if metric in scores.get(split, {})
-    }
-    own = evidence.results.get(split) or {}
-    if not found or metric not in own:
+    found = _scored(evidence, metric)
+    if not found:
         return None
+    split = evidence.judged_split
+    own = evidence.results[split]
     metrics = [metric, *(name for name in own if name != metric)]
     rows: list[list[Cell]] = [
         [say("this model", "本模型"), *(own.get(name) for name in metrics), None]
@@ -42,22 +42,61 @@ def baselines(evidence: Evidence, metric: str, say: Say) -> Section | None:
         rows.append([shown, *(scores[split].get(each) for each in metrics), scores["seconds"]])
     columns = [say("method", "方法"), *metrics, say("seconds", "秒")]
     title = say("Simple methods on the same examples", "同一数据上的简单方法")
-    values = {name: scores[split][metric] for name, scores in found.items()}
+    blocks: list[Block] = [
+        *best_of_them(evidence, metric, interval, say),
+        Table(title, columns, rows),
+    ]
+    return Section("baselines", title, found, blocks)
+
+
+def best_of_them(
+    evidence: Evidence, metric: str, interval: Interval | None, say: Say
+) -> list[Block]:
+    """A sentence on the best baseline, and whether the model is ahead; none where there is none.
+
+    Args:
+        evidence: of the run.
+        metric: the main one.
+        interval: of the model's own figure, if it has one.
+        say: see `speaker`.
+    """
+    split = evidence.judged_split
+    values = {name: of[split][metric] for name, of in _scored(evidence, metric).items()}
+    if not values:
+        return []
     lower = metric in LOWER_IS_BETTER
-    best = min(values, key=values.__getitem__) if lower else max(values, key=values.__getitem__)
-    is_ahead = own[metric] < values[best] if lower else own[metric] > values[best]
+    best = (min if lower else max)(values, key=values.__getitem__)
+    own, value = evidence.results[split][metric], values[best]
     shown = say(*NAMES.get(best, (best, best)))
-    if is_ahead:
+    ahead = value - own if lower else own - value
+    if interval is not None and interval.low <= value <= interval.high:
         text = say(
-            f"The best of them ({shown}) reaches {values[best]:.4f}; the model is ahead by"
-            f" {abs(own[metric] - values[best]):.4f}.",
-            f"其中最好的（{shown}）为 {values[best]:.4f}；模型领先"
-            f" {abs(own[metric] - values[best]):.4f}。",
+            f"The best simple method ({shown}) reaches {value:.4f}, which is within that interval:"
+            " the model may be no better.",
+            f"最好的简单方法（{shown}）为 {value:.4f}，落在该区间内：模型未必更好。",
         )
-    else:
+        return [Paragraph(text, "note")]
+    if ahead > 0:
         text = say(
-            f"One of them ({shown}) reaches {values[best]:.4f}: the model is no better than that.",
-            f"其中一个（{shown}）达到 {values[best]:.4f}：模型并不比它好。",
+            f"The best simple method ({shown}) reaches {value:.4f}; the model is ahead by"
+            f" {ahead:.4f}.",
+            f"最好的简单方法（{shown}）为 {value:.4f}；模型领先 {ahead:.4f}。",
         )
-    paragraph = Paragraph(text, "good" if is_ahead else "bad")
-    return Section("baselines", title, found, [paragraph, Table(title, columns, rows)])
+        return [Paragraph(text, "good")]
+    text = say(
+        f"A simple method ({shown}) reaches {value:.4f}: the model is no better than that.",
+        f"简单方法（{shown}）达到 {value:.4f}：模型并不比它好。",
+    )
+    return [Paragraph(text, "bad")]
+
+
+def _scored(evidence: Evidence, metric: str) -> JsonObject:
+    """The baselines that have the metric, where the model has it too."""
+    split = evidence.judged_split
+    if metric not in (evidence.results.get(split) or {}):
+        return {}
+    return {
+        name: scores
+        for name, scores in evidence.baselines.items()
+        if metric in scores.get(split, {})
+    }

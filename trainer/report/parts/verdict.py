@@ -19,6 +19,7 @@ from trainer.report.paired import (
     shared_split,
     shared_task,
 )
+from trainer.report.parts.baselines import best_of_them
 from trainer.report.say import Say
 
 
@@ -116,17 +117,7 @@ def verdict(
     blocks += [_requirement(each, say) for each in asked]
     blocks += [_beside(earlier, say)] if earlier else []
     baseline = _majority(evidence)
-    if baseline is not None:
-        label, accuracy = baseline
-        blocks.append(
-            Paragraph(
-                say(
-                    f"Always answering {label}, the most frequent label of train, would reach an"
-                    f" accuracy of {accuracy:.4f}.",
-                    f"若总是回答训练集中最常见的标签 {label}，准确率为 {accuracy:.4f}。",
-                )
-            )
-        )
+    blocks += _beside_simple_methods(evidence, intervals, baseline, say)
     blocks.append(_metrics_table(evidence, intervals, say))
     facts = {
         "split": evidence.judged_split,
@@ -208,6 +199,27 @@ def _facts(earlier: Earlier) -> JsonObject:
     if pair is None:
         return {"name": earlier.name, "value": earlier.value}
     return {**pair._asdict(), "interval": list(pair.interval), "value": earlier.value}
+
+
+def _beside_simple_methods(
+    evidence: Evidence,
+    intervals: Mapping[str, Interval],
+    majority: tuple[str, float] | None,
+    say: Say,
+) -> list[Block]:
+    """The best baseline; where none was scored, always the most frequent label."""
+    compared = []
+    for main, interval in list(intervals.items())[:1]:
+        compared = best_of_them(evidence, main, interval, say)
+    if compared or majority is None:
+        return compared
+    label, accuracy = majority
+    text = say(
+        f"Always answering {label}, the most frequent label of train, would reach an accuracy of"
+        f" {accuracy:.4f}.",
+        f"若总是回答训练集中最常见的标签 {label}，准确率为 {accuracy:.4f}。",
+    )
+    return [Paragraph(text)]
 
 
 def _majority(evidence: Evidence) -> tuple[str, float] | None:

@@ -97,12 +97,8 @@ def deletion_figure(explanations: Sequence[JsonObject], say: Say) -> Figure:
     quicker = deletion_wins(explanations)
 
     def mean_curve(name: str) -> np.ndarray:
-        curves = []
-        for each in explanations:
-            span = each["score"] - each["baseline"]
-            if span:
-                curves.append((np.array(each[name]) - each["baseline"]) / span)
-        mean: np.ndarray = np.mean(curves, axis=0) if curves else np.zeros(2)
+        above = [np.array(each[name]) - each["baseline"] for each in explanations]
+        mean: np.ndarray = np.mean(above, axis=0)
         return mean
 
     with drawing() as (figures, (axes,)):
@@ -113,7 +109,7 @@ def deletion_figure(explanations: Sequence[JsonObject], say: Say) -> Figure:
             curve = mean_curve(name)
             axes.plot(np.linspace(0, 100, len(curve)), curve, label=label, color=colour)
         axes.set_xlabel(say("words taken out, %", "去掉的词，%"))
-        axes.set_ylabel(say("of the score, what is left", "剩余得分"))
+        axes.set_ylabel(say("score above that without words", "高于无词文本的得分"))
         axes.legend(fontsize=8)
         svg = svg_of(figures)
     count = len(explanations)
