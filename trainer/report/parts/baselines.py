@@ -42,11 +42,8 @@ def baselines(
         rows.append([shown, *(scores[split].get(each) for each in metrics), scores["seconds"]])
     columns = [say("method", "方法"), *metrics, say("seconds", "秒")]
     title = say("Simple methods on the same examples", "同一数据上的简单方法")
-    blocks: list[Block] = [
-        *best_of_them(evidence, metric, interval, say),
-        Table(title, columns, rows),
-    ]
-    return Section("baselines", title, found, blocks)
+    blocks = best_of_them(evidence, metric, interval, say)
+    return Section("baselines", title, found, [*blocks, Table(title, columns, rows)])
 
 
 def best_of_them(
