@@ -99,6 +99,10 @@ def evidence(lines: Lines, head: Mapping[str, Any], **results: Any) -> Evidence:
                 ],
             }
         },
+        positions=[
+            {"from": 0, "to": 0, "tokens": 9, "loss": 5.0},
+            {"from": 1, "to": 3, "tokens": 20, "loss": 3.0},
+        ],
         curve=[
             {"step": 10, "split": "train", "loss": 0.9},
             {"step": 20, "split": "train", "loss": 0.7},

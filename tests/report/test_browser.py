@@ -5,7 +5,9 @@ import shutil
 import pytest
 
 from tests.report import lines
+from tests.report.test_choose import trial
 from tests.report.test_tasks import EVERY, HOSTILE
+from trainer.report.choice import choice
 from trainer.report.compare import compare
 from trainer.report.make import make_report
 from trainer.report.page import page
@@ -80,6 +82,14 @@ def test_a_comparison(browser, tmp_path):
     file = tmp_path / "compare.html"
     file.write_text(page("old, new", compare(runs, speaker("en")), "en"), encoding="utf-8")
     wrong, pdf = look(browser, file, "light")
+    assert wrong == [] and pdf.startswith(b"%PDF")
+
+
+def test_a_choice(browser, tmp_path):
+    trials = [trial("a", 0.5, 0.6), trial("b <i>", 0.5, 0.9), trial("b <i>", 1.0, 0.95)]
+    file = tmp_path / "choice.html"
+    file.write_text(page("a, b", choice(trials, speaker("zh")), "zh"), encoding="utf-8")
+    wrong, pdf = look(browser, file, "dark")
     assert wrong == [] and pdf.startswith(b"%PDF")
 
 

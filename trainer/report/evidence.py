@@ -19,6 +19,7 @@ from trainer.run.job_files import (
     BEHAVIOUR,
     EXPLANATIONS,
     NEAR_DUPLICATES,
+    POSITIONS,
     PREDICTIONS,
     PROBE,
     ROBUSTNESS,
@@ -43,6 +44,7 @@ class Evidence:
         near_duplicates: of train, by split; empty where none was looked for.
         probe: of each layer; empty where there is none.
         behaviour: by behavioural test; empty where none was tried.
+        positions: the loss of a language model by position; empty where there is none.
         curve: the lines of metrics.jsonl.
         splits: split -> the lines of predictions.jsonl, in their order.
     """
@@ -59,6 +61,7 @@ class Evidence:
     near_duplicates: JsonObject
     probe: JsonObject
     behaviour: JsonObject
+    positions: Sequence[JsonObject]
     curve: Sequence[JsonObject]
     splits: Mapping[str, Sequence[Line]]
 
@@ -107,6 +110,7 @@ def read_evidence(job: Job, *, key: str = "--job_dir") -> Evidence:
         robustness=_by_name(job, ROBUSTNESS),
         near_duplicates=_by_name(job, NEAR_DUPLICATES),
         behaviour=_by_name(job, BEHAVIOUR),
+        positions=job.told(POSITIONS).get("positions", []),
         probe=_by_name(job, PROBE).get("probe", {}),
         curve=list(_curve(job.metrics_file)),
         splits=_read_predictions(job),

@@ -38,6 +38,7 @@ from trainer.run.job_files import (
     BEHAVIOUR,
     EXPLANATIONS,
     NEAR_DUPLICATES,
+    POSITIONS,
     PREDICTIONS,
     PROBE,
     REPORT_JSON,
@@ -206,6 +207,15 @@ def _keep_behaviour(kept: KeptModel, prepared: Prepared, evidence: Evidence) -> 
         write_facts(kept.job.folder / BEHAVIOUR, found)
 
 
+def _keep_positions(kept: KeptModel, prepared: Prepared, evidence: Evidence) -> None:
+    """Writes loss_by_position.json, of a language model that writes."""
+    if kept.parts.config.head.name == "causal_lm":
+        from trainer.report.positions import loss_by_position
+
+        found = loss_by_position(kept.model, prepared.splits[evidence.judged_split])
+        write_facts(kept.job.folder / POSITIONS, found)
+
+
 def _keep_pictures(kept: KeptModel, prepared: Prepared, evidence: Evidence) -> None:
     """Writes to TensorBoard's logs."""
     from trainer.report.tensorboard import write_pictures
@@ -241,6 +251,7 @@ KEPT_PARTS: Mapping[str, Callable[[KeptModel, Prepared, Evidence], None]] = {
     "the probe of the layers": _keep_probe,
     "the trial of other spellings": _keep_robustness,
     "the behavioural tests": _keep_behaviour,
+    "the loss by position": _keep_positions,
     "TensorBoard's pictures": _keep_pictures,
 }
 

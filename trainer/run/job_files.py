@@ -27,6 +27,7 @@ EXPLANATIONS = "explanations.json"
 ROBUSTNESS = "robustness.json"
 NEAR_DUPLICATES = "near_duplicates.json"
 PROBE = "probe.json"
+POSITIONS = "loss_by_position.json"
 BEHAVIOUR = "behaviour.json"
 # of the answers to each example: written at the end, and replaced by the next evaluation
 EVIDENCE = (
@@ -40,6 +41,7 @@ EVIDENCE = (
     ROBUSTNESS,
     NEAR_DUPLICATES,
     PROBE,
+    POSITIONS,
     BEHAVIOUR,
 )
 # What runs write there, and would overwrite.

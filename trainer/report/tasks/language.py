@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from trainer.files.json_file import JsonObject
 from trainer.report.evidence import Evidence, Line
 from trainer.report.figures import COLOURS, drawing, svg_of
 from trainer.report.intervals import Measure
@@ -39,7 +40,7 @@ class Language(Task):
         """How the loss is spread over rows, and along the split."""
         _, loss, _ = _columns(evidence.lines)
         quantiles = np.quantile(loss, [0.1, 0.5, 0.9]).tolist()
-        facts = dict(zip(("loss_10", "loss_50", "loss_90"), quantiles, strict=True))
+        facts: JsonObject = dict(zip(("loss_10", "loss_50", "loss_90"), quantiles, strict=True))
         text = say(
             f"Of the rows, one in ten has a loss below {quantiles[0]:.3f}, half below"
             f" {quantiles[1]:.3f}, nine in ten below {quantiles[2]:.3f}.",
@@ -47,6 +48,9 @@ class Language(Task):
             f"九成低于 {quantiles[2]:.3f}。",
         )
         blocks: list[Block] = [Paragraph(text), _figure(loss, say)]
+        if evidence.positions:
+            facts["positions"] = evidence.positions
+            blocks += _positions(evidence.positions, say)
         return [Section("loss", say("Loss", "损失"), facts, blocks)]
 
     def mistakes(self, lines: Sequence[Line], say: Say) -> Mistakes:
@@ -95,6 +99,30 @@ def _figure(loss: np.ndarray, say: Say) -> Figure:
         "左：各行损失的分布。右：沿数据顺序，每五十分之一的平均损失。",
     )
     return Figure(svg, caption)
+
+
+def _positions(positions: Sequence[JsonObject], say: Say) -> list[Block]:
+    """The loss by how many tokens of the row stand before."""
+    first, last = positions[0], positions[-1]
+    text = say(
+        f"With {first['from']} to {first['to']} tokens of the row before it, a token costs"
+        f" {first['loss']:.3f}; with {last['from']} to {last['to']}, {last['loss']:.3f}.",
+        f"前面有 {first['from']} 到 {first['to']} 个词元时，每个词元的损失为 {first['loss']:.3f}；"
+        f"有 {last['from']} 到 {last['to']} 个时为 {last['loss']:.3f}。",
+    )
+    names = [f"{each['from']}–{each['to']}" for each in positions]
+    with drawing() as (figures, (axes,)):
+        losses = [each["loss"] for each in positions]
+        axes.plot(range(len(positions)), losses, marker="o", color=COLOURS[0])
+        axes.set_xticks(range(len(positions)), names, rotation=90)
+        axes.set_xlabel(say("tokens before", "前面的词元数"))
+        axes.set_ylabel(say("loss", "损失"))
+        svg = svg_of(figures)
+    caption = say(
+        "The loss of a token by how much of its row was read before.",
+        "每个词元的损失，按同一行中之前已读的词元数。",
+    )
+    return [Paragraph(text), Figure(svg, caption)]
 
 
 TASK = Language()
