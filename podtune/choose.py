@@ -42,6 +42,7 @@ SECONDS = {"s": 1, "m": 60, "h": 3600}
 MOST = 32  # backbones
 MORE_DATA = 2.0  # times as long, of twice the data
 PAGE = "choice.html"
+OF_TOKENS = ("causal_lm", "masked_lm")  # heads
 SAY_NOTHING = ("model", "models", "weights", "checkpoint", "pkg", "hf", "gs", "main")
 SAID_BY_IT = ("backbone.weights", "data.part", "mode", "train.seed", "input", "output")
 # of each training: what is asked is validation alone
@@ -128,6 +129,11 @@ def _parse(arguments: Sequence[str]) -> Choice:
         raise ConfigError(
             "podtune choose: models are compared on data.validation, and the config has none. Give"
             " one, such as --data.validation=0.1."
+        )
+    if resolved.config.head.name in OF_TOKENS:
+        raise ConfigError(
+            f"podtune choose: head {resolved.config.head.name} is scored by token, and models with"
+            " other tokens cannot be compared by that. Compare them on a task."
         )
     return Choice(words[0], backbones, budget, folder, settings, resolved)
 

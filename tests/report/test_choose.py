@@ -92,6 +92,10 @@ def test_the_budget_ends_it():
         (["--backbones=a,b", "--data.part=0.5"], "--data.part: podtune choose says it itself"),
         (["--backbones=a,b", "--budget=soon"], "a time such as 30m. Received 'soon'"),
         (["--backbones=a,b"], "models are compared on data.validation"),
+        (
+            ["--backbones=a,b", "--data.validation=0.2", "--head.name=causal_lm"],
+            "head causal_lm is scored by token",
+        ),
         (["--backbones=a,b", "--train.epochs=-1", "--data.validation=0.2"], "train.epochs"),
     ],
 )

@@ -92,11 +92,19 @@ def _verdict(best: Trial, trials: Sequence[Trial], say: Say) -> Section:
         say("weights, MB", "权重，MB"),
     ]
     blocks.append(Table(say("All trainings", "全部训练"), columns, [_row(each) for each in trials]))
-    facts: JsonObject = {
+    facts = _facts(best, pairs, trials)
+    return Section("verdict", say("Verdict", "结论"), facts, blocks)
+
+
+def _facts(
+    best: Trial, pairs: Sequence[tuple[float, Paired]], trials: Sequence[Trial]
+) -> JsonObject:
+    """The same as JSON."""
+    return {
         "best": best.name,
-        "metric": metric,
-        "value": value,
-        "interval": [low, high],
+        "metric": best.measure.name,
+        "value": best.measure.value,
+        "interval": list(best.measure.interval()),
         "examples": best.examples,
         "pairs": [
             {"part": part, **pair._asdict(), "interval": list(pair.interval)}
@@ -113,7 +121,6 @@ def _verdict(best: Trial, trials: Sequence[Trial], say: Say) -> Section:
             for each in trials
         ],
     }
-    return Section("verdict", say("Verdict", "结论"), facts, blocks)
 
 
 def _row(trial: Trial) -> list[Cell]:
