@@ -50,6 +50,9 @@ QUIET = (
     "--data.test=null",
     "--report.write=false",
     "--report.predictions=true",
+    "--report.fail=false",
+    "--report.behaviour=null",
+    "--report.against=null",
     "--export.format=none",
 )
 
@@ -194,9 +197,9 @@ def _run_dir(asked: Choice, name: str, part: float) -> str:
 
 
 def _train(asked: Choice, name: str, part: float) -> int:
-    share = [] if part == 1 else [f"--data.part={part:g}"]
+    share = f"--data.part={'null' if part == 1 else f'{part:g}'}"
     return _trainer(
-        asked, asked.backbones[name], _run_dir(asked, name, part), "--mode=train", *QUIET, *share
+        asked, asked.backbones[name], _run_dir(asked, name, part), "--mode=train", *QUIET, share
     )
 
 

@@ -67,6 +67,7 @@ def test_validation_chooses_and_all_answers_follow(tmp_path, toy_weights):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
+        ({"data": {"validation": None}}, "head.calibrate: needs data.validation"),
         ({"head": {"kind": "multi_label"}}, "head.calibrate: only for head.kind single_label"),
         ({"export": {"format": "huggingface"}}, "a temperature, for which a Hugging Face folder"),
     ],
@@ -74,6 +75,7 @@ def test_validation_chooses_and_all_answers_follow(tmp_path, toy_weights):
 def test_where_it_has_no_place_is_told(tmp_path, toy_weights, settings, said, capsys):
     head = {"name": "classification", "calibrate": True, **settings.get("head", {})}
     train = toy.write_sentences(tmp_path / "train.jsonl", 20)
-    config = toy.write_config(tmp_path, toy_weights, train, **{**settings, "head": head})
+    sections = {"data": {"validation": 0.3}, **settings, "head": head}
+    config = toy.write_config(tmp_path, toy_weights, train, **sections)
     assert toy.run_main(config, tmp_path / "job") == 2
     assert said in capsys.readouterr().err

@@ -1,14 +1,24 @@
 """Behavioural tests: what a file may say, the cases that it makes, and what the model answers."""
 
 import json
+import shutil
 
 import pytest
 
 import podtune
 from tests import toy
 from trainer.errors import ConfigError, UnmetError
-from trainer.report.behaviour.ask import _has, labels_of, try_tests
-from trainer.report.behaviour.suite import BehaviouralTest, cases_of, read_suite, require_labels
+from trainer.heads.classification import Settings as Classification
+from trainer.heads.token_classification import Settings as Tagging
+from trainer.report.behaviour.ask import _has, _tried, labels_of, try_tests
+from trainer.report.behaviour.suite import (
+    BehaviouralTest,
+    Case,
+    cases_of,
+    read_suite,
+    require_askable,
+    require_labels,
+)
 
 SUITE = """
 tests:
@@ -99,6 +109,7 @@ def test_a_slot_stands_in_both_texts_of_a_pair():
         ("[a great film]", "[{a: b}]", "a template of this head has text. Received a"),
         ("[film, house]}", f"[{', '.join(map(str, range(6000)))}]}}", "the tests make 12,0"),
         ("tests:", "tests: [", "not valid YAML"),
+        ("[a great film]", "[房间]", "capital letters do not matter: it makes no case"),
     ],
 )
 def test_what_is_no_test_is_told_with_its_line(tmp_path, before, after, said):
@@ -127,6 +138,45 @@ def test_what_an_answer_says():
     assert not _has(entities, {"entities": []}, 0)
     assert not _has(entities, {"entities": [{"type": "LOC"}]}, 0)
     assert _has({"value": 2.4}, {"value": 2.5}, 0.2) and not _has({"value": 2.4}, {"value": 2}, 0.2)
+
+
+def test_what_a_head_cannot_be_asked_is_told(tmp_path):
+    tests = read_suite(write(tmp_path, SUITE), ["text"])
+    require_askable(tests, Classification(name="classification"))
+    with pytest.raises(ConfigError, match=r"from awful to great: answers of head token_class"):
+        require_askable(tests, Tagging(name="token_classification"))
+    number = Classification(name="classification", kind="regression")
+    with pytest.raises(ConfigError, match=r"praise: a number is expected as {value: 2.5}"):
+        require_askable(tests[:1], number)
+    with pytest.raises(ConfigError, match=r"expected value, which is what a number is called"):
+        require_askable(tests[3:], number)
+    require_askable([tests[3].model_copy(update={"raises": "value"})], number)
+
+
+def test_a_share_that_is_reached_is_met():
+    """0.55 of 100 cases is 55.00000000000001 in floats."""
+    test = BehaviouralTest(
+        name="a", kind="minimum_functionality", templates=["x"], expect="pos", at_least=0.55
+    )
+    answers = [{"label": "pos" if number < 55 else "neg"} for number in range(100)]
+    cases = [Case((("x",),))] * 100
+    assert _tried(test, cases, lambda asked: answers)["is_met"]
+    answers[0] = {"label": "neg"}
+    assert not _tried(test, cases, lambda asked: answers)["is_met"]
+
+
+@pytest.mark.heavy
+def test_a_run_fails_for_its_tests_without_a_report_too(trained, tmp_path, capsys):
+    job = shutil.copytree(trained, tmp_path / "job")
+    suite = write(tmp_path, SUITE.replace("at_least: 0.5", "at_least: 1"))
+    flags = ["--mode=evaluate", f"--report.behaviour={suite}"]
+    assert toy.run_main(None, job, *flags) == 0
+    assert toy.run_main(None, job, *flags, "--report.fail") == 3
+    assert "behavioural test praise: 2 of 4 cases pass, wanted 100%" in capsys.readouterr().err
+    assert json.loads((job / "behaviour.json").read_text("utf-8"))["praise"]["passed"] == 2
+    assert toy.run_main(None, job, "--mode=evaluate", "--report.fail") == 0  # none asked for
+    assert "praise" not in (job / "behaviour.json").read_text("utf-8")
+    assert toy.run_main(None, job, "--mode=evaluate", "--report.behaviour=none.yaml") == 2
 
 
 @pytest.mark.heavy

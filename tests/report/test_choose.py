@@ -1,5 +1,6 @@
 """Which model to take: parts that grow, halves that go on, and what the page says."""
 
+import collections
 import json
 import shutil
 
@@ -11,6 +12,8 @@ from tests.report import lines
 from trainer.errors import ConfigError
 from trainer.report.choice import Trial, choice, rank
 from trainer.report.say import speaker
+
+Done = collections.namedtuple("Done", ["returncode"])
 
 
 def trial(name, part, right, seconds=10.0, seed=0):
@@ -76,6 +79,22 @@ def test_the_page_says_which_how_surely_and_what_more_data_brings(language):
     assert gain["gain"] == pytest.approx(0.05) and 0 < gain["interval"][0] < gain["interval"][1]
     assert "mathdefault" not in data.html() and "1,000" in data.html()
     assert "<svg" in data.html() and "b" in verdict.html()
+
+
+def test_each_training_is_quiet_and_the_last_is_on_all(monkeypatch):
+    """Whatever the config says of parts, of tests and of what must be met."""
+    seen = []
+    monkeypatch.setattr(
+        choose.subprocess, "run", lambda command, check: seen.append(command) or Done(0)
+    )
+    asked = choose.Choice("c.yaml", {"a": "w"}, None, "f", ["--train.epochs=1"], None)
+    assert choose._train(asked, "a", 0.5) == choose._train(asked, "a", 1.0) == 0
+    assert "--data.part=0.5" in seen[0] and "--data.part=null" in seen[1]
+    for command in seen:
+        assert {"--report.behaviour=null", "--report.fail=false", "--export.format=none"} <= set(
+            command
+        )
+        assert command[-1].startswith("--data.part=")  # behind those of the user, which it replaces
 
 
 def test_the_budget_ends_it():

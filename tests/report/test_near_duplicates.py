@@ -44,6 +44,17 @@ def test_one_other_word_is_near_and_two_thirds_are_not():
     assert similarity[2] < LEAST
 
 
+def test_what_many_rows_have_says_nothing():
+    """Such as the pattern of a prompt, or a second text that is always the same."""
+    pattern = list(range(100, 120))
+    train = [[1000 + number, 5000 + number, 9000 + number, *pattern] for number in range(1100)]
+    other = [1, 2, 3, *pattern]
+    same = [*range(20), *pattern]
+    row, similarity = nearest(rows([other, same]), rows([*train, same]))
+    assert similarity[0] == 0
+    assert (row[1], similarity[1]) == (1100, 1)
+
+
 @pytest.mark.parametrize("train", [[], [[]], [[1, 2]]])
 def test_nothing_is_near_to_nothing(train):
     _, similarity = nearest(rows([list(range(20)), [], [1, 2]]), rows(train or [[]]))

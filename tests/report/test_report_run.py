@@ -60,6 +60,13 @@ def test_it_is_set_beside_an_earlier_run(job, tmp_path, capsys):
     against = json.loads((copied / "report.json").read_text("utf-8"))["verdict"]["against"]
     assert against["name"] == "job" and against["difference"] == 0 and not against["is_better"]
     assert "may be chance" in (copied / "report.html").read_text("utf-8")
+    other = copy(job, tmp_path / "other", "checkpoints")
+    lines = (other / "predictions.jsonl").read_text("utf-8")
+    (other / "predictions.jsonl").write_text(lines.replace("validation", "test"), "utf-8")
+    (other / ".checksums.json").unlink()
+    flags = ["--mode=report", "--report.fail=false", f"--report.against={other}"]
+    assert toy.run_main(None, copied, *flags) == 0
+    assert "they share no split" in (copied / "report.html").read_text("utf-8")
     assert toy.run_main(None, copied, "--mode=report", "--report.against=nowhere") == 2
     assert "report.against=nowhere: no config.yaml there" in capsys.readouterr().err
 

@@ -97,7 +97,7 @@ def test_a_search_finds_what_flips():
     """Of a model that counts one word, as it is written: any swap within it flips the answer."""
 
     def probabilities(texts):
-        good = np.array([0.9 if "lovely" in text else 0.2 for (text,) in texts])
+        good = np.array([min(0.2 + 0.35 * text.count("lovely"), 0.9) for (text,) in texts])
         return np.stack([1 - good, good], axis=1)
 
     line = {"inputs": {"text": "this is surely a lovely film"}, "origin": "a:1"}
@@ -111,8 +111,15 @@ def test_a_search_finds_what_flips():
     assert attack([wrong], ["bad", "good"], probabilities) is None
     nothing = {**of_good, "inputs": {"text": "a b 1"}}
     assert attack([nothing], ["bad", "good"], probabilities) is None
+    two = {**of_good, "inputs": {"text": "this lovely film is a lovely film"}}
+    of_two = attack([two], ["bad", "good"], probabilities)
+    assert (of_two["flipped"], of_two["changes"]) == (0, 0)  # a fifth of its words is one
     of_bad = {**line, "inputs": {"text": "this is surely dull"}, "gold": "bad", "answer": "bad"}
     assert attack([of_bad], ["bad", "good"], probabilities)["flipped"] == 0
+    long = "lovely " + " ".join(["this film was made with some care"] * 3) + " lovely"
+    of_long = attack([{**of_good, "inputs": {"text": long}}], ["bad", "good"], probabilities)
+    assert (of_long["flipped"], of_long["changes"]) == (1, 2)  # none alone, both together
+    assert "lovely" not in of_long["examples"][0]["after"]
 
 
 def test_characters_that_sound_the_same_in_their_word():

@@ -48,6 +48,26 @@ def test_some_steps_are_profiled(tmp_path, toy_weights, steps, capsys):
     assert f"profile: steps {steps[0]} to {last}, in " in capsys.readouterr().err
 
 
+def test_a_run_that_ends_between_the_steps_keeps_what_was_seen(tmp_path, toy_weights, capsys):
+    train = toy.write_sentences(tmp_path / "train.jsonl", 60)
+    config = toy.write_config(
+        tmp_path,
+        toy_weights,
+        train,
+        data={"validation": 0.3},
+        train={
+            "steps": 40,
+            "evaluate_every_steps": 2,
+            "early_stopping_patience": 1,
+            "early_stopping_min_delta": 5.0,
+        },
+        log={"profile_steps": [2, 39]},
+    )
+    assert toy.run_main(config, tmp_path / "job") == 0
+    assert len(list((tmp_path / "job").rglob("*.xplane.pb"))) == 1
+    assert "profile: steps 2 to 4, in" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("steps", "said"),
     [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from trainer.data.prepare import Prepared
-from trainer.report.gate import kept_from_export
+from trainer.report.gate import is_kept_from_export, missed_by
 from trainer.run.assembly import Parts
 from trainer.run.hparams import write_hparam_results
 from trainer.run.job import RESULTS_FILE
@@ -23,12 +23,14 @@ class Conclusion(NamedTuple):
     Attributes:
         results: as results.json has them.
         kept: the model.
-        not_exported: why it was not, where `export.only_if_met` asks.
+        missed: what the config asks and the run does not reach.
+        is_exported: whether that has not kept the model from being exported.
     """
 
     results: Results
     kept: KeptModel
-    not_exported: list[str]
+    missed: list[str]
+    is_exported: bool
 
 
 def conclude(run: Training, parts: Parts, prepared: Prepared) -> Conclusion:
@@ -61,9 +63,10 @@ def conclude(run: Training, parts: Parts, prepared: Prepared) -> Conclusion:
     write_results(job, values)
     with timeline.inside("evaluate_s"):
         write_predictions(kept, prepared.splits, scores)
+        missed = missed_by(kept, values)
     with timeline.inside("export_s"):
-        not_exported = kept_from_export(kept, values)
-        model = None if not_exported else export_kept(kept, prepared, scores.results)
+        is_exported = not is_kept_from_export(kept, missed)
+        model = export_kept(kept, prepared, scores.results) if is_exported else None
     kept.leave_together()
     removal = job.look_after(last=True)
     expense = measure_expense(
@@ -80,4 +83,4 @@ def conclude(run: Training, parts: Parts, prepared: Prepared) -> Conclusion:
     if job.writes:
         job.files.settle()
     require_whole(job, removal, model)
-    return Conclusion(results, kept, not_exported)
+    return Conclusion(results, kept, missed, is_exported)

@@ -5,7 +5,13 @@ from __future__ import annotations
 from trainer.console.display import Display, print_result
 from trainer.errors import ConfigError
 from trainer.files import mirror
-from trainer.report.gate import NOT_EXPORTED, kept_from_export, require_met
+from trainer.report.gate import (
+    NOT_EXPORTED,
+    OTHERS_SAY,
+    is_kept_from_export,
+    missed_by,
+    require_met,
+)
 from trainer.run.assembly import make_parts, start_strategy
 from trainer.run.job import Job
 from trainer.run.kept_model import load_kept
@@ -44,7 +50,9 @@ def export(resolved: Resolved, job: Job, display: Display) -> None:
         # a SavedModel is proved by texts
         prepared = prepare_data(parts) if config.export.format == "savedmodel" else None
         kept = load_kept(parts, job, strategy, prepared)
-        require_met(kept_from_export(kept, job.read_results()), NOT_EXPORTED)
+        missed = missed_by(kept, job.read_results()) if config.export.only_if_met else []
+        if is_kept_from_export(kept, missed):
+            require_met(missed or OTHERS_SAY, NOT_EXPORTED)
         folder = export_kept(kept, prepared, results={})
         kept.leave_together()
     if folder is not None and job.writes:

@@ -13,6 +13,7 @@ from trainer.modes.conclusion import Conclusion, conclude
 from trainer.planning.plan import plan_training
 from trainer.report.gate import (
     NOT_EXPORTED,
+    OTHERS_SAY,
     require_known_labels,
     require_met,
     require_readable,
@@ -49,12 +50,13 @@ def train(
     with contextlib.ExitStack() as tracked:
         with stop_when_a_worker_is_lost():
             concluded, prepared = _train(resolved, job, display, stop, timeline, tracked)
-        unmet = []
         if job.writes:
             print_result(concluded.results.summary())
-            unmet = report_at_end(concluded.kept, prepared)
-    require_met(concluded.not_exported, NOT_EXPORTED)
-    require_met(unmet)
+            report_at_end(concluded.kept, prepared)
+    if not concluded.is_exported:
+        require_met(concluded.missed or OTHERS_SAY, NOT_EXPORTED)
+    if resolved.config.report.fail:
+        require_met(concluded.missed)
 
 
 def _train(

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from trainer.data.reader import Reader, Vocabulary
 from trainer.errors import UnmetError
 from trainer.files.json_file import JsonObject
-from trainer.report.behaviour.suite import read_suite, require_labels
+from trainer.report.behaviour.suite import read_suite, require_askable, require_labels
 from trainer.report.evidence import Evidence, judged_of, read_evidence
+from trainer.report.files import write_facts
 from trainer.report.parts.verdict import requirements
 from trainer.run.job import Job
+from trainer.run.job_files import BEHAVIOUR
 from trainer.settings.schema import Config, ReportSettings
 
+OTHERS_SAY = ("the chief says what",)
 NOT_EXPORTED = " The model is not exported, as export.only_if_met asks; all else is written."
 
 if TYPE_CHECKING:  # which imports TensorFlow
@@ -31,7 +34,8 @@ def require_readable(config: Config, reader: Reader) -> None:
     """
     read_earlier(config.report)
     if config.report.behaviour is not None:
-        read_suite(config.report.behaviour, [item.name for item in reader.inputs])
+        tests = read_suite(config.report.behaviour, [item.name for item in reader.inputs])
+        require_askable(tests, config.head)
 
 
 def require_known_labels(config: Config, reader: Reader, vocabulary: Vocabulary) -> None:
@@ -82,7 +86,7 @@ def unmet(
     return said
 
 
-def require_met(said: list[str], consequence: str = "") -> None:
+def require_met(said: Sequence[str], consequence: str = "") -> None:
     """Raises UnmetError where something is not reached.
 
     Args:
@@ -93,23 +97,40 @@ def require_met(said: list[str], consequence: str = "") -> None:
         raise UnmetError(f"what report asks for is not met: {'; '.join(said)}.{consequence}")
 
 
-def kept_from_export(kept: KeptModel, results: Mapping[str, object]) -> list[str]:
-    """Why a model is not exported, where `export.only_if_met` asks; empty where it is.
+def missed_by(kept: KeptModel, results: Mapping[str, object]) -> list[str]:
+    """What the config asks of a model and it does not reach; writes behaviour.json.
 
     Args:
         kept: the model.
         results: as results.json has them.
+    Raises:
+        ConfigError: a behavioural test cannot be asked.
     """
-    config = kept.parts.config
-    if not config.export.only_if_met:
-        return []
-    found = try_behaviour(kept)
+    job, config = kept.job, kept.parts.config
+    found = _behaviour(kept)
+    if job.writes and (found or job.told(BEHAVIOUR)):
+        write_facts(job.folder / BEHAVIOUR, found)
     metrics = results.get(judged_of(results)) or {}
     assert isinstance(metrics, Mapping)  # as results.json has it
     return unmet(config.report, metrics, found)
 
 
-def try_behaviour(kept: KeptModel) -> JsonObject:
+def is_kept_from_export(kept: KeptModel, missed: Sequence[str]) -> bool:
+    """Whether a model is not exported as it misses what the config asks; the chief decides.
+
+    Args:
+        kept: the model.
+        missed: what it does not reach.
+    """
+    settings = kept.parts.config.export
+    if not settings.only_if_met or settings.format == "none":
+        return False
+    from trainer.run.workers import of_chief  # which imports TensorFlow
+
+    return of_chief(kept.strategy, decision=bool(missed))
+
+
+def _behaviour(kept: KeptModel) -> JsonObject:
     """What the model answers to the tests of `report.behaviour`; empty where there are none."""
     from trainer.report.behaviour.ask import try_tests
 

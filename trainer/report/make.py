@@ -17,7 +17,7 @@ from trainer.heads.contract import Calibrates
 from trainer.report.baselines import score_baselines
 from trainer.report.evidence import Evidence, read_evidence
 from trainer.report.files import require_ours, write_facts, write_page
-from trainer.report.gate import read_earlier, try_behaviour, unmet
+from trainer.report.gate import read_earlier, unmet
 from trainer.report.near_duplicates import near_duplicates
 from trainer.report.page import Section
 from trainer.report.parts.baselines import baselines
@@ -35,7 +35,6 @@ from trainer.report.tasks import task_of
 from trainer.run.job import Job
 from trainer.run.job_files import (
     BASELINES,
-    BEHAVIOUR,
     EXPLANATIONS,
     NEAR_DUPLICATES,
     POSITIONS,
@@ -77,8 +76,6 @@ def make_report(
         evidence: of the run.
         settings: of the report.
         earlier: of the run that it is set beside, if any.
-    Raises:
-        ConfigError: the earlier run cannot be compared with it.
     """
     say = speaker(settings.language)
     task = task_of(evidence)
@@ -111,7 +108,7 @@ def make_report(
     return Report(title, sections, missed, suspects)
 
 
-def report_at_end(kept: KeptModel, prepared: Prepared) -> list[str]:
+def report_at_end(kept: KeptModel, prepared: Prepared) -> None:
     """Writes the report of a run that has just been evaluated, unless the config says no.
 
     A run that is complete does not fail for a report that cannot be made.
@@ -119,28 +116,22 @@ def report_at_end(kept: KeptModel, prepared: Prepared) -> list[str]:
     Args:
         kept: the model of the run.
         prepared: the data.
-    Returns:
-        what the config asks and the run does not reach, where it asks to fail for that.
     """
     job, display = kept.job, kept.parts.display
     settings = kept.parts.config.report
     predictions = job.folder / PREDICTIONS
     is_asked = job.writes and settings.write and settings.predictions
     if not is_asked or not predictions.exists() or not predictions.stat().st_size:
-        return []
+        return
     evidence = None
     with _told("the report", display):
         evidence = read_evidence(job)
     for part, keep in KEPT_PARTS.items() if evidence else ():
         with _told(part, display):
             keep(kept, prepared, evidence)
-    made = None
     with _told("the report", display):
-        made = write_report(job, settings)
-    if made is None:
-        return []
-    display.line(f"report: {mirror.shown(job.folder / REPORT_PAGE)}")
-    return made.unmet if settings.fail else []
+        write_report(job, settings)
+        display.line(f"report: {mirror.shown(job.folder / REPORT_PAGE)}")
 
 
 @contextlib.contextmanager
@@ -200,13 +191,6 @@ def _keep_probe(kept: KeptModel, prepared: Prepared, evidence: Evidence) -> None
         write_facts(kept.job.folder / PROBE, found)
 
 
-def _keep_behaviour(kept: KeptModel, prepared: Prepared, evidence: Evidence) -> None:
-    """Writes behaviour.json, where there are tests."""
-    found = try_behaviour(kept)
-    if found:
-        write_facts(kept.job.folder / BEHAVIOUR, found)
-
-
 def _keep_positions(kept: KeptModel, prepared: Prepared, evidence: Evidence) -> None:
     """Writes loss_by_position.json, of a language model that writes."""
     if kept.parts.config.head.name == "causal_lm":
@@ -250,7 +234,6 @@ KEPT_PARTS: Mapping[str, Callable[[KeptModel, Prepared, Evidence], None]] = {
     "the explanations": _keep_explanations,
     "the probe of the layers": _keep_probe,
     "the trial of other spellings": _keep_robustness,
-    "the behavioural tests": _keep_behaviour,
     "the loss by position": _keep_positions,
     "TensorBoard's pictures": _keep_pictures,
 }

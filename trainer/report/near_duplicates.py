@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SHINGLE = 3  # neighbouring tokens
 FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, of a hash of 64 bits
 FEWEST = 8  # shingles of a text: shorter ones are alike by chance
+MOST_COMMON = 1000  # rows of train: a shingle of more says nothing, such as one of a pattern
 LEAST = 0.7  # of the shingles of both: in a sentence of 20 tokens one may be another
 MOST_TOKENS = 20_000_000  # of train; what follows is left out
 AT_ONCE = 256  # rows
@@ -75,6 +76,9 @@ def nearest(shingles: Shingles, others: Shingles) -> tuple[np.ndarray, np.ndarra
         both have; 0 of rows with fewer than FEWEST.
     Source: Broder 1997.
     """
+    hashes, rows = np.unique(others.hash, return_counts=True)
+    common = hashes[rows > MOST_COMMON]
+    shingles, others = (_without(each, common) for each in (shingles, others))
     known = np.unique(shingles.hash)
     own = _matrix(shingles, known)
     transposed = _matrix(others, known).T.tocsr()
@@ -91,6 +95,14 @@ def nearest(shingles: Shingles, others: Shingles) -> tuple[np.ndarray, np.ndarra
         similarity[here[order]] = share[order]
     similarity[shingles.counts < FEWEST] = 0
     return row, similarity
+
+
+def _without(shingles: Shingles, common: np.ndarray) -> Shingles:
+    """The shingles but for some."""
+    is_kept = ~np.isin(shingles.hash, common)
+    row = shingles.row[is_kept]
+    counts = np.bincount(row, minlength=len(shingles.counts))
+    return Shingles(row, shingles.hash[is_kept], counts)
 
 
 def _matrix(shingles: Shingles, known: np.ndarray) -> csr_matrix:

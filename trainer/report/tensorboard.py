@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Sequence
 
@@ -14,7 +15,7 @@ from trainer.report.evidence import Evidence, Line
 from trainer.report.figures import drawing
 from trainer.run.job import Job
 
-MOST_LABELS = 20  # that have a curve of their own
+MOST_LABELS = 20  # that have a curve of their own, or are drawn
 DOTS_AN_INCH = 110
 
 
@@ -30,11 +31,11 @@ def write_pictures(job: Job, evidence: Evidence, step: int) -> None:
         if "probabilities" not in lines[0]:
             continue
         writer = tf.summary.create_file_writer(str(job.logs / split))
-        with writer.as_default(step=step):
+        with contextlib.closing(writer), writer.as_default(step=step):
             _write_curves(lines)
-            if isinstance(lines[0]["gold"], str):
+            is_few = len(lines[0]["probabilities"]) <= MOST_LABELS
+            if is_few and isinstance(lines[0]["gold"], str):
                 tf.summary.image("confusion", _confusion(lines)[None])
-        writer.close()
     mirror.add(job.logs)
 
 

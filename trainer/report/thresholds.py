@@ -222,6 +222,13 @@ def cost_curve(counts: Counts, weight: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return best, costs[counts.at(0.5)]
 
 
+def _between(counts: Counts, place: int) -> float:
+    """A threshold that a setting may have, which tells a score from the next lower one."""
+    lower = counts.thresholds[max(place - 1, 0)]
+    middle = (min(counts.thresholds[place], 1.0) + lower) / 2
+    return float(np.clip(np.round(middle, 3), 0.001, 0.999))
+
+
 def of_all_labels(
     threshold: float, counts: Counts, validation: Counts | None, say: Say
 ) -> tuple[JsonObject, list[Block]]:
@@ -240,7 +247,7 @@ def of_all_labels(
         f"用本次运行的阈值 {threshold:g}，micro F1 为 {now:.4f}。",
     )
     if validation is not None:
-        best = float(validation.thresholds[int(validation.f1.argmax())])
+        best = _between(validation, int(validation.f1.argmax()))
         found = float(counts.f1[counts.at(best)])
         facts |= {"best_threshold": best, "best_f1_micro": found}
         text += say(

@@ -14,6 +14,7 @@ from trainer.data.store import TokenStore
 from trainer.heads.contract import Metric
 from trainer.run.assembly import Parts
 from trainer.run.evaluation import Evaluated, Evaluator
+from trainer.run.hooks.profile import Profile
 from trainer.run.job import Job
 from trainer.run.loop import Loop
 from trainer.run.metric_logs import MetricLogs
@@ -108,7 +109,12 @@ class Training:
 
     def train(self) -> None:
         """Trains to the last step, an early stop or a signal, and closes the logs."""
-        self.loop.run()
+        try:
+            self.loop.run()
+        finally:
+            for hook in self.loop.hooks:
+                if isinstance(hook, Profile):
+                    hook.close(self.state.step)
         self._complete_ledger()
         # the others wait until the chief has written the last checkpoint
         agree(self.strategy, "the last step", str(self.state.step))

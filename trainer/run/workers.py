@@ -86,6 +86,19 @@ def agree(strategy: tf.distribute.Strategy, what: str, value: str, remedy: str =
         )
 
 
+def of_chief(strategy: tf.distribute.Strategy, *, decision: bool) -> bool:
+    """What the chief has decided, which may know more than others; every host calls it.
+
+    Args:
+        strategy: that the hosts run.
+        decision: this host's.
+    """
+    if hosts(strategy) == 1:
+        return decision
+    number = tf.constant([int(decision)], tf.int64)
+    return bool(_gather(strategy)(number).numpy()[0])
+
+
 @functools.cache
 def _gather(strategy: tf.distribute.Strategy) -> Callable[[tf.Tensor], tf.Tensor]:
     """The compiled function: a number of this host -> those of all hosts."""

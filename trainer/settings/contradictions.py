@@ -22,6 +22,8 @@ def contradictions(config: Config) -> Iterator[str]:
     yield from _of_steps(config.train)
     yield from _of_answers(config.head, config.data)
     yield from _of_validation(config.train, config.data)
+    if getattr(config.head, "calibrate", False) and config.data.validation is None:
+        yield f"head.calibrate: {VALIDATION_NEEDED}"
     if config.data.stream_characters is not None:
         for problem in _of_streams(config.train, config.data):
             yield f"data.stream_characters: {problem}"

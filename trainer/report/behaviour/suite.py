@@ -15,6 +15,7 @@ from trainer.errors import ConfigError, shown_labels, shown_name, shown_value
 from trainer.files.storage import config_file
 from trainer.report.robustness.perturbations import PERTURBATIONS, perturbed
 from trainer.settings import plain_yaml
+from trainer.settings.schema import HeadSettings
 from trainer.settings.settings_file import read_settings, shown_path
 
 SLOT = re.compile(r"\{(\w+)\}")
@@ -120,7 +121,14 @@ def read_suite(path: str, inputs: Sequence[str]) -> list[BehaviouralTest]:
     for test in tests:
         for template in test.templates:
             _require_inputs(template, inputs, f"{shown}: {test.name}")
-    texts = sum(len(case.asked) for test in tests for case in cases_of(test, inputs))
+    cases = {test.name: cases_of(test, inputs) for test in tests}
+    for name, of_test in cases.items():
+        if not of_test:
+            raise ConfigError(
+                f"{shown}: {shown_name(name)}: it makes no case, as its change leaves all its texts"
+                " as they are. Give other texts, or another change."
+            )
+    texts = sum(len(case.asked) for of_test in cases.values() for case in of_test)
     if texts > MOST_TEXTS:
         raise ConfigError(
             f"{shown}: the tests make {texts:,} texts. Allowed: {MOST_TEXTS:,}; give slots fewer"
@@ -173,6 +181,36 @@ def _require_inputs(template: Template, inputs: Sequence[str], where: str) -> No
             f"{where}: a template of this head has {' and '.join(inputs)}. Received"
             f" {' and '.join(map(shown_name, given))}."
         )
+
+
+def require_askable(tests: Sequence[BehaviouralTest], head: HeadSettings) -> None:
+    """Refuses tests of what the answers of a head do not have.
+
+    Args:
+        tests: of a file.
+        head: its settings.
+    Raises:
+        ConfigError: names the test.
+    """
+    is_number = getattr(head, "kind", "") == "regression"
+    for test in tests:
+        where = f"report.behaviour: {shown_name(test.name)}"
+        label = test.raises or test.lowers
+        if label and not head.has_classes:
+            raise ConfigError(
+                f"{where}: answers of head {head.name} have no probability that is raised or"
+                " lowered. Use the kind invariance or minimum_functionality."
+            )
+        if is_number and label not in (None, "value"):
+            raise ConfigError(
+                f"{where}: expected value, which is what a number is called. Received"
+                f" {shown_value(label)}."
+            )
+        if is_number and isinstance(test.expect, str):
+            raise ConfigError(
+                f"{where}: a number is expected as {{value: 2.5}}, with within. Received"
+                f" {shown_value(test.expect)}."
+            )
 
 
 def require_labels(tests: Sequence[BehaviouralTest], labels: Sequence[str]) -> None:

@@ -79,8 +79,9 @@ def _near_duplicates(evidence: Evidence, task: Task, say: Say) -> tuple[JsonObje
     pairs, examples = found["pairs"], found["examples"]
     if not pairs:
         text = say(
-            f"None of the {examples:,} examples is nearly the same as one of train.",
-            f"{examples:,} 个样本中没有与训练集几乎相同的。",
+            f"None of the {examples:,} examples is nearly the same as one of the"
+            f" {found['train_examples']:,} of train that were compared.",
+            f"{examples:,} 个样本都没有与训练集（{found['train_examples']:,} 个）几乎相同的。",
         )
         return {"near_duplicates": 0}, [Paragraph(text)]
     text = say(

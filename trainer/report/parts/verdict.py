@@ -65,12 +65,14 @@ class Earlier:
     Attributes:
         name: of that run.
         paired: on the same examples; None: it was judged on others.
-        value: its main figure, on its own examples.
+        value: its main figure, on its own examples; None where it is of another task.
+        reason: why the two cannot be compared, if so.
     """
 
     name: str
     paired: Paired | None
-    value: float
+    value: float | None
+    reason: str = ""
 
 
 def earlier_of(evidence: Evidence, earlier: Evidence) -> Earlier:
@@ -79,11 +81,12 @@ def earlier_of(evidence: Evidence, earlier: Evidence) -> Earlier:
     Args:
         evidence: of the run.
         earlier: of the other one.
-    Raises:
-        ConfigError: they are not of one task, or share no split.
     """
     runs = [evidence, earlier]
-    split, task = shared_split(runs), shared_task(runs)
+    try:
+        split, task = shared_split(runs), shared_task(runs)
+    except ConfigError as error:
+        return Earlier(earlier.name, None, None, str(error))
     lines = [run.splits[split] for run in runs]
     measure, before = (task.measures(of_run)[0] for of_run in lines)
     try:
@@ -171,6 +174,8 @@ def _requirement(each: Requirement, say: Say) -> Paragraph:
 def _beside(earlier: Earlier, say: Say) -> Paragraph:
     """Whether the run is better than an earlier one."""
     pair, name = earlier.paired, earlier.name
+    if earlier.reason:
+        return Paragraph(f"{name}: {earlier.reason}", "note")
     if pair is None:
         text = say(
             f"{name} reached {earlier.value:.4f}, on other examples: the two cannot be compared.",
@@ -197,7 +202,7 @@ def _beside(earlier: Earlier, say: Say) -> Paragraph:
 def _facts(earlier: Earlier) -> JsonObject:
     pair = earlier.paired
     if pair is None:
-        return {"name": earlier.name, "value": earlier.value}
+        return {"name": earlier.name, "value": earlier.value, "reason": earlier.reason}
     return {**pair._asdict(), "interval": list(pair.interval), "value": earlier.value}
 
 

@@ -1,7 +1,7 @@
 """Looks for the smallest change of spelling or wording by which an answer flips.
 
 Source: Jin et al. 2020 (TextFooler) for the search: words are ranked by what the answer loses
-without them, then changed one after the other.
+without them. Each is tried by itself; where none flips the answer, the best are put together.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from trainer.report.robustness.words import homophones, synonyms
 
 MOST_CHANGED = 0.2  # of the words, and at least one
 MOST_WORDS = 60  # of a text, that are ranked
+MOST_TRIED = 20  # of these, in whose place others are tried
 MOST_OTHERS = 4  # of each kind, in place of a word
 MOST_SHOWN = 5
 Probabilities = Callable[[Sequence[tuple[str, ...]]], np.ndarray]  # texts -> (n, C)
@@ -106,20 +107,24 @@ def _attacked(
         return probabilities([(each, *others) for each in texts])
 
     without = asked([text[: place.start] + text[place.end :] for place in places])
-    budget = max(1, round(MOST_CHANGED * len(places)))
+    ranked = [places[number] for number in np.argsort(without[:, gold], kind="stable")[:MOST_TRIED]]
+    single = [(place, other) for place in ranked for other in place.others]
+    found = asked([written(text, {place: other}) for place, other in single])
+    flips = np.flatnonzero(found.argmax(axis=1) != gold)
+    if len(flips):
+        number = flips[found[flips, gold].argmin()]
+        return written(text, dict([single[number]])), 1, int(found[number].argmax())
     words: dict[Place, str] = {}
-    lowest, label = float("inf"), gold
-    for number in np.argsort(without[:, gold], kind="stable").tolist():
-        place = places[number]
-        tried = [{**words, place: other} for other in place.others]
-        found = asked([written(text, each) for each in tried])
-        best = int(found[:, gold].argmin())
-        if found[best, gold] >= lowest:
-            continue
-        words, lowest, label = tried[best], float(found[best, gold]), int(found[best].argmax())
-        if label != gold or len(words) == budget:
-            break
-    return written(text, words), len(words), label
+    texts = []
+    budget = max(1, round(MOST_CHANGED * len(places)))
+    for number in np.argsort(found[:, gold], kind="stable").tolist():
+        place, other = single[number]
+        if place not in words and len(words) < budget:  # of each the best comes first
+            words[place] = other
+            texts.append(written(text, words))
+    labels = asked(texts).argmax(axis=1)
+    changed = int(np.argmax(labels != gold))
+    return texts[changed], changed + 1, int(labels[changed])
 
 
 def written(text: str, words: dict[Place, str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import sqlite3
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -40,9 +41,12 @@ def synonyms(word: str) -> tuple[str, ...]:
 def _lexicon() -> Wordnet | None:
     import wn
 
-    if not wn.lexicons(lang=LANGUAGE):
-        return None
-    return wn.Wordnet(lang=LANGUAGE, expand="")
+    try:
+        if wn.lexicons(lang=LANGUAGE):
+            return wn.Wordnet(lang=LANGUAGE, expand="")
+    except (OSError, sqlite3.Error):  # no place for its data, such as a HOME that is read only
+        pass
+    return None
 
 
 def _written_as(word: str, other: str) -> str:

@@ -56,11 +56,13 @@ def hooks_after_steps(
         evaluate: the evaluation; None where there is no validation.
     """
     logs, display = log_training.logs, inputs.parts.display
-    profile: list[Hook] = []
-    if inputs.job.writes:
-        steps = inputs.parts.config.log.profile_steps
-        last_step = log_training.every.last_step
-        profile += profile_of(steps, last_step, inputs.job.logs, display)
+    profile = profile_of(
+        inputs.parts.config.log.profile_steps,
+        log_training.every.last_step,
+        inputs.job.logs,
+        display,
+        writes=inputs.job.writes,
+    )
     if evaluate is None:
         return [*profile, log_training, TellTrackers(log_training.every, logs)]
     every = evaluate.every
