@@ -7,7 +7,7 @@ import podtune
 from tests import toy
 from trainer.report.robustness import words
 from trainer.report.robustness.attack import attack
-from trainer.report.robustness.flips import answerer, flips
+from trainer.report.robustness.flips import answerer, flips, short_enough
 from trainer.report.robustness.perturbations import PERTURBATIONS, perturbed
 from trainer.report.robustness.words import homophones
 
@@ -120,6 +120,16 @@ def test_a_search_finds_what_flips():
     of_long = attack([{**of_good, "inputs": {"text": long}}], ["bad", "good"], probabilities)
     assert (of_long["flipped"], of_long["changes"]) == (1, 2)  # none alone, both together
     assert "lovely" not in of_long["examples"][0]["after"]
+
+
+def test_of_long_texts_fewer_are_attacked():
+    def lines(size):
+        return [{"inputs": {"text": "x" * size, "text_pair": ""}} for _ in range(20)]
+
+    assert len(short_enough(lines(100))) == 20
+    assert len(short_enough(lines(1000))) == 10
+    assert len(short_enough(lines(9000))) == 4
+    assert short_enough([]) == []
 
 
 def test_characters_that_sound_the_same_in_their_word():

@@ -123,6 +123,7 @@ def report_at_end(kept: KeptModel, prepared: Prepared) -> None:
     is_asked = job.writes and settings.write and settings.predictions
     if not is_asked or not predictions.exists() or not predictions.stat().st_size:
         return
+    display.line("making the report, for which the model is asked once more")
     evidence = None
     with _told("the report", display):
         evidence = read_evidence(job)
@@ -213,7 +214,7 @@ def _keep_robustness(kept: KeptModel, prepared: Prepared, evidence: Evidence) ->
     if getattr(kept.parts.config.head, "kind", "") != "single_label":
         return
     from trainer.report.robustness.attack import attack
-    from trainer.report.robustness.flips import answerer, flips, spread
+    from trainer.report.robustness.flips import answerer, flips, short_enough, spread
 
     lines = evidence.lines
     names, probabilities = list(lines[0]["probabilities"]), answerer(kept)
@@ -221,7 +222,8 @@ def _keep_robustness(kept: KeptModel, prepared: Prepared, evidence: Evidence) ->
     if settings.perturbed:
         found |= flips(lines, settings.perturbed, names, probabilities)
     if settings.attacked:
-        attacked = attack(spread(lines, settings.attacked), names, probabilities)
+        victims = short_enough(spread(lines, settings.attacked))
+        attacked = attack(victims, names, probabilities)
         found |= {"attack": attacked} if attacked else {}
     if found:
         write_facts(kept.job.folder / ROBUSTNESS, found)

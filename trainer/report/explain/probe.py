@@ -19,6 +19,7 @@ from trainer.run.model import Model
 
 BATCH = 32  # examples at once
 TOKENS_AN_EXAMPLE = 8  # of a tagger, that are looked at
+MOST_TOKENS = 50_000  # of long texts fewer are looked at
 ITERATIONS = 200
 Predicts: TypeAlias = Callable[[np.ndarray], np.ndarray]  # (n, H) -> (n,) or (n, C)
 
@@ -78,7 +79,8 @@ def states_of(model: Model, store: TokenStore, count: int) -> States:
         store: the split.
         count: how many examples, at most.
     """
-    places = np.unique(np.linspace(0, len(store) - 1, min(count, len(store))).astype(int))
+    count = min(count, len(store), max(1, int(MOST_TOKENS / max(store.lengths.mean(), 1))))
+    places = np.unique(np.linspace(0, len(store) - 1, count).astype(int))
     read = _Reads(model)
     is_tagger = "label" in store.tokens
     layers: list[np.ndarray] = []

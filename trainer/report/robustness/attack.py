@@ -17,8 +17,8 @@ from trainer.report.robustness.perturbations import IDEOGRAPH, LETTERS, swapped
 from trainer.report.robustness.words import homophones, synonyms
 
 MOST_CHANGED = 0.2  # of the words, and at least one
-MOST_WORDS = 60  # of a text, that are ranked
-MOST_TRIED = 20  # of these, in whose place others are tried
+MOST_WORDS = 40  # of a text, that are ranked
+MOST_TRIED = 10  # of these, in whose place others are tried
 MOST_OTHERS = 4  # of each kind, in place of a word
 MOST_SHOWN = 5
 Probabilities = Callable[[Sequence[tuple[str, ...]]], np.ndarray]  # texts -> (n, C)

@@ -19,6 +19,8 @@ from trainer.run.kept_model import KeptModel
 
 BATCH = 32  # texts at once
 MOST_SHOWN = 5  # flips of each perturbation
+MOST_CHARACTERS = 10_000  # of the texts that are attacked
+FEWEST = 4  # of these
 
 
 class Asked(NamedTuple):
@@ -57,6 +59,12 @@ def flips(
             shares = probabilities([each.texts for each in asked])
             found[name] = _compared(asked, [names[place] for place in shares.argmax(axis=1)])
     return found
+
+
+def short_enough(lines: Sequence[Line]) -> list[Line]:
+    """As many as have MOST_CHARACTERS together, and four at least: each is asked often."""
+    sizes = np.cumsum([sum(map(len, map(str, line["inputs"].values()))) for line in lines])
+    return list(lines[: max(FEWEST, int(np.searchsorted(sizes, MOST_CHARACTERS, side="right")))])
 
 
 def spread(lines: Sequence[Line], count: int) -> list[Line]:
