@@ -71,6 +71,11 @@ class Evidence:
         return judged_of(self.splits)
 
     @property
+    def choosing_lines(self) -> Sequence[Line] | None:
+        """Of validation, by which something may be chosen for that split; None: there is none."""
+        return None if self.judged_split == "validation" else self.splits.get("validation")
+
+    @property
     def lines(self) -> Sequence[Line]:
         """Of that split."""
         return self.splits[self.judged_split]

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 from trainer.data.reader import Reader, Vocabulary
 from trainer.errors import UnmetError
 from trainer.files.json_file import JsonObject
-from trainer.report.behaviour.suite import read_suite, require_askable, require_labels
+from trainer.report.behaviour.suite import (
+    BehaviouralTest,
+    read_suite,
+    require_askable,
+    require_labels,
+)
 from trainer.report.evidence import Evidence, judged_of, read_evidence
 from trainer.report.files import write_facts
 from trainer.report.parts.verdict import requirements
@@ -33,9 +38,7 @@ def require_readable(config: Config, reader: Reader) -> None:
         ConfigError, JobDirError: `report.against` is no run, or `report.behaviour` no tests.
     """
     read_earlier(config.report)
-    if config.report.behaviour is not None:
-        tests = read_suite(config.report.behaviour, [item.name for item in reader.inputs])
-        require_askable(tests, config.head)
+    require_askable(_suite(config, reader), config.head)
 
 
 def require_known_labels(config: Config, reader: Reader, vocabulary: Vocabulary) -> None:
@@ -48,9 +51,15 @@ def require_known_labels(config: Config, reader: Reader, vocabulary: Vocabulary)
     Raises:
         ConfigError: names the test and the label.
     """
-    if config.report.behaviour is not None and config.head.has_classes:
-        tests = read_suite(config.report.behaviour, [item.name for item in reader.inputs])
-        require_labels(tests, vocabulary["labels"])
+    if config.head.has_classes:
+        require_labels(_suite(config, reader), vocabulary["labels"])
+
+
+def _suite(config: Config, reader: Reader) -> list[BehaviouralTest]:
+    """The tests of `report.behaviour`; none where it names no file."""
+    if config.report.behaviour is None:
+        return []
+    return read_suite(config.report.behaviour, [item.name for item in reader.inputs])
 
 
 def read_earlier(settings: ReportSettings) -> Evidence | None:
@@ -134,8 +143,5 @@ def _behaviour(kept: KeptModel) -> JsonObject:
     """What the model answers to the tests of `report.behaviour`; empty where there are none."""
     from trainer.report.behaviour.ask import try_tests
 
-    path = kept.parts.config.report.behaviour
-    if path is None:
-        return {}
-    inputs = [item.name for item in kept.parts.head.reader.inputs]
-    return try_tests(kept, read_suite(path, inputs))
+    tests = _suite(kept.parts.config, kept.parts.head.reader)
+    return try_tests(kept, tests) if tests else {}

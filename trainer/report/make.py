@@ -214,7 +214,7 @@ def _keep_robustness(kept: KeptModel, prepared: Prepared, evidence: Evidence) ->
     if getattr(kept.parts.config.head, "kind", "") != "single_label":
         return
     from trainer.report.robustness.attack import attack
-    from trainer.report.robustness.flips import answerer, flips, short_enough, spread
+    from trainer.report.robustness.flips import answerer, flips, short_enough, some_of
 
     lines = evidence.lines
     names, probabilities = list(lines[0]["probabilities"]), answerer(kept)
@@ -222,7 +222,7 @@ def _keep_robustness(kept: KeptModel, prepared: Prepared, evidence: Evidence) ->
     if settings.perturbed:
         found |= flips(lines, settings.perturbed, names, probabilities)
     if settings.attacked:
-        victims = short_enough(spread(lines, settings.attacked))
+        victims = short_enough(some_of(lines, settings.attacked))
         attacked = attack(victims, names, probabilities)
         found |= {"attack": attacked} if attacked else {}
     if found:

@@ -13,6 +13,7 @@ from trainer.files.json_file import JsonObject
 from trainer.heads._language_model import projection
 from trainer.heads._language_model.prediction import Projection
 from trainer.lazy import tf
+from trainer.report.rows import batches_by_length, filled_up, spread
 from trainer.run.model import Model
 
 MOST_ROWS = 200
@@ -26,11 +27,10 @@ def loss_by_position(model: Model, store: TokenStore) -> JsonObject:
         model: of which tokens see those before.
         store: the split.
     """
-    places = np.unique(np.linspace(0, len(store) - 1, min(MOST_ROWS, len(store))).astype(int))
     losses_of = tf.function(_losses, autograph=False, reduce_retracing=True)
     before: list[np.ndarray] = []
     losses: list[np.ndarray] = []
-    for columns, tokens_before in _batches(store, places):
+    for columns, tokens_before in _batches(store):
         before.append(tokens_before)
         losses.append(losses_of(model, columns).numpy())
     count, loss = np.concatenate(before), np.concatenate(losses).astype(np.float64)
@@ -54,22 +54,14 @@ def _losses(model: Model, columns: dict[str, tf.Tensor]) -> tf.Tensor:
     return projection.losses_and_hits(*logits, columns["scored_target"])[0]
 
 
-def _batches(
-    store: TokenStore, places: np.ndarray
-) -> Iterator[tuple[dict[str, tf.Tensor], np.ndarray]]:
+def _batches(store: TokenStore) -> Iterator[tuple[dict[str, tf.Tensor], np.ndarray]]:
     """Rows as a batch's columns, and of each predicted token how many stand before it."""
-    by_length = places[np.argsort(store.lengths[places], kind="stable")]
-    for first in range(0, len(by_length), BATCH):
-        rows = by_length[first : first + BATCH]
-        found, lengths = store.examples(rows), store.lengths[rows]
-        mask = np.arange(lengths.max())[None] < lengths[:, None]
-        token_ids, target = np.zeros(mask.shape, np.int32), np.zeros(mask.shape, np.int32)
-        token_ids[mask], target[mask] = found["token_ids"], found[TARGET]
+    for rows in batches_by_length(store, spread(MOST_ROWS, len(store)), BATCH):
+        columns = filled_up(store, rows, ("token_ids", TARGET))
+        target = columns.pop(TARGET)
         row, position = np.nonzero(target)
-        columns = {
-            "token_ids": token_ids,
-            "padding_mask": mask.astype(np.int32),
-            "scored": row * mask.shape[1] + position,
+        columns |= {
+            "scored": row * target.shape[1] + position,
             "scored_target": target[row, position] - 1,
             "scored_example": row,
             "scored_weight": np.ones(len(row), np.float32),

@@ -4,7 +4,7 @@ often, and what mistakes of two kinds cost.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from trainer.files.json_file import JsonObject
 from trainer.report.figures import COLOURS, INK, drawing, svg_of, thinned
 from trainer.report.page import Block, Figure, Paragraph, Table
 from trainer.report.say import Say
+
+if TYPE_CHECKING:  # it takes half a second
+    from matplotlib.axes import Axes
 
 SHARES = (1.0, 0.95, 0.9, 0.8, 0.6)  # of the examples that are answered
 # how much a missed example of the label costs, where one that is taken for it costs 1
@@ -178,17 +181,7 @@ def _cost_row(
 def _figure(name: str, counts: Counts, say: Say) -> Figure:
     """Precision, recall and F1 by threshold; and the cost curve."""
     with drawing(2) as (figures, (left, right)):
-        shown = np.minimum(counts.thresholds, 1.0)
-        for label, values, colour in zip(
-            (say("precision", "精确率"), say("recall", "召回率"), "F1"),
-            (counts.precision, counts.recall, counts.f1),
-            COLOURS,
-            strict=False,
-        ):
-            left.plot(*thinned(shown, values), color=colour, label=label)
-        left.set(xlim=(0, 1), ylim=(0, 1.02))
-        left.set_xlabel(say("threshold", "阈值"))
-        left.legend(fontsize=8, loc="lower left")
+        _draw_by_threshold(left, counts, say)
         weight = np.linspace(0, 1, PARTS)
         best, now = cost_curve(counts, weight)
         right.plot(weight, np.minimum(weight, 1 - weight), color=INK, linewidth=0.8, linestyle=":")
@@ -205,6 +198,21 @@ def _figure(name: str, counts: Counts, say: Say) -> Figure:
         f"第一幅：不同阈值下找出 {name} 的效果。第二幅：漏判权重不同时的代价；虚线：不用模型。",
     )
     return Figure(svg, caption)
+
+
+def _draw_by_threshold(axes: Axes, counts: Counts, say: Say) -> None:
+    """Precision, recall and F1."""
+    shown = np.minimum(counts.thresholds, 1.0)
+    for label, values, colour in zip(
+        (say("precision", "精确率"), say("recall", "召回率"), "F1"),
+        (counts.precision, counts.recall, counts.f1),
+        COLOURS,
+        strict=False,
+    ):
+        axes.plot(*thinned(shown, values), color=colour, label=label)
+    axes.set(xlim=(0, 1), ylim=(0, 1.02))
+    axes.set_xlabel(say("threshold", "阈值"))
+    axes.legend(fontsize=8, loc="lower left")
 
 
 def cost_curve(counts: Counts, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -256,17 +264,7 @@ def of_all_labels(
             f"验证集会选 {best:.3f}，这里为 {found:.4f}：--head.threshold={best:.3f}。",
         )
     with drawing() as (figures, (axes,)):
-        shown = np.minimum(counts.thresholds, 1.0)
-        for label, values, colour in zip(
-            (say("precision", "精确率"), say("recall", "召回率"), "F1"),
-            (counts.precision, counts.recall, counts.f1),
-            COLOURS,
-            strict=False,
-        ):
-            axes.plot(*thinned(shown, values), color=colour, label=label)
-        axes.set(xlim=(0, 1), ylim=(0, 1.02))
-        axes.set_xlabel(say("threshold", "阈值"))
-        axes.legend(fontsize=8, loc="lower left")
+        _draw_by_threshold(axes, counts, say)
         svg = svg_of(figures)
     caption = say("All labels together, by threshold.", "所有标签合并，按阈值。")
     return facts, [Paragraph(text), Figure(svg, caption)]

@@ -10,6 +10,7 @@ from trainer.files.json_file import JsonObject
 from trainer.heads.contract import Target
 from trainer.report.evidence import Evidence, Line
 from trainer.report.explain.texts import Explainer
+from trainer.report.rows import spread
 from trainer.report.say import speaker
 from trainer.report.tasks import Task, task_of
 from trainer.run.kept_model import KeptModel
@@ -29,8 +30,7 @@ def chosen(task: Task, lines: Sequence[Line], count: int) -> list[int]:
     others = np.setdiff1d(np.flatnonzero(task.goodness(lines) == 1), worst)
     if not len(others):  # of numbers none is wholly right
         others = np.setdiff1d(np.arange(len(lines)), worst)
-    spread = np.linspace(0, len(others) - 1, min(count - len(worst), len(others))).astype(int)
-    return [*worst, *others[np.unique(spread)].tolist()]
+    return [*worst, *others[spread(count - len(worst), len(others))].tolist()]
 
 
 def explanations(kept: KeptModel, evidence: Evidence, count: int) -> list[JsonObject]:

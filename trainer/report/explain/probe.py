@@ -5,7 +5,7 @@ Source: Alain and Bengio 2016; Tenney et al. 2019 for the layers of BERT.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -14,10 +14,12 @@ from trainer.data.batch import Batch
 from trainer.data.store import TokenStore
 from trainer.files.json_file import JsonObject
 from trainer.lazy import tf
+from trainer.report.rows import batches_by_length, filled_up, spread
 from trainer.run.kept_model import KeptModel
 from trainer.run.model import Model
 
 BATCH = 32  # examples at once
+COLUMNS = ("token_ids", "segment_ids", "label")
 TOKENS_AN_EXAMPLE = 8  # of a tagger, that are looked at
 MOST_TOKENS = 50_000  # of long texts fewer are looked at
 ITERATIONS = 200
@@ -79,14 +81,13 @@ def states_of(model: Model, store: TokenStore, count: int) -> States:
         store: the split.
         count: how many examples, at most.
     """
-    count = min(count, len(store), max(1, int(MOST_TOKENS / max(store.lengths.mean(), 1))))
-    places = np.unique(np.linspace(0, len(store) - 1, count).astype(int))
+    count = min(count, max(1, int(MOST_TOKENS / max(store.lengths.mean(), 1))))
     read = _Reads(model)
     is_tagger = "label" in store.tokens
     layers: list[np.ndarray] = []
     golds: list[np.ndarray] = []
-    for rows in _batches(places, store):
-        columns = _padded(store, rows)
+    for rows in batches_by_length(store, spread(count, len(store)), BATCH):
+        columns = filled_up(store, rows, COLUMNS)
         label = columns.pop("label", None)
         states = read.states(columns)  # (layers + 1, R, L, H)
         mask = columns["padding_mask"]
@@ -125,34 +126,13 @@ class _Reads:
         return found
 
 
-def _batches(places: np.ndarray, store: TokenStore) -> Iterator[np.ndarray]:
-    """Examples about as long as each other."""
-    by_length = places[np.argsort(store.lengths[places], kind="stable")]
-    for first in range(0, len(by_length), BATCH):
-        yield by_length[first : first + BATCH]
-
-
-def _padded(store: TokenStore, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """(R, L) int32 each: ids, segments, labels of tokens, and which are none."""
-    names = [name for name in ("token_ids", "segment_ids", "label") if name in store.tokens]
-    found = store.examples(rows)
-    lengths = store.lengths[rows]
-    mask = np.arange(lengths.max())[None] < lengths[:, None]
-    columns = {"padding_mask": mask.astype(np.int32)}
-    for name in names:
-        columns[name] = np.zeros(mask.shape, np.int32)
-        columns[name][mask] = found[name]
-    return columns
-
-
 def _labelled(label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows and tokens that have a label, a few of each row, spread over it."""
     rows, tokens = [], []
     for row, of_row in enumerate(label):
         known = np.flatnonzero(of_row > 0)
         if len(known):
-            chosen = np.linspace(0, len(known) - 1, min(len(known), TOKENS_AN_EXAMPLE))
-            tokens.append(known[np.unique(chosen.astype(int))])
+            tokens.append(known[spread(TOKENS_AN_EXAMPLE, len(known))])
             rows.append(np.full(len(tokens[-1]), row))
     empty = np.zeros(0, int)
     return np.concatenate([*rows, empty]), np.concatenate([*tokens, empty])

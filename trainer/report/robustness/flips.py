@@ -15,6 +15,7 @@ from trainer.heads._classes.graph import ClassGraph
 from trainer.report.evidence import Line
 from trainer.report.robustness.attack import Probabilities
 from trainer.report.robustness.perturbations import PERTURBATIONS, perturbed
+from trainer.report.rows import spread
 from trainer.run.kept_model import KeptModel
 
 BATCH = 32  # texts at once
@@ -46,7 +47,7 @@ def flips(
         names: (C,) of the labels.
         probabilities: see `answerer`.
     """
-    tried = spread(lines, count)
+    tried = some_of(lines, count)
     found: JsonObject = {}
     for name in PERTURBATIONS:
         asked = []
@@ -67,10 +68,9 @@ def short_enough(lines: Sequence[Line]) -> list[Line]:
     return list(lines[: max(FEWEST, int(np.searchsorted(sizes, MOST_CHARACTERS, side="right")))])
 
 
-def spread(lines: Sequence[Line], count: int) -> list[Line]:
+def some_of(lines: Sequence[Line], count: int) -> list[Line]:
     """So many lines, spread over all."""
-    places = np.unique(np.linspace(0, len(lines) - 1, min(count, len(lines))).astype(int))
-    return [lines[place] for place in places.tolist()]
+    return [lines[place] for place in spread(count, len(lines)).tolist()]
 
 
 def _compared(asked: Sequence[Asked], labels: Sequence[str]) -> JsonObject:

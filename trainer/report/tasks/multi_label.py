@@ -90,9 +90,8 @@ def _counts(lines: Sequence[Line]) -> thresholds.Counts:
 
 def _thresholds(evidence: Evidence, say: Say) -> Section:
     """What another threshold would give."""
-    validation = None
-    if evidence.judged_split != "validation" and "validation" in evidence.splits:
-        validation = _counts(evidence.splits["validation"])
+    chosen_by = evidence.choosing_lines
+    validation = None if chosen_by is None else _counts(chosen_by)
     threshold = float(evidence.config["head"].get("threshold", 0.5))  # type: ignore[arg-type]
     facts, blocks = thresholds.of_all_labels(threshold, _counts(evidence.lines), validation, say)
     return Section("thresholds", say("Thresholds", "阈值"), facts, blocks)

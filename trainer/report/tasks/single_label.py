@@ -160,9 +160,8 @@ def _thresholds(answers: Answers, evidence: Evidence, say: Say) -> Section:
     counts = np.bincount(answers.gold, minlength=len(answers.names))
     if answers.known == 2 == len(answers.names) and counts.all():
         label = int(counts[1] <= counts[0])
-        validation = None
-        if evidence.judged_split != "validation" and "validation" in evidence.splits:
-            validation = _counts(answers_of(evidence.splits["validation"]), label)
+        chosen_by = evidence.choosing_lines
+        validation = None if chosen_by is None else _counts(answers_of(chosen_by), label)
         of_label = thresholds.of_label(
             answers.names[label], _counts(answers, label), validation, say
         )
